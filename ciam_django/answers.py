@@ -1,0 +1,217 @@
+"""``CiamError`` in, ``Answer`` out: localized, made safe to show, and logged."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import secrets
+import threading
+import time
+from typing import Any, Final
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import get_language
+
+from ciam_django.codes import COLLAPSE_TARGETS
+from ciam_django.conf import conf
+from ciam_django.errors import CiamError, error_from_authlib, loggable_code
+from ciam_django.kinds import KINDS, Action, Kind
+from ciam_django.lookup import FIELD, Finding, finding_of, is_known
+
+logger = logging.getLogger("ciam_django")
+
+# Where the person typed an identifier to us and has proved nothing yet.
+GUARDED_STAGES: Final = frozenset({"password", "send_code", "verify_code", "register", "recover"})
+
+_ACTION_URLS: Final = {
+    Action.LOGIN: "ciam:login",
+    Action.RESTART: "ciam:login",
+    Action.USE_ANOTHER_METHOD: "ciam:login",
+}
+_VARY: Final = "Accept, Accept-Language, Cookie"
+# Seconds between two ERROR lines of one code.
+_ALARM_INTERVAL: Final = 600
+_MOST_REMEMBERED_CODES: Final = 1000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """All that a client may learn of a failure; ``as_dict`` is the JSON body (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    kind: str
+    field: str | None
+    action: str
+    action_url: str | None
+    retry_after: int | None
+    request_id: str
+    headers: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The body's members, all of them, always."""
+        return {name: getattr(self, name) for name in BODY_MEMBERS}
+
+
+BODY_MEMBERS: Final = tuple(
+    field.name for field in dataclasses.fields(Answer) if field.name != "headers"
+)
+
+
+def answerable(exception: BaseException) -> CiamError | None:
+    """The exception as what a door answers; None if it is none of ours.
+
+    Ours are ``CiamError`` and, unless ``CIAM_HANDLE_AUTHLIB_ERRORS`` is off, those errors of
+    Authlib's client whose code has a row.
+    """
+    if isinstance(exception, CiamError):
+        return exception
+    if conf.CIAM_HANDLE_AUTHLIB_ERRORS:
+        error = error_from_authlib(exception)
+        if error and is_known(error.code):
+            return error
+    return None
+
+
+def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
+    """The answer in the language that is active now, logged once for each error.
+
+    ``request`` tells who asks: an anonymous person (no request counts as one) gets generic
+    errors, and a rejected bearer token gets RFC 6750's challenge.
+    """
+    finding = _finding_of(error)
+    shown = _shown(finding, error, request)
+    meaning = shown.meaning
+    # A time that belongs to another row would tell it.
+    retry_after = error.retry_after if shown is finding else None
+    if retry_after is None and meaning.status == 429 and meaning.retry:
+        retry_after = conf.CIAM_RETRY_AFTER or None
+    error.request_id = error.request_id or f"local-{secrets.token_hex(8)}"
+
+    answer = Answer(
+        type=_type_of(meaning.kind),
+        title=str(KINDS[meaning.kind].title),
+        status=meaning.status,
+        detail=str(meaning.message),
+        code=shown.key,
+        kind=str(meaning.kind),
+        field=meaning.field if meaning.field and FIELD.fullmatch(meaning.field) else None,
+        action=str(meaning.action),
+        action_url=action_url(meaning.action),
+        retry_after=retry_after,
+        request_id=error.request_id,
+        headers={
+            "Cache-Control": "no-store",
+            "Content-Language": get_language() or settings.LANGUAGE_CODE,
+            "Vary": _VARY,
+            "Ciam-Error-Code": shown.key,
+            "Ciam-Request-Id": error.request_id,
+        },
+    )
+    if answer.status == 401:
+        answer.headers["WWW-Authenticate"] = _challenge(meaning.kind, request)
+    if retry_after is not None:
+        answer.headers["Retry-After"] = str(retry_after)
+    if not error.is_logged:
+        error.is_logged = True
+        _log(error, finding, answer)
+    return answer
+
+
+def _finding_of(error: CiamError) -> Finding:
+    finding = finding_of(error.code, error.type_code, error.upstream_status)
+    # No failure can be a success: whoever raised it misread an answer.
+    return finding_of("") if finding.meaning.kind is Kind.SUCCESS else finding
+
+
+def _shown(finding: Finding, error: CiamError, request: HttpRequest | None) -> Finding:
+    """The finding, or in its place the general one that tells a stranger nothing."""
+    collapse = finding.meaning.collapse
+    if (
+        collapse is None
+        or finding.reworded
+        or error.stage not in GUARDED_STAGES
+        or not conf.CIAM_GENERIC_ERRORS
+        or getattr(getattr(request, "user", None), "is_authenticated", False)
+    ):
+        return finding
+    return finding_of(COLLAPSE_TARGETS[collapse])
+
+
+def _type_of(kind: Kind) -> str:
+    return conf.CIAM_PROBLEM_TYPE_URL.replace("{kind}", str(kind)) or "about:blank"
+
+
+def action_url(action: Action) -> str | None:
+    """Where an action leads in this project, or None where the project has no such place."""
+    to = conf.CIAM_ACTION_URLS.get(str(action)) or _ACTION_URLS.get(action, "")
+    if action is Action.CONTACT_SUPPORT:
+        to = to or conf.CIAM_SUPPORT_URL
+    if not to or to.startswith(("/", "mailto:", "tel:")) or ":/" in to:
+        return to or None
+    try:
+        return reverse(to)
+    except NoReverseMatch:
+        return None
+
+
+def _challenge(kind: Kind, request: HttpRequest | None) -> str:
+    """RFC 6750, 3.1: no error is told to who presented no token."""
+    presented = request.META.get("HTTP_AUTHORIZATION", "") if request else ""
+    if kind is Kind.TOKEN and presented[:7].lower() == "bearer ":
+        return 'Bearer error="invalid_token"'
+    return "Bearer"
+
+
+# --- The log line -----------------------------------------------------------------------------
+
+_alarms: dict[str, float] = {}
+_alarms_lock = threading.Lock()
+
+
+def _log(error: CiamError, finding: Finding, answer: Answer) -> None:
+    code = loggable_code(error.code)
+    logger.log(
+        _level_of(code, finding),
+        "Sign-in failure: code=%s type_code=%s row=%s step=%s kind=%s stage=%s status=%s "
+        "shown=%s upstream_status=%s request_id=%s upstream_text=%r",
+        code,
+        loggable_code(error.type_code) or "-",
+        finding.key,
+        finding.step.replace(" ", "_"),
+        finding.meaning.kind,
+        loggable_code(error.stage) or "-",
+        answer.status,
+        answer.code,
+        error.upstream_status or "-",
+        answer.request_id,
+        error.upstream_text,
+    )
+
+
+def _level_of(code: str, finding: Finding) -> int:
+    """The kind's level; a first sight of an unknown code, and a repeated alarm, are WARNING."""
+    level = KINDS[finding.meaning.kind].log_level
+    if finding.step not in ("exact", "status"):
+        return logging.WARNING if _is_due(f"unknown {code}", None) else logging.INFO
+    if level == logging.ERROR and not _is_due(code, _ALARM_INTERVAL):
+        return logging.WARNING
+    return level
+
+
+def _is_due(name: str, interval: float | None) -> bool:
+    """Whether this is the first time in this process, or the first after so many seconds."""
+    now = time.monotonic()
+    with _alarms_lock:
+        last = _alarms.get(name)
+        if last is not None and (interval is None or now - last < interval):
+            return False
+        if len(_alarms) >= _MOST_REMEMBERED_CODES:
+            _alarms.pop(next(iter(_alarms)))
+        _alarms[name] = now
+    return True

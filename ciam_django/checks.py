@@ -1,0 +1,422 @@
+"""``manage.py check``: each setting's type and range, and how the parts are put together."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, get_type_hints
+from urllib.parse import urlsplit
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  (Django's name)
+from django.template import TemplateDoesNotExist
+from django.template.loader import get_template
+from django.urls import LocalePrefixPattern, NoReverseMatch, URLResolver, get_resolver, reverse
+from django.utils.functional import Promise
+from django.utils.module_loading import import_string
+
+from ciam_django.codes import ALIASES, CODES, Collapse
+from ciam_django.conf import Conf, conf
+from ciam_django.kinds import Action, Audience, Kind
+from ciam_django.lookup import FIELD
+
+# One id for one thing that can be wrong, whatever the number of ways.
+IDS: Final = {
+    "name": "ciam_django.W001",
+    "type": "ciam_django.E002",
+    "range": "ciam_django.E003",
+    "override key": "ciam_django.E004",
+    "override field": "ciam_django.E005",
+    "override value": "ciam_django.E006",
+    "override uncollapsed": "ciam_django.W007",
+    "action": "ciam_django.E008",
+    "address": "ciam_django.E009",
+    "dotted path": "ciam_django.E010",
+    "template": "ciam_django.E011",
+    "client": "ciam_django.E012",
+    "insecure callback": "ciam_django.W013",
+    "accounts": "ciam_django.E014",
+    "backend": "ciam_django.E015",
+    "language prefix": "ciam_django.E016",
+    "middleware": "ciam_django.W017",
+    "handler": "ciam_django.W018",
+    "form action": "ciam_django.W019",
+}
+
+MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
+HANDLER: Final = "ciam_django.drf.exception_handler"
+BACKEND: Final = "ciam_django.accounts.backends.CiamBackend"
+
+_KEY: Final = re.compile(r"(\*\.)?[A-Za-z]\w*(\.\w+)*(\.\*)?")
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+# How alike a misspelt code is to the one that was meant; other codes are less so.
+_ALIKE: Final = 0.92
+
+
+def _error(what: str, text: str, hint: str | None = None) -> CheckMessage:
+    severity = Warning if ".W" in IDS[what] else Error
+    return severity(text, hint=hint, id=IDS[what])
+
+
+def _meant(given: object, allowed: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """``Did you mean 'x'?``, or what is allowed, or nothing where that would be too long."""
+    allowed = list(allowed)
+    close = difflib.get_close_matches(str(given), allowed, n=1, cutoff=cutoff)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Allowed: {', '.join(allowed)}." if len(allowed) < 20 else ""
+
+
+# --- Names, types and ranges ------------------------------------------------------------------
+
+
+def check_names(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Names that start like ours and are very like one of ours."""
+    for name in dir(settings):
+        if name.startswith("CIAM_") and name not in conf.names():
+            hint = _meant(name, conf.names(), cutoff=0.85)
+            if hint.startswith("Did"):
+                yield _error("name", f"{name} is no setting of ciam_django.", hint)
+
+
+_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "CIAM_UPSTREAM_STATUS": (500, 599),
+    "CIAM_RETRY_AFTER": (0, 3600),
+    "CIAM_TIMEOUT": (0.1, 120),
+}
+
+
+def _types() -> dict[str, Any]:
+    return {name: hint for name, hint in get_type_hints(Conf).items() if name.startswith("CIAM_")}
+
+
+def _is_of_type(value: object, hint: Any) -> bool:
+    hint = getattr(hint, "__origin__", hint)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def check_types(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Each setting's type, and the range of the numbers."""
+    for name, hint in _types().items():
+        value = getattr(conf, name)
+        if not _is_of_type(value, hint):
+            wanted = getattr(hint, "__origin__", hint).__name__
+            yield _error(
+                "type",
+                f"{name} is {value!r}, a {type(value).__name__}.",
+                f"It is to be a {wanted}.",
+            )
+        elif name in _RANGES:
+            low, high = _RANGES[name]
+            if not low <= value <= high:
+                yield _error("range", f"{name} is {value!r}.", f"Allowed: {low} to {high}.")
+
+
+# --- CIAM_ERROR_OVERRIDES ---------------------------------------------------------------------
+
+
+def check_overrides(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """The keys, fields and values of ``CIAM_ERROR_OVERRIDES``."""
+    # As given, which need not be as declared.
+    overrides: Any = conf.CIAM_ERROR_OVERRIDES
+    if not isinstance(overrides, Mapping):
+        return
+    for key, value in overrides.items():
+        yield from _check_key(key)
+        fields = value if isinstance(value, Mapping) else {"message": value}
+        for name, given in fields.items():
+            place = f"CIAM_ERROR_OVERRIDES[{key!r}]"
+            if name not in _FIELDS:
+                yield _error(
+                    "override field", f"{place} has no field {name!r}.", _meant(name, _FIELDS)
+                )
+            elif not _FIELDS[name][0](given):
+                yield _error(
+                    "override value",
+                    f"{place}: the {name} is {given!r}.",
+                    f"It is to be {_FIELDS[name][1]}.",
+                )
+        if "message" in fields and _collapses(str(key)):
+            yield _error(
+                "override uncollapsed",
+                f"CIAM_ERROR_OVERRIDES[{key!r}] has a message, so that strangers will read it.",
+                "It tells them that an account exists. Without a message the code is answered "
+                "like a wrong password to everyone who has not signed in.",
+            )
+
+
+def _check_key(key: object) -> Iterator[CheckMessage]:
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        yield _error(
+            "override key",
+            f"CIAM_ERROR_OVERRIDES has the key {key!r}.",
+            "A key is a code ('invalid_grant') or a family ('Params.Blank.*').",
+        )
+        return
+    known = {name.casefold(): name for name in (*CODES, *ALIASES)}
+    if key.casefold() in known or "*" in key:
+        return
+    # A code that we do not know is allowed; one that is nearly one of ours is a slip.
+    close = difflib.get_close_matches(key.casefold(), known, n=1, cutoff=_ALIKE)
+    if close:
+        yield _error(
+            "override key",
+            f"CIAM_ERROR_OVERRIDES has the key {key!r}, which is no code of ours.",
+            f"Did you mean {known[close[0]]!r}? If CIAM does send {key!r}, silence "
+            f"{IDS['override key']}.",
+        )
+
+
+def _collapses(key: str) -> bool:
+    # The table's own word: what the settings make of it is what is being checked.
+    rows = {name.casefold(): row for name, row in CODES.items()}
+    aliases = {name.casefold(): rows[to.casefold()] for name, to in ALIASES.items()}
+    row = {**rows, **aliases}.get(key.casefold())
+    return "*" not in key and row is not None and row.collapse is not None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | Promise) and bool(value)
+
+
+def _is_message(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return bool(value) and all(
+            isinstance(name, str) and _LANGUAGE.fullmatch(name) and _is_text(text)
+            for name, text in value.items()
+        )
+    return _is_text(value)
+
+
+def _is_one_of(values: Iterable[str]) -> Callable[[object], bool]:
+    allowed = {str(value) for value in values}
+    return lambda value: value in allowed
+
+
+_FIELDS: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
+    "message": (_is_message, "a text, or texts by language code ({'zh-hans': '…'})"),
+    "status": (
+        lambda value: isinstance(value, int) and 400 <= value <= 599,
+        "an HTTP status from 400 to 599",
+    ),
+    "kind": (
+        _is_one_of(kind for kind in Kind if kind is not Kind.SUCCESS),
+        f"one of: {', '.join(kind for kind in Kind if kind is not Kind.SUCCESS)}",
+    ),
+    "action": (_is_one_of(Action), f"one of: {', '.join(Action)}"),
+    "field": (
+        lambda value: value is None or (isinstance(value, str) and bool(FIELD.fullmatch(value))),
+        "None or up to 40 letters a to z and _",
+    ),
+    "audience": (_is_one_of(Audience), f"one of: {', '.join(Audience)}"),
+    "retry": (lambda value: isinstance(value, bool), "True or False"),
+    "collapse": (
+        lambda value: value is None or _is_one_of(Collapse)(value),
+        f"None or one of: {', '.join(Collapse)}",
+    ),
+}
+
+
+# --- Addresses, paths and templates -----------------------------------------------------------
+
+
+def check_addresses(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Where actions lead, and the callback's own address."""
+    urls: Any = conf.CIAM_ACTION_URLS
+    places: dict[str, Any] = {"CIAM_SUPPORT_URL": conf.CIAM_SUPPORT_URL}
+    if isinstance(urls, Mapping):
+        for action, url in urls.items():
+            if action not in set(Action):
+                yield _error(
+                    "action",
+                    f"CIAM_ACTION_URLS has the key {action!r}, which is no action.",
+                    _meant(action, [str(action) for action in Action]),
+                )
+            places[f"CIAM_ACTION_URLS[{action!r}]"] = url
+    for place, url in places.items():
+        if not isinstance(url, str) or not _leads_somewhere(url):
+            yield _error(
+                "address",
+                f"{place} is {url!r}.",
+                "It is to be an https, mailto or tel address, a path that begins with /, or the "
+                "name of a URL.",
+            )
+    callback = conf.CIAM_CALLBACK_URL
+    if callback and isinstance(callback, str):
+        parts = urlsplit(callback)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            yield _error(
+                "address",
+                f"CIAM_CALLBACK_URL is {callback!r}.",
+                "It is to be absolute, such as 'https://example.com/ciam/callback/'.",
+            )
+        elif parts.scheme == "http" and not settings.DEBUG:
+            yield _error(
+                "insecure callback",
+                f"CIAM_CALLBACK_URL is {callback!r}, and DEBUG is off.",
+                "Over http, the code that signs a person in can be read on the way. Use https.",
+            )
+
+
+def _leads_somewhere(url: str) -> bool:
+    if not url or url.startswith(("/", "https://", "http://", "mailto:", "tel:")):
+        return True
+    try:
+        reverse(url)
+    except NoReverseMatch:
+        return False
+    return True
+
+
+def check_paths(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """The dotted path and the template that settings name."""
+    handler = conf.CIAM_DRF_FALLBACK_HANDLER
+    if apps.is_installed("rest_framework") and isinstance(handler, str):
+        if handler == HANDLER:
+            yield _error("dotted path", f"CIAM_DRF_FALLBACK_HANDLER is {handler!r} itself.")
+        else:
+            try:
+                import_string(handler)
+            except ImportError as error:
+                yield _error(
+                    "dotted path", f"CIAM_DRF_FALLBACK_HANDLER is {handler!r}.", f"{error}."
+                )
+    template = conf.CIAM_BASE_TEMPLATE
+    if template and isinstance(template, str):
+        try:
+            get_template(template)
+        except TemplateDoesNotExist:
+            yield _error(
+                "template",
+                f"CIAM_BASE_TEMPLATE is {template!r}, and there is no such template.",
+                "It is to be the name of a template that has a block 'content'.",
+            )
+
+
+# --- How the parts are put together -----------------------------------------------------------
+
+
+def check_sign_in(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """What ``ciam_django.urls`` needs, in projects that include it."""
+    included = _places_of_urls()
+    if not included:
+        return
+    if not apps.is_installed("ciam_django.accounts"):
+        yield _error(
+            "accounts",
+            "ciam_django.urls is included, and 'ciam_django.accounts' is not in INSTALLED_APPS.",
+            "Add it: it holds who signed in.",
+        )
+    if BACKEND not in settings.AUTHENTICATION_BACKENDS:
+        yield _error(
+            "backend",
+            f"{BACKEND!r} is not in AUTHENTICATION_BACKENDS.",
+            "Add it, or whoever signs in is nobody on the next page.",
+        )
+    if any(included):
+        yield _error(
+            "language prefix",
+            "ciam_django.urls is included under i18n_patterns.",
+            "Move it out: CIAM knows one address of the callback, not one for each language.",
+        )
+    yield from _check_client()
+
+
+def _places_of_urls() -> Sequence[bool]:
+    """For each inclusion of our URLs, whether it is below a language prefix."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+
+    def walk(resolver: URLResolver, is_prefixed: bool) -> Iterator[bool]:
+        for entry in resolver.url_patterns:
+            if isinstance(entry, URLResolver):
+                below = is_prefixed or isinstance(entry.pattern, LocalePrefixPattern)
+                if entry.app_name == "ciam":
+                    yield below
+                else:
+                    yield from walk(entry, below)
+
+    return list(walk(get_resolver(), False))
+
+
+def _check_client() -> Iterator[CheckMessage]:
+    clients = getattr(settings, "AUTHLIB_OAUTH_CLIENTS", None)
+    client = clients.get("ciam") if isinstance(clients, Mapping) else None
+    if not isinstance(client, Mapping):
+        yield _error(
+            "client",
+            'AUTHLIB_OAUTH_CLIENTS["ciam"] is missing.',
+            "It is to be a dict with client_id, client_secret, and server_metadata_url or "
+            "authorize_url and access_token_url.",
+        )
+        return
+    if not client.get("client_id"):
+        yield _error("client", 'AUTHLIB_OAUTH_CLIENTS["ciam"] has no client_id.')
+    own = [name for name in ("authorize_url", "access_token_url") if client.get(name)]
+    if bool(client.get("server_metadata_url")) == bool(own) or len(own) == 1:
+        yield _error(
+            "client",
+            'AUTHLIB_OAUTH_CLIENTS["ciam"] does not choose one of the two modes.',
+            "Give server_metadata_url (OpenID Connect), or authorize_url and access_token_url "
+            "(CIAM's own), and not both.",
+        )
+    yield from _check_form_action(client)
+
+
+def _check_form_action(client: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    """Browsers stop the way to CIAM where a policy's form-action does not have its origin."""
+    policy = getattr(settings, "SECURE_CSP", None) or {}
+    allowed = policy.get("form-action")
+    address = urlsplit(client.get("authorize_url") or client.get("server_metadata_url") or "")
+    origin = f"{address.scheme}://{address.netloc}"
+    if allowed is not None and address.netloc and origin not in allowed:
+        yield _error(
+            "form action",
+            f"The form-action of SECURE_CSP lacks {origin}.",
+            "Add it: the form that begins a sign-in is redirected there.",
+        )
+
+
+def check_doors(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Whether the doors are in place."""
+    if not any(_is_our_middleware(path) for path in settings.MIDDLEWARE):
+        yield _error(
+            "middleware",
+            f"{MIDDLEWARE!r} is not in MIDDLEWARE.",
+            "Add it as the last one, or a failure in a Django view is a 500.",
+        )
+    if apps.is_installed("rest_framework"):
+        handler = (getattr(settings, "REST_FRAMEWORK", None) or {}).get("EXCEPTION_HANDLER", "")
+        if not str(handler).startswith("ciam_django."):
+            yield _error(
+                "handler",
+                f"REST_FRAMEWORK['EXCEPTION_HANDLER'] is {handler or 'not set'!r}.",
+                f"Set it to {HANDLER!r}; name your own in CIAM_DRF_FALLBACK_HANDLER.",
+            )
+
+
+def _is_our_middleware(path: str) -> bool:
+    try:
+        found = import_string(path)
+    except ImportError:
+        # Django's own error will tell.
+        return False
+    lines = getattr(found, "__mro__", ())
+    return MIDDLEWARE in [f"{line.__module__}.{line.__qualname__}" for line in lines]
+
+
+CHECKS: Final = (
+    check_names,
+    check_types,
+    check_overrides,
+    check_addresses,
+    check_paths,
+    check_sign_in,
+    check_doors,
+)

@@ -1,0 +1,35 @@
+"""A response of CIAM in, its data or a ``CiamError`` out: both formats, whatever the status."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import requests
+
+from ciam_django.errors import CiamError, error_from
+
+
+def data_of(response: requests.Response) -> dict[str, Any]:
+    """The members of a successful answer, taken out of CIAM's envelope where they are in one.
+
+    Any failure that the body tells of is raised with its code, status and request id; what is no
+    JSON object, or a redirect, as ``unreadable_answer``.
+    """
+    status, headers = response.status_code, response.headers
+    try:
+        body = _parsed(response.content)
+    except (ValueError, RecursionError):
+        body = None
+    if error := error_from(body, status=status, headers=headers):
+        raise error
+    if not isinstance(body, dict) or 300 <= status < 400:
+        raise CiamError("unreadable_answer", upstream_status=status)
+    data = body.get("data")
+    return data if isinstance(data, dict) and "access_token" not in body else body
+
+
+def _parsed(content: bytes) -> object:
+    # Whatever the Content-Type says: CIAM sends JSON as text/plain, too. In a wrong charset the
+    # words are lost, and the codes, which are ASCII, are not.
+    return json.loads(content.decode(json.detect_encoding(content), "replace"))

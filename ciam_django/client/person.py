@@ -1,0 +1,46 @@
+"""A token answer in, the person out: who signed in, by the names that never change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from ciam_django.client.api import CiamClient
+from ciam_django.client.oauth import CiamApp
+from ciam_django.errors import CiamError
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who signed in: ``subject`` is unique to ``issuer``; ``claims`` is what else is known."""
+
+    issuer: str
+    subject: str
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def person_of(app: CiamApp, token: Mapping[str, Any], nonce: str) -> Person:
+    """The person whom a token answer names, in the mode that the setting chose.
+
+    OIDC: issuer and ``sub`` of the proven id_token. CIAM's own: the token endpoint's origin with
+    the client, and ``userId`` of the answer or else of ``user/info``; its id_token names the
+    application and proves nothing, so that it stays unread.
+    """
+    if app.is_oidc:
+        claims: Mapping[str, Any] = app.claims_of(token, nonce)
+        issuer, subject = claims["iss"], claims["sub"]
+    else:
+        claims = token if token.get("userId") else CiamClient(app).user_info(token["access_token"])
+        claims = {name: value for name, value in claims.items() if not name.endswith("_token")}
+        address = urlsplit(app.access_token_url)
+        issuer, subject = (
+            f"{address.scheme}://{address.netloc}/{app.client_id}",
+            claims.get("userId"),
+        )
+    # An application that passed for a person would let everyone in as the same one.
+    applications = {app.client_id, claims.get("azp"), issuer.rpartition("/")[2]}
+    if not isinstance(subject, str) or not subject or subject in applications:
+        raise CiamError("nobody_named", stage="id_token" if app.is_oidc else "userinfo")
+    return Person(issuer=issuer, subject=subject, claims=claims)

@@ -1,0 +1,88 @@
+"""The settings: each with its type, its default and what it does."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_forget: list[Callable[[], None]] = []
+
+
+def remembered(function: Callable[P, T]) -> Callable[P, T]:
+    """``functools.cache`` until a setting changes: for what is worked out from settings."""
+    cached = functools.lru_cache(maxsize=2048)(function)
+    _forget.append(cached.cache_clear)
+    return cast("Callable[P, T]", cached)
+
+
+class Conf:
+    """Django's settings with our defaults, read at use and remembered until one changes."""
+
+    CIAM_ERROR_OVERRIDES: Mapping[str, str | Mapping[str, Any]] = {}
+    """Your words for a code or a family: a text, or the row's fields to replace."""
+
+    CIAM_GENERIC_ERRORS: bool = True
+    """Whether anonymous people are kept from learning which accounts exist."""
+
+    CIAM_UPSTREAM_STATUS: int = 503
+    """The status when CIAM itself fails; edges tend to replace the bodies of 502 and 504."""
+
+    CIAM_ACTION_URLS: Mapping[str, str] = {}
+    """Where an action leads: action -> URL, path or URL name."""
+
+    CIAM_SUPPORT_URL: str = ""
+    """Where ``contact_support`` leads: an https or mailto URL, a path or a URL name."""
+
+    CIAM_RETRY_AFTER: int = 60
+    """Seconds to wait after a rate limit for which CIAM gives no time; 0 for none."""
+
+    CIAM_TIMEOUT: float = 10.0
+    """Seconds that a call to CIAM may take, from connecting to the last byte."""
+
+    CIAM_HANDLE_AUTHLIB_ERRORS: bool = True
+    """Whether the doors answer errors of Authlib's client from your own views, too."""
+
+    CIAM_DRF_FALLBACK_HANDLER: str = "rest_framework.views.exception_handler"
+    """The REST framework handler of every other exception, as a dotted path."""
+
+    CIAM_CALLBACK_URL: str = ""
+    """The absolute URL of ``ciam:callback`` as registered with CIAM; empty: the request's."""
+
+    CIAM_PROBLEM_TYPE_URL: str = ""
+    """The JSON body's ``type``, with ``{kind}`` filled in; empty: ``about:blank``."""
+
+    CIAM_BASE_TEMPLATE: str = ""
+    """Your own base template, with a block ``content``, for our pages; empty: they stand alone."""
+
+    if not TYPE_CHECKING:
+
+        def __getattribute__(self, name: str) -> Any:
+            return _value_of(name) if name.startswith("CIAM_") else super().__getattribute__(name)
+
+    def names(self) -> Sequence[str]:
+        """The names of all settings."""
+        return [name for name in vars(Conf) if name.startswith("CIAM_")]
+
+
+@remembered
+def _value_of(name: str) -> Any:
+    return getattr(settings, name, getattr(Conf, name))
+
+
+conf = Conf()
+
+
+def forget(**kwargs: Any) -> None:
+    """Read the settings anew, and what was worked out from them."""
+    for clear in _forget:
+        clear()
+
+
+setting_changed.connect(forget, dispatch_uid="ciam_django.conf")

@@ -1,0 +1,38 @@
+"""The door of REST framework's views: a ``CiamError`` raised in one becomes a ``Response``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
+from rest_framework import views
+from rest_framework.response import Response
+
+from ciam_django.answers import answer_to, answerable
+from ciam_django.conf import conf
+
+
+def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """The ``EXCEPTION_HANDLER`` of REST framework's settings.
+
+    Answers what is ours with the same status, members and headers as the middleware would, and
+    hands everything else to ``CIAM_DRF_FALLBACK_HANDLER``, REST framework's own by default.
+    """
+    error = answerable(exc)
+    if error is None:
+        fallback = import_string(conf.CIAM_DRF_FALLBACK_HANDLER)
+        response: Response | None = fallback(exc, context)
+        return response
+    answer = answer_to(error, _django_request(context))
+    # Looked up now: this module is imported while REST framework's views are.
+    views.set_rollback()
+    response = Response(answer.as_dict(), status=answer.status, headers=answer.headers)
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark
+    return response
+
+
+def _django_request(context: dict[str, Any]) -> HttpRequest | None:
+    """Django's request: REST framework's would authenticate again when asked for its user."""
+    request = context.get("request")
+    return getattr(request, "_request", request)

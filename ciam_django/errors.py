@@ -1,0 +1,287 @@
+"""Failure in, ``CiamError`` out: the one exception, and the border where failures become one."""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Final
+
+# What upstream may say of itself in an answer; house rule: anything else is dropped.
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9$._:-]{1,128}")
+_CODE: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*)")
+_NO_CODE_CHARACTER: Final = re.compile(r"[^A-Za-z0-9$._:*-]")
+_SUCCESS: Final = "operation.success"
+_LONGEST_INPUT: Final = 1024
+_LONGEST_TEXT: Final = 500
+# Seconds. What says more than an hour helps nobody who waits for a text message.
+_LONGEST_WAIT: Final = 3600
+
+_SECRETS: Final = (
+    # JSON Web Tokens; addresses with their queries; emails; then anything long or with 5 digits
+    # in it: codes, tokens, keys, phone numbers.
+    (re.compile(r"\beyJ[\w-]*(?:\.[\w-]*)*"), "[token]"),
+    (re.compile(r"\bhttps?://\S+", re.IGNORECASE), "[url]"),
+    (re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+"), "[email]"),
+    (re.compile(r"\+?\d[\d\s().-]{5,}\d"), "[number]"),
+    (re.compile(r"(?=[\w+/=~-]*\d)[\w+/=~-]{8,}|[\w+/=~-]{25,}"), "[redacted]"),
+    (re.compile(r"(?i)\b((?:password|passwd|secret|token|code|cookie)\w*[\"']?\s*[=:]\s*)[^\s,;&]+"),
+     r"\1[redacted]"),
+    (re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+"), " "),
+)  # fmt: skip
+
+
+def redacted(text: str) -> str:
+    """The text without what may be secret or personal, on one line, 500 characters at most."""
+    if len(text) > _LONGEST_INPUT:
+        # Not in the middle of a word: half a secret is short enough to look harmless.
+        text = text[:_LONGEST_INPUT].rsplit(maxsplit=1)[0]
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text[:_LONGEST_TEXT]
+
+
+def loggable_code(code: str) -> str:
+    """A code from anywhere, in the alphabet that a log line can take, 128 characters at most."""
+    return _NO_CODE_CHARACTER.sub("", code)[:128]
+
+
+class CiamError(Exception):
+    """A failure on the way in that has a code; each door turns it into one answer.
+
+    Raise it in your own code with any code of ``ciam_django.codes.CODES``, of
+    ``CIAM_ERROR_OVERRIDES``, or one that neither knows.
+
+    ``type_code`` is the code that CIAM's envelope gave when its message named a more exact one.
+    ``upstream_text`` is what CIAM wrote for developers: redacted here, meant for logs, and in
+    neither ``str``, ``repr`` nor the pickle. ``request_id`` is CIAM's; what is not in the shape
+    of one is dropped. ``upstream_status`` is the HTTP status that CIAM answered with, ``stage``
+    where on the way it failed, ``retry_after`` the seconds that CIAM asked to wait.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        *,
+        type_code: str = "",
+        upstream_text: str = "",
+        request_id: str = "",
+        upstream_status: int | None = None,
+        stage: str = "",
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.type_code = type_code
+        self.upstream_text = redacted(upstream_text)
+        self.request_id = request_id if REQUEST_ID.fullmatch(request_id) else ""
+        self.upstream_status = upstream_status
+        self.stage = stage
+        self.retry_after = retry_after
+        # The answers log an error once, however many doors it passes.
+        self.is_logged = False
+
+    def __str__(self) -> str:
+        return loggable_code(self.code)
+
+    def __repr__(self) -> str:
+        return f"CiamError({loggable_code(self.code)!r}, stage={self.stage!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (CiamError, (self.code,), {**self.__dict__, "upstream_text": ""})
+
+
+def code_in(text: object) -> str:
+    """The code that a text begins with, or the empty text: CIAM appends words to some."""
+    match = _CODE.match(text[:256]) if isinstance(text, str) else None
+    return match[1] if match else ""
+
+
+def error_from(
+    body: object, *, status: int = 200, headers: Mapping[str, str] | None = None, stage: str = ""
+) -> CiamError | None:
+    """The failure that a parsed body tells of, in OAuth's format or in CIAM's; None if it is none.
+
+    Both formats come from the same endpoints with any HTTP status, so only the body decides:
+    https://www.alibabacloud.com/help/en/idaas/ciam/developer-reference/exception-code
+    """
+    known: dict[str, Any] = {
+        "upstream_status": status,
+        "stage": stage,
+        "retry_after": _seconds(headers),
+    }
+    if not isinstance(body, dict):
+        return CiamError(_code_of_status(status), **known)
+    inner = body.get("error")
+    if isinstance(inner, dict):
+        body = inner
+    # A sister product of CIAM capitalizes the same members.
+    members = {str(key).casefold(): value for key, value in body.items()}
+    request_id = members.get("requestid")
+    known["request_id"] = request_id if isinstance(request_id, str) else ""
+
+    if error := members.get("error"):
+        code = code_in(error) or _code_of_status(status)
+        return CiamError(code, upstream_text=_text(members.get("error_description")), **known)
+    # WeChat's: https://developers.weixin.qq.com/doc/oplatform/en/Website_App/WeChat_Login/
+    if isinstance(errcode := members.get("errcode"), int) and errcode:
+        text = _text(members.get("errmsg"))
+        return CiamError(f"wechat.{abs(errcode)}", upstream_text=text, **known)
+    if _is_success(members, status):
+        return None
+
+    type_code = code_in(members.get("code"))
+    message = members.get("message")
+    code = code_in(message)
+    if "." not in code:
+        # Words for people, not a code.
+        code = type_code
+    if code.casefold() in ("", _SUCCESS):
+        code = _code_of_status(status)
+    if type_code.casefold() in (code.casefold(), _SUCCESS):
+        type_code = ""
+    return CiamError(code, type_code=type_code, upstream_text=_text(message), **known)
+
+
+def _is_success(members: Mapping[str, Any], status: int) -> bool:
+    success = members.get("success")
+    if success is None:
+        code = members.get("code")
+        if isinstance(code, str):
+            return code_in(code).casefold() == _SUCCESS and status < 400
+        return status < 400
+    return str(success).casefold() == "true"
+
+
+def _code_of_status(status: int) -> str:
+    return "too_many_requests" if status == 429 else "unreadable_answer"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _seconds(headers: Mapping[str, str] | None) -> int | None:
+    """Retry-After in seconds (RFC 9110, 10.2.3), where it is one that a person could wait."""
+    value = (headers or {}).get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit() and len(value) < 10:
+        seconds = int(value)
+    else:
+        date = email.utils.parsedate_tz(value)
+        if date is None:
+            return None
+        seconds = int(email.utils.mktime_tz(date) - time.time())
+    return seconds if 1 <= seconds <= _LONGEST_WAIT else None
+
+
+# --- The border: other people's exceptions ----------------------------------------------------
+# An exception of theirs can only pass when its module is loaded, so a look into sys.modules tells
+# its class, and neither Authlib nor requests need be imported or installed.
+
+_AUTHLIB_CLIENT: Final = (
+    ("authlib.integrations.base_client.errors", "OAuthError"),
+    ("authlib.oauth2.base", "OAuth2Error"),
+)
+# Name of the class -> code. The first that fits answers, the more exact before the others.
+_REQUESTS: Final = (
+    ("Timeout", "timeout"),
+    ("InvalidURL", "bad_configuration"),
+    ("InvalidSchema", "bad_configuration"),
+    ("MissingSchema", "bad_configuration"),
+    ("InvalidJSONError", "unreadable_answer"),
+    ("TooManyRedirects", "unreadable_answer"),
+    ("ContentDecodingError", "unreadable_answer"),
+    ("RequestException", "no_connection"),
+)
+# What Authlib and joserfc raise of Python's own when an answer or the metadata lacks something.
+_BUILTINS: Final = (
+    (RuntimeError, "bad_configuration"),
+    (ValueError, "unreadable_answer"),
+    (LookupError, "unreadable_answer"),
+    (TypeError, "unreadable_answer"),
+)
+_THEIR_PACKAGES: Final = ("authlib", "joserfc", "requests", "urllib3")
+
+
+def _is_a(error: BaseException, module: str, name: str) -> bool:
+    found = getattr(sys.modules.get(module), name, None)
+    return isinstance(found, type) and isinstance(error, found)
+
+
+def error_from_authlib(error: BaseException) -> CiamError | None:
+    """An exception of Authlib's OAuth client as a ``CiamError``; None for any other."""
+    if any(_is_a(error, module, name) for module, name in _AUTHLIB_CLIENT):
+        return _error_from_attributes(error)
+    return None
+
+
+def _error_from_attributes(error: BaseException) -> CiamError:
+    text = _text(getattr(error, "description", ""))
+    return CiamError(code_in(getattr(error, "error", "")) or "oauth_error", upstream_text=text)
+
+
+def error_from_exception(error: Exception) -> CiamError | None:
+    """An exception of Authlib, joserfc or requests as a ``CiamError``; None for any other."""
+    if found := error_from_authlib(error):
+        return found
+    if _is_a(error, "joserfc.errors", "JoseError"):
+        found = _error_from_attributes(error)
+        # Its further codes (of keys, say) mean no more to us than that the token is not proven.
+        found.type_code = "invalid_token"
+        return found
+    if _is_a(error, "requests.exceptions", "HTTPError"):
+        return _error_from_response(getattr(error, "response", None)) or CiamError(
+            "unreadable_answer"
+        )
+    for name, code in _REQUESTS:
+        if _is_a(error, "requests.exceptions", name):
+            return CiamError(code, upstream_text=type(error).__name__)
+    if _came_from_them(error.__traceback__):
+        for builtin, code in _BUILTINS:
+            if isinstance(error, builtin):
+                return CiamError(code, upstream_text=str(error))
+    return None
+
+
+def _error_from_response(response: Any) -> CiamError | None:
+    if response is None:
+        return None
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    return error_from(body, status=response.status_code, headers=response.headers)
+
+
+def _came_from_them(traceback: TracebackType | None) -> bool:
+    while traceback:
+        module = str(traceback.tb_frame.f_globals.get("__name__"))
+        if module.partition(".")[0] in _THEIR_PACKAGES:
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+@contextlib.contextmanager
+def raising_ciam_errors(stage: str) -> Iterator[None]:
+    """Around a call to CIAM or Authlib: what fails there leaves as a ``CiamError``.
+
+    ``stage`` says where on the way the call stands (``token``, ``userinfo``, ...). Exceptions of
+    Authlib, joserfc and requests are turned; a ``CiamError`` gets the stage that it lacks;
+    everything else passes untouched.
+    """
+    try:
+        yield
+    except CiamError as error:
+        error.stage = error.stage or stage
+        raise
+    except Exception as error:
+        found = error_from_exception(error)
+        if found is None:
+            raise
+        found.stage = stage
+        raise found from error

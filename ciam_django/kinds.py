@@ -1,0 +1,109 @@
+"""Kind -> status, title, default action, audience and log level; and the actions there are."""
+
+from __future__ import annotations
+
+import enum
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
+
+# A status of this value means "what CIAM_UPSTREAM_STATUS says" (503 unless a project wants 502).
+UPSTREAM_STATUS: Final = 503
+
+
+@enum.unique
+class Action(enum.StrEnum):
+    """What the user can do next; the closed set of the JSON body's ``action``."""
+
+    NONE = "none"
+    RETRY = "retry"
+    WAIT = "wait"
+    LOGIN = "login"
+    RESTART = "restart"
+    RESEND_CODE = "resend_code"
+    CHANGE_INPUT = "change_input"
+    RESET_PASSWORD = "reset_password"  # noqa: S105  (an action's name, not a password)
+    USE_ANOTHER_METHOD = "use_another_method"
+    COMPLETE_PROFILE = "complete_profile"
+    BIND_ACCOUNT = "bind_account"
+    GIVE_CONSENT = "give_consent"
+    SOLVE_CAPTCHA = "solve_captcha"
+    CONTACT_SUPPORT = "contact_support"
+
+
+@enum.unique
+class Audience(enum.StrEnum):
+    """For whom the reason is: a developer's is kept from the user, who reads a general text."""
+
+    USER = "user"
+    DEVELOPER = "developer"
+
+
+@enum.unique
+class Kind(enum.StrEnum):
+    """The classes of failures; each has a row in ``KINDS``."""
+
+    CREDENTIALS = "credentials"
+    TOKEN = "token"  # noqa: S105  (a kind's name, not a token)
+    VERIFICATION = "verification"
+    CAPTCHA = "captcha"
+    MFA = "mfa"
+    CONSENT = "consent"
+    VALIDATION = "validation"
+    FLOW = "flow"
+    PERMISSION = "permission"
+    ACCOUNT_STATE = "account_state"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    RATE_LIMIT = "rate_limit"
+    SOCIAL = "social"
+    CONFIGURATION = "configuration"
+    UPSTREAM = "upstream"
+    SUCCESS = "success"
+
+
+@dataclass(frozen=True, slots=True)
+class KindRow:
+    """What a kind gives to each of its codes, unless the code's own row says otherwise."""
+
+    status: int
+    title: str | StrPromise
+    action: Action
+    audience: Audience = Audience.USER
+    log_level: int = logging.INFO
+
+
+KINDS: Final[dict[Kind, KindRow]] = {
+    Kind.CREDENTIALS: KindRow(401, _("Sign-in details not accepted"), Action.CHANGE_INPUT),
+    Kind.TOKEN: KindRow(401, _("Sign-in needed"), Action.LOGIN),
+    Kind.VERIFICATION: KindRow(400, _("Verification code not accepted"), Action.CHANGE_INPUT),
+    Kind.CAPTCHA: KindRow(400, _("CAPTCHA not solved"), Action.SOLVE_CAPTCHA),
+    Kind.MFA: KindRow(400, _("Second step not completed"), Action.USE_ANOTHER_METHOD),
+    Kind.CONSENT: KindRow(400, _("Agreement needed"), Action.GIVE_CONSENT),
+    Kind.VALIDATION: KindRow(400, _("Check the information"), Action.CHANGE_INPUT),
+    Kind.FLOW: KindRow(400, _("Start again"), Action.RESTART),
+    Kind.PERMISSION: KindRow(403, _("No access"), Action.CONTACT_SUPPORT),
+    Kind.ACCOUNT_STATE: KindRow(403, _("Account not available"), Action.CONTACT_SUPPORT),
+    Kind.NOT_FOUND: KindRow(404, _("Not found"), Action.NONE),
+    Kind.CONFLICT: KindRow(409, _("Already in use"), Action.CHANGE_INPUT),
+    Kind.RATE_LIMIT: KindRow(429, _("Too many attempts"), Action.WAIT),
+    Kind.SOCIAL: KindRow(400, _("Third-party sign-in not completed"), Action.LOGIN),
+    # Our own fault is never a 401: that would tell the user to authenticate.
+    Kind.CONFIGURATION: KindRow(
+        500, _("Sign-in not available"), Action.CONTACT_SUPPORT, Audience.DEVELOPER, logging.ERROR
+    ),
+    # 503 and not 502 or 504, whose bodies edges replace by their own.
+    Kind.UPSTREAM: KindRow(
+        UPSTREAM_STATUS,
+        _("Service temporarily unavailable"),
+        Action.RETRY,
+        Audience.DEVELOPER,
+        logging.WARNING,
+    ),
+    Kind.SUCCESS: KindRow(200, _("Done"), Action.NONE, Audience.DEVELOPER),
+}

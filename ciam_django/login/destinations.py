@@ -1,0 +1,46 @@
+"""Where the browser may be sent after signing in or out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.shortcuts import resolve_url
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from ciam_django.conf import conf
+
+_LONGEST: Final = 1024
+
+
+def safe_next(request: HttpRequest, url: str | None) -> str:
+    """The address if it is one of this site's; the empty text for any other, and for nonsense."""
+    if not url or len(url.encode(errors="replace")) > _LONGEST:
+        return ""
+    is_safe = url_has_allowed_host_and_scheme(
+        url, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return url if is_safe else ""
+
+
+def asked_next(request: HttpRequest) -> str:
+    """The safe ``next`` of the form or of the address."""
+    return safe_next(request, request.POST.get("next") or request.GET.get("next"))
+
+
+def after_sign_in(request: HttpRequest, next_url: str) -> str:
+    """``next``, checked once more, or ``LOGIN_REDIRECT_URL``."""
+    return safe_next(request, next_url) or resolve_url(settings.LOGIN_REDIRECT_URL)
+
+
+def after_sign_out(request: HttpRequest) -> str:
+    """``next``, or ``LOGOUT_REDIRECT_URL``, or the login page."""
+    default = settings.LOGOUT_REDIRECT_URL
+    return asked_next(request) or (resolve_url(default) if default else reverse("ciam:login"))
+
+
+def callback_url(request: HttpRequest) -> str:
+    """The absolute address of ``ciam:callback`` as CIAM knows it."""
+    return conf.CIAM_CALLBACK_URL or request.build_absolute_uri(reverse("ciam:callback"))

@@ -1,0 +1,184 @@
+"""Code in, ``Meaning`` out: settings, exact row, family row, CIAM's type code, unknown."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from django.conf import settings
+from django.conf.locale import LANG_INFO
+from django.utils.functional import lazy
+from django.utils.translation import get_language
+
+from ciam_django.codes import ALIASES, CODES, UNKNOWN, Collapse, Meaning
+from ciam_django.conf import conf, remembered
+from ciam_django.kinds import KINDS, UPSTREAM_STATUS, Action, Audience, Kind
+
+FIELD: Final = re.compile(r"[a-z_]{1,40}")
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+# The segments of a `Params.*` code that name what the parameter belongs to, not the parameter.
+_OWNERS: Final = ("User", "Device")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """What a code means, the key of the row that says so, and by which step it was found.
+
+    ``step`` is one of ``exact``, ``family``, ``type code``, ``status`` and ``unknown``.
+    ``reworded`` says that the project's settings have a message for this very code.
+    """
+
+    key: str
+    meaning: Meaning
+    step: str
+    reworded: bool = False
+
+
+def meaning_of(code: str, type_code: str = "") -> Meaning:
+    """What a code means; ``type_code`` is the envelope's code, asked when the first says nothing.
+
+    Letter case does not matter. Every code has a meaning, if only that of ``unknown_error``.
+    """
+    return finding_of(code, type_code).meaning
+
+
+@remembered
+def finding_of(code: str, type_code: str = "", upstream_status: int | None = None) -> Finding:
+    """The row that answers for a code, and how it was found."""
+    if found := _finding_in_table(code):
+        return found
+    if type_code and (found := _finding_in_table(type_code)):
+        return dataclasses.replace(found, step="type code", reworded=False)
+    if upstream_status == 429:
+        return _row("too_many_requests", "status")
+    return _row(UNKNOWN, "unknown")
+
+
+def is_known(code: str) -> bool:
+    """Whether the table, or the settings, have a row for exactly this code."""
+    folded = code.casefold()
+    return folded in _rows() or folded in _aliases() or folded in _overrides()
+
+
+def _finding_in_table(code: str) -> Finding | None:
+    folded = code.casefold()
+    canonical = _aliases().get(folded, folded)
+    rows, overrides = _rows(), _overrides()
+    if canonical in rows:
+        return _row(rows[canonical], "exact", folded)
+
+    families = list(_families_of(folded))
+    key = next((rows[family] for family in families if family in rows), None)
+    if folded not in overrides and key is None and not any(f in overrides for f in families):
+        return None
+    name = overrides[folded][0] if folded in overrides else key
+    if name is None:
+        name = next(overrides[family][0] for family in families if family in overrides)
+    meaning = CODES[key] if key else CODES[UNKNOWN]
+    if folded.startswith("params.") and meaning.kind is not Kind.CONFIGURATION:
+        meaning = dataclasses.replace(meaning, field=_field_in(code))
+    step = "exact" if folded in overrides else "family"
+    return Finding(name, _overridden(meaning, folded), step, _is_reworded(folded))
+
+
+def _row(key: str, step: str, asked: str = "") -> Finding:
+    """The table's row, with the overrides of its own key and of the key that was asked for."""
+    folded = key.casefold()
+    meaning = _overridden(CODES[key], folded)
+    if asked not in ("", folded):
+        meaning = _overridden(meaning, asked, with_families=False)
+    return Finding(key, meaning, step, _is_reworded(folded) or _is_reworded(asked))
+
+
+def _overridden(meaning: Meaning, folded: str, *, with_families: bool = True) -> Meaning:
+    """The row with what the settings replace: its families' fields first, its own last."""
+    overrides = _overrides()
+    keys = [*reversed(list(_families_of(folded))), folded] if with_families else [folded]
+    for key in keys:
+        if key in overrides:
+            fields = dict(overrides[key][1])
+            if isinstance(message := fields.get("message"), Mapping):
+                fields["message"] = _in_active_language(message, meaning.message)
+            if "kind" in fields:
+                row = KINDS[fields["kind"]]
+                fields = {"status": row.status, "action": row.action, **fields}
+            meaning = dataclasses.replace(meaning, **fields)
+    if meaning.kind is Kind.UPSTREAM and meaning.status == UPSTREAM_STATUS:
+        meaning = dataclasses.replace(meaning, status=conf.CIAM_UPSTREAM_STATUS)
+    return meaning
+
+
+def _is_reworded(folded: str) -> bool:
+    return "message" in _overrides().get(folded, ("", {}))[1]
+
+
+def _families_of(folded: str) -> Iterator[str]:
+    """``params.blank.*`` and its like for a code, the longest first, then the suffix rows."""
+    if folded.endswith(".*") or folded.startswith("*."):
+        return
+    parts = folded.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        yield ".".join([*parts[:length], "*"])
+    for start in range(1, len(parts)):
+        yield ".".join(["*", *parts[start:]])
+
+
+def _field_in(code: str) -> str | None:
+    """The input that an unpublished ``Params.*`` code is about: its tail in snake case."""
+    parts = code.split(".")[2:]
+    if len(parts) > 1 and parts[0] in _OWNERS:
+        parts = parts[1:]
+    name = _CAMEL.sub("_", "_".join(parts)).lower()
+    return name if FIELD.fullmatch(name) else None
+
+
+@remembered
+def _rows() -> Mapping[str, str]:
+    return {key.casefold(): key for key in CODES}
+
+
+@remembered
+def _aliases() -> Mapping[str, str]:
+    return {alias.casefold(): key.casefold() for alias, key in ALIASES.items()}
+
+
+@remembered
+def _overrides() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
+    """Folded key -> the key as the project wrote it, and the fields that it replaces."""
+    return {
+        key.casefold(): (key, _fields(value)) for key, value in conf.CIAM_ERROR_OVERRIDES.items()
+    }
+
+
+_FIELD_TYPES: Final = {
+    "kind": Kind,
+    "action": Action,
+    "audience": Audience,
+    "collapse": Collapse,
+}
+
+
+def _fields(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        return {"message": value}
+    return {
+        name: _FIELD_TYPES[name](given) if name in _FIELD_TYPES and given else given
+        for name, given in value.items()
+    }
+
+
+def _text_in_language(texts: Mapping[str, Any], otherwise: Any) -> str:
+    by_language = {name.lower(): text for name, text in texts.items()}
+    language = (get_language() or settings.LANGUAGE_CODE).lower()
+    while language:
+        # zh-tw is zh-hant to Django, as zh-hans-cn is zh-hans.
+        for name in (language, *LANG_INFO.get(language, {}).get("fallback", ())):
+            if name in by_language:
+                return str(by_language[name])
+        language = language.rpartition("-")[0]
+    return str(otherwise)
+
+
+_in_active_language = lazy(_text_in_language, str)

@@ -1,0 +1,160 @@
+"""``Answer`` in, ``HttpResponse`` out: a page for people, JSON for programs, as Accept says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template import TemplateDoesNotExist
+from django.template.backends.base import BaseEngine
+from django.template.backends.django import DjangoTemplates
+from django.template.loader import get_template
+from django.templatetags.static import static
+from django.utils.translation import get_language, get_language_bidi
+from django.utils.translation import gettext_lazy as _
+
+from ciam_django.answers import Answer
+from ciam_django.conf import conf, remembered
+from ciam_django.kinds import Action
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
+
+logger = logging.getLogger("ciam_django")
+
+JSON: Final = "application/json"
+PROBLEM_JSON: Final = "application/problem+json"
+HTML: Final = "text/html"
+
+# The same address without its query, which may hold a code.
+HERE: Final = "?"
+
+_LABELS: Final[dict[Action, str | StrPromise]] = {
+    Action.NONE: _("Try again"),
+    Action.RETRY: _("Try again"),
+    Action.WAIT: _("Try again"),
+    Action.LOGIN: _("Sign in"),
+    Action.RESTART: _("Start again"),
+    Action.RESEND_CODE: _("Send a new code"),
+    Action.CHANGE_INPUT: _("Try again"),
+    Action.RESET_PASSWORD: _("Reset your password"),
+    Action.USE_ANOTHER_METHOD: _("Use another way to sign in"),
+    Action.COMPLETE_PROFILE: _("Complete your information"),
+    Action.BIND_ACCOUNT: _("Link your account"),
+    Action.GIVE_CONSENT: _("Agree and continue"),
+    Action.SOLVE_CAPTCHA: _("Reload and try again"),
+    Action.CONTACT_SUPPORT: _("Contact support"),
+}
+
+
+def response_for(
+    request: HttpRequest,
+    answer: Answer,
+    *,
+    otherwise: str = HERE,
+    context: Mapping[str, Any] | None = None,
+) -> HttpResponse:
+    """The answer as the client wants it: HTML, JSON or problem+json.
+
+    ``otherwise`` is where the page's button leads when the project has no place for the answer's
+    action; ``context`` is added to the template's.
+    """
+    media_type = media_type_for(request)
+    response: HttpResponse
+    if media_type == HTML:
+        html = page(
+            request,
+            "ciam_django/answer.html",
+            {"answer": answer, **_way_out(answer, otherwise), **(context or {})},
+        )
+        response = HttpResponse(html, status=answer.status)
+        # The address of a callback holds the code.
+        response["Referrer-Policy"] = "no-referrer"
+    else:
+        response = JsonResponse(answer.as_dict(), status=answer.status, content_type=media_type)
+    for name, value in answer.headers.items():
+        response[name] = value
+    return marked_as_logged(response)
+
+
+def marked_as_logged(response: HttpResponse) -> HttpResponse:
+    """The response, of which Django writes no second line, and no mail with the whole address."""
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark
+    return response
+
+
+def media_type_for(request: HttpRequest) -> str:
+    """HTML where Accept prefers it, or where a browser opens a page and Accept names neither."""
+    named = {str(accepted).partition(";")[0].strip() for accepted in request.accepted_types}
+    if request.get_preferred_type([JSON, PROBLEM_JSON, HTML]) == HTML:
+        return HTML
+    if not named & {JSON, PROBLEM_JSON, HTML} and _opens_page(request):
+        return HTML
+    return PROBLEM_JSON if PROBLEM_JSON in named else JSON
+
+
+def _opens_page(request: HttpRequest) -> bool:
+    return request.headers.get("Sec-Fetch-Dest") == "document"
+
+
+def _way_out(answer: Answer, otherwise: str) -> dict[str, Any]:
+    if answer.action_url:
+        return {"way_out": answer.action_url, "way_out_label": _LABELS[Action(answer.action)]}
+    return {"way_out": otherwise, "way_out_label": _LABELS[Action.RETRY]}
+
+
+# --- Pages ------------------------------------------------------------------------------------
+
+
+def page(request: HttpRequest, template: str, context: Mapping[str, Any]) -> str:
+    """A page of ours as HTML, inside the project's base template if it names one."""
+    context = {
+        **context,
+        "ciam_language": get_language() or settings.LANGUAGE_CODE,
+        "ciam_direction": "rtl" if get_language_bidi() else "ltr",
+        "ciam_stylesheet": _stylesheet(),
+    }
+    if conf.CIAM_BASE_TEMPLATE:
+        try:
+            return _rendered(request, template, {**context, "ciam_base": conf.CIAM_BASE_TEMPLATE})
+        except Exception:
+            # A project's template may need what a failed request lacks. The page that tells of a
+            # failure must not be a second one.
+            logger.exception("CIAM_BASE_TEMPLATE %r can't be rendered", conf.CIAM_BASE_TEMPLATE)
+    return _rendered(request, template, {**context, "ciam_base": "ciam_django/page.html"})
+
+
+def _rendered(request: HttpRequest, template: str, context: dict[str, Any]) -> str:
+    try:
+        found = get_template(template)
+    except TemplateDoesNotExist:
+        # No APP_DIRS, or no TEMPLATES at all.
+        found = _own_engine().get_template(template)
+    return found.render(context, request)
+
+
+@remembered
+def _own_engine() -> BaseEngine:
+    return DjangoTemplates(
+        {
+            "NAME": "ciam_django",
+            "DIRS": [Path(__file__).parent / "templates"],
+            "APP_DIRS": False,
+            "OPTIONS": {"context_processors": ["django.template.context_processors.csrf"]},
+        }
+    )
+
+
+def _stylesheet() -> str:
+    """The address of our style sheet; none where static files are not set up or not collected."""
+    if not settings.STATIC_URL:
+        return ""
+    try:
+        return static("ciam_django/ciam.css")
+    except ValueError:
+        # A manifest without it: the page is readable with nothing but HTML.
+        return ""

@@ -1,0 +1,21 @@
+"""The views for ``path("ciam/", include("ciam_django.urls"))``."""
+
+from __future__ import annotations
+
+from django.apps import apps
+from django.urls import URLPattern, path
+
+app_name = "ciam"
+
+urlpatterns: list[URLPattern] = []
+
+# Without their models the views can't even be imported; ``manage.py check`` says what to do.
+if apps.is_installed("ciam_django.accounts"):
+    from ciam_django.login import views
+
+    urlpatterns += [
+        path("login/", views.login, name="login"),
+        path("authorize/", views.authorize, name="authorize"),
+        path("callback/", views.callback, name="callback"),
+        path("logout/", views.logout, name="logout"),
+    ]
