@@ -14,11 +14,10 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import get_language
 
-from ciam_django.codes import COLLAPSE_TARGETS
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, error_from_authlib, loggable_code
-from ciam_django.kinds import KINDS, Action, Kind
-from ciam_django.lookup import FIELD, Finding, finding_of, is_known
+from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
+from ciam_django.lookup import FIELD, Finding, finding_of, generic_finding, is_known
 
 logger = logging.getLogger("ciam_django")
 
@@ -52,6 +51,7 @@ class Answer:
     retry_after: int | None
     request_id: str
     headers: dict[str, str]
+    action_label: str
 
     def as_dict(self) -> dict[str, Any]:
         """The body's members, all of them, always."""
@@ -59,7 +59,9 @@ class Answer:
 
 
 BODY_MEMBERS: Final = tuple(
-    field.name for field in dataclasses.fields(Answer) if field.name != "headers"
+    field.name
+    for field in dataclasses.fields(Answer)
+    if field.name not in ("headers", "action_label")
 )
 
 
@@ -112,6 +114,7 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
             "Ciam-Error-Code": shown.key,
             "Ciam-Request-Id": error.request_id,
         },
+        action_label=str(ACTION_LABELS[meaning.action]),
     )
     if answer.status == 401:
         answer.headers["WWW-Authenticate"] = _challenge(meaning.kind, request)
@@ -140,7 +143,7 @@ def _shown(finding: Finding, error: CiamError, request: HttpRequest | None) -> F
         or getattr(getattr(request, "user", None), "is_authenticated", False)
     ):
         return finding
-    return finding_of(COLLAPSE_TARGETS[collapse])
+    return generic_finding(collapse)
 
 
 def _type_of(kind: Kind) -> str:
@@ -154,6 +157,9 @@ def action_url(action: Action) -> str | None:
         to = to or conf.CIAM_SUPPORT_URL
     if not to or to.startswith(("/", "mailto:", "tel:")) or ":/" in to:
         return to or None
+    if not hasattr(settings, "ROOT_URLCONF"):
+        # No web project: a script, or a worker.
+        return None
     try:
         return reverse(to)
     except NoReverseMatch:
@@ -198,8 +204,9 @@ def _level_of(code: str, finding: Finding) -> int:
     """The kind's level; a first sight of an unknown code, and a repeated alarm, are WARNING."""
     level = KINDS[finding.meaning.kind].log_level
     if finding.step not in ("exact", "status"):
-        return logging.WARNING if _is_due(f"unknown {code}", None) else logging.INFO
-    if level == logging.ERROR and not _is_due(code, _ALARM_INTERVAL):
+        name = f"unknown {code.casefold()}"
+        return logging.WARNING if _is_due(name, None) else logging.INFO
+    if level == logging.ERROR and not _is_due(finding.key, _ALARM_INTERVAL):
         return logging.WARNING
     return level
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  (Django's name)
-from django.template import TemplateDoesNotExist
+from django.template import TemplateDoesNotExist, TemplateSyntaxError
 from django.template.loader import get_template
 from django.urls import LocalePrefixPattern, NoReverseMatch, URLResolver, get_resolver, reverse
 from django.utils.functional import Promise
@@ -159,18 +159,28 @@ def _check_key(key: object) -> Iterator[CheckMessage]:
             "A key is a code ('invalid_grant') or a family ('Params.Blank.*').",
         )
         return
-    known = {name.casefold(): name for name in (*CODES, *ALIASES)}
-    if key.casefold() in known or "*" in key:
+    names = (*CODES, *ALIASES)
+    known = {name.casefold(): name for name in (*names, *_families(names))}
+    if key.casefold() in known:
         return
     # A code that we do not know is allowed; one that is nearly one of ours is a slip.
     close = difflib.get_close_matches(key.casefold(), known, n=1, cutoff=_ALIKE)
     if close:
         yield _error(
             "override key",
-            f"CIAM_ERROR_OVERRIDES has the key {key!r}, which is no code of ours.",
+            f"CIAM_ERROR_OVERRIDES has the key {key!r}, which fits no code of ours.",
             f"Did you mean {known[close[0]]!r}? If CIAM does send {key!r}, silence "
             f"{IDS['override key']}.",
         )
+
+
+def _families(codes: Iterable[str]) -> Iterator[str]:
+    """Every ``X.Y.*`` and ``*.Y.Z`` that a code is in."""
+    for code in codes:
+        parts = code.split(".")
+        for length in range(1, len(parts)):
+            yield ".".join([*parts[:length], "*"])
+            yield ".".join(["*", *parts[length:]])
 
 
 def _collapses(key: str) -> bool:
@@ -196,7 +206,7 @@ def _is_message(value: object) -> bool:
 
 def _is_one_of(values: Iterable[str]) -> Callable[[object], bool]:
     allowed = {str(value) for value in values}
-    return lambda value: value in allowed
+    return lambda value: isinstance(value, str) and value in allowed
 
 
 _FIELDS: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
@@ -249,14 +259,14 @@ def check_addresses(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage
             )
     callback = conf.CIAM_CALLBACK_URL
     if callback and isinstance(callback, str):
-        parts = urlsplit(callback)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        scheme, host = _origin(callback)
+        if scheme not in ("http", "https") or not host:
             yield _error(
                 "address",
                 f"CIAM_CALLBACK_URL is {callback!r}.",
                 "It is to be absolute, such as 'https://example.com/ciam/callback/'.",
             )
-        elif parts.scheme == "http" and not settings.DEBUG:
+        elif scheme == "http" and not settings.DEBUG:
             yield _error(
                 "insecure callback",
                 f"CIAM_CALLBACK_URL is {callback!r}, and DEBUG is off.",
@@ -264,9 +274,21 @@ def check_addresses(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage
             )
 
 
+def _origin(url: object) -> tuple[str, str]:
+    """Scheme and host with port; empty ones where there are none."""
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+    except ValueError:
+        # Brackets that hold no IPv6 address.
+        return "", ""
+    return parts.scheme, parts.netloc
+
+
 def _leads_somewhere(url: str) -> bool:
     if not url or url.startswith(("/", "https://", "http://", "mailto:", "tel:")):
         return True
+    if not hasattr(settings, "ROOT_URLCONF"):
+        return False
     try:
         reverse(url)
     except NoReverseMatch:
@@ -291,10 +313,10 @@ def check_paths(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     if template and isinstance(template, str):
         try:
             get_template(template)
-        except TemplateDoesNotExist:
+        except (TemplateDoesNotExist, TemplateSyntaxError) as error:
             yield _error(
                 "template",
-                f"CIAM_BASE_TEMPLATE is {template!r}, and there is no such template.",
+                f"CIAM_BASE_TEMPLATE is {template!r}: {type(error).__name__}: {error}.",
                 "It is to be the name of a template that has a block 'content'.",
             )
 
@@ -372,10 +394,14 @@ def _check_client() -> Iterator[CheckMessage]:
 def _check_form_action(client: Mapping[str, Any]) -> Iterator[CheckMessage]:
     """Browsers stop the way to CIAM where a policy's form-action does not have its origin."""
     policy = getattr(settings, "SECURE_CSP", None) or {}
-    allowed = policy.get("form-action")
-    address = urlsplit(client.get("authorize_url") or client.get("server_metadata_url") or "")
-    origin = f"{address.scheme}://{address.netloc}"
-    if allowed is not None and address.netloc and origin not in allowed:
+    # Django leaves a directive out that is None or False, and takes one source for a list of one.
+    given = policy.get("form-action")
+    if given in (None, False):
+        return
+    allowed = {given} if isinstance(given, str | bool) else set(given)
+    scheme, host = _origin(client.get("authorize_url") or client.get("server_metadata_url"))
+    origin = f"{scheme}://{host}"
+    if host and not allowed & {origin, f"{scheme}:", "*"}:
         yield _error(
             "form action",
             f"The form-action of SECURE_CSP lacks {origin}.",

@@ -19,18 +19,18 @@ _SUCCESS: Final = "operation.success"
 _LONGEST_INPUT: Final = 1024
 _LONGEST_TEXT: Final = 500
 # Seconds. What says more than an hour helps nobody who waits for a text message.
-_LONGEST_WAIT: Final = 3600
+_WAITS: Final = range(1, 3601)
 
 _SECRETS: Final = (
-    # JSON Web Tokens; addresses with their queries; emails; then anything long or with 5 digits
-    # in it: codes, tokens, keys, phone numbers.
+    # JSON Web Tokens; addresses with their queries; emails; what is named a secret; then anything
+    # long, and four digits or more: codes, tokens, keys, phone numbers.
     (re.compile(r"\beyJ[\w-]*(?:\.[\w-]*)*"), "[token]"),
     (re.compile(r"\bhttps?://\S+", re.IGNORECASE), "[url]"),
     (re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+"), "[email]"),
-    (re.compile(r"\+?\d[\d\s().-]{5,}\d"), "[number]"),
+    (re.compile(r"(?i)((?:passw|pwd|secret|token|code|cookie|密码|密碼|口令|验证码|驗證碼)\w*[\"']?\s*"
+                r"[=:：]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,;&，；。]+)"), r"\1[redacted]"),
     (re.compile(r"(?=[\w+/=~-]*\d)[\w+/=~-]{8,}|[\w+/=~-]{25,}"), "[redacted]"),
-    (re.compile(r"(?i)\b((?:password|passwd|secret|token|code|cookie)\w*[\"']?\s*[=:]\s*)[^\s,;&]+"),
-     r"\1[redacted]"),
+    (re.compile(r"\+?\d[\d\s().-]{2,}\d"), "[number]"),
     (re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+"), " "),
 )  # fmt: skip
 
@@ -60,7 +60,7 @@ class CiamError(Exception):
     ``upstream_text`` is what CIAM wrote for developers: redacted here, meant for logs, and in
     neither ``str``, ``repr`` nor the pickle. ``request_id`` is CIAM's; what is not in the shape
     of one is dropped. ``upstream_status`` is the HTTP status that CIAM answered with, ``stage``
-    where on the way it failed, ``retry_after`` the seconds that CIAM asked to wait.
+    where on the way it failed, ``retry_after`` the seconds that CIAM asked to wait, 1 to 3600.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class CiamError(Exception):
         self.request_id = request_id if REQUEST_ID.fullmatch(request_id) else ""
         self.upstream_status = upstream_status
         self.stage = stage
-        self.retry_after = retry_after
+        self.retry_after = retry_after if retry_after in _WAITS else None
         # The answers log an error once, however many doors it passes.
         self.is_logged = False
 
@@ -116,11 +116,13 @@ def error_from(
     }
     if not isinstance(body, dict):
         return CiamError(_code_of_status(status), **known)
-    inner = body.get("error")
+    members = _members(body)
+    inner = members.pop("error", None)
     if isinstance(inner, dict):
-        body = inner
-    # A sister product of CIAM capitalizes the same members.
-    members = {str(key).casefold(): value for key, value in body.items()}
+        # An error that holds the members is one, unless it is empty.
+        members |= {"success": False, **_members(inner)} if inner else {}
+    elif inner:
+        members["error"] = inner
     request_id = members.get("requestid")
     known["request_id"] = request_id if isinstance(request_id, str) else ""
 
@@ -147,14 +149,18 @@ def error_from(
     return CiamError(code, type_code=type_code, upstream_text=_text(message), **known)
 
 
+def _members(body: Mapping[Any, Any]) -> dict[str, Any]:
+    # A sister product of CIAM capitalizes the same members.
+    return {str(key).casefold(): value for key, value in body.items()}
+
+
 def _is_success(members: Mapping[str, Any], status: int) -> bool:
-    success = members.get("success")
-    if success is None:
-        code = members.get("code")
-        if isinstance(code, str):
-            return code_in(code).casefold() == _SUCCESS and status < 400
-        return status < 400
-    return str(success).casefold() == "true"
+    success, code = members.get("success"), members.get("code")
+    if success is not None:
+        return str(success).casefold() == "true"
+    # One table of the vendor's has the number 200 where its samples have the words.
+    is_good = code in (None, 200, "200") or code_in(code).casefold() == _SUCCESS
+    return is_good and status < 400
 
 
 def _code_of_status(status: int) -> str:
@@ -166,16 +172,16 @@ def _text(value: object) -> str:
 
 
 def _seconds(headers: Mapping[str, str] | None) -> int | None:
-    """Retry-After in seconds (RFC 9110, 10.2.3), where it is one that a person could wait."""
+    """Retry-After in seconds (RFC 9110, 10.2.3)."""
     value = (headers or {}).get("Retry-After", "").strip()
     if value.isascii() and value.isdigit() and len(value) < 10:
-        seconds = int(value)
-    else:
+        return int(value)
+    try:
         date = email.utils.parsedate_tz(value)
-        if date is None:
-            return None
-        seconds = int(email.utils.mktime_tz(date) - time.time())
-    return seconds if 1 <= seconds <= _LONGEST_WAIT else None
+        return int(email.utils.mktime_tz(date) - time.time()) if date else None
+    except (ValueError, OverflowError):
+        # A date that no calendar has.
+        return None
 
 
 # --- The border: other people's exceptions ----------------------------------------------------
@@ -199,6 +205,8 @@ _REQUESTS: Final = (
 )
 # What Authlib and joserfc raise of Python's own when an answer or the metadata lacks something.
 _BUILTINS: Final = (
+    # A RuntimeError, too: JSON that is nested too deeply.
+    (RecursionError, "unreadable_answer"),
     (RuntimeError, "bad_configuration"),
     (ValueError, "unreadable_answer"),
     (LookupError, "unreadable_answer"),
@@ -252,18 +260,20 @@ def _error_from_response(response: Any) -> CiamError | None:
         return None
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     return error_from(body, status=response.status_code, headers=response.headers)
 
 
 def _came_from_them(traceback: TracebackType | None) -> bool:
+    """Whether the innermost frame outside of Python's own library is one of theirs."""
+    innermost = ""
     while traceback:
-        module = str(traceback.tb_frame.f_globals.get("__name__"))
-        if module.partition(".")[0] in _THEIR_PACKAGES:
-            return True
+        package = str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        if package not in sys.stdlib_module_names:
+            innermost = package
         traceback = traceback.tb_next
-    return False
+    return innermost in _THEIR_PACKAGES
 
 
 @contextlib.contextmanager

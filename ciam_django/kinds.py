@@ -1,4 +1,4 @@
-"""Kind -> status, title, default action, audience and log level; and the actions there are."""
+"""Kind -> status, title, default action, audience and log level; and the actions with labels."""
 
 from __future__ import annotations
 
@@ -34,6 +34,25 @@ class Action(enum.StrEnum):
     GIVE_CONSENT = "give_consent"
     SOLVE_CAPTCHA = "solve_captcha"
     CONTACT_SUPPORT = "contact_support"
+
+
+# What the page's button says, where a project has a place for the action.
+ACTION_LABELS: Final[dict[str, str | StrPromise]] = {
+    "none": _("Try again"),
+    "retry": _("Try again"),
+    "wait": _("Try again"),
+    "login": _("Sign in"),
+    "restart": _("Start again"),
+    "resend_code": _("Send a new code"),
+    "change_input": _("Try again"),
+    "reset_password": _("Reset your password"),
+    "use_another_method": _("Use another way to sign in"),
+    "complete_profile": _("Complete your information"),
+    "bind_account": _("Link your account"),
+    "give_consent": _("Agree and continue"),
+    "solve_captcha": _("Reload and try again"),
+    "contact_support": _("Contact support"),
+}
 
 
 @enum.unique

@@ -12,14 +12,14 @@ from django.conf.locale import LANG_INFO
 from django.utils.functional import lazy
 from django.utils.translation import get_language
 
-from ciam_django.codes import ALIASES, CODES, UNKNOWN, Collapse, Meaning
+from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN, Collapse, Meaning
 from ciam_django.conf import conf, remembered
 from ciam_django.kinds import KINDS, UPSTREAM_STATUS, Action, Audience, Kind
 
 FIELD: Final = re.compile(r"[a-z_]{1,40}")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 # The segments of a `Params.*` code that name what the parameter belongs to, not the parameter.
-_OWNERS: Final = ("User", "Device")
+_OWNERS: Final = ("user", "device")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,10 +50,16 @@ def finding_of(code: str, type_code: str = "", upstream_status: int | None = Non
     if found := _finding_in_table(code):
         return found
     if type_code and (found := _finding_in_table(type_code)):
-        return dataclasses.replace(found, step="type code", reworded=False)
+        meaning = _with_derived_field(found.meaning, code)
+        return Finding(found.key, meaning, "type code")
     if upstream_status == 429:
         return _row("too_many_requests", "status")
     return _row(UNKNOWN, "unknown")
+
+
+def generic_finding(collapse: Collapse) -> Finding:
+    """The row that a stranger reads of instead of one that collapses."""
+    return finding_of(COLLAPSE_TARGETS[collapse])
 
 
 def is_known(code: str) -> bool:
@@ -77,8 +83,7 @@ def _finding_in_table(code: str) -> Finding | None:
     if name is None:
         name = next(overrides[family][0] for family in families if family in overrides)
     meaning = CODES[key] if key else CODES[UNKNOWN]
-    if folded.startswith("params.") and meaning.kind is not Kind.CONFIGURATION:
-        meaning = dataclasses.replace(meaning, field=_field_in(code))
+    meaning = _with_derived_field(meaning, code)
     step = "exact" if folded in overrides else "family"
     return Finding(name, _overridden(meaning, folded), step, _is_reworded(folded))
 
@@ -125,10 +130,16 @@ def _families_of(folded: str) -> Iterator[str]:
         yield ".".join(["*", *parts[start:]])
 
 
+def _with_derived_field(meaning: Meaning, code: str) -> Meaning:
+    if meaning.field or meaning.kind is Kind.CONFIGURATION or code[:7].casefold() != "params.":
+        return meaning
+    return dataclasses.replace(meaning, field=_field_in(code))
+
+
 def _field_in(code: str) -> str | None:
     """The input that an unpublished ``Params.*`` code is about: its tail in snake case."""
     parts = code.split(".")[2:]
-    if len(parts) > 1 and parts[0] in _OWNERS:
+    if len(parts) > 1 and parts[0].casefold() in _OWNERS:
         parts = parts[1:]
     name = _CAMEL.sub("_", "_".join(parts)).lower()
     return name if FIELD.fullmatch(name) else None

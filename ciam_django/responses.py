@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.template import TemplateDoesNotExist
+from django.template import TemplateDoesNotExist, TemplateSyntaxError
 from django.template.backends.base import BaseEngine
 from django.template.backends.django import DjangoTemplates
 from django.template.loader import get_template
 from django.templatetags.static import static
 from django.utils.translation import get_language, get_language_bidi
-from django.utils.translation import gettext_lazy as _
 
 from ciam_django.answers import Answer
 from ciam_django.conf import conf, remembered
-from ciam_django.kinds import Action
-
-if TYPE_CHECKING:
-    from django_stubs_ext import StrPromise
 
 logger = logging.getLogger("ciam_django")
 
@@ -33,22 +29,7 @@ HTML: Final = "text/html"
 # The same address without its query, which may hold a code.
 HERE: Final = "?"
 
-_LABELS: Final[dict[Action, str | StrPromise]] = {
-    Action.NONE: _("Try again"),
-    Action.RETRY: _("Try again"),
-    Action.WAIT: _("Try again"),
-    Action.LOGIN: _("Sign in"),
-    Action.RESTART: _("Start again"),
-    Action.RESEND_CODE: _("Send a new code"),
-    Action.CHANGE_INPUT: _("Try again"),
-    Action.RESET_PASSWORD: _("Reset your password"),
-    Action.USE_ANOTHER_METHOD: _("Use another way to sign in"),
-    Action.COMPLETE_PROFILE: _("Complete your information"),
-    Action.BIND_ACCOUNT: _("Link your account"),
-    Action.GIVE_CONSENT: _("Agree and continue"),
-    Action.SOLVE_CAPTCHA: _("Reload and try again"),
-    Action.CONTACT_SUPPORT: _("Contact support"),
-}
+# By what an answer's `action` says.
 
 
 def response_for(
@@ -75,7 +56,12 @@ def response_for(
         # The address of a callback holds the code.
         response["Referrer-Policy"] = "no-referrer"
     else:
-        response = JsonResponse(answer.as_dict(), status=answer.status, content_type=media_type)
+        response = JsonResponse(
+            answer.as_dict(),
+            status=answer.status,
+            content_type=media_type,
+            json_dumps_params={"ensure_ascii": False},
+        )
     for name, value in answer.headers.items():
         response[name] = value
     return marked_as_logged(response)
@@ -89,7 +75,12 @@ def marked_as_logged(response: HttpResponse) -> HttpResponse:
 
 def media_type_for(request: HttpRequest) -> str:
     """HTML where Accept prefers it, or where a browser opens a page and Accept names neither."""
-    named = {str(accepted).partition(";")[0].strip() for accepted in request.accepted_types}
+    try:
+        accepted_types = request.accepted_types
+    except (ValueError, LookupError):
+        # Django raises these for parameters in an encoding that there is not.
+        return JSON
+    named = {str(accepted).partition(";")[0].strip() for accepted in accepted_types}
     if request.get_preferred_type([JSON, PROBLEM_JSON, HTML]) == HTML:
         return HTML
     if not named & {JSON, PROBLEM_JSON, HTML} and _opens_page(request):
@@ -103,8 +94,8 @@ def _opens_page(request: HttpRequest) -> bool:
 
 def _way_out(answer: Answer, otherwise: str) -> dict[str, Any]:
     if answer.action_url:
-        return {"way_out": answer.action_url, "way_out_label": _LABELS[Action(answer.action)]}
-    return {"way_out": otherwise, "way_out_label": _LABELS[Action.RETRY]}
+        return {"way_out": answer.action_url, "way_out_label": _LABELS[answer.action]}
+    return {"way_out": otherwise, "way_out_label": _LABELS["retry"]}
 
 
 # --- Pages ------------------------------------------------------------------------------------
@@ -118,23 +109,37 @@ def page(request: HttpRequest, template: str, context: Mapping[str, Any]) -> str
         "ciam_direction": "rtl" if get_language_bidi() else "ltr",
         "ciam_stylesheet": _stylesheet(),
     }
-    if conf.CIAM_BASE_TEMPLATE:
-        try:
-            return _rendered(request, template, {**context, "ciam_base": conf.CIAM_BASE_TEMPLATE})
-        except Exception:
-            # A project's template may need what a failed request lacks. The page that tells of a
-            # failure must not be a second one.
-            logger.exception("CIAM_BASE_TEMPLATE %r can't be rendered", conf.CIAM_BASE_TEMPLATE)
-    return _rendered(request, template, {**context, "ciam_base": "ciam_django/page.html"})
-
-
-def _rendered(request: HttpRequest, template: str, context: dict[str, Any]) -> str:
+    own_base = {"ciam_base": "ciam_django/page.html"}
     try:
         found = get_template(template)
     except TemplateDoesNotExist:
         # No APP_DIRS, or no TEMPLATES at all.
-        found = _own_engine().get_template(template)
-    return found.render(context, request)
+        found = None
+    if found:
+        base = {"ciam_base": conf.CIAM_BASE_TEMPLATE} if conf.CIAM_BASE_TEMPLATE else own_base
+        try:
+            return found.render({**context, **base}, request)
+        except Exception as error:  # noqa: BLE001
+            # A project's template or context processor may need what a failed request lacks. The
+            # page that tells of a failure must not be a second one.
+            _log_broken_page(template, error)
+    return _own_engine().get_template(template).render({**context, **own_base}, request)
+
+
+def _log_broken_page(template: str, error: Exception) -> None:
+    """The frames, and the words only where they are a template's: others may hold the address.
+
+    Never exc_info: the failure that the page tells of would follow, with all that upstream wrote.
+    """
+    is_of_template = isinstance(error, TemplateDoesNotExist | TemplateSyntaxError)
+    logger.error(
+        "The project's templates can't render %r (CIAM_BASE_TEMPLATE is %r): %s%s\n%s",
+        template,
+        conf.CIAM_BASE_TEMPLATE,
+        type(error).__name__,
+        f": {error}" if is_of_template else "",
+        "".join(traceback.format_tb(error.__traceback__)),
+    )
 
 
 @remembered

@@ -170,7 +170,8 @@ def _client_secret_json(
     members = dict(url_decode(body or ""))
     members |= {"client_id": client.client_id, "client_secret": client.client_secret}
     content = json.dumps(members).encode()
-    headers |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
+    headers["Content-Type"] = "application/json"
+    headers["Content-Length"] = str(len(content))
     return uri, headers, content
 
 

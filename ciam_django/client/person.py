@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ciam_django.client.api import CiamClient
 from ciam_django.client.oauth import CiamApp
 from ciam_django.errors import CiamError
+
+_LONGEST: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ def person_of(app: CiamApp, token: Mapping[str, Any], nonce: str) -> Person:
         )
     # An application that passed for a person would let everyone in as the same one.
     applications = {app.client_id, claims.get("azp"), issuer.rpartition("/")[2]}
-    if not isinstance(subject, str) or not subject or subject in applications:
+    if not _names_somebody(subject) or subject in applications:
         raise CiamError("nobody_named", stage="id_token" if app.is_oidc else "userinfo")
-    return Person(issuer=issuer, subject=subject, claims=claims)
+    return Person(issuer=issuer, subject=str(subject), claims=claims)
+
+
+def _names_somebody(subject: object) -> bool:
+    """Whether it is the text that OpenID Connect Core 1.0, 2 has: 1 to 255 characters, printable."""
+    return isinstance(subject, str) and 0 < len(subject) <= _LONGEST and subject.isprintable()

@@ -63,7 +63,6 @@ def login(request: HttpRequest) -> HttpResponse:
 
 @login_not_required
 @require_POST
-@never_cache
 @csrf_protect
 @_answering
 def authorize(request: HttpRequest) -> HttpResponse:
@@ -75,7 +74,7 @@ def authorize(request: HttpRequest) -> HttpResponse:
         nonce=begun.nonce,
         code_verifier=begun.code_verifier,
     )
-    response = HttpResponseRedirect(url)
+    response = _redirect(url)
     state.keep(request, response, begun)
     return response
 
@@ -83,7 +82,6 @@ def authorize(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @csrf_exempt
 @require_GET
-@never_cache
 def callback(request: HttpRequest) -> HttpResponse:
     """Come back from CIAM. The state is looked at before anything else, and spent at once."""
     came_with = request.GET.get("state", "")
@@ -127,14 +125,14 @@ def _repeated(request: HttpRequest, came_with: str) -> HttpResponse:
 
 def _redirect(url: str) -> HttpResponse:
     response = HttpResponseRedirect(url)
-    # The address that is left holds the code.
+    response["Cache-Control"] = "no-store"
+    # The address that is left may hold a code.
     response["Referrer-Policy"] = "no-referrer"
     return response
 
 
 @login_not_required
 @require_POST
-@never_cache
 @csrf_protect
 def logout(request: HttpRequest) -> HttpResponse:
     """Sign out here, and at CIAM where its metadata says how."""
@@ -147,4 +145,4 @@ def logout(request: HttpRequest) -> HttpResponse:
         except CiamError as error:
             # The person has signed out of this site, which is what they can see and asked for.
             answer_to(error, request)
-    return HttpResponseRedirect(to)
+    return _redirect(to)

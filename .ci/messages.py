@@ -1,0 +1,91 @@
+"""Compare the committed catalogues with the sources; with ``--write``, update them instead."""
+
+from __future__ import annotations
+
+import gettext
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+LOCALES = ("zh_Hans", "zh_Hant")
+PACKAGE = Path(__file__).parents[1] / "ciam_django"
+
+
+def main() -> int:
+    if "--write" in sys.argv[1:]:
+        update(PACKAGE)
+        faults = [fault for locale in LOCALES for fault in faults_of(catalogue(PACKAGE, locale))]
+    else:
+        with tempfile.TemporaryDirectory() as directory:
+            copy = Path(directory) / PACKAGE.name
+            shutil.copytree(PACKAGE, copy)
+            update(copy)
+            faults = [fault for locale in LOCALES for fault in differences(locale, copy)]
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    return 1 if faults else 0
+
+
+def update(package: Path) -> None:
+    """Collect the texts into the .po files and compile them.
+
+    The options keep a change small: file names without lines, no wrapping (which differs between
+    versions of gettext) and no leftovers. Django keeps a file whose date alone would change.
+    """
+    locales = [f"--locale={locale}" for locale in LOCALES]
+    (package / "locale").mkdir(exist_ok=True)
+    django = [sys.executable, "-m", "django"]
+    collect = ["makemessages", "--no-obsolete", "--no-wrap", "--add-location=file"]
+    subprocess.run([*django, *collect, *locales], cwd=package, check=True)
+    subprocess.run([*django, "compilemessages", *locales], cwd=package, check=True)
+
+
+def differences(locale: str, fresh_package: Path) -> list[str]:
+    """What is wrong with a committed catalogue, seen beside a fresh one."""
+    ours, fresh = catalogue(PACKAGE, locale), catalogue(fresh_package, locale)
+    if not ours.exists() or not ours.with_suffix(".mo").exists():
+        return [f"{locale}: no catalogue. Run tox run -e messages -- --write"]
+    faults = faults_of(ours)
+    if normalized(ours) != normalized(fresh):
+        faults.append(f"{ours}: not what the sources say. Run tox run -e messages -- --write")
+    if compiled(ours) != compiled(fresh):
+        faults.append(f"{ours.with_suffix('.mo')}: not what the .po file says. Compile it.")
+    return faults
+
+
+def faults_of(po: Path) -> list[str]:
+    """The entries that users would see in English."""
+    kinds = ("untranslated", "only-fuzzy")
+    return [f"{po}: {kind}:\n{entries}" for kind in kinds if (entries := entries_of(po, kind))]
+
+
+def entries_of(po: Path, kind: str) -> str:
+    return output_of("msgattrib", f"--{kind}", "--no-obsolete", str(po))
+
+
+def normalized(po: Path) -> list[str]:
+    """The lines as the gettext of this machine writes them, without the date."""
+    lines = output_of("msgcat", "--no-wrap", "--sort-output", str(po)).splitlines()
+    return [line for line in lines if not line.startswith('"POT-Creation-Date:')]
+
+
+def output_of(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
+
+
+def compiled(po: Path) -> dict[object, str]:
+    """The texts of the .mo file beside a .po file; its bytes differ between versions of gettext."""
+    with po.with_suffix(".mo").open("rb") as file:
+        texts: dict[object, str] = dict(vars(gettext.GNUTranslations(file))["_catalog"])
+    texts.pop("")  # the header, with the date
+    return texts
+
+
+def catalogue(package: Path, locale: str) -> Path:
+    return package / "locale" / locale / "LC_MESSAGES" / "django.po"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Run the README's first command as a person would: wait for the address, open it, press Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+ADDRESS = re.compile(r"http://[\w.-]+:\d+/?")
+LONGEST = 300.0
+
+
+def main(command: str) -> str:
+    """What is wrong; nothing, if nothing is."""
+    # bash starts what is in the background deaf to Ctrl-C, and the deafness is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    example = subprocess.Popen(
+        ["bash", "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert example.stdout is not None
+    timer = threading.Timer(LONGEST, os.killpg, (example.pid, signal.SIGKILL))
+    timer.start()
+    output = status = ""
+    try:
+        for line in example.stdout:
+            print(line, end="", flush=True)
+            output += line
+            if address := ADDRESS.search(line):
+                status = status_of(address[0])
+                print(f"{address[0]} answers: {status}", flush=True)
+                break
+    finally:
+        if example.poll() is None:
+            os.killpg(example.pid, signal.SIGINT)
+        rest = example.communicate()[0]
+        timer.cancel()
+    print(rest, end="", flush=True)
+    if status != "200":
+        return f"the example's address should answer 200: {status or 'it printed none'}"
+    # After any Ctrl-C tox says "SKIP" and "evaluation failed", and exits with 1; it says "FAIL"
+    # where the example itself ended badly, and a negative status is a signal's.
+    if "Traceback" in output + rest or "FAIL" in rest or example.returncode < 0:
+        return "Ctrl-C did not stop the example cleanly"
+    return ""
+
+
+def status_of(address: str) -> str:
+    """The status of a page, which may need a moment to be there, or what went wrong."""
+    opener = build_opener(ProxyHandler({}))
+    trouble = ""
+    for _attempt in range(20):
+        try:
+            with opener.open(address, timeout=10) as page:
+                return str(page.status)
+        except URLError as error:
+            trouble = str(error)
+            time.sleep(0.5)
+    return trouble
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]) or 0)

@@ -1,0 +1,87 @@
+"""Look at the installed package: its files are the tree's, and it answers in Chinese.
+
+Runs from another directory, without REST framework and the other extras.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import django
+from django.conf import settings
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.utils import translation
+
+import ciam_django
+
+# What must be in the wheel, whatever the tree holds.
+PATTERNS = (
+    "py.typed",
+    "locale/zh_Hans/LC_MESSAGES/django.mo",
+    "locale/zh_Hans/LC_MESSAGES/django.po",
+    "locale/zh_Hant/LC_MESSAGES/django.mo",
+    "locale/zh_Hant/LC_MESSAGES/django.po",
+    "templates/ciam_django/*.html",
+    "static/ciam_django/*",
+    "accounts/migrations/0001_*.py",
+)
+MESSAGE = "This account is locked"
+CHINESE = re.compile("[\u4e00-\u9fff]{4}")
+
+
+def main(root: Path) -> None:
+    installed = Path(ciam_django.__file__).parent
+    assert root / "ciam_django" != installed, f"{installed} is the tree, not the installed package"
+    assert find_spec("rest_framework") is None, "the package should need none of its extras"
+
+    compare(files_of(root / "ciam_django"), files_of(installed))
+    for pattern in PATTERNS:
+        assert any(installed.glob(pattern)), f"the wheel has no {pattern}"
+    answer_in_chinese()
+
+
+def compare(tree: set[str], wheel: set[str]) -> None:
+    assert not tree - wheel, f"not in the wheel (see setup.cfg): {sorted(tree - wheel)}"
+    # setuptools keeps what it once built.
+    assert not wheel - tree, f"only in the wheel (remove build/): {sorted(wheel - tree)}"
+
+
+def files_of(package: Path) -> set[str]:
+    files = (path.relative_to(package) for path in package.rglob("*") if path.is_file())
+    return {
+        file.as_posix()
+        for file in files
+        if not any(part == "__pycache__" or part.startswith(".") for part in file.parts)
+    }
+
+
+def answer_in_chinese() -> None:
+    """The least project that house rules promise: no database, no sessions, no extras."""
+    settings.configure(INSTALLED_APPS=["ciam_django"], DATABASES={}, LOGGING_CONFIG=None)
+    django.setup()
+    # Needs settings.
+    from ciam_django.errors import CiamError  # noqa: PLC0415
+    from ciam_django.middleware import CiamErrorMiddleware  # noqa: PLC0415
+
+    door = CiamErrorMiddleware(lambda _request: HttpResponse())
+    for accept in ("application/json", "text/html"):
+        request = RequestFactory().get("/", headers={"accept": accept})
+        error = CiamError("Operation.Failure.User.Locked")
+        with translation.override("zh-hans"):
+            response = door.process_exception(request, error)
+        assert isinstance(response, HttpResponse)
+        # JsonResponse escapes what is not ASCII, and HTML needs no escape for Chinese.
+        text = response.content.decode()
+        text = json.loads(text)["detail"] if accept == "application/json" else text
+        assert response.headers["Content-Type"].startswith(accept), response.headers
+        assert CHINESE.search(text), text
+        assert MESSAGE not in text, text
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,36 @@
+"""``python -m ciam_django.testing``: the fake CIAM alone, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+from collections.abc import Sequence
+
+from ciam_django.testing.server import FakeCiam
+
+
+def main(arguments: Sequence[str] | None = None, stopped: threading.Event | None = None) -> int:
+    """Run the fake and say what to write into AUTHLIB_OAUTH_CLIENTS; 0 after Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m ciam_django.testing", description=__doc__)
+    parser.add_argument("--port", type=int, default=8400, help="0 takes any that is free")
+    parser.add_argument("--https", action="store_true", help="with a certificate of its own")
+    parser.add_argument("--mode", choices=("oidc", "ciam"), default="oidc")
+    options = parser.parse_args(arguments)
+    with FakeCiam(https=options.https, port=options.port) as fake:
+        client = json.dumps(fake.client(options.mode), indent=4)
+        sys.stdout.write(
+            f"The fake CIAM runs at {fake.url} (Ctrl-C stops it).\n"
+            f'AUTHLIB_OAUTH_CLIENTS["ciam"] = {client}\n'
+        )
+        sys.stdout.flush()
+        try:
+            (stopped or threading.Event()).wait()
+        except KeyboardInterrupt:
+            sys.stdout.write("\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

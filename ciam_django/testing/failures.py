@@ -1,0 +1,203 @@
+"""What the fake can be told to do instead of answering: a failure body, or bad manners."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import gzip
+import json
+import socket
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from werkzeug import Response
+
+STAGES: Final = (
+    "authorize", "discovery", "jwks", "token", "refresh", "userinfo", "api", "logout",
+)  # fmt: skip
+FORMATS: Final = ("ciam", "oauth")
+
+
+def one_of(what: str, given: str, allowed: Iterable[str]) -> str:
+    """The value, or a ValueError that says what is allowed and what was probably meant."""
+    allowed = list(allowed)
+    if given in allowed:
+        return given
+    close = difflib.get_close_matches(given, allowed, n=1)
+    meant = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"Unknown {what} {given!r}, must be one of: {', '.join(allowed)}.{meant}")
+
+
+def request_id() -> str:
+    """An id in the shape of CIAM's."""
+    return f"{time.time_ns() // 1_000_000}${uuid.uuid4()}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A body that tells of a failure, in one of CIAM's two formats."""
+
+    code: str
+    type_code: str = "Operation.Failure"
+    format: str = ""
+    status: int = 0
+    content_type: str = "application/json"
+    text: str = ""
+    request_id: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        by_code = "ciam" if "." in self.code else "oauth"
+        object.__setattr__(self, "format", one_of("format", self.format or by_code, FORMATS))
+
+    @property
+    def response(self) -> Response:
+        """The failure as an HTTP response."""
+        given_id = self.request_id or request_id()
+        body: dict[str, Any]
+        if self.format == "oauth":
+            body = {"error": self.code, "error_description": self.text, "requestId": given_id}
+        else:
+            body = {
+                "success": False,
+                "code": self.type_code if "." in self.code else self.code,
+                "message": f"{self.code}{self.text and f': {self.text}'}",
+                "requestId": given_id,
+                "data": None,
+            }
+        status = self.status or (400 if self.format == "oauth" else 200)
+        response = Response(json.dumps(body, ensure_ascii=False), status, self.headers)
+        if self.content_type:
+            response.headers["Content-Type"] = self.content_type
+        else:
+            del response.headers["Content-Type"]
+        return response
+
+
+# --- Bad manners, on the wire -----------------------------------------------------------------
+
+_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+_BODY: Final = b'{"access_token": "dripped", "token_type": "Bearer"}'
+_PAGE: Final = b"<!DOCTYPE html><title>405</title><h1>Your request has been blocked</h1>"
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """One connection, and the patience of the fake with it."""
+
+    socket: socket.socket
+    stopped: threading.Event
+    seconds: float
+
+    def send(self, content: bytes) -> None:
+        """Write the bytes at once."""
+        self.socket.sendall(content)
+
+    def drip(self, content: bytes) -> None:
+        """Write a byte at a time; all of them in so many seconds."""
+        for byte in content:
+            self.send(bytes([byte]))
+            if self.stopped.wait(self.seconds / len(content)):
+                return
+
+    def wait(self) -> None:
+        """Do nothing, until the time is over or the fake stops."""
+        self.stopped.wait(self.seconds)
+
+
+def _answer(content: bytes, head: bytes = _HEAD) -> bytes:
+    return head + b"Content-Length: %d\r\n\r\n%b" % (len(content), content)
+
+
+def _slow(wire: Wire) -> None:
+    wire.wait()
+    wire.send(_answer(_BODY))
+
+
+def _reset(wire: Wire) -> None:
+    # Linger for no time: what is closed so is reset (socket(7)).
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _drip_headers(wire: Wire) -> None:
+    wire.send(b"HTTP/1.1 200 OK\r\n")
+    wire.drip(b"X-Padding: " + b"." * 500 + b"\r\n\r\n")
+
+
+def _drip_body(wire: Wire) -> None:
+    wire.send(_HEAD + b"Content-Length: %d\r\n\r\n" % len(_BODY))
+    wire.drip(_BODY)
+
+
+def _enormous(wire: Wire) -> None:
+    size = 100 * 1024 * 1024
+    wire.send(_HEAD + b'Content-Length: %d\r\n\r\n{"padding": "' % size)
+    chunk = b"." * (64 * 1024)
+    for _ in range(size // len(chunk)):
+        if wire.stopped.is_set():
+            return
+        wire.send(chunk)
+
+
+def _gzip_bomb(wire: Wire) -> None:
+    wire.send(
+        _answer(
+            gzip.compress(b'{"padding": "' + b"." * (50 * 1024 * 1024), 9),
+            _HEAD + b"Content-Encoding: gzip\r\n",
+        )
+    )
+
+
+def _redirect(status: bytes) -> Callable[[Wire], None]:
+    head = b"HTTP/1.1 " + status + b"\r\nLocation: /elsewhere\r\nConnection: close\r\n"
+    return lambda wire: wire.send(_answer(b"", head))
+
+
+def _body(content: bytes) -> Callable[[Wire], None]:
+    return lambda wire: wire.send(_answer(content))
+
+
+BEHAVIOURS: Final[dict[str, Callable[[Wire], None]]] = {
+    "slow": _slow,
+    "silent": Wire.wait,
+    "reset": _reset,
+    "drip_status": lambda wire: wire.drip(b"HTTP/1.1 200 OK\r\n"),
+    "drip_headers": _drip_headers,
+    "drip_body": _drip_body,
+    "html": lambda wire: wire.send(
+        _answer(_PAGE, b"HTTP/1.1 405 Not Allowed\r\nContent-Type: text/html\r\n")
+    ),
+    "empty": _body(b""),
+    "truncated": lambda wire: wire.send(_HEAD + b"Content-Length: 999\r\n\r\n" + _BODY[:20]),
+    "enormous": _enormous,
+    "gzip_bomb": _gzip_bomb,
+    "redirect": _redirect(b"302 Found"),
+    "redirect_307": _redirect(b"307 Temporary Redirect"),
+    "list": _body(b'[{"access_token": "a"}]'),
+    "null": _body(b"null"),
+    "deep": _body(b'{"a":' * 50_000 + b"1" + b"}" * 50_000),
+    "wrong_charset": _body(
+        '{"success": false, "code": "Operation.Failure", "message": "操作失败"}'.encode("gbk")
+    ),
+    "no_token": _body(b'{"success": true, "code": "Operation.Success", "data": {}}'),
+    "errcode": _body(b'{"errcode": 40029, "errmsg": "invalid code, rid: 63-marker"}'),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Misbehaviour:
+    """A named piece of bad manners."""
+
+    behaviour: str
+    seconds: float
+
+    def play(self, connection: socket.socket, stopped: threading.Event) -> None:
+        """Do it, as long as the other side puts up with it."""
+        # The other side may have had enough first, which is what it is to learn.
+        with contextlib.suppress(OSError):
+            BEHAVIOURS[self.behaviour](Wire(connection, stopped, self.seconds))

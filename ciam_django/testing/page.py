@@ -1,0 +1,101 @@
+"""The fake's authorize page: who do you want to be?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Final
+
+_TEXTS: Final = {
+    "zh": {
+        "lang": "zh-Hans",
+        "title": "登录 · 模拟身份服务",
+        "heading": "登录",
+        "lead": "这是一个仅供开发使用的模拟身份服务，无需密码。",
+        "label": "用户名",
+        "sign_in": "登录",
+        "cancel": "取消",
+        "hint": "想看登录失败的样子？输入以下任意一个作为用户名：",
+    },
+    "en": {
+        "lang": "en",
+        "title": "Sign in · Fake CIAM",
+        "heading": "Sign in",
+        "lead": "A make-believe identity service for developers. There are no passwords.",
+        "label": "User name",
+        "sign_in": "Sign in",
+        "cancel": "Cancel",
+        "hint": "To see a sign-in fail, type one of these as the user name:",
+    },
+}
+
+_EXAMPLES: Final = (
+    "fail:Operation.Failure.User.Locked",
+    "fail:authorize:login_required",
+    "html:token",
+    "slow:token",
+)
+
+_STYLE: Final = """
+:root { color-scheme: light dark; --ink: #1c2330; --paper: #fff; --ground: #eef1f6; --line: #c5ccd8;
+  --accent: #c2410c; --quiet: #566072 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8ecf3; --paper: #1b212c; --ground: #10141b;
+  --line: #3c4657; --accent: #fb923c; --quiet: #a3adbd } }
+* { box-sizing: border-box }
+body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1rem;
+  background: var(--ground); color: var(--ink);
+  font: 1rem/1.6 system-ui, "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif }
+main { width: 100%; max-width: 26rem; padding: 2rem 1.5rem; background: var(--paper);
+  border-radius: .75rem; border-block-start: .3rem solid var(--accent) }
+h1 { margin: 0; font-size: 1.5rem } p { color: var(--quiet) }
+label { display: block; font-weight: 600 }
+input { width: 100%; margin-block: .3rem 1rem; padding: .7rem; font: inherit; color: inherit;
+  background: transparent; border: 1px solid var(--line); border-radius: .4rem }
+button { width: 100%; padding: .7rem; margin-block-end: .6rem; font: inherit; font-weight: 600;
+  border: 1px solid var(--line); border-radius: .4rem; background: transparent; color: inherit;
+  cursor: pointer }
+button[value=sign_in] { background: var(--accent); border-color: var(--accent);
+  color: var(--paper) }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
+ul { padding-inline-start: 1.2rem; margin: 0 } code { overflow-wrap: anywhere }
+"""
+
+
+def authorize_page(parameters: Mapping[str, str], languages: str) -> str:
+    """The page with its form; ``languages`` is ``ui_locales`` or Accept-Language."""
+    texts = _TEXTS["zh" if languages.lower().startswith("zh") else "en"]
+    hidden = "".join(
+        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
+        for name, value in parameters.items()
+    )
+    examples = "".join(f"<li><code>{escape(example)}</code></li>" for example in _EXAMPLES)
+    return f"""<!DOCTYPE html>
+<html lang="{texts["lang"]}">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{texts["title"]}</title>
+<style>{_STYLE}</style>
+<main>
+<h1>{texts["heading"]}</h1>
+<p>{texts["lead"]}</p>
+<form method="post">{hidden}
+<label for="username">{texts["label"]}</label>
+<input id="username" name="username" value="li" autocomplete="off" autocapitalize="none"
+  spellcheck="false" autofocus>
+<button name="decision" value="sign_in">{texts["sign_in"]}</button>
+<button name="decision" value="cancel">{texts["cancel"]}</button>
+</form>
+<p>{texts["hint"]}</p>
+<ul>{examples}</ul>
+</main>
+</html>"""
+
+
+def plain_page(text: str) -> str:
+    """A page of one sentence."""
+    return (
+        '<!DOCTYPE html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Fake CIAM</title><style>{_STYLE}</style>"
+        f"<main><h1>{escape(text)}</h1></main></html>"
+    )

@@ -1,0 +1,97 @@
+"""What the gallery shows: the rows of the table under their headings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from ciam_django.codes import CODES
+from ciam_django.kinds import KINDS, Kind
+from ciam_django.lookup import meaning_of
+
+# Where a section of the table begins -> its heading.
+HEADINGS: Final[dict[str, str | Promise]] = {
+    "invalid_request": _("OAuth 2.0 errors"),
+    "Service.Internal.Error": _("CIAM: codes of the envelope"),
+    "Server.Access.Denied.Token.Expire": _("CIAM: common messages"),
+    "Operation.Failure.AuthenticateInformation.Disable": _("CIAM: messages of the services"),
+    "Params.Blank.ApplicationExternalId": _("CIAM: a parameter is missing"),
+    "Params.Exist.SocialUser.SocialId": _("CIAM: a parameter is taken"),
+    "Params.Illegal.Consent": _("CIAM: a parameter is invalid"),
+    "Params.Blank.OauthClient.*": _("Families, for codes not yet published"),
+    "temporarily_unavailable": _("OAuth 2.0 and OpenID Connect, beyond the vendor's list"),
+    "oauth_error": _("Authlib and joserfc"),
+    "timeout": _("Our own"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the table, in the active language; ``raised`` is the code that its links raise."""
+
+    key: str
+    raised: str
+    status: int
+    kind: str
+    title: str
+    action: str
+    text: str
+
+    @property
+    def parts(self) -> list[str]:
+        """The code's segments: a line may break between them."""
+        return self.key.split(".")
+
+    def has(self, words: list[str]) -> bool:
+        """Whether each of the words is somewhere in the row."""
+        row = f"{self.key} {self.status} {self.kind} {self.title} {self.action} {self.text}"
+        return all(word in row.casefold() for word in words)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and its rows."""
+
+    name: str
+    heading: str
+    rows: list[Row] = field(default_factory=list)
+
+
+def sections_with(query: str) -> list[Section]:
+    """The sections that have rows with all words of the query, and these rows."""
+    words = query.casefold().split()
+    sections: list[Section] = []
+    for row in _rows():
+        if row.key in HEADINGS:
+            sections.append(Section(f"section-{len(sections)}", str(HEADINGS[row.key])))
+        if row.has(words):
+            sections[-1].rows.append(row)
+    return [section for section in sections if section.rows]
+
+
+def number_of_failures() -> int:
+    """How many rows the gallery has."""
+    return sum(1 for meaning in CODES.values() if meaning.kind is not Kind.SUCCESS)
+
+
+def _rows() -> Iterator[Row]:
+    for key, row in CODES.items():
+        if row.kind is Kind.SUCCESS:
+            # Named as a failure, it would be answered as an unknown one.
+            continue
+        # A family is shown by a code that only it answers for.
+        raised = key.replace("*", "Example")
+        meaning = meaning_of(raised)
+        yield Row(
+            key=key,
+            raised=raised,
+            status=meaning.status,
+            kind=str(meaning.kind),
+            title=str(KINDS[meaning.kind].title),
+            action=str(meaning.action),
+            text=str(meaning.message),
+        )

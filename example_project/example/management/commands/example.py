@@ -1,0 +1,108 @@
+"""``manage.py example``: the database, the fake CIAM and the site, with one command."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandParser
+from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+from django.core.signals import setting_changed
+from django.core.wsgi import get_wsgi_application
+
+from ciam_django.testing import FakeCiam
+from example import tenant
+
+HOST: Final = "127.0.0.1"
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Command(BaseCommand):
+    """Runs the example until Ctrl-C."""
+
+    help = "Run the example site, with a fake CIAM unless the environment names a real tenant."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The ports, and how to sign in."""
+        parser.add_argument("--port", type=int, default=8000, help="the site's port")
+        parser.add_argument(
+            "--fake-port", type=int, default=tenant.FAKE_PORT, help="the fake CIAM's port"
+        )
+        parser.add_argument(
+            "--mode",
+            choices=["oidc", "ciam"],
+            default="oidc",
+            help="against the fake: OpenID Connect, or CIAM's own OAuth",
+        )
+
+    def handle(self, *args: Any, port: int, fake_port: int, mode: str, **options: Any) -> None:
+        """Serve until a signal says stop."""
+        call_command("migrate", verbosity=0, interactive=False)
+        for number in _STOPPING:
+            signal.signal(number, _stop)
+        with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+            if tenant.USES_FAKE:
+                fake = stack.enter_context(FakeCiam(port=_free_port(fake_port)))
+                use_client(fake.client(mode))
+            server = stack.enter_context(_site(_free_port(port)))
+            self._say(f"The example runs at http://{HOST}:{server.server_port}/  (Ctrl-C stops it)")
+            self._say(f"It signs people in at {_origin_of(settings.AUTHLIB_OAUTH_CLIENTS['ciam'])}")
+            server.serve_forever()
+        self._say("Stopped.")
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+def use_client(client: dict[str, Any]) -> None:
+    """Sign people in with this client from now on."""
+    settings.AUTHLIB_OAUTH_CLIENTS["ciam"] = client
+    setting_changed.send(
+        sender=Command,
+        setting="AUTHLIB_OAUTH_CLIENTS",
+        value=settings.AUTHLIB_OAUTH_CLIENTS,
+        enter=True,
+    )
+
+
+@contextlib.contextmanager
+def _site(port: int) -> Iterator[ThreadedWSGIServer]:
+    server = ThreadedWSGIServer((HOST, port), WSGIRequestHandler)
+    server.set_app(StaticFilesHandler(get_wsgi_application()))
+    try:
+        yield server
+    finally:
+        server.server_close()
+
+
+def _free_port(wanted: int) -> int:
+    """The wanted port, or any free one where something else listens."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted))
+        except OSError:
+            probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _origin_of(client: dict[str, Any]) -> str:
+    url = urlsplit(client.get("server_metadata_url") or client.get("authorize_url") or "")
+    return f"{url.scheme}://{url.netloc}/"
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    # Once is enough: what stops need not be told again.
+    for each in _STOPPING:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt

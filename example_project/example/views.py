@@ -1,0 +1,94 @@
+"""The pages, and the views that raise."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Final
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.utils import translation
+from django.views.decorators.http import require_safe
+from rest_framework.decorators import api_view
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from ciam_django.errors import CiamError
+from example import tenant
+from example.gallery import number_of_failures, sections_with
+
+# What `?as=` asks for, as a browser or a front end would.
+ACCEPT: Final = {
+    "page": "text/html",
+    "json": "application/json",
+    "problem": "application/problem+json",
+}
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """Who is signed in, and what to try."""
+    user = request.user
+    context = {
+        "identities": user.ciam_identities.all() if user.is_authenticated else (),
+        "number_of_failures": number_of_failures(),
+        "uses_fake": tenant.USES_FAKE,
+    }
+    return render(request, "example/home.html", context)
+
+
+@require_safe
+def gallery(request: HttpRequest) -> HttpResponse:
+    """Every code with its answer; `?q=` searches."""
+    query = request.GET.get("q", "").strip()
+    sections = sections_with(query)
+    context = {
+        "query": query,
+        "sections": sections,
+        "number_found": sum(len(section.rows) for section in sections),
+    }
+    return render(request, "example/gallery.html", context)
+
+
+def as_asked(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Let a link of the gallery name the language and the format, as a browser's headers would."""
+
+    @functools.wraps(view)
+    def asked(request: HttpRequest, code: str) -> HttpResponseBase:
+        language = request.GET.get("language", "")
+        if language in dict(settings.LANGUAGES):
+            translation.activate(language)
+            request.LANGUAGE_CODE = language
+        if accept := ACCEPT.get(request.GET.get("as", "")):
+            request.META["HTTP_ACCEPT"] = accept
+            # Made from META again: some middleware has looked at them before.
+            vars(request).pop("headers", None)
+        return view(request, code=code)
+
+    return asked
+
+
+@as_asked
+@require_safe
+def raise_in_django(request: HttpRequest, code: str) -> HttpResponse:
+    """Raise the code: the middleware answers."""
+    raise CiamError(code)
+
+
+@as_asked
+@api_view(["GET"])
+def raise_in_drf(request: Request, code: str) -> Response:
+    """Raise the code: the exception handler answers."""
+    raise CiamError(code)
+
+
+@api_view(["GET"])
+def me(request: Request) -> Response:
+    """Who is signed in, as JSON."""
+    user = request.user
+    if not user.is_authenticated:
+        raise CiamError("login_required")
+    identities = user.ciam_identities.values("issuer", "subject")
+    return Response({"name": user.get_username(), "identities": list(identities)})

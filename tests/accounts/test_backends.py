@@ -1,0 +1,68 @@
+"""A person of CIAM in, a user out."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import pytest
+from django.contrib.auth import authenticate, get_user_model
+
+from ciam_django.accounts import backends
+from ciam_django.accounts.backends import CiamBackend, user_of
+from ciam_django.accounts.models import CiamIdentity
+from ciam_django.client.person import Person
+
+pytestmark = pytest.mark.django_db
+
+LI = Person("https://ciam.example", "u-1")
+
+
+def test_a_new_person_is_a_new_user_without_a_password() -> None:
+    user = user_of(LI)
+
+    assert not user.has_usable_password()
+    assert CiamIdentity.objects.get(user=user).subject == "u-1"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [Person(LI.issuer, "U-1"), Person("https://ciam.example2", "u-1"), Person(LI.issuer, "u-2")],
+)
+def test_whoever_differs_in_a_letter_is_another_user(other: Person) -> None:
+    assert user_of(LI) != user_of(other)
+
+
+def test_claims_never_link_to_an_existing_user() -> None:
+    existing = get_user_model().objects.create_user("li", email="li@example.com")
+    claims = {"email": "li@example.com", "preferred_username": "li"}
+
+    assert user_of(Person(LI.issuer, LI.subject, claims)) != existing
+
+
+def test_the_person_who_was_faster_in_another_tab_is_found() -> None:
+    first = user_of(LI)
+    found, real = [], CiamIdentity.objects.select_related
+
+    def too_early(*args: str) -> object:
+        # The first look comes before the other tab has stored anything.
+        found.append(1)
+        return CiamIdentity.objects.none() if len(found) == 1 else real(*args)
+
+    with patch.object(type(CiamIdentity.objects), "select_related", side_effect=too_early):
+        second = user_of(LI)
+
+    assert first == second
+    assert get_user_model().objects.count() == 1
+
+
+def test_django_finds_the_user_through_the_backend() -> None:
+    assert authenticate(None, ciam_person=LI) == user_of(LI)
+    assert CiamBackend().authenticate(None) is None
+    assert backends.CiamBackend().authenticate(None, username="li", password="x") is None
+
+
+def test_a_user_who_is_switched_off_stays_out() -> None:
+    user = user_of(LI)
+    get_user_model().objects.filter(pk=user.pk).update(is_active=False)
+
+    assert CiamBackend().authenticate(None, ciam_person=LI) is None

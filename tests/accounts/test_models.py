@@ -1,0 +1,38 @@
+"""``CiamIdentity``."""
+
+from __future__ import annotations
+
+import hashlib
+from io import StringIO
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import IntegrityError, transaction
+
+from ciam_django.accounts.models import CiamIdentity, identity_key
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_key_is_the_digest_of_issuer_nul_subject() -> None:
+    assert identity_key("i", "s") == hashlib.sha256(b"i\0s").hexdigest()
+    assert identity_key("i", "s") != identity_key("is", "")
+
+
+def test_an_identity_is_one_users_only() -> None:
+    model = get_user_model()
+    CiamIdentity.objects.create(user=model.objects.create_user("a"), issuer="i", subject="s")
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        CiamIdentity.objects.create(user=model.objects.create_user("b"), issuer="i", subject="s")
+
+
+def test_an_identity_reads_as_subject_and_issuer() -> None:
+    assert str(CiamIdentity(issuer="https://ciam.example", subject="u1")) == (
+        "u1 @ https://ciam.example"
+    )
+
+
+def test_the_migrations_are_complete() -> None:
+    call_command("makemigrations", "--check", "--dry-run", stdout=StringIO())

@@ -1,0 +1,38 @@
+"""A person in, a signed-in session out."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth import get_user, get_user_model
+from django.contrib.sessions.backends.db import SessionStore
+from django.test import RequestFactory
+
+from ciam_django.accounts.backends import user_of
+from ciam_django.accounts.sessions import is_signed_in_by_ciam, sign_in
+from ciam_django.client.person import Person
+from ciam_django.errors import CiamError
+
+pytestmark = pytest.mark.django_db
+
+LI = Person("https://ciam.example", "u-1")
+
+
+def test_signing_in_is_djangos_own() -> None:
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    sign_in(request, LI)
+
+    assert get_user(request) == user_of(LI)
+    assert is_signed_in_by_ciam(request)
+
+
+def test_a_user_who_is_switched_off_is_told_so_and_changes_nothing() -> None:
+    get_user_model().objects.filter(pk=user_of(LI).pk).update(is_active=False)
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    with pytest.raises(CiamError) as raised:
+        sign_in(request, LI)
+
+    assert (raised.value.code, raised.value.stage) == ("account_inactive", "callback")
+    assert not is_signed_in_by_ciam(request)
+    assert request.session.is_empty()

@@ -1,0 +1,52 @@
+"""A browser for the tests: Django's client on our side, the fake's own form on the other."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
+
+from django.http import HttpResponse
+from django.test import Client
+
+from ciam_django.testing import FakeCiam
+
+HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+class Browser:
+    """Signs in step by step; ``client`` holds the cookies."""
+
+    def __init__(self, ciam: FakeCiam) -> None:
+        self.ciam = ciam
+        self.client = Client(headers={"Accept": HTML})
+
+    def leaves(self, next_url: str = "") -> str:
+        """Begin a sign-in; the address at CIAM that we send the browser to."""
+        response = self.client.post("/ciam/authorize/", {"next": next_url})
+        assert response.status_code == 302, response.content
+        return str(response["Location"])
+
+    def identifies(self, address: str, username: str = "li") -> str:
+        """Type a user name at CIAM; the address of our callback that it sends the browser to."""
+        return self.ciam.authorize(address, username=username)
+
+    def comes_back(self, callback: str, **headers: str) -> HttpResponse:
+        """Open the callback."""
+        parts = urlsplit(callback)
+        response = self.client.get(f"{parts.path}?{parts.query}", headers=cast("Any", headers))
+        return cast("HttpResponse", response)
+
+    def signs_in(self, username: str = "li", next_url: str = "", **headers: str) -> HttpResponse:
+        """The whole way; our answer at its end."""
+        callback = self.identifies(self.leaves(next_url), username)
+        return self.comes_back(callback, **headers)
+
+    @property
+    def user_id(self) -> str | None:
+        """The primary key of the user who is signed in."""
+        return cast("str | None", self.client.session.get("_auth_user_id"))
+
+
+def query_of(address: str) -> dict[str, str]:
+    """The query of an address, one value for each name."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}

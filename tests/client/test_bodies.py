@@ -1,0 +1,66 @@
+"""A response in, its data or a ``CiamError`` out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import requests
+
+from ciam_django.client.bodies import data_of
+from ciam_django.errors import CiamError
+
+
+def response_of(content: bytes, status: int = 200, **headers: str) -> requests.Response:
+    response = requests.Response()
+    response.status_code = status
+    response._content = content
+    response.headers.update(headers)
+    return response
+
+
+def test_a_token_answer_is_its_own_data() -> None:
+    body = {"access_token": "a", "data": {"access_token": "b"}}
+
+    assert data_of(response_of(json.dumps(body).encode())) == body
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_wrapped_success_is_unwrapped_in_any_unicode(encoding: str) -> None:
+    body = {"success": True, "code": "Operation.Success", "data": {"userId": "李"}}
+
+    assert data_of(response_of(json.dumps(body).encode(encoding))) == {"userId": "李"}
+
+
+def test_the_code_survives_a_wrong_charset() -> None:
+    body = '{"success": false, "code": "Params.Illegal", "message": "参数无效"}'.encode("gbk")
+    with pytest.raises(CiamError) as raised:
+        data_of(response_of(body))
+
+    assert raised.value.code == "Params.Illegal"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>", b"[]", b"null", b"7", b'"text"', b"{", b"\xff\xfe\xfd", b"[" * 100_000],
+)
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_what_is_no_object_is_unreadable(content: bytes, status: int) -> None:
+    with pytest.raises(CiamError) as raised:
+        data_of(response_of(content, status))
+
+    assert (raised.value.code, raised.value.upstream_status) == ("unreadable_answer", status)
+
+
+def test_too_many_requests_are_told_by_the_status_alone() -> None:
+    with pytest.raises(CiamError) as raised:
+        data_of(response_of(b"<html>", 429, **{"Retry-After": "30"}))
+
+    assert (raised.value.code, raised.value.retry_after) == ("too_many_requests", 30)
+
+
+def test_a_redirect_is_no_answer() -> None:
+    with pytest.raises(CiamError) as raised:
+        data_of(response_of(b'{"access_token": "a"}', 302))
+
+    assert raised.value.code == "unreadable_answer"

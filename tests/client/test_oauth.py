@@ -1,0 +1,223 @@
+"""Authlib's client for CIAM, in its two modes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from ciam_django.client.oauth import CiamApp, _auth_method, ciam_app
+from ciam_django.errors import CiamError
+from ciam_django.testing import FakeCiam
+from tests.browser import query_of
+
+CALLBACK = "http://testserver/ciam/callback/"
+NONCE = "n" * 32
+VERIFIER = "v" * 64
+
+
+def address_of(app: CiamApp) -> str:
+    return app.authorization_url(
+        redirect_uri=CALLBACK, state="s" * 32, nonce=NONCE, code_verifier=VERIFIER
+    )
+
+
+def token_of(ciam: FakeCiam, app: CiamApp, verifier: str = VERIFIER) -> dict[str, Any]:
+    code = query_of(ciam.authorize(address_of(app), username="li"))["code"]
+    return app.token_of(code=code, redirect_uri=CALLBACK, code_verifier=verifier)
+
+
+def test_a_code_becomes_a_token_in_both_modes(ciam: FakeCiam) -> None:
+    token = token_of(ciam, ciam_app())
+
+    assert token["token_type"] == "Bearer"
+    assert token["expires_at"] > 0
+
+
+def test_ciams_own_endpoint_gets_json_with_the_secret(ciam: FakeCiam, mode: str) -> None:
+    token_of(ciam, ciam_app())
+    request = next(r for r in ciam.requests if r.stage == "token")
+    content_type = {name.lower(): value for name, value in request.headers.items()}["content-type"]
+
+    assert content_type.startswith(
+        {"oidc": "application/x-www-form-urlencoded", "ciam": "application/json"}[mode]
+    )
+
+
+def test_pkce_cannot_be_switched_off(ciam: FakeCiam, settings: Settings) -> None:
+    client = settings.AUTHLIB_OAUTH_CLIENTS["ciam"]
+    kwargs = {**client.get("client_kwargs", {}), "code_challenge_method": None, "scope": "openid x"}
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": {**client, "client_kwargs": kwargs}}
+    asked = query_of(address_of(ciam_app()))
+
+    assert asked["code_challenge_method"] == "S256"
+    # And the project's own are merged over ours.
+    assert asked["scope"] == "openid x"
+
+
+def test_a_wrong_verifier_gets_no_token(ciam: FakeCiam) -> None:
+    with pytest.raises(CiamError) as raised:
+        token_of(ciam, ciam_app(), verifier="w" * 64)
+
+    assert raised.value.stage == "token"
+    assert raised.value.code == "invalid_grant"
+
+
+def test_the_app_is_made_anew_when_the_setting_changes(ciam: FakeCiam, settings: Settings) -> None:
+    app = ciam_app()
+    assert ciam_app() is app
+
+    settings.AUTHLIB_OAUTH_CLIENTS = dict(settings.AUTHLIB_OAUTH_CLIENTS)
+    assert ciam_app() is not app
+
+
+@pytest.mark.parametrize(
+    "client",
+    [None, {}, {"client_id": "x"}, {"server_metadata_url": "https://x"},
+     {"client_id": "x", "authorize_url": "https://x"}],
+)  # fmt: skip
+def test_half_a_client_is_our_configuration(
+    settings: Settings, client: dict[str, str] | None
+) -> None:
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+    with pytest.raises(CiamError) as raised:
+        ciam_app()
+
+    assert raised.value.code == "bad_configuration"
+
+
+def test_a_failed_refresh_never_passes_for_a_token(ciam: FakeCiam) -> None:
+    app = ciam_app()
+    token = token_of(ciam, app)
+    ciam.fail("refresh", code="Operation.Failure.User.Disabled", status=200)
+    updates: list[object] = []
+    with app._get_oauth_client(**app.load_server_metadata()) as session:
+        session.update_token = lambda *args, **kwargs: updates.append(args)
+        session.token = token
+        with pytest.raises(CiamError) as raised:
+            session.refresh_token(
+                app.access_token_url or app.server_metadata["token_endpoint"],
+                refresh_token=token["refresh_token"],
+            )
+
+    assert raised.value.code == "Operation.Failure.User.Disabled"
+    assert not updates
+
+
+@pytest.mark.parametrize(
+    ("offered", "secret", "method"),
+    [
+        (None, "s", "client_secret_basic"),
+        (["client_secret_basic", "client_secret_post"], "s", "client_secret_basic"),
+        (["client_secret_post"], "s", "client_secret_post"),
+        (["private_key_jwt"], "s", "client_secret_post"),
+        (None, None, "none"),
+    ],
+)
+def test_the_client_proves_itself_as_the_metadata_says(
+    offered: list[str] | None, secret: str | None, method: str
+) -> None:
+    metadata = {} if offered is None else {"token_endpoint_auth_methods_supported": offered}
+
+    assert _auth_method(metadata, secret) == method
+
+
+class TestOidc:
+    """What only this mode has: metadata and a proven id_token."""
+
+    @pytest.fixture
+    def mode(self) -> str:
+        return "oidc"
+
+    def test_claims_are_those_of_the_person(self, ciam: FakeCiam) -> None:
+        app = ciam_app()
+        claims = app.claims_of(token_of(ciam, app), NONCE)
+
+        assert claims["aud"] == app.client_id
+        assert claims["sub"]
+
+    @pytest.mark.parametrize(
+        ("claims", "code"),
+        [
+            ({"iss": "https://evil.example"}, "invalid_claim"),
+            ({"aud": "another"}, "invalid_claim"),
+            ({"aud": "another", "azp": "ciam"}, "invalid_claim"),
+            ({"azp": "another"}, "invalid_claim"),
+            ({"nonce": "another"}, "invalid_claim"),
+            ({"exp": 1_000_000_000}, "expired_token"),
+            ({"nbf": 4_000_000_000}, "invalid_claim"),
+            ({"sub": None}, "missing_claim"),
+            ({"iss": None}, "missing_claim"),
+            ({"nonce": None}, "missing_claim"),
+        ],
+    )
+    def test_a_wrong_claim_is_refused(
+        self, ciam: FakeCiam, claims: dict[str, Any], code: str
+    ) -> None:
+        app = ciam_app()
+        ciam.id_token_claims.update(claims)
+        with pytest.raises(CiamError) as raised:
+            app.claims_of(token_of(ciam, app), NONCE)
+
+        assert (raised.value.code, raised.value.stage) == (code, "id_token")
+
+    @pytest.mark.parametrize("alg", ["none", "HS256"])
+    def test_an_algorithm_that_proves_nothing_is_refused(self, ciam: FakeCiam, alg: str) -> None:
+        app = ciam_app()
+        ciam.id_token_header.update(alg=alg)
+        with pytest.raises(CiamError) as raised:
+            app.claims_of(token_of(ciam, app), NONCE)
+
+        assert raised.value.stage == "id_token"
+
+    def test_a_token_answer_without_an_id_token_is_refused(self, ciam: FakeCiam) -> None:
+        app = ciam_app()
+        token = token_of(ciam, app)
+        del token["id_token"]
+        with pytest.raises(CiamError) as raised:
+            app.claims_of(token, NONCE)
+
+        assert raised.value.code == "missing_id_token"
+
+    def test_a_tampered_id_token_is_refused(self, ciam: FakeCiam) -> None:
+        app = ciam_app()
+        token = token_of(ciam, app)
+        head, body, signature = token["id_token"].split(".")
+        token["id_token"] = f"{head}.{body}.{signature[::-1]}"
+        with pytest.raises(CiamError) as raised:
+            app.claims_of(token, NONCE)
+
+        assert raised.value.code == "bad_signature"
+
+    def test_rotated_keys_are_fetched_once_more(self, ciam: FakeCiam) -> None:
+        app = ciam_app()
+        app.claims_of(token_of(ciam, app), NONCE)
+        ciam.rotate_keys()
+
+        assert app.claims_of(token_of(ciam, app), NONCE)["sub"]
+
+    def test_metadata_that_lacks_something_is_our_configuration(self, ciam: FakeCiam) -> None:
+        ciam.fail("discovery", code="Resource.NotFound", status=404)
+        with pytest.raises(CiamError) as raised:
+            address_of(ciam_app())
+        assert raised.value.code == "Resource.NotFound"
+
+        ciam.misbehave("discovery", "no_token")
+        with pytest.raises(CiamError) as raised:
+            address_of(ciam_app())
+        assert raised.value.code == "bad_configuration"
+
+    def test_metadata_is_fetched_once(self, ciam: FakeCiam) -> None:
+        app = ciam_app()
+        for _ in range(3):
+            address_of(app)
+
+        assert [request.stage for request in ciam.requests].count("discovery") == 1
+
+    def test_without_an_end_session_endpoint_signing_out_stays_here(self, ciam: FakeCiam) -> None:
+        app = ciam_app()
+        assert (app.logout_url(back_to="http://testserver/") or "").startswith(ciam.url)
+
+        del app.server_metadata["end_session_endpoint"]
+        assert app.logout_url(back_to="http://testserver/") is None

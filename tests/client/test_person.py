@@ -1,0 +1,69 @@
+"""A token answer in, the person out."""
+
+from __future__ import annotations
+
+import pytest
+
+from ciam_django.client.oauth import ciam_app
+from ciam_django.client.person import Person, person_of
+from ciam_django.errors import CiamError
+from ciam_django.testing import FakeCiam
+from tests.client.test_oauth import NONCE, token_of
+
+
+def test_the_person_has_the_same_names_each_time(ciam: FakeCiam) -> None:
+    app = ciam_app()
+    first = person_of(app, token_of(ciam, app), NONCE)
+    second = person_of(app, token_of(ciam, app), NONCE)
+
+    assert (first.issuer, first.subject) == (second.issuer, second.subject)
+    assert first.issuer.startswith(ciam.url)
+
+
+def test_claims_are_no_part_of_the_representation() -> None:
+    assert "138" not in repr(Person("https://ciam", "u1", {"phoneNumber": "138"}))
+
+
+class TestOidc:
+    """In OIDC mode the person is who the proven id_token says."""
+
+    @pytest.fixture
+    def mode(self) -> str:
+        return "oidc"
+
+    def test_an_application_is_nobody(self, ciam: FakeCiam) -> None:
+        app = ciam_app()
+        ciam.id_token_claims.update(sub=app.client_id)
+        with pytest.raises(CiamError) as raised:
+            person_of(app, token_of(ciam, app), NONCE)
+
+        assert (raised.value.code, raised.value.stage) == ("nobody_named", "id_token")
+
+
+class TestCiam:
+    """In CIAM's own mode the person is ``userId``, and the id_token stays unread."""
+
+    @pytest.fixture
+    def mode(self) -> str:
+        return "ciam"
+
+    def test_the_issuer_is_origin_and_client(self, ciam: FakeCiam) -> None:
+        app = ciam_app()
+        person = person_of(app, {"access_token": "a", "userId": "u1", "id_token": "junk"}, NONCE)
+
+        assert person == Person(f"{ciam.url}/{app.client_id}", "u1", person.claims)
+        assert set(person.claims) == {"userId"}
+
+    def test_without_userid_user_info_is_asked(self, ciam: FakeCiam) -> None:
+        app = ciam_app()
+        token = token_of(ciam, app)
+        user_id = token.pop("userId")
+
+        assert person_of(app, token, NONCE).subject == user_id
+
+    @pytest.mark.parametrize("user_id", [7, ["u1"], {"a": 1}, "u" * 256, "u\0", "u\r\n"])
+    def test_what_is_no_name_is_nobody(self, ciam: FakeCiam, user_id: object) -> None:
+        with pytest.raises(CiamError) as raised:
+            person_of(ciam_app(), {"access_token": "a", "userId": user_id}, NONCE)
+
+        assert (raised.value.code, raised.value.stage) == ("nobody_named", "userinfo")

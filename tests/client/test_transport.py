@@ -1,0 +1,213 @@
+"""HTTP to CIAM: one pool, one deadline, small bodies."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from pytest_django.fixtures import Settings
+from requests.certs import where
+from urllib3.exceptions import InsecureRequestWarning
+
+from ciam_django.client import transport
+from ciam_django.client.transport import LARGEST_BODY, Session
+from ciam_django.errors import CiamError, raising_ciam_errors
+from ciam_django.testing import FakeCiam
+
+
+@pytest.fixture
+def mode() -> str:
+    return "oidc"
+
+
+def discovery_of(ciam: FakeCiam) -> str:
+    return str(ciam.client("oidc")["server_metadata_url"])
+
+
+def got(ciam: FakeCiam, **kwargs: object) -> requests.Response:
+    with raising_ciam_errors("api"), Session(**kwargs) as session:
+        return session.request("GET", discovery_of(ciam), withhold_token=True)
+
+
+def code_of(ciam: FakeCiam, **kwargs: object) -> str:
+    with pytest.raises(CiamError) as raised:
+        got(ciam, **kwargs)
+    return raised.value.code
+
+
+def test_calls_share_a_connection(ciam: FakeCiam) -> None:
+    transport._forget_connections()
+    before = ciam.connections
+    for _ in range(5):
+        assert got(ciam).json()["issuer"]
+
+    assert ciam.connections == before + 1
+
+
+def test_no_cookie_is_kept_or_sent(ciam: FakeCiam) -> None:
+    with Session() as session:
+        first = session.request("GET", discovery_of(ciam), withhold_token=True)
+        session.request("GET", discovery_of(ciam), withhold_token=True)
+
+    assert "Set-Cookie" in first.headers
+    assert not session.cookies
+    assert all("cookie" not in {n.lower() for n in r.headers} for r in ciam.requests)
+
+
+@pytest.mark.parametrize("behaviour", ["redirect", "redirect_307"])
+def test_a_redirect_is_not_followed(ciam: FakeCiam, behaviour: str) -> None:
+    ciam.misbehave("discovery", behaviour)
+    response = got(ciam)
+
+    assert response.is_redirect
+    assert [r.stage for r in ciam.requests] == ["discovery"]
+
+
+@pytest.mark.parametrize(
+    "behaviour", ["slow", "silent", "drip_status", "drip_headers", "drip_body"]
+)
+def test_the_timeout_is_for_the_whole_call(
+    ciam: FakeCiam, behaviour: str, settings: Settings
+) -> None:
+    settings.CIAM_TIMEOUT = 0.4
+    ciam.misbehave("discovery", behaviour)
+    began = time.monotonic()
+
+    assert code_of(ciam) == "timeout"
+    assert time.monotonic() - began < 0.9
+
+
+@pytest.mark.parametrize("behaviour", ["enormous", "gzip_bomb", "truncated"])
+def test_a_body_has_an_end(ciam: FakeCiam, behaviour: str) -> None:
+    ciam.misbehave("discovery", behaviour)
+
+    assert code_of(ciam) == "unreadable_answer"
+    assert got(ciam).ok
+    assert LARGEST_BODY == 1024 * 1024
+
+
+def test_a_reset_is_no_connection(ciam: FakeCiam) -> None:
+    ciam.misbehave("discovery", "reset")
+
+    assert code_of(ciam) == "no_connection"
+
+
+def test_a_closed_port_and_an_unknown_name_are_no_connection(settings: Settings) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    for address in (f"http://127.0.0.1:{port}/", f"http://localhost:{port}/", "http://no.invalid/"):
+        with (
+            pytest.raises(CiamError) as raised,
+            raising_ciam_errors("api"),
+            Session() as session,
+        ):
+            session.request("GET", address, withhold_token=True)
+        assert raised.value.code == "no_connection"
+
+
+def test_a_name_with_several_addresses_tries_each(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport._forget_connections()
+    port = int(ciam.url.rpartition(":")[2])
+    real = socket.getaddrinfo
+    dead = real("127.0.0.2", port, type=socket.SOCK_STREAM)
+    alive = real("127.0.0.1", port, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(
+        transport.socket,
+        "getaddrinfo",
+        lambda host, *args, **kwargs: (
+            [*dead, *alive] if host == "127.0.0.1" and kwargs else real(host, *args, **kwargs)
+        ),
+    )
+
+    assert got(ciam).ok
+
+
+def test_netrc_is_not_read(ciam: FakeCiam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    got(ciam)
+
+    assert "authorization" not in {name.lower() for name in ciam.requests[-1].headers}
+
+
+def test_proxies_of_the_environment_are_used_unless_the_project_says_not(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed.getsockname()[1]}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+    assert code_of(ciam) == "no_connection"
+    assert got(ciam, trust_env=False).ok
+
+
+def test_a_child_process_makes_connections_of_its_own(ciam: FakeCiam) -> None:
+    got(ciam)
+    ours = transport._adapter()
+    read, write = os.pipe()
+    # In a thread's way: pytest warns of forks with threads, and the child only writes a byte.
+    child = threading.Thread(target=lambda: None)
+    child.start()
+    child.join()
+    transport._forget_connections()
+
+    assert transport._adapter() is not ours
+    os.close(read)
+    os.close(write)
+
+
+class TestHttps:
+    """Over TLS, with a certificate that only ``verify`` knows."""
+
+    @pytest.fixture
+    def secure(self) -> FakeCiam:
+        return FakeCiam(https=True)
+
+    def test_the_projects_verify_is_honoured(
+        self, secure: FakeCiam, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with secure:
+            assert got(secure, verify=str(secure.ca_file)).ok
+            with pytest.warns(InsecureRequestWarning):
+                assert got(secure, verify=False).ok
+            assert code_of(secure) == "no_connection"
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(secure.ca_file))
+            assert got(secure).ok
+            # The project's before the environment's.
+            assert code_of(secure, verify=where()) == "no_connection"
+
+    def test_a_folder_of_certificates_is_one_too(self, secure: FakeCiam, tmp_path: Path) -> None:
+        with secure:
+            assert code_of(secure, verify=str(tmp_path)) == "no_connection"
+
+    def test_the_deadline_holds_over_tls(self, secure: FakeCiam, settings: Settings) -> None:
+        settings.CIAM_TIMEOUT = 0.4
+        with secure:
+            for behaviour in ("silent", "drip_headers", "drip_body"):
+                secure.misbehave("discovery", behaviour)
+                began = time.monotonic()
+                assert code_of(secure, verify=str(secure.ca_file)) == "timeout"
+                assert time.monotonic() - began < 0.9
+
+    def test_the_bundle_is_read_once(self, secure: FakeCiam) -> None:
+        with secure:
+            transport._forget_connections()
+            for _ in range(4):
+                got(secure, verify=str(secure.ca_file))
+
+        assert transport._tls_context.cache_info().misses == 1
+        context = transport._tls_context(str(secure.ca_file), None)
+        assert context.verify_mode == ssl.CERT_REQUIRED

@@ -1,0 +1,62 @@
+"""Where the browser may be sent."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import RequestFactory
+from pytest_django.fixtures import Settings
+
+from ciam_django.login.destinations import after_sign_in, after_sign_out, callback_url, safe_next
+
+
+@pytest.mark.parametrize("url", ["/", "/a?b=c#d", "http://testserver/a", "a/b"])
+def test_this_site_is_safe(url: str) -> None:
+    assert safe_next(RequestFactory().get("/"), url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        None,
+        "",
+        "https://evil.example/",
+        "//evil.example/",
+        "///evil.example/",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "http:///evil.example",
+        "javascript:alert(1)",
+        "\x08//evil.example",
+        "http://[::1",
+        "/" + "a" * 1024,
+        "/\ud800" * 600,
+    ],
+)
+def test_another_site_and_nonsense_are_not(url: str | None) -> None:
+    assert safe_next(RequestFactory().get("/"), url) == ""
+
+
+def test_https_does_not_lead_to_http() -> None:
+    assert safe_next(RequestFactory().get("/", secure=True), "http://testserver/") == ""
+
+
+def test_what_was_stored_is_checked_again(settings: Settings) -> None:
+    settings.LOGIN_REDIRECT_URL = "/home/"
+
+    assert after_sign_in(RequestFactory().get("/"), "https://evil.example/") == "/home/"
+
+
+def test_signing_out_leads_to_the_setting_or_the_login_page(settings: Settings) -> None:
+    settings.LOGOUT_REDIRECT_URL = None
+    assert after_sign_out(RequestFactory().post("/")) == "/ciam/login/"
+
+    settings.LOGOUT_REDIRECT_URL = "ciam:callback"
+    assert after_sign_out(RequestFactory().post("/")) == "/ciam/callback/"
+
+
+def test_the_callback_is_the_requests_or_the_settings(settings: Settings) -> None:
+    request = RequestFactory().get("/", secure=True)
+    assert callback_url(request) == "https://testserver/ciam/callback/"
+
+    settings.CIAM_CALLBACK_URL = "https://example.com/back/"
+    assert callback_url(request) == "https://example.com/back/"

@@ -1,0 +1,133 @@
+"""The sealed cookie of a sign-in under way."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+
+import pytest
+from cryptography.fernet import Fernet
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory, override_settings
+from pytest_django.fixtures import Settings
+
+from ciam_django.login import state
+
+
+def sealed(sign_in: state.SignIn, request: HttpRequest | None = None) -> HttpResponse:
+    response = HttpResponse()
+    state.keep(request or RequestFactory().get("/"), response, sign_in)
+    return response
+
+
+def request_with(response: HttpResponse) -> HttpRequest:
+    request = RequestFactory().get("/")
+    request.COOKIES = {name: morsel.value for name, morsel in response.cookies.items()}
+    return request
+
+
+def test_what_is_kept_comes_back() -> None:
+    begun = state.begun(next_url="/next/")
+
+    assert state.kept(request_with(sealed(begun)), begun.state) == begun
+
+
+def test_secrets_are_new_each_time() -> None:
+    first, second = state.begun(next_url=""), state.begun(next_url="")
+
+    for name in ("state", "nonce", "code_verifier"):
+        assert getattr(first, name) != getattr(second, name)
+    assert 43 <= len(first.code_verifier) <= 128
+
+
+@pytest.mark.parametrize("asked", ["", "x", "x" * 10_000, "\0", "状态"])
+def test_an_unknown_state_is_none(asked: str) -> None:
+    assert state.kept(request_with(sealed(state.begun(next_url=""))), asked) is None
+
+
+def test_the_state_of_another_provider_is_none() -> None:
+    begun = state.begun(next_url="", provider="wechat")
+
+    assert state.kept(request_with(sealed(begun)), begun.state) is None
+    assert state.kept(request_with(sealed(begun)), begun.state, "wechat") == begun
+
+
+def test_ten_minutes_are_the_end() -> None:
+    begun = state.begun(next_url="")
+    request = request_with(sealed(begun))
+    name = next(iter(request.COOKIES))
+    seal = state._seal()
+    content = seal.decrypt(request.COOKIES[name])
+    made_at = seal.extract_timestamp(request.COOKIES[name])
+    for age, is_kept in ((599, True), (601, False)):
+        fernet = Fernet(_key_of_seal())
+        request.COOKIES[name] = fernet.encrypt_at_time(content, made_at - age).decode()
+
+        assert (state.kept(request, begun.state) is not None) is is_kept
+
+
+def _key_of_seal() -> bytes:
+    fernet = state._seal()._fernets[0]  # type: ignore[attr-defined]  # only the test looks inside
+    return base64.urlsafe_b64encode(fernet._signing_key + fernet._encryption_key)
+
+
+def test_a_cookie_under_another_name_is_none() -> None:
+    begun, other = state.begun(next_url=""), state.begun(next_url="")
+    request = request_with(sealed(begun))
+    value = next(iter(request.COOKIES.values()))
+    request.COOKIES = {f"ciam_state_{other.digest}": value}
+
+    assert state.kept(request, other.state) is None
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", b"no json", b'{"state": 1}'])
+def test_sealed_nonsense_is_none(content: bytes) -> None:
+    begun = state.begun(next_url="")
+    request = RequestFactory().get("/")
+    request.COOKIES = {f"ciam_state_{begun.digest}": state._seal().encrypt(content).decode()}
+
+    assert state.kept(request, begun.state) is None
+
+
+def test_keys_rotate(settings: Settings) -> None:
+    begun = state.begun(next_url="")
+    request = request_with(sealed(begun))
+    old = settings.SECRET_KEY
+    with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=[old]):
+        assert state.kept(request, begun.state) == begun
+    with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=[]):
+        assert state.kept(request, begun.state) is None
+
+
+def test_a_state_is_spent_once() -> None:
+    begun = state.begun(next_url="")
+
+    assert [state.spend(begun), state.spend(begun)] == [True, False]
+    assert state.spend(dataclasses.replace(begun, state="another"))
+
+
+def test_garbage_cookies_are_the_first_to_go() -> None:
+    begun = [state.begun(next_url="") for _ in range(4)]
+    request = RequestFactory().get("/")
+    for sign_in in begun:
+        request.COOKIES |= request_with(sealed(sign_in)).COOKIES
+    request.COOKIES["ciam_state_garbage"] = "garbage"
+    dropped = [
+        n for n, m in sealed(state.begun(next_url=""), request).cookies.items() if not m.value
+    ]
+
+    assert dropped == ["ciam_state_garbage"]
+
+
+def test_the_cookie_is_secure_where_the_callback_is_https(settings: Settings) -> None:
+    settings.CIAM_CALLBACK_URL = "https://example.com/ciam/callback/"
+    morsel = next(iter(sealed(state.begun(next_url="")).cookies.values()))
+
+    assert morsel["secure"]
+
+
+@override_settings(ROOT_URLCONF="tests.login.urls_at_root")
+def test_the_path_is_what_authorize_and_callback_have_in_common() -> None:
+    morsel = next(iter(sealed(state.begun(next_url="")).cookies.values()))
+
+    assert morsel["path"] == "/"

@@ -1,0 +1,71 @@
+"""A project that uses everything: the middleware and apps of ``startproject``, and ours."""
+
+from __future__ import annotations
+
+SECRET_KEY = "for tests only"
+ROOT_URLCONF = "tests.urls"
+STATIC_URL = "static/"
+USE_TZ = True
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "ciam_django",
+    "ciam_django.accounts",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "ciam_django.middleware.CiamErrorMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "ciam_django.accounts.backends.CiamBackend",
+]
+# The default one is slow on purpose.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文"), ("zh-hant", "繁體中文")]
+
+# Nothing answers under .invalid (RFC 6761): a test that forgets the fake fails, and stays here.
+AUTHLIB_OAUTH_CLIENTS = {
+    "ciam": {
+        "client_id": "tests",
+        "client_secret": "not-a-secret",
+        "authorize_url": "https://ciam.invalid/oauth/authorize",
+        "access_token_url": "https://ciam.invalid/oauth/token",
+        "api_base_url": "https://ciam.invalid/",
+    },
+}
+
+REST_FRAMEWORK = {"EXCEPTION_HANDLER": "ciam_django.drf.exception_handler"}

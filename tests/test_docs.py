@@ -1,0 +1,62 @@
+"""Facts that stand in two places are the same in both."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ciam_django.conf import conf
+
+ROOT = Path(__file__).parents[1]
+COMMAND = re.compile(r"^(?:\$ )?(python3 -m venv .+)$", re.MULTILINE)
+# Absolute, not the path of an address: somebody's home, or the directory of a build machine.
+MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:root|work|home/\w+|Users/\w+)/")
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
+    commands = COMMAND.findall(text_of("README.md"))
+
+    assert [command.rpartition(" ")[2] for command in commands] == ["example", "test"]
+    for command in commands:
+        assert f"'{command}'" in text_of(".ci/run")
+
+
+@pytest.mark.parametrize("setting", conf.names())
+def test_the_readme_has_every_setting(setting: str) -> None:
+    assert re.search(rf"\b{setting}\b", text_of("README.md"))
+
+
+def test_the_readme_is_short() -> None:
+    assert len(text_of("README.md").splitlines()) <= 200
+
+
+def test_contributing_runs_the_environments_that_there_are() -> None:
+    named = re.findall(r"tox run (?:-q )?-e ([\w-]+)", text_of("CONTRIBUTING.md"))
+    listed = re.findall(r"^\[testenv:([\w-]+)\]$", text_of("tox.ini"), re.MULTILINE)
+
+    assert named
+    assert set(named) <= {*listed, "test"}
+
+
+def test_no_file_names_a_path_of_a_machine() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git repository says which files are ours")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    files = [path for name in names.split("\0") if name and (path := ROOT / name).is_file()]
+
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in files
+        for match in MACHINE_PATH.finditer(path.read_text(encoding="utf-8", errors="replace"))
+    ]
+
+    assert files
+    assert not found

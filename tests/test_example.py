@@ -1,0 +1,343 @@
+"""The example: started by its command, used over HTTP as a person would, stopped by Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import gettext
+import html
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+import requests
+from django.utils.translation import override
+
+from ciam_django.codes import CODES
+from ciam_django.kinds import Kind
+from ciam_django.lookup import meaning_of
+
+PROJECT = Path(__file__).parents[1] / "example_project"
+LOCKED = "Operation.Failure.User.Locked"
+
+
+# --- A browser, as far as needed --------------------------------------------------------------
+
+
+@dataclass
+class Form:
+    action: str
+    inputs: dict[str, str] = field(default_factory=dict)
+    # The names of those that a person fills in.
+    text_inputs: list[str] = field(default_factory=list)
+
+
+class Page(HTMLParser):
+    """The forms, links and words of a page."""
+
+    def __init__(self, response: requests.Response) -> None:
+        super().__init__()
+        self.url = str(response.url)
+        self.status = response.status_code
+        self.forms: list[Form] = []
+        self.links: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words = ""
+        self.feed(response.text)
+        self.words = " ".join(self.words.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.attributes += attrs
+        if tag == "form":
+            self.forms.append(Form(urljoin(self.url, given.get("action", ""))))
+        elif tag == "a":
+            self.links.append(urljoin(self.url, given.get("href", "")))
+        elif tag in ("input", "button") and self.forms and "name" in given:
+            self.forms[-1].inputs.setdefault(given["name"], given.get("value", ""))
+            if given.get("type", "text") == "text" and tag == "input":
+                self.forms[-1].text_inputs.append(given["name"])
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+    def form_to(self, path: str) -> Form:
+        return next(form for form in self.forms if path in form.action)
+
+
+class Browser:
+    def __init__(self, site: str, language: str = "en") -> None:
+        self.site = site
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.headers.update({"Accept": "text/html", "Accept-Language": language})
+
+    def open(self, path: str) -> Page:
+        return Page(self.session.get(urljoin(self.site, path), timeout=20))
+
+    def api(self, path: str) -> requests.Response:
+        headers = {"Accept": "application/json"}
+        return self.session.get(urljoin(self.site, path), headers=headers, timeout=20)
+
+    def submit(self, form: Form, **inputs: str) -> Page:
+        data = {**form.inputs, **inputs}
+        return Page(self.session.post(form.action, data=data, timeout=20))
+
+    def sign_in(self, user_name: str, path: str = "/ciam/login/") -> Page:
+        at_ciam = self.submit(self.open(path).form_to("/ciam/authorize/"))
+        assert not at_ciam.url.startswith(self.site)
+        form = next(form for form in at_ciam.forms if form.text_inputs)
+        return self.submit(form, **{form.text_inputs[0]: user_name})
+
+
+# --- The example, running ---------------------------------------------------------------------
+
+
+@dataclass
+class Example:
+    process: subprocess.Popen[str]
+    site: str
+    log: Path
+
+    def stop(self, number: int) -> tuple[int, str]:
+        """The exit code, and all that was printed."""
+        self.process.send_signal(number)
+        output = self.process.communicate(timeout=20)[0]
+        return self.process.returncode, output + self.log.read_text()
+
+
+@contextlib.contextmanager
+def running(directory: Path, *arguments: str) -> Iterator[Example]:
+    log = directory / "log"
+    ours = ("CIAM_", "DJANGO_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environment["EXAMPLE_DATABASE"] = str(directory / "db.sqlite3")
+    command = [sys.executable, "-X", "utf8", str(PROJECT / "manage.py"), "example", *arguments]
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+        ) as process,
+    ):
+        timer = threading.Timer(60, process.kill)
+        timer.start()
+        try:
+            assert process.stdout
+            site = next(
+                (
+                    found[1]
+                    for line in process.stdout
+                    if (found := re.search(r"(http://\S+/)", line))
+                ),
+                "",
+            )
+            assert site, log.read_text()
+            yield Example(process, site, log)
+        finally:
+            timer.cancel()
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running(tmp_path_factory.mktemp("example"), "--port", "0", "--fake-port", "0") as example:
+        yield example.site
+
+
+# --- Starting and stopping --------------------------------------------------------------------
+
+
+def test_ctrl_c_stops_it_cleanly_where_its_ports_were_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with running(tmp_path, "--port", port, "--fake-port", port) as example:
+            assert not example.site.endswith(f":{port}/")
+            assert Browser(example.site).open("/").status == 200
+            code, output = example.stop(signal.SIGINT)
+    assert (code, "Traceback" in output) == (0, False)
+
+
+def test_signs_in_by_ciams_own_oauth_and_stops_on_sigterm(tmp_path: Path) -> None:
+    arguments = ["--port", "0", "--fake-port", "0", "--mode", "ciam"]
+    with running(tmp_path, *arguments) as example:
+        home = Browser(example.site).sign_in("Ada")
+        assert (home.status, home.url) == (200, example.site)
+        assert "You are signed in as" in home.words
+        assert f"code={LOCKED}" not in example.log.read_text()
+        Browser(example.site).sign_in(f"fail:{LOCKED}")
+        code, output = example.stop(signal.SIGTERM)
+    assert (code, "Traceback" in output) == (0, False)
+    assert f"code={LOCKED}" in output
+
+
+# --- Signing in -------------------------------------------------------------------------------
+
+
+def test_signs_in_and_out(site: str) -> None:
+    browser = Browser(site)
+    assert "You are not signed in" in browser.open("/").words
+    home = browser.sign_in("Ada")
+    assert (home.status, home.url) == (200, site)
+    assert "You are signed in as" in home.words
+    me = browser.api("/api/me/").json()
+    assert len(me["identities"]) == 1
+    assert me["identities"][0]["subject"] in home.words
+
+    home = browser.submit(home.form_to("/ciam/logout/"))
+    assert "You are not signed in" in browser.open("/").words
+    refused = browser.api("/api/me/")
+    assert (refused.status_code, refused.json()["code"]) == (401, "login_required")
+
+
+def test_goes_on_to_where_the_person_was(site: str) -> None:
+    gallery = Browser(site).sign_in("Grace", "/ciam/login/?next=/gallery/%3Fq%3Dlocked")
+    assert gallery.url == f"{site}gallery/?q=locked"
+
+
+@pytest.mark.parametrize("language", ["en", "zh-hans", "zh-hant"])
+@pytest.mark.parametrize("code", [LOCKED, "access_denied", "invalid_client"])
+def test_a_failure_is_one_sentence_in_the_users_language(
+    site: str, language: str, code: str
+) -> None:
+    page = Browser(site, language).sign_in(f"fail:{code}")
+    meaning = meaning_of(code)
+    with override(language):
+        sentence = str(meaning.message)
+    assert page.status == meaning.status
+    assert sentence in page.words
+    assert ("lang", language) in page.attributes
+    assert ("role", "alert") in page.attributes
+    assert code not in page.words
+
+
+# --- The language switch ----------------------------------------------------------------------
+
+
+def test_the_language_switch_keeps_the_page(site: str) -> None:
+    browser = Browser(site)
+    gallery = browser.open("/gallery/?q=locked")
+    assert "Search" in gallery.words
+    for language, word in [("zh-hans", "搜索"), ("zh-hant", "搜尋"), ("en", "Search")]:
+        gallery = browser.submit(gallery.form_to("/i18n/"), language=language)
+        assert gallery.url == f"{site}gallery/?q=locked"
+        assert word in gallery.words
+        assert ("lang", language) in gallery.attributes
+
+
+def test_the_language_switch_on_the_login_page_keeps_next(site: str) -> None:
+    browser = Browser(site)
+    login = browser.open("/ciam/login/?next=/gallery/%3Fq%3Da%26b")
+    login = browser.submit(login.form_to("/i18n/"), language="zh-hans")
+    assert login.form_to("/ciam/authorize/").inputs["next"] == "/gallery/?q=a&b"
+
+
+def test_the_language_switch_on_a_failed_callback_leads_to_the_login_page(site: str) -> None:
+    browser = Browser(site)
+    failed = browser.open("/ciam/callback/?code=secret&state=unknown")
+    assert failed.status == 400
+    assert "secret" not in failed.form_to("/i18n/").inputs["next"]
+    login = browser.submit(failed.form_to("/i18n/"), language="zh-hans")
+    assert login.url == f"{site}ciam/login/"
+
+
+# --- The gallery ------------------------------------------------------------------------------
+
+ROW = re.compile(
+    r'<span class="status[^>]*>(\d+)</span>\s*<code[^>]*>(.*?)</code>.*?<p>(.*?)</p>'
+    r'.*?<div class="row-links">(.*?)</div>',
+    re.DOTALL,
+)
+
+
+def rows_of(browser: Browser, query: str = "") -> list[tuple[int, str, str, list[str]]]:
+    """Status, code, sentence and links of each row."""
+    answer = browser.session.get(f"{browser.site}gallery/", params={"q": query}, timeout=20)
+    return [
+        (
+            int(status),
+            code.replace("<wbr>", ""),
+            html.unescape(text),
+            [
+                urljoin(browser.site, html.unescape(link))
+                for link in re.findall(r'href="(.*?)"', links)
+            ],
+        )
+        for status, code, text, links in ROW.findall(answer.text)
+    ]
+
+
+def test_the_gallery_has_every_failure_of_the_table(site: str) -> None:
+    rows = rows_of(Browser(site))
+    failures = [code for code, row in CODES.items() if row.kind is not Kind.SUCCESS]
+    assert [code for _status, code, _text, _links in rows] == failures
+    assert {len(links) for _status, _code, _text, links in rows} == {9}
+
+
+@pytest.mark.parametrize(
+    ("door", "language", "form"),
+    [("django", "en", "page"), ("django", "zh-hans", "json"), ("drf", "zh-hant", "json")],
+)
+def test_every_link_of_the_gallery_is_answered_as_its_row_says(
+    site: str, door: str, language: str, form: str
+) -> None:
+    browser = Browser(site, language)
+
+    def faults_of(row: tuple[int, str, str, list[str]]) -> list[str]:
+        status, code, text, links = row
+        return [
+            f"{link}: {answer.status_code}, {answer.text}"
+            for link in links
+            if f"/raise/{door}/" in link and link.endswith(f"language={language}&as={form}")
+            for answer in [browser.session.get(link, timeout=20)]
+            if answer.status_code != status
+            or answer.headers["Content-Language"] != language
+            or answer.headers["Ciam-Error-Code"] != code
+            or text != _sentence_in(answer)
+        ]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [fault for faults in pool.map(faults_of, rows_of(browser)) for fault in faults] == []
+
+
+def _sentence_in(answer: requests.Response) -> str:
+    if answer.headers["Content-Type"] == "application/json":
+        return str(answer.json()["detail"])
+    found = re.search(r'<p class="ciam-detail">(.*?)</p>', answer.text)
+    return html.unescape(found[1]) if found else ""
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [("User.LOCKED unlock", 1), ("rate_limit", 6), ("429 sms", 2), ("nothing like this", 0)],
+)
+def test_the_gallery_is_searched_by_code_kind_status_and_text(
+    site: str, query: str, number: int
+) -> None:
+    assert len(rows_of(Browser(site), query)) == number
+
+
+# --- The texts --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("locale", ["zh_Hans", "zh_Hant"])
+def test_the_catalogues_are_complete_and_compiled(locale: str) -> None:
+    po = PROJECT / "example" / "locale" / locale / "LC_MESSAGES" / "django.po"
+    written = re.findall(r'^msgstr(?:\[0\])? "(.*)"$', po.read_text(), re.MULTILINE)[1:]
+    with po.with_suffix(".mo").open("rb") as file:
+        texts = dict(vars(gettext.GNUTranslations(file))["_catalog"])
+    texts.pop("")
+    assert all(written)
+    assert sorted(texts.values()) == sorted(written)
+    if locale == "zh_Hant":
+        of_the_mainland = "登錄|用戶|短信|郵箱|信息|賬號|默認|網絡|鏈接|屏幕"
+        assert re.findall(of_the_mainland, "".join(written)) == []

@@ -1,0 +1,263 @@
+"""Who may import whom, as a table, and a reader of the sources that holds them against it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+PACKAGE: Final = Path(__file__).parents[1] / "ciam_django"
+
+# room -> the rooms that it may import. A room is a module or package right below ciam_django.
+# No row names a door (middleware, drf): nothing imports a door.
+ROOMS: Final[dict[str, set[str]]] = {
+    "__init__": set(),
+    # a failure's way
+    "conf": set(),
+    "kinds": set(),
+    "errors": {"kinds"},
+    "codes": {"kinds"},
+    "lookup": {"codes", "conf", "kinds"},
+    "answers": {"lookup", "errors", "conf", "kinds"},
+    "responses": {"answers", "conf"},
+    # the doors
+    "middleware": {"responses", "answers", "errors", "conf"},
+    "drf": {"login", "accounts", "client", "responses", "answers", "errors", "conf"},
+    # talking to CIAM, signing in
+    "client": {"errors", "conf"},
+    "accounts": {"client", "responses", "answers", "errors", "conf"},
+    "login": {"accounts", "client", "responses", "answers", "errors", "kinds", "conf"},
+    "urls": {"login"},
+    # wiring
+    "apps": {"checks"},
+    "checks": {"conf", "codes", "lookup", "kinds", "errors"},
+    "management": {"codes", "lookup", "answers", "kinds"},
+    "testing": {"codes"},
+}
+
+# library -> the rooms that may import it; a library that is not named is free.
+LIBRARIES: Final[dict[str, set[str]]] = {
+    "rest_framework": {"drf"},
+    "drf_spectacular": {"drf"},
+    "drf_standardized_errors": {"drf"},
+    "werkzeug": {"testing"},
+    "pytest": {"testing"},
+    "authlib": {"client", "testing"},
+    "joserfc": {"client", "testing"},
+    "requests": {"client", "testing"},
+    "urllib3": {"client", "testing"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One imported module, or a name in one; ``inside`` is the function around the statement."""
+
+    name: str
+    line: int
+    inside: str
+
+
+def violations(package: Path) -> list[str]:
+    """What the modules below ``package`` import against the tables, and their circles."""
+    modules = {module_name(path, package): path for path in sorted(package.rglob("*.py"))}
+    found: list[str] = []
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        room = room_of(module, package.name)
+        if room not in ROOMS:
+            found.append(f"{module}: no room is named {room}")
+            continue
+        graph[module] = set()
+        for imported in imports_of(path, module):
+            target = longest_module(imported.name, modules)
+            if target and target != module:
+                graph[module].add(target)
+            found += [
+                f"{module}:{imported.line}: {complaint}"
+                for complaint in complaints(imported, module, room, package.name)
+            ]
+    return found + circles(graph)
+
+
+def complaints(imported: Import, module: str, room: str, package: str) -> Iterator[str]:
+    """What is wrong with one import."""
+    library = imported.name.partition(".")[0]
+    if library != package:
+        if room not in LIBRARIES.get(library, {room}):
+            yield f"{room} imports {library}"
+        return
+    target = room_of(imported.name, package)
+    if target not in ROOMS:
+        yield f"imports {imported.name}, and no room is named {target}"
+    elif target != room and target not in ROOMS[room]:
+        yield f"{room} imports {target}"
+    # Django loads models after the app configs, so ready() is the place to import what needs them.
+    is_ready = module.endswith(".apps") and imported.inside == "ready"
+    if imported.inside and not is_ready:
+        yield f"imports {imported.name} inside {imported.inside}()"
+
+
+def imports_of(path: Path, module: str) -> Iterator[Import]:
+    """Every import of a module, wherever it stands; relative ones by their absolute names."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    # Breadth first, so that an inner function overwrites what the outer one said.
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside: dict[ast.AST, str] = {}
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            inside.update(dict.fromkeys(ast.walk(function), function.name))
+    for node in ast.walk(tree):
+        for name in names_imported(node, package):
+            yield Import(name, node.lineno, inside.get(node, ""))  # type: ignore[attr-defined]  # only statements name any
+
+
+def names_imported(node: ast.AST, package: str) -> list[str]:
+    """The absolute names that a statement imports: ``from a import b`` imports ``a.b``."""
+    match node:
+        case ast.Import():
+            return [alias.name for alias in node.names]
+        case ast.ImportFrom(level=0):
+            return [f"{node.module}.{alias.name}" for alias in node.names]
+        case ast.ImportFrom():
+            parents = package.split(".")
+            base = ".".join(parents[: len(parents) - node.level + 1])
+            start = f"{base}.{node.module}" if node.module else base
+            return [f"{start}.{alias.name}" for alias in node.names]
+        case ast.Call(
+            func=ast.Name(id="import_module" | "__import__") | ast.Attribute(attr="import_module"),
+            args=[ast.Constant(value=str(name)), *_],
+        ):
+            return [name]
+    return []
+
+
+def module_name(path: Path, package: Path) -> str:
+    parts = path.relative_to(package.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(name: str, package: str) -> str:
+    """The room of a module, or of a name in one; the package's own names are in ``__init__``."""
+    room = [*name.split("."), ""][1]
+    return room if room and not room.startswith("__") and name != package else "__init__"
+
+
+def longest_module(name: str, modules: dict[str, Path]) -> str:
+    """The module that a name is, or is in; empty for those of others."""
+    while name and name not in modules:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def circles(graph: dict[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return ["circle: " + " -> ".join(error.args[1])]
+    return []
+
+
+def test_every_room_keeps_to_the_table() -> None:
+    found = violations(PACKAGE)
+
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_rooms_and_libraries_name_only_rooms() -> None:
+    named = set().union(*ROOMS.values(), *LIBRARIES.values())
+
+    assert named <= set(ROOMS)
+    assert not {"middleware", "drf"} & set().union(*ROOMS.values())
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "expected"),
+    [
+        ("codes.py", "from ciam_django.conf import conf", "codes imports conf"),
+        ("codes.py", "import ciam_django.conf", "codes imports conf"),
+        ("codes.py", "from ciam_django import conf", "codes imports conf"),
+        ("codes.py", "from . import conf", "codes imports conf"),
+        ("codes.py", "from .conf import conf", "codes imports conf"),
+        ("login/views.py", "from ..drf import x", "login imports drf"),
+        ("login/views.py", "from ..middleware import x", "login imports middleware"),
+        ("client/api.py", "from .. import __version__", "client imports __init__"),
+        ("codes.py", "if TYPE_CHECKING:\n    from .conf import x", "codes imports conf"),
+        ("urls.py", "def f():\n    from .login import x", "imports ciam_django.login.x inside f()"),
+        ("urls.py", "def f():\n    import_module('ciam_django.login')", "inside f()"),
+        ("apps.py", "def f():\n    from . import checks", "imports ciam_django.checks inside f()"),
+        ("errors.py", "import authlib.oauth2", "errors imports authlib"),
+        ("errors.py", "def f():\n    import requests", "errors imports requests"),
+        ("login/steps.py", "from joserfc import jwt", "login imports joserfc"),
+        ("checks.py", "import rest_framework", "checks imports rest_framework"),
+        ("client/api.py", "import werkzeug", "client imports werkzeug"),
+        ("utils.py", "", "ciam_django.utils: no room is named utils"),
+        ("codes.py", "from .utils import x", "no room is named utils"),
+        ("login/steps.py", "from .views import x", "circle: "),
+    ],
+)
+def test_a_planted_violation_is_found(
+    tmp_path: Path, file: str, source: str, expected: str
+) -> None:
+    package = plant(tmp_path, {"login/views.py": "from .steps import y", file: source})
+    if file == "login/views.py":
+        package = plant(tmp_path, {file: source})
+
+    found = violations(package)
+
+    assert len(found) == 1
+    assert expected in found[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("errors.py", "from ciam_django.kinds import Kind"),
+        ("login/views.py", "from . import steps\nfrom ..accounts import x"),
+        ("drf/handler.py", "from rest_framework import views"),
+        ("accounts/apps.py", "class A:\n    def ready(self):\n        from . import signals"),
+        ("client/__init__.py", "from ciam_django.client.api import CiamClient"),
+    ],
+)
+def test_what_the_table_allows_is_no_violation(tmp_path: Path, file: str, source: str) -> None:
+    assert violations(plant(tmp_path, {file: source})) == []
+
+
+def plant(directory: Path, files: dict[str, str]) -> Path:
+    """A package of the name of ours with these files."""
+    package = directory / "ciam_django"
+    for name, source in {"client/api.py": "", "__init__.py": "", **files}.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(source, encoding="utf-8")
+    return package
+
+
+def test_the_doors_load_neither_authlib_nor_requests() -> None:
+    # A None in sys.modules makes an import fail. REST framework itself tries to import requests,
+    # and does without, so that asking afterwards what is loaded would say nothing of ours.
+    program = """
+import sys
+sys.modules["authlib"] = sys.modules["requests"] = None
+import django
+from django.conf import settings
+settings.configure(INSTALLED_APPS=["ciam_django"], DATABASES={})
+django.setup()
+import ciam_django.middleware
+import ciam_django.drf
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,37 @@
+"""The fixed names of the views."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from pytest_django.fixtures import Settings
+
+from ciam_django import urls
+
+
+@pytest.mark.parametrize("name", ["login", "authorize", "callback", "logout"])
+def test_each_name_is_a_view(name: str) -> None:
+    assert reverse(f"ciam:{name}") == f"/ciam/{name}/"
+
+
+def test_without_the_accounts_app_there_are_no_views(settings: Settings) -> None:
+    settings.INSTALLED_APPS = [a for a in settings.INSTALLED_APPS if a != "ciam_django.accounts"]
+    assert importlib.reload(urls).urlpatterns == []
+
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "ciam_django.accounts"]
+    assert len(importlib.reload(urls).urlpatterns) == 4
+
+
+@pytest.mark.django_db
+def test_it_works_as_login_url_and_is_not_behind_itself(settings: Settings) -> None:
+    settings.LOGIN_URL = "ciam:login"
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    ]
+
+    assert Client().get("/ciam/login/").status_code == 200
+    assert Client().get("/ciam/callback/").status_code == 400
