@@ -15,7 +15,7 @@ from django.template.backends.base import BaseEngine
 from django.template.backends.django import DjangoTemplates
 from django.template.loader import get_template
 from django.templatetags.static import static
-from django.utils.translation import get_language, get_language_bidi
+from django.utils.translation import get_language, get_language_bidi, gettext
 
 from ciam_django.answers import Answer
 from ciam_django.conf import conf, remembered
@@ -94,8 +94,8 @@ def _opens_page(request: HttpRequest) -> bool:
 
 def _way_out(answer: Answer, otherwise: str) -> dict[str, Any]:
     if answer.action_url:
-        return {"way_out": answer.action_url, "way_out_label": _LABELS[answer.action]}
-    return {"way_out": otherwise, "way_out_label": _LABELS["retry"]}
+        return {"way_out": answer.action_url, "way_out_label": answer.action_label}
+    return {"way_out": otherwise, "way_out_label": gettext("Try again")}
 
 
 # --- Pages ------------------------------------------------------------------------------------

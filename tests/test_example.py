@@ -17,15 +17,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import pytest
 import requests
 from django.utils.translation import override
+from example import tenant
 
 from ciam_django.codes import CODES
 from ciam_django.kinds import Kind
 from ciam_django.lookup import meaning_of
+from ciam_django.testing import FakeCiam
 
 PROJECT = Path(__file__).parents[1] / "example_project"
 LOCKED = "Operation.Failure.User.Locked"
@@ -117,11 +119,11 @@ class Example:
 
 
 @contextlib.contextmanager
-def running(directory: Path, *arguments: str) -> Iterator[Example]:
+def running(directory: Path, *arguments: str, **variables: str) -> Iterator[Example]:
     log = directory / "log"
     ours = ("CIAM_", "DJANGO_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    environment["EXAMPLE_DATABASE"] = str(directory / "db.sqlite3")
+    environment |= {"EXAMPLE_DATABASE": str(directory / "db.sqlite3"), **variables}
     command = [sys.executable, "-X", "utf8", str(PROJECT / "manage.py"), "example", *arguments]
     with (
         log.open("w") as errors,
@@ -180,6 +182,37 @@ def test_signs_in_by_ciams_own_oauth_and_stops_on_sigterm(tmp_path: Path) -> Non
     assert f"code={LOCKED}" in output
 
 
+# --- Which CIAM -------------------------------------------------------------------------------
+
+
+def test_without_its_command_the_example_expects_a_fake_on_the_usual_port() -> None:
+    with FakeCiam() as fake:
+        usual = f"http://127.0.0.1:{tenant.FAKE_PORT}"
+        here = {name: value.replace(fake.url, usual) for name, value in fake.client().items()}
+    assert tenant.client() == here
+
+
+def test_signs_in_at_the_tenant_that_the_environment_names(tmp_path: Path) -> None:
+    tenants = {
+        "CIAM_CLIENT_ID": "app_1",
+        "CIAM_CLIENT_SECRET": "secret",
+        "CIAM_AUTHORIZE_URL": "https://ciam.example.com/oauth/authorize",
+        "CIAM_ACCESS_TOKEN_URL": "https://ciam.example.com/oauth/token",
+        "CIAM_API_BASE_URL": "https://ciam.example.com",
+        "CIAM_CALLBACK_URL": "https://app.example.com/ciam/callback/",
+    }
+    with running(tmp_path, "--port", "0", **tenants) as example:
+        browser = Browser(example.site)
+        assert "real CIAM tenant" in browser.open("/").words
+        form = browser.open("/ciam/login/").form_to("/ciam/authorize/")
+        left = browser.session.post(form.action, form.inputs, timeout=20, allow_redirects=False)
+    address = urlsplit(left.headers["Location"])
+    query = dict(parse_qsl(address.query))
+    assert f"{address.scheme}://{address.netloc}{address.path}" == tenants["CIAM_AUTHORIZE_URL"]
+    assert query["client_id"] == "app_1"
+    assert query["redirect_uri"] == tenants["CIAM_CALLBACK_URL"]
+
+
 # --- Signing in -------------------------------------------------------------------------------
 
 
@@ -213,6 +246,8 @@ def test_a_failure_is_one_sentence_in_the_users_language(
     meaning = meaning_of(code)
     with override(language):
         sentence = str(meaning.message)
+    with override("en"):
+        assert (sentence == str(meaning.message)) == (language == "en")
     assert page.status == meaning.status
     assert sentence in page.words
     assert ("lang", language) in page.attributes

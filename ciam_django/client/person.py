@@ -49,5 +49,5 @@ def person_of(app: CiamApp, token: Mapping[str, Any], nonce: str) -> Person:
 
 
 def _names_somebody(subject: object) -> bool:
-    """Whether it is the text that OpenID Connect Core 1.0, 2 has: 1 to 255 characters, printable."""
+    """Whether it can be a ``sub`` (OpenID Connect Core 1.0, 2): at most 255 characters."""
     return isinstance(subject, str) and 0 < len(subject) <= _LONGEST and subject.isprintable()

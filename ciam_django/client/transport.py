@@ -15,7 +15,7 @@ from typing import Any, Final
 import requests
 from authlib.integrations.requests_client import OAuth2Session
 from requests.adapters import HTTPAdapter
-from requests.certs import where
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
@@ -152,7 +152,7 @@ def _tls_context(verify: bool | str, cert: str | tuple[str, ...] | None) -> ssl.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     else:
-        place = where() if verify is True else verify
+        place = DEFAULT_CA_BUNDLE_PATH if verify is True else verify
         is_folder = Path(place).is_dir()
         context.load_verify_locations(**{"capath" if is_folder else "cafile": place})
     if cert:

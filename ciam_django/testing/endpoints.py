@@ -10,8 +10,8 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import Any, Final
 from urllib.parse import unquote, urlencode, urlsplit
 
 from joserfc import jwt
@@ -21,13 +21,8 @@ from werkzeug.utils import redirect
 
 from ciam_django.testing.failures import BEHAVIOURS, STAGES, Failure, Misbehaviour, request_id
 from ciam_django.testing.page import authorize_page, plain_page
+from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET, SignIn, Tenant
 
-if TYPE_CHECKING:
-    from ciam_django.testing.server import FakeCiam
-
-PREFIX: Final = "/api/bff/v1.2/developer/ciam/"
-APP_ID: Final = "fake_app_0001"
-CLIENT_SECRET: Final = "fake-client-secret"  # noqa: S105  (it opens nothing but the fake)
 # Seconds.
 _CODE_LIFETIME: Final = 600
 _TOKEN_LIFETIME: Final = 7200
@@ -36,35 +31,7 @@ _OWN_HOSTS: Final = ("127.0.0.1", "localhost", "testserver")
 Outcome = Response | Misbehaviour
 
 
-@dataclass
-class SignIn:
-    """One person's sign-in, from the authorize page on."""
-
-    username: str
-    redirect_uri: str
-    scope: str
-    nonce: str
-    code_challenge: str
-    began: float = field(default_factory=time.monotonic)
-    # stage -> what the person typed to happen there, and nowhere else.
-    planned: dict[str, Failure | Misbehaviour] = field(default_factory=dict)
-
-    @property
-    def user_id(self) -> str:
-        """The same for the same name, as CIAM's is."""
-        return hashlib.sha256(f"user {self.username}".encode()).hexdigest()[:24]
-
-    @property
-    def profile(self) -> dict[str, Any]:
-        """What the fake knows of the person."""
-        return {
-            "name": self.username.title(),
-            "preferred_username": self.username,
-            "email": f"{self.username}@example.com",
-        }
-
-
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that a real server would refuse; holds the failure."""
 
     def __init__(self, code: str, text: str = "", status: int = 0) -> None:
@@ -91,16 +58,16 @@ def typed(username: str, seconds: float) -> dict[str, Failure | Misbehaviour]:
 # --- The endpoints ----------------------------------------------------------------------------
 
 
-def discovery(fake: FakeCiam, request: Request) -> Outcome:
+def discovery(tenant: Tenant, request: Request) -> Outcome:
     """OpenID Connect Discovery 1.0, 4."""
     return _json(
         {
-            "issuer": fake.issuer,
-            "authorization_endpoint": fake.address("oauth/authorize"),
-            "token_endpoint": fake.address("oidc/token"),
-            "userinfo_endpoint": fake.address("oidc/userinfo"),
-            "jwks_uri": f"{fake.issuer}/.well-known/jwks.json",
-            "end_session_endpoint": fake.address("user/logout"),
+            "issuer": tenant.issuer,
+            "authorization_endpoint": tenant.address("oauth/authorize"),
+            "token_endpoint": tenant.address("oidc/token"),
+            "userinfo_endpoint": tenant.address("oidc/userinfo"),
+            "jwks_uri": f"{tenant.issuer}/.well-known/jwks.json",
+            "end_session_endpoint": tenant.address("user/logout"),
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],
@@ -111,24 +78,16 @@ def discovery(fake: FakeCiam, request: Request) -> Outcome:
     )
 
 
-def jwks(fake: FakeCiam, request: Request) -> Outcome:
+def jwks(tenant: Tenant, request: Request) -> Outcome:
     """RFC 7517, 5: the keys of today."""
-    return _json({"keys": [fake.key.as_dict(private=False)]})
+    return _json({"keys": [tenant.key.as_dict(private=False)]})
 
 
-def authorize(fake: FakeCiam, request: Request) -> Outcome:
+def authorize(tenant: Tenant, request: Request) -> Outcome:
     """RFC 6749, 4.1.1: the page, and where its form leads."""
     asked = request.values.to_dict()
-    redirect_uri = asked.get("redirect_uri", "")
-    # A browser is never sent to an address that nobody has registered.
-    if asked.get("client_id") != APP_ID:
-        return Response(plain_page("Unknown client_id"), 400, mimetype="text/html")
-    if not is_registered(fake, redirect_uri):
-        return Response(plain_page("Unregistered redirect_uri"), 400, mimetype="text/html")
-    if asked.get("response_type") != "code":
-        return _back(asked, error="unsupported_response_type")
-    if asked.get("code_challenge_method") != "S256" or not asked.get("code_challenge"):
-        return _back(asked, error="invalid_request", error_description="PKCE S256 is required")
+    if refused := _refused(tenant, asked):
+        return refused
     if request.method == "GET":
         languages = asked.get("ui_locales") or request.headers.get("Accept-Language", "")
         return Response(authorize_page(asked, languages), mimetype="text/html")
@@ -136,7 +95,7 @@ def authorize(fake: FakeCiam, request: Request) -> Outcome:
         return _back(asked, error="access_denied", error_description="the user said no")
 
     username = asked.get("username", "").strip() or "li"
-    planned = typed(username, fake.seconds)
+    planned = typed(username, tenant.seconds)
     here = planned.pop("authorize", None)
     if isinstance(here, Failure):
         return _back(asked, error=here.code, error_description=here.text)
@@ -145,62 +104,75 @@ def authorize(fake: FakeCiam, request: Request) -> Outcome:
     # Nobody's in particular, so that the next request of anyone meets it.
     for stage in ("discovery", "jwks", "logout"):
         if stage in planned:
-            fake.plan(stage, planned.pop(stage), times=1)
+            tenant.plan(stage, planned.pop(stage), times=1)
     sign_in = SignIn(
         username=username,
-        redirect_uri=redirect_uri,
+        redirect_uri=asked["redirect_uri"],
         scope=asked.get("scope", ""),
         nonce=asked.get("nonce", ""),
         code_challenge=asked["code_challenge"],
         planned=planned,
     )
     code = secrets.token_hex(12)
-    fake.codes[code] = sign_in
+    tenant.codes[code] = sign_in
     return _back(asked, code=code)
 
 
-def token(fake: FakeCiam, request: Request) -> Outcome:
+def _refused(tenant: Tenant, asked: Mapping[str, str]) -> Response | None:
+    # A browser is never sent to an address that nobody has registered.
+    if asked.get("client_id") != APP_ID:
+        return Response(plain_page("Unknown client_id"), 400, mimetype="text/html")
+    if not is_registered(tenant, asked.get("redirect_uri", "")):
+        return Response(plain_page("Unregistered redirect_uri"), 400, mimetype="text/html")
+    if asked.get("response_type") != "code":
+        return _back(asked, error="unsupported_response_type")
+    if asked.get("code_challenge_method") != "S256" or not asked.get("code_challenge"):
+        return _back(asked, error="invalid_request", error_description="PKCE S256 is required")
+    return None
+
+
+def token(tenant: Tenant, request: Request) -> Outcome:
     """RFC 6749, 4.1.3 and 6: form in, token out."""
     asked = request.form.to_dict()
     client_id, secret = _basic(request) or (asked.get("client_id"), asked.get("client_secret"))
-    sign_in, outcome = _granted(fake, asked, client_id, secret)
+    sign_in, outcome = _granted(tenant, asked, client_id, secret)
     if outcome:
         return outcome
-    answer = _tokens(fake, sign_in)
+    answer = _tokens(tenant, sign_in)
     if sign_in and "openid" in sign_in.scope.split():
-        answer["id_token"] = fake.sign_id_token(sign_in)
+        answer["id_token"] = tenant.sign_id_token(sign_in)
     return _json(answer)
 
 
-def ciam_token(fake: FakeCiam, request: Request) -> Outcome:
+def ciam_token(tenant: Tenant, request: Request) -> Outcome:
     """CIAM's own: JSON in, an envelope out."""
     try:
         asked = json.loads(request.get_data())
     except ValueError:
-        raise Refused("Unsupported.Media.Type") from None
-    sign_in, outcome = _granted(fake, asked, asked.get("client_id"), asked.get("client_secret"))
+        raise RefusedError("Unsupported.Media.Type") from None
+    sign_in, outcome = _granted(tenant, asked, asked.get("client_id"), asked.get("client_secret"))
     if outcome:
         return outcome
-    answer = _tokens(fake, sign_in)
+    answer = _tokens(tenant, sign_in)
     if sign_in:
         answer |= {"userId": sign_in.user_id, "uuid": sign_in.user_id}
         # As CIAM documents it: no iss, aud or nonce, and the application for a sub.
         claims = {"sub": APP_ID, "azp": "", "scope": sign_in.scope, "exp": time.time() + 3600}
-        answer["id_token"] = jwt.encode({"alg": "RS256"}, claims, fake.key)
+        answer["id_token"] = jwt.encode({"alg": "RS256"}, claims, tenant.key)
     return _envelope(answer)
 
 
-def userinfo(fake: FakeCiam, request: Request) -> Outcome:
+def userinfo(tenant: Tenant, request: Request) -> Outcome:
     """OpenID Connect Core 1.0, 5.3."""
-    sign_in = _bearer(fake, request)
+    sign_in = _bearer(tenant, request)
     if outcome := _happens(sign_in, "userinfo"):
         return outcome
     return _json({"sub": sign_in.user_id, **sign_in.profile})
 
 
-def user_info(fake: FakeCiam, request: Request) -> Outcome:
+def user_info(tenant: Tenant, request: Request) -> Outcome:
     """CIAM's ``user/info``."""
-    sign_in = _bearer(fake, request)
+    sign_in = _bearer(tenant, request)
     if outcome := _happens(sign_in, "api"):
         return outcome
     return _envelope(
@@ -215,12 +187,12 @@ def user_info(fake: FakeCiam, request: Request) -> Outcome:
     )
 
 
-def logout(fake: FakeCiam, request: Request) -> Outcome:
+def logout(tenant: Tenant, request: Request) -> Outcome:
     """OpenID Connect RP-Initiated Logout 1.0, 2."""
     back_to = request.values.get("post_logout_redirect_uri", "")
     if not back_to:
         return Response(plain_page("Signed out"), mimetype="text/html")
-    if request.values.get("client_id") != APP_ID or not is_registered(fake, back_to):
+    if request.values.get("client_id") != APP_ID or not is_registered(tenant, back_to):
         return Response(
             plain_page("Unregistered post_logout_redirect_uri"), 400, mimetype="text/html"
         )
@@ -234,7 +206,7 @@ class Endpoint:
 
     stage: str
     methods: tuple[str, ...]
-    answer: Callable[[FakeCiam, Request], Outcome]
+    answer: Callable[[Tenant, Request], Outcome]
 
 
 ENDPOINTS: Final[dict[str, Endpoint]] = {
@@ -249,41 +221,41 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
 }
 
 
-def is_registered(fake: FakeCiam, address: str) -> bool:
+def is_registered(tenant: Tenant, address: str) -> bool:
     """Whether a browser may be sent there: this machine's own addresses may, and who was added."""
     parts = urlsplit(address)
     is_own = parts.scheme in ("http", "https") and parts.hostname in _OWN_HOSTS
-    return is_own or address in fake.redirect_uris
+    return is_own or address in tenant.redirect_uris
 
 
 # --- What a real server checks ----------------------------------------------------------------
 
 
 def _granted(
-    fake: FakeCiam, asked: Mapping[str, Any], client_id: object, secret: object
+    tenant: Tenant, asked: Mapping[str, Any], client_id: object, secret: object
 ) -> tuple[SignIn | None, Outcome | None]:
     """Whose sign-in a grant is of (nobody's: the application's own), or what is to happen."""
     if client_id != APP_ID or not hmac.compare_digest(str(secret), CLIENT_SECRET):
-        raise Refused("invalid_client", status=401)
+        raise RefusedError("invalid_client", status=401)
     match asked.get("grant_type"):
         case "authorization_code":
-            sign_in = _of_code(fake, asked)
+            sign_in = _of_code(tenant, asked)
             return sign_in, _happens(sign_in, "token")
         case "refresh_token":
-            found = fake.refresh_tokens.get(str(asked.get("refresh_token")))
+            found = tenant.refresh_tokens.get(str(asked.get("refresh_token")))
             if not found:
-                raise Refused("invalid_grant", f"Invalid refresh token: {asked}")
+                raise RefusedError("invalid_grant", f"Invalid refresh token: {asked}")
             return found, _happens(found, "refresh")
         case "client_credentials":
             return None, None
         case other:
-            raise Refused("unsupported_grant_type", f"{other}")
+            raise RefusedError("unsupported_grant_type", f"{other}")
 
 
-def _of_code(fake: FakeCiam, asked: Mapping[str, Any]) -> SignIn:
+def _of_code(tenant: Tenant, asked: Mapping[str, Any]) -> SignIn:
     code = str(asked.get("code"))
     # Spent by the first attempt, a wrong one too.
-    sign_in = fake.codes.pop(code, None)
+    sign_in = tenant.codes.pop(code, None)
     challenge = _s256(str(asked.get("code_verifier")))
     if (
         sign_in is None
@@ -292,7 +264,7 @@ def _of_code(fake: FakeCiam, asked: Mapping[str, Any]) -> SignIn:
         or not hmac.compare_digest(challenge, sign_in.code_challenge)
     ):
         # CIAM does write the code itself into its description.
-        raise Refused("invalid_grant", f"Invalid authorization code: {code}")
+        raise RefusedError("invalid_grant", f"Invalid authorization code: {code}")
     return sign_in
 
 
@@ -314,13 +286,13 @@ def _basic(request: Request) -> tuple[str, str] | None:
     return unquote(name), unquote(secret)
 
 
-def _bearer(fake: FakeCiam, request: Request) -> SignIn:
+def _bearer(tenant: Tenant, request: Request) -> SignIn:
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     given = given or request.args.get("access_token", "")
-    if given not in fake.access_tokens:
+    if given not in tenant.access_tokens:
         # As CIAM writes it, with the whole token.
-        raise Refused("invalid_token", f"Invalid access token: {given}", 401)
-    return fake.access_tokens[given]
+        raise RefusedError("invalid_token", f"Invalid access token: {given}", 401)
+    return tenant.access_tokens[given]
 
 
 def _happens(sign_in: SignIn, stage: str) -> Outcome | None:
@@ -328,7 +300,7 @@ def _happens(sign_in: SignIn, stage: str) -> Outcome | None:
     return planned.response if isinstance(planned, Failure) else planned
 
 
-def _tokens(fake: FakeCiam, sign_in: SignIn | None) -> dict[str, Any]:
+def _tokens(tenant: Tenant, sign_in: SignIn | None) -> dict[str, Any]:
     scope = sign_in.scope if sign_in else "APPLICATION_API"
     # CIAM's samples are HS256, which no published key can verify.
     access_token = jwt.encode(
@@ -344,8 +316,8 @@ def _tokens(fake: FakeCiam, sign_in: SignIn | None) -> dict[str, Any]:
     }
     if sign_in:
         answer["refresh_token"] = secrets.token_hex(16)
-        fake.access_tokens[access_token] = sign_in
-        fake.refresh_tokens[answer["refresh_token"]] = sign_in
+        tenant.access_tokens[access_token] = sign_in
+        tenant.refresh_tokens[answer["refresh_token"]] = sign_in
     return answer
 
 

@@ -170,7 +170,9 @@ BEHAVIOURS: Final[dict[str, Callable[[Wire], None]]] = {
     "drip_headers": _drip_headers,
     "drip_body": _drip_body,
     "html": lambda wire: wire.send(
-        _answer(_PAGE, b"HTTP/1.1 405 Not Allowed\r\nContent-Type: text/html\r\n")
+        _answer(
+            _PAGE, b"HTTP/1.1 405 Not Allowed\r\nContent-Type: text/html\r\nConnection: close\r\n"
+        )
     ),
     "empty": _body(b""),
     "truncated": lambda wire: wire.send(_HEAD + b"Content-Length: 999\r\n\r\n" + _BODY[:20]),

@@ -9,7 +9,6 @@ import socket
 import ssl
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import unescape
@@ -18,24 +17,14 @@ from types import TracebackType
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from joserfc.jwk import RSAKey
 from werkzeug import Request, Response
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from ciam_django.testing import keys
-from ciam_django.testing.endpoints import (
-    APP_ID,
-    CLIENT_SECRET,
-    ENDPOINTS,
-    PREFIX,
-    Outcome,
-    Refused,
-    SignIn,
-)
-from ciam_django.testing.failures import BEHAVIOURS, STAGES, Failure, Misbehaviour, one_of
+from ciam_django.testing.endpoints import ENDPOINTS, Outcome, RefusedError
+from ciam_django.testing.failures import BEHAVIOURS, Failure, Misbehaviour, one_of
+from ciam_django.testing.tenant import PREFIX, Tenant
 
-# Seconds: longer than anybody waits.
-_PATIENCE: Final = 30.0
 _INPUT: Final = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 
 
@@ -51,7 +40,7 @@ class RecordedRequest:
     body: bytes
 
 
-class FakeCiam:
+class FakeCiam(Tenant):
     """CIAM, played on loopback: real HTTP, real RS256 tokens, and any failure on demand.
 
     ``https`` serves TLS with a certificate of its own, whose PEM file is ``ca_file``; ``port`` 0
@@ -64,18 +53,16 @@ class FakeCiam:
     """
 
     def __init__(self, *, https: bool = False, port: int = 0) -> None:
-        self.redirect_uris: set[str] = set()
-        self.seconds = _PATIENCE
         self.ca_file: str | None = None
         self.connections = 0
         self.stopped = threading.Event()
         self._https = https
         self._port = port
-        self._lock = threading.Lock()
         self._server: BaseWSGIServer | None = None
         self._sockets: set[socket.socket] = set()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self.reset()
+        self._requests: list[RecordedRequest] = []
+        super().__init__()
 
     # --- Its life -----------------------------------------------------------------------------
 
@@ -130,14 +117,8 @@ class FakeCiam:
 
     def reset(self) -> None:
         """Forget what it was told to do, and all that has happened."""
-        self.key: RSAKey = keys.first_key()
-        self.id_token_claims: dict[str, Any] = {}
-        self.id_token_header: dict[str, Any] = {}
-        self.codes: dict[str, SignIn] = {}
-        self.access_tokens: dict[str, SignIn] = {}
-        self.refresh_tokens: dict[str, SignIn] = {}
-        self._planned: dict[str, list[tuple[Failure | Misbehaviour, int | None]]] = {}
-        self._requests: list[RecordedRequest] = []
+        super().reset()
+        self._requests = []
 
     # --- Where it is --------------------------------------------------------------------------
 
@@ -147,31 +128,6 @@ class FakeCiam:
         if self._server is None:
             raise RuntimeError("The fake CIAM is not running: use it with 'with', or start() it.")
         return f"http{'s' if self._https else ''}://127.0.0.1:{self._server.server_port}"
-
-    @property
-    def issuer(self) -> str:
-        """The ``iss`` of its tokens."""
-        return self.address(f"oidc/{APP_ID}")
-
-    def address(self, path: str) -> str:
-        """The address of a path below CIAM's prefix."""
-        return f"{self.url}{PREFIX}{path}"
-
-    def client(self, mode: str = "oidc") -> dict[str, Any]:
-        """What belongs into ``AUTHLIB_OAUTH_CLIENTS["ciam"]``, for mode ``oidc`` or ``ciam``."""
-        client: dict[str, Any] = {
-            "client_id": APP_ID,
-            "client_secret": CLIENT_SECRET,
-            "api_base_url": self.url,
-        }
-        if one_of("mode", mode, ("oidc", "ciam")) == "oidc":
-            client["server_metadata_url"] = f"{self.issuer}/.well-known/openid-configuration"
-        else:
-            client["authorize_url"] = self.address("oauth/authorize")
-            client["access_token_url"] = self.address("oauth/token")
-        if self.ca_file:
-            client["client_kwargs"] = {"verify": self.ca_file}
-        return client
 
     # --- What it is told ----------------------------------------------------------------------
 
@@ -194,40 +150,6 @@ class FakeCiam:
         one_of("behaviour", behaviour, BEHAVIOURS)
         patience = self.seconds if seconds is None else seconds
         self.plan(stage, Misbehaviour(behaviour, patience), times=times)
-
-    def plan(self, stage: str, what: Failure | Misbehaviour, *, times: int | None) -> None:
-        """Have something happen at a stage so many times, after what is planned already."""
-        one_of("stage", stage, STAGES)
-        with self._lock:
-            self._planned.setdefault(stage, []).append((what, times))
-
-    def rotate_keys(self) -> None:
-        """Sign with a new key from now on; the old one is no longer published."""
-        self.key = keys.new_key()
-
-    def sign_id_token(self, sign_in: SignIn) -> str:
-        """The id_token of a sign-in, with ``id_token_claims`` and ``id_token_header`` over it.
-
-        A value of None takes the claim away.
-        """
-        now = int(time.time())
-        claims = {
-            "iss": self.issuer,
-            "sub": sign_in.user_id,
-            "aud": APP_ID,
-            "iat": now,
-            "auth_time": now,
-            "exp": now + 3600,
-            "nonce": sign_in.nonce,
-            **sign_in.profile,
-            **self.id_token_claims,
-        }
-        header = {"alg": "RS256", "kid": self.key.kid, "typ": "JWT", **self.id_token_header}
-        return keys.signed(
-            {name: value for name, value in header.items() if value is not None},
-            {name: value for name, value in claims.items() if value is not None},
-            self.key,
-        )
 
     # --- What happened ------------------------------------------------------------------------
 
@@ -288,26 +210,14 @@ class FakeCiam:
                     body=request.get_data(),
                 )
             )
-            planned = self._next_planned(stage)
-        if planned:
+        if planned := self.next_planned(stage):
             return planned.response if isinstance(planned, Failure) else planned
         if request.method not in endpoint.methods:
             return Failure("Unsupported.Media.Type", status=405).response
         try:
             return endpoint.answer(self, request)
-        except Refused as refused:
+        except RefusedError as refused:
             return refused.failure.response
-
-    def _next_planned(self, stage: str) -> Failure | Misbehaviour | None:
-        planned = self._planned.get(stage)
-        if not planned:
-            return None
-        what, times = planned[0]
-        if times is not None:
-            planned[0] = (what, times - 1)
-            if times <= 1:
-                planned.pop(0)
-        return what
 
     def opened(self, connection: socket.socket) -> None:
         """Count a connection."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 from pytest_django.fixtures import Settings
-from requests.certs import where
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import InsecureRequestWarning
 
 from ciam_django.client import transport
@@ -187,7 +187,7 @@ class TestHttps:
             monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(secure.ca_file))
             assert got(secure).ok
             # The project's before the environment's.
-            assert code_of(secure, verify=where()) == "no_connection"
+            assert code_of(secure, verify=DEFAULT_CA_BUNDLE_PATH) == "no_connection"
 
     def test_a_folder_of_certificates_is_one_too(self, secure: FakeCiam, tmp_path: Path) -> None:
         with secure:

@@ -1,0 +1,265 @@
+"""The table is the vendor's list, with meanings as agreed, in words that a person can use."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from ciam_django import conf, lookup
+from ciam_django.answers import answer_to
+from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN, Collapse, Meaning, means
+from ciam_django.errors import CiamError
+from ciam_django.kinds import KINDS, Action, Kind
+from ciam_django.lookup import FIELD, meaning_of
+
+# The facts of each key on the vendor's page, in the page's order:
+# https://www.alibabacloud.com/help/en/idaas/ciam/developer-reference/exception-code
+with Path(__file__).with_name("catalogue.tsv").open(encoding="utf-8", newline="") as _file:
+    CATALOGUE: Final = {row["key"]: row for row in csv.DictReader(_file, delimiter="\t")}
+
+FAMILIES: Final = [key for key in CODES if "*" in key]
+
+# Why there are rows that the vendor's page does not have. A new one needs a line here.
+OUR_OWN: Final = {
+    **dict.fromkeys(FAMILIES, "a family, for codes that are not published"),
+    "temporarily_unavailable": "RFC 6749",
+    "insufficient_scope": "RFC 6750",
+    "insufficient_user_authentication": "RFC 9470",
+    "login_required": "OpenID Connect Core",
+    "interaction_required": "OpenID Connect Core",
+    "account_selection_required": "OpenID Connect Core",
+    "consent_required": "OpenID Connect Core",
+    "invalid_request_uri": "OpenID Connect Core",
+    "invalid_request_object": "OpenID Connect Core",
+    "request_not_supported": "OpenID Connect Core",
+    "request_uri_not_supported": "OpenID Connect Core",
+    "registration_not_supported": "OpenID Connect Core",
+    "unmet_authentication_requirements": "OpenID Connect, Unmet Authentication Requirements",
+    "invalid_target": "RFC 8707",
+    "unsupported_token_type": "RFC 7009, Authlib",
+    "oauth_error": "Authlib",
+    "mismatching_state": "Authlib, and our own state",
+    "missing_code": "a callback without one",
+    "missing_request_token": "Authlib",
+    "missing_token": "Authlib",
+    "token_expired": "Authlib",
+    "token_invalid": "Authlib",
+    "bad_signature": "joserfc",
+    "decode_error": "joserfc",
+    "expired_token": "joserfc",
+    "invalid_claim": "joserfc",
+    "missing_claim": "joserfc",
+    "invalid_key_id": "joserfc",
+    "unsupported_algorithm": "joserfc",
+    "timeout": "no answer from CIAM",
+    "no_connection": "no answer from CIAM",
+    "unreadable_answer": "no answer from CIAM that means anything",
+    "too_many_requests": "HTTP 429 without a code",
+    "sign_up_refused": "what sign-up collapses to",
+    "missing_id_token": "OIDC mode",
+    "nobody_named": "a token of nobody",
+    "bad_configuration": "the OAuth client's settings",
+    "account_inactive": "this project's is_active",
+    UNKNOWN: "what answers when nothing else does",
+}
+
+
+def test_the_catalogue_is_the_whole_of_the_vendors_page() -> None:
+    families = [row["family"] for row in CATALOGUE.values()]
+
+    assert len(CATALOGUE) == 162
+    assert {name: families.count(name) for name in families} == {
+        "oauth": 14,
+        "ciam_code": 10,
+        "common": 9,
+        "service": 53,
+        "missing": 44,
+        "duplicate": 8,
+        "invalid": 24,
+    }
+
+
+def test_the_table_begins_with_the_vendors_list_in_its_order() -> None:
+    assert list(CODES)[: len(CATALOGUE)] == list(CATALOGUE)
+
+
+def test_every_further_row_has_a_reason() -> None:
+    assert set(CODES) - set(CATALOGUE) == set(OUR_OWN)
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_a_row_means_what_the_catalogue_says(code: str) -> None:
+    row, agreed = CODES[code], CATALOGUE[code]
+
+    assert {
+        "http_status": str(row.status),
+        "kind": row.kind,
+        "audience": row.audience,
+        "action": row.action,
+        "field": row.field or "",
+        "retry": "yes" if row.retry else "no",
+        "collapse": row.collapse or "",
+    } == {name: value for name, value in agreed.items() if name not in ("key", "family")}
+
+
+def test_no_two_codes_differ_by_case_only() -> None:
+    names = [*CODES, *ALIASES]
+
+    assert len({name.casefold() for name in names}) == len(names)
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_an_alias_leads_to_a_row_and_has_none(alias: str) -> None:
+    assert ALIASES[alias] in CODES
+    assert alias not in CODES
+
+
+# --- What every row keeps to ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_text_is_short_and_whole_sentences(code: str) -> None:
+    text = str(CODES[code].message)
+
+    assert 0 < len(text) <= 100
+    assert text.endswith(".")
+    assert text[0].isupper()
+    assert "  " not in text
+    assert text == text.strip()
+    assert text.isascii()
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_text_names_neither_ciam_nor_a_code(code: str) -> None:
+    text = str(CODES[code].message)
+
+    assert not re.search(r"\b(CIAM|IDaaS|Alibaba|Aliyun|OAuth|OIDC|API|HTTP)\b", text, re.IGNORECASE)
+    assert not re.search(r"[A-Za-z]\.[A-Z]|\w_\w|\d", text)
+    assert not any(name in text for name in CODES)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_text_neither_begs_nor_blames(code: str) -> None:
+    text = str(CODES[code].message)
+
+    assert not re.search(
+        r"\b(please|sorry|oops|invalid|illegal|forbidden|error occurred)\b", text, re.IGNORECASE
+    )
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_only_what_may_pass_by_itself_can_be_retried(code: str) -> None:
+    row = CODES[code]
+
+    assert not row.retry or row.status in (429, 503)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_status_is_one_of_those_that_we_answer_with(code: str) -> None:
+    row = CODES[code]
+
+    assert row.status in {200, 400, 401, 403, 404, 409, 410, 413, 415, 429, 500, 503}
+    assert (row.status == 500) == (row.kind is Kind.CONFIGURATION)
+    assert (row.status == 503) == (row.kind is Kind.UPSTREAM)
+    assert (row.status == 429) == (row.kind is Kind.RATE_LIMIT)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_field_is_one_that_may_be_shown(code: str) -> None:
+    field = CODES[code].field
+
+    assert field is None or FIELD.fullmatch(field)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_is_a_prefix_or_the_one_suffix(family: str) -> None:
+    assert family.endswith(".*") or family == "*.Too.Frequency"
+    assert family.count("*") == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_does_not_contradict_what_is_published(family: str) -> None:
+    """The one below `Server.Access.Denied` says that a token has expired, which is why."""
+    pattern = re.compile(re.escape(family).replace(r"\*", r".+"), re.IGNORECASE)
+    statuses = [CODES[code].status for code in CATALOGUE if pattern.fullmatch(code)]
+
+    assert not statuses or CODES[family].status in statuses or family == "Server.Access.Denied.*"
+
+
+def test_there_is_no_family_of_what_is_unsupported() -> None:
+    assert "Operation.Failure.Unsupported.*" not in CODES
+    assert "Operation.Failure.*" not in CODES
+
+
+# --- Collapse, success, unknown ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("collapse", Collapse)
+def test_what_generic_errors_lead_to_does_not_collapse_itself(collapse: Collapse) -> None:
+    target = CODES[COLLAPSE_TARGETS[collapse]]
+
+    assert target.collapse is None
+    assert target.field is None
+    assert 400 <= target.status < 500
+
+
+def test_the_success_is_known_and_no_failure() -> None:
+    answer = answer_to(CiamError("Operation.Success"))
+
+    assert CODES["Operation.Success"].kind is Kind.SUCCESS
+    assert [code for code, row in CODES.items() if row.kind is Kind.SUCCESS] == [
+        "Operation.Success"
+    ]
+    assert (answer.status, answer.kind, answer.code) == (503, "upstream", UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("code", "type_code"),
+    [("operation.success", ""), ("Weird", "Operation.Success"), ("Operation.Success", "Weird")],
+)
+def test_no_spelling_of_success_is_answered_with_it(code: str, type_code: str) -> None:
+    answer = answer_to(CiamError(code, type_code=type_code))
+
+    assert answer.status == 503
+
+
+def test_a_row_takes_from_its_kind_what_it_does_not_say() -> None:
+    row = means(Kind.FLOW, message="Start again.", status=410)
+
+    assert row == Meaning(
+        kind=Kind.FLOW,
+        message="Start again.",
+        status=410,
+        action=Action.RESTART,
+        field=None,
+        audience=KINDS[Kind.FLOW].audience,
+        retry=False,
+        collapse=None,
+    )
+
+
+@pytest.mark.parametrize("code", [code for code in CATALOGUE if code.count(".") >= 2])
+def test_a_row_that_is_taken_out_falls_to_its_family_or_to_unknown(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(CODES, code)
+    conf.forget()
+    try:
+        found = lookup.finding_of(code)
+    finally:
+        monkeypatch.undo()
+        conf.forget()
+
+    prefixes = [f for f in FAMILIES if code.startswith(f.removesuffix("*")) and f[0] != "*"]
+    suffixes = [f for f in FAMILIES if f[0] == "*" and code.endswith(f.removeprefix("*"))]
+    expected = max(prefixes, key=len, default=None) or next(iter(suffixes), UNKNOWN)
+    assert found.key == expected
+    assert found.step == ("unknown" if expected == UNKNOWN else "family")
+
+
+def test_the_row_is_back_after_that() -> None:
+    assert meaning_of("Params.Blank.Code").field == "code"

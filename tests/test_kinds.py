@@ -1,0 +1,78 @@
+"""Every kind and action has what the rows take from it."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from ciam_django.kinds import KINDS, UPSTREAM_STATUS, Action, Audience, Kind
+
+FAILURES = [kind for kind in Kind if kind is not Kind.SUCCESS]
+
+
+def test_every_kind_has_a_row_in_the_order_of_the_kinds() -> None:
+    assert list(KINDS) == list(Kind)
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_failure_has_the_status_of_one(kind: Kind) -> None:
+    assert 400 <= KINDS[kind].status <= 599
+    assert KINDS[kind].status not in (502, 504), "edges replace their bodies"
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_title_is_short_and_no_sentence(kind: Kind) -> None:
+    title = str(KINDS[kind].title)
+
+    assert 0 < len(title) <= 40
+    assert title[0].isupper()
+    assert not title.endswith(".")
+
+
+def test_titles_tell_the_kinds_apart() -> None:
+    titles = [str(row.title) for row in KINDS.values()]
+
+    assert len(set(titles)) == len(titles)
+
+
+def test_our_own_misconfiguration_is_never_a_401_and_always_an_alarm() -> None:
+    row = KINDS[Kind.CONFIGURATION]
+
+    assert row.status == 500
+    assert row.log_level == logging.ERROR
+    assert row.audience is Audience.DEVELOPER
+
+
+def test_upstream_trouble_is_a_503_and_a_warning() -> None:
+    row = KINDS[Kind.UPSTREAM]
+
+    assert row.status == UPSTREAM_STATUS == 503
+    assert row.log_level == logging.WARNING
+
+
+@pytest.mark.parametrize(
+    "kind", [k for k in FAILURES if k not in (Kind.CONFIGURATION, Kind.UPSTREAM)]
+)
+def test_what_the_user_can_mend_is_info(kind: Kind) -> None:
+    assert KINDS[kind].log_level == logging.INFO
+    assert KINDS[kind].audience is Audience.USER
+
+
+def test_there_are_fourteen_actions() -> None:
+    assert {str(action) for action in Action} == {
+        "none",
+        "retry",
+        "wait",
+        "login",
+        "restart",
+        "resend_code",
+        "change_input",
+        "reset_password",
+        "use_another_method",
+        "complete_profile",
+        "bind_account",
+        "give_consent",
+        "solve_captcha",
+        "contact_support",
+    }
