@@ -109,7 +109,7 @@ KINDS: Final[dict[Kind, KindRow]] = {
     Kind.PERMISSION: KindRow(403, _("No access"), Action.CONTACT_SUPPORT),
     Kind.ACCOUNT_STATE: KindRow(403, _("Account not available"), Action.CONTACT_SUPPORT),
     Kind.NOT_FOUND: KindRow(404, _("Not found"), Action.NONE),
-    Kind.CONFLICT: KindRow(409, _("Already in use"), Action.CHANGE_INPUT),
+    Kind.CONFLICT: KindRow(409, _("Not possible as it stands"), Action.CHANGE_INPUT),
     Kind.RATE_LIMIT: KindRow(429, _("Too many attempts"), Action.WAIT),
     Kind.SOCIAL: KindRow(400, _("Third-party sign-in not completed"), Action.LOGIN),
     # Our own fault is never a 401: that would tell the user to authenticate.

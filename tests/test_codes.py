@@ -137,7 +137,9 @@ def test_a_text_is_short_and_whole_sentences(code: str) -> None:
 def test_a_text_names_neither_ciam_nor_a_code(code: str) -> None:
     text = str(CODES[code].message)
 
-    assert not re.search(r"\b(CIAM|IDaaS|Alibaba|Aliyun|OAuth|OIDC|API|HTTP)\b", text, re.IGNORECASE)
+    assert not re.search(
+        r"\b(CIAM|IDaaS|Alibaba|Aliyun|OAuth|OIDC|API|HTTP)\b", text, re.IGNORECASE
+    )
     assert not re.search(r"[A-Za-z]\.[A-Z]|\w_\w|\d", text)
     assert not any(name in text for name in CODES)
 

@@ -171,7 +171,8 @@ BEHAVIOURS: Final[dict[str, Callable[[Wire], None]]] = {
     "drip_body": _drip_body,
     "html": lambda wire: wire.send(
         _answer(
-            _PAGE, b"HTTP/1.1 405 Not Allowed\r\nContent-Type: text/html\r\nConnection: close\r\n"
+            _PAGE,
+            b"HTTP/1.1 405 Not Allowed\r\nContent-Type: text/html\r\nConnection: close\r\n",
         )
     ),
     "empty": _body(b""),

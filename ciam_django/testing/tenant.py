@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import threading
 import time
@@ -48,11 +49,15 @@ class SignIn:
         }
 
 
-class Tenant:
-    """What a fake CIAM knows; ``url`` is where it listens."""
+class Tenant(abc.ABC):
+    """What a fake CIAM knows, wherever it listens."""
 
-    url: str
-    ca_file: str | None
+    ca_file: str | None = None
+
+    @property
+    @abc.abstractmethod
+    def url(self) -> str:
+        """Where it listens, without a path: ``http://127.0.0.1:54321``."""
 
     def __init__(self) -> None:
         self.redirect_uris: set[str] = set()
