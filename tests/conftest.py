@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 
 import pytest
 from pytest_django.fixtures import Settings
@@ -12,6 +13,18 @@ from ciam_django.testing import FakeCiam
 from tests.browser import Browser
 
 pytest_plugins = ["ciam_django.testing.fixtures"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where CIAM_DJANGO_NO_SKIPS is set, a test that skips has failed: CI lacks something."""
+    report = yield
+    if report.skipped and os.environ.get("CIAM_DJANGO_NO_SKIPS"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, where nothing may be: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(autouse=True)

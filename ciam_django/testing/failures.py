@@ -43,7 +43,7 @@ class Failure:
     """A body that tells of a failure, in one of CIAM's two formats."""
 
     code: str
-    type_code: str = "Operation.Failure"
+    type_code: str = ""
     format: str = ""
     status: int = 0
     content_type: str = "application/json"
@@ -65,7 +65,7 @@ class Failure:
         else:
             body = {
                 "success": False,
-                "code": self.type_code if "." in self.code else self.code,
+                "code": self.type_code or _type_code_of(self.code),
                 "message": f"{self.code}{self.text and f': {self.text}'}",
                 "requestId": given_id,
                 "data": None,
@@ -77,6 +77,20 @@ class Failure:
         else:
             del response.headers["Content-Type"]
         return response
+
+
+# A message's first words -> the envelope's code; other codes stand there themselves.
+_TYPE_CODES: Final = {
+    "Operation.Failure.": "Operation.Failure",
+    "Params.Blank.": "Params.Blank",
+    "Params.Exist.": "Params.Illegal",
+    "Params.Illegal.": "Params.Illegal",
+    "Server.Access.Denied": "Operation.Denied",
+}
+
+
+def _type_code_of(code: str) -> str:
+    return next((to for prefix, to in _TYPE_CODES.items() if code.startswith(prefix)), code)
 
 
 # --- Bad manners, on the wire -----------------------------------------------------------------

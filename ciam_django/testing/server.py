@@ -235,7 +235,7 @@ class FakeCiam(Tenant):
 
 
 def _respond(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Any:
-    raise NotImplementedError("the handler answers")
+    raise AssertionError("The handler answers, never the application.")
 
 
 def _handler_of(fake: FakeCiam) -> type[WSGIRequestHandler]:

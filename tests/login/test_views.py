@@ -262,9 +262,8 @@ def test_our_misconfiguration_is_a_500_without_a_traceback(
     assert not mail.outbox
 
 
-def test_discovery_that_fails_is_answered_at_authorize(browser: Browser, mode: str) -> None:
-    if mode == "ciam":
-        pytest.skip("this mode has no discovery")
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_discovery_that_fails_is_answered_at_authorize(browser: Browser) -> None:
     browser.ciam.misbehave("discovery", "html")
     response = browser.client.post("/ciam/authorize/")
 

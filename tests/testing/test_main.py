@@ -1,0 +1,60 @@
+"""``python -m ciam_django.testing``."""
+
+from __future__ import annotations
+
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from ciam_django.testing.__main__ import main
+
+
+@pytest.mark.parametrize("arguments", [["--port", "0"], ["--port", "0", "--https", "--mode=ciam"]])
+def test_it_says_where_it_runs_and_what_to_write_down(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped = threading.Event()
+    stopped.set()
+
+    assert main(arguments, stopped) == 0
+    printed = capsys.readouterr().out
+    assert "The fake CIAM runs at http" in printed
+    assert '"client_secret"' in printed
+
+
+def test_ctrl_c_stops_it_cleanly(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            raise KeyboardInterrupt
+
+    assert main(["--port", "0"], Interrupted()) == 0
+
+
+def test_it_is_a_command() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ciam_django.testing", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert "http://127.0.0.1:" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_help_is_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["ciam_django.testing", "--help"])
+    monkeypatch.delitem(sys.modules, "ciam_django.testing.__main__")
+    with pytest.raises(SystemExit) as left:
+        runpy.run_module("ciam_django.testing", run_name="__main__")
+
+    assert left.value.code == 0

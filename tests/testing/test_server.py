@@ -1,0 +1,587 @@
+"""The fake CIAM over real HTTP: what it answers, checks and can be told to do."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+import requests
+from joserfc import jwt
+from joserfc.jwk import KeySet
+
+from ciam_django.testing import FakeCiam
+from ciam_django.testing.endpoints import APP_ID, CLIENT_SECRET, is_registered
+from ciam_django.testing.failures import BEHAVIOURS, STAGES
+from ciam_django.testing.server import _respond
+
+CALLBACK = "http://testserver/callback/"
+VERIFIER = "v" * 64
+
+
+@pytest.fixture
+def fake(fake_ciam: FakeCiam) -> FakeCiam:
+    return fake_ciam
+
+
+@pytest.fixture
+def http() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
+def challenge() -> str:
+    digest = hashlib.sha256(VERIFIER.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def asked(**changes: str | None) -> dict[str, str]:
+    parameters: dict[str, str | None] = {
+        "client_id": APP_ID,
+        "redirect_uri": CALLBACK,
+        "response_type": "code",
+        "scope": "openid",
+        "state": "s",
+        "nonce": "n",
+        "code_challenge": challenge(),
+        "code_challenge_method": "S256",
+        **changes,
+    }
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+def query_of(address: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+
+
+def code_for(fake: FakeCiam, username: str = "li", **changes: str | None) -> str:
+    address = f"{fake.address('oauth/authorize')}?{urlencode(asked(**changes))}"
+    return query_of(fake.authorize(address, username=username))["code"]
+
+
+def grant(given: str, **changes: str) -> dict[str, str]:
+    return {
+        "client_id": APP_ID,
+        "client_secret": CLIENT_SECRET,
+        "grant_type": "authorization_code",
+        "code": given,
+        "redirect_uri": CALLBACK,
+        "code_verifier": VERIFIER,
+        **changes,
+    }
+
+
+def token_for(fake: FakeCiam, http: requests.Session, username: str = "li") -> dict[str, Any]:
+    answer = http.post(fake.address("oidc/token"), data=grant(code_for(fake, username)))
+    assert answer.ok, answer.text
+    token: dict[str, Any] = answer.json()
+    return token
+
+
+# --- As a real one answers --------------------------------------------------------------------
+
+
+def test_discovery_names_the_addresses(fake: FakeCiam, http: requests.Session) -> None:
+    metadata = http.get(fake.client("oidc")["server_metadata_url"]).json()
+
+    assert metadata["issuer"] == fake.issuer
+    for name, address in metadata.items():
+        if name.endswith(("_endpoint", "_uri")):
+            assert address.startswith(fake.url)
+
+
+def test_the_id_token_is_signed_and_complete(fake: FakeCiam, http: requests.Session) -> None:
+    token = token_for(fake, http)
+    published = http.get(f"{fake.issuer}/.well-known/jwks.json").json()
+    decoded = jwt.decode(token["id_token"], KeySet.import_key_set(published), ["RS256"])
+
+    assert decoded.claims["iss"] == fake.issuer
+    assert decoded.claims["aud"] == APP_ID
+    assert decoded.claims["nonce"] == "n"
+    assert "d" not in published["keys"][0]
+
+
+def test_without_openid_there_is_no_id_token(fake: FakeCiam, http: requests.Session) -> None:
+    code = code_for(fake, scope="USER_API")
+    answer = http.post(fake.address("oidc/token"), data=grant(code)).json()
+
+    assert "id_token" not in answer
+
+
+def test_ciams_own_token_is_wrapped_and_its_id_token_names_the_application(
+    fake: FakeCiam, http: requests.Session
+) -> None:
+    body = http.post(fake.address("oauth/token"), json=grant(code_for(fake))).json()
+    claims = json.loads(base64.urlsafe_b64decode(body["data"]["id_token"].split(".")[1] + "=="))
+
+    assert (body["success"], body["code"]) == (True, "Operation.Success")
+    assert claims["sub"] == APP_ID
+    assert not {"iss", "aud", "nonce"} & set(claims)
+    assert body["data"]["userId"] not in (APP_ID, "")
+
+
+def test_the_same_name_is_the_same_person(fake: FakeCiam, http: requests.Session) -> None:
+    def subject(username: str) -> str:
+        headers = {"Authorization": f"Bearer {token_for(fake, http, username)['access_token']}"}
+        answer = http.get(fake.address("oidc/userinfo"), headers=headers).json()
+        return str(answer["sub"])
+
+    assert subject("li") == subject("li") != subject("wang")
+
+
+def test_user_info_takes_the_token_in_either_place(fake: FakeCiam, http: requests.Session) -> None:
+    token = token_for(fake, http)["access_token"]
+    address = fake.address("user/info")
+    by_header = http.get(address, headers={"Authorization": f"Bearer {token}"}).json()
+    by_query = http.get(address, params={"access_token": token}).json()
+
+    assert by_header["data"] == by_query["data"]
+    assert by_header["data"]["username"] == "li"
+
+
+def test_a_refresh_token_gives_a_new_access_token(fake: FakeCiam, http: requests.Session) -> None:
+    token = token_for(fake, http)
+    form = {**grant(""), "grant_type": "refresh_token", "refresh_token": token["refresh_token"]}
+    again = http.post(fake.address("oidc/token"), data=form).json()
+
+    assert again["access_token"] != token["access_token"]
+    assert [r.stage for r in fake.requests][-1] == "refresh"
+
+
+def test_the_application_has_a_token_of_its_own(fake: FakeCiam, http: requests.Session) -> None:
+    form = {**grant(""), "grant_type": "client_credentials"}
+    own = http.post(fake.address("oauth/token"), json=form).json()["data"]
+
+    assert "refresh_token" not in own
+    assert "userId" not in own
+
+
+def test_logging_out_leads_back_where_it_may(fake: FakeCiam, http: requests.Session) -> None:
+    address = fake.address("user/logout")
+
+    def get(**params: str) -> requests.Response:
+        return http.get(address, params=params, allow_redirects=False)
+
+    back = {"post_logout_redirect_uri": CALLBACK, "client_id": APP_ID}
+    assert get(**back, state="x").headers["Location"] == f"{CALLBACK}?state=x"
+    assert get(**back).headers["Location"] == CALLBACK
+    assert get().status_code == 200
+    assert get(**{**back, "client_id": "x"}).status_code == 400
+    assert get(**{**back, "post_logout_redirect_uri": "https://evil.example"}).status_code == 400
+
+
+def test_every_answer_sets_the_edges_cookie_and_keeps_the_connection(
+    fake: FakeCiam, http: requests.Session
+) -> None:
+    before = fake.connections
+    for _ in range(3):
+        answer = http.get(f"{fake.issuer}/.well-known/jwks.json")
+        assert "acw_tc" in answer.cookies
+
+    assert fake.connections == before + 1
+
+
+# --- What it checks ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"response_type": "token"}, "unsupported_response_type"),
+        ({"code_challenge": None}, "invalid_request"),
+        ({"code_challenge_method": "plain"}, "invalid_request"),
+    ],
+)
+def test_a_bad_request_comes_back_with_an_error(
+    fake: FakeCiam, http: requests.Session, changes: dict[str, str | None], error: str
+) -> None:
+    answer = http.get(
+        fake.address("oauth/authorize"), params=asked(**changes), allow_redirects=False
+    )
+
+    assert query_of(answer.headers["Location"])["error"] == error
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"client_id": "x"}, {"redirect_uri": "https://evil.example/"}, {"redirect_uri": None}],
+)
+def test_a_stranger_is_never_redirected(
+    fake: FakeCiam, http: requests.Session, changes: dict[str, str | None]
+) -> None:
+    parameters = asked(**changes)
+    answer = http.get(fake.address("oauth/authorize"), params=parameters, allow_redirects=False)
+
+    assert answer.status_code == 400
+    with pytest.raises(RuntimeError, match="400"):
+        fake.authorize(f"{fake.address('oauth/authorize')}?{urlencode(parameters)}")
+
+
+def test_an_address_can_be_registered(fake: FakeCiam) -> None:
+    address = "https://shop.example/callback/"
+    assert not is_registered(fake, address)
+
+    fake.redirect_uris.add(address)
+    assert is_registered(fake, address)
+    fake.redirect_uris.clear()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"client_secret": "x"}, "invalid_client"),
+        ({"client_id": "x"}, "invalid_client"),
+        ({"code_verifier": "x"}, "invalid_grant"),
+        ({"redirect_uri": "http://localhost/other/"}, "invalid_grant"),
+        ({"code": "x"}, "invalid_grant"),
+        ({"grant_type": "password"}, "unsupported_grant_type"),
+        ({"grant_type": "refresh_token", "refresh_token": "x"}, "invalid_grant"),
+    ],
+)
+@pytest.mark.parametrize("path", ["oidc/token", "oauth/token"])
+def test_a_bad_grant_is_refused(
+    fake: FakeCiam, http: requests.Session, changes: dict[str, str], error: str, path: str
+) -> None:
+    form = grant(code_for(fake), **changes)
+    how: dict[str, Any] = {"json": form} if path == "oauth/token" else {"data": form}
+
+    assert http.post(fake.address(path), **how).json()["error"] == error
+
+
+def test_a_code_is_good_for_once_and_not_for_ever(fake: FakeCiam, http: requests.Session) -> None:
+    code = code_for(fake)
+    assert http.post(fake.address("oidc/token"), data=grant(code)).ok
+    assert code in http.post(fake.address("oidc/token"), data=grant(code)).text
+
+    old = code_for(fake)
+    fake.codes[old].began -= 601
+    assert http.post(fake.address("oidc/token"), data=grant(old)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("header", "is_ok"),
+    [
+        (base64.b64encode(f"{APP_ID}:{CLIENT_SECRET}".encode()).decode(), True),
+        (base64.b64encode(b"\xff").decode(), False),
+        ("garbage", False),
+    ],
+)
+def test_the_client_may_prove_itself_by_basic(
+    fake: FakeCiam, http: requests.Session, header: str, is_ok: bool
+) -> None:
+    form = grant(code_for(fake))
+    del form["client_id"], form["client_secret"]
+    headers = {"Authorization": f"Basic {header}"}
+
+    assert http.post(fake.address("oidc/token"), data=form, headers=headers).ok is is_ok
+
+
+def test_a_bad_token_comes_back_whole_as_ciam_does(fake: FakeCiam, http: requests.Session) -> None:
+    answer = http.get(fake.address("user/info"), headers={"Authorization": "Bearer marker"})
+
+    assert answer.status_code == 401
+    assert answer.json()["error_description"] == "Invalid access token: marker"
+
+
+def test_other_addresses_methods_and_bodies_are_refused(
+    fake: FakeCiam, http: requests.Session
+) -> None:
+    assert http.get(f"{fake.url}/favicon.ico").status_code == 404
+    assert http.get(fake.address("oidc/token")).status_code == 405
+    assert http.post(fake.address("oauth/token"), data="no json").json()["success"] is False
+
+
+# --- What it is told --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_any_stage_fails_on_demand_once(fake: FakeCiam, http: requests.Session, stage: str) -> None:
+    methods: dict[str, Any] = {
+        "authorize": ("GET", "oauth/authorize", {}),
+        "discovery": ("GET", f"oidc/{APP_ID}/.well-known/openid-configuration", {}),
+        "jwks": ("GET", f"oidc/{APP_ID}/.well-known/jwks.json", {}),
+        "token": ("POST", "oidc/token", {}),
+        "refresh": ("POST", "oidc/token", {"data": {"grant_type": "refresh_token"}}),
+        "userinfo": ("GET", "oidc/userinfo", {}),
+        "api": ("GET", "user/info", {}),
+        "logout": ("GET", "user/logout", {}),
+    }
+    method, path, how = methods[stage]
+    fake.fail(stage, code="Remote.Error", status=503, headers={"Retry-After": "7"})
+    first = http.request(method, fake.address(path), **how)
+    second = http.request(method, fake.address(path), **how)
+
+    assert (first.status_code, first.json()["code"]) == (503, "Remote.Error")
+    assert first.headers["Retry-After"] == "7"
+    assert "Remote.Error" not in second.text
+
+
+def test_both_formats_and_all_details_can_be_had(fake: FakeCiam, http: requests.Session) -> None:
+    address = fake.address("user/info")
+    fake.fail("api", code="Params.Blank.Code", text="29 left")
+    fake.fail("api", code="invalid_token", text="Invalid: x", request_id="1$2", content_type="")
+    fake.fail("api", code="A.B", format="oauth")
+    fake.fail("api", code="Operation", format="ciam", content_type="text/plain", times=2)
+    one, two, three, four, five = (http.get(address) for _ in range(5))
+
+    assert one.json()["message"] == "Params.Blank.Code: 29 left"
+    assert (one.status_code, one.json()["code"]) == (200, "Params.Blank")
+    assert two.json() == {
+        "error": "invalid_token", "error_description": "Invalid: x", "requestId": "1$2",
+    }  # fmt: skip
+    assert "Content-Type" not in two.headers
+    assert three.json()["error"] == "A.B"
+    assert four.headers["Content-Type"] == "text/plain"
+    assert five.json()["code"] == "Operation"
+
+
+def test_until_reset_is_until_reset(fake: FakeCiam, http: requests.Session) -> None:
+    fake.fail("api", code="Remote.Error", times=None)
+    for _ in range(3):
+        assert http.get(fake.address("user/info")).json()["code"] == "Remote.Error"
+    fake.reset()
+
+    assert http.get(fake.address("user/info")).json()["error"] == "invalid_token"
+    assert len(fake.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "meant"),
+    [
+        (lambda fake: fake.fail("tokn", code="x"), "'token'"),
+        (lambda fake: fake.fail("token", code="x", format="oauht"), "'oauth'"),
+        (lambda fake: fake.misbehave("token", "slw"), "'slow'"),
+        (lambda fake: fake.client("oidcc"), "'oidc'"),
+        (lambda fake: fake.client("@@@"), "must be one of"),
+    ],
+)
+def test_a_misspelt_word_is_an_error_with_what_was_meant(
+    fake: FakeCiam, call: Any, meant: str
+) -> None:
+    with pytest.raises(ValueError, match=meant):
+        call(fake)
+
+
+SLOW = {"slow", "silent", "drip_status", "drip_headers", "drip_body"}
+
+
+@pytest.mark.parametrize("behaviour", sorted(set(BEHAVIOURS) - SLOW - {"enormous"}))
+def test_bad_manners_are_over_at_once(
+    fake: FakeCiam, http: requests.Session, behaviour: str
+) -> None:
+    fake.misbehave("jwks", behaviour)
+    address = f"{fake.issuer}/.well-known/jwks.json"
+    try:
+        answer = http.get(address, timeout=5, allow_redirects=False)
+    except requests.RequestException:
+        assert behaviour in ("reset", "truncated")
+    else:
+        assert "keys" not in answer.text
+
+    assert "keys" in http.get(address).json()
+
+
+@pytest.mark.parametrize("behaviour", sorted(SLOW))
+def test_slow_ones_take_their_time(fake: FakeCiam, behaviour: str) -> None:
+    fake.misbehave("jwks", behaviour, seconds=0.3)
+    parts = urlsplit(fake.url)
+    began = time.monotonic()
+    with socket.create_connection((str(parts.hostname), int(parts.port or 0))) as connection:
+        path = f"{urlsplit(fake.issuer).path}/.well-known/jwks.json"
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+
+    assert 0.25 < time.monotonic() - began < 2
+    assert (received == b"") is (behaviour == "silent")
+
+
+def test_enormous_is_enormous_and_ends_when_nobody_reads(fake: FakeCiam) -> None:
+    fake.misbehave("jwks", "enormous")
+    with requests.get(f"{fake.issuer}/.well-known/jwks.json", stream=True, timeout=5) as answer:
+        assert int(answer.headers["Content-Length"]) == 100 * 1024 * 1024
+        assert answer.raw.read(4 * 1024 * 1024)
+    fake.misbehave("jwks", "enormous")
+    with requests.get(f"{fake.issuer}/.well-known/jwks.json", stream=True, timeout=5) as answer:
+        assert sum(len(chunk) for chunk in answer.iter_content(1024 * 1024)) == 100 * 1024 * 1024
+
+
+# --- By hand ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("username", "code"),
+    [
+        ("fail:Operation.Failure.User.Locked", "Operation.Failure.User.Locked"),
+        ("fail:token:invalid_scope", "invalid_scope"),
+        ("errcode:token", "40029"),
+    ],
+)
+def test_a_user_name_fails_its_own_sign_in_only(
+    fake: FakeCiam, http: requests.Session, username: str, code: str
+) -> None:
+    failing, fine = code_for(fake, username), code_for(fake)
+
+    assert http.post(fake.address("oidc/token"), data=grant(fine)).ok
+    assert code in http.post(fake.address("oidc/token"), data=grant(failing)).text
+    again = grant(code_for(fake, username))
+    assert code in http.post(fake.address("oauth/token"), json=again).text
+
+
+@pytest.mark.parametrize(
+    ("username", "path"),
+    [("fail:userinfo:user_deleted", "oidc/userinfo"), ("fail:api:user_deleted", "user/info")],
+)
+def test_a_user_name_fails_what_comes_after_the_token(
+    fake: FakeCiam, http: requests.Session, username: str, path: str
+) -> None:
+    token = token_for(fake, http, username)["access_token"]
+    answer = http.get(fake.address(path), headers={"Authorization": f"Bearer {token}"})
+
+    assert answer.json()["error"] == "user_deleted"
+
+
+def test_a_user_name_fails_the_keys_once_for_whoever_comes_next(
+    fake: FakeCiam, http: requests.Session
+) -> None:
+    code_for(fake, "fail:jwks:Remote.Error")
+    address = f"{fake.issuer}/.well-known/jwks.json"
+
+    assert http.get(address).json()["code"] == "Remote.Error"
+    assert "keys" in http.get(address).json()
+
+
+def test_a_user_name_fails_at_the_page_itself(fake: FakeCiam, http: requests.Session) -> None:
+    address = f"{fake.address('oauth/authorize')}?{urlencode(asked())}"
+    refused = query_of(fake.authorize(address, username="fail:authorize:login_required"))
+    assert (refused["error"], refused["state"]) == ("login_required", "s")
+
+    form = {**asked(), "username": "html:authorize", "decision": "sign_in"}
+    assert http.post(address, data=form).status_code == 405
+    with pytest.raises(RuntimeError, match="405"):
+        fake.authorize(address, username="html:authorize")
+
+
+@pytest.mark.parametrize("username", ["fail:", "nothing:token", "slow:nowhere", "fail", ":"])
+def test_other_user_names_are_names(fake: FakeCiam, http: requests.Session, username: str) -> None:
+    assert token_for(fake, http, username)["access_token"]
+
+
+def test_the_page_speaks_chinese_and_can_be_cancelled(
+    fake: FakeCiam, http: requests.Session
+) -> None:
+    address = fake.address("oauth/authorize")
+    chinese = http.get(address, params=asked(), headers={"Accept-Language": "zh-CN"}).content
+    english = http.get(address, params=asked(state='"><script>')).text
+    form = {**asked(state=None), "decision": "cancel"}
+    cancelled = http.post(address, data=form, allow_redirects=False).headers["Location"]
+
+    assert 'lang="zh-Hans"' in chinese.decode()
+    assert "用户名" in chinese.decode()
+    assert "<script>" not in english
+    assert query_of(cancelled)["error"] == "access_denied"
+    assert "state" not in query_of(cancelled)
+
+
+def test_a_callback_with_a_query_keeps_it(fake: FakeCiam) -> None:
+    address = (
+        f"{fake.address('oauth/authorize')}?{urlencode(asked(redirect_uri=CALLBACK + '?a=b'))}"
+    )
+
+    assert query_of(fake.authorize(address))["a"] == "b"
+    fake.fail("authorize", code="x", status=302, headers={"Location": "http://testserver/x"})
+    assert fake.authorize(address) == "http://testserver/x"
+
+
+# --- Tokens as forgers make them --------------------------------------------------------------
+
+
+def test_claims_and_header_of_the_id_token_can_be_changed(
+    fake: FakeCiam, http: requests.Session
+) -> None:
+    fake.id_token_claims.update(aud="other", nonce=None)
+    for alg in ("RS256", "HS256", "none"):
+        fake.id_token_header.update(alg=alg, kid=None)
+        head, body, signature = token_for(fake, http)["id_token"].split(".")
+        header = json.loads(base64.urlsafe_b64decode(head + "=="))
+        claims = json.loads(base64.urlsafe_b64decode(body + "=="))
+
+        assert header["alg"] == alg
+        assert "kid" not in header
+        assert claims["aud"] == "other"
+        assert "nonce" not in claims
+        assert bool(signature) is (alg != "none")
+
+
+def test_rotated_keys_replace_the_old_ones(fake: FakeCiam, http: requests.Session) -> None:
+    address = f"{fake.issuer}/.well-known/jwks.json"
+    before = http.get(address).json()["keys"][0]["kid"]
+    fake.rotate_keys()
+
+    assert http.get(address).json()["keys"][0]["kid"] != before
+
+
+# --- Its life ---------------------------------------------------------------------------------
+
+
+def test_https_is_trusted_by_its_own_certificate_only(http: requests.Session) -> None:
+    with FakeCiam(https=True) as fake:
+        assert fake.url.startswith("https://127.0.0.1:")
+        address = f"{fake.issuer}/.well-known/jwks.json"
+        assert http.get(address, verify=fake.ca_file).ok
+        with pytest.raises(requests.exceptions.SSLError):
+            http.get(address)
+        assert fake.client()["client_kwargs"] == {"verify": fake.ca_file}
+        authorize = f"{fake.address('oauth/authorize')}?{urlencode(asked())}"
+        assert query_of(fake.authorize(authorize))["code"]
+        ca_file = str(fake.ca_file)
+
+    assert not Path(ca_file).exists()
+
+
+def test_stopping_ends_what_is_under_way() -> None:
+    fake = FakeCiam().start()
+    ends: list[float] = []
+
+    def call(address: str) -> None:
+        with contextlib.suppress(requests.RequestException):
+            requests.get(address, timeout=20)
+        ends.append(time.monotonic())
+
+    threads = []
+    for behaviour in ("silent", "drip_headers", "enormous"):
+        fake.misbehave("jwks", behaviour, seconds=20)
+        address = f"{fake.issuer}/.well-known/jwks.json"
+        threads.append(threading.Thread(target=call, args=(address,)))
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    began = time.monotonic()
+    fake.stop()
+    for thread in threads:
+        thread.join(5)
+
+    assert len(ends) == 3
+    assert max(ends) - began < 2
+    fake.stop()
+
+
+def test_a_fake_that_is_not_running_has_no_address() -> None:
+    with pytest.raises(RuntimeError, match="start"):
+        assert FakeCiam().url
+
+
+def test_only_the_handler_answers() -> None:
+    with pytest.raises(AssertionError):
+        _respond({}, print)
