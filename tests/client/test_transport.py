@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
-import threading
 import time
 from pathlib import Path
 
@@ -157,16 +155,18 @@ def test_proxies_of_the_environment_are_used_unless_the_project_says_not(
 def test_a_child_process_makes_connections_of_its_own(ciam: FakeCiam) -> None:
     got(ciam)
     ours = transport._adapter()
-    read, write = os.pipe()
-    # In a thread's way: pytest warns of forks with threads, and the child only writes a byte.
-    child = threading.Thread(target=lambda: None)
-    child.start()
-    child.join()
+    # What os.register_at_fork calls in the child; forking a process with threads is a warning.
     transport._forget_connections()
 
     assert transport._adapter() is not ours
-    os.close(read)
-    os.close(write)
+    assert got(ciam).ok
+
+
+def test_a_call_without_time_left_does_not_begin(ciam: FakeCiam, settings: Settings) -> None:
+    settings.CIAM_TIMEOUT = 1e-9
+    transport._forget_connections()
+
+    assert code_of(ciam) == "timeout"
 
 
 class TestHttps:
@@ -201,6 +201,14 @@ class TestHttps:
                 began = time.monotonic()
                 assert code_of(secure, verify=str(secure.ca_file)) == "timeout"
                 assert time.monotonic() - began < 0.9
+
+    def test_a_client_certificate_is_one_of_the_projects_too(
+        self, secure: FakeCiam, tmp_path: Path
+    ) -> None:
+        with secure:
+            both = str(secure.ca_file)
+            assert got(secure, verify=both, cert=both).ok
+            assert got(secure, verify=both, cert=[both, both]).ok
 
     def test_the_bundle_is_read_once(self, secure: FakeCiam) -> None:
         with secure:
