@@ -105,7 +105,7 @@ KINDS: Final[dict[Kind, KindRow]] = {
     Kind.MFA: KindRow(400, _("Second step not completed"), Action.USE_ANOTHER_METHOD),
     Kind.CONSENT: KindRow(400, _("Agreement needed"), Action.GIVE_CONSENT),
     Kind.VALIDATION: KindRow(400, _("Check the information"), Action.CHANGE_INPUT),
-    Kind.FLOW: KindRow(400, _("Start again"), Action.RESTART),
+    Kind.FLOW: KindRow(400, _("Sign-in interrupted"), Action.RESTART),
     Kind.PERMISSION: KindRow(403, _("No access"), Action.CONTACT_SUPPORT),
     Kind.ACCOUNT_STATE: KindRow(403, _("Account not available"), Action.CONTACT_SUPPORT),
     Kind.NOT_FOUND: KindRow(404, _("Not found"), Action.NONE),

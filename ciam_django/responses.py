@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template import TemplateDoesNotExist, TemplateSyntaxError
 from django.template.backends.base import BaseEngine
@@ -28,8 +29,6 @@ HTML: Final = "text/html"
 
 # The same address without its query, which may hold a code.
 HERE: Final = "?"
-
-# By what an answer's `action` says.
 
 
 def response_for(
@@ -101,6 +100,9 @@ def _way_out(answer: Answer, otherwise: str) -> dict[str, Any]:
 # --- Pages ------------------------------------------------------------------------------------
 
 
+_OWN_BASE: Final = "ciam_django/page.html"
+
+
 def page(request: HttpRequest, template: str, context: Mapping[str, Any]) -> str:
     """A page of ours as HTML, inside the project's base template if it names one."""
     context = {
@@ -109,21 +111,18 @@ def page(request: HttpRequest, template: str, context: Mapping[str, Any]) -> str
         "ciam_direction": "rtl" if get_language_bidi() else "ltr",
         "ciam_stylesheet": _stylesheet(),
     }
-    own_base = {"ciam_base": "ciam_django/page.html"}
+    base = conf.CIAM_BASE_TEMPLATE or _OWN_BASE
     try:
-        found = get_template(template)
-    except TemplateDoesNotExist:
-        # No APP_DIRS, or no TEMPLATES at all.
-        found = None
-    if found:
-        base = {"ciam_base": conf.CIAM_BASE_TEMPLATE} if conf.CIAM_BASE_TEMPLATE else own_base
-        try:
-            return found.render({**context, **base}, request)
-        except Exception as error:  # noqa: BLE001
-            # A project's template or context processor may need what a failed request lacks. The
-            # page that tells of a failure must not be a second one.
+        return get_template(template).render({**context, "ciam_base": base}, request)
+    except Exception as error:  # noqa: BLE001
+        # A project's template or context processor may need what a failed request lacks. The page
+        # that tells of a failure must not be a second one.
+        is_not_found = isinstance(error, TemplateDoesNotExist) and str(error) == template
+        # No APP_DIRS, or no TEMPLATES at all, is nobody's mistake.
+        if base != _OWN_BASE or not is_not_found:
             _log_broken_page(template, error)
-    return _own_engine().get_template(template).render({**context, **own_base}, request)
+    own = _own_engine().get_template(template)
+    return own.render({**context, "ciam_base": _OWN_BASE}, request)
 
 
 def _log_broken_page(template: str, error: Exception) -> None:
@@ -160,6 +159,6 @@ def _stylesheet() -> str:
         return ""
     try:
         return static("ciam_django/ciam.css")
-    except ValueError:
-        # A manifest without it: the page is readable with nothing but HTML.
+    except (ValueError, ImproperlyConfigured):
+        # A manifest without it, say: the page is readable with nothing but HTML.
         return ""
