@@ -1,0 +1,436 @@
+"""An answer becomes a page for people and JSON for programs, and a page in any project."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from authlib.integrations.base_client.errors import OAuthError
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import get_template
+from django.test import RequestFactory
+from django.utils import translation
+from pytest_django.fixtures import Settings
+
+from ciam_django.answers import Answer, answer_to
+from ciam_django.errors import CiamError
+from ciam_django.responses import marked_as_logged, media_type_for, page, response_for
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+HTML = "text/html"
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+LOCKED = "Operation.Failure.User.Locked"
+
+
+def asked(accept: str | None = None, dest: str | None = None, path: str = "/") -> HttpRequest:
+    headers = {"accept": accept, "sec-fetch-dest": dest}
+    given = {name: value for name, value in headers.items() if value is not None}
+    return RequestFactory().get(path, headers=given)
+
+
+def answer(code: str = LOCKED, **fields: Any) -> Answer:
+    return answer_to(CiamError(code, request_id="abc", **fields))
+
+
+def html_of(response: HttpResponse) -> str:
+    assert response["Content-Type"] == "text/html; charset=utf-8"
+    return response.content.decode()
+
+
+def page_of(answer: Answer, path: str = "/", **context: Any) -> str:
+    return html_of(response_for(asked(HTML, path=path), answer, context=context))
+
+
+def templates(**texts: str) -> list[dict[str, Any]]:
+    """TEMPLATES of a project that has these, by name without the ``.html``."""
+    named = {f"{name}.html": text for name, text in texts.items()}
+    return [
+        {
+            "BACKEND": "django.template.backends.django.DjangoTemplates",
+            "OPTIONS": {
+                "loaders": [
+                    ("django.template.loaders.locmem.Loader", named),
+                    "django.template.loaders.app_directories.Loader",
+                ],
+                "context_processors": ["django.template.context_processors.request"],
+            },
+        }
+    ]
+
+
+# --- Negotiation ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("accept", "dest", "media_type"),
+    [
+        # curl, and whoever says nothing
+        (None, None, JSON),
+        ("*/*", None, JSON),
+        ("", None, JSON),
+        # browsers that open a page
+        (BROWSER, None, HTML),
+        (BROWSER, "document", HTML),
+        ("text/html", None, HTML),
+        ("TEXT/HTML", None, HTML),
+        ("text/*", None, HTML),
+        ("*/*", "document", HTML),
+        ("image/png", "document", HTML),
+        (None, "document", HTML),
+        ("application/xhtml+xml", "document", HTML),
+        # scripts in them
+        ("application/json", "empty", JSON),
+        ("*/*", "empty", JSON),
+        ("*/*", "iframe", JSON),
+        ("application/json, text/plain, */*", "empty", JSON),
+        ("application/json", "document", JSON),
+        ("application/problem+json", "document", PROBLEM),
+        ("application/json, text/javascript, */*; q=0.01", "empty", JSON),
+        # problem+json, where it is named
+        ("application/problem+json", None, PROBLEM),
+        ("application/problem+json, application/json", None, PROBLEM),
+        ("application/json, application/problem+json;q=0.5", None, PROBLEM),
+        ("application/problem+json; charset=utf-8", None, PROBLEM),
+        ("application/problem+json;q=0, application/json", None, JSON),
+        ("application/*", None, JSON),
+        # quality
+        ("text/html;q=0.5, application/json;q=0.9", None, JSON),
+        ("text/html;q=0.9, application/json;q=0.5", None, HTML),
+        ("text/html;q=0.9, application/problem+json;q=0.5", None, HTML),
+        ("text/html;q=0.1, application/problem+json", None, PROBLEM),
+        ("text/html;q=0, */*", None, JSON),
+        ("*/*;q=0.1, text/html", None, HTML),
+        ("text/html, application/json", None, HTML),
+        ("application/json, text/html", None, JSON),
+        ("*/*;q=0", None, JSON),
+        # what none of us has
+        ("image/png", None, JSON),
+        ("image/png, video/*", "image", JSON),
+    ],
+)
+def test_accept_decides(accept: str | None, dest: str | None, media_type: str) -> None:
+    request = asked(accept, dest)
+
+    assert media_type_for(request) == media_type
+    assert response_for(request, answer())["Content-Type"].partition(";")[0] == media_type
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "garbage",
+        ";;;q=abc",
+        ",,,",
+        "/",
+        "text/",
+        "text/html;q=high",
+        "text/html;q=nan",
+        "text/html;q=-1, application/json;q=99",
+        'text/html;q="',
+        "é/ü",
+        "text/html\x00",
+        "text/html; q*=nonsense'en'x",
+        "text/html; a*=\x00'x'y",
+        "text/html; a*=idna''%2e%2e",
+        "a/b;" + "x" * 11_000,
+        "a/b," * 5_000,
+    ],
+    ids=lambda accept: accept[:20],
+)
+def test_garbage_is_answered(accept: str) -> None:
+    response = response_for(asked(accept), answer())
+
+    assert response.status_code == 403
+    assert response["Content-Type"].partition(";")[0] in (HTML, JSON)
+
+
+# --- Status and headers -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("accept", [HTML, JSON, PROBLEM])
+@pytest.mark.parametrize(
+    "code", [LOCKED, "invalid_token", "too_many_requests", "server_error", "invalid_client"]
+)
+def test_status_and_headers_are_the_answers(accept: str, code: str) -> None:
+    given = answer(code)
+
+    response = response_for(asked(accept), given)
+
+    assert response.status_code == given.status
+    assert {name: response[name] for name in given.headers} == given.headers
+    assert set(response.headers) - set(given.headers) == {
+        "Content-Type",
+        *({"Referrer-Policy"} if accept == HTML else ()),
+    }
+
+
+def test_a_page_sends_no_referrer() -> None:
+    assert response_for(asked(HTML), answer())["Referrer-Policy"] == "no-referrer"
+    assert "Referrer-Policy" not in response_for(asked(JSON), answer())
+
+
+@pytest.mark.parametrize("accept", [HTML, JSON])
+def test_django_writes_no_second_line(accept: str) -> None:
+    assert response_for(asked(accept), answer())._has_been_logged  # type: ignore[attr-defined]
+    assert marked_as_logged(HttpResponse())._has_been_logged  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("accept", [JSON, PROBLEM])
+def test_json_is_the_answers_members(accept: str) -> None:
+    given = answer()
+
+    response = response_for(asked(accept), given)
+
+    assert json.loads(response.content) == given.as_dict()
+
+
+# --- The page ---------------------------------------------------------------------------------
+
+
+def test_a_page_says_what_happened_and_the_way_out(settings: Settings) -> None:
+    settings.CIAM_SUPPORT_URL = "https://example.com/help?a=1&b=2"
+
+    html = page_of(answer())
+
+    assert html.startswith("<!DOCTYPE html>\n<html lang=")
+    assert 'role="alert"' in html
+    assert '<h1 class="ciam-title">Account not available</h1>' in html
+    assert "This account is locked. Contact support to unlock it." in html
+    assert 'href="https://example.com/help?a=1&amp;b=2">Contact support</a>' in html
+    assert ">abc</code>" in html
+    assert "<title>Account not available</title>" in html
+    assert "script" not in html
+
+
+@pytest.mark.parametrize(("otherwise", "href"), [("?", "?"), ("/enter/", "/enter/")])
+def test_a_page_without_a_place_for_the_action_leads_elsewhere(otherwise: str, href: str) -> None:
+    html = html_of(response_for(asked(HTML), answer(), otherwise=otherwise))
+
+    assert f'href="{href}">Try again</a>' in html
+
+
+def test_a_page_leads_to_the_sign_in_views() -> None:
+    assert 'href="/ciam/login/">Start again</a>' in page_of(answer("mismatching_state"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(1, "in 1 second."), (30, "in 30 seconds."), (None, None)]
+)
+def test_a_page_says_how_long_to_wait(seconds: int | None, text: str | None) -> None:
+    html = page_of(answer("server_error", retry_after=seconds))
+
+    assert ("You can try again" in html) is bool(text)
+    assert (text or "") in html
+
+
+@pytest.mark.parametrize(
+    ("language", "lang", "direction"),
+    [("en", "en", "ltr"), ("zh-hans", "zh-hans", "ltr"), ("ar", "ar", "rtl"), (None, "en", "ltr")],
+)
+def test_a_page_says_its_language(language: str | None, lang: str, direction: str) -> None:
+    with translation.override(language):
+        html = page_of(answer())
+
+    assert f'<html lang="{lang}" dir="{direction}">' in html
+
+
+def test_a_page_takes_further_context() -> None:
+    assert '<p class="ciam-hint">Cookies &lt;b&gt;</p>' in page_of(answer(), hint="Cookies <b>")
+
+
+def test_a_page_escapes_everything(settings: Settings) -> None:
+    nasty = "<script>alert('1')</script>\" onload=x"
+    settings.CIAM_ERROR_OVERRIDES = {LOCKED: nasty, "invalid_grant": nasty}
+    settings.CIAM_ACTION_URLS = {"contact_support": '/"><script>x</script>'}
+
+    for code in (LOCKED, "invalid_grant"):
+        html = page_of(answer(code), hint=nasty)
+        assert "<script" not in html
+        assert "&lt;script&gt;alert(&#x27;1&#x27;)" in html
+
+
+@pytest.mark.parametrize("accept", [HTML, JSON, PROBLEM])
+def test_the_query_is_in_no_response(accept: str) -> None:
+    request = asked(accept, path="/callback?code=unmistakable&error_description=unmistakable")
+
+    response = response_for(request, answer())
+
+    assert b"unmistakable" not in response.content
+    assert "unmistakable" not in str(response.headers)
+
+
+def test_a_page_needs_no_script_and_no_style_of_its_own() -> None:
+    html = page_of(answer())
+
+    assert "<style" not in html
+    assert "style=" not in html
+    assert "http" not in html.replace("<!DOCTYPE html>", "")
+
+
+# --- Other projects ---------------------------------------------------------------------------
+
+
+def test_a_page_stands_in_the_projects_own_base(settings: Settings) -> None:
+    settings.TEMPLATES = templates(shop="<html>Shop: {% block content %}{% endblock %}</html>")
+    settings.CIAM_BASE_TEMPLATE = "shop.html"
+
+    html = page_of(answer())
+
+    assert html.startswith("<html>Shop: ")
+    assert 'role="alert"' in html
+    assert 'lang="en"' in html
+    assert ">abc</code>" in html
+
+
+@pytest.mark.parametrize("broken", ["raising", "unfinished", "missing"])
+def test_a_page_survives_a_broken_base(
+    broken: str, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.TEMPLATES = templates(
+        raising="{% load i18n %}{% url 'no-such-url' %}{% block content %}{% endblock %}",
+        unfinished="{% if %}",
+    )
+    settings.CIAM_BASE_TEMPLATE = f"{broken}.html"
+
+    response = response_for(asked(HTML), answer())
+
+    assert response.status_code == 403
+    assert 'role="alert"' in html_of(response)
+    (record,) = (found for found in caplog.records if found.levelno == logging.ERROR)
+    assert f"'{broken}.html'" in record.getMessage()
+
+
+def broken_processor(request: HttpRequest) -> dict[str, Any]:
+    """A context processor that needs what only a request that went well has."""
+    return {"shop": request.shop}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("base", ["", "shop.html"])
+def test_a_page_survives_a_broken_context_processor(
+    base: str, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.TEMPLATES = templates(shop="<html>{% block content %}{% endblock %}</html>")
+    settings.TEMPLATES[0]["OPTIONS"]["context_processors"] = [f"{__name__}.broken_processor"]
+    settings.CIAM_BASE_TEMPLATE = base
+
+    assert 'role="alert"' in page_of(answer())
+    assert "AttributeError" in caplog.text
+    assert "broken_processor" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["{% if %}", "{% nonsense %}", "{{ answer|nonsense }}"])
+def test_a_page_survives_the_projects_own_broken_page(
+    text: str, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.TEMPLATES = templates(**{"ciam_django/answer": text})
+
+    assert 'role="alert"' in page_of(answer())
+    assert "TemplateSyntaxError" in caplog.text
+
+
+def test_a_page_is_the_projects_own_where_it_has_one(settings: Settings) -> None:
+    settings.TEMPLATES = templates(**{"ciam_django/answer": "Mine: {{ answer.detail }}"})
+
+    assert page_of(answer()) == "Mine: This account is locked. Contact support to unlock it."
+
+
+def test_the_log_of_a_broken_page_tells_nothing_of_the_failure(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rendered while the failure is handled, whose traceback Python would append."""
+    settings.TEMPLATES = templates(
+        shop="{{ request.nothing|add:missing.thing }}{% include nothing %}"
+    )
+    settings.CIAM_BASE_TEMPLATE = "shop.html"
+    request = asked(HTML, path="/callback?code=unmistakable")
+    try:
+        try:
+            raise OAuthError("invalid_grant", "unmistakable")
+        except OAuthError as cause:
+            raise CiamError("invalid_grant", upstream_text="Unmistakable") from cause
+    except CiamError as error:
+        response = response_for(request, answer_to(error))
+
+    assert 'role="alert"' in html_of(response)
+    assert "CIAM_BASE_TEMPLATE is 'shop.html'" in caplog.text
+    assert "unmistakable" not in caplog.text
+    assert "OAuthError" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        [{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
+        [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": False}],
+    ],
+    ids=["none", "bare", "no app dirs"],
+)
+def test_a_page_needs_no_templates_of_the_project(
+    given: list[dict[str, Any]], settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.TEMPLATES = given
+
+    assert 'role="alert"' in page_of(answer())
+    assert not [record for record in caplog.records if record.levelno == logging.ERROR]
+
+
+def test_a_base_that_our_page_cannot_be_found_beside_is_told_of(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.TEMPLATES = []
+    settings.CIAM_BASE_TEMPLATE = "shop.html"
+
+    assert 'role="alert"' in page_of(answer())
+    assert "CIAM_BASE_TEMPLATE is 'shop.html'" in caplog.text
+
+
+def test_another_page_of_ours_has_a_token_for_its_form_without_templates(
+    settings: Settings,
+) -> None:
+    settings.TEMPLATES = []
+
+    html = page(asked(HTML), "ciam_django/login.html", {"authorize_url": "/a/", "next": '"><b>'})
+
+    assert 'name="csrfmiddlewaretoken"' in html
+    assert 'value="&quot;&gt;&lt;b&gt;"' in html
+
+
+def test_our_own_pages_are_found_by_django() -> None:
+    found = get_template("ciam_django/answer.html")
+
+    assert str(found.origin).endswith("ciam_django/templates/ciam_django/answer.html")
+
+
+def test_a_page_has_our_style_sheet() -> None:
+    assert '<link rel="stylesheet" href="/static/ciam_django/ciam.css">' in page_of(answer())
+
+
+@pytest.mark.parametrize("static_url", [None, ""])
+def test_a_page_needs_no_static_files(static_url: str | None, settings: Settings) -> None:
+    settings.STATIC_URL = static_url
+
+    assert "stylesheet" not in page_of(answer())
+
+
+MANIFEST = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+
+
+def test_a_page_needs_no_collected_files(settings: Settings, tmp_path: Path) -> None:
+    settings.STATIC_ROOT = str(tmp_path)
+    settings.STORAGES = {"staticfiles": {"BACKEND": MANIFEST}}
+
+    assert "stylesheet" not in page_of(answer())
+
+
+def test_a_page_has_the_collected_style_sheet(settings: Settings, tmp_path: Path) -> None:
+    manifest = {"version": "1.1", "paths": {"ciam_django/ciam.css": "ciam_django/ciam.1234.css"}}
+    (tmp_path / "staticfiles.json").write_text(json.dumps(manifest))
+    settings.STATIC_ROOT = str(tmp_path)
+    settings.STORAGES = {"staticfiles": {"BACKEND": MANIFEST}}
+
+    assert "/static/ciam_django/ciam.1234.css" in page_of(answer())
