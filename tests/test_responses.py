@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from authlib.integrations.base_client.errors import OAuthError
 from django.http import HttpRequest, HttpResponse
-from django.template.loader import get_template
 from django.test import RequestFactory
 from django.utils import translation
 from pytest_django.fixtures import Settings
@@ -398,12 +397,6 @@ def test_another_page_of_ours_has_a_token_for_its_form_without_templates(
 
     assert 'name="csrfmiddlewaretoken"' in html
     assert 'value="&quot;&gt;&lt;b&gt;"' in html
-
-
-def test_our_own_pages_are_found_by_django() -> None:
-    found = get_template("ciam_django/answer.html")
-
-    assert str(found.origin).endswith("ciam_django/templates/ciam_django/answer.html")
 
 
 def test_a_page_has_our_style_sheet() -> None:

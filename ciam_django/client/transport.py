@@ -53,18 +53,10 @@ class _TimedSocket(socket.socket):
         super().sendall(*args, **kwargs)
 
 
-class _TimedTLSSocket(ssl.SSLSocket):
+class _TimedTLSSocket(_TimedSocket, ssl.SSLSocket):
     def do_handshake(self, *args: Any, **kwargs: Any) -> None:
         self.settimeout(_remaining())
         super().do_handshake(*args, **kwargs)
-
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        self.settimeout(_remaining())
-        return super().recv_into(*args, **kwargs)
-
-    def sendall(self, *args: Any, **kwargs: Any) -> None:
-        self.settimeout(_remaining())
-        super().sendall(*args, **kwargs)
 
 
 class _TimedConnection(HTTPConnection):
