@@ -18,17 +18,23 @@ def main(arguments: Sequence[str] | None = None, stopped: threading.Event | None
     parser.add_argument("--https", action="store_true", help="with a certificate of its own")
     parser.add_argument("--mode", choices=("oidc", "ciam"), default="oidc")
     options = parser.parse_args(arguments)
-    with FakeCiam(https=options.https, port=options.port) as fake:
+    fake = FakeCiam(https=options.https, port=options.port)
+    try:
+        fake.start()
+    except OSError as error:
+        parser.error(f"port {options.port}: {error.strerror}")
+    try:
         client = json.dumps(fake.client(options.mode), indent=4)
         sys.stdout.write(
             f"The fake CIAM runs at {fake.url} (Ctrl-C stops it).\n"
             f'AUTHLIB_OAUTH_CLIENTS["ciam"] = {client}\n'
         )
         sys.stdout.flush()
-        try:
-            (stopped or threading.Event()).wait()
-        except KeyboardInterrupt:
-            sys.stdout.write("\n")
+        (stopped or threading.Event()).wait()
+    except KeyboardInterrupt:
+        sys.stdout.write("\n")
+    finally:
+        fake.stop()
     return 0
 
 

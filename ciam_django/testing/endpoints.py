@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -15,12 +14,13 @@ from typing import Any, Final
 from urllib.parse import unquote, urlencode, urlsplit
 
 from joserfc import jwt
+from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 from werkzeug import Request, Response
 from werkzeug.utils import redirect
 
 from ciam_django.testing.failures import BEHAVIOURS, STAGES, Failure, Misbehaviour, request_id
-from ciam_django.testing.page import authorize_page, plain_page
+from ciam_django.testing.page import authorize_page, language_of, plain_page
 from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET, SignIn, Tenant
 
 # Seconds.
@@ -86,11 +86,10 @@ def jwks(tenant: Tenant, request: Request) -> Outcome:
 def authorize(tenant: Tenant, request: Request) -> Outcome:
     """RFC 6749, 4.1.1: the page, and where its form leads."""
     asked = request.values.to_dict()
-    if refused := _refused(tenant, asked):
+    if refused := _refused(tenant, request, asked):
         return refused
-    if request.method == "GET":
-        languages = asked.get("ui_locales") or request.headers.get("Accept-Language", "")
-        return Response(authorize_page(asked, languages), mimetype="text/html")
+    if request.method != "POST":
+        return _page(authorize_page(asked, language_of(request)))
     if asked.get("decision") == "cancel":
         return _back(asked, error="access_denied", error_description="the user said no")
 
@@ -98,7 +97,7 @@ def authorize(tenant: Tenant, request: Request) -> Outcome:
     planned = typed(username, tenant.seconds)
     here = planned.pop("authorize", None)
     if isinstance(here, Failure):
-        return _back(asked, error=here.code, error_description=here.text)
+        return _back_with(asked, here)
     if here:
         return here
     # Nobody's in particular, so that the next request of anyone meets it.
@@ -118,12 +117,12 @@ def authorize(tenant: Tenant, request: Request) -> Outcome:
     return _back(asked, code=code)
 
 
-def _refused(tenant: Tenant, asked: Mapping[str, str]) -> Response | None:
+def _refused(tenant: Tenant, request: Request, asked: Mapping[str, str]) -> Response | None:
     # A browser is never sent to an address that nobody has registered.
     if asked.get("client_id") != APP_ID:
-        return Response(plain_page("Unknown client_id"), 400, mimetype="text/html")
+        return _page(plain_page("client_id", language_of(request)), 400)
     if not is_registered(tenant, asked.get("redirect_uri", "")):
-        return Response(plain_page("Unregistered redirect_uri"), 400, mimetype="text/html")
+        return _page(plain_page("redirect_uri", language_of(request)), 400)
     if asked.get("response_type") != "code":
         return _back(asked, error="unsupported_response_type")
     if asked.get("code_challenge_method") != "S256" or not asked.get("code_challenge"):
@@ -150,14 +149,29 @@ def ciam_token(tenant: Tenant, request: Request) -> Outcome:
         asked = json.loads(request.get_data())
     except ValueError:
         raise RefusedError("Unsupported.Media.Type") from None
+    if not isinstance(asked, dict):
+        raise RefusedError("Params.Illegal")
     sign_in, outcome = _granted(tenant, asked, asked.get("client_id"), asked.get("client_secret"))
     if outcome:
         return outcome
     answer = _tokens(tenant, sign_in)
     if sign_in:
         answer |= {"userId": sign_in.user_id, "uuid": sign_in.user_id}
+        now = int(time.time())
         # As CIAM documents it: no iss, aud or nonce, and the application for a sub.
-        claims = {"sub": APP_ID, "azp": "", "scope": sign_in.scope, "exp": time.time() + 3600}
+        claims = {
+            "sub": APP_ID,
+            "gtp": "authorization_code",
+            "cookie": secrets.token_hex(8),
+            "azp": "",
+            "scope": sign_in.scope,
+            "loginName": sign_in.username,
+            "customerId": "fake_customer_0001",
+            "exp": now + _TOKEN_LIFETIME,
+            "jti": secrets.token_hex(8),
+            "iat": now,
+            "nbf": now,
+        }
         answer["id_token"] = jwt.encode({"alg": "RS256"}, claims, tenant.key)
     return _envelope(answer)
 
@@ -189,15 +203,26 @@ def user_info(tenant: Tenant, request: Request) -> Outcome:
 
 def logout(tenant: Tenant, request: Request) -> Outcome:
     """OpenID Connect RP-Initiated Logout 1.0, 2."""
-    back_to = request.values.get("post_logout_redirect_uri", "")
+    asked = request.values
+    back_to = asked.get("post_logout_redirect_uri", "")
     if not back_to:
-        return Response(plain_page("Signed out"), mimetype="text/html")
-    if request.values.get("client_id") != APP_ID or not is_registered(tenant, back_to):
-        return Response(
-            plain_page("Unregistered post_logout_redirect_uri"), 400, mimetype="text/html"
-        )
-    state = request.values.get("state")
-    return redirect(back_to + (f"?{urlencode({'state': state})}" if state else ""))
+        return _page(plain_page("signed_out", language_of(request)))
+    client_id = asked.get("client_id") or _audience(tenant, asked.get("id_token_hint", ""))
+    if client_id != APP_ID or not is_registered(tenant, back_to):
+        return _page(plain_page("post_logout_redirect_uri", language_of(request)), 400)
+    return redirect(_with_query(back_to, {"state": asked["state"]} if asked.get("state") else {}))
+
+
+def failed(tenant: Tenant, request: Request, stage: str, failure: Failure) -> Response:
+    """What a planned failure looks like: at the authorize page, the way back to the client.
+
+    A failure with a status of its own is answered in place, and so is a request that must not be
+    sent anywhere.
+    """
+    asked = request.values.to_dict()
+    if stage != "authorize" or failure.status or _refused(tenant, request, asked):
+        return failure.response
+    return _back_with(asked, failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +248,28 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
 
 def is_registered(tenant: Tenant, address: str) -> bool:
     """Whether a browser may be sent there: this machine's own addresses may, and who was added."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
     is_own = parts.scheme in ("http", "https") and parts.hostname in _OWN_HOSTS
-    return is_own or address in tenant.redirect_uris
+    # RFC 6749, 3.1.2: no fragment.
+    return (is_own or address in tenant.redirect_uris) and "#" not in address
+
+
+def stage_of(endpoint: Endpoint, request: Request) -> str:
+    """Where on the way a request is: renewing is a stage of its own, at the token's addresses."""
+    if endpoint.stage == "token" and _grant_type(request) == "refresh_token":
+        return "refresh"
+    return endpoint.stage
+
+
+def _grant_type(request: Request) -> object:
+    try:
+        asked = json.loads(request.get_data())
+    except ValueError:
+        return request.form.get("grant_type")
+    return asked.get("grant_type") if isinstance(asked, dict) else None
 
 
 # --- What a real server checks ----------------------------------------------------------------
@@ -235,7 +279,7 @@ def _granted(
     tenant: Tenant, asked: Mapping[str, Any], client_id: object, secret: object
 ) -> tuple[SignIn | None, Outcome | None]:
     """Whose sign-in a grant is of (nobody's: the application's own), or what is to happen."""
-    if client_id != APP_ID or not hmac.compare_digest(str(secret), CLIENT_SECRET):
+    if client_id != APP_ID or not _is_same(str(secret), CLIENT_SECRET):
         raise RefusedError("invalid_client", status=401)
     match asked.get("grant_type"):
         case "authorization_code":
@@ -244,10 +288,13 @@ def _granted(
         case "refresh_token":
             found = tenant.refresh_tokens.get(str(asked.get("refresh_token")))
             if not found:
-                raise RefusedError("invalid_grant", f"Invalid refresh token: {asked}")
+                given = asked.get("refresh_token")
+                raise RefusedError("invalid_grant", f"Invalid refresh token: {given}")
             return found, _happens(found, "refresh")
         case "client_credentials":
             return None, None
+        case None:
+            raise RefusedError("invalid_request", "Missing grant type")
         case other:
             raise RefusedError("unsupported_grant_type", f"{other}")
 
@@ -256,12 +303,12 @@ def _of_code(tenant: Tenant, asked: Mapping[str, Any]) -> SignIn:
     code = str(asked.get("code"))
     # Spent by the first attempt, a wrong one too.
     sign_in = tenant.codes.pop(code, None)
-    challenge = _s256(str(asked.get("code_verifier")))
+    challenge = _s256(str(asked.get("code_verifier") or ""))
     if (
         sign_in is None
         or time.monotonic() - sign_in.began > _CODE_LIFETIME
         or asked.get("redirect_uri") != sign_in.redirect_uri
-        or not hmac.compare_digest(challenge, sign_in.code_challenge)
+        or not _is_same(challenge, sign_in.code_challenge)
     ):
         # CIAM does write the code itself into its description.
         raise RefusedError("invalid_grant", f"Invalid authorization code: {code}")
@@ -270,8 +317,17 @@ def _of_code(tenant: Tenant, asked: Mapping[str, Any]) -> SignIn:
 
 def _s256(verifier: str) -> str:
     """RFC 7636, 4.6."""
-    digest = hashlib.sha256(verifier.encode()).digest()
+    digest = hashlib.sha256(_bytes(verifier)).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _is_same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(_bytes(given), _bytes(expected))
+
+
+def _bytes(text: str) -> bytes:
+    # JSON can hold half a character, which UTF-8 cannot.
+    return text.encode(errors="backslashreplace")
 
 
 def _basic(request: Request) -> tuple[str, str] | None:
@@ -281,18 +337,27 @@ def _basic(request: Request) -> tuple[str, str] | None:
         return None
     try:
         name, _, secret = base64.b64decode(value).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return "", ""
     return unquote(name), unquote(secret)
 
 
 def _bearer(tenant: Tenant, request: Request) -> SignIn:
-    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    given = given or request.args.get("access_token", "")
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        given = request.args.get("access_token", "")
     if given not in tenant.access_tokens:
         # As CIAM writes it, with the whole token.
         raise RefusedError("invalid_token", f"Invalid access token: {given}", 401)
     return tenant.access_tokens[given]
+
+
+def _audience(tenant: Tenant, id_token: str) -> object:
+    """Whom a token of ours was made for, however old it is; nobody for any other."""
+    try:
+        return jwt.decode(id_token, tenant.key, ["RS256"]).claims.get("aud")
+    except (JoseError, ValueError):
+        return None
 
 
 def _happens(sign_in: SignIn, stage: str) -> Outcome | None:
@@ -324,6 +389,10 @@ def _tokens(tenant: Tenant, sign_in: SignIn | None) -> dict[str, Any]:
 # --- Responses --------------------------------------------------------------------------------
 
 
+def _page(content: str, status: int = 200) -> Response:
+    return Response(content, status, mimetype="text/html")
+
+
 def _json(body: Mapping[str, Any]) -> Response:
     return Response(json.dumps(body, ensure_ascii=False), mimetype="application/json")
 
@@ -343,6 +412,17 @@ def _envelope(data: Mapping[str, Any]) -> Response:
 def _back(asked: Mapping[str, str], **parameters: str) -> Response:
     if "state" in asked:
         parameters["state"] = asked["state"]
-    address = asked["redirect_uri"]
-    separator = "&" if "?" in address else "?"
-    return redirect(f"{address}{separator}{urlencode(parameters)}")
+    return redirect(_with_query(asked["redirect_uri"], parameters))
+
+
+def _back_with(asked: Mapping[str, str], failure: Failure) -> Response:
+    """RFC 6749, 4.1.2.1."""
+    response = _back(asked, error=failure.code, error_description=failure.text)
+    response.headers.update(failure.headers)
+    return response
+
+
+def _with_query(address: str, parameters: Mapping[str, str]) -> str:
+    if not parameters:
+        return address
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(parameters)}"

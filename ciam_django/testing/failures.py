@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import gzip
 import json
 import socket
@@ -21,6 +22,8 @@ STAGES: Final = (
     "authorize", "discovery", "jwks", "token", "refresh", "userinfo", "api", "logout",
 )  # fmt: skip
 FORMATS: Final = ("ciam", "oauth")
+# The edge in front of CIAM sets one at every answer.
+EDGE_COOKIE: Final = "acw_tc=0a3dd2f1fake;path=/;HttpOnly;Max-Age=1800"
 
 
 def one_of(what: str, given: str, allowed: Iterable[str]) -> str:
@@ -95,7 +98,16 @@ def _type_code_of(code: str) -> str:
 
 # --- Bad manners, on the wire -----------------------------------------------------------------
 
-_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+
+def _head(status: str, **headers: str) -> bytes:
+    """The lines before the body, up to a Content-Length."""
+    lines = {"Set-Cookie": EDGE_COOKIE, "Connection": "close"}
+    lines |= {name.replace("_", "-"): value for name, value in headers.items()}
+    first = f"HTTP/1.1 {status}\r\n"
+    return (first + "".join(f"{name}: {value}\r\n" for name, value in lines.items())).encode()
+
+
+_HEAD: Final = _head("200 OK", Content_Type="application/json")
 _BODY: Final = b'{"access_token": "dripped", "token_type": "Bearer"}'
 _PAGE: Final = b"<!DOCTYPE html><title>405</title><h1>Your request has been blocked</h1>"
 
@@ -134,8 +146,10 @@ def _slow(wire: Wire) -> None:
 
 
 def _reset(wire: Wire) -> None:
-    # Linger for no time: what is closed so is reset (socket(7)).
+    # Linger for no time: what is closed so is reset (socket(7)). Closed here, for the server would
+    # say goodbye first, which the other side takes for an end.
     wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    socket.close(wire.socket.detach())
 
 
 def _drip_headers(wire: Wire) -> None:
@@ -158,22 +172,25 @@ def _enormous(wire: Wire) -> None:
         wire.send(chunk)
 
 
+@functools.cache
+def _bomb() -> bytes:
+    """50 KiB that become 50 MiB."""
+    return gzip.compress(b'{"padding": "' + b"." * (50 * 1024 * 1024), 9)
+
+
 def _gzip_bomb(wire: Wire) -> None:
-    wire.send(
-        _answer(
-            gzip.compress(b'{"padding": "' + b"." * (50 * 1024 * 1024), 9),
-            _HEAD + b"Content-Encoding: gzip\r\n",
-        )
-    )
+    wire.send(_answer(_bomb(), _HEAD + b"Content-Encoding: gzip\r\n"))
 
 
-def _redirect(status: bytes) -> Callable[[Wire], None]:
-    head = b"HTTP/1.1 " + status + b"\r\nLocation: /elsewhere\r\nConnection: close\r\n"
+def _redirect(status: str) -> Callable[[Wire], None]:
+    # Who follows shows up among the requests, with whatever it took along.
+    head = _head(status, Location="/elsewhere")
     return lambda wire: wire.send(_answer(b"", head))
 
 
-def _body(content: bytes) -> Callable[[Wire], None]:
-    return lambda wire: wire.send(_answer(content))
+def _body(content: bytes, content_type: str = "application/json") -> Callable[[Wire], None]:
+    head = _head("200 OK", Content_Type=content_type)
+    return lambda wire: wire.send(_answer(content, head))
 
 
 BEHAVIOURS: Final[dict[str, Callable[[Wire], None]]] = {
@@ -184,17 +201,14 @@ BEHAVIOURS: Final[dict[str, Callable[[Wire], None]]] = {
     "drip_headers": _drip_headers,
     "drip_body": _drip_body,
     "html": lambda wire: wire.send(
-        _answer(
-            _PAGE,
-            b"HTTP/1.1 405 Not Allowed\r\nContent-Type: text/html\r\nConnection: close\r\n",
-        )
+        _answer(_PAGE, _head("405 Not Allowed", Content_Type="text/html"))
     ),
     "empty": _body(b""),
     "truncated": lambda wire: wire.send(_HEAD + b"Content-Length: 999\r\n\r\n" + _BODY[:20]),
     "enormous": _enormous,
     "gzip_bomb": _gzip_bomb,
-    "redirect": _redirect(b"302 Found"),
-    "redirect_307": _redirect(b"307 Temporary Redirect"),
+    "redirect": _redirect("302 Found"),
+    "redirect_307": _redirect("307 Temporary Redirect"),
     "list": _body(b'[{"access_token": "a"}]'),
     "null": _body(b"null"),
     "deep": _body(b'{"a":' * 50_000 + b"1" + b"}" * 50_000),
@@ -202,7 +216,8 @@ BEHAVIOURS: Final[dict[str, Callable[[Wire], None]]] = {
         '{"success": false, "code": "Operation.Failure", "message": "操作失败"}'.encode("gbk")
     ),
     "no_token": _body(b'{"success": true, "code": "Operation.Success", "data": {}}'),
-    "errcode": _body(b'{"errcode": 40029, "errmsg": "invalid code, rid: 63-marker"}'),
+    # As WeChat has it, media type and all.
+    "errcode": _body(b'{"errcode": 40029, "errmsg": "invalid code, rid: 63-marker"}', "text/plain"),
 }
 
 

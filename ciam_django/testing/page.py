@@ -1,10 +1,12 @@
-"""The fake's authorize page: who do you want to be?"""
+"""The fake's pages: who do you want to be, and the few that say one thing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
 from typing import Final
+
+from werkzeug import Request
 
 _TEXTS: Final = {
     "zh": {
@@ -16,6 +18,10 @@ _TEXTS: Final = {
         "sign_in": "登录",
         "cancel": "取消",
         "hint": "想看登录失败的样子？输入以下任意一个作为用户名：",
+        "client_id": "未知的 client_id",
+        "redirect_uri": "redirect_uri 未注册",
+        "signed_out": "您已退出登录",
+        "post_logout_redirect_uri": "post_logout_redirect_uri 未注册",
     },
     "en": {
         "lang": "en",
@@ -26,6 +32,10 @@ _TEXTS: Final = {
         "sign_in": "Sign in",
         "cancel": "Cancel",
         "hint": "To see a sign-in fail, type one of these as the user name:",
+        "client_id": "Unknown client_id",
+        "redirect_uri": "Unregistered redirect_uri",
+        "signed_out": "Signed out",
+        "post_logout_redirect_uri": "Unregistered post_logout_redirect_uri",
     },
 }
 
@@ -61,9 +71,18 @@ ul { padding-inline-start: 1.2rem; margin: 0 } code { overflow-wrap: anywhere }
 """
 
 
-def authorize_page(parameters: Mapping[str, str], languages: str) -> str:
-    """The page with its form; ``languages`` is ``ui_locales`` or Accept-Language."""
-    texts = _TEXTS["zh" if languages.lower().startswith("zh") else "en"]
+def language_of(request: Request) -> str:
+    """``zh`` or ``en``: what ``ui_locales`` asks for first, then Accept-Language; else English."""
+    accepted = [tag for tag, quality in request.accept_languages if quality]
+    for tag in [*request.values.get("ui_locales", "").split(), *accepted]:
+        if (language := tag.lower().partition("-")[0]) in _TEXTS:
+            return language
+    return "en"
+
+
+def authorize_page(parameters: Mapping[str, str], language: str) -> str:
+    """The page with its form."""
+    texts = _TEXTS[language]
     hidden = "".join(
         f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
         for name, value in parameters.items()
@@ -91,11 +110,12 @@ def authorize_page(parameters: Mapping[str, str], languages: str) -> str:
 </html>"""
 
 
-def plain_page(text: str) -> str:
-    """A page of one sentence."""
+def plain_page(what: str, language: str) -> str:
+    """A page of one sentence, named by its key."""
+    texts = _TEXTS[language]
     return (
-        '<!DOCTYPE html><html lang="en"><meta charset="utf-8">'
+        f'<!DOCTYPE html><html lang="{texts["lang"]}"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Fake CIAM</title><style>{_STYLE}</style>"
-        f"<main><h1>{escape(text)}</h1></main></html>"
+        f"<title>{texts[what]} · Fake CIAM</title><style>{_STYLE}</style>"
+        f"<main><h1>{texts[what]}</h1></main></html>"
     )

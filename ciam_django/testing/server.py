@@ -21,8 +21,8 @@ from werkzeug import Request, Response
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from ciam_django.testing import keys
-from ciam_django.testing.endpoints import ENDPOINTS, Outcome, RefusedError
-from ciam_django.testing.failures import BEHAVIOURS, Failure, Misbehaviour, one_of
+from ciam_django.testing.endpoints import ENDPOINTS, Outcome, RefusedError, failed, stage_of
+from ciam_django.testing.failures import BEHAVIOURS, EDGE_COOKIE, Failure, Misbehaviour, one_of
 from ciam_django.testing.tenant import PREFIX, Tenant
 
 _INPUT: Final = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
@@ -30,7 +30,7 @@ _INPUT: Final = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)"
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """A request that the fake was sent."""
+    """A request that the fake was sent; its stage is empty where the fake has no such address."""
 
     stage: str
     method: str
@@ -48,6 +48,8 @@ class FakeCiam(Tenant):
 
     It checks what a real server checks: client, redirect URI (this machine's own are registered,
     others go into ``redirect_uris``), PKCE, and that a code is used once and soon.
+
+    ``connections`` counts those accepted since it was made, ``requests`` has what came over them.
 
     The stages: authorize, discovery, jwks, token, refresh, userinfo, api (``user/info``), logout.
     """
@@ -67,7 +69,11 @@ class FakeCiam(Tenant):
     # --- Its life -----------------------------------------------------------------------------
 
     def start(self) -> FakeCiam:
-        """Listen on loopback; returns itself."""
+        """Listen on loopback; returns itself. OSError where the port is taken."""
+        if self._server is not None:
+            raise RuntimeError(f"The fake CIAM is running already, at {self.url}.")
+        # Ours, for werkzeug ends the process where it cannot have the port.
+        listener = socket.create_server(("127.0.0.1", self._port))
         context: ssl.SSLContext | None = None
         if self._https:
             self._folder = tempfile.TemporaryDirectory(prefix="ciam_django-")
@@ -76,16 +82,24 @@ class FakeCiam(Tenant):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self.ca_file)
         self.stopped.clear()
-        self._server = make_server(
-            "127.0.0.1",
-            self._port,
-            _respond,
-            threaded=True,
-            request_handler=_handler_of(self),
-            ssl_context=context,
-        )
+        with listener:
+            self._server = server = make_server(
+                "127.0.0.1",
+                self._port,
+                _respond,
+                threaded=True,
+                request_handler=_handler_of(self),
+                fd=listener.fileno(),
+            )
+        if context:
+            # The handshake is left to the connection's own thread: in this one, a client that says
+            # nothing would keep all others out.
+            server.ssl_context = context
+            server.socket = context.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
         threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), name="fake CIAM", daemon=True
+            target=server.serve_forever, args=(0.02,), name="fake CIAM", daemon=True
         ).start()
         return self
 
@@ -103,6 +117,7 @@ class FakeCiam(Tenant):
                     connection.shutdown(socket.SHUT_RDWR)
         if self._folder:
             self._folder.cleanup()
+            self._folder = None
 
     def __enter__(self) -> FakeCiam:
         return self.start()
@@ -127,18 +142,35 @@ class FakeCiam(Tenant):
         """The address without a path: ``http://127.0.0.1:54321``."""
         if self._server is None:
             raise RuntimeError("The fake CIAM is not running: use it with 'with', or start() it.")
-        return f"http{'s' if self._https else ''}://127.0.0.1:{self._server.server_port}"
+        return f"http{'s' if self._https else ''}://127.0.0.1:{self._server.port}"
 
     # --- What it is told ----------------------------------------------------------------------
 
-    def fail(self, stage: str, *, code: str, times: int | None = 1, **how: Any) -> None:
+    def fail(
+        self,
+        stage: str,
+        *,
+        code: str,
+        type_code: str = "",
+        format: str = "",  # noqa: A002  (what the vendor calls it, and nobody formats here)
+        status: int = 0,
+        content_type: str = "application/json",
+        text: str = "",
+        request_id: str = "",
+        headers: Mapping[str, str] | None = None,
+        times: int | None = 1,
+    ) -> None:
         """Answer the next request of a stage with a failure that has this code.
 
-        ``how``: ``format`` (``ciam`` or ``oauth``; by the code), ``type_code``, ``status`` (200
-        for ciam, 400 for oauth), ``content_type``, ``text``, ``request_id``, ``headers``.
-        ``times`` None is until ``reset``.
+        ``format`` is ``ciam`` or ``oauth``; left out, a code with a dot is CIAM's. ``status`` left
+        out is 200 for ciam and 400 for oauth, and at the authorize page the way back to the client
+        with ``?error=``. ``text`` is what upstream writes for developers. ``times`` None is until
+        ``reset``.
         """
-        self.plan(stage, Failure(code, **how), times=times)
+        failure = Failure(
+            code, type_code, format, status, content_type, text, request_id, headers or {}
+        )
+        self.plan(stage, failure, times=times)
 
     def misbehave(
         self, stage: str, behaviour: str, *, times: int | None = 1, seconds: float | None = None
@@ -194,11 +226,7 @@ class FakeCiam(Tenant):
     def outcome(self, request: Request) -> Outcome:
         """What a request gets: what is planned for its stage, or what its endpoint answers."""
         endpoint = ENDPOINTS.get(request.path.removeprefix(PREFIX))
-        if endpoint is None:
-            return Failure("Resource.NotFound", status=404).response
-        stage = endpoint.stage
-        if stage == "token" and b"refresh_token" in request.get_data():
-            stage = "refresh"
+        stage = stage_of(endpoint, request) if endpoint else ""
         with self._lock:
             self._requests.append(
                 RecordedRequest(
@@ -210,9 +238,14 @@ class FakeCiam(Tenant):
                     body=request.get_data(),
                 )
             )
-        if planned := self.next_planned(stage):
-            return planned.response if isinstance(planned, Failure) else planned
-        if request.method not in endpoint.methods:
+        if endpoint is None:
+            return Failure("Resource.NotFound", status=404).response
+        planned = self.next_planned(stage)
+        if isinstance(planned, Failure):
+            return failed(self, request, stage, planned)
+        if planned:
+            return planned
+        if request.method.replace("HEAD", "GET") not in endpoint.methods:
             return Failure("Unsupported.Media.Type", status=405).response
         try:
             return endpoint.answer(self, request)
@@ -243,6 +276,8 @@ def _handler_of(fake: FakeCiam) -> type[WSGIRequestHandler]:
         """Keeps connections open, which werkzeug's own does not, and can be as rude as asked."""
 
         protocol_version = "HTTP/1.1"
+        # Or every answer on a kept connection waits 40 ms for the client's acknowledgement.
+        disable_nagle_algorithm = True
 
         def setup(self) -> None:
             super().setup()
@@ -265,16 +300,17 @@ def _handler_of(fake: FakeCiam) -> type[WSGIRequestHandler]:
             self._write(outcome)
 
         def _write(self, response: Response) -> None:
-            # As the edge in front of CIAM does, at every answer.
-            response.set_cookie("acw_tc", "0a3dd2f1fake", max_age=1800, path="/", httponly=True)
             body = response.get_data()
             self.send_response(response.status_code)
             for name, value in response.headers.items():
                 if name != "Content-Length":
                     self.send_header(name, value)
+            self.send_header("Set-Cookie", EDGE_COOKIE)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            # A body after a HEAD would be taken for the next answer.
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
             """Nothing."""

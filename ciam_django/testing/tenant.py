@@ -18,7 +18,7 @@ PREFIX: Final = "/api/bff/v1.2/developer/ciam/"
 APP_ID: Final = "fake_app_0001"
 CLIENT_SECRET: Final = "fake-client-secret"  # noqa: S105  (it opens nothing but the fake)
 # Seconds: longer than anybody waits.
-_PATIENCE: Final = 30.0
+PATIENCE: Final = 30.0
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Tenant(abc.ABC):
 
     def __init__(self) -> None:
         self.redirect_uris: set[str] = set()
-        self.seconds = _PATIENCE
+        self.seconds = PATIENCE
         self._lock = threading.Lock()
         self.reset()
 
@@ -103,6 +103,8 @@ class Tenant(abc.ABC):
     def plan(self, stage: str, what: Failure | Misbehaviour, *, times: int | None) -> None:
         """Have something happen at a stage so many times, after what is planned already."""
         one_of("stage", stage, STAGES)
+        if times is not None and times < 1:
+            raise ValueError(f"times is {times!r}, must be 1 or more, or None: until reset().")
         with self._lock:
             self._planned.setdefault(stage, []).append((what, times))
 

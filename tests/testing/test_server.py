@@ -20,9 +20,10 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.endpoints import APP_ID, CLIENT_SECRET, is_registered
+from ciam_django.testing.endpoints import is_registered
 from ciam_django.testing.failures import BEHAVIOURS, STAGES
 from ciam_django.testing.server import _respond
+from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET
 
 CALLBACK = "http://testserver/callback/"
 VERIFIER = "v" * 64
