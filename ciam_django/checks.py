@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, get_type_hints
 from urllib.parse import urlsplit
 
@@ -14,13 +14,12 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  (Djan
 from django.template import TemplateDoesNotExist, TemplateSyntaxError
 from django.template.loader import get_template
 from django.urls import LocalePrefixPattern, NoReverseMatch, URLResolver, get_resolver, reverse
-from django.utils.functional import Promise
 from django.utils.module_loading import import_string
 
-from ciam_django.codes import ALIASES, CODES, Collapse
+from ciam_django.codes import ALIASES, CODES
 from ciam_django.conf import Conf, conf
-from ciam_django.kinds import Action, Audience, Kind
-from ciam_django.lookup import FIELD
+from ciam_django.kinds import Action
+from ciam_django.lookup import OVERRIDABLE
 
 # One id for one thing that can be wrong, whatever the number of ways.
 IDS: Final = {
@@ -50,7 +49,6 @@ HANDLER: Final = "ciam_django.drf.exception_handler"
 BACKEND: Final = "ciam_django.accounts.backends.CiamBackend"
 
 _KEY: Final = re.compile(r"(\*\.)?[A-Za-z]\w*(\.\w+)*(\.\*)?")
-_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 # How alike a misspelt code is to the one that was meant; other codes are less so.
 _ALIKE: Final = 0.92
 
@@ -132,15 +130,15 @@ def check_overrides(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage
         fields = value if isinstance(value, Mapping) else {"message": value}
         for name, given in fields.items():
             place = f"CIAM_ERROR_OVERRIDES[{key!r}]"
-            if name not in _FIELDS:
+            if name not in OVERRIDABLE:
                 yield _error(
-                    "override field", f"{place} has no field {name!r}.", _meant(name, _FIELDS)
+                    "override field", f"{place} has no field {name!r}.", _meant(name, OVERRIDABLE)
                 )
-            elif not _FIELDS[name][0](given):
+            elif not OVERRIDABLE[name].allows(given):
                 yield _error(
                     "override value",
                     f"{place}: the {name} is {given!r}.",
-                    f"It is to be {_FIELDS[name][1]}.",
+                    f"It is to be {OVERRIDABLE[name].allowed}.",
                 )
         if "message" in fields and _collapses(str(key)):
             yield _error(
@@ -164,7 +162,9 @@ def _check_key(key: object) -> Iterator[CheckMessage]:
     if key.casefold() in known:
         return
     # A code that we do not know is allowed; one that is nearly one of ours is a slip.
-    close = difflib.get_close_matches(key.casefold(), known, n=1, cutoff=_ALIKE)
+    # In a short one, one letter is much.
+    alike = min(_ALIKE, (len(key) - 1) / len(key))
+    close = difflib.get_close_matches(key.casefold(), known, n=1, cutoff=alike)
     if close:
         yield _error(
             "override key",
@@ -189,48 +189,6 @@ def _collapses(key: str) -> bool:
     aliases = {name.casefold(): rows[to.casefold()] for name, to in ALIASES.items()}
     row = {**rows, **aliases}.get(key.casefold())
     return "*" not in key and row is not None and row.collapse is not None
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str | Promise) and bool(value)
-
-
-def _is_message(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return bool(value) and all(
-            isinstance(name, str) and _LANGUAGE.fullmatch(name) and _is_text(text)
-            for name, text in value.items()
-        )
-    return _is_text(value)
-
-
-def _is_one_of(values: Iterable[str]) -> Callable[[object], bool]:
-    allowed = {str(value) for value in values}
-    return lambda value: isinstance(value, str) and value in allowed
-
-
-_FIELDS: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
-    "message": (_is_message, "a text, or texts by language code ({'zh-hans': '…'})"),
-    "status": (
-        lambda value: isinstance(value, int) and 400 <= value <= 599,
-        "an HTTP status from 400 to 599",
-    ),
-    "kind": (
-        _is_one_of(kind for kind in Kind if kind is not Kind.SUCCESS),
-        f"one of: {', '.join(kind for kind in Kind if kind is not Kind.SUCCESS)}",
-    ),
-    "action": (_is_one_of(Action), f"one of: {', '.join(Action)}"),
-    "field": (
-        lambda value: value is None or (isinstance(value, str) and bool(FIELD.fullmatch(value))),
-        "None or up to 40 letters a to z and _",
-    ),
-    "audience": (_is_one_of(Audience), f"one of: {', '.join(Audience)}"),
-    "retry": (lambda value: isinstance(value, bool), "True or False"),
-    "collapse": (
-        lambda value: value is None or _is_one_of(Collapse)(value),
-        f"None or one of: {', '.join(Collapse)}",
-    ),
-}
 
 
 # --- Addresses, paths and templates -----------------------------------------------------------

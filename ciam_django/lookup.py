@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from django.conf import settings
 from django.conf.locale import LANG_INFO
-from django.utils.functional import lazy
+from django.utils.functional import Promise, lazy
 from django.utils.translation import get_language
 
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN, Collapse, Meaning
@@ -17,6 +18,7 @@ from ciam_django.conf import conf, remembered
 from ciam_django.kinds import KINDS, UPSTREAM_STATUS, Action, Audience, Kind
 
 FIELD: Final = re.compile(r"[a-z_]{1,40}")
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 # The segments of a `Params.*` code that name what the parameter belongs to, not the parameter.
 _OWNERS: Final = ("user", "device")
@@ -158,26 +160,80 @@ def _aliases() -> Mapping[str, str]:
 @remembered
 def _overrides() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
     """Folded key -> the key as the project wrote it, and the fields that it replaces."""
-    return {
-        key.casefold(): (key, _fields(value)) for key, value in conf.CIAM_ERROR_OVERRIDES.items()
-    }
-
-
-_FIELD_TYPES: Final = {
-    "kind": Kind,
-    "action": Action,
-    "audience": Audience,
-    "collapse": Collapse,
-}
+    # As given, which need not be as declared.
+    given: Any = conf.CIAM_ERROR_OVERRIDES
+    items = given.items() if isinstance(given, Mapping) else ()
+    return {key.casefold(): (key, _fields(value)) for key, value in items if isinstance(key, str)}
 
 
 def _fields(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        return {"message": value}
+    """The fields that a row can take. ``manage.py check`` names the others.
+
+    A slip in the settings must not turn each failed sign-in into an error of its own.
+    """
+    fields = value if isinstance(value, Mapping) else {"message": value}
     return {
-        name: _FIELD_TYPES[name](given) if name in _FIELD_TYPES and given else given
-        for name, given in value.items()
+        name: OVERRIDABLE[name].made(given)
+        for name, given in fields.items()
+        if name in OVERRIDABLE and OVERRIDABLE[name].allows(given)
     }
+
+
+def _as_given(value: Any) -> Any:
+    return value
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Overridable:
+    """What ``CIAM_ERROR_OVERRIDES`` may give for a field: the test, its words, and the value."""
+
+    allows: Callable[[Any], bool]
+    allowed: str
+    made: Callable[[Any], Any] = _as_given
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | Promise) and bool(value)
+
+
+def _is_message(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return bool(value) and all(
+            isinstance(name, str) and _LANGUAGE.fullmatch(name) and _is_text(text)
+            for name, text in value.items()
+        )
+    return _is_text(value)
+
+
+def _one_of(choices: Iterable[enum.StrEnum], *, or_none: bool = False) -> Overridable:
+    by_value: dict[object, enum.StrEnum | None] = {str(choice): choice for choice in choices}
+    words = f"one of: {', '.join(map(str, by_value))}"
+    if or_none:
+        by_value[None] = None
+        words = f"None or {words}"
+    return Overridable(
+        lambda value: isinstance(value, str | None) and value in by_value,
+        words,
+        by_value.__getitem__,
+    )
+
+
+OVERRIDABLE: Final[dict[str, Overridable]] = {
+    "message": Overridable(_is_message, "a text, or texts by language code ({'zh-hans': '…'})"),
+    "status": Overridable(
+        lambda value: isinstance(value, int) and 400 <= value <= 599,
+        "an HTTP status from 400 to 599",
+    ),
+    "kind": _one_of(kind for kind in Kind if kind is not Kind.SUCCESS),
+    "action": _one_of(Action),
+    "field": Overridable(
+        lambda value: value is None or (isinstance(value, str) and bool(FIELD.fullmatch(value))),
+        "None or up to 40 letters a to z and _",
+    ),
+    "audience": _one_of(Audience),
+    "retry": Overridable(lambda value: isinstance(value, bool), "True or False"),
+    "collapse": _one_of(Collapse, or_none=True),
+}
 
 
 def _text_in_language(texts: Mapping[str, Any], otherwise: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,14 +28,6 @@ LOCKED_FOLDED = LOCKED.casefold()
 def row(code: str, **fields: Any) -> Meaning:
     """A row of the table with other fields."""
     return dataclasses.replace(CODES[code], **fields)
-
-
-@pytest.fixture
-def without_row(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """A patch of the table, which is found with and without it."""
-    yield monkeypatch
-    monkeypatch.undo()
-    conf.forget()
 
 
 # --- The steps --------------------------------------------------------------------------------
@@ -163,17 +154,17 @@ def test_a_meaning_is_that_of_the_finding() -> None:
     assert meaning_of("New") == CODES[UNKNOWN]
 
 
-def test_a_row_that_is_taken_out_falls_to_its_family(without_row: pytest.MonkeyPatch) -> None:
+def test_a_row_that_is_taken_out_falls_to_its_family(table: dict[str, Meaning]) -> None:
     assert finding_of(LOCKED).key == LOCKED
-    without_row.delitem(CODES, LOCKED)
+    del table[LOCKED]
     conf.forget()
 
     assert finding_of(LOCKED).key == "Operation.Failure.User.*"
     assert finding_of(LOCKED).meaning.collapse is Collapse.SIGN_IN
 
 
-def test_a_row_that_is_put_in_is_found(without_row: pytest.MonkeyPatch) -> None:
-    without_row.setitem(CODES, "Brand.New", CODES["access_denied"])
+def test_a_row_that_is_put_in_is_found(table: dict[str, Meaning]) -> None:
+    table["Brand.New"] = CODES["access_denied"]
     conf.forget()
 
     assert finding_of("brand.new") == Finding("Brand.New", CODES["access_denied"], "exact")
@@ -248,12 +239,12 @@ def test_a_type_code_that_has_a_field_keeps_it() -> None:
 
 
 def test_the_fields_of_published_codes_are_mostly_what_would_be_derived(
-    without_row: pytest.MonkeyPatch,
+    table: dict[str, Meaning],
 ) -> None:
     codes = [code for code in CODES if code.startswith("Params.") and CODES[code].field]
     fields = {code: CODES[code].field for code in codes if "*" not in code}
     for code in fields:
-        without_row.delitem(CODES, code)
+        del table[code]
     conf.forget()
     derived = {code: finding_of(code).meaning.field for code in fields}
 
@@ -371,6 +362,38 @@ def test_a_family_of_the_project_comes_on_top_of_a_shorter_one_of_the_table() ->
 
     assert found.key == "Params.Blank.*"
     assert found.meaning == row("Params.Blank.*", status=422, field="pet_name")
+
+
+@pytest.mark.parametrize(
+    "slip",
+    [
+        {"mesage": "Call us."},
+        {"status": 200},
+        {"status": "400"},
+        {"kind": "lunch"},
+        {"kind": "success"},
+        {"kind": ["flow"]},
+        {"action": ""},
+        {"field": 7},
+        {"message": ""},
+        {"message": {}},
+        {"message": {1: "Call us."}},
+        {"retry": "yes"},
+        None,
+    ],
+)
+def test_a_slip_in_the_settings_leaves_the_rest_as_it_is(slip: object, settings: Settings) -> None:
+    settings.CIAM_ERROR_OVERRIDES = {LOCKED: slip, 7: "Call us.", "access_denied": "Call us."}
+
+    assert meaning_of(LOCKED) == CODES[LOCKED]
+    assert meaning_of("access_denied").message == "Call us."
+
+
+@pytest.mark.parametrize("slip", [None, [], "Call us."])
+def test_overrides_that_are_no_dict_override_nothing(slip: object, settings: Settings) -> None:
+    settings.CIAM_ERROR_OVERRIDES = slip
+
+    assert meaning_of(LOCKED) == CODES[LOCKED]
 
 
 @pytest.mark.parametrize("asked", ["My.Own.Code", "my.own.code"])
