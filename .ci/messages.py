@@ -58,7 +58,13 @@ def differences(locale: str, fresh_package: Path) -> list[str]:
 def faults_of(po: Path) -> list[str]:
     """The entries that users would see in English."""
     kinds = ("untranslated", "only-fuzzy")
-    return [f"{po}: {kind}:\n{entries}" for kind in kinds if (entries := entries_of(po, kind))]
+    faults = [f"{po}: {kind}:\n{entries}" for kind in kinds if (entries := entries_of(po, kind))]
+    checked = subprocess.run(
+        ["msgfmt", "--check-format", "--check-domain", "-o", "-", str(po)],
+        capture_output=True,
+        check=False,
+    )
+    return faults if checked.returncode == 0 else [*faults, checked.stderr.decode()]
 
 
 def entries_of(po: Path, kind: str) -> str:

@@ -15,7 +15,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import get_language
 
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError, error_from_authlib, loggable_code
+from ciam_django.errors import CiamError, code_in, error_from_authlib, loggable_code
 from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
 from ciam_django.lookup import FIELD, Finding, finding_of, generic_finding, is_known
 
@@ -122,7 +122,7 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
         answer.headers["Retry-After"] = str(retry_after)
     if not error.is_logged:
         error.is_logged = True
-        _log(error, finding, answer)
+        _log(error, finding, answer, request)
     return answer
 
 
@@ -180,10 +180,10 @@ _alarms: dict[str, float] = {}
 _alarms_lock = threading.Lock()
 
 
-def _log(error: CiamError, finding: Finding, answer: Answer) -> None:
+def _log(error: CiamError, finding: Finding, answer: Answer, request: HttpRequest | None) -> None:
     code = loggable_code(error.code)
     logger.log(
-        _level_of(code, finding),
+        logging.INFO if _came_with(request, error) else _level_of(code, finding),
         "Sign-in failure: code=%s type_code=%s row=%s step=%s kind=%s stage=%s status=%s "
         "shown=%s upstream_status=%s request_id=%s upstream_text=%r",
         code,
@@ -200,12 +200,23 @@ def _log(error: CiamError, finding: Finding, answer: Answer) -> None:
     )
 
 
+def _came_with(request: HttpRequest | None, error: CiamError) -> bool:
+    """Whether anyone can have made this failure, by writing its code into an address.
+
+    Authlib raises what ``?error=`` says before it has looked at the state. Our own callback looks
+    first, and names its stage.
+    """
+    asked = request.GET.get("error", "") if request and not error.stage else ""
+    return bool(asked) and code_in(asked) == error.code
+
+
 def _level_of(code: str, finding: Finding) -> int:
     """The kind's level; a first sight of an unknown code, and a repeated alarm, are WARNING."""
     level = KINDS[finding.meaning.kind].log_level
     if finding.step not in ("exact", "status"):
-        name = f"unknown {code.casefold()}"
-        return logging.WARNING if _is_due(name, None) else logging.INFO
+        is_new = _is_due(f"unknown {code.casefold()}", None)
+        if finding.step == "unknown" or level < logging.WARNING:
+            return logging.WARNING if is_new else logging.INFO
     if level == logging.ERROR and not _is_due(finding.key, _ALARM_INTERVAL):
         return logging.WARNING
     return level

@@ -61,7 +61,7 @@ class Conf:
     CIAM_BASE_TEMPLATE: str = ""
     """Your own base template, with a block ``content``, for our pages; empty: they stand alone."""
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # pragma: no branch
 
         def __getattribute__(self, name: str) -> Any:
             return _value_of(name) if name.startswith("CIAM_") else super().__getattribute__(name)

@@ -8,7 +8,8 @@ from collections.abc import Generator, Iterator
 import pytest
 from pytest_django.fixtures import Settings
 
-from ciam_django import answers
+from ciam_django import answers, conf
+from ciam_django.codes import CODES, Meaning
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
 
@@ -33,6 +34,17 @@ def no_alarm_has_sounded() -> Iterator[None]:
     answers._alarms.clear()
     yield
     answers._alarms.clear()
+
+
+@pytest.fixture
+def table() -> Iterator[dict[str, Meaning]]:
+    """The table, to be changed at will: afterwards it is as it was, its order too."""
+    rows = dict(CODES)
+    conf.forget()
+    yield CODES
+    CODES.clear()
+    CODES.update(rows)
+    conf.forget()
 
 
 @pytest.fixture(params=["oidc", "ciam"])

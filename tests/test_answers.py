@@ -27,7 +27,7 @@ from ciam_django.answers import (
     answer_to,
     answerable,
 )
-from ciam_django.codes import CODES, COLLAPSE_TARGETS, UNKNOWN
+from ciam_django.codes import CODES, COLLAPSE_TARGETS, UNKNOWN, Meaning
 from ciam_django.drf import exception_handler
 from ciam_django.errors import CiamError
 from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
@@ -333,6 +333,12 @@ def test_without_the_sign_in_views_there_is_nowhere_to_sign_in(settings: Setting
     assert answer_to(CiamError("invalid_grant")).action_url is None
 
 
+def test_without_urls_there_is_nowhere_at_all(settings: Settings) -> None:
+    del settings.ROOT_URLCONF
+
+    assert answer_to(CiamError("invalid_grant")).action_url is None
+
+
 @pytest.mark.parametrize("action", Action)
 def test_every_action_has_a_label(action: Action, settings: Settings) -> None:
     settings.CIAM_ERROR_OVERRIDES = {LOCKED: {"action": str(action)}}
@@ -580,6 +586,30 @@ def test_an_unknown_code_is_a_warning_once(
         answer_to(CiamError(spelling, type_code=type_code))
 
     assert levels(log) == ["WARNING", "INFO", "INFO"]
+
+
+@pytest.mark.parametrize("code", ["invalid_client", "Brand.New"])
+def test_what_anyone_can_write_into_an_address_is_no_alarm(
+    code: str, rf: RequestFactory, log: pytest.LogCaptureFixture
+) -> None:
+    # Authlib raises it before it has looked at the state.
+    request = rf.get("/my/callback/", {"error": code})
+    answer_to(CiamError(code), request)
+    answer_to(CiamError(code, stage="callback"), request)
+    answer_to(CiamError("unauthorized_client"), request)
+
+    assert levels(log)[0] == "INFO"
+    assert "INFO" not in levels(log)[1:]
+
+
+def test_an_unpublished_code_of_a_misconfigured_family_is_an_alarm(
+    table: dict[str, Meaning], log: pytest.LogCaptureFixture
+) -> None:
+    table["Brand.*"] = table["invalid_client"]
+    answer_to(CiamError("Brand.New"))
+    answer_to(CiamError("Brand.New"))
+
+    assert levels(log) == ["ERROR", "WARNING"]
 
 
 def test_each_unknown_code_is_a_warning(log: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,7 @@ def test_a_new_person_is_a_new_user_without_a_password() -> None:
     user = user_of(LI)
 
     assert not user.has_usable_password()
-    assert CiamIdentity.objects.get(user=user).subject == "u-1"
+    assert CiamIdentity.objects.get(user_id=user.pk).subject == "u-1"
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,9 @@ def test_a_failed_refresh_never_passes_for_a_token(ciam: FakeCiam) -> None:
     token = token_of(ciam, app)
     ciam.fail("refresh", code="Operation.Failure.User.Disabled", status=200)
     updates: list[object] = []
-    with app._get_oauth_client(**app.load_server_metadata()) as session:
+    with app._get_oauth_client(  # type: ignore[attr-defined]  # types-Authlib leaves it out
+        **app.load_server_metadata()
+    ) as session:
         session.update_token = lambda *args, **kwargs: updates.append(args)
         session.token = token
         with pytest.raises(CiamError) as raised:

@@ -119,7 +119,7 @@ def test_a_name_with_several_addresses_tries_each(
     dead = real("127.0.0.2", port, type=socket.SOCK_STREAM)
     alive = real("127.0.0.1", port, type=socket.SOCK_STREAM)
     monkeypatch.setattr(
-        transport.socket,
+        socket,
         "getaddrinfo",
         lambda host, *args, **kwargs: (
             [*dead, *alive] if host == "127.0.0.1" and kwargs else real(host, *args, **kwargs)

@@ -20,6 +20,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.login import state
 from ciam_django.testing import FakeCiam
+from ciam_django.testing.tenant import APP_ID
 from tests.browser import HTML, Browser, query_of
 
 pytestmark = pytest.mark.django_db
@@ -385,7 +386,10 @@ def test_signing_out_ends_the_session_here_and_at_ciam(browser: Browser, mode: s
     if mode == "oidc":
         assert response["Location"].startswith(browser.ciam.url)
         asked = query_of(response["Location"])
-        assert asked["post_logout_redirect_uri"] == "http://testserver/ciam/login/"
+        assert asked == {
+            "post_logout_redirect_uri": "http://testserver/ciam/login/",
+            "client_id": APP_ID,
+        }
     else:
         assert response["Location"] == "/ciam/login/"
 
