@@ -267,6 +267,11 @@ ADMIN = "admin@example.com"
 ADMINS = [ADMIN] if django.VERSION >= (6, 0) else [("Admin", ADMIN)]
 
 
+def lines_of(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    # With -X dev, asyncio names each task that a busy machine has made slow.
+    return [record for record in caplog.records if record.name != "asyncio"]
+
+
 @PLACES
 @CLIENTS
 @pytest.mark.parametrize("code", [LOCKED, "invalid_client", "timeout", "nobody.knows"])
@@ -284,7 +289,7 @@ def test_one_line_is_logged_and_no_mail_is_sent(
 
     client_of()(f"{place}?code=secretcode")
 
-    (record,) = caplog.records
+    (record,) = lines_of(caplog)
     assert record.name == "ciam_django"
     assert record.exc_info is None
     assert "secretcode" not in caplog.text
@@ -302,5 +307,5 @@ def test_a_foreign_exception_is_logged_and_mailed_by_django(
 
     Client(raise_request_exception=False).get("/sync/")
 
-    assert [record.name for record in caplog.records] == ["django.request"]
+    assert [record.name for record in lines_of(caplog)] == ["django.request"]
     assert len(mail.outbox) == 1
