@@ -83,6 +83,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "CIAM_UPSTREAM_STATUS": (500, 599),
     "CIAM_RETRY_AFTER": (0, 3600),
     "CIAM_TIMEOUT": (0.1, 120),
+    "CIAM_STALE_LIMIT": (3600, 2592000),
 }
 
 

@@ -46,6 +46,9 @@ class Conf:
     CIAM_TIMEOUT: float = 10.0
     """Seconds that a call to CIAM may take, from connecting to the last byte."""
 
+    CIAM_STALE_LIMIT: int = 86400
+    """Seconds for which CIAM's metadata and keys serve while it can't be reached."""
+
     CIAM_HANDLE_AUTHLIB_ERRORS: bool = True
     """Whether the doors answer errors of Authlib's client from your own views, too."""
 

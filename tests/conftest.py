@@ -9,6 +9,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from ciam_django import answers, conf
+from ciam_django.client import shared
 from ciam_django.codes import CODES, Meaning
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
@@ -32,8 +33,10 @@ def pytest_runtest_makereport(
 def no_alarm_has_sounded() -> Iterator[None]:
     """A code's first log line differs from its next ones, in each process."""
     answers._alarms.clear()
+    shared._warned_at.clear()
     yield
     answers._alarms.clear()
+    shared._warned_at.clear()
 
 
 @pytest.fixture

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import requests
 from authlib.common.urls import add_params_to_uri, url_decode
 from authlib.integrations.django_client import DjangoIntegration, DjangoOAuth2App
+from authlib.oidc.core import CodeIDToken
 from django.conf import settings
+from joserfc import jwt
+from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
+from joserfc.jwk import JWKRegistry, KeySet
+from joserfc.jws import JWSRegistry
 
 from ciam_django.client.bodies import data_of
+from ciam_django.client.published import Published
 from ciam_django.client.transport import Session
 from ciam_django.conf import remembered
 from ciam_django.errors import CiamError, raising_ciam_errors
+
+T = TypeVar("T")
 
 NAME: Final = "ciam"
 # Seconds by which CIAM's clock may differ from ours.
@@ -35,7 +45,6 @@ class CiamApp(DjangoOAuth2App):
     if TYPE_CHECKING:
         # types-Authlib leaves them out.
         _server_metadata_url: str | None
-        server_metadata: dict[str, Any]
 
         def _get_session(self) -> Session: ...
 
@@ -49,16 +58,32 @@ class CiamApp(DjangoOAuth2App):
         return self._get_session()
 
     def load_server_metadata(self) -> dict[str, Any]:
-        """The provider's metadata (OpenID Connect Discovery 1.0, 4), fetched once."""
+        """The provider's metadata (OpenID Connect Discovery 1.0, 4); none in CIAM's own mode."""
         url = self._server_metadata_url
-        if url and "_loaded_at" not in self.server_metadata:
-            with self._get_session() as session:
-                metadata = data_of(session.request("GET", url, withhold_token=True))
-            self.server_metadata.update(_checked(metadata), _loaded_at=True)
-            self.client_kwargs.setdefault(
-                "token_endpoint_auth_method", _auth_method(metadata, self.client_secret)
-            )
-        return self.server_metadata
+        return self._published(url, _metadata_of).current().content if url else {}
+
+    def _get_oauth_client(self, **metadata: Any) -> Session:
+        # Authlib would let all of the metadata be settings of the session, `verify` among them.
+        chosen = {"token_endpoint": metadata.get("token_endpoint")}
+        if self.is_oidc and "token_endpoint_auth_method" not in self.client_kwargs:
+            chosen["token_endpoint_auth_method"] = _auth_method(metadata, self.client_secret)
+        session: Session = super()._get_oauth_client(**chosen)  # type: ignore[misc]  # left out, too
+        return session
+
+    def _keys(self) -> Published[KeySet]:
+        return self._published(self.load_server_metadata()["jwks_uri"], _keys_of)
+
+    def _published(self, url: str, parsed: Callable[[Any], T]) -> Published[T]:
+        return self._documents.setdefault(url, Published(url, self._fetched, parsed))
+
+    @functools.cached_property
+    def _documents(self) -> dict[str, Published[Any]]:
+        return {}
+
+    def _fetched(self, url: str) -> dict[str, Any]:
+        # The stage is that of whoever needs it.
+        with raising_ciam_errors(""), self._get_session() as session:
+            return data_of(session.request("GET", url, withhold_token=True))
 
     def authorization_url(
         self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str
@@ -83,16 +108,45 @@ class CiamApp(DjangoOAuth2App):
         if not token.get("id_token"):
             raise CiamError("missing_id_token", stage="id_token")
         with raising_ciam_errors("id_token"):
-            metadata = self.load_server_metadata()
             required = {
-                "iss": {"essential": True, "value": metadata["issuer"]},
+                "iss": {"essential": True, "value": self.load_server_metadata()["issuer"]},
                 "aud": {"essential": True, "value": self.client_id},
                 **{name: {"essential": True} for name in ("sub", "exp", "iat", "nonce")},
             }
-            claims = self.parse_id_token(
-                token, nonce=nonce, claims_options=required, leeway=_LEEWAY
-            )
-            return dict(claims or {})
+            proven = self._proven(token["id_token"])
+            expected = {
+                "nonce": nonce,
+                "client_id": self.client_id,
+                "access_token": token["access_token"],
+            }
+            claims = CodeIDToken(proven.claims, proven.header, required, expected)
+            claims.validate(leeway=_LEEWAY)
+            return dict(claims)
+
+    def _proven(self, id_token: str) -> jwt.Token:
+        """The token, if one of CIAM's keys has signed it; they may have been rotated just now."""
+        algorithms = self.load_server_metadata()["id_token_signing_alg_values_supported"]
+        registry = JWSRegistry(algorithms=algorithms, strict_check_header=False)
+        keys = self._keys().current()
+        try:
+            return jwt.decode(id_token, keys.content, registry=registry)
+        except (InvalidKeyIdError, BadSignatureError):
+            keys = self._keys().newer(keys)
+            return jwt.decode(id_token, keys.content, registry=registry)
+
+    def userinfo_of(self, access_token: str, subject: str) -> dict[str, Any]:
+        """What CIAM's userinfo endpoint says of the subject (OpenID Connect Core 1.0, 5.3)."""
+        with raising_ciam_errors("userinfo"):
+            endpoint = self.load_server_metadata()["userinfo_endpoint"]
+            headers = {"Authorization": f"Bearer {access_token}"}
+            with self._get_session() as session:
+                claims = data_of(
+                    session.request("GET", endpoint, withhold_token=True, headers=headers)
+                )
+            # 5.3.2: without this, one person's token could be swapped for another's.
+            if claims.get("sub") != subject:
+                raise CiamError("nobody_named")
+            return claims
 
     def logout_url(self, *, back_to: str) -> str | None:
         """Where CIAM ends its own session (OpenID Connect RP-Initiated Logout 1.0), if it can."""
@@ -174,21 +228,36 @@ def _client_secret_json(
     return uri, headers, content
 
 
-def _checked(metadata: dict[str, Any]) -> dict[str, Any]:
+def _keys_of(document: Any) -> KeySet:
+    """The keys that can prove a token, without those that joserfc can't read (RFC 7517, 5)."""
+    keys = []
+    listed = document.get("keys")
+    for key in listed if isinstance(listed, list) else ():
+        # A shared secret is not published, and would let anyone sign (RFC 8725, 3.1).
+        if not isinstance(key, dict) or key.get("kty") == "oct" or key.get("use") == "enc":
+            continue
+        with contextlib.suppress(JoseError, ValueError, TypeError, LookupError):
+            keys.append(JWKRegistry.import_key(key))
+    if not keys:
+        raise CiamError("unreadable_answer", upstream_text="there is no key in the key set")
+    return KeySet(keys)
+
+
+def _metadata_of(document: Any) -> dict[str, Any]:
     """The metadata, if it has what a login needs, with the algorithms that can prove a token."""
     missing = [
         name
         for name in ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
-        if not isinstance(metadata.get(name), str)
+        if not isinstance(document.get(name), str)
     ]
     if missing:
         raise CiamError(
             "bad_configuration", upstream_text=f"the metadata lacks {', '.join(missing)}"
         )
-    offered = metadata.get("id_token_signing_alg_values_supported")
+    offered = document.get("id_token_signing_alg_values_supported")
     offered = offered if isinstance(offered, list) else ["RS256"]
     proving = [name for name in offered if isinstance(name, str) and name not in _SYMMETRIC]
-    return {**metadata, "id_token_signing_alg_values_supported": proving}
+    return {**document, "id_token_signing_alg_values_supported": proving}
 
 
 def _auth_method(metadata: Mapping[str, Any], client_secret: str | None) -> str:

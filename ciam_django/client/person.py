@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -12,6 +12,13 @@ from ciam_django.client.oauth import CiamApp
 from ciam_django.errors import CiamError
 
 _LONGEST: Final = 255
+# Scope -> the claims that it asks for (OpenID Connect Core 1.0, 5.4); any of them will do.
+_CLAIMS: Final[Mapping[str, Set[str]]] = {
+    "profile": {"name", "nickname", "preferred_username", "given_name", "family_name", "picture"},
+    "email": {"email"},
+    "phone": {"phone_number"},
+    "address": {"address"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +33,16 @@ class Person:
 def person_of(app: CiamApp, token: Mapping[str, Any], nonce: str) -> Person:
     """The person whom a token answer names, in the mode that the setting chose.
 
-    OIDC: issuer and ``sub`` of the proven id_token. CIAM's own: the token endpoint's origin with
+    OIDC: issuer and ``sub`` of the proven id_token, and the claims that it lacks from userinfo.
+    CIAM's own: the token endpoint's origin with
     the client, and ``userId`` of the answer or else of ``user/info``; its id_token names the
     application and proves nothing, so that it stays unread.
     """
     if app.is_oidc:
         claims: Mapping[str, Any] = app.claims_of(token, nonce)
         issuer, subject = claims["iss"], claims["sub"]
+        if _lacks_claims(app, claims):
+            claims = {**app.userinfo_of(token["access_token"], subject), **claims}
     else:
         claims = token if token.get("userId") else CiamClient(app).user_info(token["access_token"])
         claims = {name: value for name, value in claims.items() if not name.endswith("_token")}
@@ -46,6 +56,14 @@ def person_of(app: CiamApp, token: Mapping[str, Any], nonce: str) -> Person:
     if not _names_somebody(subject) or subject in applications:
         raise CiamError("nobody_named", stage="id_token" if app.is_oidc else "userinfo")
     return Person(issuer=issuer, subject=str(subject), claims=claims)
+
+
+def _lacks_claims(app: CiamApp, claims: Mapping[str, Any]) -> bool:
+    """Whether userinfo may know what was asked for, and the id_token does not say it."""
+    if not app.load_server_metadata().get("userinfo_endpoint"):
+        return False
+    asked = str(app.client_kwargs["scope"]).split()
+    return any(scope in asked and not claims.keys() & named for scope, named in _CLAIMS.items())
 
 
 def _names_somebody(subject: object) -> bool:

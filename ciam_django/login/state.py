@@ -10,21 +10,18 @@ import base64
 import dataclasses
 import hashlib
 import json
-import logging
 import posixpath
 import secrets
 from typing import Any, Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
-from django.core.cache import cache
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
 from django.utils.crypto import salted_hmac
 
+from ciam_django.client.shared import is_first
 from ciam_django.conf import conf, remembered
-
-logger = logging.getLogger("ciam_django")
 
 # Seconds.
 LIFETIME: Final = 600
@@ -94,13 +91,8 @@ def kept(request: HttpRequest, state: str, provider: str = "ciam") -> SignIn | N
 
 def spend(sign_in: SignIn) -> bool:
     """Whether this is the first use of the state; there is no second one, in any process."""
-    try:
-        return cache.add(f"ciam_django.state.{sign_in.digest}", 1, timeout=LIFETIME)
-    except Exception as error:  # noqa: BLE001
-        # Any cache backend's own exception: without it the cookie and CIAM's single-use code
-        # still guard the login, and nobody could sign in otherwise.
-        logger.warning("The cache is down, so a state is not marked as spent: %s", type(error))
-        return True
+    # Without a cache, the cookie and CIAM's single-use code still guard the login.
+    return is_first(f"ciam_django.state.{sign_in.digest}", seconds=LIFETIME)
 
 
 def forget(response: HttpResponseBase, sign_in: SignIn) -> None:

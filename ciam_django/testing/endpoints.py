@@ -66,7 +66,7 @@ def discovery(tenant: Tenant, request: Request) -> Outcome:
             "authorization_endpoint": tenant.address("oauth/authorize"),
             "token_endpoint": tenant.address("oidc/token"),
             "userinfo_endpoint": tenant.address("oidc/userinfo"),
-            "jwks_uri": f"{tenant.issuer}/.well-known/jwks.json",
+            "jwks_uri": tenant.published[1],
             "end_session_endpoint": tenant.address("user/logout"),
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
@@ -74,6 +74,7 @@ def discovery(tenant: Tenant, request: Request) -> Outcome:
             "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
             "code_challenge_methods_supported": ["S256"],
             "scopes_supported": ["openid", "profile", "email", "USER_API"],
+            **tenant.metadata,
         }
     )
 

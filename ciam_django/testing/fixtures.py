@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
+from django.core.cache import cache
 
 from ciam_django.testing.server import FakeCiam
 from ciam_django.testing.tenant import PATIENCE
@@ -23,4 +26,16 @@ def fake_ciam(_running_fake_ciam: FakeCiam) -> FakeCiam:
     # What reset() leaves alone, for it is set up and not done: a test's own is no other test's.
     _running_fake_ciam.redirect_uris.clear()
     _running_fake_ciam.seconds = PATIENCE
+    # What ciam_django keeps of it in Django's cache, for hours, is of an earlier test's CIAM.
+    if settings.configured:
+        cache.delete_many(cache_keys(_running_fake_ciam))
     return _running_fake_ciam
+
+
+def cache_keys(fake: FakeCiam) -> list[str]:
+    """Under which ``ciam_django`` keeps what the fake publishes."""
+    return [
+        f"ciam_django.published.{hashlib.sha256(url.encode()).hexdigest()}{suffix}"
+        for url in fake.published
+        for suffix in ("", ".asked", ".fetching", ".failed")
+    ]

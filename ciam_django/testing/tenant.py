@@ -68,6 +68,7 @@ class Tenant(abc.ABC):
     def reset(self) -> None:
         """Forget what it was told to do, and all that has happened."""
         self.key: RSAKey = keys.first_key()
+        self.metadata: dict[str, Any] = {}
         self.id_token_claims: dict[str, Any] = {}
         self.id_token_header: dict[str, Any] = {}
         self.codes: dict[str, SignIn] = {}
@@ -79,6 +80,12 @@ class Tenant(abc.ABC):
     def issuer(self) -> str:
         """The ``iss`` of its tokens."""
         return self.address(f"oidc/{APP_ID}")
+
+    @property
+    def published(self) -> tuple[str, str]:
+        """The addresses of its metadata and of its keys."""
+        place = f"{self.issuer}/.well-known"
+        return f"{place}/openid-configuration", f"{place}/jwks.json"
 
     def address(self, path: str) -> str:
         """The address of a path below CIAM's prefix."""
@@ -92,7 +99,7 @@ class Tenant(abc.ABC):
             "api_base_url": self.url,
         }
         if one_of("mode", mode, ("oidc", "ciam")) == "oidc":
-            client["server_metadata_url"] = f"{self.issuer}/.well-known/openid-configuration"
+            client["server_metadata_url"] = self.published[0]
         else:
             client["authorize_url"] = self.address("oauth/authorize")
             client["access_token_url"] = self.address("oauth/token")

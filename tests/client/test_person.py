@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pytest_django.fixtures import Settings
 
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person, person_of
@@ -38,6 +39,44 @@ class TestOidc:
             person_of(app, token_of(ciam, app), NONCE)
 
         assert (raised.value.code, raised.value.stage) == ("nobody_named", "id_token")
+
+    @pytest.mark.parametrize(
+        ("scope", "claims", "calls"),
+        [
+            ("openid", {}, 0),
+            ("openid profile email", {}, 0),
+            ("openid profile email", {"name": None, "preferred_username": None}, 1),
+            ("openid profile email", {"email": None}, 1),
+            ("openid", {"name": None, "email": None}, 0),
+            ("openid phone", {}, 1),
+        ],
+    )
+    def test_userinfo_is_asked_for_what_the_id_token_lacks(
+        self,
+        ciam: FakeCiam,
+        settings: Settings,
+        scope: str,
+        claims: dict[str, None],
+        calls: int,
+    ) -> None:
+        client = {**ciam.client("oidc"), "client_kwargs": {"scope": scope}}
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+        app = ciam_app()
+        ciam.id_token_claims.update(claims)
+        person = person_of(app, token_of(ciam, app), NONCE)
+
+        assert [request.stage for request in ciam.requests].count("userinfo") == calls
+        assert bool(person.claims.get("name")) is (calls == 1 or "name" not in claims)
+
+    def test_without_a_userinfo_endpoint_the_id_token_is_all_there_is(
+        self, ciam: FakeCiam, settings: Settings
+    ) -> None:
+        ciam.metadata = {"userinfo_endpoint": None}
+        client = {**ciam.client("oidc"), "client_kwargs": {"scope": "openid phone"}}
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+        app = ciam_app()
+
+        assert person_of(app, token_of(ciam, app), NONCE).subject
 
 
 class TestCiam:
