@@ -19,14 +19,16 @@ from joserfc.jwk import JWKRegistry, KeySet
 from joserfc.jws import JWSRegistry
 
 from ciam_django.client.bodies import data_of
-from ciam_django.client.published import Published
+from ciam_django.client.kept import Fetched, Kept
 from ciam_django.client.transport import Session
-from ciam_django.conf import remembered
+from ciam_django.conf import conf, remembered
 from ciam_django.errors import CiamError, raising_ciam_errors
 
 T = TypeVar("T")
 
 NAME: Final = "ciam"
+# Seconds for which what CIAM publishes is as good as new.
+_FRESH: Final = 3600
 # Seconds by which CIAM's clock may differ from ours.
 _LEEWAY: Final = 120
 # A shared secret or none at all proves nothing about who signed (RFC 8725, 3.1).
@@ -70,20 +72,21 @@ class CiamApp(DjangoOAuth2App):
         session: Session = super()._get_oauth_client(**chosen)  # type: ignore[misc]  # left out, too
         return session
 
-    def _keys(self) -> Published[KeySet]:
+    def _keys(self) -> Kept[KeySet]:
         return self._published(self.load_server_metadata()["jwks_uri"], _keys_of)
 
-    def _published(self, url: str, parsed: Callable[[Any], T]) -> Published[T]:
-        return self._documents.setdefault(url, Published(url, self._fetched, parsed))
+    def _published(self, url: str, parsed: Callable[[Any], T]) -> Kept[T]:
+        return self._kept.setdefault(url, Kept(url, lambda: self._fetched(url), parsed))
 
     @functools.cached_property
-    def _documents(self) -> dict[str, Published[Any]]:
+    def _kept(self) -> dict[str, Kept[Any]]:
         return {}
 
-    def _fetched(self, url: str) -> dict[str, Any]:
+    def _fetched(self, url: str) -> Fetched:
         # The stage is that of whoever needs it.
         with raising_ciam_errors(""), self._get_session() as session:
-            return data_of(session.request("GET", url, withhold_token=True))
+            document = data_of(session.request("GET", url, withhold_token=True))
+        return Fetched(document, fresh_for=_FRESH, good_for=conf.CIAM_STALE_LIMIT)
 
     def authorization_url(
         self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str

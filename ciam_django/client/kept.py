@@ -1,4 +1,4 @@
-"""What CIAM publishes of itself, its metadata and its keys: fetched rarely, shared by all."""
+"""What one process fetches of CIAM's for all: its metadata, its keys, the application's token."""
 
 from __future__ import annotations
 
@@ -16,59 +16,72 @@ from ciam_django.errors import CiamError
 
 logger = logging.getLogger("ciam_django")
 
-# Seconds: for which a copy is as good as new; between two attempts to replace one; and between
-# two looks at whether another process has succeeded.
-FRESH: Final = 3600
+# Seconds: between two attempts to replace a copy; between two looks at whether another process
+# has succeeded; and for which those who look can read why it has not.
 _BETWEEN_ATTEMPTS: Final = 60
 _BETWEEN_LOOKS: Final = 0.02
-# Seconds for which those who wait can read why there is nothing.
 _FAILURE_KEPT: Final = 2
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Fetched:
+    """What CIAM gave; seconds for which it is as good as new, and for which it can be used."""
+
+    document: Any
+    fresh_for: int
+    good_for: int
+
+
+@dataclass(frozen=True, slots=True)
 class Copy(Generic[T]):
-    """A document as it was at a time (seconds since the epoch), and what it says."""
+    """What CIAM gave at a time (seconds since the epoch), and what that means."""
 
     fetched_at: float
+    fresh_until: float
+    good_until: float
     content: T
 
     @property
-    def age(self) -> float:
-        """Seconds; another machine's clock may be ahead of ours."""
-        return max(0.0, time.time() - self.fetched_at)
+    def is_fresh(self) -> bool:
+        """Whether it is as good as new."""
+        return time.time() < self.fresh_until
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it can be used."""
+        return time.time() < self.good_until
 
 
-class Published(Generic[T]):
-    """A JSON document at an address of CIAM's.
+class Kept(Generic[T]):
+    """Something of CIAM's that changes rarely.
 
-    ``fetched`` asks CIAM for it, ``parsed`` makes of it what is used; either may raise a
-    ``CiamError``. The document is kept in Django's cache, what it says in this process. One
-    process fetches while the others use the old copy, or wait where there is none.
+    ``fetched`` asks CIAM for it, ``parsed`` makes of the document what is used; either may raise
+    a ``CiamError``. The document is kept in Django's cache under ``name``, what it means in this
+    process. One process fetches while the others use the old copy, or wait where there is none.
     """
 
     def __init__(
-        self, url: str, fetched: Callable[[str], dict[str, Any]], parsed: Callable[[Any], T]
+        self, name: str, fetched: Callable[[], Fetched], parsed: Callable[[Any], T]
     ) -> None:
-        self._url = url
         self._fetched = fetched
         self._parsed = parsed
-        self._key = cache_key(url)
+        self._key = cache_key(name)
         self._copy: Copy[T] | None = None
         self._asked_at = -float(_BETWEEN_ATTEMPTS)
 
     def current(self) -> Copy[T]:
-        """The document, an hour old at most, or older while CIAM can't be reached."""
+        """A fresh copy, or a good one while CIAM can't be reached."""
         copy = self._copy
-        if copy is None or copy.age > FRESH:
+        if copy is None or not copy.is_fresh:
             copy = self._newest()
         if copy is None:
             return self._asked() or self._awaited(None)
-        return copy if copy.age <= FRESH else self._renewed(copy) or copy
+        return copy if copy.is_fresh else self._renewed(copy) or copy
 
     def newer(self, copy: Copy[T]) -> Copy[T]:
-        """The document anew, where a copy lacks what it should have; at most once a minute."""
+        """A newer one than a copy that has proved wrong; asked for at most once a minute."""
         newest = self._newest()
         if newest and newest.fetched_at > copy.fetched_at:
             return newest
@@ -80,9 +93,9 @@ class Published(Generic[T]):
             return self._asked(copy)
         except CiamError as error:
             logger.warning(
-                "What CIAM publishes can't be fetched: code=%s. The copy of %d seconds ago serves.",
+                "CIAM gives nothing new: code=%s. The copy of %d seconds ago serves.",
                 error,
-                copy.age,
+                time.time() - copy.fetched_at,
             )
             return copy
 
@@ -97,13 +110,14 @@ class Published(Generic[T]):
                 return newest
             if old and not self._may_ask():
                 return None
-            document = self._fetched(self._url)
-            copy = Copy(time.time(), self._parsed(document))
+            fetched, now = self._fetched(), time.time()
+            times = now, now + fetched.fresh_for, now + fetched.good_for
+            copy = Copy(*times, self._parsed(fetched.document))
         except CiamError as error:
             share(f"{self._key}.failed", error.code, seconds=_FAILURE_KEPT)
             raise
         else:
-            share(self._key, (copy.fetched_at, document), seconds=conf.CIAM_STALE_LIMIT)
+            share(self._key, (*times, fetched.document), seconds=fetched.good_for)
             self._copy = copy
             return copy
         finally:
@@ -126,15 +140,16 @@ class Published(Generic[T]):
         raise CiamError(shared(f"{self._key}.failed") or "timeout")
 
     def _newest(self) -> Copy[T] | None:
-        """The newest copy of this process and of the cache that is not too old."""
+        """The newest copy of this process and of the cache, if it is good."""
         kept = shared(self._key)
         if kept and (self._copy is None or kept[0] > self._copy.fetched_at):
-            self._copy = Copy(kept[0], self._parsed(kept[1]))
-        if self._copy and self._copy.age > conf.CIAM_STALE_LIMIT:
+            fetched_at, fresh_until, good_until, document = kept
+            self._copy = Copy(fetched_at, fresh_until, good_until, self._parsed(document))
+        if self._copy and not self._copy.is_good:
             self._copy = None
         return self._copy
 
 
-def cache_key(url: str) -> str:
+def cache_key(name: str) -> str:
     """Under which a document is kept."""
-    return f"ciam_django.published.{hashlib.sha256(url.encode()).hexdigest()}"
+    return f"ciam_django.kept.{hashlib.sha256(name.encode()).hexdigest()}"
