@@ -46,6 +46,9 @@ class Conf:
     CIAM_TIMEOUT: float = 10.0
     """Seconds that a call to CIAM may take, from connecting to the last byte."""
 
+    CIAM_ENDPOINTS: Mapping[str, Mapping[str, Any]] = {}
+    """Fields of ``client/endpoints.py`` to replace: name -> ``path``, ``method``, ..."""
+
     CIAM_STALE_LIMIT: int = 86400
     """Seconds for which CIAM's metadata and keys serve while it can't be reached."""
 

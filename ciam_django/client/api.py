@@ -1,42 +1,287 @@
-"""CIAM's API: each call returns its data or raises a ``CiamError``."""
+"""CIAM's API: each call returns a typed value or raises a ``CiamError``."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 from urllib.parse import urljoin
 
+from cryptography.fernet import InvalidToken
+
+from ciam_django.client import values
 from ciam_django.client.bodies import data_of
-from ciam_django.client.endpoints import ENDPOINTS, PREFIX
+from ciam_django.client.endpoints import PREFIX, Credential, Endpoint, endpoint_of
+from ciam_django.client.kept import Fetched, Kept
 from ciam_django.client.oauth import CiamApp, ciam_app
+from ciam_django.client.seals import seal_for
 from ciam_django.errors import CiamError, raising_ciam_errors
+
+T = TypeVar("T")
+
+# The codes by which CIAM refuses a token that it gave.
+_REFUSED_TOKEN: Final = frozenset(
+    {
+        "invalid_token",
+        "server.access.denied.token.expire",
+        "operation.failure.invalid.accesstoken",
+    }
+)
+# Seconds before its end from which a token is renewed, and from which it is used no more.
+_RENEWED_BEFORE: Final = 600
+_LEFT_BEFORE: Final = 30
 
 
 class CiamClient:
-    """The API at ``api_base_url`` of ``AUTHLIB_OAUTH_CLIENTS["ciam"]``."""
+    """The API at ``api_base_url`` of ``AUTHLIB_OAUTH_CLIENTS["ciam"]``.
+
+    The names in its parameters are those that CIAM uses. Every call may raise a ``CiamError``,
+    of the stage that ``endpoints.py`` gives; a sign-in that goes on is a ``Step``, not an error.
+    """
 
     def __init__(self, app: CiamApp | None = None) -> None:
         self.app = app or ciam_app()
 
-    def user_info(self, access_token: str) -> dict[str, Any]:
-        """The person whom the access token is of: ``userId``, ``username`` and so on.
+    # --- Signing in, for which the application vouches ------------------------------------
 
-        Raises a ``CiamError`` of stage ``api``.
+    def login_page(self) -> values.LoginPage:
+        """How the tenant has set up signing in."""
+        return self._called("login_page", {"idaasAppId": self.app.client_id}, values.login_page_of)
+
+    def auth_sources(self) -> tuple[values.AuthSource, ...]:
+        """The social accounts and other sources that people can sign in with."""
+        return self._called(
+            "auth_sources", {"idaasAppId": self.app.client_id}, values.auth_sources_of
+        )
+
+    def adapter_info(self, auth_source: str) -> Mapping[str, Any]:
+        """What CIAM knows of one source."""
+        return self._called("adapter_info", {"enterpriseAuthId": auth_source}, dict)
+
+    def consents(self) -> tuple[values.Consent, ...]:
+        """The terms that people agree to."""
+        return self._called("consents", {"idaasAppId": self.app.client_id}, values.consents_of)
+
+    def captcha(self) -> values.Captcha:
+        """A new picture; what it shows goes with the next call, as ``more``."""
+        return self._called("captcha", {}, values.captcha_of)
+
+    def password_login(
+        self, username: str, password: str, **more: Any
+    ) -> values.SignedIn | values.Step:
+        """Sign in by password; ``more`` is a captcha (``captchaCode``, ``captchaText``), say."""
+        return self._called(
+            "password_login",
+            {"username": username, "password": password, **more},
+            values.outcome_of,
+        )
+
+    def obtain_code(self, channel: str, **receiver: str) -> str:
+        """Send a code; returns the flow's id.
+
+        ``SMS`` with ``phoneRegion`` and ``phoneNumber``, ``EMAIL`` with ``email``.
         """
-        return self._called("user_info", access_token)
+        return self._called("obtain_code", {"type": channel, **receiver}, values.flow_id_of)
 
-    def _called(self, name: str, access_token: str) -> dict[str, Any]:
-        endpoint = ENDPOINTS[name]
+    def verify_code(
+        self, flow_id: str, code: str, **receiver: str
+    ) -> values.SignedIn | values.Step:
+        """Sign in by the code; ``receiver`` is what it was sent to, with ``type``."""
+        return self._called(
+            "verify_code", {"fId": flow_id, "code": code, **receiver}, values.outcome_of
+        )
+
+    def social_login(self, auth_source: str, code: str) -> values.SignedIn | values.Step:
+        """Sign in by the code of a social provider."""
+        return self._called(
+            "social_login", {"enterpriseAuthId": auth_source, "code": code}, values.outcome_of
+        )
+
+    def prepare_second_factor(self, flow_id: str, channel: str) -> str:
+        """Have a code sent for the second step; returns the flow's id."""
+        asked = {"fId": flow_id, "type": channel}
+        return self._called(
+            "prepare_second_factor", asked, lambda data: values.flow_id_of(asked | data)
+        )
+
+    def verify_second_factor(
+        self,
+        flow_id: str,
+        channel: str,
+        **proof: str,
+    ) -> values.SignedIn | values.Step:
+        """Take the second step: ``SMS`` or ``EMAIL`` with ``code``, ``PWD`` with ``password``."""
+        return self._called(
+            "verify_second_factor", {"fId": flow_id, "type": channel, **proof}, values.outcome_of
+        )
+
+    def register_obtain_code(self, channel: str, **receiver: str) -> str:
+        """Send a code to somebody who signs up; returns the flow's id."""
+        return self._called(
+            "register_obtain_code", {"type": channel, **receiver}, values.flow_id_of
+        )
+
+    def register_submit(self, flow_id: str, **person: Any) -> values.SignedIn | values.Step:
+        """Sign up."""
+        return self._called("register_submit", {"fId": flow_id, **person}, values.outcome_of)
+
+    # --- What a person does, with their own token ------------------------------------------
+
+    def user_check(self, access_token: str) -> Mapping[str, Any]:
+        """What CIAM says of a token that is good."""
+        return self._called("user_check", {}, dict, access_token)
+
+    def operate_check(self, access_token: str, operate_type: str) -> Mapping[str, Any]:
+        """Whether the person may: ``UPDATE_PASSWORD``, ``UPDATE_PHONE``, ``UNSUBSCRIBE``, ..."""
+        return self._called("operate_check", {"operateType": operate_type}, dict, access_token)
+
+    def user_info(self, access_token: str) -> values.Profile:
+        """The person whom the access token is of."""
+        return self._called("user_info", {}, values.profile_of, access_token)
+
+    def change_user_info(self, access_token: str, **changed: Any) -> None:
+        """Change what CIAM knows of the person."""
+        self._called("change_user_info", {**changed}, dict, access_token)
+
+    def login_history(self, access_token: str) -> Sequence[Mapping[str, Any]]:
+        """The person's latest sign-ins."""
+        return self._called("login_history", {}, values.rows_of, access_token)
+
+    def agreements(self, access_token: str) -> Sequence[Mapping[str, Any]]:
+        """What the person has agreed to."""
+        return self._called("agreements", {}, values.rows_of, access_token)
+
+    def recall_agreement(self, access_token: str, uuid: str) -> None:
+        """Take an agreement back."""
+        self._called("recall_agreement", {"uuid": uuid}, dict, access_token)
+
+    def user_logout(self, access_token: str) -> None:
+        """End the person's session at CIAM."""
+        self._called("user_logout", {}, dict, access_token)
+
+    def change_password(self, access_token: str, **passwords: str) -> None:
+        """Set a new password (unverified: see ``endpoints.py``)."""
+        self._called("change_password", {**passwords}, dict, access_token)
+
+    def change_phone(self, access_token: str, flow_id: str, code: str) -> None:
+        """Set a new phone number (unverified)."""
+        self._called("change_phone", {"fId": flow_id, "code": code}, dict, access_token)
+
+    def change_email(self, access_token: str, flow_id: str, code: str) -> None:
+        """Set a new email address (unverified)."""
+        self._called("change_email", {"fId": flow_id, "code": code}, dict, access_token)
+
+    def close_account(self, access_token: str) -> None:
+        """Close the account for good (unverified)."""
+        self._called("close_account", {}, dict, access_token)
+
+    # --- What the application does to people ------------------------------------------------
+
+    def find_user(self, user_id: str) -> values.Profile:
+        """The person with an id; ``Operation.Failure.User.Not.Exist`` if there is none."""
+        return self._called("find_user", {"userUuid": user_id}, values.profile_of)
+
+    def create_user(self, **person: Any) -> values.Profile:
+        """Make a person."""
+        return self._called("create_user", {**person}, values.profile_of)
+
+    def enable_user(self, user_id: str) -> None:
+        """Let a disabled person sign in again."""
+        self._called("enable_user", {"userUuid": user_id}, dict)
+
+    def disable_user(self, user_id: str) -> None:
+        """Keep a person from signing in."""
+        self._called("disable_user", {"userUuid": user_id}, dict)
+
+    def unlock_user(self, user_id: str) -> None:
+        """Let a person sign in who has failed too often."""
+        self._called("unlock_user", {"userUuid": user_id}, dict)
+
+    # --- How -------------------------------------------------------------------------------
+
+    def _called(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        read: Callable[[dict[str, Any]], T],
+        access_token: str = "",
+    ) -> T:
+        with raising_ciam_errors("api"):
+            endpoint = endpoint_of(name)
+        with raising_ciam_errors(endpoint.stage):
+            if endpoint.credential is Credential.USER:
+                return read(self._sent(endpoint, access_token, parameters))
+            return read(self._vouched(endpoint, parameters))
+
+    def _vouched(self, endpoint: Endpoint, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The call with the application's token; with a newer one where CIAM refuses the first."""
+        kept = self._application_token(endpoint.credential)
+        token = kept.current()
+        try:
+            return self._sent(endpoint, token.content, parameters)
+        except CiamError as error:
+            if error.code.casefold() not in _REFUSED_TOKEN:
+                raise
+            newer = kept.newer(token)
+            if newer is token:
+                raise _misconfigured(error) from error
+        try:
+            return self._sent(endpoint, newer.content, parameters)
+        except CiamError as error:
+            if error.code.casefold() not in _REFUSED_TOKEN:
+                raise
+            raise _misconfigured(error) from error
+
+    def _application_token(self, scope: Credential) -> Kept[str]:
+        name = f"{self.app.api_base_url} {self.app.client_id} {scope}"
+        return self.app.kept(name, lambda: self._fetched_token(scope), _unsealed)
+
+    def _fetched_token(self, scope: Credential) -> Fetched:
+        asked = {
+            "client_id": self.app.client_id,
+            "client_secret": self.app.client_secret,
+            "grant_type": "client_credentials",
+            "scope": scope,
+        }
+        with raising_ciam_errors(""):
+            data = self._sent(endpoint_of("application_token"), "", asked)
+        token = values.signed_in_of(data)
+        sealed = seal_for(__name__).encrypt(token.access_token.encode()).decode()
+        lasts = token.expires_in - _LEFT_BEFORE
+        return Fetched(sealed, fresh_for=max(lasts - _RENEWED_BEFORE, lasts // 2), good_for=lasts)
+
+    def _sent(
+        self, endpoint: Endpoint, access_token: str, parameters: Mapping[str, Any]
+    ) -> dict[str, Any]:
         if not self.app.api_base_url:
-            raise CiamError(
-                "bad_configuration", stage="api", upstream_text="there is no api_base_url"
-            )
-        url = urljoin(self.app.api_base_url, PREFIX + endpoint.path)
-        with raising_ciam_errors("api"), self.app.session() as session:
+            raise CiamError("bad_configuration", upstream_text="there is no api_base_url")
+        in_query = endpoint.method == "GET"
+        headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
+        with self.app.session() as session:
             return data_of(
                 session.request(
                     endpoint.method,
-                    url,
+                    urljoin(self.app.api_base_url, PREFIX + endpoint.path),
                     withhold_token=True,
-                    headers={"Authorization": f"Bearer {access_token}"},
+                    headers=headers,
+                    params=dict(parameters) if in_query else None,
+                    json=None if in_query else dict(parameters),
                 )
             )
+
+
+def _unsealed(sealed: str) -> str:
+    try:
+        return seal_for(__name__).decrypt(sealed).decode()
+    except InvalidToken as error:
+        raise CiamError("bad_configuration", upstream_text="SECRET_KEY has changed") from error
+
+
+def _misconfigured(error: CiamError) -> CiamError:
+    """The refusal of the application's token: no new sign-in of the person's would help."""
+    return CiamError(
+        "bad_configuration",
+        type_code=error.code,
+        upstream_text=error.upstream_text,
+        request_id=error.request_id,
+        upstream_status=error.upstream_status,
+    )

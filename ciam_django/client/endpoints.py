@@ -1,33 +1,101 @@
-"""The table of CIAM's API: name -> method, path, and whose credential it takes."""
+"""The table of CIAM's API: name -> method, path, whose credential it takes, and its stage.
+
+https://help.aliyun.com/en/idaas/ciam/developer-reference/api-overview
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import enum
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ciam_django.conf import conf, remembered
+from ciam_django.errors import CiamError
 
 
 @enum.unique
 class Credential(enum.StrEnum):
-    """Whose access token a call carries."""
+    """What a call proves itself with."""
 
+    # A person's access token.
     USER = "user"
-    APPLICATION = "application"
+    # The application's own, with the scope for its kind of call.
+    APPLICATION = "APPLICATION_API"
+    MANAGEMENT = "MANAGEMENT_APPLICATION_API"
+    # Client id and secret, in the body.
+    SECRET = "secret"  # noqa: S105  (a kind of credential, not one)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A row: ``path`` is below ``PREFIX``; ``documented`` says that the vendor's pages have it."""
+    """A row: ``path`` is below ``PREFIX``; ``documented`` says that the vendor's pages have it.
+
+    Parameters go into the query of a GET and into the JSON body of anything else.
+    """
 
     method: str
     path: str
     credential: Credential
+    stage: str = "api"
     documented: bool = True
 
 
 PREFIX: Final = "/api/bff/v1.2/developer/ciam/"
 
+# fmt: off
 ENDPOINTS: Final[dict[str, Endpoint]] = {
+    # https://help.aliyun.com/en/idaas/ciam/developer-reference/authorization-information
+    "application_token": Endpoint("POST", "oauth/token", Credential.SECRET),
+    # https://help.aliyun.com/en/idaas/ciam/developer-reference/authentication-interface
+    "login_page": Endpoint("GET", "config/loginpage", Credential.APPLICATION),
+    "consents": Endpoint("GET", "consents", Credential.APPLICATION),
+    "auth_sources": Endpoint("GET", "load_enterprise_auths", Credential.APPLICATION),
+    "adapter_info": Endpoint("GET", "get_adapter_info", Credential.APPLICATION),
+    "captcha": Endpoint("GET", "captcha", Credential.APPLICATION),
+    "password_login": Endpoint("POST", "login/pwd", Credential.APPLICATION, "password"),
+    "obtain_code": Endpoint("POST", "login/obtain_code", Credential.APPLICATION, "send_code"),
+    "verify_code": Endpoint("POST", "login/verify_code", Credential.APPLICATION, "verify_code"),
+    "social_login": Endpoint("POST", "login/social", Credential.APPLICATION, "social"),
+    "prepare_second_factor":
+        Endpoint("POST", "prepare_second_factor", Credential.APPLICATION, "send_code"),
+    "verify_second_factor":
+        Endpoint("POST", "verify_second_factor", Credential.APPLICATION, "verify_code"),
+    "register_obtain_code":
+        Endpoint("POST", "register/obtain_code", Credential.APPLICATION, "send_code"),
+    "register_submit": Endpoint("POST", "register/submit", Credential.APPLICATION, "register"),
     # https://help.aliyun.com/en/idaas/ciam/developer-reference/user-interface
+    "user_check": Endpoint("GET", "user/token/check", Credential.USER),
+    "operate_check": Endpoint("GET", "user/operate_check", Credential.USER, "profile"),
     "user_info": Endpoint("GET", "user/info", Credential.USER),
+    "change_user_info": Endpoint("PUT", "user/info", Credential.USER, "profile"),
+    "login_history": Endpoint("GET", "user/login/history/list", Credential.USER),
+    "agreements": Endpoint("GET", "user/get_agree_records", Credential.USER),
+    "recall_agreement": Endpoint("POST", "user/agree_records/recall", Credential.USER, "profile"),
+    "user_logout": Endpoint("POST", "user/logout", Credential.USER, "logout"),
+    # https://help.aliyun.com/en/idaas/ciam/developer-reference/management-interface
+    "find_user": Endpoint("GET", "management/user", Credential.MANAGEMENT),
+    "create_user": Endpoint("POST", "management/user", Credential.MANAGEMENT),
+    "enable_user": Endpoint("POST", "management/user/enable", Credential.MANAGEMENT),
+    "disable_user": Endpoint("POST", "management/user/disable", Credential.MANAGEMENT),
+    "unlock_user": Endpoint("POST", "management/user/unlock", Credential.MANAGEMENT),
+    # The vendor names what these do and does not say where they are: unverified.
+    "change_password":
+        Endpoint("PUT", "user/password", Credential.USER, "profile", documented=False),
+    "change_phone": Endpoint("PUT", "user/phone", Credential.USER, "profile", documented=False),
+    "change_email": Endpoint("PUT", "user/email", Credential.USER, "profile", documented=False),
+    "close_account":
+        Endpoint("POST", "user/unsubscribe", Credential.USER, "profile", documented=False),
 }
+# fmt: on
+
+
+@remembered
+def endpoint_of(name: str) -> Endpoint:
+    """The row of the table, with the fields that ``CIAM_ENDPOINTS`` replaces."""
+    replaced: Mapping[str, Any] = conf.CIAM_ENDPOINTS.get(name, {})
+    try:
+        row = dataclasses.replace(ENDPOINTS[name], **replaced)
+        return dataclasses.replace(row, credential=Credential(row.credential))
+    except (TypeError, ValueError) as error:
+        raise CiamError("bad_configuration", upstream_text=f"CIAM_ENDPOINTS: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import math
@@ -144,7 +145,9 @@ class Kept(Generic[T]):
         kept = shared(self._key)
         if kept and (self._copy is None or kept[0] > self._copy.fetched_at):
             fetched_at, fresh_until, good_until, document = kept
-            self._copy = Copy(fetched_at, fresh_until, good_until, self._parsed(document))
+            # One that can't be read, for its key has gone, is none.
+            with contextlib.suppress(CiamError):
+                self._copy = Copy(fetched_at, fresh_until, good_until, self._parsed(document))
         if self._copy and not self._copy.is_good:
             self._copy = None
         return self._copy

@@ -76,10 +76,16 @@ class CiamApp(DjangoOAuth2App):
         return self._published(self.load_server_metadata()["jwks_uri"], _keys_of)
 
     def _published(self, url: str, parsed: Callable[[Any], T]) -> Kept[T]:
-        return self._kept.setdefault(url, Kept(url, lambda: self._fetched(url), parsed))
+        return self.kept(url, lambda: self._fetched(url), parsed)
+
+    def kept(
+        self, name: str, fetched: Callable[[], Fetched], parsed: Callable[[Any], T]
+    ) -> Kept[T]:
+        """What goes by the name, kept for as long as the settings are these."""
+        return self._all_kept.setdefault(name, Kept(name, fetched, parsed))
 
     @functools.cached_property
-    def _kept(self) -> dict[str, Kept[Any]]:
+    def _all_kept(self) -> dict[str, Kept[Any]]:
         return {}
 
     def _fetched(self, url: str) -> Fetched:

@@ -44,7 +44,8 @@ def person_of(app: CiamApp, token: Mapping[str, Any], nonce: str) -> Person:
         if _lacks_claims(app, claims):
             claims = {**app.userinfo_of(token["access_token"], subject), **claims}
     else:
-        claims = token if token.get("userId") else CiamClient(app).user_info(token["access_token"])
+        named = token.get("userId")
+        claims = token if named else CiamClient(app).user_info(token["access_token"]).data
         claims = {name: value for name, value in claims.items() if not name.endswith("_token")}
         address = urlsplit(app.access_token_url)
         issuer, subject = (

@@ -19,24 +19,24 @@ from joserfc.jwk import OctKey
 from werkzeug import Request, Response
 from werkzeug.utils import redirect
 
-from ciam_django.testing.failures import BEHAVIOURS, STAGES, Failure, Misbehaviour, request_id
+from ciam_django.testing.failures import (
+    BEHAVIOURS,
+    STAGES,
+    Failure,
+    Misbehaviour,
+    RefusedError,
+    request_id,
+)
 from ciam_django.testing.page import authorize_page, language_of, plain_page
 from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET, SignIn, Tenant
 
 # Seconds.
 _CODE_LIFETIME: Final = 600
 _TOKEN_LIFETIME: Final = 7200
+_STAGE_OF_GRANT: Final = {"refresh_token": "refresh", "client_credentials": "application"}
 _OWN_HOSTS: Final = ("127.0.0.1", "localhost", "testserver")
 
 Outcome = Response | Misbehaviour
-
-
-class RefusedError(Exception):
-    """A request that a real server would refuse; holds the failure."""
-
-    def __init__(self, code: str, text: str = "", status: int = 0) -> None:
-        super().__init__(code)
-        self.failure = Failure(code, text=text, status=status)
 
 
 # --- By hand: what a user name says -----------------------------------------------------------
@@ -138,7 +138,7 @@ def token(tenant: Tenant, request: Request) -> Outcome:
     sign_in, outcome = _granted(tenant, asked, client_id, secret)
     if outcome:
         return outcome
-    answer = _tokens(tenant, sign_in)
+    answer = tokens_of(tenant, sign_in)
     if sign_in and "openid" in sign_in.scope.split():
         answer["id_token"] = tenant.sign_id_token(sign_in)
     return _json(answer)
@@ -155,7 +155,7 @@ def ciam_token(tenant: Tenant, request: Request) -> Outcome:
     sign_in, outcome = _granted(tenant, asked, asked.get("client_id"), asked.get("client_secret"))
     if outcome:
         return outcome
-    answer = _tokens(tenant, sign_in)
+    answer = tokens_of(tenant, sign_in, str(asked.get("scope") or "APPLICATION_API"))
     if sign_in:
         answer |= {"userId": sign_in.user_id, "uuid": sign_in.user_id}
         now = int(time.time())
@@ -174,12 +174,12 @@ def ciam_token(tenant: Tenant, request: Request) -> Outcome:
             "nbf": now,
         }
         answer["id_token"] = jwt.encode({"alg": "RS256"}, claims, tenant.key)
-    return _envelope(answer)
+    return enveloped(answer)
 
 
 def userinfo(tenant: Tenant, request: Request) -> Outcome:
     """OpenID Connect Core 1.0, 5.3."""
-    sign_in = _bearer(tenant, request)
+    sign_in = bearer(tenant, request)
     if outcome := _happens(sign_in, "userinfo"):
         return outcome
     return _json({"sub": sign_in.user_id, **sign_in.profile})
@@ -187,19 +187,22 @@ def userinfo(tenant: Tenant, request: Request) -> Outcome:
 
 def user_info(tenant: Tenant, request: Request) -> Outcome:
     """CIAM's ``user/info``."""
-    sign_in = _bearer(tenant, request)
+    sign_in = bearer(tenant, request)
     if outcome := _happens(sign_in, "api"):
         return outcome
-    return _envelope(
-        {
-            "userId": sign_in.user_id,
-            "uuid": sign_in.user_id,
-            "username": sign_in.username,
-            "displayName": sign_in.profile["name"],
-            "email": sign_in.profile["email"],
-            "phoneNumber": "13800000000",
-        }
-    )
+    return enveloped(None if request.method == "PUT" else person_of(sign_in))
+
+
+def person_of(sign_in: SignIn) -> dict[str, Any]:
+    """Somebody as CIAM's API tells of them."""
+    return {
+        "userId": sign_in.user_id,
+        "uuid": sign_in.user_id,
+        "username": sign_in.username,
+        "displayName": sign_in.profile["name"],
+        "email": sign_in.profile["email"],
+        "phoneNumber": "13800000000",
+    }
 
 
 def logout(tenant: Tenant, request: Request) -> Outcome:
@@ -242,7 +245,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "oauth/token": Endpoint("token", ("POST",), ciam_token),
     "oidc/token": Endpoint("token", ("POST",), token),
     "oidc/userinfo": Endpoint("userinfo", ("GET", "POST"), userinfo),
-    "user/info": Endpoint("api", ("GET",), user_info),
+    "user/info": Endpoint("api", ("GET", "PUT"), user_info),
     "user/logout": Endpoint("logout", ("GET", "POST"), logout),
 }
 
@@ -259,10 +262,10 @@ def is_registered(tenant: Tenant, address: str) -> bool:
 
 
 def stage_of(endpoint: Endpoint, request: Request) -> str:
-    """Where on the way a request is: renewing is a stage of its own, at the token's addresses."""
-    if endpoint.stage == "token" and _grant_type(request) == "refresh_token":
-        return "refresh"
-    return endpoint.stage
+    """Where on the way a request is: at the token's addresses, the grant decides."""
+    if endpoint.stage != "token":
+        return endpoint.stage
+    return _STAGE_OF_GRANT.get(str(_grant_type(request)), endpoint.stage)
 
 
 def _grant_type(request: Request) -> object:
@@ -343,14 +346,27 @@ def _basic(request: Request) -> tuple[str, str] | None:
     return unquote(name), unquote(secret)
 
 
-def _bearer(tenant: Tenant, request: Request) -> SignIn:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        given = request.args.get("access_token", "")
+def bearer(tenant: Tenant, request: Request) -> SignIn:
+    """Whose token a request has."""
+    given = _token_in(request)
     if given not in tenant.access_tokens:
         # As CIAM writes it, with the whole token.
         raise RefusedError("invalid_token", f"Invalid access token: {given}", 401)
     return tenant.access_tokens[given]
+
+
+def check_application(tenant: Tenant, request: Request, scope: str) -> None:
+    """Refuse a request without the application's own token, or with one for other calls."""
+    given = _token_in(request)
+    if given not in tenant.application_tokens:
+        raise RefusedError("invalid_token", f"Invalid access token: {given}", 401)
+    if scope not in tenant.application_tokens[given]:
+        raise RefusedError("Operation.Denied", status=403)
+
+
+def _token_in(request: Request) -> str:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    return given if scheme.lower() == "bearer" else request.args.get("access_token", "")
 
 
 def _audience(tenant: Tenant, id_token: str) -> object:
@@ -366,8 +382,11 @@ def _happens(sign_in: SignIn, stage: str) -> Outcome | None:
     return planned.response if isinstance(planned, Failure) else planned
 
 
-def _tokens(tenant: Tenant, sign_in: SignIn | None) -> dict[str, Any]:
-    scope = sign_in.scope if sign_in else "APPLICATION_API"
+def tokens_of(
+    tenant: Tenant, sign_in: SignIn | None, scope: str = "APPLICATION_API"
+) -> dict[str, Any]:
+    """New tokens of a sign-in, or of the application's own."""
+    scope = sign_in.scope if sign_in else scope
     # CIAM's samples are HS256, which no published key can verify.
     access_token = jwt.encode(
         {"alg": "HS256"},
@@ -384,6 +403,8 @@ def _tokens(tenant: Tenant, sign_in: SignIn | None) -> dict[str, Any]:
         answer["refresh_token"] = secrets.token_hex(16)
         tenant.access_tokens[access_token] = sign_in
         tenant.refresh_tokens[answer["refresh_token"]] = sign_in
+    else:
+        tenant.application_tokens[access_token] = frozenset(scope.split())
     return answer
 
 
@@ -398,7 +419,8 @@ def _json(body: Mapping[str, Any]) -> Response:
     return Response(json.dumps(body, ensure_ascii=False), mimetype="application/json")
 
 
-def _envelope(data: Mapping[str, Any]) -> Response:
+def enveloped(data: object) -> Response:
+    """CIAM's success."""
     return _json(
         {
             "success": True,

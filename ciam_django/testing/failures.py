@@ -19,7 +19,8 @@ from typing import Any, Final
 from werkzeug import Response
 
 STAGES: Final = (
-    "authorize", "discovery", "jwks", "token", "refresh", "userinfo", "api", "logout",
+    "authorize", "discovery", "jwks", "token", "refresh", "userinfo", "application", "api",
+    "password", "send_code", "verify_code", "social", "register", "profile", "logout",
 )  # fmt: skip
 FORMATS: Final = ("ciam", "oauth")
 # The edge in front of CIAM sets one at every answer.
@@ -90,6 +91,14 @@ _TYPE_CODES: Final = {
     "Params.Illegal.": "Params.Illegal",
     "Server.Access.Denied": "Operation.Denied",
 }
+
+
+class RefusedError(Exception):
+    """A request that a real server would refuse; holds the failure."""
+
+    def __init__(self, code: str, text: str = "", status: int = 0) -> None:
+        super().__init__(code)
+        self.failure = Failure(code, text=text, status=status)
 
 
 def _type_code_of(code: str) -> str:

@@ -35,7 +35,7 @@ def fake_ciam(_running_fake_ciam: FakeCiam) -> FakeCiam:
 def cache_keys(fake: FakeCiam) -> list[str]:
     """Under which ``ciam_django`` keeps what the fake publishes."""
     return [
-        f"ciam_django.kept.{hashlib.sha256(url.encode()).hexdigest()}{suffix}"
-        for url in fake.published
+        f"ciam_django.kept.{hashlib.sha256(name.encode()).hexdigest()}{suffix}"
+        for name in fake.kept_names
         for suffix in ("", ".asked", ".fetching", ".failed")
     ]

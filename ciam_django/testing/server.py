@@ -21,11 +21,22 @@ from werkzeug import Request, Response
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from ciam_django.testing import keys
-from ciam_django.testing.endpoints import ENDPOINTS, Outcome, RefusedError, failed, stage_of
-from ciam_django.testing.failures import BEHAVIOURS, EDGE_COOKIE, Failure, Misbehaviour, one_of
+from ciam_django.testing.api import API
+from ciam_django.testing.endpoints import ENDPOINTS, Outcome, failed, stage_of
+from ciam_django.testing.failures import (
+    BEHAVIOURS,
+    EDGE_COOKIE,
+    Failure,
+    Misbehaviour,
+    RefusedError,
+    one_of,
+)
 from ciam_django.testing.tenant import PREFIX, Tenant
 
 _INPUT: Final = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
+
+
+_ENDPOINTS: Final = {**ENDPOINTS, **API}
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +236,7 @@ class FakeCiam(Tenant):
 
     def outcome(self, request: Request) -> Outcome:
         """What a request gets: what is planned for its stage, or what its endpoint answers."""
-        endpoint = ENDPOINTS.get(request.path.removeprefix(PREFIX))
+        endpoint = _ENDPOINTS.get(request.path.removeprefix(PREFIX))
         stage = stage_of(endpoint, request) if endpoint else ""
         with self._lock:
             self._requests.append(

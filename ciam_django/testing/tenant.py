@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import hashlib
 import threading
 import time
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from joserfc.jwk import RSAKey
 
 from ciam_django.testing import keys
 from ciam_django.testing.failures import STAGES, Failure, Misbehaviour, one_of
+from ciam_django.testing.people import People, user_id_of
 
 PREFIX: Final = "/api/bff/v1.2/developer/ciam/"
 APP_ID: Final = "fake_app_0001"
@@ -37,7 +37,7 @@ class SignIn:
     @property
     def user_id(self) -> str:
         """The same for the same name, as CIAM's is."""
-        return hashlib.sha256(f"user {self.username}".encode()).hexdigest()[:24]
+        return user_id_of(self.username)
 
     @property
     def profile(self) -> dict[str, Any]:
@@ -74,6 +74,9 @@ class Tenant(abc.ABC):
         self.codes: dict[str, SignIn] = {}
         self.access_tokens: dict[str, SignIn] = {}
         self.refresh_tokens: dict[str, SignIn] = {}
+        # Token -> its scopes.
+        self.application_tokens: dict[str, frozenset[str]] = {}
+        self.people = People()
         self._planned: dict[str, list[tuple[Failure | Misbehaviour, int | None]]] = {}
 
     @property
@@ -86,6 +89,12 @@ class Tenant(abc.ABC):
         """The addresses of its metadata and of its keys."""
         place = f"{self.issuer}/.well-known"
         return f"{place}/openid-configuration", f"{place}/jwks.json"
+
+    @property
+    def kept_names(self) -> list[str]:
+        """By which ``ciam_django`` keeps what it fetches of this fake, for all processes."""
+        scopes = ("APPLICATION_API", "MANAGEMENT_APPLICATION_API")
+        return [*self.published, *(f"{self.url} {APP_ID} {scope}" for scope in scopes)]
 
     def address(self, path: str) -> str:
         """The address of a path below CIAM's prefix."""
@@ -118,6 +127,10 @@ class Tenant(abc.ABC):
     def rotate_keys(self) -> None:
         """Sign with a new key from now on; the old one is no longer published."""
         self.key = keys.new_key()
+
+    def expire_application_tokens(self) -> None:
+        """Refuse the application's own tokens from now on, as CIAM does when they are old."""
+        self.application_tokens.clear()
 
     def sign_id_token(self, sign_in: SignIn) -> str:
         """The id_token of a sign-in, with ``id_token_claims`` and ``id_token_header`` over it.

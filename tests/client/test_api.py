@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient
+from ciam_django.client.endpoints import ENDPOINTS
 from ciam_django.client.oauth import ciam_app
+from ciam_django.client.values import SignedIn, Step
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
+from ciam_django.testing.fixtures import cache_keys
+from ciam_django.testing.people import CAPTCHA_TEXT, CODE, PASSWORD
 from tests.browser import query_of
+
+SMS = {"type": "SMS", "phoneRegion": "86", "phoneNumber": "13800000000"}
+RECEIVER = {"phoneRegion": "86", "phoneNumber": "13800000000"}
 
 
 @pytest.fixture
 def mode() -> str:
     return "ciam"
+
+
+@pytest.fixture
+def client(ciam: FakeCiam) -> CiamClient:
+    return CiamClient()
 
 
 @pytest.fixture
@@ -29,13 +46,28 @@ def access_token(ciam: FakeCiam) -> str:
     return str(token["access_token"])
 
 
-def test_user_info_is_the_person_of_the_token(access_token: str) -> None:
-    assert CiamClient().user_info(access_token)["username"] == "li"
-
-
-def test_a_bad_token_is_an_error_that_does_not_hold_it(ciam: FakeCiam, access_token: str) -> None:
+def code_of(function: Callable[[], object]) -> tuple[str, str]:
     with pytest.raises(CiamError) as raised:
-        CiamClient().user_info(f"{access_token}x")
+        function()
+    return raised.value.code, raised.value.stage
+
+
+def stages(ciam: FakeCiam) -> list[str]:
+    return [request.stage for request in ciam.requests]
+
+
+# --- A person's own token ---------------------------------------------------------------------
+
+
+def test_user_info_is_the_person_of_the_token(client: CiamClient, access_token: str) -> None:
+    assert client.user_info(access_token).username == "li"
+
+
+def test_a_bad_token_is_an_error_that_does_not_hold_it(
+    client: CiamClient, access_token: str
+) -> None:
+    with pytest.raises(CiamError) as raised:
+        client.user_info(f"{access_token}x")
 
     assert (raised.value.code, raised.value.stage) == ("invalid_token", "api")
     assert access_token not in raised.value.upstream_text
@@ -43,16 +75,261 @@ def test_a_bad_token_is_an_error_that_does_not_hold_it(ciam: FakeCiam, access_to
 
 def test_a_failure_body_is_never_data(ciam: FakeCiam, access_token: str) -> None:
     ciam.fail("api", code="Operation.Failure.User.Disabled", status=200)
-    with pytest.raises(CiamError) as raised:
-        CiamClient().user_info(access_token)
 
-    assert raised.value.code == "Operation.Failure.User.Disabled"
+    assert code_of(lambda: CiamClient().user_info(access_token))[0] == (
+        "Operation.Failure.User.Disabled"
+    )
 
 
 def test_without_an_address_it_is_our_configuration(settings: Settings) -> None:
     client = {**settings.AUTHLIB_OAUTH_CLIENTS["ciam"], "api_base_url": ""}
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
-    with pytest.raises(CiamError) as raised:
-        CiamClient().user_info("token")
 
-    assert (raised.value.code, raised.value.stage) == ("bad_configuration", "api")
+    assert code_of(lambda: CiamClient().user_info("token")) == ("bad_configuration", "api")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client, token: client.user_check(token),
+        lambda client, token: client.operate_check(token, "UPDATE_PASSWORD"),
+        lambda client, token: client.change_user_info(token, displayName="Li"),
+        lambda client, token: client.login_history(token),
+        lambda client, token: client.agreements(token),
+        lambda client, token: client.recall_agreement(token, "terms"),
+        lambda client, token: client.change_password(token, oldPassword="a", password="b"),
+        lambda client, token: client.change_phone(token, "flow", CODE),
+        lambda client, token: client.change_email(token, "flow", CODE),
+        lambda client, token: client.close_account(token),
+    ],
+)
+def test_a_call_with_a_persons_token_needs_a_good_one(
+    client: CiamClient,
+    ciam: FakeCiam,
+    access_token: str,
+    call: Callable[[CiamClient, str], object],
+) -> None:
+    call(client, access_token)
+
+    assert code_of(lambda: call(client, "bad"))[0] == "invalid_token"
+    assert "application" not in stages(ciam)
+
+
+# --- Signing in -------------------------------------------------------------------------------
+
+
+def test_what_a_login_page_shows(client: CiamClient) -> None:
+    assert client.login_page().second_factors == ("pwd", "sms")
+    assert not client.login_page().wants_captcha_for_codes
+    assert [consent.id for consent in client.consents()] == ["terms", "privacy"]
+    sources = client.auth_sources()
+    assert sources[0].type == "wechat"
+    assert client.adapter_info(sources[0].id)["type"] == "wechat"
+    assert client.captcha().image.startswith("data:image/png;base64,")
+
+
+def test_a_password_signs_in(client: CiamClient) -> None:
+    outcome = client.password_login("li", PASSWORD)
+
+    assert isinstance(outcome, SignedIn)
+    assert client.user_info(outcome.access_token).user_id == outcome.user_id
+    assert outcome.access_token not in repr(outcome)
+
+
+def test_wrong_passwords_ask_for_a_captcha_and_then_lock(client: CiamClient) -> None:
+    wrong = ("Operation.Failure.Username.Or.Password.Error", "password")
+    for _ in range(3):
+        assert code_of(lambda: client.password_login("li", "wrong")) == wrong
+    assert code_of(lambda: client.password_login("li", PASSWORD))[0] == "Params.Blank.CaptchaCode"
+
+    def solved(password: str, text: str = CAPTCHA_TEXT) -> SignedIn | Step:
+        captcha = client.captcha().id
+        return client.password_login("li", password, captchaCode=captcha, captchaText=text)
+
+    assert code_of(lambda: solved(PASSWORD, "no"))[0] == "Operation.Failure.Captcha.Error"
+    assert code_of(lambda: solved("wrong")) == wrong
+    assert code_of(lambda: solved("wrong"))[0] == (
+        "Operation.Failure.User.Locked.And.Password.Error"
+    )
+    assert code_of(lambda: solved(PASSWORD))[0] == "Operation.Failure.User.Locked"
+
+    client.unlock_user(client.create_user(username="li").user_id)
+    assert isinstance(client.password_login("li", PASSWORD), SignedIn)
+
+
+def test_people_are_disabled_and_enabled(client: CiamClient) -> None:
+    user_id = client.create_user(username="li").user_id
+    assert client.find_user(user_id).username == "li"
+    client.disable_user(user_id)
+    assert code_of(lambda: client.password_login("li", PASSWORD))[0] == (
+        "Operation.Failure.User.Disabled"
+    )
+    client.enable_user(user_id)
+
+    assert isinstance(client.password_login("li", PASSWORD), SignedIn)
+    assert code_of(lambda: client.find_user("nobody"))[0] == "Operation.Failure.User.Not.Exist"
+
+
+@pytest.mark.parametrize("state", ["locked", "disabled", "archived"])
+def test_an_account_that_is_not_a_good_one_is_told(client: CiamClient, state: str) -> None:
+    code = f"Operation.Failure.User.{state.title()}"
+
+    assert code_of(lambda: client.password_login(f"{state}-li", PASSWORD))[0] == code
+
+
+def test_a_step_is_a_value_and_no_sign_in(client: CiamClient) -> None:
+    step = client.password_login("careful-li", PASSWORD)
+
+    assert isinstance(step, Step)
+    assert (step.flow_type, step.additional["phoneNumber"]) == ("NEED_TWO_FACTOR", "138****0000")
+    assert client.prepare_second_factor(step.flow_id, "SMS") == step.flow_id
+    wrong = code_of(lambda: client.verify_second_factor(step.flow_id, "SMS", code="000000"))
+    assert wrong == ("Operation.Failure.SMS.Code.Error", "verify_code")
+    done = client.verify_second_factor(step.flow_id, "SMS", code=CODE)
+    assert isinstance(done, SignedIn)
+    assert code_of(lambda: client.verify_second_factor(step.flow_id, "SMS", code=CODE))[0] == (
+        "Operation.Failure.FId.Not.Found"
+    )
+
+
+def test_a_code_signs_in_once(client: CiamClient) -> None:
+    flow_id = client.obtain_code("SMS", **RECEIVER)
+    too_often = ("Operation.Failure.Send.SMS.Too.Frequency", "send_code")
+    assert code_of(lambda: client.obtain_code("SMS", **RECEIVER)) == too_often
+
+    assert isinstance(client.verify_code(flow_id, CODE, **SMS), SignedIn)
+    assert code_of(lambda: client.verify_code(flow_id, CODE, **SMS))[0] == (
+        "Operation.Failure.FId.Not.Found"
+    )
+
+
+def test_a_code_is_for_whom_it_was_sent_to(client: CiamClient) -> None:
+    flow_id = client.obtain_code("EMAIL", email="li@example.com")
+    other = code_of(
+        lambda: client.verify_code(flow_id, CODE, type="EMAIL", email="wang@example.com")
+    )
+
+    assert other[0] == "Operation.Failure.Email.Not.Same"
+
+
+def test_a_social_code_signs_in_once(client: CiamClient, ciam: FakeCiam) -> None:
+    code = ciam.people.begin_social("li")
+
+    assert isinstance(client.social_login("source_wechat", code), SignedIn)
+    assert code_of(lambda: client.social_login("source_wechat", code)) == (
+        "Operation.Failure.Social.Code.Expired",
+        "social",
+    )
+    assert code_of(lambda: client.social_login("source_none", code))[0] == (
+        "Operation.Failure.AuthenticateInformation.Not.Found"
+    )
+
+
+def test_signing_up_makes_an_account_once(client: CiamClient) -> None:
+    flow_id = client.register_obtain_code("SMS", **RECEIVER)
+    assert isinstance(client.register_submit(flow_id, code=CODE, username="new"), SignedIn)
+
+    assert code_of(lambda: client.create_user(username="new"))[0] == "Params.Exist.User.Username"
+
+
+def test_success_alone_is_no_sign_in(client: CiamClient, ciam: FakeCiam) -> None:
+    ciam.misbehave("password", "no_token")
+
+    assert code_of(lambda: client.password_login("li", PASSWORD)) == (
+        "unreadable_answer",
+        "password",
+    )
+
+
+# --- The application's own token --------------------------------------------------------------
+
+
+def test_all_calls_share_one_token(ciam: FakeCiam) -> None:
+    client = CiamClient()
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: client.captcha(), range(12)))
+
+    assert stages(ciam).count("application") == 1
+    client.create_user(username="li")
+    assert stages(ciam).count("application") == 2
+
+
+def test_the_token_is_not_legible_in_the_cache(client: CiamClient, ciam: FakeCiam) -> None:
+    client.captcha()
+    (token,) = ciam.application_tokens
+    kept = [cache.get(key) for key in cache_keys(ciam)]
+
+    assert any(kept)
+    assert token not in repr(kept)
+
+
+def test_another_secret_key_fetches_its_own(ciam: FakeCiam, settings: Settings) -> None:
+    CiamClient().captcha()
+    settings.SECRET_KEY = "another"
+    CiamClient().captcha()
+
+    assert stages(ciam).count("application") == 2
+
+
+def test_it_is_renewed_before_it_ends(
+    client: CiamClient, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.captcha()
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 6700)
+    ciam.fail("application", code="Service.Internal.Error", status=500)
+    client.captcha()
+    assert stages(ciam).count("application") == 2
+
+    cache.clear()
+    monkeypatch.setattr(time, "time", lambda: now() + 7300)
+    client.captcha()
+    assert stages(ciam).count("application") == 3
+
+
+def test_one_that_ciam_calls_expired_is_replaced_once(client: CiamClient, ciam: FakeCiam) -> None:
+    client.captcha()
+    ciam.expire_application_tokens()
+
+    assert isinstance(client.password_login("li", PASSWORD), SignedIn)
+    assert stages(ciam).count("application") == 2
+
+    # CIAM refuses whatever it gives: nobody asks it again and again.
+    ciam.fail("password", code="invalid_token", status=401, times=None)
+    for _ in range(3):
+        assert code_of(lambda: client.password_login("li", PASSWORD)) == (
+            "bad_configuration",
+            "password",
+        )
+    assert stages(ciam).count("application") == 2
+
+
+def test_its_failure_is_ours_and_signs_nobody_out(client: CiamClient, ciam: FakeCiam) -> None:
+    ciam.fail("application", code="invalid_client", status=401)
+
+    assert code_of(lambda: client.password_login("li", PASSWORD)) == ("invalid_client", "password")
+
+
+# --- The table --------------------------------------------------------------------------------
+
+
+def test_a_tenant_corrects_a_row(
+    client: CiamClient, settings: Settings, ciam: FakeCiam, access_token: str
+) -> None:
+    settings.CIAM_ENDPOINTS = {"change_password": {"path": "user/info", "method": "PUT"}}
+    client.change_password(access_token, password="new")
+
+    assert ciam.requests[-1].path.endswith("/user/info")
+
+
+@pytest.mark.parametrize("row", [{"pth": "x"}, {"credential": "nobody"}])
+def test_a_misspelt_row_is_our_configuration(
+    client: CiamClient, settings: Settings, row: dict[str, str]
+) -> None:
+    settings.CIAM_ENDPOINTS = {"captcha": row}
+
+    assert code_of(client.captcha) == ("bad_configuration", "api")
+
+
+def test_every_row_has_a_method_of_the_client() -> None:
+    assert set(ENDPOINTS) <= {*dir(CiamClient), "application_token"}

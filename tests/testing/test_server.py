@@ -315,6 +315,13 @@ def test_any_stage_fails_on_demand_once(fake: FakeCiam, http: requests.Session, 
         "refresh": ("POST", "oidc/token", {"data": {"grant_type": "refresh_token"}}),
         "userinfo": ("GET", "oidc/userinfo", {}),
         "api": ("GET", "user/info", {}),
+        "application": ("POST", "oauth/token", {"json": {"grant_type": "client_credentials"}}),
+        "password": ("POST", "login/pwd", {}),
+        "send_code": ("POST", "login/obtain_code", {}),
+        "verify_code": ("POST", "login/verify_code", {}),
+        "social": ("POST", "login/social", {}),
+        "register": ("POST", "register/submit", {}),
+        "profile": ("PUT", "user/password", {}),
         "logout": ("GET", "user/logout", {}),
     }
     method, path, how = methods[stage]

@@ -1,0 +1,25 @@
+"""Texts that only this project can read: encrypted with keys of Django's."""
+
+from __future__ import annotations
+
+import base64
+
+from cryptography.fernet import Fernet, MultiFernet
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+from ciam_django.conf import remembered
+
+
+@remembered
+def seal_for(purpose: str) -> MultiFernet:
+    """The seal of a purpose: new texts by ``SECRET_KEY``, old ones by its fallbacks, too."""
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return MultiFernet(
+        Fernet(
+            base64.urlsafe_b64encode(
+                salted_hmac(purpose, b"", secret=key, algorithm="sha256").digest()
+            )
+        )
+        for key in keys
+    )

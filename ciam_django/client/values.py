@@ -1,0 +1,192 @@
+"""What CIAM's API answers with, typed; each keeps the data that it was read from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ciam_django.errors import CiamError
+
+Data = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """The end of a sign-in: tokens, and whose they are; ``expires_in`` is in seconds."""
+
+    access_token: str = field(repr=False)
+    user_id: str
+    expires_in: int
+    data: Data = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A sign-in that goes on: what comes next (``NEED_TWO_FACTOR``), and what for."""
+
+    flow_id: str
+    flow_type: str
+    data: Data = field(repr=False)
+
+    @property
+    def additional(self) -> Data:
+        """What the next step shows: the number that a code goes to, say."""
+        return _mapping(self.data.get("additional"))
+
+
+@dataclass(frozen=True, slots=True)
+class LoginPage:
+    """How the tenant has set up its login page."""
+
+    second_factors: tuple[str, ...]
+    wants_captcha_for_codes: bool
+    data: Data = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSource:
+    """A way to sign in at somebody else's, as the tenant has set it up."""
+
+    id: str
+    name: str
+    type: str
+    data: Data = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """Terms that a person agrees to before anything is sent."""
+
+    id: str
+    name: str
+    url: str
+    data: Data = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Captcha:
+    """A picture with a text in it; ``image`` is an address, or the picture as a data URL."""
+
+    id: str
+    image: str = field(repr=False)
+    data: Data = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A person as CIAM knows them."""
+
+    user_id: str
+    username: str
+    display_name: str
+    email: str = field(repr=False)
+    phone_number: str = field(repr=False)
+    data: Data = field(repr=False)
+
+
+def outcome_of(data: Data) -> SignedIn | Step:
+    """Where a sign-in stands. A success with neither a token nor a next step is an error.
+
+    ``success: true`` alone is no sign-in: a flow ends only with a token.
+    """
+    if flow_type := _text(data, "flowType"):
+        return Step(_text(data, "fId"), flow_type, data)
+    return signed_in_of(data)
+
+
+def signed_in_of(data: Data) -> SignedIn:
+    """The tokens of an answer that must have some."""
+    token = _text(data, "access_token")
+    if not token:
+        raise CiamError("unreadable_answer", upstream_text="neither a token nor a flowType")
+    return SignedIn(token, _text(data, "userId", "uuid"), _seconds(data), data)
+
+
+def flow_id_of(data: Data) -> str:
+    """The flow that a sent code belongs to."""
+    flow_id = _text(data, "fId")
+    if not flow_id:
+        raise CiamError("unreadable_answer", upstream_text="there is no fId")
+    return flow_id
+
+
+def login_page_of(data: Data) -> LoginPage:
+    factors = data.get("2factorType")
+    return LoginPage(
+        second_factors=tuple(str(name) for name in factors) if isinstance(factors, list) else (),
+        wants_captcha_for_codes=_is_true(data.get("smsEmailCaptchaRisk")),
+        data=data,
+    )
+
+
+def auth_sources_of(data: Data) -> tuple[AuthSource, ...]:
+    return tuple(
+        AuthSource(
+            id=_text(row, "enterpriseAuthId", "id", "uuid"),
+            name=_text(row, "displayName", "name"),
+            type=_text(row, "type", "enterpriseAuthType"),
+            data=row,
+        )
+        for row in rows_of(data)
+    )
+
+
+def consents_of(data: Data) -> tuple[Consent, ...]:
+    return tuple(
+        Consent(
+            id=_text(row, "uuid", "id"),
+            name=_text(row, "name", "title"),
+            url=_text(row, "url", "link"),
+            data=row,
+        )
+        for row in rows_of(data)
+    )
+
+
+def captcha_of(data: Data) -> Captcha:
+    image = _text(data, "captchaImage", "image")
+    if image and not image.startswith(("data:", "https:")):
+        image = f"data:image/png;base64,{image}"
+    return Captcha(_text(data, "captchaCode", "uuid"), image, data)
+
+
+def profile_of(data: Data) -> Profile:
+    return Profile(
+        user_id=_text(data, "userId", "uuid"),
+        username=_text(data, "username", "loginName"),
+        display_name=_text(data, "displayName"),
+        email=_text(data, "email"),
+        phone_number=_text(data, "phoneNumber"),
+        data=data,
+    )
+
+
+def rows_of(data: Data) -> tuple[Data, ...]:
+    """The rows of an answer whose data is a list, or a page of one."""
+    listed = data.get("data")
+    if not isinstance(listed, list):
+        listed = next((value for value in data.values() if isinstance(value, list)), [])
+    return tuple(row for row in listed if isinstance(row, Mapping))
+
+
+def _text(data: Data, *names: str) -> str:
+    """The first of the members that has a text; the vendor's pages and samples name some in two."""
+    for name in names:
+        value = data.get(name)
+        if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+            return str(value)
+    return ""
+
+
+def _mapping(value: object) -> Data:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_true(value: object) -> bool:
+    return str(value).casefold() == "true"
+
+
+def _seconds(data: Data) -> int:
+    value = data.get("expires_in")
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -1,0 +1,198 @@
+"""``People``: the accounts, codes and flows of a fake CIAM, with the checks of a real one."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ciam_django.testing.failures import RefusedError
+
+# What opens every account, and what every text message says.
+PASSWORD: Final = "fake-password"  # noqa: S105  (it opens nothing but the fake)
+CODE: Final = "246810"
+CAPTCHA_TEXT: Final = "fake"
+
+# A name that begins like this has an account of this kind, and any other a good one.
+STATES: Final[Mapping[str, str]] = {
+    "nobody": "Operation.Failure.User.Not.Exist",
+    "locked": "Operation.Failure.User.Locked",
+    "disabled": "Operation.Failure.User.Disabled",
+    "archived": "Operation.Failure.User.Archived",
+}
+# And after its password a name that begins like this has a step to take.
+STEPS: Final[Mapping[str, str]] = {"careful": "NEED_TWO_FACTOR", "stale": "USER_UPDATE_PWD"}
+
+_TRIES_BEFORE_CAPTCHA: Final = 3
+_TRIES_BEFORE_LOCK: Final = 5
+_TRIES_OF_A_CODE: Final = 5
+# Seconds.
+_CODE_LIFETIME: Final = 300
+_FLOW_LIFETIME: Final = 600
+_BETWEEN_SENDS: Final = 60
+# Channel -> how CIAM names it in its codes.
+_CHANNELS: Final[Mapping[str, str]] = {"SMS": "SMS", "EMAIL": "Email"}
+
+
+@dataclass
+class Flow:
+    """One sign-in, or sign-up, that goes on."""
+
+    username: str
+    channel: str = ""
+    receiver: str = ""
+    code: str = ""
+    tries: int = 0
+    id: str = field(default_factory=lambda: secrets.token_hex(16))
+    began: float = field(default_factory=time.monotonic)
+    sent: float = field(default_factory=time.monotonic)
+
+
+class People:
+    """Everyone who signs in at the fake."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wrong: Counter[str] = Counter()
+        self._captchas: set[str] = set()
+        self._flows: dict[str, Flow] = {}
+        self._last_sends: dict[str, float] = {}
+        self._social: dict[str, str] = {}
+        # Those whom the application has made, or asked about.
+        self._names: dict[str, str] = {}
+        # Set by the application: name -> the code that its sign-ins fail with.
+        self._states: dict[str, str] = {}
+
+    def check_state(self, username: str) -> None:
+        """Refuse an account that is not a good one."""
+        code = next((code for start, code in STATES.items() if username.startswith(start)), "")
+        if self._wrong[username] >= _TRIES_BEFORE_LOCK:
+            code = "Operation.Failure.User.Locked"
+        if code := self._states.get(username, code):
+            raise RefusedError(code)
+
+    def set_state(self, username: str, code: str) -> None:
+        """Have all sign-ins of the account fail with a code; with none, forget what was wrong."""
+        self._states[username] = code
+        self._wrong.pop(username, None)
+
+    def add(self, username: str) -> None:
+        """Make an account; a name is taken once."""
+        if username in self._names.values():
+            raise RefusedError("Params.Exist.User.Username")
+        self._names[user_id_of(username)] = username
+
+    def named(self, user_id: str) -> str:
+        """The name of an account."""
+        if user_id not in self._names:
+            raise RefusedError("Operation.Failure.User.Not.Exist")
+        return self._names[user_id]
+
+    def begin_social(self, username: str) -> str:
+        """The code with which a social provider sends somebody back."""
+        code = secrets.token_urlsafe(16)
+        self._social[code] = username
+        return code
+
+    def spend_social(self, code: str) -> str:
+        """Whom a social provider's code is of."""
+        username = self._social.pop(code, "")
+        if not username:
+            raise RefusedError("Operation.Failure.Social.Code.Expired")
+        return username
+
+    def new_captcha(self) -> str:
+        """The id of a picture."""
+        captcha = secrets.token_hex(8)
+        self._captchas.add(captcha)
+        return captcha
+
+    def check_password(self, username: str, password: str, asked: Mapping[str, Any]) -> str:
+        """The next step of somebody with the right password; empty where there is none."""
+        with self._lock:
+            if self._wrong[username] >= _TRIES_BEFORE_CAPTCHA:
+                self._check_captcha(asked)
+            self.check_state(username)
+            if password != PASSWORD:
+                self._wrong[username] += 1
+                is_locked = self._wrong[username] >= _TRIES_BEFORE_LOCK
+                raise RefusedError(
+                    "Operation.Failure.User.Locked.And.Password.Error"
+                    if is_locked
+                    else "Operation.Failure.Username.Or.Password.Error"
+                )
+            self._wrong.pop(username, None)
+        return next((step for start, step in STEPS.items() if username.startswith(start)), "")
+
+    def _check_captcha(self, asked: Mapping[str, Any]) -> None:
+        captcha = str(asked.get("captchaCode", ""))
+        if not captcha:
+            raise RefusedError("Params.Blank.CaptchaCode")
+        if captcha not in self._captchas:
+            raise RefusedError("Operation.Failure.Captcha.Invalid")
+        # Good for one attempt, a wrong one too.
+        self._captchas.discard(captcha)
+        if str(asked.get("captchaText", "")).casefold() != CAPTCHA_TEXT:
+            raise RefusedError("Operation.Failure.Captcha.Error")
+
+    def begin(self, username: str) -> Flow:
+        """A flow of a sign-in that goes on."""
+        flow = Flow(username)
+        self._flows[flow.id] = flow
+        return flow
+
+    def send(self, flow: Flow, channel: str, receiver: str) -> None:
+        """Send the flow's code, once a minute to each receiver."""
+        name = _channel(channel)
+        with self._lock:
+            now = time.monotonic()
+            last = self._last_sends.get(receiver)
+            if last is not None and now - last < _BETWEEN_SENDS:
+                raise RefusedError(f"Operation.Failure.Send.{name}.Too.Frequency")
+            self._last_sends[receiver] = now
+            flow.channel, flow.receiver, flow.code, flow.sent = channel, receiver, CODE, now
+            flow.tries = 0
+
+    def flow(self, flow_id: object) -> Flow:
+        """The flow with an id, for ten minutes."""
+        if not flow_id:
+            raise RefusedError("Params.Blank.FId")
+        flow = self._flows.get(str(flow_id))
+        if flow is None or time.monotonic() - flow.began > _FLOW_LIFETIME:
+            raise RefusedError("Operation.Failure.FId.Not.Found")
+        return flow
+
+    def check_code(self, flow: Flow, code: object) -> None:
+        """Spend the flow's code."""
+        if not code:
+            raise RefusedError("Params.Blank.Code")
+        name = _channel(flow.channel)
+        with self._lock:
+            if not flow.code or time.monotonic() - flow.sent > _CODE_LIFETIME:
+                raise RefusedError(f"Operation.Failure.{name}.Code.Not.Find")
+            if flow.tries >= _TRIES_OF_A_CODE:
+                raise RefusedError(f"Operation.Failure.{name}.Code.Too.Frequency")
+            if code != flow.code:
+                flow.tries += 1
+                raise RefusedError(f"Operation.Failure.{name}.Code.Error")
+            flow.code = ""
+
+    def end(self, flow: Flow) -> None:
+        """A flow that has come to its end can't go on."""
+        self._flows.pop(flow.id, None)
+
+
+def user_id_of(username: str) -> str:
+    """The same id for the same name, as CIAM's is."""
+    return hashlib.sha256(f"user {username}".encode()).hexdigest()[:24]
+
+
+def _channel(channel: str) -> str:
+    if channel not in _CHANNELS:
+        raise RefusedError("Params.Illegal.Type" if channel else "Params.Blank.Type")
+    return _CHANNELS[channel]
