@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator
 
 import pytest
-from django.conf import settings
 from django.core.cache import cache
 
 from ciam_django.testing.server import FakeCiam
@@ -27,8 +26,7 @@ def fake_ciam(_running_fake_ciam: FakeCiam) -> FakeCiam:
     _running_fake_ciam.redirect_uris.clear()
     _running_fake_ciam.seconds = PATIENCE
     # What ciam_django keeps of it in Django's cache, for hours, is of an earlier test's CIAM.
-    if settings.configured:
-        cache.delete_many(cache_keys(_running_fake_ciam))
+    cache.delete_many(cache_keys(_running_fake_ciam))
     return _running_fake_ciam
 
 

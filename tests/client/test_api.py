@@ -101,6 +101,7 @@ def test_without_an_address_it_is_our_configuration(settings: Settings) -> None:
         lambda client, token: client.change_phone(token, "flow", CODE),
         lambda client, token: client.change_email(token, "flow", CODE),
         lambda client, token: client.close_account(token),
+        lambda client, token: client.user_logout(token),
     ],
 )
 def test_a_call_with_a_persons_token_needs_a_good_one(
@@ -294,13 +295,27 @@ def test_one_that_ciam_calls_expired_is_replaced_once(client: CiamClient, ciam: 
     assert isinstance(client.password_login("li", PASSWORD), SignedIn)
     assert stages(ciam).count("application") == 2
 
-    # CIAM refuses whatever it gives: nobody asks it again and again.
+    # And no second time in the same minute.
     ciam.fail("password", code="invalid_token", status=401, times=None)
     for _ in range(3):
         assert code_of(lambda: client.password_login("li", PASSWORD)) == (
             "bad_configuration",
             "password",
         )
+    assert stages(ciam).count("application") == 2
+
+
+@pytest.mark.parametrize(
+    ("second", "code"),
+    [("invalid_token", "bad_configuration"), ("Service.Internal.Error", "Service.Internal.Error")],
+)
+def test_one_that_is_refused_at_once_is_our_configuration(
+    client: CiamClient, ciam: FakeCiam, second: str, code: str
+) -> None:
+    ciam.fail("password", code="invalid_token", status=401)
+    ciam.fail("password", code=second, status=500)
+
+    assert code_of(lambda: client.password_login("li", PASSWORD)) == (code, "password")
     assert stages(ciam).count("application") == 2
 
 

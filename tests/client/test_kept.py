@@ -12,10 +12,11 @@ import pytest
 from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
-from ciam_django.client import CiamClient
+from ciam_django.client import CiamClient, kept
 from ciam_django.client.kept import Fetched, Kept, cache_key
 from ciam_django.client.oauth import _FRESH as FRESH
 from ciam_django.client.oauth import _keys_of, _metadata_of, ciam_app
+from ciam_django.client.shared import is_first
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.fixtures import cache_keys
@@ -218,6 +219,33 @@ class TestNewer:
         assert {copy.content.keys[0].kid for copy in newer} == {ciam.key.kid}
         assert fetches(ciam) == 2
 
+    def test_is_found_where_another_process_has_fetched_it(self, ciam: FakeCiam) -> None:
+        first, second = keys(ciam), keys(ciam)
+        old, same = first.current(), second.current()
+        ciam.rotate_keys()
+        newer = first.newer(old)
+
+        assert second.newer(same) == newer
+        assert fetches(ciam) == 2
+
+    def test_is_found_where_another_process_is_just_done(
+        self, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second = keys(ciam), keys(ciam)
+        old = first.current()
+        same = second.current()
+        ciam.rotate_keys()
+
+        def is_first_at_last(key: str, *, seconds: int) -> bool:
+            # The other one is done between our look at the cache and our turn.
+            monkeypatch.undo()
+            first.newer(old)
+            return is_first(key, seconds=seconds)
+
+        monkeypatch.setattr(kept, "is_first", is_first_at_last)
+        assert second.newer(same).content.keys[0].kid == ciam.key.kid
+        assert fetches(ciam) == 2
+
     @pytest.mark.parametrize("is_cached", [True, False])
     def test_is_asked_for_once_a_minute(
         self,
@@ -273,6 +301,6 @@ def test_the_fixture_forgets_what_is_kept(ciam: FakeCiam) -> None:
     CiamClient().create_user(username="li")
     process(ciam).current()
     keys(ciam).current()
-    kept = {key for key in cache_keys(ciam) if cache.get(key)}
+    found = {key for key in cache_keys(ciam) if cache.get(key)}
 
-    assert len([key for key in kept if "." not in key.removeprefix("ciam_django.kept.")]) == 4
+    assert len([key for key in found if "." not in key.removeprefix("ciam_django.kept.")]) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -34,6 +35,14 @@ def test_ctrl_c_stops_it_cleanly(
             raise KeyboardInterrupt
 
     assert main(["--port", "0"], Interrupted()) == 0
+
+
+def test_a_taken_port_is_an_error_that_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit) as left:
+        main(["--port", str(taken.getsockname()[1])])
+
+    assert left.value.code == 2
+    assert "Address already in use" in capsys.readouterr().err
 
 
 def test_it_is_a_command() -> None:

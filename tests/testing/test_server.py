@@ -215,7 +215,13 @@ def test_a_bad_request_comes_back_with_an_error(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"client_id": "x"}, {"redirect_uri": "https://evil.example/"}, {"redirect_uri": None}],
+    [
+        {"client_id": "x"},
+        {"redirect_uri": "https://evil.example/"},
+        {"redirect_uri": "http://[localhost/"},
+        {"redirect_uri": "http://localhost/#"},
+        {"redirect_uri": None},
+    ],
 )
 def test_a_stranger_is_never_redirected(
     fake: FakeCiam, http: requests.Session, changes: dict[str, str | None]
@@ -300,6 +306,43 @@ def test_other_addresses_methods_and_bodies_are_refused(
     assert http.get(f"{fake.url}/favicon.ico").status_code == 404
     assert http.get(fake.address("oidc/token")).status_code == 405
     assert http.post(fake.address("oauth/token"), data="no json").json()["success"] is False
+    assert http.post(fake.address("oauth/token"), json=[]).json()["success"] is False
+    secret = {"client_id": APP_ID, "client_secret": CLIENT_SECRET}
+    assert http.post(fake.address("oauth/token"), json=secret).json()["error"] == "invalid_request"
+
+
+def test_a_planned_failure_of_the_page_goes_back_to_the_client(
+    fake: FakeCiam, http: requests.Session
+) -> None:
+    fake.fail("authorize", code="login_required")
+    address = f"{fake.address('oauth/authorize')}?{urlencode(asked())}"
+    back = http.get(address, allow_redirects=False)
+
+    assert query_of(back.headers["Location"])["error"] == "login_required"
+
+
+def test_who_signs_out_is_told_by_an_old_token_too(fake: FakeCiam, http: requests.Session) -> None:
+    fake.id_token_claims["exp"] = 1_000_000_000
+    hint = token_for(fake, http)["id_token"]
+    back = {"post_logout_redirect_uri": CALLBACK}
+
+    def left(hint: str) -> int:
+        return http.get(
+            fake.address("user/logout"),
+            params={**back, "id_token_hint": hint},
+            allow_redirects=False,
+        ).status_code
+
+    assert (left(hint), left(hint[:-9]), left("junk")) == (302, 400, 400)
+
+
+@pytest.mark.parametrize("accept", ["fr, en;q=0.5", "fr", "*", ""])
+def test_the_page_is_english_for_other_languages(
+    fake: FakeCiam, http: requests.Session, accept: str
+) -> None:
+    address = f"{fake.address('oauth/authorize')}?{urlencode(asked())}"
+
+    assert "Sign in" in http.get(address, headers={"Accept-Language": accept}).text
 
 
 # --- What it is told --------------------------------------------------------------------------
@@ -353,6 +396,11 @@ def test_both_formats_and_all_details_can_be_had(fake: FakeCiam, http: requests.
     assert five.json()["code"] == "Operation"
 
 
+def test_it_runs_once(fake: FakeCiam) -> None:
+    with pytest.raises(RuntimeError, match="is running already"):
+        fake.start()
+
+
 def test_until_reset_is_until_reset(fake: FakeCiam, http: requests.Session) -> None:
     fake.fail("api", code="Remote.Error", times=None)
     for _ in range(3):
@@ -371,6 +419,7 @@ def test_until_reset_is_until_reset(fake: FakeCiam, http: requests.Session) -> N
         (lambda fake: fake.misbehave("token", "slw"), "'slow'"),
         (lambda fake: fake.client("oidcc"), "'oidc'"),
         (lambda fake: fake.client("@@@"), "must be one of"),
+        (lambda fake: fake.fail("token", code="x", times=0), "1 or more"),
     ],
 )
 def test_a_misspelt_word_is_an_error_with_what_was_meant(

@@ -1,0 +1,147 @@
+"""The fake's API, with the checks of a real server."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import requests
+
+from ciam_django.testing import FakeCiam
+from ciam_django.testing.people import CODE, PASSWORD, People
+from tests.testing.test_server import fake, http, token_for
+
+__all__ = ["fake", "http"]
+
+SMS = {"type": "SMS", "phoneNumber": "13800000000"}
+
+
+@pytest.fixture
+def application(fake: FakeCiam, http: requests.Session) -> requests.Session:
+    """A session with the application's token."""
+    client = fake.client()
+    asked = {
+        "client_id": client["client_id"],
+        "client_secret": client["client_secret"],
+        "grant_type": "client_credentials",
+    }
+    token = http.post(fake.address("oauth/token"), json=asked).json()["data"]["access_token"]
+    http.headers["Authorization"] = f"Bearer {token}"
+    return http
+
+
+def code_of(answer: requests.Response) -> str:
+    body = answer.json()
+    return str(body.get("error") or body["message"])
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("login/pwd", {}, "Params.Blank.User.Username"),
+        ("login/pwd", {"username": "li"}, "Params.Blank.User.Password"),
+        ("login/pwd", {"username": "li", "password": 7}, "Params.Blank.User.Password"),
+        ("login/pwd", [], "Params.Illegal"),
+        ("login/obtain_code", {}, "Params.Blank.User.Phone.Number"),
+        ("login/obtain_code", {"phoneNumber": "138"}, "Params.Blank.Type"),
+        ("login/obtain_code", {"type": "FAX", "phoneNumber": "138"}, "Params.Illegal.Type"),
+        (
+            "login/obtain_code",
+            {"type": "SMS", "phoneNumber": "li"},
+            "Params.Illegal.User.Phone.Number",
+        ),
+        ("login/obtain_code", {"type": "EMAIL"}, "Params.Blank.User.Email"),
+        ("login/verify_code", SMS, "Params.Blank.FId"),
+        ("login/verify_code", {**SMS, "fId": "x"}, "Operation.Failure.FId.Not.Found"),
+        ("login/social", {"code": "x"}, "Params.Blank.AuthenticateInformation.EnterpriseAuthId"),
+        (
+            "login/social",
+            {"enterpriseAuthId": "source_wechat"},
+            "Params.Blank.Social.Callback.Code",
+        ),
+    ],
+)
+def test_what_lacks_something_is_refused_by_its_name(
+    fake: FakeCiam, application: requests.Session, path: str, body: object, code: str
+) -> None:
+    assert code_of(application.post(fake.address(path), json=body)) == code
+
+
+def test_no_json_is_refused(fake: FakeCiam, application: requests.Session) -> None:
+    answer = application.post(fake.address("login/pwd"), data="username=li")
+
+    assert code_of(answer) == "Unsupported.Media.Type"
+
+
+def test_the_applications_calls_need_its_token_with_the_scope(
+    fake: FakeCiam, application: requests.Session
+) -> None:
+    assert application.get(fake.address("captcha")).json()["success"] is True
+    assert application.head(fake.address("captcha")).status_code == 200
+    assert code_of(application.get(fake.address("management/user"))) == "Operation.Denied"
+    fake.expire_application_tokens()
+    assert code_of(application.get(fake.address("captcha"))) == "invalid_token"
+
+
+def test_a_token_may_stand_in_the_address(fake: FakeCiam, http: requests.Session) -> None:
+    token = token_for(fake, http)["access_token"]
+
+    assert http.get(f"{fake.address('user/info')}?access_token={token}").json()["success"] is True
+
+
+def test_signing_out_ends_a_token(fake: FakeCiam, http: requests.Session) -> None:
+    headers = {"Authorization": f"Bearer {token_for(fake, http)['access_token']}"}
+
+    assert http.post(fake.address("user/logout"), headers=headers).json()["success"] is True
+    assert code_of(http.get(fake.address("user/info"), headers=headers)) == "invalid_token"
+
+
+def test_codes_end_after_five_wrong_tries_or_five_minutes(
+    fake: FakeCiam, application: requests.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tried(code: str) -> str:
+        body = {**SMS, "fId": flow, "code": code}
+        return code_of(application.post(fake.address("login/verify_code"), json=body))
+
+    sent = application.post(fake.address("login/obtain_code"), json=SMS).json()
+    flow = sent["data"]["fId"]
+    assert tried("") == "Params.Blank.Code"
+    assert [tried("000000") for _ in range(6)] == [
+        *["Operation.Failure.SMS.Code.Error"] * 5,
+        "Operation.Failure.SMS.Code.Too.Frequency",
+    ]
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + 301)
+    assert tried(CODE) == "Operation.Failure.SMS.Code.Not.Find"
+    monkeypatch.setattr(time, "monotonic", lambda: now() + 601)
+    assert tried(CODE) == "Operation.Failure.FId.Not.Found"
+
+
+def test_a_picture_is_good_for_one_attempt(fake: FakeCiam, application: requests.Session) -> None:
+    def tried(**captcha: str) -> str:
+        body = {"username": "li", "password": "wrong", **captcha}
+        return code_of(application.post(fake.address("login/pwd"), json=body))
+
+    for _ in range(3):
+        tried()
+    assert tried(captchaCode="unknown") == "Operation.Failure.Captcha.Invalid"
+    picture = application.get(fake.address("captcha")).json()["data"]["captchaCode"]
+    assert tried(captchaCode=picture) == "Operation.Failure.Captcha.Error"
+    assert tried(captchaCode=picture, captchaText="fake") == "Operation.Failure.Captcha.Invalid"
+
+
+def test_a_second_step_can_be_a_password(fake: FakeCiam, application: requests.Session) -> None:
+    body = {"username": "careful", "password": PASSWORD}
+    step = application.post(fake.address("login/pwd"), json=body).json()["data"]
+    proof = {"fId": step["fId"], "type": "PWD", "password": PASSWORD}
+
+    answer = application.post(fake.address("verify_second_factor"), json=proof).json()
+    assert answer["data"]["access_token"]
+
+
+def test_people_are_nobody_until_they_are_made() -> None:
+    people = People()
+    people.add("li")
+
+    with pytest.raises(Exception, match=r"Params\.Exist\.User\.Username"):
+        people.add("li")
