@@ -175,10 +175,9 @@ def _enormous(wire: Wire) -> None:
     size = 100 * 1024 * 1024
     wire.send(_HEAD + b'Content-Length: %d\r\n\r\n{"padding": "' % size)
     chunk = b"." * (64 * 1024)
-    for _ in range(size // len(chunk)):
-        if wire.stopped.is_set():
-            return
+    while size > 0 and not wire.stopped.is_set():
         wire.send(chunk)
+        size -= len(chunk)
 
 
 @functools.cache
