@@ -85,7 +85,7 @@ def _value_of(name: str) -> Any:
 conf = Conf()
 
 
-def forget(**kwargs: Any) -> None:
+def forget(**kwargs: object) -> None:
     """Read the settings anew, and what was worked out from them."""
     for clear in _forget:
         clear()

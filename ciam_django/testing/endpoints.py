@@ -81,7 +81,8 @@ def discovery(tenant: Tenant, request: Request) -> Outcome:
 
 def jwks(tenant: Tenant, request: Request) -> Outcome:
     """RFC 7517, 5: the keys of today."""
-    return _json({"keys": [tenant.key.as_dict(private=False)]})
+    published = tenant.published_keys
+    return _json({"keys": [tenant.key.as_dict(private=False)] if published is None else published})
 
 
 def authorize(tenant: Tenant, request: Request) -> Outcome:

@@ -69,6 +69,8 @@ class Tenant(abc.ABC):
         """Forget what it was told to do, and all that has happened."""
         self.key: RSAKey = keys.first_key()
         self.metadata: dict[str, Any] = {}
+        # None: today's.
+        self.published_keys: list[dict[str, Any]] | None = None
         self.id_token_claims: dict[str, Any] = {}
         self.id_token_header: dict[str, Any] = {}
         self.codes: dict[str, SignIn] = {}

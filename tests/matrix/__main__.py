@@ -1,0 +1,36 @@
+"""``python -m tests.matrix``: run every cell as a program would, and print what is answered."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import django
+from django.test.utils import setup_databases, setup_test_environment, teardown_databases
+
+
+def main() -> None:
+    """Print the table for ``README.md``, measured."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    django.setup()
+    # What these import needs Django set up.
+    from ciam_django.testing import FakeCiam  # noqa: PLC0415
+    from tests.matrix.cells import answered  # noqa: PLC0415
+    from tests.matrix.faults import Fault  # noqa: PLC0415
+    from tests.matrix.stages import Stage  # noqa: PLC0415
+    from tests.matrix.table import table  # noqa: PLC0415
+
+    setup_test_environment()
+    databases = setup_databases(verbosity=0, interactive=False)
+    with FakeCiam() as ciam:
+
+        def cell_of(stage: Stage, fault: Fault) -> tuple[int, str]:
+            cell = answered(ciam, stage, fault, "json")
+            return cell.response.status_code, cell.code
+
+        sys.stdout.write(f"{table(cell_of)}\n")
+    teardown_databases(databases, verbosity=0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""A stage, a fault and a surface in, what was answered out."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.core.cache import cache
+from django.http import HttpResponse
+from django.test import override_settings
+
+from ciam_django import answers
+from ciam_django.conf import forget
+from ciam_django.testing import FakeCiam
+from tests.matrix import site
+from tests.matrix.faults import Fault
+from tests.matrix.stages import Go, Stage, coming_back
+
+# Seconds.
+TIMEOUT: Final = 0.2
+PATIENT_TIMEOUT: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came of a cell."""
+
+    response: HttpResponse
+    seconds: float
+    lines: list[logging.LogRecord]
+
+    @property
+    def code(self) -> str:
+        """By the log line, which has the true one."""
+        return str(_said(self.lines)["code"])
+
+    @property
+    def stage(self) -> str:
+        """By the log line."""
+        return str(_said(self.lines)["stage"])
+
+
+def _said(lines: list[logging.LogRecord]) -> dict[str, str]:
+    (line,) = (line for line in lines if line.getMessage().startswith("Sign-in failure:"))
+    pairs = (pair.partition("=") for pair in line.getMessage().split() if "=" in pair)
+    return {name: value for name, _, value in pairs}
+
+
+def answered(ciam: FakeCiam, stage: Stage, fault: Fault, surface: str) -> Answered:
+    """What a person, a program or a REST client gets when a stage fails so."""
+    with _project(ciam, stage.scope) as client:
+        go = stage.prepared(ciam, surface)
+        if fault.plan:
+            fault.plan(ciam, stage.at)
+        else:
+            _move(ciam, client, stage.place, _ADDRESSES[fault.name]())
+        return _gone(go, TIMEOUT if fault.is_slow else PATIENT_TIMEOUT)
+
+
+def come_back(
+    ciam: FakeCiam, surface: str, plan: Callable[[FakeCiam], object], username: str = "li"
+) -> Answered:
+    """What they get when the way back from CIAM's page fails as planned."""
+    with _project(ciam, "openid"):
+        go = coming_back(ciam, surface, username)
+        plan(ciam)
+        return _gone(go, PATIENT_TIMEOUT)
+
+
+def _gone(go: Go, timeout: float) -> Answered:
+    with override_settings(CIAM_TIMEOUT=timeout), _lines() as lines:
+        _forget()
+        began = time.monotonic()
+        response = go()
+        return Answered(response, time.monotonic() - began, list(lines))
+
+
+@contextlib.contextmanager
+def _project(ciam: FakeCiam, scope: str) -> Iterator[dict[str, Any]]:
+    ciam.reset()
+    site.ciam[:] = [ciam]
+    client = {**ciam.client("oidc"), "client_kwargs": {"scope": scope}}
+    with override_settings(
+        ROOT_URLCONF="tests.matrix.site", AUTHLIB_OAUTH_CLIENTS={"ciam": client}
+    ):
+        _forget()
+        yield client
+
+
+def _forget() -> None:
+    """Forget what this process and the cache know of CIAM, and which alarms have sounded."""
+    cache.clear()
+    forget()
+    answers._alarms.clear()
+
+
+def _move(ciam: FakeCiam, client: dict[str, Any], place: str, url: str) -> None:
+    """Have our side ask at another address."""
+    if place in client:
+        client[place] = url
+    else:
+        ciam.metadata[place] = url
+
+
+def _refusing() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"http://127.0.0.1:{taken.getsockname()[1]}/"
+
+
+@functools.cache
+def _untrusted() -> FakeCiam:
+    fake = FakeCiam(https=True).start()
+    atexit.register(fake.stop)
+    return fake
+
+
+_ADDRESSES: Final[dict[str, Callable[[], str]]] = {
+    "refused": _refusing,
+    "TLS failure": lambda: f"{_untrusted().url}/",
+}
+
+
+@contextlib.contextmanager
+def _lines() -> Iterator[list[logging.LogRecord]]:
+    """What all of Python logs, from INFO on."""
+    kept = _Kept()
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(kept)
+    root.setLevel(logging.INFO)
+    try:
+        yield kept.lines
+    finally:
+        root.removeHandler(kept)
+        root.setLevel(level)
+
+
+class _Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record)

@@ -1,0 +1,78 @@
+"""What can go wrong in an answer of CIAM's, and the code by which it is to be known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ciam_django.testing import FakeCiam
+
+# What upstream writes for developers, which nobody else is to read.
+MARKER: Final = "Unmistakable"
+
+Plan = Callable[[FakeCiam, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A row: how the fake is told, and the code that the log line names.
+
+    One without ``plan`` is that of an address where no CIAM answers.
+    """
+
+    name: str
+    code: str
+    plan: Plan | None = None
+    is_slow: bool = False
+
+
+_CODES: Final = {"ciam": "Operation.Failure.User.Locked", "oauth": "access_denied"}
+_STATUSES: Final = (200, 400, 401, 403, 429, 500, 503)
+_CONTENT_TYPES: Final = {"json": "application/json", "text": "text/plain", "untyped": ""}
+
+
+def _body(format: str, status: int, content_type: str) -> Plan:  # noqa: A002  (as the fake has it)
+    return lambda ciam, stage: ciam.fail(
+        stage,
+        code=_CODES[format],
+        format=format,
+        status=status,
+        content_type=content_type,
+        text=MARKER,
+        request_id="1656572265429$49b4-21",
+    )
+
+
+def _manners(behaviour: str, seconds: float = 30) -> Plan:
+    return lambda ciam, stage: ciam.misbehave(stage, behaviour, seconds=seconds)
+
+
+FAULTS: Final = (
+    *(
+        Fault(f"{name} body, {status}, {typed}", code, _body(name, status, content_type))
+        for name, code in _CODES.items()
+        for status in _STATUSES
+        for typed, content_type in _CONTENT_TYPES.items()
+    ),
+    Fault("success without a token", "unreadable_answer", _manners("no_token")),
+    Fault("WeChat's errcode", "wechat.40029", _manners("errcode")),
+    Fault("a firewall's page", "unreadable_answer", _manners("html")),
+    Fault("empty body", "unreadable_answer", _manners("empty")),
+    Fault("truncated body", "unreadable_answer", _manners("truncated")),
+    Fault("a list", "unreadable_answer", _manners("list")),
+    Fault("null", "unreadable_answer", _manners("null")),
+    Fault("50,000 levels of nesting", "unreadable_answer", _manners("deep")),
+    Fault("100 MB", "unreadable_answer", _manners("enormous")),
+    Fault("gzip bomb", "unreadable_answer", _manners("gzip_bomb")),
+    Fault("wrong charset", "Operation.Failure", _manners("wrong_charset")),
+    Fault("redirect", "unreadable_answer", _manners("redirect")),
+    Fault("redirect 307", "unreadable_answer", _manners("redirect_307")),
+    Fault("reset", "no_connection", _manners("reset")),
+    Fault("silence", "timeout", _manners("silent"), is_slow=True),
+    Fault("status line by the byte", "timeout", _manners("drip_status"), is_slow=True),
+    Fault("headers by the byte", "timeout", _manners("drip_headers"), is_slow=True),
+    Fault("body by the byte", "timeout", _manners("drip_body"), is_slow=True),
+    Fault("refused", "no_connection"),
+    Fault("TLS failure", "no_connection"),
+)

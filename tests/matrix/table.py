@@ -1,0 +1,39 @@
+"""The matrix as a Markdown table: statuses, and codes where a stage has one of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from tests.matrix.faults import FAULTS, Fault
+from tests.matrix.forgeries import FORGERIES
+from tests.matrix.stages import STAGES, Stage
+
+
+def table(cell_of: Callable[[Stage, Fault], tuple[int, str]]) -> str:
+    """The table; ``cell_of`` says with which status, and by which code, a cell is answered."""
+    return "\n".join(_lines(cell_of))
+
+
+def _lines(cell_of: Callable[[Stage, Fault], tuple[int, str]]) -> Iterator[str]:
+    yield _line("failure", "code", *(stage.name for stage in STAGES))
+    yield _line(*["---"] * (len(STAGES) + 2))
+    for fault in FAULTS:
+        cells = []
+        for stage in STAGES:
+            if fault.name in stage.without:
+                cells.append("–")
+                continue
+            status, code = cell_of(stage, fault)
+            cells.append(f"{status}" if code == fault.code else f"{status} `{code}`")
+        yield _line(fault.name, f"`{fault.code}`", *cells)
+
+
+def forgeries(cell_of: Callable[[str], int]) -> str:
+    """The table of forged id_tokens; ``cell_of`` gives the status for a code."""
+    lines = [_line("id_token", "code", "status"), _line("---", "---", "---")]
+    lines += [_line(f.name, f"`{f.code}`", str(cell_of(f.code))) for f in FORGERIES]
+    return "\n".join(lines)
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
