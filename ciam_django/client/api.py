@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 from ciam_django.client.bodies import data_of
 from ciam_django.client.endpoints import ENDPOINTS, PREFIX
 from ciam_django.client.oauth import CiamApp, ciam_app
-from ciam_django.errors import CiamError, raising_ciam_errors
+from ciam_django.errors import CiamError, leaving_no_values, raising_ciam_errors
 
 
 class CiamClient:
@@ -17,6 +17,7 @@ class CiamClient:
     def __init__(self, app: CiamApp | None = None) -> None:
         self.app = app or ciam_app()
 
+    @leaving_no_values
     def user_info(self, access_token: str) -> dict[str, Any]:
         """The person whom the access token is of: ``userId``, ``username`` and so on.
 
