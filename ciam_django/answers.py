@@ -19,7 +19,7 @@ from ciam_django.errors import (
     CiamError,
     code_in,
     error_from_authlib,
-    forget_values,
+    let_go,
     loggable_code,
 )
 from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
@@ -97,6 +97,9 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
     ``request`` tells who asks: an anonymous person (no request counts as one) gets generic
     errors, and a rejected bearer token gets RFC 6750's challenge.
     """
+    # What fails from here on is reported with this error before it, its causes and its frames.
+    let_go(error)
+    error.__traceback__ = None
     finding = _finding_of(error)
     shown = _shown(finding, error, request)
     meaning = shown.meaning
@@ -133,8 +136,6 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
         answer.headers["Retry-After"] = str(retry_after)
     if not error.is_logged:
         error.is_logged = True
-        # What fails from here on is reported with this error before it, and all its frames.
-        forget_values(error)
         _log(error, finding, answer, request)
         if error.stage in _WAY_IN:
             login_failed.send_robust(CiamError, request=request, error=error, answer=answer)

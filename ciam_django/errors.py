@@ -319,7 +319,8 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
     ) -> None:
         if isinstance(error, CiamError):
             error.stage = error.stage or self.stage
-            _let_go(error)
+            let_go(error)
+            forget_values(error)
             return
         found = error_from_exception(error) if isinstance(error, Exception) else None
         if found is None:
@@ -336,11 +337,10 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
             del found
 
 
-def _let_go(error: CiamError) -> None:
+def let_go(error: CiamError) -> None:
     """Keep the names of the exceptions that an error came from, and no more of them."""
     error.causes = error.causes or tuple(_names_of(error))[1:]
     error.__cause__ = error.__context__ = None
-    forget_values(error)
 
 
 def _names_of(error: BaseException | None) -> Iterator[str]:
