@@ -63,6 +63,8 @@ class Answer:
     request_id: str
     headers: dict[str, str]
     action_label: str
+    # What the page tells a developer: empty unless DEBUG is on, and never in JSON.
+    for_developers: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
         """The body's members, all of them, always."""
@@ -72,7 +74,7 @@ class Answer:
 BODY_MEMBERS: Final = tuple(
     field.name
     for field in dataclasses.fields(Answer)
-    if field.name not in ("headers", "action_label")
+    if field.name not in ("headers", "action_label", "for_developers")
 )
 
 
@@ -129,6 +131,7 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
             "Ciam-Request-Id": error.request_id,
         },
         action_label=str(ACTION_LABELS[meaning.action]),
+        for_developers=_for_developers(error, finding, shown) if settings.DEBUG else {},
     )
     if answer.status == 401:
         answer.headers["WWW-Authenticate"] = _challenge(meaning.kind, request)
@@ -188,6 +191,32 @@ def _challenge(kind: Kind, request: HttpRequest | None) -> str:
     if kind is Kind.TOKEN and presented[:7].lower() == "bearer ":
         return 'Bearer error="invalid_token"'
     return "Bearer"
+
+
+# --- What developers read -------------------------------------------------------------------
+
+_STEPS: Final = {
+    "exact": "its exact code",
+    "family": "its family",
+    "type code": "its type code",
+    "status": "its status",
+    "unknown": "no step: the code is unknown",
+}
+
+
+def _for_developers(error: CiamError, finding: Finding, shown: Finding) -> dict[str, str]:
+    """What the log line says, and the exceptions behind it, in English as the log is."""
+    return {
+        "Code": loggable_code(error.code),
+        "Type code": loggable_code(error.type_code),
+        "Stage": loggable_code(error.stage),
+        "Row": f"{finding.key} (found by {_STEPS[finding.step]})",
+        "Shown as": shown.key if shown is not finding else "",
+        "Exceptions": "\n←\xa0".join(("CiamError", *error.causes)),
+        "Upstream status": str(error.upstream_status or ""),
+        "Request id": error.request_id,
+        "Upstream text": error.upstream_text,
+    }
 
 
 # --- The log line -----------------------------------------------------------------------------
