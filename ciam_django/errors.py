@@ -16,7 +16,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# What upstream may say of itself in an answer; house rule: anything else is dropped.
+# What upstream may say of itself in an answer; anything else is dropped.
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9$._:-]{1,128}")
 # Not the beginning of an email, an address or a token.
 _CODE: Final = re.compile(r"\s*+([A-Za-z][A-Za-z0-9_]*+(?:\.[A-Za-z0-9_]++)*+)(?![@/+=~-])")
