@@ -15,14 +15,25 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import get_language
 
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError, code_in, error_from_authlib, loggable_code
+from ciam_django.errors import (
+    CiamError,
+    code_in,
+    error_from_authlib,
+    let_go,
+    loggable_code,
+)
 from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
 from ciam_django.lookup import FIELD, Finding, finding_of, generic_finding, is_known
+from ciam_django.signals import login_failed, unknown_code
 
 logger = logging.getLogger("ciam_django")
 
 # Where the person typed an identifier to us and has proved nothing yet.
 GUARDED_STAGES: Final = frozenset({"password", "send_code", "verify_code", "register", "recover"})
+# Where a failure is one of signing in, and not of what a signed-in person does.
+_WAY_IN: Final = GUARDED_STAGES | {
+    "authorize", "callback", "token", "id_token", "userinfo", "social",
+}  # fmt: skip
 
 _ACTION_URLS: Final = {
     Action.LOGIN: "ciam:login",
@@ -52,6 +63,8 @@ class Answer:
     request_id: str
     headers: dict[str, str]
     action_label: str
+    # What the page tells a developer: empty unless DEBUG is on, and never in JSON.
+    for_developers: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
         """The body's members, all of them, always."""
@@ -61,7 +74,7 @@ class Answer:
 BODY_MEMBERS: Final = tuple(
     field.name
     for field in dataclasses.fields(Answer)
-    if field.name not in ("headers", "action_label")
+    if field.name not in ("headers", "action_label", "for_developers")
 )
 
 
@@ -81,11 +94,14 @@ def answerable(exception: BaseException) -> CiamError | None:
 
 
 def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
-    """The answer in the language that is active now, logged once for each error.
+    """The answer in the language that is active now; logged, and signalled, once for each error.
 
     ``request`` tells who asks: an anonymous person (no request counts as one) gets generic
     errors, and a rejected bearer token gets RFC 6750's challenge.
     """
+    # What fails from here on is reported with this error before it, its causes and its frames.
+    let_go(error)
+    error.__traceback__ = None
     finding = _finding_of(error)
     shown = _shown(finding, error, request)
     meaning = shown.meaning
@@ -115,6 +131,7 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
             "Ciam-Request-Id": error.request_id,
         },
         action_label=str(ACTION_LABELS[meaning.action]),
+        for_developers=_for_developers(error, finding, shown) if settings.DEBUG else {},
     )
     if answer.status == 401:
         answer.headers["WWW-Authenticate"] = _challenge(meaning.kind, request)
@@ -123,6 +140,8 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
     if not error.is_logged:
         error.is_logged = True
         _log(error, finding, answer, request)
+        if error.stage in _WAY_IN:
+            login_failed.send_robust(CiamError, request=request, error=error, answer=answer)
     return answer
 
 
@@ -174,6 +193,32 @@ def _challenge(kind: Kind, request: HttpRequest | None) -> str:
     return "Bearer"
 
 
+# --- What developers read -------------------------------------------------------------------
+
+_STEPS: Final = {
+    "exact": "its exact code",
+    "family": "its family",
+    "type code": "its type code",
+    "status": "its status",
+    "unknown": "no step: the code is unknown",
+}
+
+
+def _for_developers(error: CiamError, finding: Finding, shown: Finding) -> dict[str, str]:
+    """What the log line says, and the exceptions behind it, in English as the log is."""
+    return {
+        "Code": loggable_code(error.code),
+        "Type code": loggable_code(error.type_code),
+        "Stage": loggable_code(error.stage),
+        "Row": f"{finding.key} (found by {_STEPS[finding.step]})",
+        "Shown as": shown.key if shown is not finding else "",
+        "Exceptions": "\n←\xa0".join(("CiamError", *error.causes)),
+        "Upstream status": str(error.upstream_status or ""),
+        "Request id": error.request_id,
+        "Upstream text": error.upstream_text,
+    }
+
+
 # --- The log line -----------------------------------------------------------------------------
 
 _alarms: dict[str, float] = {}
@@ -181,12 +226,14 @@ _alarms_lock = threading.Lock()
 
 
 def _log(error: CiamError, finding: Finding, answer: Answer, request: HttpRequest | None) -> None:
-    code = loggable_code(error.code)
+    level, is_new = (
+        (logging.INFO, False) if _came_with(request, error) else _level_of(error.code, finding)
+    )
     logger.log(
-        logging.INFO if _came_with(request, error) else _level_of(code, finding),
+        level,
         "Sign-in failure: code=%s type_code=%s row=%s step=%s kind=%s stage=%s status=%s "
         "shown=%s upstream_status=%s request_id=%s upstream_text=%r",
-        code,
+        loggable_code(error.code),
         loggable_code(error.type_code) or "-",
         finding.key,
         finding.step.replace(" ", "_"),
@@ -198,6 +245,9 @@ def _log(error: CiamError, finding: Finding, answer: Answer, request: HttpReques
         answer.request_id,
         error.upstream_text,
     )
+    if is_new:
+        code = loggable_code(error.code)
+        unknown_code.send_robust(CiamError, request=request, error=error, code=code)
 
 
 def _came_with(request: HttpRequest | None, error: CiamError) -> bool:
@@ -210,16 +260,19 @@ def _came_with(request: HttpRequest | None, error: CiamError) -> bool:
     return bool(asked) and code_in(asked) == error.code
 
 
-def _level_of(code: str, finding: Finding) -> int:
-    """The kind's level; a first sight of an unknown code, and a repeated alarm, are WARNING."""
-    level = KINDS[finding.meaning.kind].log_level
+def _level_of(code: str, finding: Finding) -> tuple[int, bool]:
+    """The kind's level, WARNING for a repeated alarm; and whether an unknown code is seen first.
+
+    The first sight of one is a WARNING, too.
+    """
+    level, is_new = KINDS[finding.meaning.kind].log_level, False
     if finding.step not in ("exact", "status"):
-        is_new = _is_due(f"unknown {code.casefold()}", None)
+        is_new = _is_due(f"unknown {loggable_code(code).casefold()}", None)
         if finding.step == "unknown" or level < logging.WARNING:
-            return logging.WARNING if is_new else logging.INFO
+            return (logging.WARNING if is_new else logging.INFO), is_new
     if level == logging.ERROR and not _is_due(finding.key, _ALARM_INTERVAL):
-        return logging.WARNING
-    return level
+        level = logging.WARNING
+    return level, is_new
 
 
 def _is_due(name: str, interval: float | None) -> bool:

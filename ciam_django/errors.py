@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import functools
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
-# What upstream may say of itself in an answer; house rule: anything else is dropped.
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# What upstream may say of itself in an answer; anything else is dropped.
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9$._:-]{1,128}")
-_CODE: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*)")
+# Not the beginning of an email, an address or a token.
+_CODE: Final = re.compile(r"\s*+([A-Za-z][A-Za-z0-9_]*+(?:\.[A-Za-z0-9_]++)*+)(?![@/+=~-])")
+# Tokens, phone numbers, and words in which letters and digits take turns, where a code should be.
+_NO_CODE: Final = re.compile(
+    r"\beyJ|\d{7}|\b(?=[A-Za-z_]*\d+[A-Za-z_]+\d)\w{8,}|(?=\w*\d)\w{32,}|\w{48,}"
+)
 _NO_CODE_CHARACTER: Final = re.compile(r"[^A-Za-z0-9$._:*-]")
 _SUCCESS: Final = "operation.success"
 _LONGEST_INPUT: Final = 1024
@@ -61,6 +71,8 @@ class CiamError(Exception):
     neither ``str``, ``repr`` nor the pickle. ``request_id`` is CIAM's; what is not in the shape
     of one is dropped. ``upstream_status`` is the HTTP status that CIAM answered with, ``stage``
     where on the way it failed, ``retry_after`` the seconds that CIAM asked to wait, 1 to 3600.
+    ``causes`` names the classes of the exceptions that it came from, the last one first: they
+    themselves hold what upstream wrote, and are let go.
     """
 
     def __init__(
@@ -82,6 +94,7 @@ class CiamError(Exception):
         self.upstream_status = upstream_status
         self.stage = stage
         self.retry_after = retry_after if retry_after in _WAITS else None
+        self.causes: tuple[str, ...] = ()
         # The answers log an error once, however many doors it passes.
         self.is_logged = False
 
@@ -96,9 +109,12 @@ class CiamError(Exception):
 
 
 def code_in(text: object) -> str:
-    """The code that a text begins with, or the empty text: CIAM appends words to some."""
+    """The code that a text begins with, or the empty text: CIAM appends words to some.
+
+    A code goes to the log and is not redacted there, so what may be a secret is none.
+    """
     match = _CODE.match(text[:256]) if isinstance(text, str) else None
-    return match[1] if match else ""
+    return match[1] if match and not _NO_CODE.search(match[1]) else ""
 
 
 def error_from(
@@ -223,7 +239,9 @@ def _is_a(error: BaseException, module: str, name: str) -> bool:
 def error_from_authlib(error: BaseException) -> CiamError | None:
     """An exception of Authlib's OAuth client as a ``CiamError``; None for any other."""
     if any(_is_a(error, module, name) for module, name in _AUTHLIB_CLIENT):
-        return _error_from_attributes(error)
+        found = _error_from_attributes(error)
+        found.causes = tuple(_names_of(error))
+        return found
     return None
 
 
@@ -276,22 +294,93 @@ def _came_from_them(traceback: TracebackType | None) -> bool:
     return innermost in _THEIR_PACKAGES
 
 
-@contextlib.contextmanager
-def raising_ciam_errors(stage: str) -> Iterator[None]:
+class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used like a function)
     """Around a call to CIAM or Authlib: what fails there leaves as a ``CiamError``.
 
     ``stage`` says where on the way the call stands (``token``, ``userinfo``, ...). Exceptions of
     Authlib, joserfc and requests are turned; a ``CiamError`` gets the stage that it lacks;
     everything else passes untouched.
     """
-    try:
-        yield
-    except CiamError as error:
-        error.stage = error.stage or stage
-        raise
-    except Exception as error:
-        found = error_from_exception(error)
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+
+    def __call__(self, function: Callable[P, T]) -> Callable[P, T]:  # type: ignore[override]  # typed more exactly
+        return leaving_no_values(super().__call__(function))
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, CiamError):
+            error.stage = error.stage or self.stage
+            let_go(error)
+            forget_values(error)
+            return
+        found = error_from_exception(error) if isinstance(error, Exception) else None
         if found is None:
+            return
+        found.stage = self.stage
+        found.causes = tuple(_names_of(error))
+        # Error reports print the variables of each frame, this one's too.
+        del error, trace
+        try:
+            raise found
+        finally:
+            # `from None` would only hide it: whoever walks the chain finds URL, body and token.
+            found.__context__ = None
+            del found
+
+
+def let_go(error: CiamError) -> None:
+    """Keep the names of the exceptions that an error came from, and no more of them."""
+    error.causes = error.causes or tuple(_names_of(error))[1:]
+    error.__cause__ = error.__context__ = None
+
+
+def _names_of(error: BaseException | None) -> Iterator[str]:
+    """The classes of an exception and of those that it came from."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        kind = type(error)
+        module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+        yield f"{module}{kind.__qualname__}"
+        error = error.__cause__ or error.__context__
+
+
+# --- What failed functions leave behind --------------------------------------------------------
+
+
+def forget_values(error: BaseException) -> None:
+    """Empty the variables of all functions that the exception ended, and of its causes'.
+
+    Error reports (Django's page and mail, Sentry's events) print them: codes, tokens, passwords.
+    """
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        traceback.clear_frames(following.__traceback__)
+        following = following.__cause__ or following.__context__
+
+
+def leaving_no_values(function: Callable[P, T]) -> Callable[P, T]:
+    """A decorator: exceptions pass, and show no value that the function was given or worked out."""
+
+    @functools.wraps(function)
+    def emptied(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            # This frame still runs, and is not emptied with the others.
+            del args, kwargs
+            forget_values(error)
             raise
-        found.stage = stage
-        raise found from error
+
+    return emptied

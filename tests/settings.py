@@ -15,6 +15,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
+    "axes",
     "ciam_django",
     "ciam_django.accounts",
 ]
@@ -69,3 +70,6 @@ AUTHLIB_OAUTH_CLIENTS = {
 }
 
 REST_FRAMEWORK = {"EXCEPTION_HANDLER": "ciam_django.drf.exception_handler"}
+
+# Its own tests switch it on.
+AXES_ENABLED = False

@@ -30,6 +30,7 @@ from ciam_django.errors import (
     error_from,
     error_from_authlib,
     error_from_exception,
+    leaving_no_values,
     loggable_code,
     raising_ciam_errors,
     redacted,
@@ -576,7 +577,8 @@ def test_an_exception_of_theirs_leaves_as_ours(raised: Exception, code: str) -> 
 
     assert error.code == code
     assert error.stage == "userinfo"
-    assert error.__cause__ is raised
+    assert error.causes == (f"{type(raised).__module__}.{type(raised).__qualname__}",)
+    assert error.__cause__ is error.__context__ is None
 
 
 @pytest.mark.parametrize(("raised", "code"), AUTHLIB, ids=lambda given: str(given)[:40])
@@ -811,3 +813,128 @@ def test_the_border_is_a_decorator_too() -> None:
         with pytest.raises(CiamError) as caught:
             call()
         assert caught.value.stage == "userinfo"
+
+
+# --- What is left of other people's exceptions ------------------------------------------------
+
+
+def upstream_fails(secret: str) -> None:
+    """As Authlib does, from a cause of its own."""
+    try:
+        raise KeyError(secret)
+    except KeyError as error:
+        raise authlib_errors.OAuthError("invalid_grant", f"Invalid code: {secret}") from error
+
+
+def values_in(error: BaseException) -> str:
+    """Everything that a report could print of an exception, its chain and its frames."""
+    found, seen = [], set()
+    following: BaseException | None = error
+    while following and id(following) not in seen:
+        seen.add(id(following))
+        found.append(f"{following!r} {following} {following.args} {vars(following)}")
+        # The first frame is the test's own, or pytest's.
+        frames = list(traceback.walk_tb(following.__traceback__))[1:]
+        found += [repr(frame.f_locals) for frame, _ in frames]
+        following = following.__cause__ or following.__context__
+    return "\n".join(found)
+
+
+def test_of_a_foreign_exception_only_the_names_are_left() -> None:
+    with pytest.raises(CiamError) as caught, raising_ciam_errors("token"):
+        upstream_fails("S3cret-4711")
+    error = caught.value
+
+    assert error.causes == ("authlib.integrations.base_client.errors.OAuthError", "KeyError")
+    assert error.__cause__ is error.__context__ is None
+    assert "S3cret" not in values_in(error)
+    assert "S3cret" not in "".join(traceback.format_exception(error))
+    assert b"S3cret" not in pickle.dumps(error)
+
+
+def test_an_error_of_ours_passes_without_its_causes_and_values() -> None:
+    def read(secret: str) -> None:
+        try:
+            raise ValueError(secret)
+        except ValueError as error:
+            raise CiamError("unreadable_answer") from error
+
+    with pytest.raises(CiamError) as caught, raising_ciam_errors("token"):
+        read("S3cret-4711")
+
+    assert caught.value.causes == ("ValueError",)
+    assert "S3cret" not in values_in(caught.value)
+
+
+def test_names_survive_a_second_border() -> None:
+    with (
+        pytest.raises(CiamError) as caught,
+        raising_ciam_errors("api"),
+        raising_ciam_errors("token"),
+    ):
+        raise requests_errors.ConnectTimeout("https://x/?code=1")
+
+    assert caught.value.causes == ("requests.exceptions.ConnectTimeout",)
+    assert caught.value.stage == "token"
+
+
+def test_a_circle_of_causes_has_an_end() -> None:
+    first, second = requests_errors.Timeout("1"), ValueError("2")
+    first.__cause__, second.__cause__ = second, first
+
+    assert turned(first).causes == ("requests.exceptions.Timeout", "ValueError")
+
+
+@pytest.mark.parametrize("raised", [CiamError("timeout"), ValueError("mine"), KeyboardInterrupt()])
+def test_a_function_that_leaves_no_values_leaves_none(raised: BaseException) -> None:
+    @leaving_no_values
+    def sign_in(password: str, *, code: str) -> None:
+        worked_out = password + code
+        try:
+            raise LookupError(len(worked_out))
+        except LookupError:
+            raise raised  # noqa: B904
+
+    with pytest.raises(type(raised)) as caught:
+        sign_in("S3cret-1", code="S3cret-2")
+
+    assert caught.value is raised
+    assert "S3cret" not in values_in(raised)
+    assert sign_in.__name__ == "sign_in"
+
+
+def test_the_border_as_a_decorator_leaves_no_values() -> None:
+    @raising_ciam_errors("token")
+    def call(code: str) -> str:
+        if code == "good":
+            return code
+        raise requests_errors.Timeout(code)
+
+    with pytest.raises(CiamError) as caught:
+        call("S3cret-1")
+
+    assert "S3cret" not in values_in(caught.value)
+    assert call("good") == "good"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "li.si@example.com is not registered",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0 expired",
+        "user.13800001111",
+        "AT.k4Xk29sLqpA8 is no token",
+        "example.com/callback?code=1",
+        "aGVsbG8.d29ybGQ=",
+        "a." + "x" * 60,
+    ],
+)
+def test_what_may_be_a_secret_is_no_code(text: str) -> None:
+    assert code_in(text) == ""
+    for body in (envelope(message=text, code=""), {"error": text, "success": False}):
+        assert failure(body, 400).code == "unreadable_answer"
+
+
+@pytest.mark.parametrize("code", [code for code in CODES if "*" not in code])
+def test_every_code_of_the_table_is_one(code: str) -> None:
+    assert code_in(code) == code

@@ -23,16 +23,17 @@ ROOMS: Final[dict[str, set[str]]] = {
     "conf": set(),
     "kinds": set(),
     "errors": {"kinds"},
+    "signals": set(),
     "codes": {"kinds"},
     "lookup": {"codes", "conf", "kinds"},
-    "answers": {"lookup", "errors", "conf", "kinds"},
+    "answers": {"lookup", "errors", "signals", "conf", "kinds"},
     "responses": {"answers", "conf"},
     # the doors
     "middleware": {"responses", "answers", "errors", "conf"},
     "drf": {"login", "accounts", "client", "responses", "answers", "errors", "conf"},
     # talking to CIAM, signing in
     "client": {"errors", "conf"},
-    "accounts": {"client", "responses", "answers", "errors", "conf"},
+    "accounts": {"client", "responses", "answers", "errors", "signals", "conf"},
     "login": {"accounts", "client", "responses", "answers", "errors", "kinds", "conf"},
     "urls": {"login"},
     # wiring

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
+from ciam_django.signals import login_failed
+
 
 class CiamAccountsConfig(AppConfig):
     """The models of who signed in."""
@@ -13,3 +15,9 @@ class CiamAccountsConfig(AppConfig):
     label = "ciam_accounts"
     verbose_name = _("CIAM accounts")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Pass on what Django has a signal for."""
+        from ciam_django.accounts.sessions import tell_of_wrong_credentials  # noqa: PLC0415
+
+        login_failed.connect(tell_of_wrong_credentials, dispatch_uid=self.label)

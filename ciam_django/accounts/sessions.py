@@ -1,34 +1,65 @@
-"""A person in, a signed-in session out."""
+"""A person in, a signed-in session out; and what Django's signals tell of those who got none."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import Any, Final
 
-from django.contrib.auth import BACKEND_SESSION_KEY, login
+from django.contrib.auth import BACKEND_SESSION_KEY, authenticate, login
+from django.contrib.auth.signals import user_login_failed
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from ciam_django.accounts.backends import CiamBackend
+from ciam_django.answers import Answer, answer_to
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
+from ciam_django.responses import response_for
 
 BACKEND: Final = f"{CiamBackend.__module__}.{CiamBackend.__qualname__}"
+# Where a person has proved wrong what they typed to us.
+_PROVING: Final = frozenset({"password", "verify_code"})
 
 
 def sign_in(request: HttpRequest, person: Person) -> None:
-    """Sign the person in, or raise a ``CiamError`` and change nothing."""
+    """Sign the person in, or raise a ``CiamError`` and change nothing.
+
+    Every backend of the project is asked first, so that one that locks people out
+    (django-axes') may refuse; Django then sends ``user_login_failed``.
+    """
     # One transaction, so that no user is left without a sign-in, nor a sign-in without a user.
     with transaction.atomic():
-        user = CiamBackend().authenticate(request, ciam_person=person)
+        user = authenticate(request, ciam_person=person)
         if user is None:
-            raise CiamError("account_inactive", stage="callback")
+            code = "too_many_requests" if _is_locked_out(request) else "account_inactive"
+            raise CiamError(code, stage="callback")
         # Changes the session's key, and empties a session that was another user's.
-        login(request, cast("User", user), backend=BACKEND)
+        login(request, user, backend=BACKEND)
 
 
 def is_signed_in_by_ciam(request: HttpRequest) -> bool:
     """Whether this session came from a sign-in at CIAM."""
     return request.session.get(BACKEND_SESSION_KEY) == BACKEND
+
+
+# --- Wrong passwords --------------------------------------------------------------------------
+
+
+def tell_of_wrong_credentials(
+    sender: object, *, request: HttpRequest | None, error: CiamError, answer: Answer, **kwargs: Any
+) -> None:
+    """A receiver of ``login_failed``: Django's own signal, as for a wrong password of Django's.
+
+    The answer decides and not the code: whoever is locked out after wrong passwords, and not
+    after names that do not exist, has learnt which do.
+    """
+    if request and error.stage in _PROVING and answer.kind == "credentials":
+        user_login_failed.send_robust(__name__, credentials={}, request=request)
+
+
+def locked_out(request: HttpRequest, *args: object) -> HttpResponse:
+    """For ``AXES_LOCKOUT_CALLABLE``: the answer to whom django-axes has locked out."""
+    return response_for(request, answer_to(CiamError("too_many_requests"), request))
+
+
+def _is_locked_out(request: HttpRequest) -> bool:
+    return getattr(request, "axes_locked_out", False)

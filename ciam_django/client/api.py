@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urljoin
@@ -14,7 +15,7 @@ from ciam_django.client.endpoints import PREFIX, Credential, Endpoint, endpoint_
 from ciam_django.client.kept import Fetched, Kept
 from ciam_django.client.oauth import CiamApp, ciam_app
 from ciam_django.client.seals import seal_for
-from ciam_django.errors import CiamError, raising_ciam_errors
+from ciam_django.errors import CiamError, leaving_no_values, raising_ciam_errors
 
 T = TypeVar("T")
 
@@ -31,6 +32,15 @@ _RENEWED_BEFORE: Final = 600
 _LEFT_BEFORE: Final = 30
 
 
+def _discreet(client: type[T]) -> type[T]:
+    """The class, whose methods leave what they were given out of error reports."""
+    for name, method in list(vars(client).items()):
+        if inspect.isfunction(method):
+            setattr(client, name, leaving_no_values(method))
+    return client
+
+
+@_discreet
 class CiamClient:
     """The API at ``api_base_url`` of ``AUTHLIB_OAUTH_CLIENTS["ciam"]``.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -33,6 +34,12 @@ _FRESH: Final = 3600
 _LEEWAY: Final = 120
 # A shared secret or none at all proves nothing about who signed (RFC 8725, 3.1).
 _SYMMETRIC: Final = ("none", "HS256", "HS384", "HS512")
+
+# At DEBUG they log PKCE's verifier and OAuth 1's token, of every client in the process.
+for _name in ("sync_app", "async_app"):
+    logging.getLogger(f"authlib.integrations.base_client.{_name}").addFilter(
+        lambda record: record.levelno > logging.DEBUG
+    )
 
 
 class CiamApp(DjangoOAuth2App):

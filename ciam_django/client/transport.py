@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import logging
 import os
 import socket
 import ssl
@@ -164,6 +165,19 @@ def _forget_connections() -> None:
 
 # A connection shared with the parent process would mix up two conversations.
 os.register_at_fork(after_in_child=_forget_connections)
+
+
+# --- What is not logged -----------------------------------------------------------------------
+# urllib3 logs addresses with their queries, and headers that it cannot read, traceback and all.
+# A call of ours that fails has a line of ours.
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    return _deadline.get(None) is None
+
+
+for _name in ("connection", "connectionpool", "poolmanager", "response", "util.retry"):
+    logging.getLogger(f"urllib3.{_name}").addFilter(_is_not_ours)
 
 
 # --- The session of one call ------------------------------------------------------------------

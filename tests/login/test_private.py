@@ -1,0 +1,128 @@
+"""A private view reads its request as ever, and leaves nothing of it to who reports."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from django.views.debug import ExceptionReporter
+
+from ciam_django.login.private import private
+
+SECRET = "S3cret-4711"
+
+
+def asked() -> HttpRequest:
+    request = RequestFactory().post(f"/in/?code={SECRET}", {"password": SECRET})
+    request.COOKIES = {"ciam_state_1": SECRET}
+    return request
+
+
+def test_the_view_sees_its_request() -> None:
+    @private
+    def view(request: HttpRequest, number: int, *, name: str) -> HttpResponse:
+        assert request.COOKIES
+        return HttpResponse(f"{request.GET['code']} {request.POST['password']} {number} {name}")
+
+    assert view(asked(), 1, name="x").content.decode() == f"{SECRET} {SECRET} 1 x"
+    assert view.__name__ == "view"
+
+
+def test_the_address_is_gone_while_the_view_runs_and_after() -> None:
+    seen = []
+
+    @private
+    def view(request: HttpRequest) -> HttpResponse:
+        seen.append(f"{request!r} {request.META} {request.get_full_path()}")
+        return HttpResponse()
+
+    request = asked()
+    view(request)
+
+    assert SECRET not in seen[0] + repr(request) + str(request.GET)
+    # Who answers after the view may need them.
+    assert request.COOKIES
+
+
+def test_a_report_of_what_it_raised_has_nothing_of_the_request() -> None:
+    @private
+    def view(request: HttpRequest) -> HttpResponse:
+        password, code = request.POST["password"], request.GET["code"]
+        raise ZeroDivisionError(len(password + code))
+
+    request = asked()
+    with pytest.raises(ZeroDivisionError) as caught:
+        view(request)
+    reporter = ExceptionReporter(request, caught.type, caught.value, caught.tb)
+
+    told = reporter.get_traceback_html() + reporter.get_traceback_text()
+    assert "ZeroDivisionError" in told
+    assert SECRET not in told
+
+
+class Sentry:
+    """As much of its SDK as is asked; tests.sentry_site has the real one."""
+
+    def __init__(self, integration: object) -> None:
+        self.integration = integration
+        self.processors: list[Any] = []
+
+    def get_client(self) -> Sentry:
+        return self
+
+    def get_integration(self, name: str) -> object:
+        return self.integration
+
+    def get_current_scope(self) -> Sentry:
+        return self
+
+    def add_event_processor(self, processor: object) -> None:
+        self.processors.append(processor)
+
+
+@pytest.mark.parametrize(("integration", "asked_for"), [(object(), 1), (None, 0)])
+def test_sentry_is_asked_only_where_it_watches_django(
+    integration: object, asked_for: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentry = Sentry(integration)
+    monkeypatch.setitem(sys.modules, "sentry_sdk", sentry)
+    private(lambda request: HttpResponse())(asked())
+
+    assert len(sentry.processors) == asked_for
+
+
+@pytest.mark.parametrize(
+    ("event", "bare"),
+    [
+        ({}, {"request": {}, "threads": {"values": []}}),
+        (
+            {"request": {"url": "u", "method": "GET", "query_string": SECRET, "data": SECRET}},
+            {"request": {"url": "u", "method": "GET"}, "threads": {"values": []}},
+        ),
+        (
+            {
+                "exception": {
+                    "values": [{"stacktrace": {"frames": [{"lineno": 1, "vars": {"c": SECRET}}]}}]
+                },
+                "threads": {"values": [{"stacktrace": None}, {}]},
+            },
+            {
+                "request": {},
+                "exception": {"values": [{"stacktrace": {"frames": [{"lineno": 1}]}}]},
+                "threads": {"values": [{"stacktrace": None}, {}]},
+            },
+        ),
+    ],
+    ids=["empty", "request", "frames"],
+)
+def test_its_events_keep_method_address_and_lines(
+    event: dict[str, Any], bare: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentry = Sentry(object())
+    monkeypatch.setitem(sys.modules, "sentry_sdk", sentry)
+    private(lambda request: HttpResponse())(asked())
+
+    assert sentry.processors[0](event, {}) == bare

@@ -1,0 +1,148 @@
+"""Secrets to plant wherever upstream or a browser can write, and the places where to look for them.
+
+They stand here, so that no line of a test that fails has one: error reports quote the source.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import pickle
+import re
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.http import HttpResponse
+from werkzeug import Response
+
+from ciam_django.errors import CiamError
+from ciam_django.testing.failures import Failure
+
+_NEEDLE: Final = "Zq79W4k9x2"
+# In texts that upstream writes: these stand for themselves, in the shapes that they have there.
+PHONE: Final = "13800138000"
+EMAIL: Final = "zhang.san@mail.example"
+SMS_CODE: Final = "482913"
+PASSWORD: Final = "hunterdeux"
+JWT: Final = "eyJhbGciOiJub25lIn0.eyJwaG9uZSI6MX0.c2ln"
+SHAPES: Final = (PHONE, EMAIL, SMS_CODE, PASSWORD, JWT)
+_NEEDLES: Final = re.compile("|".join([rf"\w*{_NEEDLE}\w*", *map(re.escape, SHAPES)]))
+
+REQUEST_ID: Final = "1700000000000$0f0e0d0c-1111-2222-3333-444455556666"
+
+
+def planted(name: str) -> str:
+    """A secret that says where it was planted."""
+    return f"{name}{_NEEDLE}"
+
+
+def text(name: str) -> str:
+    """What upstream writes for developers, full of what it should not."""
+    return (
+        f"Token {planted(name)} of {EMAIL}, {PHONE} (code {SMS_CODE}, password={PASSWORD}) "
+        f"is not {JWT}: see https://ciam.example/?code={planted(name)}"
+    )
+
+
+def leaks_in(*places: object) -> set[str]:
+    """The secrets that can be read somewhere."""
+    return {found for place in places for found in _NEEDLES.findall(str(place))}
+
+
+@dataclass(frozen=True)
+class Planted(Failure):
+    """A failure with a body and headers of one's own, and with secrets in every one of them."""
+
+    code: str = "planted.code"
+    body: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def response(self) -> Response:
+        """The failure as an HTTP response."""
+        headers = {
+            "Set-Cookie": f"{planted('cookie_name')}={planted('cookie')}; Path=/",
+            "WWW-Authenticate": f'Bearer realm="{planted("realm")}"',
+            "X-Request-Id": planted("x_request_id"),
+            "X-Whatever": planted("header"),
+            "Location": f"https://ciam.example/?{planted('location')}",
+            "Retry-After": planted("retry_after"),
+            "Server": planted("server"),
+            "Content-Type": self.content_type,
+        }
+        return Response(json.dumps(self.body), self.status or 400, headers)
+
+
+def oauth_body(code: str = "invalid_grant") -> dict[str, Any]:
+    """OAuth's format, every member of it, and some of nobody's."""
+    return {
+        "error": code,
+        "error_description": text("error_description"),
+        "error_uri": f"https://ciam.example/{planted('error_uri')}",
+        "state": planted("upstream_state"),
+        "requestId": f"<{planted('request_id')}>",
+        planted("member_name"): planted("member"),
+        "access_token": planted("access_token"),
+        "data": {"phone": PHONE, "nested": [planted("nested")]},
+    }
+
+
+def ciam_body(message: str = "Operation.Failure.User.Locked", **members: Any) -> dict[str, Any]:
+    """CIAM's format, likewise."""
+    return {
+        "success": False,
+        "code": "Operation.Failure",
+        "message": f"{message}: {text('message')}",
+        "requestId": f"<{planted('request_id')}>",
+        "data": {"access_token": planted("data"), "email": EMAIL, planted("data_name"): [PHONE]},
+        planted("member_name"): planted("member"),
+        "id_token": JWT,
+        "userId": planted("user_id"),
+        **members,
+    }
+
+
+class Records(logging.Handler):
+    """All that any logger says, as it is when it says it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.records: list[logging.LogRecord] = []
+        self.text = io.StringIO()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write down the record as any formatter could."""
+        self.records.append(record)
+        lines = [record.getMessage(), repr(record.args), repr(vars(record)), record.stack_info]
+        if record.exc_info:
+            lines += traceback.format_exception(record.exc_info[1])
+        self.text.write(f"{record.name}: {lines}\n")
+
+    def of(self, logger: str) -> list[logging.LogRecord]:
+        """The records of one logger."""
+        return [record for record in self.records if record.name == logger]
+
+
+def response_texts(response: HttpResponse) -> Iterable[str]:
+    """Body, headers and cookies."""
+    yield response.content.decode()
+    yield str(list(response.items()))
+    yield response.cookies.output()
+
+
+def error_texts(error: BaseException) -> Iterable[str]:
+    """What can be read of an exception and of those that it came from."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        for values in (following, following.args, vars(following)):
+            yield f"{values!r} {values}"
+        for frame, _ in traceback.walk_tb(following.__traceback__):
+            if frame.f_globals["__name__"].startswith(("ciam_django.", "authlib.", "requests.")):
+                yield repr(frame.f_locals)
+        following = following.__cause__ or following.__context__
+    if isinstance(error, CiamError):
+        yield repr(pickle.dumps(error))

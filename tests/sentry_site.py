@@ -1,0 +1,144 @@
+"""A project with Sentry's real SDK, in a process of its own: ``python -m tests.sentry_site``.
+
+It walks into failures under WSGI and prints, as JSON, what Sentry was sent and the secrets that
+were about. The SDK patches Django and logging for good, so that no test may load it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import sentry_sdk
+from sentry_sdk.envelope import Envelope
+from sentry_sdk.transport import Transport
+
+sent: list[str] = []
+
+
+class Collector(Transport):
+    """Keeps what would go over the network."""
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        """Keep an envelope."""
+        sent.append(envelope.serialize().decode(errors="replace"))
+
+
+# As a project's settings do, before Django is set up.
+mode, options = sys.argv[1], json.loads(sys.argv[2])
+sentry_sdk.init(dsn="https://key@sentry.invalid/1", transport=Collector, **options)
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+
+import django  # noqa: E402
+
+django.setup()
+
+from django.contrib.auth.signals import user_logged_in  # noqa: E402
+from django.core.handlers.wsgi import WSGIHandler  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.http import HttpRequest, HttpResponse  # noqa: E402
+from django.test import RequestFactory, override_settings  # noqa: E402
+from django.test.utils import setup_test_environment  # noqa: E402
+from django.urls import include, path  # noqa: E402
+
+from ciam_django.client import CiamClient  # noqa: E402
+from ciam_django.errors import raising_ciam_errors  # noqa: E402
+from ciam_django.testing import FakeCiam  # noqa: E402
+from tests.browser import Browser, query_of  # noqa: E402
+from tests.planting import Planted, ciam_body, oauth_body, planted  # noqa: E402
+
+
+def unanswered(request: HttpRequest) -> HttpResponse:
+    """A view whose errors nobody answers, for they are raised again as something else."""
+    mine = "a variable of the project"
+    try:
+        with raising_ciam_errors("api"):
+            CiamClient().user_info(planted("access_token"))
+    except Exception as error:
+        raise ZeroDivisionError(len(mine)) from error
+    return HttpResponse()
+
+
+urlpatterns = [path("ciam/", include("ciam_django.urls")), path("unanswered/", unanswered)]
+
+application = WSGIHandler()
+
+
+def opened(address: str, browser: Browser) -> str:
+    """The status of a GET through WSGI, as a server would ask."""
+    cookies = "; ".join(f"{m.key}={m.value}" for m in browser.client.cookies.values())
+    request = RequestFactory().get(address, headers={"Cookie": cookies, "Accept": "text/html"})
+    statuses: list[str] = []
+
+    def start_response(status: str, headers: object, exc_info: object = None) -> Any:
+        statuses.append(status)
+
+    response = application(request.environ, start_response)
+    b"".join(response)
+    response.close()
+    return statuses[0]
+
+
+def broken_receiver(**kwargs: Any) -> None:
+    """A failure of the project's own while a person is signed in."""
+    mine = "a variable of the project"
+    raise ZeroDivisionError(len(mine))
+
+
+def secrets_of(ciam: FakeCiam, browser: Browser, callback: str) -> dict[str, str]:
+    found = {name: query_of(callback)[name] for name in ("code", "state")}
+    found |= {
+        name: morsel.value
+        for name, morsel in browser.client.cookies.items()
+        if name.startswith("ciam_state_")
+    }
+    found |= {f"token {number}": token for number, token in enumerate(ciam.access_tokens)}
+    for number, request in enumerate(ciam.requests):
+        if authorization := request.headers.get("Authorization"):
+            found[f"authorization {number}"] = authorization
+    return found
+
+
+def walk(ciam: FakeCiam) -> dict[str, str]:
+    """Walk into a misconfiguration, into the project's own failure, and into nobody's answer."""
+    secrets: dict[str, str] = {}
+    for number, body in enumerate((oauth_body("invalid_client"), None)):
+        browser = Browser(ciam)
+        if body:
+            ciam.plan("token", Planted(body=body), times=1)
+        else:
+            user_logged_in.connect(broken_receiver)
+        # Without a server, requests would share what the SDK knows of them.
+        with sentry_sdk.isolation_scope():
+            away = browser.leaves(f"/{planted('next')}/")
+        callback = browser.identifies(away, planted("username"))
+        found = secrets_of(ciam, browser, callback)
+        assert opened(callback, browser).startswith("500")
+        found |= secrets_of(ciam, browser, callback)
+        secrets |= {f"{number} {name}": secret for name, secret in found.items()}
+    user_logged_in.disconnect(broken_receiver)
+    ciam.plan("api", Planted(body=ciam_body()), times=1)
+    assert opened("/unanswered/", Browser(ciam)).startswith("500")
+    return secrets
+
+
+def main() -> None:
+    """Walk, and print."""
+    setup_test_environment(debug=False)
+    call_command("migrate", verbosity=0)
+    with (
+        FakeCiam() as ciam,
+        override_settings(
+            ROOT_URLCONF=__name__,
+            AUTHLIB_OAUTH_CLIENTS={"ciam": ciam.client(mode)},
+        ),
+    ):
+        secrets = walk(ciam)
+    sentry_sdk.flush()
+    print(json.dumps({"sent": sent, "secrets": secrets}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

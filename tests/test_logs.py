@@ -1,0 +1,172 @@
+"""One line for each failure, as loud as it deserves, with no traceback, no request and no mail."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import include, path
+from pytest_django.fixtures import Settings
+from rest_framework.decorators import api_view
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from ciam_django.errors import CiamError
+from tests.browser import HTML, Browser
+from tests.planting import Records
+from tests.test_middleware import ADMINS
+
+SURFACES = [("/page/", HTML), ("/page/", "application/json"), ("/rest/", "application/json")]
+LEVELS = {
+    "Operation.Failure.User.Locked": "INFO",
+    "Operation.Failure.Username.Or.Password.Error": "INFO",
+    "access_denied": "INFO",
+    "timeout": "WARNING",
+    "unreadable_answer": "WARNING",
+    "invalid_client": "ERROR",
+    "bad_configuration": "ERROR",
+    "Brand.New": "WARNING",
+}
+
+_raised: list[CiamError] = []
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    raise _raised[0]
+
+
+@api_view(["GET"])
+def rest(request: Request) -> Response:
+    raise _raised[0]
+
+
+urlpatterns = [
+    path("ciam/", include("ciam_django.urls")),
+    path("page/", page),
+    path("rest/", rest),
+]
+
+
+@pytest.fixture(autouse=True)
+def views_that_raise(settings: Settings) -> Iterator[None]:
+    settings.ROOT_URLCONF = __name__
+    settings.ADMINS = ADMINS
+    yield
+    _raised.clear()
+
+
+@pytest.fixture
+def records() -> Iterator[Records]:
+    """What the root logger gets at INFO, whoever logs it."""
+    root, handler = logging.getLogger(), Records()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield handler
+    root.setLevel(level)
+    root.removeHandler(handler)
+
+
+def the_line(records: Records) -> logging.LogRecord:
+    """The one record of one failure, which has what each must have."""
+    # That a machine is slow is no concern of ours.
+    (record,) = (r for r in records.records if r.name != "asyncio")
+    assert record.name == "ciam_django"
+    assert (record.exc_info, record.exc_text, record.stack_info) == (None, None, None)
+    assert "request" not in vars(record)
+    assert not any(isinstance(value, HttpRequest) for value in vars(record).values())
+    assert not any(isinstance(value, HttpRequest | BaseException) for value in record.args or ())
+    assert "\n" not in record.getMessage()
+    assert mail.outbox == []
+    return record
+
+
+@pytest.mark.parametrize(("place", "accept"), SURFACES)
+@pytest.mark.parametrize(("code", "level"), LEVELS.items())
+def test_each_failure_is_one_line(
+    code: str, level: str, place: str, accept: str, records: Records
+) -> None:
+    _raised[:] = [CiamError(code, stage="password")]
+    Client().get(place, headers={"Accept": accept})
+    record = the_line(records)
+
+    assert record.levelname == level
+    assert f"code={code} " in record.getMessage()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("username", "level"),
+    [
+        ("fail:Operation.Failure.User.Locked", "INFO"),
+        ("fail:invalid_grant", "INFO"),
+        ("fail:authorize:access_denied", "INFO"),
+        ("html:token", "WARNING"),
+        ("reset:token", "WARNING"),
+        ("fail:invalid_client", "ERROR"),
+        ("fail:Brand.New", "WARNING"),
+    ],
+)
+@pytest.mark.parametrize("accept", [HTML, "application/json"])
+def test_so_is_each_in_the_callback(
+    username: str, level: str, accept: str, browser: Browser, records: Records
+) -> None:
+    callback = browser.identifies(browser.leaves(), username)
+    records.records = [r for r in records.records if r.name == "ciam_django"]
+    browser.comes_back(callback, accept=accept)
+
+    assert the_line(records).levelname == level
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("query", ["", "?error=invalid_client", "?code=1&state=2", "?error=New"])
+def test_what_anyone_can_send_is_no_more_than_info(query: str, records: Records) -> None:
+    for place in (f"/ciam/callback/{query}", f"/ciam/callback/{query}"):
+        records.records.clear()
+        Client().get(place)
+
+        assert the_line(records).levelname == "INFO"
+
+
+@pytest.mark.django_db
+def test_a_misconfiguration_is_one_line_at_each_view(records: Records, settings: Settings) -> None:
+    settings.AUTHLIB_OAUTH_CLIENTS = {}
+    Client().post("/ciam/authorize/")
+    assert the_line(records).levelname == "ERROR"
+
+    records.records.clear()
+    Client().post("/ciam/authorize/")
+    assert the_line(records).levelname == "WARNING"
+
+
+@pytest.mark.django_db
+def test_a_logout_that_ciam_takes_no_part_in_is_one_line(
+    browser: Browser, records: Records, settings: Settings
+) -> None:
+    browser.signs_in()
+    settings.AUTHLIB_OAUTH_CLIENTS = {}
+    records.records.clear()
+    response: Any = browser.client.post("/ciam/logout/")
+
+    assert response.status_code == 302
+    assert the_line(records).levelname == "ERROR"
+
+
+@pytest.mark.django_db
+def test_a_sign_in_that_works_is_no_line(browser: Browser, records: Records) -> None:
+    browser.signs_in()
+
+    assert records.records == []
+
+
+def test_two_failures_are_two_lines(records: Records) -> None:
+    for code in ("timeout", "access_denied"):
+        _raised[:] = [CiamError(code)]
+        Client().get("/page/")
+
+    assert len(records.of("ciam_django")) == len(records.records) == 2
