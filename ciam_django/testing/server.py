@@ -31,6 +31,7 @@ from ciam_django.testing.failures import (
     RefusedError,
     one_of,
 )
+from ciam_django.testing.forgeries import FORGERIES
 from ciam_django.testing.tenant import PREFIX, Tenant
 
 _INPUT: Final = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
@@ -193,6 +194,14 @@ class FakeCiam(Tenant):
         one_of("behaviour", behaviour, BEHAVIOURS)
         patience = self.seconds if seconds is None else seconds
         self.plan(stage, Misbehaviour(behaviour, patience), times=times)
+
+    def forge(self, forgery: str) -> None:
+        """Lie about who signed in until ``reset``, in one way of ``forgeries.FORGERIES``.
+
+        The id_token, the key set or userinfo is what an attacker or a slip would make of it, such
+        as ``wrong_aud`` or ``alg_none``; all else stays honest.
+        """
+        self.forgery = FORGERIES[one_of("forgery", forgery, FORGERIES)]
 
     # --- What happened ------------------------------------------------------------------------
 
