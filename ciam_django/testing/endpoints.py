@@ -62,11 +62,11 @@ def discovery(tenant: Tenant, request: Request) -> Outcome:
     return _json(
         {
             "issuer": tenant.issuer,
-            "authorization_endpoint": tenant.address("oauth/authorize"),
-            "token_endpoint": tenant.address("oidc/token"),
-            "userinfo_endpoint": tenant.address("oidc/userinfo"),
+            "authorization_endpoint": tenant.address("oauth/authorize", "authorize"),
+            "token_endpoint": tenant.address("oidc/token", "token", "refresh"),
+            "userinfo_endpoint": tenant.address("oidc/userinfo", "userinfo"),
             "jwks_uri": tenant.published[1],
-            "end_session_endpoint": tenant.address("user/logout"),
+            "end_session_endpoint": tenant.address("user/logout", "logout"),
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],

@@ -6,7 +6,7 @@ import abc
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,6 +19,10 @@ from ciam_django.testing.people import People, user_id_of
 PREFIX: Final = "/api/bff/v1.2/developer/ciam/"
 APP_ID: Final = "fake_app_0001"
 CLIENT_SECRET: Final = "fake-client-secret"  # noqa: S105  (it opens nothing but the fake)
+# Those whose addresses the metadata names; the others' are below api_base_url.
+_OAUTH_STAGES: Final = frozenset(
+    {"authorize", "discovery", "jwks", "token", "refresh", "userinfo", "logout"}
+)
 # Seconds.
 TOKEN_LIFETIME: Final = 7200
 # Seconds: longer than anybody waits.
@@ -93,6 +97,8 @@ class Tenant(abc.ABC):
         self.key: RSAKey = keys.first_key()
         self.metadata: dict[str, Any] = {}
         self.forgery = Forgery()
+        # Stage -> the scheme, host and port that its address has instead of this fake's.
+        self.elsewhere: dict[str, str] = {}
         self.id_token_claims: dict[str, Any] = {}
         self.id_token_header: dict[str, Any] = {}
         self.codes: dict[str, SignIn] = {}
@@ -111,8 +117,11 @@ class Tenant(abc.ABC):
     @property
     def published(self) -> tuple[str, str]:
         """The addresses of its metadata and of its keys."""
-        place = f"{self.issuer}/.well-known"
-        return f"{place}/openid-configuration", f"{place}/jwks.json"
+        place = f"oidc/{APP_ID}/.well-known"
+        return (
+            self.address(f"{place}/openid-configuration", "discovery"),
+            self.address(f"{place}/jwks.json", "jwks"),
+        )
 
     @property
     def kept_names(self) -> list[str]:
@@ -120,22 +129,25 @@ class Tenant(abc.ABC):
         scopes = ("APPLICATION_API", "MANAGEMENT_APPLICATION_API")
         return [*self.published, *(f"{self.url} {APP_ID} {scope}" for scope in scopes)]
 
-    def address(self, path: str) -> str:
-        """The address of a path below CIAM's prefix."""
-        return f"{self.url}{PREFIX}{path}"
+    def address(self, path: str, *stages: str) -> str:
+        """The address of a path below CIAM's prefix, where the fake claims these stages to be."""
+        return f"{self._place_of(stages)}{PREFIX}{path}"
+
+    def _place_of(self, stages: Iterable[str]) -> str:
+        return next((self.elsewhere[name] for name in stages if name in self.elsewhere), self.url)
 
     def client(self, mode: str = "oidc") -> dict[str, Any]:
         """What belongs into ``AUTHLIB_OAUTH_CLIENTS["ciam"]``, for mode ``oidc`` or ``ciam``."""
         client: dict[str, Any] = {
             "client_id": APP_ID,
             "client_secret": CLIENT_SECRET,
-            "api_base_url": self.url,
+            "api_base_url": self._place_of(set(STAGES) - _OAUTH_STAGES),
         }
         if one_of("mode", mode, ("oidc", "ciam")) == "oidc":
             client["server_metadata_url"] = self.published[0]
         else:
-            client["authorize_url"] = self.address("oauth/authorize")
-            client["access_token_url"] = self.address("oauth/token")
+            client["authorize_url"] = self.address("oauth/authorize", "authorize")
+            client["access_token_url"] = self.address("oauth/token", "token", "refresh")
         if self.ca_file:
             client["client_kwargs"] = {"verify": self.ca_file}
         return client

@@ -9,6 +9,7 @@ import json
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ import requests
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
+from urllib3.exceptions import InsecureRequestWarning
 
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.endpoints import is_registered
 from ciam_django.testing.failures import BEHAVIOURS, STAGES
 from ciam_django.testing.forgeries import FORGERIES
+from ciam_django.testing.places import UNREACHABLE
 from ciam_django.testing.server import _respond
 from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET
 
@@ -420,6 +423,8 @@ def test_until_reset_is_until_reset(fake: FakeCiam, http: requests.Session) -> N
         (lambda fake: fake.fail("token", code="x", format="oauht"), "'oauth'"),
         (lambda fake: fake.misbehave("token", "slw"), "'slow'"),
         (lambda fake: fake.client("oidcc"), "'oidc'"),
+        (lambda fake: fake.unreachable("tokn", "refused"), "'token'"),
+        (lambda fake: fake.unreachable("token", "refusd"), "'refused'"),
         (lambda fake: fake.forge("wrong_audi"), "'wrong_aud'"),
         (lambda fake: fake.client("@@@"), "must be one of"),
         (lambda fake: fake.fail("token", code="x", times=0), "1 or more"),
@@ -475,6 +480,48 @@ def test_enormous_is_enormous_and_ends_when_nobody_reads(fake: FakeCiam) -> None
     fake.misbehave("jwks", "enormous")
     with requests.get(f"{fake.issuer}/.well-known/jwks.json", stream=True, timeout=5) as answer:
         assert sum(len(chunk) for chunk in answer.iter_content(1024 * 1024)) == 100 * 1024 * 1024
+
+
+@pytest.mark.parametrize("how", UNREACHABLE)
+def test_an_address_is_of_no_use_until_reset(
+    fake: FakeCiam, http: requests.Session, how: str
+) -> None:
+    fake.unreachable("jwks", how)
+    metadata = http.get(fake.client("oidc")["server_metadata_url"]).json()
+    assert metadata["jwks_uri"].startswith("http://" if how == "refused" else "https://")
+    assert metadata["token_endpoint"].startswith(fake.url)
+    expected = requests.Timeout if how == "tls_silent" else requests.ConnectionError
+    for _ in range(2):
+        with pytest.raises(expected):
+            http.get(metadata["jwks_uri"], timeout=0.3)
+    if how == "tls_untrusted":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InsecureRequestWarning)
+            # There is TLS, then; it says no more.
+            with pytest.raises(requests.ConnectionError, match="without response"):
+                http.get(metadata["jwks_uri"], timeout=5, verify=False)
+
+    fake.reset()
+    assert "keys" in http.get(fake.published[1]).json()
+
+
+@pytest.mark.parametrize(
+    ("stage", "mode", "names"),
+    [
+        ("discovery", "oidc", {"server_metadata_url"}),
+        ("token", "ciam", {"access_token_url"}),
+        ("refresh", "ciam", {"access_token_url"}),
+        ("authorize", "ciam", {"authorize_url"}),
+        ("profile", "oidc", {"api_base_url"}),
+        ("jwks", "ciam", set()),
+    ],
+)
+def test_the_client_is_sent_there(fake: FakeCiam, stage: str, mode: str, names: set[str]) -> None:
+    before = fake.client(mode)
+    fake.unreachable(stage, "refused")
+    client = fake.client(mode)
+
+    assert {name for name in client if client[name] != before[name]} == names
 
 
 # --- By hand ----------------------------------------------------------------------------------
