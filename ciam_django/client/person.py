@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -33,29 +33,38 @@ class Person:
 def person_of(app: CiamApp, token: Mapping[str, Any], nonce: str) -> Person:
     """The person whom a token answer names, in the mode that the setting chose.
 
-    OIDC: issuer and ``sub`` of the proven id_token, and the claims that it lacks from userinfo.
-    CIAM's own: the token endpoint's origin with
-    the client, and ``userId`` of the answer or else of ``user/info``; its id_token names the
-    application and proves nothing, so that it stays unread.
+    OIDC: issuer and ``sub`` of the proven id_token, with the claims that it lacks from userinfo.
+    CIAM's own: the token endpoint's origin with the client, and ``userId`` of the answer or else
+    of ``user/info``; its id_token names the application and proves nothing, so it stays unread.
     """
-    if app.is_oidc:
-        claims: Mapping[str, Any] = app.claims_of(token, nonce)
-        issuer, subject = claims["iss"], claims["sub"]
-        if _lacks_claims(app, claims):
-            claims = {**app.userinfo_of(token["access_token"], subject), **claims}
-    else:
-        named = token.get("userId")
-        claims = token if named else CiamClient(app).user_info(token["access_token"]).data
-        claims = {name: value for name, value in claims.items() if not name.endswith("_token")}
-        address = urlsplit(app.access_token_url)
-        issuer, subject = (
-            f"{address.scheme}://{address.netloc}/{app.client_id}",
-            claims.get("userId"),
-        )
+    return _proven_person(app, token, nonce) if app.is_oidc else _told_person(app, token)
+
+
+def _proven_person(app: CiamApp, token: Mapping[str, Any], nonce: str) -> Person:
+    claims = app.claims_of(token, nonce)
+    person = _named(app, claims["iss"], claims["sub"], claims, "id_token")
+    if not _lacks_claims(app, claims):
+        return person
+    more = app.userinfo_of(token["access_token"], person.subject)
+    return replace(person, claims={**more, **claims})
+
+
+def _told_person(app: CiamApp, token: Mapping[str, Any]) -> Person:
+    is_told = bool(token.get("userId"))
+    told = token if is_told else CiamClient(app).user_info(token["access_token"]).data
+    claims = {name: value for name, value in told.items() if not name.endswith("_token")}
+    address = urlsplit(app.access_token_url)
+    issuer = f"{address.scheme}://{address.netloc}/{app.client_id}"
+    return _named(app, issuer, claims.get("userId"), claims, "userinfo")
+
+
+def _named(
+    app: CiamApp, issuer: str, subject: object, claims: Mapping[str, Any], stage: str
+) -> Person:
     # An application that passed for a person would let everyone in as the same one.
     applications = {app.client_id, claims.get("azp"), issuer.rpartition("/")[2]}
     if not _names_somebody(subject) or subject in applications:
-        raise CiamError("nobody_named", stage="id_token" if app.is_oidc else "userinfo")
+        raise CiamError("nobody_named", stage=stage)
     return Person(issuer=issuer, subject=str(subject), claims=claims)
 
 

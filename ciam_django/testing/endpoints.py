@@ -28,11 +28,10 @@ from ciam_django.testing.failures import (
     request_id,
 )
 from ciam_django.testing.page import authorize_page, language_of, plain_page
-from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET, SignIn, Tenant
+from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET, TOKEN_LIFETIME, SignIn, Tenant
 
 # Seconds.
 _CODE_LIFETIME: Final = 600
-_TOKEN_LIFETIME: Final = 7200
 _STAGE_OF_GRANT: Final = {"refresh_token": "refresh", "client_credentials": "application"}
 _OWN_HOSTS: Final = ("127.0.0.1", "localhost", "testserver")
 
@@ -63,11 +62,11 @@ def discovery(tenant: Tenant, request: Request) -> Outcome:
     return _json(
         {
             "issuer": tenant.issuer,
-            "authorization_endpoint": tenant.address("oauth/authorize"),
-            "token_endpoint": tenant.address("oidc/token"),
-            "userinfo_endpoint": tenant.address("oidc/userinfo"),
+            "authorization_endpoint": tenant.address("oauth/authorize", "authorize"),
+            "token_endpoint": tenant.address("oidc/token", "token", "refresh"),
+            "userinfo_endpoint": tenant.address("oidc/userinfo", "userinfo"),
             "jwks_uri": tenant.published[1],
-            "end_session_endpoint": tenant.address("user/logout"),
+            "end_session_endpoint": tenant.address("user/logout", "logout"),
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],
@@ -81,8 +80,7 @@ def discovery(tenant: Tenant, request: Request) -> Outcome:
 
 def jwks(tenant: Tenant, request: Request) -> Outcome:
     """RFC 7517, 5: the keys of today."""
-    published = tenant.published_keys
-    return _json({"keys": [tenant.key.as_dict(private=False)] if published is None else published})
+    return _json({"keys": tenant.published_keys})
 
 
 def authorize(tenant: Tenant, request: Request) -> Outcome:
@@ -141,7 +139,8 @@ def token(tenant: Tenant, request: Request) -> Outcome:
         return outcome
     answer = tokens_of(tenant, sign_in)
     if sign_in and "openid" in sign_in.scope.split():
-        answer["id_token"] = tenant.sign_id_token(sign_in)
+        id_token = tenant.sign_id_token(sign_in, answer["access_token"])
+        answer |= {"id_token": id_token} if id_token else {}
     return _json(answer)
 
 
@@ -159,21 +158,7 @@ def ciam_token(tenant: Tenant, request: Request) -> Outcome:
     answer = tokens_of(tenant, sign_in, str(asked.get("scope") or "APPLICATION_API"))
     if sign_in:
         answer |= {"userId": sign_in.user_id, "uuid": sign_in.user_id}
-        now = int(time.time())
-        # As CIAM documents it: no iss, aud or nonce, and the application for a sub.
-        claims = {
-            "sub": APP_ID,
-            "gtp": "authorization_code",
-            "cookie": secrets.token_hex(8),
-            "azp": "",
-            "scope": sign_in.scope,
-            "loginName": sign_in.username,
-            "customerId": "fake_customer_0001",
-            "exp": now + _TOKEN_LIFETIME,
-            "jti": secrets.token_hex(8),
-            "iat": now,
-            "nbf": now,
-        }
+        claims = tenant.ciam_claims(sign_in)
         answer["id_token"] = jwt.encode({"alg": "RS256"}, claims, tenant.key)
     return enveloped(answer)
 
@@ -183,7 +168,7 @@ def userinfo(tenant: Tenant, request: Request) -> Outcome:
     sign_in = bearer(tenant, request)
     if outcome := _happens(sign_in, "userinfo"):
         return outcome
-    return _json({"sub": sign_in.user_id, **sign_in.profile})
+    return _json(tenant.userinfo_of(sign_in))
 
 
 def user_info(tenant: Tenant, request: Request) -> Outcome:
@@ -395,13 +380,13 @@ def tokens_of(
     # CIAM's samples are HS256, which no published key can verify.
     access_token = jwt.encode(
         {"alg": "HS256"},
-        {"jti": secrets.token_hex(8), "scope": scope, "exp": int(time.time()) + _TOKEN_LIFETIME},
+        {"jti": secrets.token_hex(8), "scope": scope, "exp": int(time.time()) + TOKEN_LIFETIME},
         OctKey.import_key("a secret of the fake's, 32 bytes."),
     )
     answer: dict[str, Any] = {
         "access_token": access_token,
         "token_type": "Bearer",
-        "expires_in": _TOKEN_LIFETIME,
+        "expires_in": TOKEN_LIFETIME,
         "scope": scope,
     }
     if sign_in:

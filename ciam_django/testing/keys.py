@@ -27,6 +27,12 @@ def first_key() -> RSAKey:
     return new_key()
 
 
+@functools.cache
+def strangers_key() -> RSAKey:
+    """A key that the fake signs nothing with, unless it forges."""
+    return new_key()
+
+
 def new_key() -> RSAKey:
     """A key with an id of its own."""
     return RSAKey.generate_key(
@@ -46,6 +52,11 @@ def signed(header: Mapping[str, Any], claims: Mapping[str, Any], key: RSAKey) ->
         public = key.as_pem(private=False)
         signature = hmac.new(public, content, hashlib.sha256).digest()
     return (content + b"." + urlsafe_b64encode(signature)).decode()
+
+
+def half_hash(access_token: str) -> str:
+    """The ``at_hash`` of an access token for RS256 (OpenID Connect Core 1.0, 3.1.3.6)."""
+    return urlsafe_b64encode(hashlib.sha256(access_token.encode()).digest()[:16]).decode()
 
 
 def certificate() -> bytes:

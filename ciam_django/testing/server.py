@@ -26,11 +26,14 @@ from ciam_django.testing.endpoints import ENDPOINTS, Outcome, failed, stage_of
 from ciam_django.testing.failures import (
     BEHAVIOURS,
     EDGE_COOKIE,
+    STAGES,
     Failure,
     Misbehaviour,
     RefusedError,
     one_of,
 )
+from ciam_django.testing.forgeries import FORGERIES
+from ciam_django.testing.places import UNREACHABLE
 from ciam_django.testing.tenant import PREFIX, Tenant
 
 _INPUT: Final = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
@@ -75,6 +78,8 @@ class FakeCiam(Tenant):
         self._sockets: set[socket.socket] = set()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._requests: list[RecordedRequest] = []
+        self._until_stopped = contextlib.ExitStack()
+        self._places: dict[str, str] = {}
         super().__init__()
 
     # --- Its life -----------------------------------------------------------------------------
@@ -129,6 +134,8 @@ class FakeCiam(Tenant):
         if self._folder:
             self._folder.cleanup()
             self._folder = None
+        self._places.clear()
+        self._until_stopped.close()
 
     def __enter__(self) -> FakeCiam:
         return self.start()
@@ -193,6 +200,26 @@ class FakeCiam(Tenant):
         one_of("behaviour", behaviour, BEHAVIOURS)
         patience = self.seconds if seconds is None else seconds
         self.plan(stage, Misbehaviour(behaviour, patience), times=times)
+
+    def unreachable(self, stage: str, how: str) -> None:
+        """Have the metadata and ``client()`` name, until ``reset``, an address of no use.
+
+        To be told before either is read. ``how`` is of ``places.UNREACHABLE``: ``refused``,
+        ``tls_silent``, ``tls_nonsense`` (what answers is no TLS) or ``tls_untrusted``.
+        """
+        one_of("stage", stage, STAGES)
+        made = UNREACHABLE[one_of("how", how, UNREACHABLE)]
+        if how not in self._places:
+            self._places[how] = made(self._until_stopped)
+        self.elsewhere[stage] = self._places[how]
+
+    def forge(self, forgery: str) -> None:
+        """Lie about who signed in until ``reset``, in one way of ``forgeries.FORGERIES``.
+
+        The id_token, the key set or userinfo is what an attacker or a slip would make of it, such
+        as ``wrong_aud`` or ``alg_none``; all else stays honest.
+        """
+        self.forgery = FORGERIES[one_of("forgery", forgery, FORGERIES)]
 
     # --- What happened ------------------------------------------------------------------------
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+import secrets
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,6 +19,12 @@ from ciam_django.testing.people import People, user_id_of
 PREFIX: Final = "/api/bff/v1.2/developer/ciam/"
 APP_ID: Final = "fake_app_0001"
 CLIENT_SECRET: Final = "fake-client-secret"  # noqa: S105  (it opens nothing but the fake)
+# Those whose addresses the metadata names; the others' are below api_base_url.
+_OAUTH_STAGES: Final = frozenset(
+    {"authorize", "discovery", "jwks", "token", "refresh", "userinfo", "logout"}
+)
+# Seconds.
+TOKEN_LIFETIME: Final = 7200
 # Seconds: longer than anybody waits.
 PATIENCE: Final = 30.0
 
@@ -49,6 +57,25 @@ class SignIn:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Forgery:
+    """A row of ``forgeries.FORGERIES``: in what a lie differs from what the fake says in truth.
+
+    ``claims`` and ``header`` lie over those of the id_token, ``userinfo`` over that answer's
+    members; None takes one away. ``instead`` takes the id_token's place; empty, there is none.
+    ``as_ciam`` has the claims that CIAM documents. ``by_stranger`` is signed by a key of somebody
+    else's under our key's id. ``is_published`` says whether the key set holds our key.
+    """
+
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    header: Mapping[str, Any] = field(default_factory=dict)
+    userinfo: Mapping[str, Any] = field(default_factory=dict)
+    instead: str | None = None
+    as_ciam: bool = False
+    by_stranger: bool = False
+    is_published: bool = True
+
+
 class Tenant(abc.ABC):
     """What a fake CIAM knows, wherever it listens."""
 
@@ -69,8 +96,9 @@ class Tenant(abc.ABC):
         """Forget what it was told to do, and all that has happened."""
         self.key: RSAKey = keys.first_key()
         self.metadata: dict[str, Any] = {}
-        # None: today's.
-        self.published_keys: list[dict[str, Any]] | None = None
+        self.forgery = Forgery()
+        # Stage -> the scheme, host and port that its address has instead of this fake's.
+        self.elsewhere: dict[str, str] = {}
         self.id_token_claims: dict[str, Any] = {}
         self.id_token_header: dict[str, Any] = {}
         self.codes: dict[str, SignIn] = {}
@@ -89,8 +117,11 @@ class Tenant(abc.ABC):
     @property
     def published(self) -> tuple[str, str]:
         """The addresses of its metadata and of its keys."""
-        place = f"{self.issuer}/.well-known"
-        return f"{place}/openid-configuration", f"{place}/jwks.json"
+        place = f"oidc/{APP_ID}/.well-known"
+        return (
+            self.address(f"{place}/openid-configuration", "discovery"),
+            self.address(f"{place}/jwks.json", "jwks"),
+        )
 
     @property
     def kept_names(self) -> list[str]:
@@ -98,22 +129,25 @@ class Tenant(abc.ABC):
         scopes = ("APPLICATION_API", "MANAGEMENT_APPLICATION_API")
         return [*self.published, *(f"{self.url} {APP_ID} {scope}" for scope in scopes)]
 
-    def address(self, path: str) -> str:
-        """The address of a path below CIAM's prefix."""
-        return f"{self.url}{PREFIX}{path}"
+    def address(self, path: str, *stages: str) -> str:
+        """The address of a path below CIAM's prefix, where the fake claims these stages to be."""
+        return f"{self._place_of(stages)}{PREFIX}{path}"
+
+    def _place_of(self, stages: Iterable[str]) -> str:
+        return next((self.elsewhere[name] for name in stages if name in self.elsewhere), self.url)
 
     def client(self, mode: str = "oidc") -> dict[str, Any]:
         """What belongs into ``AUTHLIB_OAUTH_CLIENTS["ciam"]``, for mode ``oidc`` or ``ciam``."""
         client: dict[str, Any] = {
             "client_id": APP_ID,
             "client_secret": CLIENT_SECRET,
-            "api_base_url": self.url,
+            "api_base_url": self._place_of(set(STAGES) - _OAUTH_STAGES),
         }
         if one_of("mode", mode, ("oidc", "ciam")) == "oidc":
             client["server_metadata_url"] = self.published[0]
         else:
-            client["authorize_url"] = self.address("oauth/authorize")
-            client["access_token_url"] = self.address("oauth/token")
+            client["authorize_url"] = self.address("oauth/authorize", "authorize")
+            client["access_token_url"] = self.address("oauth/token", "token", "refresh")
         if self.ca_file:
             client["client_kwargs"] = {"verify": self.ca_file}
         return client
@@ -134,13 +168,58 @@ class Tenant(abc.ABC):
         """Refuse the application's own tokens from now on, as CIAM does when they are old."""
         self.application_tokens.clear()
 
-    def sign_id_token(self, sign_in: SignIn) -> str:
-        """The id_token of a sign-in, with ``id_token_claims`` and ``id_token_header`` over it.
+    @property
+    def published_keys(self) -> list[dict[str, Any]]:
+        """The key set, for everybody: RFC 7517, 5."""
+        key = self.key if self.forgery.is_published else keys.strangers_key()
+        return [dict(key.as_dict(private=False))]
 
-        A value of None takes the claim away.
+    def sign_id_token(self, sign_in: SignIn, access_token: str) -> str:
+        """The id_token of a sign-in, empty for none: the truth, and over it what is forged.
+
+        Over both lie ``id_token_claims`` and ``id_token_header``. None takes a member away.
+        """
+        forgery = self.forgery
+        if forgery.instead is not None:
+            return forgery.instead
+        claims = (
+            self.ciam_claims(sign_in) if forgery.as_ciam else self._claims(sign_in, access_token)
+        )
+        header = {"alg": "RS256", "kid": self.key.kid, "typ": "JWT"}
+        return keys.signed(
+            _without_none({**header, **forgery.header, **self.id_token_header}),
+            _without_none({**claims, **forgery.claims, **self.id_token_claims}),
+            keys.strangers_key() if forgery.by_stranger else self.key,
+        )
+
+    def userinfo_of(self, sign_in: SignIn) -> dict[str, Any]:
+        """What userinfo says of a person."""
+        told = {"sub": sign_in.user_id, **sign_in.profile}
+        return _without_none({**told, **self.forgery.userinfo})
+
+    def ciam_claims(self, sign_in: SignIn) -> dict[str, Any]:
+        """Those of CIAM's own id_token, as it documents them.
+
+        No ``iss``, ``aud`` or ``nonce``, and the application for a ``sub``.
         """
         now = int(time.time())
-        claims = {
+        return {
+            "sub": APP_ID,
+            "gtp": "authorization_code",
+            "cookie": secrets.token_hex(8),
+            "azp": "",
+            "scope": sign_in.scope,
+            "loginName": sign_in.username,
+            "customerId": "fake_customer_0001",
+            "exp": now + TOKEN_LIFETIME,
+            "jti": secrets.token_hex(8),
+            "iat": now,
+            "nbf": now,
+        }
+
+    def _claims(self, sign_in: SignIn, access_token: str) -> dict[str, Any]:
+        now = int(time.time())
+        return {
             "iss": self.issuer,
             "sub": sign_in.user_id,
             "aud": APP_ID,
@@ -148,15 +227,9 @@ class Tenant(abc.ABC):
             "auth_time": now,
             "exp": now + 3600,
             "nonce": sign_in.nonce,
+            "at_hash": keys.half_hash(access_token),
             **sign_in.profile,
-            **self.id_token_claims,
         }
-        header = {"alg": "RS256", "kid": self.key.kid, "typ": "JWT", **self.id_token_header}
-        return keys.signed(
-            {name: value for name, value in header.items() if value is not None},
-            {name: value for name, value in claims.items() if value is not None},
-            self.key,
-        )
 
     def next_planned(self, stage: str) -> Failure | Misbehaviour | None:
         """What is planned for the next request of a stage, taken off the plan."""
@@ -173,3 +246,7 @@ class Tenant(abc.ABC):
             if times <= 1:
                 planned.pop(0)
         return what
+
+
+def _without_none(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import functools
 import logging
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -57,20 +54,17 @@ def answered(ciam: FakeCiam, stage: Stage, fault: Fault, surface: str) -> Answer
     """What a person, a program or a REST client gets when a stage fails so."""
     with _project(ciam, stage.scope) as client:
         go = stage.prepared(ciam, surface)
-        if fault.plan:
-            fault.plan(ciam, stage.at)
-        else:
-            _move(ciam, client, stage.place, _ADDRESSES[fault.name]())
+        fault.plan(ciam, stage.at)
+        client.update({**ciam.client("oidc"), "client_kwargs": client["client_kwargs"]})
         return _gone(go, TIMEOUT if fault.is_slow else PATIENT_TIMEOUT)
 
 
-def come_back(
-    ciam: FakeCiam, surface: str, plan: Callable[[FakeCiam], object], username: str = "li"
-) -> Answered:
-    """What they get when the way back from CIAM's page fails as planned."""
-    with _project(ciam, "openid"):
+def come_back(ciam: FakeCiam, surface: str, *, forgery: str = "", username: str = "li") -> Answered:
+    """What they get who come back from CIAM's page, where they have typed a user name."""
+    with _project(ciam, "openid phone"):
         go = coming_back(ciam, surface, username)
-        plan(ciam)
+        if forgery:
+            ciam.forge(forgery)
         return _gone(go, PATIENT_TIMEOUT)
 
 
@@ -99,32 +93,6 @@ def _forget() -> None:
     cache.clear()
     forget()
     answers._alarms.clear()
-
-
-def _move(ciam: FakeCiam, client: dict[str, Any], place: str, url: str) -> None:
-    """Have our side ask at another address."""
-    if place in client:
-        client[place] = url
-    else:
-        ciam.metadata[place] = url
-
-
-def _refusing() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return f"http://127.0.0.1:{taken.getsockname()[1]}/"
-
-
-@functools.cache
-def _untrusted() -> FakeCiam:
-    fake = FakeCiam(https=True).start()
-    atexit.register(fake.stop)
-    return fake
-
-
-_ADDRESSES: Final[dict[str, Callable[[], str]]] = {
-    "refused": _refusing,
-    "TLS failure": lambda: f"{_untrusted().url}/",
-}
 
 
 @contextlib.contextmanager

@@ -16,14 +16,11 @@ Plan = Callable[[FakeCiam, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A row: how the fake is told, and the code that the log line names.
-
-    One without ``plan`` is that of an address where no CIAM answers.
-    """
+    """A row: the code that the log line names, and how the fake is told."""
 
     name: str
     code: str
-    plan: Plan | None = None
+    plan: Plan
     is_slow: bool = False
 
 
@@ -46,6 +43,10 @@ def _body(format: str, status: int, content_type: str) -> Plan:  # noqa: A002  (
 
 def _manners(behaviour: str, seconds: float = 30) -> Plan:
     return lambda ciam, stage: ciam.misbehave(stage, behaviour, seconds=seconds)
+
+
+def _unreachable(how: str) -> Plan:
+    return lambda ciam, stage: ciam.unreachable(stage, how)
 
 
 FAULTS: Final = (
@@ -73,6 +74,8 @@ FAULTS: Final = (
     Fault("status line by the byte", "timeout", _manners("drip_status"), is_slow=True),
     Fault("headers by the byte", "timeout", _manners("drip_headers"), is_slow=True),
     Fault("body by the byte", "timeout", _manners("drip_body"), is_slow=True),
-    Fault("refused", "no_connection"),
-    Fault("TLS failure", "no_connection"),
+    Fault("refused", "no_connection", _unreachable("refused")),
+    Fault("no TLS", "no_connection", _unreachable("tls_nonsense")),
+    Fault("an untrusted certificate", "no_connection", _unreachable("tls_untrusted")),
+    Fault("silence in place of TLS", "timeout", _unreachable("tls_silent"), is_slow=True),
 )

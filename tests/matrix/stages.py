@@ -29,14 +29,12 @@ _VERIFIER: Final = "v" * 64
 class Stage:
     """A row: where it fails at the fake, and how one comes there.
 
-    ``place`` is the member of the metadata, or the key of the client's setting, that has the
-    address; ``label`` the stage in the log line. ``without`` says which faults can't happen, and
-    why; ``codes`` which are known by another code here.
+    ``label`` is the stage in the log line. ``without`` says which faults can't happen, and why;
+    ``codes`` which are known by another code here.
     """
 
     name: str
     at: str
-    place: str
     label: str
     prepared: Callable[[FakeCiam, str], Go]
     scope: str = "openid"
@@ -80,7 +78,7 @@ def coming_back(ciam: FakeCiam, surface: str, username: str = "li") -> Go:
 
 
 def _still_nobody(browser: Browser, response: Any) -> Any:
-    assert browser.user_id is None
+    assert browser.user_id is None, "somebody has been signed in"
     return response
 
 
@@ -130,20 +128,20 @@ def _nobody_any_more(browser: Browser, response: Any) -> Any:
 _METADATA: Final = {"success without a token": "bad_configuration"}
 
 STAGES: Final = (
-    Stage("authorize", "discovery", "server_metadata_url", "authorize", _leaving, codes=_METADATA),
-    Stage("discovery", "discovery", "server_metadata_url", "token", coming_back, codes=_METADATA),
-    Stage("token", "token", "token_endpoint", "token", coming_back),
-    Stage("JWKS", "jwks", "jwks_uri", "id_token", coming_back),
+    Stage("authorize", "discovery", "authorize", _leaving, codes=_METADATA),
+    Stage("discovery", "discovery", "token", coming_back, codes=_METADATA),
+    Stage("token", "token", "token", coming_back),
+    Stage("JWKS", "jwks", "id_token", coming_back),
     Stage(
-        "userinfo", "userinfo", "userinfo_endpoint", "userinfo", coming_back,
+        "userinfo", "userinfo", "userinfo", coming_back,
         scope="openid phone", codes={"success without a token": "nobody_named"},
     ),
-    Stage("refresh", "refresh", "token_endpoint", "refresh", _renewing),
+    Stage("refresh", "refresh", "refresh", _renewing),
     Stage(
-        "API call", "api", "api_base_url", "api", _calling,
+        "API call", "api", "api", _calling,
         without={"success without a token": "an API call asks for none"},
     ),
     Stage(
-        "logout", "discovery", "server_metadata_url", "logout", _signing_out, codes=_METADATA
+        "logout", "discovery", "logout", _signing_out, codes=_METADATA
     ),
 )  # fmt: skip

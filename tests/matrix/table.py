@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tests.matrix.faults import FAULTS, Fault
-from tests.matrix.forgeries import FORGERIES
+from tests.matrix.forgeries import FORGED
 from tests.matrix.stages import STAGES, Stage
 
 
@@ -28,11 +28,11 @@ def _lines(cell_of: Callable[[Stage, Fault], tuple[int, str]]) -> Iterator[str]:
         yield _line(fault.name, f"`{fault.code}`", *cells)
 
 
-def forgeries(cell_of: Callable[[str], int]) -> str:
-    """The table of forged id_tokens; ``cell_of`` gives the status for a code."""
-    lines = [_line("id_token", "code", "status"), _line("---", "---", "---")]
-    lines += [_line(f.name, f"`{f.code}`", str(cell_of(f.code))) for f in FORGERIES]
-    return "\n".join(lines)
+def lies(status_of: Callable[[str], int]) -> str:
+    """The table of forged id_tokens; ``status_of`` gives the status for a code."""
+    rows = [("forgery", "code", "status"), ("---", "---", "---")]
+    rows += [(f"`{name}`", f"`{code}`", str(status_of(code))) for name, code in FORGED.items()]
+    return "\n".join(_line(*row) for row in rows)
 
 
 def _line(*cells: str) -> str:

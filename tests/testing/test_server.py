@@ -9,6 +9,7 @@ import json
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,15 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 import requests
 from joserfc import jwt
+from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
+from urllib3.exceptions import InsecureRequestWarning
 
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.endpoints import is_registered
 from ciam_django.testing.failures import BEHAVIOURS, STAGES
+from ciam_django.testing.forgeries import FORGERIES
+from ciam_django.testing.places import UNREACHABLE
 from ciam_django.testing.server import _respond
 from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET
 
@@ -418,6 +423,9 @@ def test_until_reset_is_until_reset(fake: FakeCiam, http: requests.Session) -> N
         (lambda fake: fake.fail("token", code="x", format="oauht"), "'oauth'"),
         (lambda fake: fake.misbehave("token", "slw"), "'slow'"),
         (lambda fake: fake.client("oidcc"), "'oidc'"),
+        (lambda fake: fake.unreachable("tokn", "refused"), "'token'"),
+        (lambda fake: fake.unreachable("token", "refusd"), "'refused'"),
+        (lambda fake: fake.forge("wrong_audi"), "'wrong_aud'"),
         (lambda fake: fake.client("@@@"), "must be one of"),
         (lambda fake: fake.fail("token", code="x", times=0), "1 or more"),
     ],
@@ -472,6 +480,48 @@ def test_enormous_is_enormous_and_ends_when_nobody_reads(fake: FakeCiam) -> None
     fake.misbehave("jwks", "enormous")
     with requests.get(f"{fake.issuer}/.well-known/jwks.json", stream=True, timeout=5) as answer:
         assert sum(len(chunk) for chunk in answer.iter_content(1024 * 1024)) == 100 * 1024 * 1024
+
+
+@pytest.mark.parametrize("how", UNREACHABLE)
+def test_an_address_is_of_no_use_until_reset(
+    fake: FakeCiam, http: requests.Session, how: str
+) -> None:
+    fake.unreachable("jwks", how)
+    metadata = http.get(fake.client("oidc")["server_metadata_url"]).json()
+    assert metadata["jwks_uri"].startswith("http://" if how == "refused" else "https://")
+    assert metadata["token_endpoint"].startswith(fake.url)
+    expected = requests.Timeout if how == "tls_silent" else requests.ConnectionError
+    for _ in range(2):
+        with pytest.raises(expected):
+            http.get(metadata["jwks_uri"], timeout=0.3)
+    if how == "tls_untrusted":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InsecureRequestWarning)
+            # There is TLS, then; it says no more.
+            with pytest.raises(requests.ConnectionError, match="without response"):
+                http.get(metadata["jwks_uri"], timeout=5, verify=False)
+
+    fake.reset()
+    assert "keys" in http.get(fake.published[1]).json()
+
+
+@pytest.mark.parametrize(
+    ("stage", "mode", "names"),
+    [
+        ("discovery", "oidc", {"server_metadata_url"}),
+        ("token", "ciam", {"access_token_url"}),
+        ("refresh", "ciam", {"access_token_url"}),
+        ("authorize", "ciam", {"authorize_url"}),
+        ("profile", "oidc", {"api_base_url"}),
+        ("jwks", "ciam", set()),
+    ],
+)
+def test_the_client_is_sent_there(fake: FakeCiam, stage: str, mode: str, names: set[str]) -> None:
+    before = fake.client(mode)
+    fake.unreachable(stage, "refused")
+    client = fake.client(mode)
+
+    assert {name for name in client if client[name] != before[name]} == names
 
 
 # --- By hand ----------------------------------------------------------------------------------
@@ -579,6 +629,82 @@ def test_claims_and_header_of_the_id_token_can_be_changed(
         assert claims["aud"] == "other"
         assert "nonce" not in claims
         assert bool(signature) is (alg != "none")
+
+
+# Forgery -> what a client that proves nothing sees of it: path into what it was told -> value.
+SEEN: dict[str, dict[str, object]] = {
+    "bad_signature": {},
+    "alg_none": {"header.alg": "none"},
+    "alg_hs256": {"header.alg": "HS256"},
+    "unknown_kid": {"header.kid": "nobody-knows-this-one"},
+    "jwks_without_key": {},
+    "wrong_iss": {"claims.iss": "https://elsewhere.example"},
+    "no_iss": {"claims.iss": None},
+    "wrong_aud": {"claims.aud": "another_app"},
+    "no_aud": {"claims.aud": None},
+    "second_aud": {"claims.aud": [APP_ID, "another_app"]},
+    "wrong_azp": {"claims.azp": "another_app"},
+    "wrong_nonce": {"claims.nonce": "of-another-sign-in"},
+    "no_nonce": {"claims.nonce": None},
+    "wrong_at_hash": {"claims.at_hash": "b2YgYW5vdGhlciB0b2tlbg"},
+    "expired": {"claims.exp": 1_000_003_600},
+    "no_exp": {"claims.exp": None},
+    "not_yet_valid": {"claims.nbf": 4_000_000_000},
+    "from_the_future": {"claims.iat": 4_000_000_000},
+    "no_sub": {"claims.sub": None},
+    "sub_is_application": {"claims.sub": APP_ID},
+    "userinfo_other_sub": {"userinfo.sub": "somebody-else"},
+    "userinfo_no_sub": {"userinfo.sub": None},
+    "as_ciam_documents": {"claims.sub": APP_ID, "claims.iss": None, "claims.nonce": None},
+    "no_id_token": {},
+    "no_jwt": {},
+}
+
+
+def told_of(fake: FakeCiam, http: requests.Session) -> dict[str, Any]:
+    """What a sign-in is told, unproven, and whether the published keys prove it."""
+    token = token_for(fake, http)
+    bearer = {"Authorization": f"Bearer {token['access_token']}"}
+    told = {"userinfo": http.get(fake.address("oidc/userinfo"), headers=bearer).json()}
+    if "id_token" not in token:
+        return {**told, "id_token": "none"}
+    try:
+        head, claims, _ = (
+            base64.urlsafe_b64decode(f"{part}===") for part in token["id_token"].split(".")
+        )
+        told |= {"header": json.loads(head), "claims": json.loads(claims)}
+        keys = KeySet.import_key_set(http.get(f"{fake.issuer}/.well-known/jwks.json").json())
+        jwt.decode(token["id_token"], keys, ["RS256"])
+    except (ValueError, JoseError):
+        return {**told, "id_token": "unproven"}
+    return {**told, "id_token": "proven"}
+
+
+def test_without_a_forgery_all_is_true(fake: FakeCiam, http: requests.Session) -> None:
+    told = told_of(fake, http)
+
+    assert told["id_token"] == "proven"
+    assert told["claims"]["sub"] == told["userinfo"]["sub"]
+    assert len(base64.urlsafe_b64decode(told["claims"]["at_hash"] + "==")) == 16
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_forgery_is_told_until_reset(
+    fake: FakeCiam, http: requests.Session, forgery: str
+) -> None:
+    fake.forge(forgery)
+    told = told_of(fake, http)
+    for path, value in SEEN[forgery].items():
+        part, _, name = path.partition(".")
+        assert told[part].get(name) == value
+    unproven = {
+        "bad_signature", "alg_none", "alg_hs256", "unknown_kid", "jwks_without_key", "no_jwt",
+    }  # fmt: skip
+    expected = "unproven" if forgery in unproven else "proven"
+    assert told["id_token"] == ("none" if forgery == "no_id_token" else expected)
+
+    fake.reset()
+    assert told_of(fake, http)["id_token"] == "proven"
 
 
 def test_rotated_keys_replace_the_old_ones(fake: FakeCiam, http: requests.Session) -> None:
