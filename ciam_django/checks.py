@@ -294,7 +294,7 @@ def check_sign_in(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
             "ciam_django.urls is included, and 'ciam_django.accounts' is not in INSTALLED_APPS.",
             "Add it: it holds who signed in.",
         )
-    if BACKEND not in settings.AUTHENTICATION_BACKENDS:
+    if not any(_is_made_from(BACKEND, path) for path in settings.AUTHENTICATION_BACKENDS):
         yield _error(
             "backend",
             f"{BACKEND!r} is not in AUTHENTICATION_BACKENDS.",
@@ -370,7 +370,7 @@ def _check_form_action(client: Mapping[str, Any]) -> Iterator[CheckMessage]:
 
 def check_doors(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Whether the doors are in place."""
-    if not any(_is_our_middleware(path) for path in settings.MIDDLEWARE):
+    if not any(_is_made_from(MIDDLEWARE, path) for path in settings.MIDDLEWARE):
         yield _error(
             "middleware",
             f"{MIDDLEWARE!r} is not in MIDDLEWARE.",
@@ -386,14 +386,15 @@ def check_doors(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
             )
 
 
-def _is_our_middleware(path: str) -> bool:
+def _is_made_from(ours: str, path: str) -> bool:
+    """Whether the path is of a class of ours, or of one that inherits from it."""
     try:
         found = import_string(path)
     except ImportError:
         # Django's own error will tell.
         return False
     lines = getattr(found, "__mro__", ())
-    return MIDDLEWARE in [f"{line.__module__}.{line.__qualname__}" for line in lines]
+    return ours in [f"{line.__module__}.{line.__qualname__}" for line in lines]
 
 
 CHECKS: Final = (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django.contrib.auth import BACKEND_SESSION_KEY, authenticate, login
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, authenticate, load_backend, login
 from django.contrib.auth.signals import user_login_failed
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -15,7 +16,6 @@ from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 from ciam_django.responses import response_for
 
-BACKEND: Final = f"{CiamBackend.__module__}.{CiamBackend.__qualname__}"
 # Where a person has proved wrong what they typed to us.
 _PROVING: Final = frozenset({"password", "verify_code"})
 
@@ -30,15 +30,26 @@ def sign_in(request: HttpRequest, person: Person) -> None:
     with transaction.atomic():
         user = authenticate(request, ciam_person=person)
         if user is None:
-            code = "too_many_requests" if _is_locked_out(request) else "account_inactive"
-            raise CiamError(code, stage="callback")
+            raise CiamError(_code_of_refusal(request), stage="callback")
         # Changes the session's key, and empties a session that was another user's.
-        login(request, user, backend=BACKEND)
+        login(request, user)
+
+
+def _code_of_refusal(request: HttpRequest) -> str:
+    if not any(_is_ours(path) for path in settings.AUTHENTICATION_BACKENDS):
+        return "bad_configuration"
+    return "too_many_requests" if _is_locked_out(request) else "account_inactive"
 
 
 def is_signed_in_by_ciam(request: HttpRequest) -> bool:
     """Whether this session came from a sign-in at CIAM."""
-    return request.session.get(BACKEND_SESSION_KEY) == BACKEND
+    path = request.session.get(BACKEND_SESSION_KEY)
+    return path in settings.AUTHENTICATION_BACKENDS and _is_ours(path)
+
+
+def _is_ours(path: str) -> bool:
+    """Whether the backend is ``CiamBackend``, or a project's own that is made from it."""
+    return isinstance(load_backend(path), CiamBackend)
 
 
 # --- Wrong passwords --------------------------------------------------------------------------

@@ -6,8 +6,9 @@ import pytest
 from django.contrib.auth import get_user, get_user_model
 from django.contrib.sessions.backends.db import SessionStore
 from django.test import RequestFactory
+from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.backends import user_of
+from ciam_django.accounts.backends import CiamBackend, user_of
 from ciam_django.accounts.sessions import is_signed_in_by_ciam, sign_in
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
@@ -36,3 +37,27 @@ def test_a_user_who_is_switched_off_is_told_so_and_changes_nothing() -> None:
     assert (raised.value.code, raised.value.stage) == ("account_inactive", "callback")
     assert not is_signed_in_by_ciam(request)
     assert request.session.is_empty()
+
+
+class ShopBackend(CiamBackend):
+    """A project's own."""
+
+
+def test_a_backend_made_from_ours_signs_in_as_well(settings: Settings) -> None:
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.ShopBackend"]
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    sign_in(request, LI)
+
+    assert get_user(request) == user_of(LI)
+    assert is_signed_in_by_ciam(request)
+
+
+def test_without_our_backend_it_is_our_configuration(settings: Settings) -> None:
+    settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    with pytest.raises(CiamError) as raised:
+        sign_in(request, LI)
+
+    assert (raised.value.code, raised.value.stage) == ("bad_configuration", "callback")
