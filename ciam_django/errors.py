@@ -41,7 +41,7 @@ _SECRETS: Final = (
                 r"[=:：]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,;&，；。]+)"), r"\1[redacted]"),
     (re.compile(r"(?=[\w+/=~-]*\d)[\w+/=~-]{8,}|[\w+/=~-]{25,}"), "[redacted]"),
     (re.compile(r"\+?\d[\d\s().-]{2,}\d"), "[number]"),
-    (re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+"), " "),
+    (re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"), " "),
 )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def redacted(text: str) -> str:
     """The text without what may be secret or personal, on one line, 500 characters at most."""
     if len(text) > _LONGEST_INPUT:
         # Not in the middle of a word: half a secret is short enough to look harmless.
-        text = text[:_LONGEST_INPUT].rsplit(maxsplit=1)[0]
+        text = " ".join(text[:_LONGEST_INPUT].rsplit(maxsplit=1)[:1])
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text[:_LONGEST_TEXT]

@@ -237,6 +237,10 @@ def test_a_text_ends_after_500_characters() -> None:
     assert len(redacted("some words " * 1000)) == 500
 
 
+def test_nothing_but_space_is_nothing() -> None:
+    assert redacted(" \n" * 1000).strip() == ""
+
+
 def test_a_secret_is_not_cut_in_two() -> None:
     text = "words " * 169 + "abcd1234efgh5678"
 

@@ -19,6 +19,10 @@ def safe_next(request: HttpRequest, url: str | None) -> str:
     """The address if it is one of this site's; the empty text for any other, and for nonsense."""
     if not url or len(url.encode(errors="replace")) > _LONGEST:
         return ""
+    # What a browser would rewrite before it reads it, and what has no path of its own
+    # (https://url.spec.whatwg.org/#concept-basic-url-parser).
+    if url[0] <= " " or url[-1] <= " " or set(url) & set("\t\r\n\\") or url.startswith("//"):
+        return ""
     is_safe = url_has_allowed_host_and_scheme(
         url, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )

@@ -1,0 +1,1 @@
+"""What holds for anything that could come, found by machines."""

@@ -1,0 +1,20 @@
+"""How many examples are tried: few in the normal run, ``CIAM_DJANGO_EXAMPLES`` at night."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_EXAMPLES = int(os.environ.get("CIAM_DJANGO_EXAMPLES", "50"))
+
+settings.register_profile(
+    "ciam_django",
+    max_examples=_EXAMPLES,
+    deadline=None,
+    database=None,
+    # The same ones each time, but at night.
+    derandomize="CIAM_DJANGO_EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("ciam_django")

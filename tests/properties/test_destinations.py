@@ -1,0 +1,47 @@
+"""No ``next`` leads a browser to another site, by the parser that browsers have."""
+
+from __future__ import annotations
+
+import ada_url
+from django.test import RequestFactory
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ciam_django.login.destinations import safe_next
+
+HERE = "http://testserver"
+PIECES = st.sampled_from(
+    [
+        "/", "//", "///", "\\", "/\\", "\\\\", "http:", "https:", "HTTP:", "hTTps://",
+        "javascript:",
+        "data:", "@", ":", "?", "#", ".", "..", "%2f", "%5c", "%09", "\t", "\n", "\r", "\0", " ",
+        "\u3000", "\uff0f", "\u2028", "evil.example", "testserver", "testserver:80", "[::1]", "[",
+        "a", "user:pass", "\x01", "\x7f", ";", "&", "=", "。", "①",
+    ]
+)  # fmt: skip
+ADDRESSES = st.lists(PIECES, max_size=8).map("".join) | st.text(max_size=40)
+
+
+@given(ADDRESSES)
+@example("//evil.example")
+@example("/\\evil.example")
+@example("\thttps://evil.example")
+@example("http:evil.example")
+@example("/\t/evil.example")
+@example("https:///evil.example")
+def test_no_address_leads_elsewhere(address: str) -> None:
+    request = RequestFactory().get("/")
+    if safe := safe_next(request, address):
+        assert ada_url.URL(safe, base=f"{HERE}/ciam/login/").origin == HERE
+
+
+@given(st.lists(st.from_regex(r"[a-z0-9_.~-]{1,12}", fullmatch=True), max_size=5))
+def test_a_path_of_this_site_is_kept(parts: list[str]) -> None:
+    path = f"/{'/'.join(parts)}?page=2#top"
+
+    assert safe_next(RequestFactory().get("/"), path) == path
+
+
+@given(st.text(min_size=1025, max_size=3000))
+def test_a_long_one_is_none(address: str) -> None:
+    assert safe_next(RequestFactory().get("/"), f"/{address}") == ""
