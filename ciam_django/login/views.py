@@ -18,7 +18,7 @@ from ciam_django.accounts.sessions import is_signed_in_by_ciam, sign_in
 from ciam_django.answers import answer_to
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import person_of
-from ciam_django.errors import CiamError, code_in
+from ciam_django.errors import CiamError, code_in, raising_ciam_errors
 from ciam_django.login import state
 from ciam_django.login.destinations import (
     after_sign_in,
@@ -26,6 +26,7 @@ from ciam_django.login.destinations import (
     asked_next,
     callback_url,
 )
+from ciam_django.login.issuer import refuse_other_issuer
 from ciam_django.responses import page, response_for
 
 # In the session: the digest of the state that signed it in, and where that led.
@@ -97,6 +98,10 @@ def callback(request: HttpRequest) -> HttpResponse:
 
 
 def _signed_in(request: HttpRequest, begun: state.SignIn) -> HttpResponse:
+    app = ciam_app()
+    with raising_ciam_errors("callback"):
+        metadata = app.load_server_metadata()
+    refuse_other_issuer(metadata, request.GET.getlist("iss"))
     if error := request.GET.get("error"):
         raise CiamError(
             code_in(error) or "oauth_error",
@@ -106,7 +111,6 @@ def _signed_in(request: HttpRequest, begun: state.SignIn) -> HttpResponse:
     code = request.GET.get("code")
     if not code:
         raise CiamError("missing_code", stage="callback")
-    app = ciam_app()
     token = app.token_of(
         code=code, redirect_uri=callback_url(request), code_verifier=begun.code_verifier
     )

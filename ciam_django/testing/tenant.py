@@ -68,6 +68,8 @@ class Tenant(abc.ABC):
     def reset(self) -> None:
         """Forget what it was told to do, and all that has happened."""
         self.key: RSAKey = keys.first_key()
+        # RFC 9207: whether it names itself in what it sends to the callback, and says that it does.
+        self.sends_issuer = False
         self.id_token_claims: dict[str, Any] = {}
         self.id_token_header: dict[str, Any] = {}
         self.codes: dict[str, SignIn] = {}
