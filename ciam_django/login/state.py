@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import posixpath
 import secrets
 from typing import Any, Final
 
@@ -19,18 +18,20 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponseBase
-from django.urls import reverse
 from django.utils.crypto import salted_hmac
 
-from ciam_django.conf import conf, remembered
+from ciam_django.conf import remembered
+from ciam_django.login.cookies import cookie, cookie_names, drop_cookie, set_cookie
 
 logger = logging.getLogger("ciam_django")
 
 # Seconds.
 LIFETIME: Final = 600
+# The cookie outlives its sign-in, so that who comes back late can be told that they are late.
+_COOKIE_LIFETIME: Final = 24 * 3600
 # Cookies: of about 600 bytes each, in a header that proxies cut at 8 KiB.
 _MOST: Final = 5
-_PREFIX: Final = "ciam_state_"
+_PREFIX: Final = "state_"
 _LONGEST_STATE: Final = 128
 
 
@@ -65,26 +66,34 @@ def keep(request: HttpRequest, response: HttpResponseBase, sign_in: SignIn) -> N
     """Set the cookie of a sign-in, and drop the oldest where there would be too many."""
     names = _oldest_first(request)
     for name in names[: max(0, len(names) + 1 - _MOST)]:
-        _drop(response, name)
+        drop_cookie(response, name)
     content = json.dumps(dataclasses.asdict(sign_in)).encode()
-    response.set_cookie(
-        _PREFIX + sign_in.digest,
-        _seal().encrypt(content).decode(),
-        max_age=LIFETIME,
-        path=_path(),
-        secure=request.is_secure() or conf.CIAM_CALLBACK_URL.startswith("https:"),
-        httponly=True,
-        samesite="Lax",
-    )
+    sealed = _seal().encrypt(content).decode()
+    set_cookie(request, response, _name_of(sign_in.state), sealed, seconds=_COOKIE_LIFETIME)
 
 
 def kept(request: HttpRequest, state: str, provider: str = "ciam") -> SignIn | None:
     """The sign-in that a state belongs to, if this browser began it less than ten minutes ago."""
-    cookie = request.COOKIES.get(_PREFIX + digest_of(state)) if state else None
-    if cookie is None:
+    return _opened(request, state, provider, LIFETIME)
+
+
+def is_late(request: HttpRequest, state: str, provider: str = "ciam") -> bool:
+    """Whether this browser began the sign-in that a state belongs to, but longer ago."""
+    began = _opened(request, state, provider, None)
+    return began is not None and kept(request, state, provider) is None
+
+
+def began_here(request: HttpRequest, state: str) -> bool:
+    """Whether this browser has a cookie by the state's name, which it may have spoilt."""
+    return cookie(request, _name_of(state)) is not None
+
+
+def _opened(request: HttpRequest, state: str, provider: str, ttl: int | None) -> SignIn | None:
+    sealed = cookie(request, _name_of(state)) if state else None
+    if sealed is None:
         return None
     try:
-        content: dict[str, Any] = json.loads(_seal().decrypt(cookie, ttl=LIFETIME))
+        content: dict[str, Any] = json.loads(_seal().decrypt(sealed, ttl=ttl))
         sign_in = SignIn(**content)
     except (InvalidToken, ValueError, TypeError):
         return None
@@ -95,7 +104,7 @@ def kept(request: HttpRequest, state: str, provider: str = "ciam") -> SignIn | N
 def spend(sign_in: SignIn) -> bool:
     """Whether this is the first use of the state; there is no second one, in any process."""
     try:
-        return cache.add(f"ciam_django.state.{sign_in.digest}", 1, timeout=LIFETIME)
+        return cache.add(_mark_of(sign_in.state), 1, timeout=LIFETIME)
     except Exception as error:  # noqa: BLE001
         # Any cache backend's own exception: without it the cookie and CIAM's single-use code
         # still guard the login, and nobody could sign in otherwise.
@@ -103,29 +112,37 @@ def spend(sign_in: SignIn) -> bool:
         return True
 
 
+def is_spent(state: str) -> bool:
+    """Whether the state has been used already, as far as the cache can tell."""
+    try:
+        return cache.get(_mark_of(state)) is not None
+    except Exception:  # noqa: BLE001
+        # Who asks has proved nothing, so there is nothing to log; see ``spend``.
+        return False
+
+
 def forget(response: HttpResponseBase, sign_in: SignIn) -> None:
     """Drop the cookie of a sign-in that is over."""
-    _drop(response, _PREFIX + sign_in.digest)
+    drop_cookie(response, _name_of(sign_in.state))
 
 
-def _drop(response: HttpResponseBase, name: str) -> None:
-    response.delete_cookie(name, path=_path(), samesite="Lax")
+def _name_of(state: str) -> str:
+    return _PREFIX + digest_of(state)
+
+
+def _mark_of(state: str) -> str:
+    return f"ciam_django.state.{digest_of(state)}"
 
 
 def _oldest_first(request: HttpRequest) -> list[str]:
     def age(name: str) -> int:
         try:
-            return _seal().extract_timestamp(request.COOKIES[name])
-        except InvalidToken:
+            return _seal().extract_timestamp(cookie(request, name) or "")
+        except (InvalidToken, ValueError):
+            # ValueError: what is not even ASCII.
             return 0
 
-    return sorted((name for name in request.COOKIES if name.startswith(_PREFIX)), key=age)
-
-
-def _path() -> str:
-    """The path that ``ciam:authorize`` and ``ciam:callback`` have in common."""
-    common = posixpath.commonpath([reverse("ciam:authorize"), reverse("ciam:callback")])
-    return common if common == "/" else f"{common}/"
+    return sorted(cookie_names(request, _PREFIX), key=age)
 
 
 def digest_of(state: str) -> str:
