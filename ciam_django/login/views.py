@@ -21,7 +21,7 @@ from ciam_django.answers import answer_to
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import person_of
 from ciam_django.errors import CiamError, code_in, raising_ciam_errors
-from ciam_django.login import state
+from ciam_django.login import laps, state
 from ciam_django.login.destinations import (
     after_sign_in,
     after_sign_out,
@@ -99,6 +99,9 @@ def login(request: HttpRequest) -> HttpResponse:
 @_answering
 def authorize(request: HttpRequest) -> HttpResponse:
     """Leave for CIAM. A POST with CSRF, so that no other site can begin a sign-in."""
+    if laps.is_circling(request):
+        error = CiamError("too_many_requests", stage="authorize", retry_after=laps.LIFETIME)
+        return _failed(request, error, Hint.COOKIES_BLOCKED)
     begun = state.begun(next_url=asked_next(request))
     url = ciam_app().authorization_url(
         redirect_uri=callback_url(request),
@@ -148,10 +151,13 @@ def _signed_in(request: HttpRequest, begun: state.SignIn) -> HttpResponse:
     token = app.token_of(
         code=code, redirect_uri=callback_url(request), code_verifier=begun.code_verifier
     )
+    laps_before = laps.count_of(request)
     sign_in(request, person_of(app, token, begun.nonce))
     remembered = request.session.get(_SIGNED_IN_BY, [])
     request.session[_SIGNED_IN_BY] = [*remembered, [begun.digest, begun.next]][-_MOST_REMEMBERED:]
-    return redirect_to(after_sign_in(request, begun.next))
+    response = redirect_to(after_sign_in(request, begun.next))
+    laps.count(request, response, laps_before)
+    return response
 
 
 def _repeated(request: HttpRequest, came_with: str) -> HttpResponse | None:
@@ -194,4 +200,6 @@ def logout(request: HttpRequest) -> HttpResponse:
         except CiamError as error:
             # The person has signed out of this site, which is what they can see and asked for.
             answer_to(error, request)
-    return redirect_to(to)
+    response = redirect_to(to)
+    laps.forget(response)
+    return response
