@@ -593,6 +593,12 @@ CODES: Final[dict[str, Meaning]] = {
     # AUTHLIB_OAUTH_CLIENTS["ciam"] or the provider's metadata lacks what a sign-in needs.
     "bad_configuration": means(Kind.CONFIGURATION,
         message=_("Sign-in isn't available right now. Contact support if it continues.")),
+    # The form came without its token, or from elsewhere: CSRF.
+    "csrf_failed": means(Kind.FLOW, status=403,
+        message=_("This sign-in can't be continued. Start again.")),
+    # The callback is from another provider than the one that was asked (RFC 9207, 2.4).
+    "mismatching_issuer": means(Kind.FLOW,
+        message=_("This sign-in can't be continued. Start again.")),
     # CIAM knows the person, and this project has switched the account off (is_active).
     "account_inactive": means(Kind.ACCOUNT_STATE,
         message=_("This account has been disabled. Contact support for help.")),

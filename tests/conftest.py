@@ -33,10 +33,10 @@ def pytest_runtest_makereport(
 def no_alarm_has_sounded() -> Iterator[None]:
     """A code's first log line differs from its next ones, in each process."""
     answers._alarms.clear()
-    shared._warned_at.clear()
+    shared._logged_at.clear()
     yield
     answers._alarms.clear()
-    shared._warned_at.clear()
+    shared._logged_at.clear()
 
 
 @pytest.fixture

@@ -66,6 +66,8 @@ OUR_OWN: Final = {
     "missing_id_token": "OIDC mode",
     "nobody_named": "a token of nobody",
     "bad_configuration": "the OAuth client's settings",
+    "csrf_failed": "a form of ours without its token",
+    "mismatching_issuer": "RFC 9207",
     "account_inactive": "this project's is_active",
     UNKNOWN: "what answers when nothing else does",
 }

@@ -11,17 +11,17 @@ from django.core.cache import cache
 logger = logging.getLogger("ciam_django")
 
 # Seconds.
-_BETWEEN_WARNINGS: Final = 60
+_BETWEEN_LINES: Final = 60
 
 # Any cache backend's own exception may come, and none of them is worth a failed sign-in.
 
 
-def shared(key: str) -> Any:
-    """What is kept under the key; None where there is nothing, or no cache."""
+def shared(key: str, *, level: int = logging.WARNING) -> Any:
+    """What is kept under the key; None where there is nothing, or no cache, which is logged."""
     try:
         return cache.get(key)
     except Exception as error:  # noqa: BLE001
-        _warn(error)
+        _log(error, level)
         return None
 
 
@@ -30,7 +30,7 @@ def share(key: str, value: Any, *, seconds: int) -> None:
     try:
         cache.set(key, value, timeout=seconds)
     except Exception as error:  # noqa: BLE001
-        _warn(error)
+        _log(error, logging.WARNING)
 
 
 def is_first(key: str, *, seconds: int) -> bool:
@@ -38,7 +38,7 @@ def is_first(key: str, *, seconds: int) -> bool:
     try:
         return cache.add(key, 1, timeout=seconds)
     except Exception as error:  # noqa: BLE001
-        _warn(error)
+        _log(error, logging.WARNING)
         return True
 
 
@@ -47,16 +47,17 @@ def unshare(key: str) -> None:
     try:
         cache.delete(key)
     except Exception as error:  # noqa: BLE001
-        _warn(error)
+        _log(error, logging.WARNING)
 
 
-_warned_at: list[float] = []
+# Level -> when: what strangers can bring about must not keep a warning back.
+_logged_at: dict[int, float] = {}
 
 
-def _warn(error: Exception) -> None:
+def _log(error: Exception, level: int) -> None:
     now = time.monotonic()
-    if _warned_at and now - _warned_at[0] < _BETWEEN_WARNINGS:
+    if now - _logged_at.get(level, -_BETWEEN_LINES) < _BETWEEN_LINES:
         return
-    _warned_at[:] = [now]
+    _logged_at[level] = now
     # The type alone: the words may hold the cache's address with its password.
-    logger.warning("Django's cache is down (%s), so that processes share nothing.", type(error))
+    logger.log(level, "Django's cache is down (%s), so that processes share nothing.", type(error))

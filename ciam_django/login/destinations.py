@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -48,3 +48,11 @@ def after_sign_out(request: HttpRequest) -> str:
 def callback_url(request: HttpRequest) -> str:
     """The absolute address of ``ciam:callback`` as CIAM knows it."""
     return conf.CIAM_CALLBACK_URL or request.build_absolute_uri(reverse("ciam:callback"))
+
+
+def redirect_to(url: str) -> HttpResponse:
+    """The way there, from an address that may hold a code and shows in neither cache nor log."""
+    response = HttpResponseRedirect(url)
+    response["Cache-Control"] = "no-store"
+    response["Referrer-Policy"] = "no-referrer"
+    return response

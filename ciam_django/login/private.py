@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponseBase, QueryDict
 
 from ciam_django.errors import leaving_no_values
 
-View = Callable[..., HttpResponse]
+R = TypeVar("R", bound=HttpResponseBase)
 
 
-def private(view: View) -> View:
+def private(view: Callable[..., R]) -> Callable[..., R]:
     """Keep the request's query, form and cookies, and the view's variables, out of reports.
 
     The address of a callback holds a code, which is good for a sign-in. Django puts the address
@@ -23,7 +23,7 @@ def private(view: View) -> View:
     discreet = leaving_no_values(view)
 
     @functools.wraps(view)
-    def private_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def private_view(request: HttpRequest, *args: Any, **kwargs: Any) -> R:
         # For the view, which reads it from here on from what is parsed now.
         request.GET  # noqa: B018
         request.META["QUERY_STRING"] = ""

@@ -6,28 +6,27 @@ answer of ours can bring a spent state back.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import hashlib
 import json
-import posixpath
+import logging
 import secrets
 from typing import Any, Final
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from django.conf import settings
+from cryptography.fernet import InvalidToken
 from django.http import HttpRequest, HttpResponseBase
-from django.urls import reverse
-from django.utils.crypto import salted_hmac
 
-from ciam_django.client.shared import is_first
-from ciam_django.conf import conf, remembered
+from ciam_django.client.seals import seal_for
+from ciam_django.client.shared import is_first, shared
+from ciam_django.login.cookies import cookie, cookie_names, drop_cookie, set_cookie
 
 # Seconds.
 LIFETIME: Final = 600
+# The cookie outlives its sign-in, so that who comes back late can be told that they are late.
+_COOKIE_LIFETIME: Final = 24 * 3600
 # Cookies: of about 600 bytes each, in a header that proxies cut at 8 KiB.
 _MOST: Final = 5
-_PREFIX: Final = "ciam_state_"
+_PREFIX: Final = "state_"
 _LONGEST_STATE: Final = 128
 
 
@@ -35,11 +34,11 @@ _LONGEST_STATE: Final = 128
 class SignIn:
     """One sign-in under way."""
 
-    state: str
-    nonce: str
-    code_verifier: str
+    state: str = dataclasses.field(repr=False)
+    nonce: str = dataclasses.field(repr=False)
+    code_verifier: str = dataclasses.field(repr=False)
     provider: str
-    next: str
+    next: str = dataclasses.field(repr=False)
 
     @property
     def digest(self) -> str:
@@ -62,26 +61,34 @@ def keep(request: HttpRequest, response: HttpResponseBase, sign_in: SignIn) -> N
     """Set the cookie of a sign-in, and drop the oldest where there would be too many."""
     names = _oldest_first(request)
     for name in names[: max(0, len(names) + 1 - _MOST)]:
-        _drop(response, name)
+        drop_cookie(response, name)
     content = json.dumps(dataclasses.asdict(sign_in)).encode()
-    response.set_cookie(
-        _PREFIX + sign_in.digest,
-        _seal().encrypt(content).decode(),
-        max_age=LIFETIME,
-        path=_path(),
-        secure=request.is_secure() or conf.CIAM_CALLBACK_URL.startswith("https:"),
-        httponly=True,
-        samesite="Lax",
-    )
+    sealed = seal_for(__name__).encrypt(content).decode()
+    set_cookie(request, response, _name_of(sign_in.state), sealed, seconds=_COOKIE_LIFETIME)
 
 
 def kept(request: HttpRequest, state: str, provider: str = "ciam") -> SignIn | None:
     """The sign-in that a state belongs to, if this browser began it less than ten minutes ago."""
-    cookie = request.COOKIES.get(_PREFIX + digest_of(state)) if state else None
-    if cookie is None:
+    return _opened(request, state, provider, LIFETIME)
+
+
+def is_late(request: HttpRequest, state: str, provider: str = "ciam") -> bool:
+    """Whether this browser began the sign-in that a state belongs to, but longer ago."""
+    began = _opened(request, state, provider, None)
+    return began is not None and kept(request, state, provider) is None
+
+
+def began_here(request: HttpRequest, state: str) -> bool:
+    """Whether this browser has a cookie by the state's name, which it may have spoilt."""
+    return cookie(request, _name_of(state)) is not None
+
+
+def _opened(request: HttpRequest, state: str, provider: str, ttl: int | None) -> SignIn | None:
+    sealed = cookie(request, _name_of(state)) if state else None
+    if sealed is None:
         return None
     try:
-        content: dict[str, Any] = json.loads(_seal().decrypt(cookie, ttl=LIFETIME))
+        content: dict[str, Any] = json.loads(seal_for(__name__).decrypt(sealed, ttl=ttl))
         sign_in = SignIn(**content)
     except (InvalidToken, ValueError, TypeError):
         return None
@@ -92,47 +99,39 @@ def kept(request: HttpRequest, state: str, provider: str = "ciam") -> SignIn | N
 def spend(sign_in: SignIn) -> bool:
     """Whether this is the first use of the state; there is no second one, in any process."""
     # Without a cache, the cookie and CIAM's single-use code still guard the login.
-    return is_first(f"ciam_django.state.{sign_in.digest}", seconds=LIFETIME)
+    return is_first(_mark_of(sign_in.state), seconds=LIFETIME)
+
+
+def is_spent(state: str) -> bool:
+    """Whether the state has been used already, as far as the cache can tell."""
+    # Who asks has proved nothing, and is nothing to warn of.
+    return shared(_mark_of(state), level=logging.INFO) is not None
 
 
 def forget(response: HttpResponseBase, sign_in: SignIn) -> None:
     """Drop the cookie of a sign-in that is over."""
-    _drop(response, _PREFIX + sign_in.digest)
+    drop_cookie(response, _name_of(sign_in.state))
 
 
-def _drop(response: HttpResponseBase, name: str) -> None:
-    response.delete_cookie(name, path=_path(), samesite="Lax")
+def _name_of(state: str) -> str:
+    return _PREFIX + digest_of(state)
+
+
+def _mark_of(state: str) -> str:
+    return f"ciam_django.state.{digest_of(state)}"
 
 
 def _oldest_first(request: HttpRequest) -> list[str]:
     def age(name: str) -> int:
         try:
-            return _seal().extract_timestamp(request.COOKIES[name])
-        except InvalidToken:
+            return seal_for(__name__).extract_timestamp(cookie(request, name) or "")
+        except (InvalidToken, ValueError):
+            # ValueError: what is not even ASCII.
             return 0
 
-    return sorted((name for name in request.COOKIES if name.startswith(_PREFIX)), key=age)
-
-
-def _path() -> str:
-    """The path that ``ciam:authorize`` and ``ciam:callback`` have in common."""
-    common = posixpath.commonpath([reverse("ciam:authorize"), reverse("ciam:callback")])
-    return common if common == "/" else f"{common}/"
+    return sorted(cookie_names(request, _PREFIX), key=age)
 
 
 def digest_of(state: str) -> str:
     """What names a state where the state itself must not stand."""
     return hashlib.sha256(state[: _LONGEST_STATE + 1].encode()).hexdigest()[:32]
-
-
-@remembered
-def _seal() -> MultiFernet:
-    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return MultiFernet(
-        Fernet(
-            base64.urlsafe_b64encode(
-                salted_hmac(__name__, b"", secret=key, algorithm="sha256").digest()
-            )
-        )
-        for key in keys
-    )

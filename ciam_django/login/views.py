@@ -8,8 +8,10 @@ from typing import Final
 
 from django.contrib.auth import logout as end_session
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.middleware.csrf import CsrfViewMiddleware
 from django.urls import reverse
+from django.utils.decorators import decorator_from_middleware
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect, ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST, require_safe
@@ -18,18 +20,30 @@ from ciam_django.accounts.sessions import is_signed_in_by_ciam, sign_in
 from ciam_django.answers import answer_to
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import person_of
-from ciam_django.errors import CiamError, code_in
-from ciam_django.login import state
+from ciam_django.errors import CiamError, code_in, raising_ciam_errors
+from ciam_django.login import laps, state
 from ciam_django.login.destinations import (
     after_sign_in,
     after_sign_out,
     asked_next,
     callback_url,
+    redirect_to,
 )
+from ciam_django.login.hints import (
+    Hint,
+    cookie_question,
+    hint_at_callback,
+    hint_at_form,
+    text_of,
+)
+from ciam_django.login.issuer import refuse_other_issuer
 from ciam_django.responses import page, response_for
 
-# In the session: the digest of the state that signed it in, and where that led.
+# In the session: the digests of the states that signed it in, and where each led, the newest last.
 _SIGNED_IN_BY: Final = "ciam_signed_in_by"
+_MOST_REMEMBERED: Final = 5
+# Seconds that the first of two equal callbacks gets before the second asks again.
+_PATIENCE: Final = 2
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -47,8 +61,26 @@ def _answering(view: View) -> View:
     return answering
 
 
-def _failed(request: HttpRequest, error: CiamError) -> HttpResponse:
-    return response_for(request, answer_to(error, request), otherwise=reverse("ciam:login"))
+def _failed(request: HttpRequest, error: CiamError, hint: Hint | None = None) -> HttpResponse:
+    return response_for(
+        request,
+        answer_to(error, request),
+        otherwise=reverse("ciam:login"),
+        context={"hint": text_of(hint)},
+    )
+
+
+class _AnsweringCsrf(CsrfViewMiddleware):
+    """Django's check, unchanged, but for the page that tells of its failure."""
+
+    def _reject(self, request: HttpRequest, reason: str) -> HttpResponse:
+        error = CiamError("csrf_failed", stage="authorize", upstream_text=reason)
+        return _failed(request, error, hint_at_form(request))
+
+
+def _csrf_answered(view: View) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Exempt from the middleware of ``MIDDLEWARE``, whose page is Django's, to be checked here."""
+    return csrf_exempt(decorator_from_middleware(_AnsweringCsrf)(view))
 
 
 @login_not_required
@@ -63,10 +95,13 @@ def login(request: HttpRequest) -> HttpResponse:
 
 @login_not_required
 @require_POST
-@csrf_protect
+@_csrf_answered
 @_answering
 def authorize(request: HttpRequest) -> HttpResponse:
     """Leave for CIAM. A POST with CSRF, so that no other site can begin a sign-in."""
+    if laps.is_circling(request):
+        error = CiamError("too_many_requests", stage="authorize", retry_after=laps.LIFETIME)
+        return _failed(request, error, Hint.COOKIES_BLOCKED)
     begun = state.begun(next_url=asked_next(request))
     url = ciam_app().authorization_url(
         redirect_uri=callback_url(request),
@@ -74,7 +109,7 @@ def authorize(request: HttpRequest) -> HttpResponse:
         nonce=begun.nonce,
         code_verifier=begun.code_verifier,
     )
-    response = _redirect(url)
+    response = redirect_to(url)
     state.keep(request, response, begun)
     return response
 
@@ -86,17 +121,24 @@ def callback(request: HttpRequest) -> HttpResponse:
     """Come back from CIAM. The state is looked at before anything else, and spent at once."""
     came_with = request.GET.get("state", "")
     begun = state.kept(request, came_with)
-    if begun is None or not state.spend(begun):
-        return _repeated(request, came_with)
-    try:
-        response = _signed_in(request, begun)
-    except CiamError as error:
-        response = _failed(request, error)
+    if begun is None:
+        return _repeated(request, came_with) or _refused(request, came_with)
+    if not state.spend(begun):
+        response = _repeated(request, came_with) or _overtaken(request)
+    else:
+        try:
+            response = _signed_in(request, begun)
+        except CiamError as error:
+            response = _failed(request, error)
     state.forget(response, begun)
     return response
 
 
 def _signed_in(request: HttpRequest, begun: state.SignIn) -> HttpResponse:
+    app = ciam_app()
+    with raising_ciam_errors("callback"):
+        metadata = app.load_server_metadata()
+    refuse_other_issuer(metadata, request.GET.getlist("iss"))
     if error := request.GET.get("error"):
         raise CiamError(
             code_in(error) or "oauth_error",
@@ -106,29 +148,42 @@ def _signed_in(request: HttpRequest, begun: state.SignIn) -> HttpResponse:
     code = request.GET.get("code")
     if not code:
         raise CiamError("missing_code", stage="callback")
-    app = ciam_app()
     token = app.token_of(
         code=code, redirect_uri=callback_url(request), code_verifier=begun.code_verifier
     )
+    laps_before = laps.count_of(request)
     sign_in(request, person_of(app, token, begun.nonce))
-    request.session[_SIGNED_IN_BY] = [begun.digest, begun.next]
-    return _redirect(after_sign_in(request, begun.next))
-
-
-def _repeated(request: HttpRequest, came_with: str) -> HttpResponse:
-    """A state that is spent, foreign or none: only the browser that it signed in goes on."""
-    digest, next_url = request.session.get(_SIGNED_IN_BY) or ("", "")
-    if request.user.is_authenticated and digest and digest == state.digest_of(came_with):
-        return _redirect(after_sign_in(request, next_url))
-    return _failed(request, CiamError("mismatching_state", stage="callback"))
-
-
-def _redirect(url: str) -> HttpResponse:
-    response = HttpResponseRedirect(url)
-    response["Cache-Control"] = "no-store"
-    # The address that is left may hold a code.
-    response["Referrer-Policy"] = "no-referrer"
+    remembered = request.session.get(_SIGNED_IN_BY, [])
+    request.session[_SIGNED_IN_BY] = [*remembered, [begun.digest, begun.next]][-_MOST_REMEMBERED:]
+    response = redirect_to(after_sign_in(request, begun.next))
+    laps.count(request, response, laps_before)
     return response
+
+
+def _repeated(request: HttpRequest, came_with: str) -> HttpResponse | None:
+    """On to where the state led, for the browser that it has signed in already."""
+    led_to = dict(request.session.get(_SIGNED_IN_BY, [])).get(state.digest_of(came_with))
+    if led_to is None or not request.user.is_authenticated:
+        return None
+    return redirect_to(after_sign_in(request, led_to))
+
+
+def _overtaken(request: HttpRequest) -> HttpResponse:
+    """The browser asks twice at once, as WeChat's does, and this is not the first.
+
+    It asks again by itself when the first is through. Once, for its cookie is gone then.
+    """
+    response = _failed(request, CiamError("mismatching_state", stage="callback"))
+    response["Refresh"] = str(_PATIENCE)
+    return response
+
+
+def _refused(request: HttpRequest, came_with: str) -> HttpResponse:
+    """A state that is too old, spent, foreign or none: whoever it was may start again."""
+    hint = hint_at_callback(request, came_with)
+    return cookie_question(request, hint) or _failed(
+        request, CiamError("mismatching_state", stage="callback"), hint
+    )
 
 
 @login_not_required
@@ -145,4 +200,6 @@ def logout(request: HttpRequest) -> HttpResponse:
         except CiamError as error:
             # The person has signed out of this site, which is what they can see and asked for.
             answer_to(error, request)
-    return _redirect(to)
+    response = redirect_to(to)
+    laps.forget(response)
+    return response

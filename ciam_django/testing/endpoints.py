@@ -73,6 +73,7 @@ def discovery(tenant: Tenant, request: Request) -> Outcome:
             "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
             "code_challenge_methods_supported": ["S256"],
             "scopes_supported": ["openid", "profile", "email", "USER_API"],
+            "authorization_response_iss_parameter_supported": tenant.sends_issuer,
             **tenant.metadata,
         }
     )
@@ -91,13 +92,13 @@ def authorize(tenant: Tenant, request: Request) -> Outcome:
     if request.method != "POST":
         return _page(authorize_page(asked, language_of(request)))
     if asked.get("decision") == "cancel":
-        return _back(asked, error="access_denied", error_description="the user said no")
+        return _back(tenant, asked, error="access_denied", error_description="the user said no")
 
     username = asked.get("username", "").strip() or "li"
     planned = typed(username, tenant.seconds)
     here = planned.pop("authorize", None)
     if isinstance(here, Failure):
-        return _back_with(asked, here)
+        return _back_with(tenant, asked, here)
     if here:
         return here
     # Nobody's in particular, so that the next request of anyone meets it.
@@ -114,7 +115,7 @@ def authorize(tenant: Tenant, request: Request) -> Outcome:
     )
     code = secrets.token_hex(12)
     tenant.codes[code] = sign_in
-    return _back(asked, code=code)
+    return _back(tenant, asked, code=code)
 
 
 def _refused(tenant: Tenant, request: Request, asked: Mapping[str, str]) -> Response | None:
@@ -124,9 +125,11 @@ def _refused(tenant: Tenant, request: Request, asked: Mapping[str, str]) -> Resp
     if not is_registered(tenant, asked.get("redirect_uri", "")):
         return _page(plain_page("redirect_uri", language_of(request)), 400)
     if asked.get("response_type") != "code":
-        return _back(asked, error="unsupported_response_type")
+        return _back(tenant, asked, error="unsupported_response_type")
     if asked.get("code_challenge_method") != "S256" or not asked.get("code_challenge"):
-        return _back(asked, error="invalid_request", error_description="PKCE S256 is required")
+        return _back(
+            tenant, asked, error="invalid_request", error_description="PKCE S256 is required"
+        )
     return None
 
 
@@ -216,7 +219,7 @@ def failed(tenant: Tenant, request: Request, stage: str, failure: Failure) -> Re
     asked = request.values.to_dict()
     if stage != "authorize" or failure.status or _refused(tenant, request, asked):
         return failure.response
-    return _back_with(asked, failure)
+    return _back_with(tenant, asked, failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,15 +425,17 @@ def enveloped(data: object) -> Response:
     )
 
 
-def _back(asked: Mapping[str, str], **parameters: str) -> Response:
+def _back(tenant: Tenant, asked: Mapping[str, str], **parameters: str) -> Response:
     if "state" in asked:
         parameters["state"] = asked["state"]
+    if tenant.sends_issuer:
+        parameters["iss"] = tenant.issuer
     return redirect(_with_query(asked["redirect_uri"], parameters))
 
 
-def _back_with(asked: Mapping[str, str], failure: Failure) -> Response:
+def _back_with(tenant: Tenant, asked: Mapping[str, str], failure: Failure) -> Response:
     """RFC 6749, 4.1.2.1."""
-    response = _back(asked, error=failure.code, error_description=failure.text)
+    response = _back(tenant, asked, error=failure.code, error_description=failure.text)
     response.headers.update(failure.headers)
     return response
 

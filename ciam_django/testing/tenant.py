@@ -99,6 +99,8 @@ class Tenant(abc.ABC):
         self.forgery = Forgery()
         # Stage -> the scheme, host and port that its address has instead of this fake's.
         self.elsewhere: dict[str, str] = {}
+        # RFC 9207: whether it names itself in what it sends to the callback, and says that it does.
+        self.sends_issuer = False
         self.id_token_claims: dict[str, Any] = {}
         self.id_token_header: dict[str, Any] = {}
         self.codes: dict[str, SignIn] = {}

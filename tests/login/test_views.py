@@ -7,22 +7,26 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from http.cookies import SimpleCookie
 from typing import cast
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import cache
 from django.core.cache.backends.base import BaseCache
 from django.http import HttpResponse
-from django.test import Client
+from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
+from pytest_django.live_server_helper import LiveServer
 
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.login import state
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.tenant import APP_ID
 from tests.browser import HTML, Browser, query_of
+from tests.login.test_state import aged
 
 pytestmark = pytest.mark.django_db
 
@@ -31,6 +35,12 @@ LOCKED = "Operation.Failure.User.Locked"
 
 def states_in(cookies: SimpleCookie) -> list[str]:
     return [name for name in cookies if name.startswith("ciam_state_") and cookies[name].value]
+
+
+def make_older(browser: Browser, seconds: int) -> None:
+    """Age the states of a browser."""
+    for name in states_in(browser.client.cookies):
+        browser.client.cookies[name] = aged(browser.client.cookies[name].value, seconds)
 
 
 def json_of(response: HttpResponse) -> dict[str, object]:
@@ -114,7 +124,8 @@ def test_the_state_travels_in_a_sealed_cookie_of_its_own(browser: Browser) -> No
     assert cookie["httponly"]
     assert cookie["samesite"] == "Lax"
     assert cookie["path"] == "/ciam/"
-    assert cookie["max-age"] == 600
+    # Longer than it is good for, or nobody could tell who is late.
+    assert cookie["max-age"] == 24 * 3600
     assert state not in name + cookie.value
     assert not Session.objects.exists()
 
@@ -127,10 +138,15 @@ def test_the_cookie_is_secure_under_https(ciam: FakeCiam) -> None:
 
 
 def test_a_sixth_tab_drops_the_oldest(browser: Browser) -> None:
-    addresses = [browser.leaves() for _ in range(7)]
+    addresses = []
+    for number in range(6):
+        make_older(browser, 10)
+        addresses.append(browser.leaves(f"/{number}/"))
 
     assert len(states_in(browser.client.cookies)) == 5
-    assert browser.comes_back(browser.identifies(addresses[-1])).status_code == 302
+    answers = [browser.comes_back(browser.identifies(address)) for address in addresses]
+    assert answers[0]["Ciam-Error-Code"] == "mismatching_state"
+    assert [answer["Location"] for answer in answers[1:]] == [f"/{n}/" for n in range(1, 6)]
 
 
 def test_tabs_do_not_disturb_each_other(browser: Browser) -> None:
@@ -301,51 +317,193 @@ def test_a_callback_without_a_state_of_ours_changes_nothing(
         assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
         assert b"call me" not in response.content
     assert browser.user_id == before
+    assert not ours.cookies
     assert not theirs.cookies
-    assert all(r.levelno <= logging.INFO for r in caplog.records if r.name == "ciam_django")
-    assert not [r for r in caplog.records if r.name == "django.request"]
+    assert Session.objects.count() == 1
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+    assert [r.name for r in caplog.records if r.levelno == logging.INFO] == ["ciam_django"] * 2
 
 
-@pytest.mark.parametrize("username", ["li", f"fail:{LOCKED}", "fail:invalid_client", "html:token"])
-def test_a_state_is_good_for_once(browser: Browser, username: str) -> None:
+def with_state_of(browser: Browser) -> Browser:
+    """A browser that has nothing but the states of another one, as they are now."""
+    copy = Browser(browser.ciam)
+    for name in states_in(browser.client.cookies):
+        copy.client.cookies[name] = browser.client.cookies[name].value
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("username", "status"),
+    [
+        ("li", 302),
+        ("fail:authorize:invalid_request", 400),
+        ("fail:Operation.Failure.Social.Login", 400),
+        ("fail:invalid_grant", 401),
+        (f"fail:{LOCKED}", 403),
+        ("fail:invalid_client", 500),
+        ("fail:authorize:server_error", 503),
+        ("html:token", 503),
+    ],
+)
+def test_a_state_is_good_for_once_whatever_the_answer(
+    browser: Browser, username: str, status: int
+) -> None:
     callback = browser.identifies(browser.leaves("/next/"), username)
-    cookies = dict(browser.client.cookies)
-    browser.comes_back(callback)
-    # As if the browser had kept the cookie.
-    again = Client(headers={"Accept": HTML})
-    for name, morsel in cookies.items():
-        if name.startswith("ciam_state_"):
-            again.cookies[name] = morsel.value
-    browser.client = again
+    # Who keeps the cookie, against our word.
+    again = with_state_of(browser)
 
-    assert browser.comes_back(callback)["Ciam-Error-Code"] == "mismatching_state"
+    assert browser.comes_back(callback).status_code == status
+    assert not states_in(browser.client.cookies)
+    asked = len(browser.ciam.requests)
+    for _ in range(2):
+        response = again.comes_back(callback)
+        assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
+    assert again.user_id is None
+    assert len(browser.ciam.requests) == asked
 
 
-def test_of_two_callbacks_at_once_one_is_the_first(browser: Browser) -> None:
-    begun = state.begun(next_url="")
+def test_of_two_callbacks_at_once_one_signs_in_and_the_other_asks_again(
+    ciam: FakeCiam, live_server: LiveServer
+) -> None:
+    callback, cookies = _begun_at(live_server.url, ciam)
     with ThreadPoolExecutor(8) as pool:
-        firsts = list(pool.map(state.spend, [begun] * 8))
+        answers = list(pool.map(lambda _: _got(callback, cookies), range(8)))
 
-    assert firsts.count(True) == 1
+    (first,) = (answer for answer in answers if answer.status_code == 302)
+    assert first.headers["Location"] == "/next/"
+    assert "sessionid" in first.cookies
+    for answer in answers:
+        if answer is not first:
+            assert answer.headers["Ciam-Error-Code"] == "mismatching_state"
+            # Once: the second time, there is no cookie.
+            assert answer.headers["Refresh"] == "2"
+            assert "Max-Age=0" in answer.headers["Set-Cookie"]
+            assert "sessionid" not in answer.cookies
+    assert [asked.stage for asked in ciam.requests].count("token") == 1
+    assert "Refresh" not in _got(callback, {}).headers
+
+
+def _begun_at(site: str, ciam: FakeCiam) -> tuple[str, dict[str, str]]:
+    """The callback of a sign-in, and the cookies of the browser that began it."""
+    with requests.Session() as session:
+        page = session.get(f"{site}/ciam/login/", timeout=10).text
+        token = page.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
+        left = session.post(
+            f"{site}/ciam/authorize/",
+            {"csrfmiddlewaretoken": token, "next": "/next/"},
+            allow_redirects=False,
+            timeout=10,
+        )
+        return ciam.authorize(left.headers["Location"]), session.cookies.get_dict()
+
+
+def _got(address: str, cookies: dict[str, str]) -> requests.Response:
+    # Closed, or the server's threads would outlive the test, and with it the database.
+    headers = {"Accept": HTML, "Connection": "close"}
+    return requests.get(
+        address, cookies=cookies, headers=headers, allow_redirects=False, timeout=10
+    )
+
+
+@pytest.mark.parametrize(("age", "status"), [(599, 302), (601, 400)])
+def test_a_sign_in_has_ten_minutes(browser: Browser, age: int, status: int) -> None:
+    callback = browser.identifies(browser.leaves())
+    make_older(browser, age)
+
+    assert browser.comes_back(callback).status_code == status
+    assert (browser.user_id is None) is (status == 400)
+
+
+def test_the_state_of_another_provider_is_refused(browser: Browser) -> None:
+    begun = state.begun(next_url="", provider="wechat")
+    response = HttpResponse()
+    state.keep(RequestFactory().get("/"), response, begun)
+    for name, morsel in response.cookies.items():
+        browser.client.cookies[name] = morsel.value
+    answer = browser.client.get("/ciam/callback/", {"state": begun.state, "code": "c"})
+
+    assert answer["Ciam-Error-Code"] == "mismatching_state"
+    assert not browser.ciam.requests
+
+
+def test_keys_rotate_while_a_person_is_at_ciam(browser: Browser, settings: Settings) -> None:
+    kept, lost = (browser.identifies(browser.leaves()) for _ in range(2))
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "new"
+    assert browser.comes_back(kept).status_code == 302
+
+    settings.SECRET_KEY_FALLBACKS = []
+    assert browser.comes_back(lost)["Ciam-Error-Code"] == "mismatching_state"
+
+
+def test_garbage_among_the_cookies_disturbs_nobody(browser: Browser) -> None:
+    for name in ("ciam_state_", "ciam_state_x", "ciam_laps", "ciam_asked"):
+        browser.client.cookies[name] = "\xff garbage"
+
+    assert browser.signs_in(next_url="/next/")["Location"] == "/next/"
 
 
 def test_the_browser_that_was_signed_in_by_it_goes_on_when_the_callback_repeats(
     browser: Browser,
 ) -> None:
     callback = browser.identifies(browser.leaves("/next/"))
-    browser.comes_back(callback)
+    session = browser.comes_back(callback).cookies["sessionid"].value
 
-    assert browser.comes_back(callback)["Location"] == "/next/"
+    for _ in range(2):
+        again = browser.comes_back(callback)
+        assert again["Location"] == "/next/"
+        assert again["Referrer-Policy"] == "no-referrer"
+    assert browser.client.cookies["sessionid"].value == session
     browser.client.logout()
     assert browser.comes_back(callback)["Ciam-Error-Code"] == "mismatching_state"
 
 
+def test_each_tab_that_signed_in_goes_on_to_its_own_next(browser: Browser) -> None:
+    callbacks = []
+    for number in range(6):
+        callbacks.append(browser.identifies(browser.leaves(f"/{number}/")))
+        browser.comes_back(callbacks[-1])
+    # As many as can be under way at once.
+    assert browser.comes_back(callbacks.pop(0))["Ciam-Error-Code"] == "mismatching_state"
+
+    answers = [browser.comes_back(callback) for callback in callbacks]
+    assert [answer["Location"] for answer in answers] == ["/1/", "/2/", "/3/", "/4/", "/5/"]
+
+
+def test_who_was_signed_in_before_someone_else_is_remembered_no_more(browser: Browser) -> None:
+    of_li = browser.identifies(browser.leaves("/li/"), "li")
+    browser.comes_back(of_li)
+    of_wang = browser.identifies(browser.leaves("/wang/"), "wang")
+    browser.comes_back(of_wang)
+
+    assert browser.comes_back(of_wang)["Location"] == "/wang/"
+    assert browser.comes_back(of_li)["Ciam-Error-Code"] == "mismatching_state"
+
+
+def test_what_next_was_is_checked_again_when_the_callback_repeats(
+    browser: Browser, settings: Settings
+) -> None:
+    callback = browser.identifies(browser.leaves("http://testserver/next/"))
+    browser.comes_back(callback)
+    settings.ALLOWED_HOSTS = ["*"]
+    parts = urlsplit(callback)
+    again = browser.client.get(f"{parts.path}?{parts.query}", headers={"Host": "other.example"})
+
+    assert again["Location"] == "/accounts/profile/"
+
+
 def test_another_browser_cannot_use_the_state(browser: Browser, ciam: FakeCiam) -> None:
     callback = browser.identifies(browser.leaves())
-    other = Browser(ciam)
+    signed_in, stranger = Browser(ciam), Browser(ciam)
+    signed_in.signs_in("wang")
+    before = signed_in.user_id
 
-    assert other.comes_back(callback)["Ciam-Error-Code"] == "mismatching_state"
-    assert other.user_id is None
+    for other in (signed_in, stranger):
+        response = other.comes_back(callback)
+        assert response["Ciam-Error-Code"] == "mismatching_state"
+        assert 'href="/ciam/login/">Start again</a>' in response.content.decode()
+    assert signed_in.user_id == before is not None
+    assert stranger.user_id is None
     # What another browser does takes nothing from this one.
     assert browser.comes_back(callback).status_code == 302
 
@@ -363,6 +521,9 @@ class BrokenCache(BaseCache):
     def add(self, *args: object, **kwargs: object) -> bool:
         raise ConnectionError("no route to secret-host")
 
+    def get(self, *args: object, **kwargs: object) -> object:
+        raise ConnectionError("no route to secret-host")
+
 
 def test_a_cache_that_is_down_lets_people_in(
     browser: Browser, settings: Settings, caplog: pytest.LogCaptureFixture
@@ -374,6 +535,16 @@ def test_a_cache_that_is_down_lets_people_in(
     assert [r.name for r in warnings] == ["ciam_django"]
     assert "cache is down" in warnings[0].getMessage()
     assert "secret-host" not in caplog.text
+
+
+def test_a_cache_that_is_down_makes_no_noise_for_strangers(
+    browser: Browser, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CACHES = {"default": {"BACKEND": f"{__name__}.BrokenCache"}}
+    response = browser.client.get("/ciam/callback/?state=x&code=y")
+
+    assert response["Ciam-Error-Code"] == "mismatching_state"
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 # --- The way out ------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from django.test import Client
 
 from ciam_django.client import CiamClient
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.person import person_of
+from ciam_django.client.person import Person, person_of
 from ciam_django.errors import raising_ciam_errors
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser, query_of
@@ -71,10 +71,17 @@ def coming_back(ciam: FakeCiam, surface: str, username: str = "li") -> Go:
     """Back from CIAM's page, where somebody has typed a user name."""
     if surface == "rest":
         code = _code(username)
-        return _viewed(surface, lambda: person_of(ciam_app(), _token(code), _NONCE))
+        return _viewed(surface, lambda: _person(code))
     browser = Browser(ciam)
     callback = browser.identifies(browser.leaves(), username)
     return lambda: _still_nobody(browser, browser.comes_back(callback, Accept=SURFACES[surface]))
+
+
+def _person(code: str) -> Person:
+    with raising_ciam_errors("callback"):
+        app = ciam_app()
+        app.load_server_metadata()
+    return person_of(app, _token(code), _NONCE)
 
 
 def _still_nobody(browser: Browser, response: Any) -> Any:
@@ -129,7 +136,7 @@ _METADATA: Final = {"success without a token": "bad_configuration"}
 
 STAGES: Final = (
     Stage("authorize", "discovery", "authorize", _leaving, codes=_METADATA),
-    Stage("discovery", "discovery", "token", coming_back, codes=_METADATA),
+    Stage("discovery", "discovery", "callback", coming_back, codes=_METADATA),
     Stage("token", "token", "token", coming_back),
     Stage("JWKS", "jwks", "id_token", coming_back),
     Stage(

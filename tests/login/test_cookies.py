@@ -1,0 +1,73 @@
+"""How the cookies of signing in are set, and whether the browser keeps any."""
+
+from __future__ import annotations
+
+from http.cookies import Morsel
+
+import pytest
+from django.http import HttpResponse
+from django.test import RequestFactory, override_settings
+from pytest_django.fixtures import Settings
+
+from ciam_django.login.cookies import cookie, drop_cookie, keeps_cookies, set_cookie
+
+
+def morsel(*, is_secure: bool = False) -> Morsel[str]:
+    response = HttpResponse()
+    request = RequestFactory().get("/", secure=is_secure)
+    set_cookie(request, response, "x", "value", seconds=9)
+    return response.cookies["ciam_x"]
+
+
+def test_it_is_for_our_views_and_for_no_script() -> None:
+    set_now = morsel()
+
+    assert (set_now.value, set_now["max-age"], set_now["path"]) == ("value", 9, "/ciam/")
+    assert (set_now["httponly"], set_now["samesite"], set_now["secure"]) == (True, "Lax", "")
+
+
+def test_it_is_secure_where_the_request_or_the_callback_is_https(settings: Settings) -> None:
+    assert morsel(is_secure=True)["secure"]
+    settings.CIAM_CALLBACK_URL = "https://example.com/ciam/callback/"
+    assert morsel()["secure"]
+
+
+@override_settings(ROOT_URLCONF="tests.login.urls_at_root")
+def test_the_path_is_what_authorize_and_callback_have_in_common() -> None:
+    assert morsel()["path"] == "/"
+
+
+def test_it_is_dropped_where_it_was_set() -> None:
+    response = HttpResponse()
+    drop_cookie(response, "x")
+
+    assert response.cookies["ciam_x"]["max-age"] == 0
+    assert response.cookies["ciam_x"]["path"] == morsel()["path"]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_ours"),
+    [
+        ("ciam_x", True),
+        ("csrftoken", True),
+        ("sessionid", True),
+        ("theme", False),
+        ("my_ciam_x", False),
+    ],
+)
+def test_what_signing_in_sets_shows_that_cookies_are_kept(name: str, is_ours: bool) -> None:
+    request = RequestFactory().get("/")
+    request.COOKIES[name] = "value"
+
+    assert keeps_cookies(request) is is_ours
+    assert cookie(request, "x") == ("value" if name == "ciam_x" else None)
+
+
+def test_the_names_of_djangos_own_are_the_settings(settings: Settings) -> None:
+    settings.CSRF_COOKIE_NAME = "__Host-form"
+    request = RequestFactory().get("/")
+    request.COOKIES["csrftoken"] = "value"
+    assert not keeps_cookies(request)
+
+    request.COOKIES["__Host-form"] = "value"
+    assert keeps_cookies(request)

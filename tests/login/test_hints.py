@@ -1,0 +1,277 @@
+"""Why a browser has no such sign-in under way, as far as our own cookies tell."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils.translation import override
+from pytest_django.fixtures import Settings
+
+from ciam_django.login import hints
+from ciam_django.login.hints import HINTS, Hint
+from ciam_django.testing import FakeCiam
+from tests.browser import HTML, Browser
+from tests.login.test_views import make_older
+
+pytestmark = pytest.mark.django_db
+
+IN_APP = {
+    "WeChat on iOS": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 "
+    "(KHTML, like Gecko) Mobile/15E148 MicroMessenger/8.0.49(0x18003137) NetType/WIFI",
+    "WeChat on Windows": "Mozilla/5.0 (Windows NT 10.0; WOW64) AppleWebKit/537.36 (KHTML, like "
+    "Gecko) Chrome/116.0.0.0 Safari/537.36 MicroMessenger/7.0.20 WindowsWechat/WMPF",
+    "Alipay": "Mozilla/5.0 (Linux; U; Android 13) AppleWebKit/537.36 Version/4.0 Chrome/105.0 "
+    "UWS/5.15 Mobile Safari/537.36 AliApp(AP/10.5.0) AlipayClient/10.5.0",
+    "DingTalk": "Mozilla/5.0 (iPhone; CPU iPhone OS 16_0 like Mac OS X) AppleWebKit/605.1.15 "
+    "Mobile/15E148 AliApp(DingTalk/7.0.40) com.laiwang.DingTalk/30 Channel/201200",
+    "QQ": "Mozilla/5.0 (Linux; Android 12) AppleWebKit/537.36 Version/4.0 Chrome/98.0 "
+    "MQQBrowser/6.2 TBS/046 Mobile Safari/537.36 V1_AND_SQ_8.9.0 QQ/8.9.0.8 NetType/WIFI",
+    "Weibo": "Mozilla/5.0 (Linux; Android 12) AppleWebKit/537.36 Version/4.0 Chrome/100.0 Mobile "
+    "Safari/537.36 Weibo (Redmi-M2012K11AC__weibo__12.9.0__android__android12)",
+    "Line": "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/124.0 Mobile Safari/537.36 "
+    "Line/14.7.0/IAB",
+    "Facebook": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 "
+    "Mobile/15E148 [FBAN/FBIOS;FBAV/460.0.0.31.103;FBBV/586]",
+    "any app on Android": "Mozilla/5.0 (Linux; Android 14; Pixel 8; wv) AppleWebKit/537.36 "
+    "Version/4.0 Chrome/124.0 Mobile Safari/537.36",
+    "any app on iOS": "Mozilla/5.0 (iPad; CPU OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, "
+    "like Gecko) Mobile/15E148",
+}
+BROWSERS = {
+    "Safari": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, "
+    "like Gecko) Version/17.5 Mobile/15E148 Safari/604.1",
+    "Chrome on iOS": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 "
+    "(KHTML, like Gecko) CriOS/125.0 Mobile/15E148 Safari/604.1",
+    "Chrome on Android": "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like "
+    "Gecko) Chrome/124.0.0.0 Mobile Safari/537.36",
+    "QQ Browser": "Mozilla/5.0 (Linux; U; Android 12; zh-cn) AppleWebKit/537.36 Version/4.0 "
+    "Chrome/89.0 MQQBrowser/13.5 Mobile Safari/537.36",
+    "UC Browser": "Mozilla/5.0 (Linux; U; Android 12; zh-CN) AppleWebKit/537.36 Version/4.0 "
+    "Chrome/100.0 UCBrowser/15.5 Mobile Safari/537.36",
+    "Firefox": "Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Gecko/20100101 Firefox/126.0",
+    "Edge": "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/124.0 Safari/537.36 Edg/124.0",
+    "none": "",
+}
+AS_PAGE = {"Accept": HTML, "Sec-Fetch-Dest": "document"}
+
+
+def hint_in(response: Any) -> Hint | None:
+    """The hint that the page shows, of a callback that is refused like any other."""
+    assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
+    assert 'href="/ciam/login/">Start again</a>' in response.content.decode()
+    return shown_in(response)
+
+
+def shown_in(response: Any) -> Hint | None:
+    content = response.content.decode()
+    shown = [hint for hint in Hint if f'<p class="ciam-hint">{_escaped(hint)}</p>' in content]
+    assert len(shown) == content.count("ciam-hint")
+    return shown[0] if shown else None
+
+
+def _escaped(hint: Hint) -> str:
+    return hints.text_of(hint).replace("'", "&#x27;")
+
+
+@pytest.fixture
+def callback(browser: Browser) -> str:
+    """The address that someone else's sign-in leads to."""
+    return browser.identifies(browser.leaves())
+
+
+@pytest.mark.parametrize("app", IN_APP)
+def test_a_browser_inside_of_an_app_is_known(ciam: FakeCiam, callback: str, app: str) -> None:
+    response = Browser(ciam).comes_back(callback, **{"User-Agent": IN_APP[app]})
+
+    assert hint_in(response) is Hint.IN_APP_BROWSER
+
+
+@pytest.mark.parametrize("name", BROWSERS)
+def test_other_browsers_are_taken_for_what_they_are(
+    ciam: FakeCiam, callback: str, name: str
+) -> None:
+    response = Browser(ciam).comes_back(callback, **{"User-Agent": BROWSERS[name]})
+
+    assert hint_in(response) is Hint.OTHER_BROWSER
+
+
+def test_a_browser_that_has_begun_another_sign_in_is_another_browser(
+    ciam: FakeCiam, callback: str
+) -> None:
+    other = Browser(ciam)
+    other.leaves()
+
+    assert hint_in(other.comes_back(callback, **AS_PAGE)) is Hint.OTHER_BROWSER
+
+
+@pytest.mark.parametrize("agent", ["", IN_APP["WeChat on iOS"]])
+def test_who_comes_too_late_is_told_so_and_again(browser: Browser, agent: str) -> None:
+    callback = browser.identifies(browser.leaves())
+    make_older(browser, 601)
+
+    for _ in range(2):
+        response = browser.comes_back(callback, **{"User-Agent": agent})
+        assert hint_in(response) is Hint.EXPIRED
+
+
+@pytest.mark.parametrize("username", ["li", "fail:access_denied"])
+def test_where_the_state_has_been_used_there_is_nothing_to_hint_at(
+    browser: Browser, ciam: FakeCiam, username: str
+) -> None:
+    callback = browser.identifies(browser.leaves(), username)
+    browser.comes_back(callback)
+
+    # Neither here, where the session is gone, nor elsewhere.
+    browser.client.cookies.pop("sessionid", None)
+    for later in (browser, Browser(ciam)):
+        assert hint_in(later.comes_back(callback, **AS_PAGE)) is None
+
+
+def test_a_cookie_that_is_spoilt_says_nothing(browser: Browser) -> None:
+    callback = browser.identifies(browser.leaves())
+    for name in browser.client.cookies:
+        browser.client.cookies[name] = "garbage"
+
+    assert hint_in(browser.comes_back(callback, **AS_PAGE)) is None
+
+
+def test_without_a_state_there_is_no_hint() -> None:
+    response = Client().get("/ciam/callback/?error=access_denied", headers=AS_PAGE)
+
+    assert hint_in(response) is None
+
+
+# --- Cookies that are blocked, or have never been ---------------------------------------------
+
+
+def test_who_has_no_cookie_is_asked_to_keep_one(
+    ciam: FakeCiam, callback: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Browser(ciam)
+    asked = other.comes_back(callback, **AS_PAGE)
+
+    assert (asked.status_code, asked["Location"]) == (302, "?ciam_asked=1")
+    assert asked["Cache-Control"] == "no-store"
+    assert asked["Referrer-Policy"] == "no-referrer"
+    assert hint_in(other.comes_back("/ciam/callback/?ciam_asked=1")) is Hint.OTHER_BROWSER
+    # Now that this is known, nobody has to be asked.
+    assert hint_in(other.comes_back(callback, **AS_PAGE)) is Hint.OTHER_BROWSER
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+    assert not Session.objects.exists()
+
+
+@pytest.mark.parametrize("query", ["", "&error=access_denied", "&ciam_asked=1"])
+def test_who_keeps_none_ends_at_a_page(ciam: FakeCiam, callback: str, query: str) -> None:
+    addresses = [f"{callback}{query}"]
+    while addresses[-1]:
+        other = Client(headers=AS_PAGE)
+        response = other.get(addresses[-1])
+        addresses.append(response.get("Location", "") and "/ciam/callback/" + response["Location"])
+        assert len(addresses) <= 3
+
+    assert hint_in(response) is Hint.COOKIES_BLOCKED
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Accept": "application/json", "Sec-Fetch-Dest": "empty"},
+        {"Accept": "*/*", "Sec-Fetch-Dest": "empty"},
+        {"Accept": "application/json", "Sec-Fetch-Dest": "document"},
+        {"Accept": HTML},
+        {"Accept": HTML, "Sec-Fetch-Dest": "iframe"},
+    ],
+)
+def test_only_a_page_that_opens_is_asked(callback: str, headers: dict[str, str]) -> None:
+    client = Client(headers=headers)
+    response = client.get(callback)
+
+    assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
+    assert not response.cookies
+
+
+@pytest.mark.parametrize("method", ["head", "post", "put", "options"])
+def test_no_other_method_is_asked(callback: str, method: str) -> None:
+    response = getattr(Client(headers=AS_PAGE), method)(callback)
+
+    assert response.status_code == 405
+    assert not response.cookies
+
+
+# --- A form without its token -----------------------------------------------------------------
+
+
+def test_a_form_without_cookies_is_answered_by_our_own_page(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        response = Client(enforce_csrf_checks=True, headers=AS_PAGE).post("/ciam/authorize/")
+
+    assert (response.status_code, response["Ciam-Error-Code"]) == (403, "csrf_failed")
+    assert shown_in(response) is Hint.COOKIES_BLOCKED
+    assert 'href="/ciam/login/">Start again</a>' in response.content.decode()
+    assert [(r.name, r.levelname) for r in caplog.records if r.levelno > logging.DEBUG] == [
+        ("ciam_django", "INFO")
+    ]
+
+
+def test_a_form_whose_token_is_old_does_not_blame_the_cookies() -> None:
+    client = Client(enforce_csrf_checks=True, headers=AS_PAGE)
+    client.get("/ciam/login/")
+    response = client.post("/ciam/authorize/", {"csrfmiddlewaretoken": "x" * 64})
+
+    assert (response.status_code, response["Ciam-Error-Code"]) == (403, "csrf_failed")
+    assert shown_in(response) is None
+
+
+def test_a_form_from_elsewhere_is_refused_with_a_true_line_and_without_its_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = Client(enforce_csrf_checks=True, headers={"Accept": "application/json"})
+    client.get("/ciam/login/")
+    token = client.cookies["csrftoken"].value
+    with caplog.at_level(logging.DEBUG):
+        response = client.post(
+            "/ciam/authorize/",
+            {"csrfmiddlewaretoken": token},
+            headers={"Origin": "https://evil.example"},
+        )
+
+    assert (response.status_code, response["Ciam-Error-Code"]) == (403, "csrf_failed")
+    (record,) = (record for record in caplog.records if record.levelno >= logging.INFO)
+    assert (record.name, record.levelname) == ("ciam_django", "INFO")
+    assert "Origin checking failed" in record.getMessage()
+    assert "evil" not in record.getMessage() + response.content.decode()
+
+
+@pytest.mark.parametrize("csrf_use_sessions", [False, True])
+@pytest.mark.parametrize("in_middleware", [False, True])
+def test_the_check_is_djangos_own(
+    ciam: FakeCiam, settings: Settings, csrf_use_sessions: bool, in_middleware: bool
+) -> None:
+    settings.CSRF_USE_SESSIONS = csrf_use_sessions
+    if not in_middleware:
+        settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "Csrf" not in name]
+    client = Client(enforce_csrf_checks=True)
+    page = client.get("/ciam/login/").content.decode()
+    token = page.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
+
+    assert client.post("/ciam/authorize/").status_code == 403
+    assert client.post("/ciam/authorize/", {"csrfmiddlewaretoken": token}).status_code == 302
+
+
+# --- The words --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", ["zh-hans", "zh-hant"])
+@pytest.mark.parametrize("hint", Hint)
+def test_every_hint_is_translated(hint: Hint, language: str) -> None:
+    with override("en"):
+        english = str(HINTS[hint])
+    with override(language):
+        assert hints.text_of(hint) not in ("", english)
+    assert hints.text_of(None) == ""
