@@ -34,7 +34,7 @@ FORGERIES: Final[dict[str, Forgery]] = {
     "from_the_future": Forgery(claims={"iat": _FAR_AHEAD, "exp": _FAR_AHEAD + 3600}),
     # Of whom
     "no_sub": Forgery(claims={"sub": None}),
-    "sub_is_application": Forgery(claims={"sub": APP_ID}),
+    "sub_is_application": Forgery(claims={"sub": APP_ID}, userinfo={"sub": APP_ID}),
     "userinfo_other_sub": Forgery(userinfo={"sub": "somebody-else"}),
     "userinfo_no_sub": Forgery(userinfo={"sub": None}),
     # No id_token of OpenID Connect

@@ -19,10 +19,8 @@ from ciam_django.testing.people import People, user_id_of
 PREFIX: Final = "/api/bff/v1.2/developer/ciam/"
 APP_ID: Final = "fake_app_0001"
 CLIENT_SECRET: Final = "fake-client-secret"  # noqa: S105  (it opens nothing but the fake)
-# Those whose addresses the metadata names; the others' are below api_base_url.
-_OAUTH_STAGES: Final = frozenset(
-    {"authorize", "discovery", "jwks", "token", "refresh", "userinfo", "logout"}
-)
+# The stages whose addresses only the metadata names; the others' are below api_base_url, too.
+_OAUTH_STAGES: Final = frozenset({"authorize", "discovery", "jwks", "token", "refresh", "userinfo"})
 # Seconds.
 TOKEN_LIFETIME: Final = 7200
 # Seconds: longer than anybody waits.

@@ -513,6 +513,7 @@ def test_an_address_is_of_no_use_until_reset(
         ("refresh", "ciam", {"access_token_url"}),
         ("authorize", "ciam", {"authorize_url"}),
         ("profile", "oidc", {"api_base_url"}),
+        ("logout", "oidc", {"api_base_url"}),
         ("jwks", "ciam", set()),
     ],
 )
@@ -652,7 +653,7 @@ SEEN: dict[str, dict[str, object]] = {
     "not_yet_valid": {"claims.nbf": 4_000_000_000},
     "from_the_future": {"claims.iat": 4_000_000_000},
     "no_sub": {"claims.sub": None},
-    "sub_is_application": {"claims.sub": APP_ID},
+    "sub_is_application": {"claims.sub": APP_ID, "userinfo.sub": APP_ID},
     "userinfo_other_sub": {"userinfo.sub": "somebody-else"},
     "userinfo_no_sub": {"userinfo.sub": None},
     "as_ciam_documents": {"claims.sub": APP_ID, "claims.iss": None, "claims.nonce": None},
