@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Callable, Iterator
 
 from tests.matrix.faults import FAULTS, Fault
@@ -17,15 +19,26 @@ def table(cell_of: Callable[[Stage, Fault], tuple[int, str]]) -> str:
 def _lines(cell_of: Callable[[Stage, Fault], tuple[int, str]]) -> Iterator[str]:
     yield _line("failure", "code", *(stage.name for stage in STAGES))
     yield _line(*["---"] * (len(STAGES) + 2))
-    for fault in FAULTS:
-        cells = []
-        for stage in STAGES:
-            if fault.name in stage.without:
-                cells.append("–")
-                continue
-            status, code = cell_of(stage, fault)
-            cells.append(f"{status}" if code == fault.code else f"{status} `{code}`")
-        yield _line(fault.name, f"`{fault.code}`", *cells)
+    rows = [(fault.name, _cells(fault, cell_of)) for fault in FAULTS]
+    # One line for those that follow each other and are answered alike.
+    for cells, alike in itertools.groupby(rows, key=operator.itemgetter(1)):
+        names = [name for name, _ in alike]
+        yield _line(", ".join(names) if len(names) < 9 else _first_to_last(names), *cells)
+
+
+def _first_to_last(names: list[str]) -> str:
+    return f"{names[0]} … {names[-1]} ({len(names)})"
+
+
+def _cells(fault: Fault, cell_of: Callable[[Stage, Fault], tuple[int, str]]) -> tuple[str, ...]:
+    cells = [f"`{fault.code}`"]
+    for stage in STAGES:
+        if fault.name in stage.without:
+            cells.append("–")
+            continue
+        status, code = cell_of(stage, fault)
+        cells.append(f"{status}" if code == fault.code else f"{status} `{code}`")
+    return tuple(cells)
 
 
 def lies(status_of: Callable[[str], int]) -> str:
