@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import urlencode
 
 from django.contrib.auth import logout as end_session
 from django.contrib.auth.decorators import login_not_required
@@ -28,6 +29,7 @@ from ciam_django.login.destinations import (
     asked_next,
     callback_url,
     redirect_to,
+    safe_next,
 )
 from ciam_django.login.hints import (
     Hint,
@@ -56,18 +58,20 @@ def _answering(view: View) -> View:
         try:
             return view(request)
         except CiamError as error:
-            return _failed(request, error)
+            return _failed(request, error, next_url=asked_next(request))
 
     return answering
 
 
-def _failed(request: HttpRequest, error: CiamError, hint: Hint | None = None) -> HttpResponse:
-    return response_for(
-        request,
-        answer_to(error, request),
-        otherwise=reverse("ciam:login"),
-        context={"hint": text_of(hint)},
-    )
+def _failed(
+    request: HttpRequest, error: CiamError, hint: Hint | None = None, next_url: str = ""
+) -> HttpResponse:
+    answer, login_url = answer_to(error, request), reverse("ciam:login")
+    context = {"hint": text_of(hint)}
+    if next_url and answer.action_url in (None, login_url):
+        # Whoever tries again still wants to go there.
+        context["way_out"] = f"{login_url}?{urlencode({'next': next_url})}"
+    return response_for(request, answer, otherwise=login_url, context=context)
 
 
 class _AnsweringCsrf(CsrfViewMiddleware):
@@ -129,7 +133,7 @@ def callback(request: HttpRequest) -> HttpResponse:
         try:
             response = _signed_in(request, begun)
         except CiamError as error:
-            response = _failed(request, error)
+            response = _failed(request, error, next_url=safe_next(request, begun.next))
     state.forget(response, begun)
     return response
 

@@ -280,6 +280,25 @@ def test_our_misconfiguration_is_a_500_without_a_traceback(
     assert not mail.outbox
 
 
+@pytest.mark.parametrize(
+    ("code", "way_out"),
+    [
+        ("expired_token", "/ciam/login/?next=%2Fadmin%2F%3Fa%3Db%26c"),
+        ("timeout", "/ciam/login/?next=%2Fadmin%2F%3Fa%3Db%26c"),
+        (LOCKED, "/help/"),
+    ],
+)
+def test_whoever_tries_again_still_goes_on_to_next(
+    browser: Browser, settings: Settings, code: str, way_out: str
+) -> None:
+    settings.CIAM_SUPPORT_URL = "/help/"
+    browser.ciam.fail("token", code=code)
+    response = browser.signs_in(next_url="/admin/?a=b&c")
+
+    assert f'href="{way_out}"' in response.content.decode()
+    assert "next" not in browser.signs_in(next_url="//evil.example").content.decode()
+
+
 @pytest.mark.parametrize("mode", ["oidc"])
 def test_discovery_that_fails_is_answered_at_authorize(browser: Browser) -> None:
     browser.ciam.misbehave("discovery", "html")
