@@ -36,7 +36,7 @@ _SECRETS: Final = (
     # long, and four digits or more: codes, tokens, keys, phone numbers.
     (re.compile(r"\beyJ[\w-]*(?:\.[\w-]*)*"), "[token]"),
     (re.compile(r"\bhttps?://\S+", re.IGNORECASE), "[url]"),
-    (re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+"), "[email]"),
+    (re.compile(r"[^\s@<>\"']+(?:@[^\s@<>\"']+)+"), "[email]"),
     (re.compile(r"(?i)((?:passw|pwd|secret|token|code|cookie|密码|密碼|口令|验证码|驗證碼)\w*[\"']?\s*"
                 r"[=:：]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,;&，；。]+)"), r"\1[redacted]"),
     (re.compile(r"(?=[\w+/=~-]*\d)[\w+/=~-]{8,}|[\w+/=~-]{25,}"), "[redacted]"),

@@ -237,6 +237,10 @@ def test_a_text_ends_after_500_characters() -> None:
     assert len(redacted("some words " * 1000)) == 500
 
 
+def test_an_email_with_two_signs_leaves_nothing_behind() -> None:
+    assert redacted("to li@wang@example.com") == "to [email]"
+
+
 def test_nothing_but_space_is_nothing() -> None:
     assert redacted(" \n" * 1000).strip() == ""
 
