@@ -1,0 +1,203 @@
+"""``python -m benchmarks``: ask every question, and write what was found into README.md."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, Final
+
+import certifi
+import django
+import pyperf
+
+from benchmarks.cases import Row
+
+QUESTIONS: Final = {
+    "middleware": "A request that goes well",
+    "errors": "A raised error",
+    "rest": "REST framework",
+    "answers": "Code to answer",
+    "logins": "A login",
+    "imports": "Importing",
+}
+PEERS: Final = (
+    "Django", "djangorestframework", "Authlib", "requests", "social-auth-app-django",
+    "django-allauth", "django-cors-headers", "drf-standardized-errors", "drf-exceptions-hog",
+)  # fmt: skip
+# Each case in turn, so many times: a noisy minute then is nobody's alone.
+ROUNDS: Final = 3
+# Where trying how many loops make a value would take longer than the values.
+OPTIONS: Final = {"logins": ("--loops", "6"), "imports": ("--loops", "3")}
+_README: Final = Path(__file__).with_name("README.md")
+
+
+def main() -> None:
+    """Write the table anew."""
+    # requests would take these before the certificates that a session is told.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    }
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, ciam_elsewhere() as client:
+        environment["BENCHMARKS_CIAM"] = json.dumps({"ciam": client})
+        medians: dict[str, dict[str, float]] = {}
+        for question in QUESTIONS:
+            medians[question] = medians_of(question, Path(folder), environment)
+        profiles = {
+            (question, row.case): said_by("benchmarks.profiled", question, row.case, **environment)
+            for question in QUESTIONS
+            for row in rows_of(question)
+            if not is_reached(row, medians[question])
+        }
+    counts = json.loads(said_by("benchmarks.counts", **environment))
+    minutes = (time.monotonic() - began) / 60
+    _README.write_text(readme(medians, profiles, counts, minutes), encoding="utf-8")
+    sys.stdout.write(_README.read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def ciam_elsewhere() -> Iterator[Mapping[str, Any]]:
+    """A fake CIAM over https in a process of its own, as a setting of Authlib's.
+
+    Its certificate is the last of certifi's, so that as many are read as for a real CIAM.
+    """
+    command = [sys.executable, "-m", "ciam_django.testing", "--https", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        said = "".join(iter(process.stdout.readline, "}\n")) + "}"
+        client = json.loads(said.partition("= ")[2])
+        own = Path(client["client_kwargs"]["verify"])
+        bundle = own.with_name("certificates.pem")
+        bundle.write_bytes(Path(certifi.where()).read_bytes() + own.read_bytes())
+        client["client_kwargs"]["verify"] = str(bundle)
+        try:
+            yield client
+        finally:
+            # As Ctrl-C, upon which it removes its folder.
+            process.send_signal(signal.SIGINT)
+
+
+def medians_of(question: str, folder: Path, environment: Mapping[str, str]) -> dict[str, float]:
+    """Case -> its median in seconds, over all rounds."""
+    suites = []
+    for number in range(ROUNDS):
+        output = folder / f"{question}{number}.json"
+        command = [sys.executable, "-m", "benchmarks.ask", question, "--quiet"]
+        few = ["--processes", "1", "--values", "5", "--min-time", "0.02"]
+        options = [*few, *OPTIONS.get(question, ())]
+        inherited = ["--inherit-environ", "BENCHMARKS_CIAM"]
+        subprocess.run(
+            [*command, *options, *inherited, "-o", str(output)],
+            check=True,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+        )
+        suites.append(pyperf.BenchmarkSuite.load(str(output)))
+    first, *others = suites
+    for other in others:
+        first.add_runs(other)
+    return {benchmark.get_name(): benchmark.median() for benchmark in first}
+
+
+def said_by(module: str, *arguments: str, **environment: str) -> str:
+    """What a module of ours prints."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+    return done.stdout
+
+
+def rows_of(question: str) -> list[Row]:
+    """The lines of a question's table."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
+    django.setup()
+    rows: list[Row] = import_module(f"benchmarks.{question}").ROWS
+    return rows
+
+
+def is_reached(row: Row, medians: Mapping[str, float]) -> bool:
+    """Whether the figure is what it is to be, as it is printed: to two places."""
+    return row.at_most is None or round(row.figure(medians), 2) <= row.at_most
+
+
+# --- What is written ----------------------------------------------------------------------------
+
+_HEAD: Final = """\
+# How fast it is
+
+Written by `tox run -e benchmarks`. Every figure is a ratio (×) or a difference of
+medians of CPU time, of one run on one machine, with our log line made and sent to a `NullHandler`.
+"To be" is what we want at most; a dash promises nothing. Below 1 × is faster.
+"""
+
+
+def readme(
+    medians: Mapping[str, Mapping[str, float]],
+    profiles: Mapping[tuple[str, str], str],
+    counts: Mapping[str, Mapping[str, int]],
+    minutes: float,
+) -> str:
+    """The whole file."""
+    parts = [_HEAD, _machine(minutes)]
+    for question, title in QUESTIONS.items():
+        lines = [f"## {title}\n", "| what | figure | to be | reached |", "|---|--:|--:|---|"]
+        lines += [_line(row, medians[question]) for row in rows_of(question)]
+        parts.append("\n".join(lines) + "\n")
+        for (asked, case), profile in profiles.items():
+            if asked == question:
+                parts.append(f"Where `{case}` spends its time:\n\n```\n{profile}\n```\n")
+    parts.append(_counted(counts))
+    return "\n".join(parts)
+
+
+def _line(row: Row, medians: Mapping[str, float]) -> str:
+    figure = f"{row.figure(medians):.2f} {row.unit}"
+    if row.at_most is None:
+        return f"| {row.text} | {figure} | – | |"
+    verdict = "yes" if is_reached(row, medians) else "**no**"
+    return f"| {row.text} | {figure} | {row.at_most:.2f} {row.unit} | {verdict} |"
+
+
+def _counted(counts: Mapping[str, Mapping[str, int]]) -> str:
+    ours, theirs = counts["ciam"], counts["authlib"]
+    lines = [
+        "## What a login asks, in a warm process\n",
+        "| what | ciam_django | to be | Authlib |",
+    ]
+    lines.append("|---|--:|--:|--:|")
+    for name, text, most in (
+        ("calls", "calls to CIAM", 1),
+        ("connections", "new connections", 0),
+        ("queries", "queries besides BEGIN and COMMIT", 6),
+    ):
+        lines.append(f"| {text} | {ours[name]} | {most} | {theirs[name]} |")
+    return "\n".join(lines) + "\n"
+
+
+def _machine(minutes: float) -> str:
+    cpu = next(
+        line.partition(": ")[2]
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    )
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PEERS)
+    return (
+        f"{cpu}, {os.cpu_count()} CPUs, shared; {platform.system()}, "
+        f"Python {platform.python_version()}; {versions}. "
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}, in {minutes:.1f} minutes.\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

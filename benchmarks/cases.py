@@ -1,0 +1,60 @@
+"""What a question consists of: cases that are timed, and rows that compare their medians."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from cProfile import Profile
+from dataclasses import dataclass
+from typing import Any
+
+# So many loops in, so many seconds out.
+Case = Callable[[int], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: ``case`` beside ``over``, as a ratio, or a difference in ``unit``.
+
+    ``at_most`` is what it is to be; None reports a figure and promises nothing.
+    """
+
+    text: str
+    case: str
+    over: str
+    at_most: float | None
+    unit: str = "×"
+
+    def figure(self, medians: Mapping[str, float]) -> float:
+        """What the medians, in seconds, say."""
+        case, over = medians[self.case], medians[self.over]
+        return case / over if self.unit == "×" else (case - over) * _PER_SECOND[self.unit]
+
+
+_PER_SECOND = {"µs": 1e6, "ms": 1e3}
+
+
+def cpu_of(function: Callable[[], object]) -> tuple[float, Any]:
+    """The CPU seconds that a call takes, and its result; the profile, if there is one, sees it."""
+    if profile:
+        profile.enable()
+    began = time.process_time()
+    result = function()
+    seconds = time.process_time() - began
+    if profile:
+        profile.disable()
+    return seconds, result
+
+
+# Of `profiled`; None while the clock is what counts.
+profile: Profile | None = None
+
+
+def cpu(function: Callable[[], object]) -> Case:
+    """A function as a case. CPU time, since other programs have the wall's."""
+
+    def calls(loops: int) -> None:
+        for _ in range(loops):
+            function()
+
+    return lambda loops: cpu_of(lambda: calls(loops))[0]

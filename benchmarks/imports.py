@@ -1,0 +1,64 @@
+"""What does importing both doors cost a process that has Django and REST framework?"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+from benchmarks.cases import Case, Row
+
+ROWS = [Row("Importing both doors, over Django and REST framework", "doors", "nothing", 5, "ms")]
+
+# What a project has loaded before its first request, and then the doors.
+_BEFORE: Final = """
+import time
+import django
+from django.conf import settings
+apps = ["django.contrib.auth", "django.contrib.contenttypes", "rest_framework"]
+settings.configure(INSTALLED_APPS=apps)
+django.setup()
+from django.core.wsgi import get_wsgi_application
+import django.template.loader, django.template.backends.django
+import rest_framework.views
+get_wsgi_application()
+"""
+_TIMED: Final = """
+began = time.process_time()
+{}
+print(time.process_time() - began)
+"""
+_DOORS: Final = "import ciam_django.middleware, ciam_django.drf"
+
+
+def cases() -> Mapping[str, Case]:
+    return {
+        "doors": _processes(_BEFORE + _TIMED.format(_DOORS)),
+        "nothing": _processes(_BEFORE + _TIMED.format("pass")),
+    }
+
+
+def profile() -> str:
+    """Which modules take the time, by Python itself, those that they import not counted in."""
+    program = _BEFORE + "import sys\nprint('the doors:', file=sys.stderr, flush=True)\n" + _DOORS
+    said = _run(program, "-X", "importtime").stderr.partition("the doors:\n")[2]
+    times = [line.removeprefix("import time:").split("|") for line in said.splitlines()]
+    slowest = sorted(times, key=lambda row: -int(row[0]))[:12]
+    return "\n".join([" in µs  module", *(f"{int(row[0]):6}  {row[2].strip()}" for row in slowest)])
+
+
+def _processes(program: str) -> Case:
+    return lambda loops: sum(float(_run(program).stdout) for _ in range(loops))
+
+
+def _run(program: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *options, "-c", program],
+        # With the compiled files that an installed package has.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
+        check=True,
+        capture_output=True,
+        text=True,
+    )

@@ -1,0 +1,72 @@
+"""What does our middleware cost a request that goes well?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from corsheaders.middleware import CorsMiddleware
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory, override_settings
+from social_django.middleware import SocialAuthExceptionMiddleware
+
+from benchmarks.cases import Case, Row, cpu
+from ciam_django.middleware import CiamErrorMiddleware
+
+KINDS = ("sync", "async")
+ROWS = [
+    Row(f"{name} alone on a 200, {kind}, over none", f"{name} {kind}", f"none {kind}", most, "µs")
+    for kind in KINDS
+    for name, most in [
+        ("ciam_django", 0.5),
+        ("social-auth-app-django", None),
+        ("django-allauth", None),
+        ("django-cors-headers", None),
+    ]
+]
+
+
+def cases() -> Mapping[str, Case]:
+    # It has models, and refuses to be installed without its middleware.
+    own = "allauth.account.middleware.AccountMiddleware"
+    override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, own]).enable()
+    override_settings(INSTALLED_APPS=[*settings.INSTALLED_APPS, "allauth.account"]).enable()
+    from allauth.account.middleware import AccountMiddleware  # noqa: PLC0415
+
+    layers: dict[str, Callable[[Any], Any]] = {
+        "none": lambda get_response: get_response,
+        "ciam_django": CiamErrorMiddleware,
+        "social-auth-app-django": SocialAuthExceptionMiddleware,
+        "django-allauth": AccountMiddleware,
+        "django-cors-headers": CorsMiddleware,
+    }
+    request, response = RequestFactory().get("/"), HttpResponse("well")
+
+    def view(request: HttpRequest) -> HttpResponse:
+        return response
+
+    async def async_view(request: HttpRequest) -> HttpResponse:
+        return response
+
+    found: dict[str, Case] = {}
+    for name, layer in layers.items():
+        found[f"{name} sync"] = _calls(layer(view), request)
+        found[f"{name} async"] = _awaits(layer(async_view), request)
+    return found
+
+
+def _calls(middleware: Callable[[HttpRequest], object], request: HttpRequest) -> Case:
+    return cpu(lambda: middleware(request))
+
+
+def _awaits(middleware: Callable[[HttpRequest], Awaitable[object]], request: HttpRequest) -> Case:
+    async def awaited(loops: int) -> float:
+        began = time.process_time()
+        for _ in range(loops):
+            await middleware(request)
+        return time.process_time() - began
+
+    return lambda loops: asyncio.run(awaited(loops))

@@ -1,0 +1,45 @@
+"""``python -m benchmarks.profiled answers answer``: in which functions a case spends its time."""
+
+from __future__ import annotations
+
+import cProfile
+import io
+import pstats
+import re
+import sys
+from typing import Final
+
+from benchmarks import cases, imports
+from benchmarks.ask import cases_of
+
+_LINES: Final = 12
+_SECONDS: Final = 0.5
+
+
+def profile_of(question: str, name: str) -> str:
+    """The functions in which a case spends most, and how much of the whole that is."""
+    case = cases_of(question)[name]
+    if question == "imports":
+        return imports.profile()
+    # Warm, and as many loops as fit.
+    loops = max(5, int(_SECONDS / max(case(5) / 5, 1e-6)))
+    cases.profile = cProfile.Profile()
+    case(loops)
+    out = io.StringIO()
+    stats = pstats.Stats(cases.profile, stream=out).sort_stats("tottime")
+    stats.print_stats(_LINES)
+    whole: float = stats.total_tt  # type: ignore[attr-defined]
+    lines = [f"{'share':>6}  {'calls a loop':>12}  function"]
+    for line in out.getvalue().splitlines():
+        if match := re.match(r"\s*(\d+)(?:/\d+)?\s+([\d.]+)\s+\S+\s+\S+\s+\S+\s+(.+)", line):
+            calls, seconds, function = int(match[1]), float(match[2]), match[3]
+            # No path and no address of this machine.
+            function = re.sub(r"\S*/(?:site-packages|lib/python[\d.]+)/", "", function)
+            function = re.sub(r" at 0x\w+", "", function)
+            function = re.sub(r"\S*/(ciam_django|benchmarks)/", r"\1/", function)
+            lines.append(f"{seconds / whole:6.1%}  {calls / loops:12.1f}  {function}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(profile_of(sys.argv[1], sys.argv[2]))

@@ -1,0 +1,52 @@
+"""The project that every case runs in: that of ``startproject``, REST framework, ours, the peers'.
+
+Ours and a peer's differ in what is timed alone, never in what stands around it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+SECRET_KEY = "for benchmarks only"  # noqa: S105  (it opens nothing)
+ALLOWED_HOSTS = ["testserver"]
+ROOT_URLCONF = "ciam_django.urls"
+USE_TZ = True
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "rest_framework",
+    "ciam_django",
+    "ciam_django.accounts",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+AUTHENTICATION_BACKENDS = ["ciam_django.accounts.backends.CiamBackend"]
+CORS_ALLOWED_ORIGINS = ["https://example.com"]
+
+# Where the fake CIAM runs, in a process of its own.
+AUTHLIB_OAUTH_CLIENTS = json.loads(os.environ.get("BENCHMARKS_CIAM", "{}"))
+
+# The lines are made and go nowhere: what a file or a terminal takes is not ours to time.
+_QUIET = {"handlers": ["nowhere"], "level": "INFO", "propagate": False}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"nowhere": {"class": "logging.NullHandler"}},
+    "loggers": {"ciam_django": _QUIET, "django": _QUIET},
+}
