@@ -27,7 +27,7 @@ _REFUSED_TOKEN: Final = frozenset(
         "operation.failure.invalid.accesstoken",
     }
 )
-# Those by which it refuses the application one, and which a person's sign-in would answer elsewhere.
+# Those by which it gives the application none, and which elsewhere tell a person to sign in.
 _REFUSED_APPLICATION: Final = frozenset({"invalid_grant", "invalid_token", "access_denied"})
 # Seconds before its end from which a token is renewed, and from which it is used no more.
 _RENEWED_BEFORE: Final = 600
