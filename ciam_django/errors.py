@@ -47,6 +47,8 @@ _SECRETS: Final = (
 
 def redacted(text: str) -> str:
     """The text without what may be secret or personal, on one line, 500 characters at most."""
+    if not text:
+        return ""
     if len(text) > _LONGEST_INPUT:
         # Not in the middle of a word: half a secret is short enough to look harmless.
         text = " ".join(text[:_LONGEST_INPUT].rsplit(maxsplit=1)[:1])
@@ -93,7 +95,8 @@ class CiamError(Exception):
         self.request_id = request_id if REQUEST_ID.fullmatch(request_id) else ""
         self.upstream_status = upstream_status
         self.stage = stage
-        self.retry_after = retry_after if retry_after in _WAITS else None
+        # Asked for None, a range looks at each of its numbers.
+        self.retry_after = retry_after if retry_after and retry_after in _WAITS else None
         self.causes: tuple[str, ...] = ()
         # The answers log an error once, however many doors it passes.
         self.is_logged = False
@@ -339,7 +342,7 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
 
 def let_go(error: CiamError) -> None:
     """Keep the names of the exceptions that an error came from, and no more of them."""
-    error.causes = error.causes or tuple(_names_of(error))[1:]
+    error.causes = error.causes or tuple(_names_of(error.__cause__ or error.__context__))
     error.__cause__ = error.__context__ = None
 
 

@@ -27,6 +27,8 @@ _REFUSED_TOKEN: Final = frozenset(
         "operation.failure.invalid.accesstoken",
     }
 )
+# Those by which it gives the application none, and which elsewhere tell a person to sign in.
+_REFUSED_APPLICATION: Final = frozenset({"invalid_grant", "invalid_token", "access_denied"})
 # Seconds before its end from which a token is renewed, and from which it is used no more.
 _RENEWED_BEFORE: Final = 600
 _LEFT_BEFORE: Final = 30
@@ -253,7 +255,12 @@ class CiamClient:
             "scope": scope,
         }
         with raising_ciam_errors(""):
-            data = self._sent(endpoint_of("application_token"), "", asked)
+            try:
+                data = self._sent(endpoint_of("application_token"), "", asked)
+            except CiamError as error:
+                if error.code not in _REFUSED_APPLICATION:
+                    raise
+                raise _misconfigured(error) from error
         token = values.signed_in_of(data)
         sealed = seal_for(__name__).encrypt(token.access_token.encode()).decode()
         lasts = token.expires_in - _LEFT_BEFORE

@@ -15,6 +15,7 @@ from ciam_django.client.endpoints import ENDPOINTS
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.values import SignedIn, Step
 from ciam_django.errors import CiamError
+from ciam_django.lookup import meaning_of
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.fixtures import cache_keys
 from ciam_django.testing.people import CAPTCHA_TEXT, CODE, PASSWORD
@@ -319,10 +320,23 @@ def test_one_that_is_refused_at_once_is_our_configuration(
     assert stages(ciam).count("application") == 2
 
 
-def test_its_failure_is_ours_and_signs_nobody_out(client: CiamClient, ciam: FakeCiam) -> None:
-    ciam.fail("application", code="invalid_client", status=401)
+@pytest.mark.parametrize(
+    ("code", "answered"),
+    [
+        ("invalid_client", "invalid_client"),
+        ("invalid_grant", "bad_configuration"),
+        ("invalid_token", "bad_configuration"),
+        ("access_denied", "bad_configuration"),
+        ("Service.Internal.Error", "Service.Internal.Error"),
+    ],
+)
+def test_its_failure_is_ours_and_signs_nobody_out(
+    client: CiamClient, ciam: FakeCiam, code: str, answered: str
+) -> None:
+    ciam.fail("application", code=code, status=401)
 
-    assert code_of(lambda: client.password_login("li", PASSWORD)) == ("invalid_client", "password")
+    assert code_of(lambda: client.password_login("li", PASSWORD)) == (answered, "password")
+    assert meaning_of(answered).status >= 500
 
 
 # --- The table --------------------------------------------------------------------------------

@@ -286,3 +286,24 @@ class TestOidc:
         with pytest.raises(CiamError) as raised:
             app.userinfo_of(token["access_token"], "another")
         assert (raised.value.code, raised.value.stage) == ("nobody_named", "userinfo")
+
+    def test_authlibs_own_userinfo_takes_no_failure_for_claims(self, ciam: FakeCiam) -> None:
+        app = ciam_app()
+        token = token_of(ciam, app)
+        assert app.userinfo(token=token)["sub"]
+
+        ciam.fail("userinfo", code="Operation.Failure.User.Disabled", status=200)
+        with pytest.raises(CiamError) as raised:
+            app.userinfo(token=token)
+        assert (raised.value.code, raised.value.stage) == (
+            "Operation.Failure.User.Disabled",
+            "userinfo",
+        )
+
+    def test_authlibs_own_keys_are_those_that_are_kept(self, ciam: FakeCiam) -> None:
+        app = ciam_app()
+        first = app.fetch_jwk_set()["keys"][0]["kid"]
+        ciam.rotate_keys()
+
+        assert app.fetch_jwk_set()["keys"][0]["kid"] == first
+        assert app.fetch_jwk_set(force=True)["keys"][0]["kid"] == ciam.key.kid

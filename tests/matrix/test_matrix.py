@@ -103,7 +103,7 @@ def check_answer(cell: Answered, surface: str) -> None:
 
 
 def test_honest_people_sign_in(fake_ciam: FakeCiam) -> None:
-    with pytest.raises(AssertionError, match="somebody has been signed in"):
+    with pytest.raises(AssertionError, match="somebody has been signed in or out"):
         come_back(fake_ciam, "page")
 
 
