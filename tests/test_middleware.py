@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import linecache
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -96,6 +97,8 @@ CLIENTS = pytest.mark.parametrize("client_of", [with_client, with_async_client])
 @pytest.fixture(autouse=True)
 def views_that_raise(settings: Settings) -> Iterator[None]:
     settings.ROOT_URLCONF = __name__
+    # With -X dev, asyncio asks the disk for each file of the stack that is in there.
+    linecache.clearcache()
     yield
     _raised.clear()
 
