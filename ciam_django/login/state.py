@@ -92,7 +92,7 @@ def _opened(request: HttpRequest, state: str, provider: str, ttl: int | None) ->
         sign_in = SignIn(**content)
     except (InvalidToken, ValueError, TypeError):
         return None
-    is_same = secrets.compare_digest(sign_in.state.encode(), state.encode())
+    is_same = secrets.compare_digest(sign_in.state.encode(), state.encode(errors="replace"))
     return sign_in if is_same and sign_in.provider == provider else None
 
 
@@ -134,4 +134,4 @@ def _oldest_first(request: HttpRequest) -> list[str]:
 
 def digest_of(state: str) -> str:
     """What names a state where the state itself must not stand."""
-    return hashlib.sha256(state[: _LONGEST_STATE + 1].encode()).hexdigest()[:32]
+    return hashlib.sha256(state[: _LONGEST_STATE + 1].encode(errors="replace")).hexdigest()[:32]

@@ -41,7 +41,7 @@ def test_secrets_are_new_each_time() -> None:
     assert 43 <= len(first.code_verifier) <= 128
 
 
-@pytest.mark.parametrize("asked", ["", "x", "x" * 10_000, "\0", "状态"])
+@pytest.mark.parametrize("asked", ["", "x", "x" * 10_000, "\0", "\ud800", "状态"])
 def test_an_unknown_state_is_none(asked: str) -> None:
     assert state.kept(request_with(sealed(state.begun(next_url=""))), asked) is None
 
