@@ -38,7 +38,7 @@ _SECRETS: Final = (
     (re.compile(r"\bhttps?://\S+", re.IGNORECASE), "[url]"),
     (re.compile(r"[^\s@<>\"']+(?:@[^\s@<>\"']+)+"), "[email]"),
     (re.compile(r"(?i)((?:passw|pwd|secret|token|code|cookie|密码|密碼|口令|验证码|驗證碼)\w*[\"']?\s*"
-                r"[=:：]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,;&，；。]+)"), r"\1[redacted]"),
+                r"[=:：]\s*)(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&，；。\"'])+"), r"\1[redacted]"),
     (re.compile(r"(?=[\w+/=~-]*\d)[\w+/=~-]{8,}|[\w+/=~-]{25,}"), "[redacted]"),
     (re.compile(r"\+?\d[\d\s().-]{2,}\d"), "[number]"),
     (re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"), " "),

@@ -233,6 +233,14 @@ def test_a_text_is_one_line(separator: str) -> None:
     assert redacted(f"one{separator}two") == "one two"
 
 
+@pytest.mark.parametrize("text", ['密码："，"+', 'password="my pass phrase', "token='a b"])
+def test_a_named_secret_ends_where_its_quotes_do_or_the_text(text: str) -> None:
+    line = redacted(text)
+
+    assert line.endswith("[redacted]")
+    assert redacted(line) == line
+
+
 def test_a_text_ends_after_500_characters() -> None:
     assert len(redacted("some words " * 1000)) == 500
 
