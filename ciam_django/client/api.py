@@ -80,17 +80,20 @@ class CiamClient:
     def password_login(
         self, username: str, password: str, **more: Any
     ) -> values.SignedIn | values.Step:
-        """Sign in by password; ``more`` is a captcha (``captchaCode``, ``captchaText``), say."""
+        """Sign in by password; ``more`` is a captcha (``captchaCode``, ``captchaText``), say, or
+        the ids of ``consents``.
+        """
         return self._called(
             "password_login",
             {"username": username, "password": password, **more},
             values.outcome_of,
         )
 
-    def obtain_code(self, channel: str, **receiver: str) -> str:
+    def obtain_code(self, channel: str, **receiver: Any) -> str:
         """Send a code; returns the flow's id.
 
-        ``SMS`` with ``phoneRegion`` and ``phoneNumber``, ``EMAIL`` with ``email``.
+        ``SMS`` with ``phoneRegion`` and ``phoneNumber``, ``EMAIL`` with ``email``; beside them a
+        captcha and ``consents``, where CIAM wants them.
         """
         return self._called("obtain_code", {"type": channel, **receiver}, values.flow_id_of)
 
@@ -126,7 +129,7 @@ class CiamClient:
             "verify_second_factor", {"fId": flow_id, "type": channel, **proof}, values.outcome_of
         )
 
-    def register_obtain_code(self, channel: str, **receiver: str) -> str:
+    def register_obtain_code(self, channel: str, **receiver: Any) -> str:
         """Send a code to somebody who signs up; returns the flow's id."""
         return self._called(
             "register_obtain_code", {"type": channel, **receiver}, values.flow_id_of
@@ -135,6 +138,79 @@ class CiamClient:
     def register_submit(self, flow_id: str, **person: Any) -> values.SignedIn | values.Step:
         """Sign up."""
         return self._called("register_submit", {"fId": flow_id, **person}, values.outcome_of)
+
+    # --- Steps of a sign-in that goes on, and other ways in (unverified: see endpoints.py) --
+
+    def set_new_password(self, flow_id: str, password: str) -> values.SignedIn | values.Step:
+        """Go on with a new password, where the old one is no longer good enough."""
+        return self._called(
+            "set_new_password", {"fId": flow_id, "password": password}, values.outcome_of
+        )
+
+    def give_consent(self, flow_id: str, consents: Sequence[str]) -> values.SignedIn | values.Step:
+        """Go on with the ids of what the person has agreed to."""
+        return self._called(
+            "give_consent", {"fId": flow_id, "consents": list(consents)}, values.outcome_of
+        )
+
+    def complete_profile(self, flow_id: str, **profile: Any) -> values.SignedIn | values.Step:
+        """Go on with what CIAM wants to know of the person; with ``ignore=True``, without it."""
+        return self._called("complete_profile", {"fId": flow_id, **profile}, values.outcome_of)
+
+    def link_obtain_code(self, flow_id: str, channel: str, **receiver: str) -> str:
+        """Send a code to whose account a social account shall be linked to; the flow's id."""
+        asked = {"fId": flow_id, "type": channel, **receiver}
+        return self._called("link_obtain_code", asked, lambda data: values.flow_id_of(asked | data))
+
+    def link_account(
+        self, flow_id: str, code: str, **receiver: str
+    ) -> values.SignedIn | values.Step:
+        """Link the social account to that account, by the code."""
+        return self._called(
+            "link_account", {"fId": flow_id, "code": code, **receiver}, values.outcome_of
+        )
+
+    def create_linked(self, flow_id: str) -> values.SignedIn | values.Step:
+        """Make a new account for the social account."""
+        return self._called("create_linked", {"fId": flow_id}, values.outcome_of)
+
+    def recover_obtain_code(self, channel: str, **receiver: str) -> str:
+        """Send a code to somebody who has lost their password; returns the flow's id."""
+        return self._called("recover_obtain_code", {"type": channel, **receiver}, values.flow_id_of)
+
+    def recover_submit(self, flow_id: str, code: str, password: str, **receiver: str) -> None:
+        """Set a new password, by the code."""
+        asked = {"fId": flow_id, "code": code, "password": password, **receiver}
+        self._called("recover_submit", asked, dict)
+
+    def mini_program_login(
+        self, auth_source: str, login_code: str
+    ) -> values.SignedIn | values.Step:
+        """Sign in by the code of ``wx.login``, without asking anything."""
+        asked = {"enterpriseAuthId": auth_source, "loginCode": login_code}
+        return self._called("mini_program_login", asked, values.outcome_of)
+
+    def mini_program_phone(
+        self, auth_source: str, login_code: str, **proof: str
+    ) -> values.SignedIn | values.Step:
+        """Sign in by the phone number that WeChat knows.
+
+        ``proof`` is ``phoneNumberCode``, or ``phoneNumberEncryptedData`` and ``phoneNumberIv``.
+        """
+        asked = {"enterpriseAuthId": auth_source, "loginCode": login_code, **proof}
+        return self._called("mini_program_phone", asked, values.outcome_of)
+
+    def mini_program_user_info(
+        self, auth_source: str, login_code: str, encrypted_data: str, iv: str
+    ) -> values.SignedIn | values.Step:
+        """Sign in, and have CIAM take over what WeChat tells of the person."""
+        asked = {
+            "enterpriseAuthId": auth_source,
+            "loginCode": login_code,
+            "encryptedData": encrypted_data,
+            "iv": iv,
+        }
+        return self._called("mini_program_user_info", asked, values.outcome_of)
 
     # --- What a person does, with their own token ------------------------------------------
 
@@ -272,6 +348,7 @@ class CiamClient:
         if not self.app.api_base_url:
             raise CiamError("bad_configuration", upstream_text="there is no api_base_url")
         in_query = endpoint.method == "GET"
+        named = {endpoint.parameters.get(name, name): it for name, it in parameters.items()}
         headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
         with self.app.session() as session:
             return data_of(
@@ -280,8 +357,8 @@ class CiamClient:
                     urljoin(self.app.api_base_url, PREFIX + endpoint.path),
                     withhold_token=True,
                     headers=headers,
-                    params=dict(parameters) if in_query else None,
-                    json=None if in_query else dict(parameters),
+                    params=named if in_query else None,
+                    json=None if in_query else named,
                 )
             )
 

@@ -31,7 +31,8 @@ class Credential(enum.StrEnum):
 class Endpoint:
     """A row: ``path`` is below ``PREFIX``; ``documented`` says that the vendor's pages have it.
 
-    Parameters go into the query of a GET and into the JSON body of anything else.
+    Parameters go into the query of a GET and into the JSON body of anything else, each under its
+    name in ``parameters``, if it has one there.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Endpoint:
     credential: Credential
     stage: str = "api"
     documented: bool = True
+    parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 PREFIX: Final = "/api/bff/v1.2/developer/ciam/"
@@ -86,6 +88,33 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "change_email": Endpoint("PUT", "user/email", Credential.USER, "profile", documented=False),
     "close_account":
         Endpoint("POST", "user/unsubscribe", Credential.USER, "profile", documented=False),
+    "set_new_password":
+        Endpoint("POST", "login/update_pwd", Credential.APPLICATION, "profile", documented=False),
+    "give_consent":
+        Endpoint("POST", "login/consent", Credential.APPLICATION, "profile", documented=False),
+    "complete_profile":
+        Endpoint("POST", "login/complete", Credential.APPLICATION, "profile", documented=False),
+    "link_obtain_code":
+        Endpoint("POST", "social/obtain_code", Credential.APPLICATION, "send_code",
+                 documented=False),
+    "link_account":
+        Endpoint("POST", "social/bind", Credential.APPLICATION, "verify_code", documented=False),
+    "create_linked":
+        Endpoint("POST", "social/register", Credential.APPLICATION, "social", documented=False),
+    "recover_obtain_code":
+        Endpoint("POST", "password/obtain_code", Credential.APPLICATION, "recover",
+                 documented=False),
+    "recover_submit":
+        Endpoint("POST", "password/reset", Credential.APPLICATION, "recover", documented=False),
+    "mini_program_login":
+        Endpoint("POST", "login/mini_program/silent", Credential.APPLICATION, "social",
+                 documented=False),
+    "mini_program_phone":
+        Endpoint("POST", "login/mini_program/phone", Credential.APPLICATION, "social",
+                 documented=False),
+    "mini_program_user_info":
+        Endpoint("POST", "login/mini_program/userinfo", Credential.APPLICATION, "social",
+                 documented=False),
 }
 # fmt: on
 

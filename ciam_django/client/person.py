@@ -30,7 +30,7 @@ class Person:
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-def person_of(app: CiamApp, token: Mapping[str, Any], nonce: str) -> Person:
+def person_of(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
     """The person whom a token answer names, in the mode that the setting chose.
 
     OIDC: issuer and ``sub`` of the proven id_token, with the claims that it lacks from userinfo.
@@ -40,7 +40,7 @@ def person_of(app: CiamApp, token: Mapping[str, Any], nonce: str) -> Person:
     return _proven_person(app, token, nonce) if app.is_oidc else _told_person(app, token)
 
 
-def _proven_person(app: CiamApp, token: Mapping[str, Any], nonce: str) -> Person:
+def _proven_person(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
     claims = app.claims_of(token, nonce)
     person = _named(app, claims["iss"], claims["sub"], claims, "id_token")
     if not _lacks_claims(app, claims):
