@@ -1,32 +1,23 @@
-"""What one sign-in must remember between leaving for CIAM and coming back: a sealed cookie.
-
-Nobody gets a session row before they have signed in, tabs do not disturb each other, and no
-answer of ours can bring a spent state back.
-"""
+"""What one sign-in must remember between leaving for CIAM, or a provider, and coming back."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import logging
 import secrets
-from typing import Any, Final
+from typing import Final
 
-from cryptography.fernet import InvalidToken
 from django.http import HttpRequest, HttpResponseBase
 
-from ciam_django.client.seals import seal_for
 from ciam_django.client.shared import is_first, shared
-from ciam_django.login.cookies import cookie, cookie_names, drop_cookie, set_cookie
+from ciam_django.login.sealed import SealedCookies
 
 # Seconds.
 LIFETIME: Final = 600
 # The cookie outlives its sign-in, so that who comes back late can be told that they are late.
 _COOKIE_LIFETIME: Final = 24 * 3600
-# Cookies: of about 600 bytes each, in a header that proxies cut at 8 KiB.
-_MOST: Final = 5
-_PREFIX: Final = "state_"
+_COOKIES: Final = SealedCookies(__name__, "state_", _COOKIE_LIFETIME)
 _LONGEST_STATE: Final = 128
 
 
@@ -58,13 +49,8 @@ def begun(*, next_url: str, provider: str = "ciam") -> SignIn:
 
 
 def keep(request: HttpRequest, response: HttpResponseBase, sign_in: SignIn) -> None:
-    """Set the cookie of a sign-in, and drop the oldest where there would be too many."""
-    names = _oldest_first(request)
-    for name in names[: max(0, len(names) + 1 - _MOST)]:
-        drop_cookie(response, name)
-    content = json.dumps(dataclasses.asdict(sign_in)).encode()
-    sealed = seal_for(__name__).encrypt(content).decode()
-    set_cookie(request, response, _name_of(sign_in.state), sealed, seconds=_COOKIE_LIFETIME)
+    """Set the cookie of a sign-in."""
+    _COOKIES.keep(request, response, sign_in.digest, dataclasses.asdict(sign_in))
 
 
 def kept(request: HttpRequest, state: str, provider: str = "ciam") -> SignIn | None:
@@ -80,20 +66,19 @@ def is_late(request: HttpRequest, state: str, provider: str = "ciam") -> bool:
 
 def began_here(request: HttpRequest, state: str) -> bool:
     """Whether this browser has a cookie by the state's name, which it may have spoilt."""
-    return cookie(request, _name_of(state)) is not None
+    return _COOKIES.has(request, digest_of(state))
 
 
 def _opened(request: HttpRequest, state: str, provider: str, ttl: int | None) -> SignIn | None:
-    sealed = cookie(request, _name_of(state)) if state else None
-    if sealed is None:
-        return None
+    content = _COOKIES.kept(request, digest_of(state), ttl) if state else None
     try:
-        content: dict[str, Any] = json.loads(seal_for(__name__).decrypt(sealed, ttl=ttl))
-        sign_in = SignIn(**content)
-    except (InvalidToken, ValueError, TypeError):
+        sign_in = SignIn(**content) if content else None
+    except TypeError:
+        return None
+    if sign_in is None or sign_in.provider != provider:
         return None
     is_same = secrets.compare_digest(sign_in.state.encode(), state.encode(errors="replace"))
-    return sign_in if is_same and sign_in.provider == provider else None
+    return sign_in if is_same else None
 
 
 def spend(sign_in: SignIn) -> bool:
@@ -110,26 +95,11 @@ def is_spent(state: str) -> bool:
 
 def forget(response: HttpResponseBase, sign_in: SignIn) -> None:
     """Drop the cookie of a sign-in that is over."""
-    drop_cookie(response, _name_of(sign_in.state))
-
-
-def _name_of(state: str) -> str:
-    return _PREFIX + digest_of(state)
+    _COOKIES.forget(response, sign_in.digest)
 
 
 def _mark_of(state: str) -> str:
     return f"ciam_django.state.{digest_of(state)}"
-
-
-def _oldest_first(request: HttpRequest) -> list[str]:
-    def age(name: str) -> int:
-        try:
-            return seal_for(__name__).extract_timestamp(cookie(request, name) or "")
-        except (InvalidToken, ValueError):
-            # ValueError: what is not even ASCII.
-            return 0
-
-    return sorted(cookie_names(request, _PREFIX), key=age)
 
 
 def digest_of(state: str) -> str:
