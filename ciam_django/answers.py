@@ -23,7 +23,14 @@ from ciam_django.errors import (
     loggable_code,
 )
 from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
-from ciam_django.lookup import FIELD, Finding, finding_of, generic_finding, is_known
+from ciam_django.lookup import (
+    FIELD,
+    GENERIC_SIGN_IN,
+    Finding,
+    finding_of,
+    generic_finding,
+    is_known,
+)
 from ciam_django.signals import login_failed, unknown_code
 
 logger = logging.getLogger("ciam_django")
@@ -143,6 +150,14 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
         if error.stage in _WAY_IN:
             login_failed.send_robust(CiamError, request=request, error=error, answer=answer)
     return answer
+
+
+def hides_account(answer: Answer) -> bool:
+    """Whether a code that could not be sent must look as if it had been.
+
+    To who has proved nothing, at the stages where a code is sent to an account.
+    """
+    return answer.code == GENERIC_SIGN_IN
 
 
 def _finding_of(error: CiamError) -> Finding:

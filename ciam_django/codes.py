@@ -602,6 +602,9 @@ CODES: Final[dict[str, Meaning]] = {
     # CIAM knows the person, and this project has switched the account off (is_active).
     "account_inactive": means(Kind.ACCOUNT_STATE,
         message=_("This account has been disabled. Contact support for help.")),
+    # CIAM asks for a step (a flowType) that we have no page for.
+    "unsupported_step": means(Kind.UPSTREAM, action=Action.USE_ANOTHER_METHOD,
+        message=_("This sign-in can't be finished here. Use another way to sign in.")),
     UNKNOWN: means(Kind.UPSTREAM,
         message=_("We couldn't complete this. Try again in a moment.")),
 }

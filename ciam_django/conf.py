@@ -58,6 +58,19 @@ class Conf:
     CIAM_DRF_FALLBACK_HANDLER: str = "rest_framework.views.exception_handler"
     """The REST framework handler of every other exception, as a dotted path."""
 
+    CIAM_LOGIN_METHODS: Sequence[str] = ("hosted",)
+    """What the login page offers: ``hosted`` (CIAM's own page), ``password``, ``sms``, ``email``,
+    ``recover`` and ``sign_up``, in your order; empty: what CIAM's configuration says."""
+
+    CIAM_SOCIAL_PROVIDERS: Mapping[str, Mapping[str, Any]] = {}
+    """Name of ``login/providers.py`` -> your ``app_id`` there and CIAM's ``source`` for it."""
+
+    CIAM_API_SIGN_IN: str = "session"
+    """What signing in as JSON gives: a Django ``session``, or CIAM's ``token``."""
+
+    CIAM_FLOW_TYPES: Mapping[str, str] = {}
+    """Your tenant's name of a step that follows -> ``second_factor``, ``new_password``, ..."""
+
     CIAM_CALLBACK_URL: str = ""
     """The absolute URL of ``ciam:callback`` as registered with CIAM; empty: the request's."""
 

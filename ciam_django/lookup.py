@@ -17,6 +17,8 @@ from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN, Collaps
 from ciam_django.conf import conf, remembered
 from ciam_django.kinds import KINDS, UPSTREAM_STATUS, Action, Audience, Kind
 
+# What a stranger reads who could have learnt that an account exists.
+GENERIC_SIGN_IN: Final = COLLAPSE_TARGETS[Collapse.SIGN_IN]
 FIELD: Final = re.compile(r"[a-z_]{1,40}")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")

@@ -43,9 +43,7 @@ def response_for(
     ``otherwise`` is where the page's button leads when the project has no place for the answer's
     action; ``context`` is added to the template's.
     """
-    media_type = media_type_for(request)
-    response: HttpResponse
-    if media_type == HTML:
+    if media_type_for(request) == HTML:
         html = page(
             request,
             "ciam_django/answer.html",
@@ -54,13 +52,24 @@ def response_for(
         response = HttpResponse(html, status=answer.status)
         # The address of a callback holds the code.
         response["Referrer-Policy"] = "no-referrer"
-    else:
-        response = JsonResponse(
-            answer.as_dict(),
-            status=answer.status,
-            content_type=media_type,
-            json_dumps_params={"ensure_ascii": False},
-        )
+        return with_headers(response, answer)
+    return json_response_for(request, answer)
+
+
+def json_response_for(request: HttpRequest, answer: Answer) -> HttpResponse:
+    """The answer as JSON or problem+json, whatever else the client would take."""
+    media_type = media_type_for(request)
+    response = JsonResponse(
+        answer.as_dict(),
+        status=answer.status,
+        content_type=JSON if media_type == HTML else media_type,
+        json_dumps_params={"ensure_ascii": False},
+    )
+    return with_headers(response, answer)
+
+
+def with_headers(response: HttpResponse, answer: Answer) -> HttpResponse:
+    """The response with the answer's headers, of which Django writes no second line."""
     for name, value in answer.headers.items():
         response[name] = value
     return marked_as_logged(response)
@@ -109,7 +118,8 @@ def page(request: HttpRequest, template: str, context: Mapping[str, Any]) -> str
         **context,
         "ciam_language": get_language() or settings.LANGUAGE_CODE,
         "ciam_direction": "rtl" if get_language_bidi() else "ltr",
-        "ciam_stylesheet": _stylesheet(),
+        "ciam_stylesheet": _static("ciam_django/ciam.css"),
+        "ciam_script": _static("ciam_django/ciam.js"),
     }
     base = conf.CIAM_BASE_TEMPLATE or _OWN_BASE
     try:
@@ -153,12 +163,12 @@ def _own_engine() -> BaseEngine:
     )
 
 
-def _stylesheet() -> str:
-    """The address of our style sheet; none where static files are not set up or not collected."""
+def _static(path: str) -> str:
+    """The address of a file of ours; none where static files are not set up or not collected."""
     if not settings.STATIC_URL:
         return ""
     try:
-        return static("ciam_django/ciam.css")
+        return static(path)
     except (ValueError, ImproperlyConfigured):
         # A manifest without it, say: the page is readable with nothing but HTML.
         return ""

@@ -11,11 +11,22 @@ urlpatterns: list[URLPattern] = []
 
 # Without their models the views can't even be imported; ``manage.py check`` says what to do.
 if apps.is_installed("ciam_django.accounts"):
-    from ciam_django.login import views
+    from ciam_django.login import api, pages, pictures, popups, social, views
     from ciam_django.login.private import private
 
     urlpatterns += [
-        path("login/", private(views.login), name="login"),
+        path("login/", private(pages.login), name="login"),
+        path("step/<str:flow_id>/", private(pages.step), name="step"),
+        path("recover/", private(pages.begin), {"name": "recover"}, name="recover"),
+        path("sign-up/", private(pages.begin), {"name": "sign_up"}, name="sign_up"),
+        path("done/", private(popups.done), name="done"),
+        path("captcha/", private(pictures.picture), name="captcha"),
+        path("with/<str:name>/", private(social.leave), name="provider"),
+        path("with/<str:name>/callback/", private(social.callback), name="provider_callback"),
+        path("api/", private(api.offered), name="api"),
+        path("api/captcha/", private(api.captcha), name="api_captcha"),
+        path("api/renew/", private(api.renew), name="api_renew"),
+        path("api/<str:name>/", private(api.step), name="api_step"),
         path("authorize/", private(views.authorize), name="authorize"),
         path("callback/", private(views.callback), name="callback"),
         path("logout/", private(views.logout), name="logout"),

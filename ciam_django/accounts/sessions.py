@@ -21,7 +21,12 @@ _PROVING: Final = frozenset({"password", "verify_code"})
 
 
 def sign_in(request: HttpRequest, person: Person) -> None:
-    """Sign the person in, or raise a ``CiamError`` and change nothing.
+    """Sign the person in, or raise a ``CiamError`` and change nothing."""
+    admit(request, person, with_session=True)
+
+
+def admit(request: HttpRequest, person: Person, *, with_session: bool) -> None:
+    """Let the person in, with a session or for a token alone, or raise a ``CiamError``.
 
     Every backend of the project is asked first, so that one that locks people out
     (django-axes') may refuse; Django then sends ``user_login_failed``.
@@ -31,8 +36,9 @@ def sign_in(request: HttpRequest, person: Person) -> None:
         user = authenticate(request, ciam_person=person)
         if user is None:
             raise CiamError(_code_of_refusal(request), stage="callback")
-        # Changes the session's key, and empties a session that was another user's.
-        login(request, user)
+        if with_session:
+            # Changes the session's key, and empties a session that was another user's.
+            login(request, user)
 
 
 def _code_of_refusal(request: HttpRequest) -> str:

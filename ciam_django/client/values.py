@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ciam_django.errors import CiamError
 
@@ -37,10 +37,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class LoginPage:
-    """How the tenant has set up its login page."""
+    """How the tenant has set up its login page.
+
+    ``methods`` are of ours (``password``, ``sms``, ``email``, ``recover``, ``sign_up``); the
+    members that they are read from are unverified.
+    """
 
     second_factors: tuple[str, ...]
     wants_captcha_for_codes: bool
+    methods: frozenset[str]
     data: Data = field(repr=False)
 
 
@@ -56,11 +61,15 @@ class AuthSource:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """Terms that a person agrees to before anything is sent."""
+    """Terms that a person agrees to before anything is sent.
+
+    ``is_required`` unless CIAM says that it is not (unverified); ``url`` is empty if not https.
+    """
 
     id: str
     name: str
     url: str
+    is_required: bool
     data: Data = field(repr=False)
 
 
@@ -111,11 +120,18 @@ def flow_id_of(data: Data) -> str:
     return flow_id
 
 
+# What the login page's configuration calls the ways in -> what we do.
+_METHODS: Final = {"pwd": "password", "sms": "sms", "email": "email"}
+_BESIDE: Final = {"passwordRecovery": "recover", "register": "sign_up"}
+
+
 def login_page_of(data: Data) -> LoginPage:
-    factors = data.get("2factorType")
+    named = {_METHODS[name] for name in _texts(data, "loginType") if name in _METHODS}
+    said = {ours for theirs, ours in _BESIDE.items() if _is_true(data.get(theirs))}
     return LoginPage(
-        second_factors=tuple(str(name) for name in factors) if isinstance(factors, list) else (),
+        second_factors=_texts(data, "2factorType"),
         wants_captcha_for_codes=_is_true(data.get("smsEmailCaptchaRisk")),
+        methods=frozenset(named | said),
         data=data,
     )
 
@@ -137,7 +153,8 @@ def consents_of(data: Data) -> tuple[Consent, ...]:
         Consent(
             id=_text(row, "uuid", "id"),
             name=_text(row, "name", "title"),
-            url=_text(row, "url", "link"),
+            url=_https(_text(row, "url", "link")),
+            is_required=str(row.get("required", True)).casefold() != "false",
             data=row,
         )
         for row in rows_of(data)
@@ -177,6 +194,15 @@ def _text(data: Data, *names: str) -> str:
         if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
             return str(value)
     return ""
+
+
+def _texts(data: Data, name: str) -> tuple[str, ...]:
+    value = data.get(name)
+    return tuple(str(each) for each in value) if isinstance(value, list) else ()
+
+
+def _https(url: str) -> str:
+    return url if url.startswith("https://") else ""
 
 
 def _mapping(value: object) -> Data:

@@ -84,13 +84,13 @@ def hint_at_form(request: HttpRequest) -> Hint | None:
     return None if keeps_cookies(request) else Hint.COOKIES_BLOCKED
 
 
-def hint_at_callback(request: HttpRequest, came_with: str) -> Hint | None:
+def hint_at_callback(request: HttpRequest, came_with: str, provider: str = "ciam") -> Hint | None:
     """Why the state that a callback came with is none that this browser can go on with."""
     if not came_with:
         if _ASKED not in request.GET:
             return None
         return Hint.OTHER_BROWSER if keeps_cookies(request) else Hint.COOKIES_BLOCKED
-    if state.is_late(request, came_with):
+    if state.is_late(request, came_with, provider):
         return Hint.EXPIRED
     if state.began_here(request, came_with) or state.is_spent(came_with):
         return None

@@ -40,7 +40,8 @@ class SignIn:
 def begun(*, next_url: str, provider: str = "ciam") -> SignIn:
     """A new sign-in with secrets of its own (for the verifier: RFC 7636, 4.1)."""
     return SignIn(
-        state=secrets.token_urlsafe(24),
+        # WeChat wants letters and digits alone.
+        state=secrets.token_hex(24),
         nonce=secrets.token_urlsafe(24),
         code_verifier=secrets.token_urlsafe(48),
         provider=provider,

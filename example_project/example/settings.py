@@ -84,6 +84,7 @@ REST_FRAMEWORK = {
         "ciam_django.drf.renderers.ProblemJSONRenderer",
     ],
 }
+CIAM_LOGIN_METHODS = ["password", "sms", "email", "hosted", "recover", "sign_up"]
 CIAM_BASE_TEMPLATE = "example/base.html"
 CIAM_SUPPORT_URL = "mailto:support@example.com"
 CIAM_CALLBACK_URL = os.environ.get("CIAM_CALLBACK_URL", "")

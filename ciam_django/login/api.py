@@ -1,0 +1,189 @@
+"""Signing in as JSON: for single-page apps and mini programs, over the same table as the pages.
+
+Each answer but a failure's has a ``status``: ``step`` (with what comes next, and the ``flow`` to
+hand back), ``signed_in`` or ``done``. A failure is the body that our doors answer with.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.middleware.csrf import get_token
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST, require_safe
+
+from ciam_django.answers import answer_to
+from ciam_django.client.api import CiamClient
+from ciam_django.client.oauth import ciam_app
+from ciam_django.client.values import SignedIn
+from ciam_django.conf import conf
+from ciam_django.errors import CiamError
+from ciam_django.login import configured, flows
+from ciam_django.login.destinations import after_sign_in, safe_next
+from ciam_django.login.failed import csrf_answered
+from ciam_django.login.flows import Flow
+from ciam_django.login.notices import GOOD_NEWS
+from ciam_django.login.providers import mini_program
+from ciam_django.login.steps import STEPS, Finished, Outcome
+from ciam_django.login.turns import admitted, form_of, outcome_of
+from ciam_django.responses import json_response_for
+
+View = Callable[..., HttpResponse]
+
+
+def _json(view: View) -> View:
+    """A view that answers in JSON, its failures too, and for everybody anew."""
+
+    @functools.wraps(view)
+    def json_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except CiamError as error:
+            return json_response_for(request, answer_to(error, request))
+
+    return login_not_required(never_cache(json_view))
+
+
+def _guarded(view: View) -> Callable[..., HttpResponseBase]:
+    """Checked for CSRF where a session comes of it; a token goes to nobody but who asked."""
+    checked, unchecked = csrf_answered(view), csrf_exempt(view)
+
+    @csrf_exempt
+    @functools.wraps(view)
+    def guarded_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        chosen = unchecked if _gives_tokens() else checked
+        return chosen(request, *args, **kwargs)
+
+    return guarded_view
+
+
+def _gives_tokens() -> bool:
+    return conf.CIAM_API_SIGN_IN == "token"
+
+
+@require_safe
+@_json
+def offered(request: HttpRequest) -> HttpResponse:
+    """What there is to sign in with, and the CSRF token for what follows."""
+    body: dict[str, Any] = {
+        "methods": list(configured.methods()),
+        "consents": [
+            {"id": c.id, "name": c.name, "url": c.url or None, "is_required": c.is_required}
+            for c in configured.consents()
+        ],
+        "captcha_for_codes": configured.login_page().wants_captcha_for_codes,
+    }
+    if not _gives_tokens():
+        body["csrf_token"] = get_token(request)
+    return _answered(body)
+
+
+@require_safe
+@_json
+def captcha(request: HttpRequest) -> HttpResponse:
+    """A picture, as a data URL, and its id for ``captcha_id``."""
+    found = CiamClient().captcha()
+    return _answered({"captcha_id": found.id, "image": found.image})
+
+
+@require_POST
+@_guarded
+@_json
+def step(request: HttpRequest, name: str) -> HttpResponse:
+    """Take a step of ``steps.STEPS``: the fields of its form, and the ``flow`` that it is of.
+
+    Beside them: ``do`` for another of the step's buttons, ``next``, ``captcha`` with the
+    ``captcha_id``, and ``consent`` as a list of ids.
+    """
+    if name not in STEPS or not _is_offered(name):
+        raise Http404
+    given = _body(request)
+    flow = _flow_of(request, name, given)
+    form = form_of(flow, given)
+    outcome = outcome_of(request, flow, form, given)
+    if isinstance(outcome, SignedIn):
+        admitted(request, outcome, with_session=not _gives_tokens())
+    return _answered(_told(request, outcome, flow))
+
+
+@require_POST
+@csrf_exempt
+@_json
+def renew(request: HttpRequest) -> HttpResponse:
+    """New tokens for a refresh token, where the project gives tokens."""
+    if not _gives_tokens():
+        raise Http404
+    refresh_token = _body(request).get("refresh_token")
+    if not isinstance(refresh_token, str) or not refresh_token:
+        raise CiamError("invalid_request", stage="refresh")
+    return _answered(_tokens(ciam_app().refreshed_token(refresh_token)))
+
+
+def _is_offered(name: str) -> bool:
+    if name in configured.WAYS:
+        return name in configured.methods()
+    return not name.startswith("mini_program") or mini_program() is not None
+
+
+def _body(request: HttpRequest) -> Mapping[str, Any]:
+    try:
+        body = json.loads(request.body)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise CiamError("invalid_request", upstream_text="the body is no JSON object")
+    return body
+
+
+def _flow_of(request: HttpRequest, name: str, given: Mapping[str, Any]) -> Flow:
+    if STEPS[name].begins:
+        return Flow(name, "", next=safe_next(request, str(given.get("next") or "")))
+    flow = flows.opened(str(given.get("flow") or ""))
+    if flow is None or flow.step != name:
+        raise CiamError("Operation.Failure.FId.Not.Found", stage=STEPS[name].stage)
+    return flow
+
+
+def _told(request: HttpRequest, outcome: Outcome, flow: Flow) -> dict[str, Any]:
+    if isinstance(outcome, Finished):
+        return {"status": "done", "detail": str(GOOD_NEWS[outcome.good_news])}
+    if isinstance(outcome, SignedIn):
+        told = {"status": "signed_in"}
+        if _gives_tokens():
+            return told | _tokens(outcome.data)
+        return told | {"next": after_sign_in(request, flow.next)}
+    row = STEPS[outcome.step]
+    form = form_of(outcome, None)
+    return {
+        "status": "step",
+        "step": outcome.step,
+        "flow": flows.sealed(outcome),
+        "title": str(row.title),
+        "fields": [
+            {"name": name, "label": str(field.label or "")} for name, field in form.fields.items()
+        ],
+        "channels": outcome.more.get("channels"),
+        "others": list(row.others),
+        "sent_to": outcome.shown or None,
+        "wait": outcome.wait or None,
+    }
+
+
+def _tokens(data: Mapping[str, Any]) -> dict[str, Any]:
+    """RFC 6749, 5.1."""
+    return {
+        "access_token": data["access_token"],
+        "token_type": "Bearer",
+        "expires_in": data.get("expires_in"),
+        "refresh_token": data.get("refresh_token"),
+    }
+
+
+def _answered(body: Mapping[str, Any]) -> JsonResponse:
+    return JsonResponse(body, json_dumps_params={"ensure_ascii": False})

@@ -1,0 +1,322 @@
+"""The forms of signing in, and how a ``CiamError`` comes to stand at a field of any form."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from ciam_django.answers import Answer, answer_to
+from ciam_django.client.values import Consent
+from ciam_django.errors import CiamError
+from ciam_django.kinds import Kind
+from ciam_django.login.flows import Flow
+
+# Field -> the codes of leaving it out, and of what no one can have typed.
+CODES_OF_FIELDS: Final[Mapping[str, tuple[str, str]]] = {
+    "username": ("Params.Blank.User.Username", "Params.Illegal.User.Username"),
+    "password": ("Params.Blank.User.Password", "Params.Illegal.User.Password"),
+    "phone_number": ("Params.Blank.User.Phone.Number", "Params.Illegal.User.Phone.Number"),
+    "email": ("Params.Blank.User.Email", "Params.Illegal.User.Email"),
+    "code": ("Params.Blank.Code", "Operation.Failure.SMS.Code.Error"),
+    "captcha": ("Params.Blank.CaptchaText", "Operation.Failure.Captcha.Error"),
+    "consent": ("Params.Illegal.Consent", "Params.Illegal.Consent"),
+    "login_code": (
+        "Params.Blank.Mini.Program.LoginCode",
+        "Operation.Failure.Mini.Program.Silent.Login",
+    ),
+    "phone_code": ("Params.Blank.Mini.Program.Phone", "Operation.Failure.Mini.Program.Phone"),
+    "encrypted_data": (
+        "Params.Blank.Mini.Program.Userinfo",
+        "Operation.Failure.Mini.Program.Userinfo",
+    ),
+    "iv": ("Params.Blank.Mini.Program.Userinfo", "Operation.Failure.Mini.Program.Userinfo"),
+    "channel": ("Params.Blank.Type", "Params.Illegal.Type"),
+    "display_name": ("Params.Blank.User.DisplayName", "Params.Illegal.User.DisplayName"),
+    "en_display_name": ("Params.Blank.User.EnDisplayName", "Params.Illegal.User.EnDisplayName"),
+    "birthday": ("Params.Blank.User.Birthday", "Params.Illegal.User.Birthday"),
+    "gender": ("Params.Blank.User.Gender", "Params.Illegal.User.Gender"),
+    "country": ("Params.Blank.User.Country", "Params.Illegal.User.Country"),
+    "region": ("Params.Blank.User.Region", "Params.Illegal.User.Region"),
+    "province": ("Params.Blank.User.Province", "Params.Illegal.User.Province"),
+    "city": ("Params.Blank.User.City", "Params.Illegal.User.City"),
+    "street": ("Params.Blank.User.Street", "Params.Illegal.User.Street"),
+    "address": ("Params.Blank.User.Address", "Params.Illegal.User.Address"),
+}
+_LONGEST: Final = 255
+
+
+def add_error(
+    form: forms.Form,
+    error: CiamError,
+    request: HttpRequest | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> Answer:
+    """Put the error at its field of the form, or above the form where it has none; the answer.
+
+    ``fields`` says what the form calls a field of the table: ``{"phone_number": "mobile"}``. What
+    stood there before gives way. Give the response the answer's ``status``.
+    """
+    answer = answer_to(error, request)
+    name = (fields or {}).get(answer.field or "", answer.field)
+    place = name if name in form.fields else None
+    form.errors.pop(place or NON_FIELD_ERRORS, None)
+    form.add_error(place, answer.detail)
+    return answer
+
+
+class _OnceInput(forms.PasswordInput):
+    """An input in which what was typed can be read, and never comes back."""
+
+    input_type = "text"
+
+
+def _once(autocomplete: str, **attrs: str) -> _OnceInput:
+    return _OnceInput(
+        attrs={"autocomplete": autocomplete, "autocapitalize": "none", "spellcheck": "false"}
+        | attrs
+    )
+
+
+def _line(autocomplete: str, **attrs: str) -> forms.TextInput:
+    return forms.TextInput(
+        attrs={"autocomplete": autocomplete, "autocapitalize": "none", "spellcheck": "false"}
+        | attrs
+    )
+
+
+class CiamForm(forms.Form):
+    """A form whose fields have the names of the table's; ``fields_of`` maps those that differ.
+
+    ``captcha`` is added when a picture has to be read first, ``consent`` when there are terms.
+    """
+
+    fields_of: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        flow: Flow,
+        has_captcha: bool = False,
+        consents: Sequence[Consent] = (),
+    ) -> None:
+        super().__init__(data, auto_id="ciam_%s")
+        self.flow = flow
+        self.consents = consents
+        if has_captcha:
+            self.add_captcha()
+        if consents:
+            self.fields["consent"] = forms.MultipleChoiceField(
+                choices=[(consent.id, consent.name) for consent in consents]
+            )
+
+    def add_captcha(self) -> None:
+        """Ask for what a picture says, from now on."""
+        self.fields["captcha"] = forms.CharField(
+            label=_("Characters in the picture"), max_length=_LONGEST, widget=_once("off")
+        )
+
+    def refused(self, stage: str) -> Iterator[CiamError]:
+        """What is wrong before CIAM is asked: each field's first error, as a code of the table."""
+        for name, errors in self.errors.as_data().items():
+            field = next((key for key, own in self.fields_of.items() if own == name), name)
+            is_blank = errors[0].code == "required"
+            yield CiamError(CODES_OF_FIELDS[field][0 if is_blank else 1], stage=stage)
+        given = set(self.cleaned_data.get("consent", ()))
+        if given and any(c.is_required and c.id not in given for c in self.consents):
+            yield CiamError("Params.Illegal.Consent", stage=stage)
+
+    def put(self, error: CiamError, request: HttpRequest) -> Answer:
+        """Put the error where it belongs; a picture comes with one that is about it."""
+        if answer_to(error, request).kind == Kind.CAPTCHA and "captcha" not in self.fields:
+            self.add_captcha()
+        return add_error(self, error, request, self.fields_of)
+
+    def focus(self) -> None:
+        """Have the browser begin at the first field that is wrong, or else empty."""
+        names = [name for name in self.fields if name in self.errors] or [
+            name for name in self.fields if not self[name].value()
+        ]
+        if names:
+            self.fields[names[0]].widget.attrs["autofocus"] = True
+
+    def clean_code(self) -> str:
+        """The code, as digits that CIAM knows, whatever keyboard typed them."""
+        code = unicodedata.normalize("NFKC", self.cleaned_data["code"])
+        return "".join(code.split())
+
+
+class PasswordForm(CiamForm):
+    """An account and its password."""
+
+    username = forms.CharField(
+        label=_("Mobile number, email or username"), max_length=_LONGEST, widget=_line("username")
+    )
+    password = forms.CharField(
+        label=_("Password"),
+        max_length=_LONGEST,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+
+class SmsForm(CiamForm):
+    """Where a text message goes."""
+
+    phone_number = forms.CharField(
+        label=_("Mobile number"),
+        max_length=_LONGEST,
+        widget=_line("tel", inputmode="tel"),
+    )
+
+
+class EmailForm(CiamForm):
+    """Where an email goes."""
+
+    email = forms.CharField(
+        label=_("Email address"),
+        max_length=_LONGEST,
+        widget=_line("email", inputmode="email"),
+    )
+
+
+class ReceiverForm(CiamForm):
+    """Where a code goes, be it a number or an address."""
+
+    fields_of: ClassVar[Mapping[str, str]] = {
+        "phone_number": "receiver",
+        "email": "receiver",
+        "username": "receiver",
+    }
+    receiver = forms.CharField(
+        label=_("Mobile number or email address"), max_length=_LONGEST, widget=_line("username")
+    )
+
+
+def _code_field() -> forms.CharField:
+    return forms.CharField(
+        label=_("Verification code"),
+        max_length=20,
+        widget=_once("one-time-code", inputmode="numeric"),
+    )
+
+
+def _new_password_field() -> forms.CharField:
+    return forms.CharField(
+        label=_("New password"),
+        max_length=_LONGEST,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+
+class CodeForm(CiamForm):
+    """A code that was sent."""
+
+    code = _code_field()
+
+
+class NewPasswordForm(CiamForm):
+    """A new password."""
+
+    password = _new_password_field()
+
+
+class CodeAndPasswordForm(CiamForm):
+    """A code that was sent, and a new password."""
+
+    code = _code_field()
+    password = _new_password_field()
+
+
+class ProvePasswordForm(CiamForm):
+    """The password, once more."""
+
+    password = forms.CharField(
+        label=_("Password"),
+        max_length=_LONGEST,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+
+class ChannelForm(CiamForm):
+    """Which way to prove it; each is a button."""
+
+    channel = forms.CharField(max_length=10, widget=forms.HiddenInput)
+
+
+class ConsentForm(CiamForm):
+    """The terms alone."""
+
+
+# --- What WeChat gives a mini program ---------------------------------------------------------
+
+# Characters: of what WeChat has encrypted.
+_LONGEST_SECRET: Final = 8192
+
+
+class MiniProgramForm(CiamForm):
+    """The code of ``wx.login``."""
+
+    login_code = forms.CharField(max_length=_LONGEST)
+
+
+class MiniProgramPhoneForm(MiniProgramForm):
+    """A button's ``getPhoneNumber``: its code, or what it gave in the old style."""
+
+    phone_code = forms.CharField(max_length=_LONGEST, required=False)
+    encrypted_data = forms.CharField(max_length=_LONGEST_SECRET, required=False)
+    iv = forms.CharField(max_length=_LONGEST, required=False)
+
+
+class MiniProgramUserInfoForm(MiniProgramForm):
+    """``wx.getUserInfo``'s encrypted data."""
+
+    encrypted_data = forms.CharField(max_length=_LONGEST_SECRET)
+    iv = forms.CharField(max_length=_LONGEST)
+
+
+# --- The profile ------------------------------------------------------------------------------
+
+# CIAM's name of a member of the profile -> label, autocomplete; ``birthday`` has a picker.
+PROFILE: Final[Mapping[str, tuple[Any, str]]] = {
+    "displayName": (_("Name"), "name"),
+    "enDisplayName": (_("Name in Latin letters"), "off"),
+    "email": (_("Email address"), "email"),
+    "phoneNumber": (_("Mobile number"), "tel"),
+    "birthday": (_("Date of birth"), "bday"),
+    "gender": (_("Gender"), "sex"),
+    "country": (_("Country or region"), "country-name"),
+    "region": (_("District"), "address-level3"),
+    "province": (_("Province"), "address-level1"),
+    "city": (_("City"), "address-level2"),
+    "street": (_("Street"), "address-line1"),
+    "address": (_("Address"), "street-address"),
+}
+
+
+class ProfileForm(CiamForm):
+    """What CIAM wants to know of the person."""
+
+    def __init__(self, data: Mapping[str, Any] | None = None, **more: Any) -> None:
+        super().__init__(data, **more)
+        for name in self.flow.more["asked"]:
+            label, autocomplete = PROFILE[name]
+            attrs = {"type": "date"} if name == "birthday" else {}
+            self.fields[table_name(name)] = forms.CharField(
+                label=label,
+                max_length=_LONGEST,
+                widget=forms.TextInput(attrs={"autocomplete": autocomplete, **attrs}),
+            )
+
+
+def table_name(name: str) -> str:
+    """``en_display_name`` for ``enDisplayName``."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)

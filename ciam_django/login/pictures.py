@@ -1,0 +1,66 @@
+"""The picture that a person has to read: from our own address, as a strict policy wants it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Final
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from ciam_django.answers import answer_to
+from ciam_django.client.api import CiamClient
+from ciam_django.client.values import Captcha
+from ciam_django.errors import CiamError
+from ciam_django.login.sealed import SealedCookies
+
+# Seconds.
+_LIFETIME: Final = 600
+_COOKIES: Final = SealedCookies(__name__, "captcha_", _LIFETIME, most=1)
+_NAME: Final = "last"
+# How a picture begins -> what it is. Nothing else that CIAM sends leaves this server.
+_TYPES: Final = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+}
+
+
+@login_not_required
+@require_safe
+@never_cache
+def picture(request: HttpRequest) -> HttpResponse:
+    """A new picture; the browser keeps, sealed, which one it was."""
+    try:
+        captcha = CiamClient().captcha()
+        content, content_type = picture_of(captcha)
+    except CiamError as error:
+        # Nobody reads a page in the place of a picture.
+        return HttpResponse(status=answer_to(error, request).status)
+    response = HttpResponse(content, content_type=content_type)
+    response["Content-Security-Policy"] = "default-src 'none'"
+    response["X-Content-Type-Options"] = "nosniff"
+    _COOKIES.keep(request, response, _NAME, {"id": captcha.id})
+    return response
+
+
+def picture_of(captcha: Captcha) -> tuple[bytes, str]:
+    """The picture and its media type, or a ``CiamError`` if it is none."""
+    _, _, encoded = captcha.image.partition("base64,")
+    try:
+        content = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        content = b""
+    for start, content_type in _TYPES.items():
+        if content.startswith(start):
+            return content, content_type
+    raise CiamError("unreadable_answer", stage="api", upstream_text="the captcha is no picture")
+
+
+def solved(request: HttpRequest, text: str, captcha_id: str = "") -> dict[str, str]:
+    """What CIAM is told of a picture: which it was (the browser's last), and what was read."""
+    kept = _COOKIES.kept(request, _NAME, _LIFETIME) or {}
+    return {"captchaCode": captcha_id or kept.get("id", ""), "captchaText": text}

@@ -1,0 +1,41 @@
+"""Signing in in a window of its own: its ``next`` is ``ciam:done``, which tells the opener."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from ciam_django.login.destinations import after_sign_in
+from ciam_django.responses import page
+
+_POLICY = "Cross-Origin-Opener-Policy"
+
+
+def keep_opener(response: HttpResponse, next_url: str) -> None:
+    """Let a window that was opened to sign in keep its opener, over CIAM's pages and back.
+
+    Django's own policy, same-origin, would part them for good
+    (https://html.spec.whatwg.org/#cross-origin-opener-policies).
+    """
+    if urlsplit(next_url).path == reverse("ciam:done"):
+        response[_POLICY] = "unsafe-none"
+
+
+@login_not_required
+@require_safe
+@never_cache
+def done(request: HttpRequest) -> HttpResponse:
+    """Tell the opener, at our own origin and no other, and close; without one, go on here."""
+    context = {
+        "next_url": after_sign_in(request, request.GET.get("next", "")),
+        "is_signed_in": request.user.is_authenticated,
+    }
+    response = HttpResponse(page(request, "ciam_django/done.html", context))
+    response[_POLICY] = "unsafe-none"
+    response["Referrer-Policy"] = "same-origin"
+    return response

@@ -1,0 +1,88 @@
+"""``ciam:provider`` and ``ciam:provider_callback``: off to a social provider, and back."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET, require_POST
+
+from ciam_django.client.api import CiamClient
+from ciam_django.client.values import SignedIn
+from ciam_django.errors import CiamError, code_in
+from ciam_django.login import notices, state
+from ciam_django.login.destinations import asked_next, redirect_to, safe_next
+from ciam_django.login.failed import answering, csrf_answered, failed, login_address
+from ciam_django.login.flows import Flow
+from ciam_django.login.pages import went_on
+from ciam_django.login.popups import keep_opener
+from ciam_django.login.providers import Registration, registrations
+from ciam_django.login.returns import came_back, remember
+from ciam_django.login.steps import gone_on
+from ciam_django.login.turns import admitted
+from ciam_django.responses import HTML, media_type_for
+
+
+@login_not_required
+@require_POST
+@csrf_answered
+@answering
+def leave(request: HttpRequest, name: str) -> HttpResponse:
+    """Leave for a provider. A POST with CSRF, so that no other site can begin a sign-in."""
+    registration = _registration(name)
+    begun = state.begun(next_url=asked_next(request), provider=name)
+    response = redirect_to(registration.authorize_url(_callback_url(request, name), begun.state))
+    state.keep(request, response, begun)
+    keep_opener(response, begun.next)
+    return response
+
+
+@login_not_required
+@csrf_exempt
+@require_GET
+def callback(request: HttpRequest, name: str) -> HttpResponse:
+    """Come back from a provider, with a code for CIAM or without."""
+    registration = _registration(name)
+
+    def take(begun: state.SignIn) -> HttpResponse:
+        try:
+            return _signed_in(request, registration, begun)
+        except CiamError as error:
+            if media_type_for(request) != HTML:
+                return failed(request, error)
+            # There are other ways to sign in, and they are on that page.
+            response = redirect_to(login_address(safe_next(request, begun.next)))
+            notices.keep_error(request, response, error)
+            return response
+
+    return came_back(request, name, take)
+
+
+def _signed_in(
+    request: HttpRequest, registration: Registration, begun: state.SignIn
+) -> HttpResponse:
+    if error := request.GET.get("error"):
+        raise CiamError(code_in(error) or "oauth_error", stage="social")
+    code = request.GET.get(registration.provider.code)
+    if not code:
+        # WeChat, for one, sends who has refused back with nothing but the state.
+        raise CiamError("access_denied", stage="social")
+    outcome = CiamClient().social_login(registration.source, code)
+    flow = Flow("", "", next=begun.next)
+    went = gone_on(outcome, flow)
+    if isinstance(went, SignedIn):
+        admitted(request, went, with_session=True)
+        remember(request, begun)
+    return went_on(request, went, flow)
+
+
+def _registration(name: str) -> Registration:
+    registration = registrations().get(name)
+    if registration is None or not registration.provider.has_page:
+        raise Http404
+    return registration
+
+
+def _callback_url(request: HttpRequest, name: str) -> str:
+    return request.build_absolute_uri(reverse("ciam:provider_callback", args=[name]))

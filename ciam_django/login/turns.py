@@ -1,0 +1,66 @@
+"""What was submitted in, what comes of it out: the same for the pages and for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpRequest
+
+from ciam_django.accounts.sessions import admit
+from ciam_django.client.oauth import ciam_app
+from ciam_django.client.person import person_of
+from ciam_django.client.values import SignedIn
+from ciam_django.login.configured import consents, login_page
+from ciam_django.login.flows import Flow
+from ciam_django.login.forms import CiamForm
+from ciam_django.login.pictures import solved
+from ciam_django.login.steps import STEPS, Outcome, Turn
+
+
+def form_of(flow: Flow, data: Mapping[str, Any] | None) -> CiamForm:
+    """The form of the flow's step, with the terms and the picture that it may need."""
+    row = STEPS[flow.step]
+    return row.form(
+        data,
+        flow=flow,
+        has_captcha="captcha" in (data or {})
+        or (row.sends and login_page().wants_captcha_for_codes),
+        consents=consents() if row.has_consents else (),
+    )
+
+
+def outcome_of(
+    request: HttpRequest, flow: Flow, form: CiamForm, data: Mapping[str, Any]
+) -> Outcome:
+    """What comes of the form, or of another button of its page, which ``do`` names.
+
+    Where the form itself is wrong, that is raised, with all its fields marked.
+    """
+    row = STEPS[flow.step]
+    other = row.others.get(str(data.get("do", "")))
+    if other:
+        # It needs nothing of the form, but perhaps what a picture says.
+        form.errors.clear()
+    elif refused := list(form.refused(row.stage)):
+        for error in refused[1:]:
+            form.put(error, request)
+        raise refused[0]
+    submit = other[1] if other else row.submit
+    return submit(Turn(request, flow, form.cleaned_data, _more(request, form, data)))
+
+
+def admitted(request: HttpRequest, outcome: SignedIn, *, with_session: bool) -> None:
+    """Let in whom CIAM has signed in, in a session or without; a ``CiamError`` if that can't be."""
+    admit(request, person_of(ciam_app(), outcome.data, None), with_session=with_session)
+
+
+def _more(request: HttpRequest, form: CiamForm, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes along to CIAM."""
+    given = form.cleaned_data
+    more: dict[str, Any] = {}
+    if text := given.get("captcha"):
+        more |= solved(request, text, str(data.get("captcha_id", "")))
+    if agreed := given.get("consent"):
+        more["consents"] = agreed
+    return more
