@@ -602,6 +602,9 @@ CODES: Final[dict[str, Meaning]] = {
     # CIAM knows the person, and this project has switched the account off (is_active).
     "account_inactive": means(Kind.ACCOUNT_STATE,
         message=_("This account has been disabled. Contact support for help.")),
+    # Refused here, before CIAM is asked: it tells of no account, as CIAM's own code might.
+    "malformed_phone_number": means(Kind.VALIDATION, field="phone_number",
+        message=_("Enter a valid mobile number.")),
     # CIAM asks for a step (a flowType) that we have no page for.
     "unsupported_step": means(Kind.UPSTREAM, action=Action.USE_ANOTHER_METHOD,
         message=_("This sign-in can't be finished here. Use another way to sign in.")),

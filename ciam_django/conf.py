@@ -71,6 +71,26 @@ class Conf:
     CIAM_FLOW_TYPES: Mapping[str, str] = {}
     """Your tenant's name of a step that follows -> ``second_factor``, ``new_password``, ..."""
 
+    CIAM_PHONE_REGION: str = "CN"
+    """Of which country a mobile number is that does not say so: two letters of ISO 3166."""
+
+    CIAM_SEND_LIMITS: Mapping[str, Sequence[str]] = {
+        "receiver": ("1/min", "5/hour", "10/day"),
+        "visitor": ("10/hour", "20/day"),
+        "address": ("60/hour", "300/day"),
+    }
+    """How many codes are sent to a ``receiver``, for a ``visitor`` and for a client ``address``."""
+
+    CIAM_TRY_LIMITS: Mapping[str, Sequence[str]] = {
+        "receiver": ("10/min", "30/hour"),
+        "visitor": ("20/min", "100/hour"),
+        "address": ("60/min", "600/hour"),
+    }
+    """How many passwords and codes can be tried; a right one counts for nothing."""
+
+    CIAM_CLIENT_IP: str = ""
+    """Your function ``(request) -> str``, as a dotted path; empty: ``REMOTE_ADDR``."""
+
     CIAM_CALLBACK_URL: str = ""
     """The absolute URL of ``ciam:callback`` as registered with CIAM; empty: the request's."""
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import time
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
 from ciam_django import answers, conf
@@ -13,6 +18,7 @@ from ciam_django.client import shared
 from ciam_django.codes import CODES, Meaning
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
+from tests.login.person import Person
 
 pytest_plugins = ["ciam_django.testing.fixtures"]
 
@@ -65,6 +71,29 @@ def ciam(fake_ciam: FakeCiam, mode: str, settings: Settings) -> FakeCiam:
 
 
 @pytest.fixture
+def person(ciam: FakeCiam, db: None) -> Person:
+    """A person who fills in our own forms; nobody has been counted yet."""
+    cache.clear()
+    return Person(ciam)
+
+
+@pytest.fixture
 def browser(ciam: FakeCiam, db: None) -> Browser:
     """A person's browser, which walks from our login page to CIAM's and back."""
     return Browser(ciam)
+
+
+@pytest.fixture
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The socket of a Redis of our own, which listens to nobody else."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed, so that no cache spans processes")
+    place = tmp_path_factory.mktemp("redis") / "socket"
+    options = ["--port", "0", "--unixsocket", str(place), "--save", "", "--dir", str(place.parent)]
+    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as server:
+        while not place.exists():
+            assert server.poll() is None
+            time.sleep(0.01)
+        yield place
+        server.terminate()

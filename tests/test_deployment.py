@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.pool import Pool
@@ -20,22 +18,6 @@ from ciam_django.login import state
 from ciam_django.testing import FakeCiam
 
 PROCESSES = 4
-
-
-@pytest.fixture
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The socket of a Redis of our own, which listens to nobody else."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not installed, so that no cache spans processes")
-    place = tmp_path_factory.mktemp("redis") / "socket"
-    options = ["--port", "0", "--unixsocket", str(place), "--save", "", "--dir", str(place.parent)]
-    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as server:
-        while not place.exists():
-            assert server.poll() is None
-            time.sleep(0.01)
-        yield place
-        server.terminate()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import Any, Final
 
@@ -46,6 +47,35 @@ def unshare(key: str) -> None:
     """Keep it no longer."""
     try:
         cache.delete(key)
+    except Exception as error:  # noqa: BLE001
+        _log(error, logging.WARNING)
+
+
+def counted(key: str, seconds: int) -> tuple[int, int]:
+    """How often this key was counted since its time began, now included; seconds until it ends.
+
+    The first count begins the time. Exact under concurrency where the cache's ``add`` and ``incr``
+    are: on Redis, memcached and in one process. Without a cache each count is the first.
+    """
+    try:
+        now = time.time()
+        cache.add(f"{key}.until", now + seconds, timeout=seconds)
+        # None where it has ended since: the next to count begins anew.
+        until = cache.get(f"{key}.until") or now + seconds
+        counter = f"{key}.{until}"
+        cache.add(counter, 0, timeout=seconds)
+        return cache.incr(counter), max(1, math.ceil(until - now))
+    except Exception as error:  # noqa: BLE001
+        _log(error, logging.WARNING)
+        return 1, seconds
+
+
+def uncount(key: str) -> None:
+    """Take one count back."""
+    try:
+        until = cache.get(f"{key}.until")
+        if until is not None and cache.get(f"{key}.{until}"):
+            cache.decr(f"{key}.{until}")
     except Exception as error:  # noqa: BLE001
         _log(error, logging.WARNING)
 

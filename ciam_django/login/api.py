@@ -146,7 +146,7 @@ def _flow_of(request: HttpRequest, name: str, given: Mapping[str, Any]) -> Flow:
         return Flow(name, "", next=safe_next(request, str(given.get("next") or "")))
     flow = flows.opened(str(given.get("flow") or ""))
     if flow is None or flow.step != name:
-        raise CiamError("Operation.Failure.FId.Not.Found", stage=STEPS[name].stage)
+        raise CiamError("Operation.Failure.FId.Not.Found", stage="verify_code")
     return flow
 
 

@@ -21,7 +21,7 @@ from ciam_django.login.flows import Flow
 CODES_OF_FIELDS: Final[Mapping[str, tuple[str, str]]] = {
     "username": ("Params.Blank.User.Username", "Params.Illegal.User.Username"),
     "password": ("Params.Blank.User.Password", "Params.Illegal.User.Password"),
-    "phone_number": ("Params.Blank.User.Phone.Number", "Params.Illegal.User.Phone.Number"),
+    "phone_number": ("Params.Blank.User.Phone.Number", "malformed_phone_number"),
     "email": ("Params.Blank.User.Email", "Params.Illegal.User.Email"),
     "code": ("Params.Blank.Code", "Operation.Failure.SMS.Code.Error"),
     "captcha": ("Params.Blank.CaptchaText", "Operation.Failure.Captcha.Error"),
@@ -122,21 +122,21 @@ class CiamForm(forms.Form):
             label=_("Characters in the picture"), max_length=_LONGEST, widget=_once("off")
         )
 
-    def refused(self, stage: str) -> Iterator[CiamError]:
+    def refused(self) -> Iterator[CiamError]:
         """What is wrong before CIAM is asked: each field's first error, as a code of the table."""
         for name, errors in self.errors.as_data().items():
             field = next((key for key, own in self.fields_of.items() if own == name), name)
             is_blank = errors[0].code == "required"
-            yield CiamError(CODES_OF_FIELDS[field][0 if is_blank else 1], stage=stage)
+            yield CiamError(CODES_OF_FIELDS[field][0 if is_blank else 1])
         given = set(self.cleaned_data.get("consent", ()))
         if given and any(c.is_required and c.id not in given for c in self.consents):
-            yield CiamError("Params.Illegal.Consent", stage=stage)
+            yield CiamError("Params.Illegal.Consent")
 
     def put(self, error: CiamError, request: HttpRequest) -> Answer:
         """Put the error where it belongs; a picture comes with one that is about it."""
         if answer_to(error, request).kind == Kind.CAPTCHA and "captcha" not in self.fields:
             self.add_captcha()
-        return add_error(self, error, request, self.fields_of)
+        return add_error(self, error, request, {"captcha_id": "captcha", **self.fields_of})
 
     def focus(self) -> None:
         """Have the browser begin at the first field that is wrong, or else empty."""

@@ -1,17 +1,123 @@
-"""Sends and tries, counted before CIAM is asked."""
+"""Sends and tries, counted before CIAM is asked, which sees one address: ours.
+
+Who is counted: the receiver or account, the visitor (a browser, or a session) and the client's
+address. Who is over a limit gets the same answer as CIAM would give.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from django.conf import settings
 from django.http import HttpRequest
+from django.utils.module_loading import import_string
+
+from ciam_django.client.shared import counted, uncount
+from ciam_django.conf import conf, remembered
+from ciam_django.errors import CiamError
+
+_RATE: Final = re.compile(r"(\d{1,6})/(s|min|hour|day)")
+_SECONDS: Final = {"s": 1, "min": 60, "hour": 3600, "day": 86400}
+# As CIAM's own: wrong entries of one code, and seconds for which it is good.
+_TRIES_OF_A_CODE: Final = 5
+_CODE_LIFETIME: Final = 600
+# A network gives a household, or a phone, as many addresses of IPv6.
+_IPV6_PREFIX: Final = 64
+
+Limits = Mapping[str, Sequence[str]]
 
 
-def refuse_excess_sends(request: HttpRequest, who: str, channel: str) -> None: ...
+def refuse_excess_sends(request: HttpRequest, who: str, channel: str) -> None:
+    """Count a code that is to be sent, or raise ``...Send.SMS.Too.Frequency`` or its like."""
+    name = "Email" if channel == "EMAIL" else "SMS"
+    wait = _excess(request, who, "send", conf.CIAM_SEND_LIMITS)
+    if wait:
+        code = f"Operation.Failure.Send.{name}.Too.Frequency"
+        raise CiamError(code, stage="send_code", retry_after=wait)
 
 
-def refuse_excess_tries(request: HttpRequest, who: str, stage: str) -> None: ...
+def refuse_excess_tries(request: HttpRequest, who: str, stage: str) -> None:
+    """Count an attempt to prove something, or raise ``too_many_requests``."""
+    wait = _excess(request, who, "try", conf.CIAM_TRY_LIMITS)
+    if wait:
+        raise CiamError("too_many_requests", stage=stage, retry_after=wait)
 
 
-def refuse_worn_code(name: str, channel: str) -> None: ...
+def forget_tries(request: HttpRequest, who: str) -> None:
+    """Give back what an attempt counted that was right; what others failed stays."""
+    for key, rates in _counters(request, who, "try", conf.CIAM_TRY_LIMITS):
+        for _, seconds in rates:
+            uncount(f"{key}.{seconds}")
 
 
-def forget_tries(request: HttpRequest, who: str) -> None: ...
+def refuse_worn_code(sent: str, name: str) -> None:
+    """Count an entry of one code that was sent, or none was: both wear out alike."""
+    count, _ = counted(_key("code", "entry", sent), _CODE_LIFETIME)
+    if count > _TRIES_OF_A_CODE:
+        raise CiamError(f"Operation.Failure.{name}.Code.Too.Frequency", stage="verify_code")
+
+
+def _excess(request: HttpRequest, who: str, what: str, limits: Limits) -> int:
+    """Seconds to wait, 0 for none. Longer times count only what the shorter ones let pass."""
+    for key, rates in _counters(request, who, what, limits):
+        for most, seconds in rates:
+            count, wait = counted(f"{key}.{seconds}", seconds)
+            if count > most:
+                return wait
+    return 0
+
+
+def _counters(
+    request: HttpRequest, who: str, what: str, limits: Limits
+) -> Iterator[tuple[str, Sequence[tuple[int, int]]]]:
+    """For each scope that the request is in, the key that counts it, and its rates."""
+    names = {"receiver": who.casefold(), "visitor": _visitor(request), "address": _address(request)}
+    for scope, rates in rates_of(tuple((name, tuple(given)) for name, given in limits.items())):
+        if name := names.get(scope):
+            yield _key(what, scope, name), rates
+
+
+def _key(what: str, scope: str, name: str) -> str:
+    # A digest, since caches are not where numbers and addresses belong.
+    digest = hashlib.sha256(f"{settings.SECRET_KEY} {name}".encode(errors="replace")).hexdigest()
+    return f"ciam_django.limit.{what}.{scope}.{digest[:32]}"
+
+
+def _visitor(request: HttpRequest) -> str:
+    """The browser by its form token, or its session; empty for who has neither."""
+    session = getattr(request, "session", None)
+    form_token: str = request.META.get("CSRF_COOKIE", "")
+    return (session.session_key if session is not None else "") or form_token
+
+
+def _address(request: HttpRequest) -> str:
+    """The client's address; of IPv6, its network. Never a header that anyone can write."""
+    named = conf.CIAM_CLIENT_IP
+    address = import_string(named)(request) if named else request.META.get("REMOTE_ADDR", "")
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return str(address)
+    if parsed.version == 6 and parsed.ipv4_mapped is None:
+        return str(ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))
+    return str(parsed)
+
+
+@remembered
+def rates_of(
+    given: tuple[tuple[str, tuple[str, ...]], ...],
+) -> Sequence[tuple[str, Sequence[tuple[int, int]]]]:
+    """Scope -> (how many, in how many seconds), the shortest time first.
+
+    A rate that can't be read is left out; ``manage.py check`` names it.
+    """
+    found = []
+    for scope, rates in given:
+        matches = [match for match in map(_RATE.fullmatch, rates) if match]
+        pairs = [(int(match[1]), _SECONDS[match[2]]) for match in matches]
+        found.append((scope, sorted(pairs, key=lambda pair: pair[1])))
+    return found

@@ -33,7 +33,8 @@ class Place(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A row; ``client_id`` and ``code`` are the names of parameters.
+    """A row; ``client_id`` and ``code`` are the names of parameters, ``cancelled`` is the error of
+    whoever said no.
 
     ``has_page`` is False for a mini program, which has no page to go to.
     """
@@ -43,6 +44,7 @@ class Provider:
     scope: str = ""
     client_id: str = "client_id"
     code: str = "code"
+    cancelled: str = "access_denied"
     more: Mapping[str, str] = field(default_factory=dict)
     fragment: str = ""
     places: Set[Place] = frozenset(Place)
@@ -80,7 +82,8 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     # https://developer.apple.com/documentation/signinwithapplerestapi
     # Without a scope: with one Apple insists on form_post, which no SameSite cookie survives.
     "apple": Provider(
-        _("Apple"), "https://appleid.apple.com/auth/authorize", more={"response_mode": "query"}),
+        _("Apple"), "https://appleid.apple.com/auth/authorize", more={"response_mode": "query"},
+        cancelled="user_cancelled_authorize"),
     # https://developers.google.com/identity/openid-connect/openid-connect
     "google": Provider(
         _("Google"), "https://accounts.google.com/o/oauth2/v2/auth", "openid email profile"),

@@ -62,12 +62,12 @@ def callback(request: HttpRequest, name: str) -> HttpResponse:
 def _signed_in(
     request: HttpRequest, registration: Registration, begun: state.SignIn
 ) -> HttpResponse:
-    if error := request.GET.get("error"):
-        raise CiamError(code_in(error) or "oauth_error", stage="social")
-    code = request.GET.get(registration.provider.code)
-    if not code:
-        # WeChat, for one, sends who has refused back with nothing but the state.
+    error, code = request.GET.get("error"), request.GET.get(registration.provider.code)
+    # WeChat, for one, sends who has refused back with nothing but the state.
+    if error == registration.provider.cancelled or not (error or code):
         raise CiamError("access_denied", stage="social")
+    if error or not code:
+        raise CiamError(code_in(error or "") or "oauth_error", stage="social")
     outcome = CiamClient().social_login(registration.source, code)
     flow = Flow("", "", next=begun.next)
     went = gone_on(outcome, flow)

@@ -72,8 +72,7 @@ class Step:
     """A row: the form, the page's words, and what comes of it.
 
     ``lead`` may have ``{shown}`` in it, where a code went. ``others`` are the further buttons of
-    the page: what they are called, and what they do. ``begins`` where no flow is needed; ``stage``
-    is that of what is refused before CIAM is asked.
+    the page: what they are called, and what they do. ``begins`` where no flow is needed.
     """
 
     form: type[forms.CiamForm]
@@ -82,7 +81,6 @@ class Step:
     button: str | StrPromise
     submit: Submit
     others: Mapping[str, tuple[str | StrPromise, Submit]] = dataclasses.field(default_factory=dict)
-    stage: str = "verify_code"
     template: str = "ciam_django/step.html"
     begins: bool = False
     has_consents: bool = False
@@ -333,23 +331,23 @@ _RESEND: Final = {"resend": (_("Send a new code"), _sent)}
 STEPS: Final[Mapping[str, Step]] = {
     "password": Step(
         forms.PasswordForm, _("Password"), "", _("Sign in"), _by_password,
-        stage="password", begins=True, has_consents=True),
+        begins=True, has_consents=True),
     "sms": Step(
         forms.SmsForm, _("SMS"), _("We'll text you a code to sign in with."),
-        _("Send code"), _by_sms, stage="send_code", begins=True,
+        _("Send code"), _by_sms, begins=True,
         has_consents=True, sends=True),
     "email": Step(
         forms.EmailForm, _("Email"), _("We'll email you a code to sign in with."),
-        _("Send code"), _by_email, stage="send_code", begins=True,
+        _("Send code"), _by_email, begins=True,
         has_consents=True, sends=True),
     "recover": Step(
         forms.ReceiverForm, _("Reset your password"),
         _("Tell us the mobile number or email address of your account."),
-        _("Send code"), _recovery, stage="recover", begins=True, sends=True),
+        _("Send code"), _recovery, begins=True, sends=True),
     "sign_up": Step(
         forms.ReceiverForm, _("Create an account"),
         _("We'll send you a code to make sure that it's yours."),
-        _("Send code"), _sign_up, stage="send_code", begins=True,
+        _("Send code"), _sign_up, begins=True,
         has_consents=True, sends=True),
     "code": Step(
         forms.CodeForm, _("Enter the code"),
@@ -394,13 +392,11 @@ STEPS: Final[Mapping[str, Step]] = {
         sends=True),
     # As JSON alone.
     "mini_program": Step(
-        forms.MiniProgramForm, _("Sign in"), "", "", _silently, stage="social", begins=True),
+        forms.MiniProgramForm, _("Sign in"), "", "", _silently, begins=True),
     "mini_program_phone": Step(
-        forms.MiniProgramPhoneForm, _("Sign in"), "", "", _by_phone_of_wechat, stage="social",
-        begins=True),
+        forms.MiniProgramPhoneForm, _("Sign in"), "", "", _by_phone_of_wechat, begins=True),
     "mini_program_user_info": Step(
-        forms.MiniProgramUserInfoForm, _("Sign in"), "", "", _by_user_info, stage="social",
-        begins=True),
+        forms.MiniProgramUserInfoForm, _("Sign in"), "", "", _by_user_info, begins=True),
 }
 
 # CIAM's name of a step that a sign-in goes on with -> ours. The first two are in its

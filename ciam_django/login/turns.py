@@ -42,7 +42,7 @@ def outcome_of(
     if other:
         # It needs nothing of the form, but perhaps what a picture says.
         form.errors.clear()
-    elif refused := list(form.refused(row.stage)):
+    elif refused := list(form.refused()):
         for error in refused[1:]:
             form.put(error, request)
         raise refused[0]

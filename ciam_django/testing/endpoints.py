@@ -161,8 +161,7 @@ def ciam_token(tenant: Tenant, request: Request) -> Outcome:
     answer = tokens_of(tenant, sign_in, str(asked.get("scope") or "APPLICATION_API"))
     if sign_in:
         answer |= {"userId": sign_in.user_id, "uuid": sign_in.user_id}
-        claims = tenant.ciam_claims(sign_in)
-        answer["id_token"] = jwt.encode({"alg": "RS256"}, claims, tenant.key)
+        answer["id_token"] = tenant.sign_ciam_id_token(sign_in)
     return enveloped(answer)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
@@ -17,6 +17,8 @@ _TEXTS: Final = {
         "label": "用户名",
         "sign_in": "登录",
         "cancel": "取消",
+        "at_provider": "模拟的{name}登录页，仅供开发使用，无需密码。",
+        "refused": "您已拒绝授权，可以关闭此页面",
         "hint": "想看登录失败的样子？输入以下任意一个作为用户名：",
         "client_id": "未知的 client_id",
         "redirect_uri": "redirect_uri 未注册",
@@ -31,6 +33,8 @@ _TEXTS: Final = {
         "label": "User name",
         "sign_in": "Sign in",
         "cancel": "Cancel",
+        "at_provider": "The sign-in page of {name}, make-believe and for developers.",
+        "refused": "You have said no. You can close this page",
         "hint": "To see a sign-in fail, type one of these as the user name:",
         "client_id": "Unknown client_id",
         "redirect_uri": "Unregistered redirect_uri",
@@ -44,6 +48,13 @@ _EXAMPLES: Final = (
     "fail:authorize:login_required",
     "html:token",
     "slow:token",
+)
+
+_PROVIDER_EXAMPLES: Final = (
+    "stranger",
+    "unlinked",
+    "careful",
+    "fail:Operation.Failure.Social.User.Auth.Error",
 )
 
 _STYLE: Final = """
@@ -81,13 +92,25 @@ def language_of(request: Request) -> str:
 
 
 def authorize_page(parameters: Mapping[str, str], language: str) -> str:
-    """The page with its form."""
+    """CIAM's own page, with its form."""
+    return _form_page(_TEXTS[language]["lead"], _EXAMPLES, parameters, language)
+
+
+def provider_page(name: str, parameters: Mapping[str, str], language: str) -> str:
+    """The page of a social provider, with the same form."""
+    lead = _TEXTS[language]["at_provider"].format(name=name)
+    return _form_page(lead, _PROVIDER_EXAMPLES, parameters, language)
+
+
+def _form_page(
+    lead: str, names: Sequence[str], parameters: Mapping[str, str], language: str
+) -> str:
     texts = _TEXTS[language]
     hidden = "".join(
         f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
         for name, value in parameters.items()
     )
-    examples = "".join(f"<li><code>{escape(example)}</code></li>" for example in _EXAMPLES)
+    examples = "".join(f"<li><code>{escape(example)}</code></li>" for example in names)
     return f"""<!DOCTYPE html>
 <html lang="{texts["lang"]}">
 <meta charset="utf-8">
@@ -96,7 +119,7 @@ def authorize_page(parameters: Mapping[str, str], language: str) -> str:
 <style>{_STYLE}</style>
 <main>
 <h1>{texts["heading"]}</h1>
-<p>{texts["lead"]}</p>
+<p>{escape(lead)}</p>
 <form method="post">{hidden}
 <label for="username">{texts["label"]}</label>
 <input id="username" name="username" value="li" autocomplete="off" autocapitalize="none"

@@ -9,9 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ciam_django.testing.failures import RefusedError
+from ciam_django.testing.pictures import ALPHABET, picture_of
 
 # What opens every account, and what every text message says.
 PASSWORD: Final = "fake-password"  # noqa: S105  (it opens nothing but the fake)
@@ -25,9 +26,35 @@ STATES: Final[Mapping[str, str]] = {
     "disabled": "Operation.Failure.User.Disabled",
     "archived": "Operation.Failure.User.Archived",
 }
-# And after its password a name that begins like this has a step to take.
-STEPS: Final[Mapping[str, str]] = {"careful": "NEED_TWO_FACTOR", "stale": "USER_UPDATE_PWD"}
+# And a name that begins like this has steps to take after its password or code; the first two
+# are of CIAM's documentation, and nobody knows the last one.
+STEPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "careful": ("NEED_TWO_FACTOR",),
+    "stale": ("USER_UPDATE_PWD",),
+    "hesitant": ("NEED_CONSENT",),
+    "unfinished": ("NEED_COMPLETE",),
+    "thorough": ("NEED_TWO_FACTOR", "NEED_CONSENT", "NEED_COMPLETE"),
+    "strange_": ("NEED_MAGIC",),
+}
+# At a social provider: nobody knows the account yet, and CIAM asks for one, or only says so.
+SOCIAL_STEPS: Final[Mapping[str, tuple[str, ...]]] = {"stranger": ("NEED_BIND",)}
+UNLINKED: Final = "unlinked"
+# The end of a mobile number -> what its account is like.
+NUMBERS: Final[Mapping[str, str]] = {
+    "0001": "nobody",
+    "0002": "locked",
+    "0003": "disabled",
+    "0004": "careful",
+    "0005": "stale",
+    "0006": "hesitant",
+    "0007": "unfinished",
+    "0008": "strange_",
+    "0009": "archived",
+}
+# A code of WeChat's that a developer types: this, and who it is of.
+BY_HAND: Final = "fake:"
 
+_SHORTEST_PASSWORD: Final = 8
 _TRIES_BEFORE_CAPTCHA: Final = 3
 _TRIES_BEFORE_LOCK: Final = 5
 _TRIES_OF_A_CODE: Final = 5
@@ -41,9 +68,10 @@ _CHANNELS: Final[Mapping[str, str]] = {"SMS": "SMS", "EMAIL": "Email"}
 
 @dataclass
 class Flow:
-    """One sign-in, or sign-up, that goes on."""
+    """One sign-in, or sign-up, that goes on; ``steps`` are left to take."""
 
     username: str
+    steps: list[str] = field(default_factory=list)
     channel: str = ""
     receiver: str = ""
     code: str = ""
@@ -59,7 +87,10 @@ class People:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wrong: Counter[str] = Counter()
-        self._captchas: set[str] = set()
+        # Id -> what the picture says.
+        self._captchas: dict[str, str] = {}
+        # Those that were changed.
+        self._passwords: dict[str, str] = {}
         self._flows: dict[str, Flow] = {}
         self._last_sends: dict[str, float] = {}
         self._social: dict[str, str] = {}
@@ -70,7 +101,7 @@ class People:
 
     def check_state(self, username: str) -> None:
         """Refuse an account that is not a good one."""
-        code = next((code for start, code in STATES.items() if username.startswith(start)), "")
+        code = _of_kind(username, STATES, "")
         if self._wrong[username] >= _TRIES_BEFORE_LOCK:
             code = "Operation.Failure.User.Locked"
         if code := self._states.get(username, code):
@@ -99,26 +130,32 @@ class People:
         self._social[code] = username
         return code
 
+    def social_name(self, code: object) -> str:
+        """Whom a social provider's code is of, which stays good."""
+        return self._social.get(str(code), "")
+
     def spend_social(self, code: str) -> str:
         """Whom a social provider's code is of."""
-        username = self._social.pop(code, "")
+        username = code.removeprefix(BY_HAND) if code.startswith(BY_HAND) else ""
+        username = username or self._social.pop(code, "")
         if not username:
             raise RefusedError("Operation.Failure.Social.Code.Expired")
         return username
 
-    def new_captcha(self) -> str:
-        """The id of a picture."""
+    def new_captcha(self) -> tuple[str, bytes]:
+        """The id of a picture, and the picture."""
         captcha = secrets.token_hex(8)
-        self._captchas.add(captcha)
-        return captcha
+        text = "".join(secrets.choice(ALPHABET) for _ in range(4))
+        self._captchas[captcha] = text
+        return captcha, picture_of(text)
 
-    def check_password(self, username: str, password: str, asked: Mapping[str, Any]) -> str:
-        """The next step of somebody with the right password; empty where there is none."""
+    def check_password(self, username: str, password: str, asked: Mapping[str, Any]) -> None:
+        """Refuse a wrong password, and after some wrong ones a right one without a captcha."""
         with self._lock:
             if self._wrong[username] >= _TRIES_BEFORE_CAPTCHA:
-                self._check_captcha(asked)
+                self.check_captcha(asked)
             self.check_state(username)
-            if password != PASSWORD:
+            if password != self._passwords.get(username, PASSWORD):
                 self._wrong[username] += 1
                 is_locked = self._wrong[username] >= _TRIES_BEFORE_LOCK
                 raise RefusedError(
@@ -127,22 +164,33 @@ class People:
                     else "Operation.Failure.Username.Or.Password.Error"
                 )
             self._wrong.pop(username, None)
-        return next((step for start, step in STEPS.items() if username.startswith(start)), "")
 
-    def _check_captcha(self, asked: Mapping[str, Any]) -> None:
+    def set_password(self, username: str, password: str) -> None:
+        """Set a new password, if it is good enough."""
+        if not password:
+            raise RefusedError("Params.Blank.User.Password")
+        if password == self._passwords.get(username, PASSWORD):
+            raise RefusedError("Params.Illegal.User.Password.Same.Old")
+        has_both = any(map(str.isdigit, password)) and any(map(str.isalpha, password))
+        if len(password) < _SHORTEST_PASSWORD or not has_both:
+            raise RefusedError("Params.Illegal.User.Password.Policy")
+        self._passwords[username] = password
+        self._wrong.pop(username, None)
+
+    def check_captcha(self, asked: Mapping[str, Any]) -> None:
+        """Refuse what is not the text of a picture; each picture is good for one attempt."""
         captcha = str(asked.get("captchaCode", ""))
         if not captcha:
             raise RefusedError("Params.Blank.CaptchaCode")
         if captcha not in self._captchas:
             raise RefusedError("Operation.Failure.Captcha.Invalid")
-        # Good for one attempt, a wrong one too.
-        self._captchas.discard(captcha)
-        if str(asked.get("captchaText", "")).casefold() != CAPTCHA_TEXT:
+        text = self._captchas.pop(captcha).casefold()
+        if str(asked.get("captchaText", "")).casefold() not in (text, CAPTCHA_TEXT):
             raise RefusedError("Operation.Failure.Captcha.Error")
 
-    def begin(self, username: str) -> Flow:
-        """A flow of a sign-in that goes on."""
-        flow = Flow(username)
+    def begin(self, username: str, steps: Mapping[str, tuple[str, ...]] = STEPS) -> Flow:
+        """A flow of a sign-in that may go on."""
+        flow = Flow(username, list(_of_kind(username, steps, ())))
         self._flows[flow.id] = flow
         return flow
 
@@ -185,6 +233,21 @@ class People:
     def end(self, flow: Flow) -> None:
         """A flow that has come to its end can't go on."""
         self._flows.pop(flow.id, None)
+
+
+def username_of(identifier: str) -> str:
+    """Whose account a number, an address or a name is: a number has a name of its own."""
+    digits = identifier.removeprefix("+").replace(" ", "")
+    if not digits.isdigit():
+        return identifier
+    return f"{NUMBERS.get(digits[-4:], '')}{digits.removeprefix('86')}"
+
+
+T = TypeVar("T")
+
+
+def _of_kind(username: str, kinds: Mapping[str, T], otherwise: T) -> T:
+    return next((it for start, it in kinds.items() if username.startswith(start)), otherwise)
 
 
 def user_id_of(username: str) -> str:

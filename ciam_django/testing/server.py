@@ -34,12 +34,13 @@ from ciam_django.testing.failures import (
 )
 from ciam_django.testing.forgeries import FORGERIES
 from ciam_django.testing.places import UNREACHABLE
+from ciam_django.testing.providers import PAGES, PLACE, PROVIDERS
 from ciam_django.testing.tenant import PREFIX, Tenant
 
 _INPUT: Final = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 
 
-_ENDPOINTS: Final = {**ENDPOINTS, **API}
+_ENDPOINTS: Final = {**ENDPOINTS, **API, **PAGES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,11 @@ class FakeCiam(Tenant):
         """
         self.forgery = FORGERIES[one_of("forgery", forgery, FORGERIES)]
 
+    @property
+    def provider_urls(self) -> dict[str, str]:
+        """The authorize pages of the social providers that it plays."""
+        return {name: self.url + PLACE.format(name=name) for name in PROVIDERS}
+
     # --- What happened ------------------------------------------------------------------------
 
     @property
@@ -231,17 +237,29 @@ class FakeCiam(Tenant):
 
     def authorize(self, url: str, *, username: str = "li") -> str:
         """Play the browser at the authorize page; the callback that the fake sends it to."""
+        address = self._decided(url, username, "sign_in")
+        if address is None:
+            raise RuntimeError("The authorize form sends nobody back.")
+        return address
+
+    def authorize_at_provider(
+        self, url: str, *, username: str = "li", cancel: bool = False
+    ) -> str | None:
+        """Play the browser at a social provider's page; None where it is not sent back."""
+        return self._decided(url, username, "cancel" if cancel else "sign_in")
+
+    def _decided(self, url: str, username: str, decision: str) -> str | None:
         status, page = self._fetch("GET", url)
         if status >= 400:
             raise RuntimeError(f"The authorize page answered {status}: {page}")
         if status >= 300:
             return page
         fields = {unescape(name): unescape(value) for name, value in _INPUT.findall(page)}
-        form = urlencode({**fields, "username": username, "decision": "sign_in"})
+        form = urlencode({**fields, "username": username, "decision": decision})
         status, location = self._fetch("POST", url, form)
-        if not 300 <= status < 400:
+        if status >= 400:
             raise RuntimeError(f"The authorize form answered {status}: {location}")
-        return location
+        return location if status >= 300 else None
 
     def _fetch(self, method: str, url: str, form: str = "") -> tuple[int, str]:
         """Status, and where it redirects or else the body."""

@@ -107,6 +107,12 @@ class Tenant(abc.ABC):
         # Token -> its scopes.
         self.application_tokens: dict[str, frozenset[str]] = {}
         self.people = People()
+        # Whether terms have to be agreed to, and a picture read before a code is sent; what lies
+        # over the login page's configuration; and what id_token its API gives: `oidc` or `ciam`.
+        self.requires_consents = False
+        self.wants_captcha = False
+        self.login_page: dict[str, Any] = {}
+        self.api_id_token = "oidc"  # noqa: S105  (a kind of token)
         self._planned: dict[str, list[tuple[Failure | Misbehaviour, int | None]]] = {}
 
     @property
@@ -126,8 +132,8 @@ class Tenant(abc.ABC):
     @property
     def kept_names(self) -> list[str]:
         """By which ``ciam_django`` keeps what it fetches of this fake, for all processes."""
-        scopes = ("APPLICATION_API", "MANAGEMENT_APPLICATION_API")
-        return [*self.published, *(f"{self.url} {APP_ID} {scope}" for scope in scopes)]
+        kept = ("APPLICATION_API", "MANAGEMENT_APPLICATION_API", "login_page", "consents")
+        return [*self.published, *(f"{self.url} {APP_ID} {name}" for name in kept)]
 
     def address(self, path: str, *stages: str) -> str:
         """The address of a path below CIAM's prefix, where the fake claims these stages to be."""
@@ -192,6 +198,10 @@ class Tenant(abc.ABC):
             keys.strangers_key() if forgery.by_stranger else self.key,
         )
 
+    def sign_ciam_id_token(self, sign_in: SignIn) -> str:
+        """The id_token that CIAM documents, which proves nothing of the person."""
+        return keys.signed({"alg": "RS256"}, self.ciam_claims(sign_in), self.key)
+
     def userinfo_of(self, sign_in: SignIn) -> dict[str, Any]:
         """What userinfo says of a person."""
         told = {"sub": sign_in.user_id, **sign_in.profile}
@@ -226,7 +236,8 @@ class Tenant(abc.ABC):
             "iat": now,
             "auth_time": now,
             "exp": now + 3600,
-            "nonce": sign_in.nonce,
+            # OpenID Connect Core 1.0, 2: as it was sent.
+            "nonce": sign_in.nonce or None,
             "at_hash": keys.half_hash(access_token),
             **sign_in.profile,
         }

@@ -1,0 +1,121 @@
+"""A ``CiamError`` at its field, of our forms and of a project's own."""
+
+from __future__ import annotations
+
+import pytest
+from django import forms
+from django.test import RequestFactory
+
+from ciam_django.errors import CiamError
+from ciam_django.login.flows import Flow
+from ciam_django.login.forms import (
+    CODES_OF_FIELDS,
+    PROFILE,
+    CiamForm,
+    ProfileForm,
+    add_error,
+    table_name,
+)
+from ciam_django.login.steps import FLOW_TYPES, STEPS
+from ciam_django.lookup import finding_of
+
+
+class ProjectForm(forms.Form):
+    """As a project has it."""
+
+    mobile = forms.CharField()
+    password = forms.CharField()
+
+
+SENT = {"mobile": "13800000000", "password": "x"}
+
+
+def test_the_error_stands_at_the_field_that_the_project_names() -> None:
+    form = ProjectForm(SENT)
+    error = CiamError("Params.Exist.User.Phone.Number")
+    answer = add_error(form, error, fields={"phone_number": "mobile"})
+
+    assert answer.status == 409
+    assert form.errors == {"mobile": [answer.detail]}
+
+
+def test_it_stands_at_a_field_of_the_tables_name() -> None:
+    form = ProjectForm(SENT)
+    answer = add_error(form, CiamError("Params.Illegal.User.Password.Policy"))
+
+    assert form.errors == {"password": [answer.detail]}
+
+
+@pytest.mark.parametrize(
+    "code", ["Operation.Failure.Username.Or.Password.Error", "Params.Exist.User.Email", "timeout"]
+)
+def test_any_other_stands_above_the_form(code: str) -> None:
+    form = ProjectForm(SENT)
+    answer = add_error(form, CiamError(code))
+
+    assert form.non_field_errors() == [answer.detail]
+
+
+def test_a_second_error_takes_the_place_of_the_first() -> None:
+    form = ProjectForm({})
+    add_error(form, CiamError("Params.Blank.User.Password"))
+    answer = add_error(form, CiamError("Params.Illegal.User.Password"))
+
+    assert form.errors["password"] == [answer.detail]
+
+
+def test_a_stranger_learns_no_more_than_from_the_doors() -> None:
+    form = ProjectForm(SENT)
+    error = CiamError("Operation.Failure.User.Locked", stage="password")
+    answer = add_error(form, error, RequestFactory().post("/"))
+
+    assert answer.code == "Operation.Failure.Username.Or.Password.Error"
+
+
+# --- Our own ----------------------------------------------------------------------------------
+
+
+def form_of(name: str) -> CiamForm:
+    more = {"asked": list(PROFILE), "channels": {"SMS": ""}}
+    return STEPS[name].form({}, flow=Flow(name, "", more=more))
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_each_blank_field_has_a_code_that_stands_at_it(name: str) -> None:
+    form = form_of(name)
+    form.add_captcha()
+    errors = list(form.refused())
+
+    required = [name for name, field in form.fields.items() if field.required]
+    assert len(errors) == len(required) >= 1
+    for error in errors:
+        form.put(error, RequestFactory().post("/"))
+    # What nobody types stands above the form.
+    if not name.startswith("mini_program") and name != "second_factor":
+        assert not form.non_field_errors()
+
+
+@pytest.mark.parametrize("field", CODES_OF_FIELDS)
+def test_the_codes_of_a_field_are_in_the_table(field: str) -> None:
+    for code in CODES_OF_FIELDS[field]:
+        assert finding_of(code).step in ("exact", "family")
+
+
+@pytest.mark.parametrize("name", PROFILE)
+def test_each_member_of_a_profile_has_its_codes(name: str) -> None:
+    assert table_name(name) in CODES_OF_FIELDS
+    form = ProfileForm({}, flow=Flow("profile", "", more={"asked": [name]}))
+
+    assert list(form.fields) == [table_name(name)]
+
+
+def test_each_step_of_ciams_is_one_of_ours() -> None:
+    assert set(FLOW_TYPES.values()) <= set(STEPS)
+
+
+def test_what_is_too_long_is_refused_in_our_words() -> None:
+    form = STEPS["password"].form(
+        {"username": "x" * 300, "password": "x"}, flow=Flow("password", "")
+    )
+
+    assert [error.code for error in form.refused()] == ["Params.Illegal.User.Username"]

@@ -1,0 +1,541 @@
+"""The pages of signing in, over real HTTP to the fake."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from pytest_django.fixtures import Settings
+
+from ciam_django.testing import FakeCiam
+from ciam_django.testing.people import CAPTCHA_TEXT, CODE, PASSWORD
+from tests.browser import HTML
+from tests.login.person import Person, error_at
+
+EVERY = ["password", "sms", "email", "hosted", "recover", "sign_up"]
+NUMBER = "138 0000 1234"
+
+
+@pytest.fixture(autouse=True)
+def everything_offered(settings: Settings) -> None:
+    settings.CIAM_LOGIN_METHODS = EVERY
+    # A test may send more than one code.
+    settings.CIAM_SEND_LIMITS = {}
+
+
+@pytest.fixture
+def mode() -> str:
+    return "ciam"
+
+
+# --- The login page ---------------------------------------------------------------------------
+
+
+def test_the_first_way_is_a_form_and_the_others_are_links(person: Person) -> None:
+    page = person.opens("/ciam/login/?next=/cart/").content.decode()
+
+    assert 'name="username"' in page
+    assert 'href="/ciam/login/?method=sms&amp;next=%2Fcart%2F"' in page
+    assert 'href="/ciam/recover/?next=%2Fcart%2F"' in page
+    assert f'action="{reverse("ciam:authorize")}"' in page
+
+
+def test_the_project_chooses_the_ways_and_their_order(person: Person, settings: Settings) -> None:
+    settings.CIAM_LOGIN_METHODS = ["email"]
+
+    page = person.opens("/ciam/login/?method=password").content.decode()
+
+    assert 'name="email"' in page
+    assert "ciam-methods" not in page
+    assert reverse("ciam:authorize") not in page
+    assert person.opens("/ciam/recover/").status_code == 404
+
+
+def test_ciam_says_what_there_is_where_the_project_does_not(
+    person: Person, settings: Settings
+) -> None:
+    settings.CIAM_LOGIN_METHODS = []
+    person.ciam.fail("api", code="Service.Internal.Error", times=None)
+
+    # It can't be asked: CIAM's own page is there whatever it says.
+    page = person.opens("/ciam/login/").content.decode()
+
+    assert 'name="username"' not in page
+    assert reverse("ciam:authorize") in page
+
+
+def test_without_a_form_there_is_nothing_to_post_to(person: Person, settings: Settings) -> None:
+    settings.CIAM_LOGIN_METHODS = ["hosted"]
+    client = Client(headers={"Accept": HTML})
+
+    assert client.post("/ciam/login/", {"username": "li"}).status_code == 405
+    assert [request.path for request in person.ciam.requests] == []
+
+
+# --- Password ---------------------------------------------------------------------------------
+
+
+def test_a_password_signs_in(person: Person) -> None:
+    person.opens("/ciam/login/?next=/cart/")
+    answer = person.sends(username="li", password=PASSWORD)
+
+    assert (answer.status_code, answer["Location"]) == (302, "/cart/")
+    assert person.user_id
+
+
+@pytest.mark.parametrize("mode", ["oidc", "ciam"])
+def test_it_is_the_person_of_the_hosted_page(person: Person) -> None:
+    person.opens("/ciam/login/")
+    person.sends(username="li", password=PASSWORD)
+    by_password = person.user_id
+
+    leave = person.client.post(
+        reverse("ciam:authorize"), headers={"X-CSRFToken": person.client.cookies["csrftoken"].value}
+    )
+    callback = person.ciam.authorize(leave["Location"], username="li")
+    assert callback
+    person.client.get(callback.partition("testserver")[2])
+
+    assert by_password == person.user_id
+
+
+def test_a_wrong_password_is_told_above_the_form(person: Person) -> None:
+    person.opens("/ciam/login/")
+    answer = person.sends(username="li", password="wrong")
+    page = answer.content.decode()
+
+    assert answer.status_code == 401
+    assert answer["Ciam-Error-Code"] == "Operation.Failure.Username.Or.Password.Error"
+    assert 'role="alert"' in page
+    assert 'value="li"' in page
+    assert "wrong" not in page
+    assert person.user_id is None
+
+
+@pytest.mark.parametrize("username", ["nobody", "locked", "disabled", "archived"])
+def test_a_stranger_learns_of_no_account(person: Person, username: str) -> None:
+    person.opens("/ciam/login/")
+    answer = person.sends(username=username, password=PASSWORD)
+
+    assert answer.status_code == 401
+    assert answer["Ciam-Error-Code"] == "Operation.Failure.Username.Or.Password.Error"
+
+
+def test_blank_fields_are_told_at_the_field_before_ciam_is_asked(person: Person) -> None:
+    person.opens("/ciam/login/")
+    asked = len(person.ciam.requests)
+    answer = person.sends(username=" ", password="")
+
+    assert answer.status_code == 400
+    assert "username" in error_at(answer, "username").lower()
+    assert 'id="ciam_password_error"' in answer.content.decode()
+    assert len(person.ciam.requests) == asked
+
+
+def test_after_failures_a_picture_has_to_be_read(person: Person) -> None:
+    person.opens("/ciam/login/")
+    for _ in range(4):
+        answer = person.sends(username="li", password="wrong")
+    assert answer["Ciam-Error-Code"] == "Params.Blank.CaptchaCode"
+    page = answer.content.decode()
+    assert 'src="/ciam/captcha/"' in page
+
+    picture = person.client.get("/ciam/captcha/")
+    assert picture["Content-Type"] == "image/png"
+    assert picture["X-Content-Type-Options"] == "nosniff"
+    answer = person.sends(username="li", password=PASSWORD, captcha="not this")
+    assert answer["Ciam-Error-Code"] == "Operation.Failure.Captcha.Error"
+    error_at(answer, "captcha")
+
+    person.client.get("/ciam/captcha/")
+    answer = person.sends(username="li", password=PASSWORD, captcha=CAPTCHA_TEXT)
+    assert answer.status_code == 302
+    assert person.user_id
+
+
+def test_a_picture_that_is_none_is_not_passed_on(person: Person) -> None:
+    person.ciam.misbehave("api", "html")
+
+    answer = person.client.get("/ciam/captcha/")
+
+    assert (answer.status_code, answer.content) == (503, b"")
+
+
+def test_terms_have_to_be_agreed_to_first(person: Person) -> None:
+    page = person.opens("/ciam/login/").content.decode()
+    assert 'href="https://example.com/terms"' in page
+    assert "checked" not in page
+
+    asked = len(person.ciam.requests)
+    answer = person.sends(username="li", password=PASSWORD, consent=["terms"])
+
+    assert answer.status_code == 400
+    assert answer["Ciam-Error-Code"] == "Params.Illegal.Consent"
+    assert 'value="terms" checked' in answer.content.decode()
+    assert len(person.ciam.requests) == asked
+
+
+def test_without_a_form_token_nothing_is_tried(ciam: FakeCiam, db: None) -> None:
+    client = Client(headers={"Accept": HTML}, enforce_csrf_checks=True)
+    answer = client.post("/ciam/login/", {"username": "li", "password": PASSWORD})
+
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "csrf_failed")
+
+
+def test_tries_are_limited(person: Person, settings: Settings) -> None:
+    settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
+    person.opens("/ciam/login/")
+    for _ in range(2):
+        person.sends(username="li", password="wrong")
+    answer = person.sends(username="li", password=PASSWORD)
+
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (429, "too_many_requests")
+    assert int(answer["Retry-After"]) > 50
+
+
+# --- Codes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "given", "shown"),
+    [
+        ("sms", "phone_number", NUMBER, "+86 138****1234"),
+        ("email", "email", "Li@Example.com", "L***@example.com"),
+    ],
+)
+def test_a_code_signs_in(person: Person, method: str, field: str, given: str, shown: str) -> None:
+    person.opens(f"/ciam/login/?method={method}&next=/cart/")
+    page = person.sends(**{field: given}).content.decode()
+    assert f"If there is an account for \u2068{shown}\u2069" in page
+
+    answer = person.sends(code=f" {CODE[:3]} {CODE[3:]} ")
+    assert (answer.status_code, answer["Location"]) == (302, "/cart/")
+    assert person.user_id
+
+
+@pytest.mark.parametrize("number", ["12345", "010-6234-5678", "li@example.com"])
+def test_what_is_no_mobile_number_is_told_at_the_field(person: Person, number: str) -> None:
+    person.opens("/ciam/login/?method=sms")
+    asked = len(person.ciam.requests)
+    answer = person.sends(phone_number=number)
+
+    assert answer.status_code == 400
+    assert "mobile number" in error_at(answer, "phone_number")
+    assert number in answer.content.decode()
+    assert len(person.ciam.requests) == asked
+
+
+def test_a_wrong_code_is_told_at_the_field_and_does_not_come_back(person: Person) -> None:
+    person.opens("/ciam/login/?method=sms")
+    person.sends(phone_number=NUMBER)
+    answer = person.sends(code="135790")
+
+    assert answer.status_code == 400
+    assert error_at(answer, "code")
+    assert "135790" not in answer.content.decode()
+
+
+def test_a_step_can_be_reloaded_and_read_in_another_language(person: Person) -> None:
+    person.opens("/ciam/login/?method=sms")
+    page = person.sends(phone_number=NUMBER)
+    address = page.wsgi_request.path
+
+    chinese = person.client.get(address, headers={"Accept-Language": "zh-CN"}).content.decode()
+    assert "验证码已发送" in chinese
+    assert "+86 138****1234" in chinese
+
+
+def test_two_tabs_do_not_disturb_each_other(person: Person) -> None:
+    person.opens("/ciam/login/?method=sms")
+    first = person.sends(phone_number=NUMBER).wsgi_request.path
+    person.opens("/ciam/login/?method=email")
+    person.sends(email="li@example.com")
+
+    person.opens(first)
+    assert person.sends(code=CODE).status_code == 302
+
+
+@pytest.mark.parametrize("address", ["/ciam/step/unknown/", "/ciam/step/%00/"])
+def test_a_step_that_is_over_leads_back(person: Person, address: str) -> None:
+    answer = person.opens(address)
+
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (
+        410,
+        "Operation.Failure.FId.Not.Found",
+    )
+    assert 'href="/ciam/login/"' in answer.content.decode()
+
+
+def test_a_step_that_ciam_has_forgotten_leads_back(person: Person) -> None:
+    person.opens("/ciam/login/?method=sms&next=/cart/")
+    person.sends(phone_number=NUMBER)
+    person.ciam.people._flows.clear()
+    answer = person.sends(code=CODE)
+
+    assert answer.status_code == 410
+    assert 'href="/ciam/login/?next=%2Fcart%2F"' in answer.content.decode()
+
+
+def test_sends_are_limited_and_the_page_says_for_how_long(
+    person: Person, settings: Settings
+) -> None:
+    settings.CIAM_SEND_LIMITS = {"receiver": ("1/min",)}
+    person.opens("/ciam/login/?method=sms")
+    person.sends(phone_number=NUMBER)
+    asked = len(person.ciam.requests)
+    page = person.answer.content.decode()
+    assert re.search(r'value="resend"[^>]*data-ciam-wait="(60|59)"', page)
+
+    answer = person.sends(do="resend")
+
+    assert answer.status_code == 429
+    assert int(answer["Retry-After"]) > 50
+    assert len(person.ciam.requests) == asked
+
+
+def test_a_page_is_not_shown_to_an_app(person: Person) -> None:
+    person.opens("/ciam/login/")
+    person.client.defaults["HTTP_ACCEPT"] = "application/json"
+    answer = person.sends(username="li", password="wrong")
+
+    assert answer["Content-Type"] == "application/json"
+    assert answer.json()["code"] == "Operation.Failure.Username.Or.Password.Error"
+
+
+# --- The second step --------------------------------------------------------------------------
+
+
+def test_the_second_step_offers_what_the_tenant_has(person: Person) -> None:
+    person.opens("/ciam/login/?next=/cart/")
+    page = person.sends(username="careful", password=PASSWORD).content.decode()
+    assert person.title == "Confirm that it&#x27;s you"
+    assert "138****0000" in page
+    assert 'value="SMS"' in page
+    assert 'value="PWD"' in page
+    assert 'value="EMAIL"' not in page
+
+    page = person.sends(channel="SMS").content.decode()
+    assert "A code has been sent to \u2068138****0000\u2069" in page
+    answer = person.sends(code=CODE)
+    assert (answer.status_code, answer["Location"]) == (302, "/cart/")
+    assert person.user_id
+
+
+def test_the_second_step_can_be_taken_another_way(person: Person) -> None:
+    person.opens("/ciam/login/")
+    person.sends(username="careful", password=PASSWORD)
+    person.sends(channel="SMS")
+    person.sends(do="other")
+    person.sends(channel="PWD")
+    assert person.sends(password=PASSWORD).status_code == 302
+    assert person.user_id
+
+
+def test_a_way_that_was_not_offered_is_refused(person: Person) -> None:
+    person.opens("/ciam/login/")
+    person.sends(username="careful", password=PASSWORD)
+    answer = person.sends(channel="EMAIL")
+
+    assert answer.status_code == 400
+    assert answer["Ciam-Error-Code"] == "Params.Illegal.Type"
+
+
+def test_a_choice_that_ciam_refuses_is_told_above_the_ways(person: Person) -> None:
+    person.opens("/ciam/login/")
+    person.sends(username="careful", password=PASSWORD)
+    person.ciam.fail("send_code", code="Operation.Failure.Send.SMS.Fail")
+    answer = person.sends(channel="SMS")
+
+    assert answer.status_code == 503
+    assert 'role="alert"' in answer.content.decode()
+    assert 'value="PWD"' in answer.content.decode()
+
+
+# --- What else CIAM may ask for ---------------------------------------------------------------
+
+
+def test_a_password_that_is_too_old_has_to_be_changed(person: Person) -> None:
+    person.opens("/ciam/login/?next=/cart/")
+    person.sends(username="stale", password=PASSWORD)
+    assert person.title == "Choose a new password"
+
+    assert error_at(person.sends(password="short"), "password")
+    assert error_at(person.sends(password=PASSWORD), "password")
+    answer = person.sends(password="a-new-passw0rd")
+    assert (answer.status_code, answer["Location"]) == (302, "/cart/")
+
+    person.client.logout()
+    person.opens("/ciam/login/")
+    assert person.sends(username="stale", password=PASSWORD).status_code == 401
+
+
+def test_terms_may_come_later(person: Person) -> None:
+    person.opens("/ciam/login/")
+    person.sends(username="hesitant", password=PASSWORD)
+    assert person.title == "Please agree to our terms"
+
+    answer = person.sends(consent=[])
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (400, "Params.Illegal.Consent")
+    assert person.sends().status_code == 302
+    assert person.user_id
+
+
+def test_details_that_are_missing_are_asked_for(person: Person) -> None:
+    person.opens("/ciam/login/")
+    person.sends(username="unfinished", password=PASSWORD)
+    assert person.title == "Complete your information"
+
+    answer = person.sends(display_name="Li", email="not an address")
+    assert error_at(answer, "email")
+    assert 'value="Li"' in answer.content.decode()
+    assert error_at(person.sends(display_name="Li", email="taken@example.com"), "email")
+    assert person.sends(display_name="Li", email="li@example.com").status_code == 302
+    assert person.user_id
+
+
+def test_details_can_be_skipped_where_ciam_lets_them(person: Person) -> None:
+    person.opens("/ciam/login/")
+    person.sends(username="unfinished_must", password=PASSWORD)
+    answer = person.sends(do="skip")
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (
+        403,
+        "Operation.Failure.Unsupported.Ignore.Complete",
+    )
+
+    person.opens("/ciam/login/")
+    person.sends(username="unfinished", password=PASSWORD)
+    assert person.sends(do="skip").status_code == 302
+    assert person.user_id
+
+
+def test_one_step_follows_another(person: Person) -> None:
+    person.opens("/ciam/login/?next=/cart/")
+    person.sends(username="thorough", password=PASSWORD)
+    person.sends(channel="SMS")
+    person.sends(code=CODE)
+    assert person.title == "Please agree to our terms"
+    person.sends()
+    assert person.title == "Complete your information"
+    answer = person.sends(display_name="Li", email="li@example.com")
+
+    assert (answer.status_code, answer["Location"]) == (302, "/cart/")
+    assert person.user_id
+
+
+def test_a_step_that_nobody_knows_is_told_and_warned_of_once(
+    person: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    person.opens("/ciam/login/")
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        answer = person.sends(username="strange_", password=PASSWORD)
+
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (503, "unsupported_step")
+    assert answer["Ciam-Request-Id"] in answer.content.decode()
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "NEED_MAGIC" in caplog.text
+    assert "NEED_MAGIC" not in answer.content.decode()
+    assert person.user_id is None
+
+
+def test_the_project_can_name_a_step_of_its_tenant(person: Person, settings: Settings) -> None:
+    settings.CIAM_FLOW_TYPES = {"NEED_MAGIC": "new_password"}
+    person.opens("/ciam/login/")
+    person.sends(username="strange_", password=PASSWORD)
+
+    assert person.title == "Choose a new password"
+
+
+# --- Recovery and sign-up ---------------------------------------------------------------------
+
+
+def test_a_lost_password_can_be_replaced(person: Person) -> None:
+    person.opens("/ciam/recover/?next=/cart/")
+    person.sends(receiver="li@example.com")
+    assert error_at(person.sends(code=CODE[::-1], password="a-new-passw0rd"), "code")
+    page = person.sends(code=CODE, password="a-new-passw0rd").content.decode()
+    assert "Your password has been changed." in page
+    assert 'name="next" value="/cart/"' in page
+    assert "Your password has been changed." not in person.opens("/ciam/login/").content.decode()
+
+    assert person.sends(username="li@example.com", password="a-new-passw0rd").status_code == 302
+
+
+@pytest.mark.parametrize("place", ["recover", "login"])
+def test_a_stranger_does_not_learn_where_no_account_is(person: Person, place: str) -> None:
+    pages = []
+    for number in ("13800000001", "13800001234"):
+        address = "/ciam/recover/" if place == "recover" else "/ciam/login/?method=sms"
+        field = "receiver" if place == "recover" else "phone_number"
+        person.opens(address)
+        person.sends(**{field: number})
+        found = person.answer.content.decode()
+        assert person.answer.status_code == 200
+        # Each has worn out after five wrong entries, with the same words.
+        for _ in range(6):
+            answer = person.sends(code="135790", password="a-new-passw0rd")
+            found += f"{answer.status_code} {answer['Ciam-Error-Code']} "
+        pages.append(found)
+
+    def told(page: str) -> str:
+        for name in ("csrfmiddlewaretoken", "action"):
+            page = re.sub(rf'{name}(" value)?="[^"]*"', "", page)
+        return re.sub(r"138\*{4}\d{4}|data-ciam-wait=\S+|in \d+ s\S+", "", page)
+
+    assert told(pages[0]) == told(pages[1])
+    assert "429 Operation.Failure.SMS.Code.Too.Frequency" in pages[0]
+
+
+def test_an_account_can_be_made(person: Person) -> None:
+    person.opens("/ciam/sign-up/?next=/cart/")
+    page = person.sends(receiver=NUMBER).content.decode()
+    assert "A code has been sent to" in page
+    assert error_at(person.sends(code=CODE, password="short"), "password")
+    person.opens("/ciam/sign-up/?next=/cart/")
+    person.ciam.people._last_sends.clear()
+    person.sends(receiver="138 0000 4321")
+    answer = person.sends(code=CODE, password="a-new-passw0rd")
+
+    assert (answer.status_code, answer["Location"]) == (302, "/cart/")
+    assert person.user_id
+
+
+def test_an_account_that_is_there_is_not_told(person: Person) -> None:
+    person.opens("/ciam/sign-up/")
+    person.sends(receiver=NUMBER)
+    person.ciam.fail("register", code="Params.Exist.User.Phone.Number")
+    answer = person.sends(code=CODE, password="a-new-passw0rd")
+
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (400, "sign_up_refused")
+
+
+def test_before_a_code_is_sent_a_picture_may_have_to_be_read(person: Person) -> None:
+    person.ciam.wants_captcha = True
+    page = person.opens("/ciam/login/?method=sms").content.decode()
+    assert 'src="/ciam/captcha/"' in page
+
+    assert error_at(person.sends(phone_number=NUMBER), "captcha")
+    person.client.get("/ciam/captcha/")
+    person.sends(phone_number=NUMBER, captcha=CAPTCHA_TEXT)
+    assert person.title == "Enter the code"
+    # And before it is sent again.
+    assert error_at(person.sends(do="resend"), "captcha")
+    person.client.get("/ciam/captcha/")
+    person.ciam.people._last_sends.clear()
+    person.sends(do="resend", captcha=CAPTCHA_TEXT)
+    assert person.sends(code=CODE).status_code == 302
+
+
+def test_whoever_cannot_be_signed_in_here_is_told_on_the_page(person: Person) -> None:
+    person.opens("/ciam/login/")
+    person.sends(username="li", password=PASSWORD)
+    User.objects.update(is_active=False)
+    person.client.logout()
+    person.opens("/ciam/login/")
+    answer = person.sends(username="li", password=PASSWORD)
+
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "account_inactive")

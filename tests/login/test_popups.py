@@ -1,0 +1,63 @@
+"""Signing in in a window of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django.fixtures import Settings
+
+from ciam_django.testing.people import PASSWORD
+from tests.browser import HTML, Browser
+from tests.login.person import Person
+
+POLICY = "Cross-Origin-Opener-Policy"
+DONE = "/ciam/done/?next=/cart/"
+
+
+@pytest.fixture
+def mode() -> str:
+    return "ciam"
+
+
+def test_the_window_keeps_its_opener_all_the_way(person: Person, settings: Settings) -> None:
+    settings.CIAM_LOGIN_METHODS = ["password"]
+    assert person.opens(f"/ciam/login/?next={DONE}")[POLICY] == "unsafe-none"
+    person.sends(username="hesitant", password=PASSWORD)
+    assert person.answer[POLICY] == "unsafe-none"
+
+    page = person.sends()
+    assert page[POLICY] == "unsafe-none"
+    assert 'href="/cart/" data-ciam-done' in page.content.decode()
+
+
+def test_the_way_to_ciam_and_back_keeps_it_too(browser: Browser) -> None:
+    leave = browser.client.post("/ciam/authorize/", {"next": DONE})
+    assert leave[POLICY] == "unsafe-none"
+    answer = browser.comes_back(browser.identifies(leave["Location"]))
+    assert answer[POLICY] == "unsafe-none"
+    assert answer["Location"] == DONE
+
+
+def test_any_other_page_has_djangos_policy(person: Person) -> None:
+    assert person.opens("/ciam/login/?next=/cart/")[POLICY] == "same-origin"
+
+
+@pytest.mark.parametrize("next_url", ["https://evil.example/", "//evil.example", "javascript:1"])
+def test_it_goes_on_to_this_site_only(person: Person, next_url: str, settings: Settings) -> None:
+    settings.CIAM_LOGIN_METHODS = ["password"]
+    settings.LOGIN_REDIRECT_URL = "/home/"
+    person.opens("/ciam/login/")
+    person.sends(username="li", password=PASSWORD)
+
+    page = person.client.get("/ciam/done/", {"next": next_url}).content.decode()
+    assert 'href="/home/" data-ciam-done' in page
+
+
+@pytest.mark.django_db
+def test_who_is_not_signed_in_tells_nobody() -> None:
+    answer: Any = Client(headers={"Accept": HTML}).get(DONE)
+
+    assert "data-ciam-done" not in answer.content.decode()
+    assert "You are signed in" not in answer.content.decode()
