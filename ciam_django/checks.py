@@ -20,6 +20,7 @@ from ciam_django.codes import ALIASES, CODES
 from ciam_django.conf import Conf, conf
 from ciam_django.kinds import Action
 from ciam_django.lookup import OVERRIDABLE
+from ciam_django.signals import checking
 
 # One id for one thing that can be wrong, whatever the number of ways.
 IDS: Final = {
@@ -42,6 +43,13 @@ IDS: Final = {
     "middleware": "ciam_django.W017",
     "handler": "ciam_django.W018",
     "form action": "ciam_django.W019",
+    "way in": "ciam_django.E020",
+    "step": "ciam_django.E021",
+    "phone region": "ciam_django.E022",
+    "provider": "ciam_django.E023",
+    "limit": "ciam_django.E024",
+    "cache": "ciam_django.W025",
+    "endpoint": "ciam_django.E026",
 }
 
 MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
@@ -307,6 +315,13 @@ def check_sign_in(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
             "Move it out: CIAM knows one address of the callback, not one for each language.",
         )
     yield from _check_client()
+    found = checking.send(check_sign_in, is_well_typed=_is_well_typed, is_in_policy=_is_in_policy)
+    for _, slips in found:
+        yield from (_error(*slip) for slip in slips or ())
+
+
+def _is_well_typed(name: str) -> bool:
+    return _is_of_type(getattr(conf, name), _types()[name])
 
 
 def _places_of_urls() -> Sequence[bool]:
@@ -347,25 +362,24 @@ def _check_client() -> Iterator[CheckMessage]:
             "Give server_metadata_url (OpenID Connect), or authorize_url and access_token_url "
             "(CIAM's own), and not both.",
         )
-    yield from _check_form_action(client)
+    scheme, host = _origin(client.get("authorize_url") or client.get("server_metadata_url"))
+    if host and not _is_in_policy(f"{scheme}://{host}"):
+        yield _error(
+            "form action",
+            f"The form-action of SECURE_CSP lacks {scheme}://{host}.",
+            "Add it: the form that begins a sign-in is redirected there.",
+        )
 
 
-def _check_form_action(client: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    """Browsers stop the way to CIAM where a policy's form-action does not have its origin."""
+def _is_in_policy(origin: str) -> bool:
+    """Whether a form may lead there: browsers stop what a policy's form-action does not have."""
     policy = getattr(settings, "SECURE_CSP", None) or {}
     # Django leaves a directive out that is None or False, and takes one source for a list of one.
     given = policy.get("form-action")
     if given in (None, False):
-        return
+        return True
     allowed = {given} if isinstance(given, str | bool) else set(given)
-    scheme, host = _origin(client.get("authorize_url") or client.get("server_metadata_url"))
-    origin = f"{scheme}://{host}"
-    if host and not allowed & {origin, f"{scheme}:", "*"}:
-        yield _error(
-            "form action",
-            f"The form-action of SECURE_CSP lacks {origin}.",
-            "Add it: the form that begins a sign-in is redirected there.",
-        )
+    return bool(allowed & {origin, f"{origin.partition(':')[0]}:", "*"})
 
 
 def check_doors(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from django.apps import apps
 from django.urls import URLPattern, path
 
+from ciam_django.signals import checking
+
 app_name = "ciam"
 
 urlpatterns: list[URLPattern] = []
 
 # Without their models the views can't even be imported; ``manage.py check`` says what to do.
 if apps.is_installed("ciam_django.accounts"):
-    from ciam_django.login import api, pages, pictures, popups, social, views
+    from ciam_django.login import api, pages, pictures, popups, slips, social, views
     from ciam_django.login.private import private
 
+    # What `manage.py check` says of the views' settings comes with the views.
+    checking.connect(slips.slips, dispatch_uid=__name__)
     urlpatterns += [
         path("login/", private(pages.login), name="login"),
         path("step/<str:flow_id>/", private(pages.step), name="step"),

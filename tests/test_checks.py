@@ -23,6 +23,7 @@ from ciam_django.middleware import CiamErrorMiddleware
 
 LOCKED = "Operation.Failure.User.Locked"
 CLIENT = {
+    "api_base_url": "https://ciam.invalid/",
     "client_id": "tests",
     "client_secret": "not-a-secret",
     "authorize_url": "https://ciam.invalid/oauth/authorize",
@@ -171,6 +172,41 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         {"SECURE_CSP": {"form-action": ["'self'"]}},
         "The form-action of SECURE_CSP lacks https://ciam.invalid.",
         "Add it",
+    ),
+    "way in": (
+        {"CIAM_LOGIN_METHODS": ["hosted", "pasword"]},
+        "CIAM_LOGIN_METHODS has 'pasword'.",
+        "Did you mean 'password'?",
+    ),
+    "step": (
+        {"CIAM_FLOW_TYPES": {"NEED_MAGIC": "magic"}},
+        "CIAM_FLOW_TYPES['NEED_MAGIC'] is 'magic'.",
+        "Allowed: second_factor, new_password, consent, profile, link.",
+    ),
+    "phone region": (
+        {"CIAM_PHONE_REGION": "China"},
+        "CIAM_PHONE_REGION is 'China'.",
+        "such as 'CN'",
+    ),
+    "provider": (
+        {"CIAM_SOCIAL_PROVIDERS": {"wechat": {"web": {"app_id": "1", "source": "s"}}}},
+        "CIAM_SOCIAL_PROVIDERS: 'wechat.web' is no provider.",
+        "Did you mean 'wechat.website'?",
+    ),
+    "limit": (
+        {"CIAM_TRY_LIMITS": {"receiver": ["5 a minute"]}},
+        "The limit for 'receiver' is '5 a minute'.",
+        "like '1/min'",
+    ),
+    "cache": (
+        {"CIAM_LOGIN_METHODS": ["sms"]},
+        "The default cache is 'django.core.cache.backends.locmem.LocMemCache'",
+        "use Redis or Memcached",
+    ),
+    "endpoint": (
+        {"CIAM_ENDPOINTS": {"change_pasword": {"path": "x"}}},
+        "CIAM_ENDPOINTS['change_pasword'] is no call of CIAM's.",
+        "Did you mean 'change_password'?",
     ),
 }
 
@@ -572,3 +608,83 @@ def test_a_handler_of_ours_is_as_good() -> None:
 
 def test_the_checks_are_registered() -> None:
     assert set(CHECKS) <= set(registry.registered_checks)
+
+
+# --- The ways in ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("what", "settings", "text"),
+    [
+        ("way in", {"CIAM_API_SIGN_IN": "cookie"}, "CIAM_API_SIGN_IN is 'cookie'."),
+        (
+            "provider",
+            {"CIAM_SOCIAL_PROVIDERS": {"qq": {"app_id": "1"}}},
+            "CIAM_SOCIAL_PROVIDERS: 'qq' has no source, so that it is not offered.",
+        ),
+        (
+            "provider",
+            {"CIAM_SOCIAL_PROVIDERS": {"qq": {"app_id": "1", "source": "s", "scopes": "x"}}},
+            "CIAM_SOCIAL_PROVIDERS: 'qq' has no field 'scopes'.",
+        ),
+        (
+            "provider",
+            {
+                "CIAM_SOCIAL_PROVIDERS": {
+                    "company": {"provider": "generic", "app_id": "1", "source": "s"}
+                }
+            },
+            "CIAM_SOCIAL_PROVIDERS: 'company' has no authorize_url, so that it is not offered.",
+        ),
+        ("type", {"CIAM_SOCIAL_PROVIDERS": {"wechat": {"website": 7}}}, "CIAM_SOCIAL_PROVIDERS is"),
+        ("limit", {"CIAM_SEND_LIMITS": {"reciever": []}}, "There is a limit for 'reciever'."),
+        ("type", {"CIAM_SEND_LIMITS": {"receiver": "1/min"}}, "CIAM_SEND_LIMITS is"),
+        ("dotted path", {"CIAM_CLIENT_IP": "tests.nobody"}, "CIAM_CLIENT_IP is 'tests.nobody'."),
+        (
+            "endpoint",
+            {"CIAM_ENDPOINTS": {"captcha": {"pth": "x"}}},
+            "CIAM_ENDPOINTS['captcha'] has no field 'pth'.",
+        ),
+        (
+            "endpoint",
+            {"CIAM_ENDPOINTS": {"captcha": {"credential": "nobody"}}},
+            "CIAM_ENDPOINTS['captcha']: the credential is 'nobody'.",
+        ),
+        (
+            "client",
+            {
+                "CIAM_LOGIN_METHODS": ["password"],
+                "AUTHLIB_OAUTH_CLIENTS": client(api_base_url=None),
+            },
+            'AUTHLIB_OAUTH_CLIENTS["ciam"] has no api_base_url.',
+        ),
+        (
+            "form action",
+            {
+                "CIAM_SOCIAL_PROVIDERS": {"qq": {"app_id": "1", "source": "s"}},
+                "SECURE_CSP": {"form-action": ["'self'", "https://ciam.invalid"]},
+            },
+            "The form-action of SECURE_CSP lacks https://graph.qq.com.",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_way_in_is_told(
+    what: str, settings: dict[str, Any], text: str
+) -> None:
+    assert text in the_one_of(what, **settings).msg
+
+
+def test_a_way_in_that_is_right_has_no_messages() -> None:
+    assert not found_with(
+        DEBUG=True,
+        CIAM_LOGIN_METHODS=["sms", "password", "hosted"],
+        CIAM_SOCIAL_PROVIDERS={"wechat": {"mini_program": {"app_id": "1", "source": "s"}}},
+        CIAM_CLIENT_IP="tests.test_checks.client",
+        CIAM_ENDPOINTS={"captcha": {"credential": "user", "path": "x"}},
+        CIAM_FLOW_TYPES={"NEED_MAGIC": "consent"},
+        CIAM_SEND_LIMITS={"receiver": ["1/min"]},
+    )
+
+
+def test_a_cache_of_one_process_will_do_for_a_developer() -> None:
+    assert not found_with(DEBUG=True, CIAM_LOGIN_METHODS=["sms"])

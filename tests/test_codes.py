@@ -69,6 +69,8 @@ OUR_OWN: Final = {
     "csrf_failed": "a form of ours without its token",
     "mismatching_issuer": "RFC 9207",
     "account_inactive": "this project's is_active",
+    "malformed_phone_number": "refused before CIAM is asked",
+    "unsupported_step": "a flowType without a page",
     UNKNOWN: "what answers when nothing else does",
 }
 

@@ -35,10 +35,10 @@ ROOMS: Final[dict[str, set[str]]] = {
     "client": {"errors", "conf"},
     "accounts": {"client", "responses", "answers", "errors", "signals", "conf"},
     "login": {"accounts", "client", "responses", "answers", "errors", "kinds", "conf"},
-    "urls": {"login"},
+    "urls": {"login", "signals"},
     # wiring
     "apps": {"checks"},
-    "checks": {"conf", "codes", "lookup", "kinds", "errors"},
+    "checks": {"conf", "codes", "lookup", "kinds", "errors", "signals"},
     "management": {"codes", "lookup", "answers", "kinds"},
     "testing": {"codes"},
 }

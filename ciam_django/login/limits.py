@@ -29,6 +29,7 @@ _CODE_LIFETIME: Final = 600
 _IPV6_PREFIX: Final = 64
 
 Limits = Mapping[str, Sequence[str]]
+SCOPES: Final = ("receiver", "visitor", "address")
 
 
 def refuse_excess_sends(request: HttpRequest, who: str, channel: str) -> None:
@@ -75,7 +76,8 @@ def _counters(
     request: HttpRequest, who: str, what: str, limits: Limits
 ) -> Iterator[tuple[str, Sequence[tuple[int, int]]]]:
     """For each scope that the request is in, the key that counts it, and its rates."""
-    names = {"receiver": who.casefold(), "visitor": _visitor(request), "address": _address(request)}
+    counted_as = (who.casefold(), _visitor(request), _address(request))
+    names = dict(zip(SCOPES, counted_as, strict=True))
     for scope, rates in rates_of(tuple((name, tuple(given)) for name, given in limits.items())):
         if name := names.get(scope):
             yield _key(what, scope, name), rates
@@ -105,6 +107,11 @@ def _address(request: HttpRequest) -> str:
     if parsed.version == 6 and parsed.ipv4_mapped is None:
         return str(ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))
     return str(parsed)
+
+
+def is_rate(text: object) -> bool:
+    """Whether it reads like ``5/hour``."""
+    return isinstance(text, str) and _RATE.fullmatch(text) is not None
 
 
 @remembered

@@ -142,13 +142,20 @@ def registrations() -> Mapping[str, Registration]:
     return found
 
 
-def rows_of(setting: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+def rows_of(setting: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The setting's entries, WeChat's registrations one by one."""
-    rows: dict[str, Mapping[str, Any]] = {}
+    rows: dict[str, Any] = {}
     for name, given in setting.items():
-        parts = given.items() if name == _WECHAT else [("", given)]
+        is_wechat = name == _WECHAT and isinstance(given, Mapping)
+        parts = given.items() if is_wechat else [("", given)]
         rows |= {f"{name}.{part}".rstrip("."): each for part, each in parts}
-    return rows
+    return {name: given for name, given in rows.items() if isinstance(given, Mapping)}
+
+
+def origins() -> set[str]:
+    """Where the login page's forms lead, beside CIAM: for a policy's form-action."""
+    urls = [each.provider.authorize_url for each in registrations().values()]
+    return {"/".join(url.split("/", 3)[:3]) for url in urls if url}
 
 
 def row_of(name: str, given: Mapping[str, Any]) -> Provider | None:
