@@ -29,7 +29,7 @@ from ciam_django.login.destinations import after_sign_in, safe_next
 from ciam_django.login.failed import csrf_answered
 from ciam_django.login.flows import Flow
 from ciam_django.login.notices import GOOD_NEWS
-from ciam_django.login.providers import mini_program
+from ciam_django.login.providers import MINI_PROGRAM, registrations
 from ciam_django.login.steps import STEPS, Finished, Outcome
 from ciam_django.login.turns import admitted, form_of, outcome_of
 from ciam_django.responses import json_response_for
@@ -128,7 +128,7 @@ def renew(request: HttpRequest) -> HttpResponse:
 def _is_offered(name: str) -> bool:
     if name in configured.WAYS:
         return name in configured.methods()
-    return not name.startswith("mini_program") or mini_program() is not None
+    return not name.startswith("mini_program") or MINI_PROGRAM in registrations()
 
 
 def _body(request: HttpRequest) -> Mapping[str, Any]:

@@ -98,6 +98,7 @@ OVERRIDABLE: Final = frozenset(
 )
 REQUIRED: Final = ("app_id", "source")
 _WECHAT: Final = "wechat"
+MINI_PROGRAM: Final = "wechat-mini_program"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +195,3 @@ def wants_wechat(request: HttpRequest) -> bool:
     """Whether WeChat would be offered, if only the page were open in it."""
     is_registered = any(name.startswith("wechat-in_app") for name in registrations())
     return is_registered and place_of(request) is Place.PHONE
-
-
-def mini_program() -> Registration | None:
-    """WeChat's mini program, where the project has one."""
-    return registrations().get("wechat-mini_program")

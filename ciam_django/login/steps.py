@@ -30,7 +30,7 @@ from ciam_django.login.limits import (
     refuse_excess_tries,
     refuse_worn_code,
 )
-from ciam_django.login.providers import mini_program
+from ciam_django.login.providers import MINI_PROGRAM, registrations
 from ciam_django.login.receivers import (
     Receiver,
     any_receiver,
@@ -261,10 +261,8 @@ def _with_new_account(turn: Turn) -> Outcome:
 
 
 def _source() -> str:
-    registration = mini_program()
-    if registration is None:
-        raise CiamError("Operation.Failure.Unsupported.Social.Platform", stage="social")
-    return registration.source
+    """CIAM's source for it; who has none is not offered these steps."""
+    return registrations()[MINI_PROGRAM].source
 
 
 def _silently(turn: Turn) -> Outcome:

@@ -237,10 +237,7 @@ class FakeCiam(Tenant):
 
     def authorize(self, url: str, *, username: str = "li") -> str:
         """Play the browser at the authorize page; the callback that the fake sends it to."""
-        address = self._decided(url, username, "sign_in")
-        if address is None:
-            raise RuntimeError("The authorize form sends nobody back.")
-        return address
+        return self._decided(url, username, "sign_in") or ""
 
     def authorize_at_provider(
         self, url: str, *, username: str = "li", cancel: bool = False

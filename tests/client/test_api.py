@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -362,3 +363,13 @@ def test_a_misspelt_row_is_our_configuration(
 
 def test_every_row_has_a_method_of_the_client() -> None:
     assert set(ENDPOINTS) <= {*dir(CiamClient), "application_token"}
+
+
+def test_a_parameter_goes_by_the_name_that_the_tenant_knows(
+    client: CiamClient, ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.CIAM_ENDPOINTS = {"password_login": {"parameters": {"consents": "consentUuids"}}}
+    client.password_login("li", PASSWORD, consents=["terms"])
+
+    sent = json.loads(ciam.requests[-1].body)
+    assert sent == {"username": "li", "password": PASSWORD, "consentUuids": ["terms"]}

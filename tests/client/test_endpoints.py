@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ciam_django.client.endpoints import ENDPOINTS, PREFIX
+from ciam_django.testing.api import CALLS
 
 
 @pytest.mark.parametrize("name", ENDPOINTS)
@@ -14,3 +15,17 @@ def test_paths_are_below_the_prefix(name: str) -> None:
     assert PREFIX.endswith("/")
     assert not endpoint.path.startswith("/")
     assert endpoint.method in ("GET", "POST", "PUT")
+
+
+# The fake plays these beside its OAuth endpoints.
+BESIDE_OAUTH = {"application_token", "user_info", "change_user_info", "user_logout"}
+
+
+@pytest.mark.parametrize("name", sorted(set(ENDPOINTS) - BESIDE_OAUTH))
+def test_the_fake_plays_each_call(name: str) -> None:
+    endpoint = ENDPOINTS[name]
+
+    played = {call.method: call for call in CALLS[endpoint.path]}[endpoint.method]
+
+    assert played.stage == endpoint.stage
+    assert played.scope == endpoint.credential

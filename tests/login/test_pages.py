@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 
@@ -395,6 +396,15 @@ def test_details_that_are_missing_are_asked_for(person: Person) -> None:
     assert error_at(person.sends(display_name="Li", email="taken@example.com"), "email")
     assert person.sends(display_name="Li", email="li@example.com").status_code == 302
     assert person.user_id
+
+
+def test_a_number_that_is_missing_is_normalized(person: Person) -> None:
+    person.opens("/ciam/login/")
+    person.sends(username="unfinished_phone", password=PASSWORD)
+    assert error_at(person.sends(phone_number="12345"), "phone_number")
+    assert person.sends(phone_number="+86 138-0000-1234").status_code == 302
+    sent = [request for request in person.ciam.requests if request.path.endswith("complete")]
+    assert json.loads(sent[-1].body)["phoneNumber"] == "13800001234"
 
 
 def test_details_can_be_skipped_where_ciam_lets_them(person: Person) -> None:

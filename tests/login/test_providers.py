@@ -10,9 +10,9 @@ from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
 from ciam_django.login.providers import (
+    MINI_PROGRAM,
     PROVIDERS,
     Place,
-    mini_program,
     offered,
     place_of,
     registrations,
@@ -27,7 +27,7 @@ IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605
 WECHAT = f"{PHONE} MMWEBID/1 MicroMessenger/8.0.49.2600(0x28003133) WeChat/arm64 Weixin"
 WECHAT_DESKTOP = f"{DESKTOP} NetType/WIFI MicroMessenger/7.0.20.1781(0x6700143B) WindowsWechat"
 WECOM = f"{PHONE} wxwork/4.1.0 MicroMessenger/7.0.1"
-MINI_PROGRAM = f"{WECHAT} miniProgram/wx1234"
+IN_MINI_PROGRAM = f"{WECHAT} miniProgram/wx1234"
 
 REGISTERED: dict[str, Any] = {
     "wechat": {
@@ -59,7 +59,7 @@ def names_for(agent: str) -> list[str]:
         (WECHAT, Place.WECHAT, ["wechat-in_app", "qq"]),
         (WECHAT_DESKTOP, Place.WECHAT, ["wechat-in_app", "qq"]),
         (WECOM, Place.PHONE, ["qq"]),
-        (MINI_PROGRAM, Place.PHONE, ["qq"]),
+        (IN_MINI_PROGRAM, Place.PHONE, ["qq"]),
     ],
 )
 def test_wechat_is_offered_where_it_works(agent: str, place: Place, names: list[str]) -> None:
@@ -79,13 +79,12 @@ def test_who_has_no_wechat_is_not_sent_there(settings: Settings) -> None:
     request = RequestFactory().get("/", headers={"User-Agent": PHONE})
 
     assert not wants_wechat(request)
-    assert mini_program() is None
+    assert MINI_PROGRAM not in registrations()
 
 
 def test_the_mini_program_has_no_page() -> None:
-    found = mini_program()
+    found = registrations()[MINI_PROGRAM]
 
-    assert found
     assert (found.app_id, found.source) == ("wx3", "s3")
 
 

@@ -6,9 +6,11 @@ import time
 
 import pytest
 import requests
+from joserfc import jwt
 
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.people import CODE, PASSWORD, People
+from ciam_django.testing.failures import RefusedError
+from ciam_django.testing.people import CODE, PASSWORD, People, username_of
 from tests.testing.test_server import fake, http, token_for
 
 __all__ = ["fake", "http"]
@@ -145,3 +147,103 @@ def test_people_are_nobody_until_they_are_made() -> None:
 
     with pytest.raises(Exception, match=r"Params\.Exist\.User\.Username"):
         people.add("li")
+
+
+def test_a_call_fails_as_the_user_name_says(fake: FakeCiam, application: requests.Session) -> None:
+    asked = {"username": "fail:Operation.Failure.User.Locked", "password": PASSWORD}
+    answer = application.post(fake.address("login/pwd"), json=asked)
+    assert code_of(answer) == "Operation.Failure.User.Locked: as the user name asked"
+
+    asked["username"] = "html:password"
+    assert application.post(fake.address("login/pwd"), json=asked).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("login/update_pwd", {}, "Params.Blank.FId"),
+        ("login/consent", {"fId": "x"}, "Operation.Failure.FId.Not.Found"),
+        ("login/mini_program/silent", {}, "Params.Blank.AuthenticateInformation.EnterpriseAuthId"),
+        (
+            "login/mini_program/silent",
+            {"enterpriseAuthId": "source_wechat_mini_program"},
+            "Params.Blank.Mini.Program.LoginCode",
+        ),
+        ("login/mini_program/phone", {}, "Params.Blank.Mini.Program.Phone"),
+        ("login/mini_program/userinfo", {"iv": "x"}, "Params.Blank.Mini.Program.Userinfo"),
+    ],
+)
+def test_the_further_calls_check_what_they_are_given(
+    fake: FakeCiam, application: requests.Session, path: str, body: dict[str, str], code: str
+) -> None:
+    assert code_of(application.post(fake.address(path), json=body)) == code
+
+
+def test_a_step_is_taken_in_its_turn(fake: FakeCiam, application: requests.Session) -> None:
+    asked = {"username": "thorough", "password": PASSWORD}
+    flow = application.post(fake.address("login/pwd"), json=asked).json()["data"]
+    assert flow["flowType"] == "NEED_TWO_FACTOR"
+
+    answer = application.post(fake.address("login/consent"), json={"fId": flow["fId"]})
+    assert code_of(answer) == "Operation.Failure.FId.Not.Found"
+
+
+def test_terms_are_required_where_the_tenant_says_so(
+    fake: FakeCiam, application: requests.Session
+) -> None:
+    fake.requires_consents = True
+    asked = {"username": "li", "password": PASSWORD, "consents": ["terms"]}
+    assert code_of(application.post(fake.address("login/pwd"), json=asked)) == (
+        "Params.Illegal.Consent"
+    )
+
+    asked["consents"] = ["terms", "privacy"]
+    assert application.post(fake.address("login/pwd"), json=asked).json()["success"]
+
+
+@pytest.mark.parametrize(
+    ("password", "code"),
+    [
+        ("", "Params.Blank.User.Password"),
+        (PASSWORD, "Params.Illegal.User.Password.Same.Old"),
+        ("onlyletters", "Params.Illegal.User.Password.Policy"),
+        ("1234567890", "Params.Illegal.User.Password.Policy"),
+        ("a1", "Params.Illegal.User.Password.Policy"),
+    ],
+)
+def test_a_new_password_has_to_be_good(password: str, code: str) -> None:
+    with pytest.raises(RefusedError) as raised:
+        People().set_password("li", password)
+
+    assert raised.value.failure.code == code
+
+
+def test_each_number_has_an_account_of_its_own() -> None:
+    assert username_of("+86 138 0000 0001") == "nobody13800000001"
+    assert username_of("13800001234") == "13800001234"
+    assert username_of("li@example.com") == "li@example.com"
+
+
+def test_a_picture_can_be_read_once() -> None:
+    people = People()
+    captcha, picture = people.new_captcha()
+    text = people._captchas[captcha]
+    assert picture.startswith(b"\x89PNG")
+
+    people.check_captcha({"captchaCode": captcha, "captchaText": text.lower()})
+    with pytest.raises(RefusedError):
+        people.check_captcha({"captchaCode": captcha, "captchaText": text})
+
+
+def test_which_id_token_the_api_gives_is_the_tenants(
+    fake: FakeCiam, application: requests.Session
+) -> None:
+    def claims() -> dict[str, object]:
+        asked = {"username": "li", "password": PASSWORD}
+        token = application.post(fake.address("login/pwd"), json=asked).json()["data"]["id_token"]
+        return dict(jwt.decode(token, fake.key, ["RS256"]).claims)
+
+    assert claims()["iss"] == fake.issuer
+    assert "nonce" not in claims()
+    fake.api_id_token = "ciam"
+    assert "iss" not in claims()

@@ -1,0 +1,44 @@
+"""The picture of a captcha: only what is one leaves this server."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from ciam_django.client.values import Captcha
+from ciam_django.errors import CiamError
+from ciam_django.login.pictures import picture_of
+
+
+def captcha(content: bytes) -> Captcha:
+    return Captcha("id", f"data:image/png;base64,{base64.b64encode(content).decode()}", {})
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (b"\x89PNG\r\n\x1a\n...", "image/png"),
+        (b"\xff\xd8\xff\xe0...", "image/jpeg"),
+        (b"GIF89a...", "image/gif"),
+    ],
+)
+def test_a_picture_is_what_it_begins_like(content: bytes, content_type: str) -> None:
+    assert picture_of(captcha(content)) == (content, content_type)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "",
+        "data:image/svg+xml;base64,PHN2Zz48c2NyaXB0Pg==",
+        "data:text/html;base64,PGh0bWw+",
+        "data:image/png;base64,not base64!",
+        "https://evil.example/picture.png",
+    ],
+)
+def test_anything_else_is_none(image: str) -> None:
+    with pytest.raises(CiamError) as raised:
+        picture_of(Captcha("id", image, {}))
+
+    assert raised.value.code == "unreadable_answer"
