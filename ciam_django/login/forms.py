@@ -121,6 +121,8 @@ class CiamForm(forms.Form):
         self.fields["captcha"] = forms.CharField(
             label=_("Characters in the picture"), max_length=_LONGEST, widget=_once("off")
         )
+        # The terms stand last, above the button.
+        self.order_fields(sorted(self.fields, key="consent".__eq__))
 
     def refused(self) -> Iterator[CiamError]:
         """What is wrong before CIAM is asked: each field's first error, as a code of the table."""

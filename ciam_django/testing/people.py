@@ -34,7 +34,7 @@ STEPS: Final[Mapping[str, tuple[str, ...]]] = {
     "hesitant": ("NEED_CONSENT",),
     "unfinished": ("NEED_COMPLETE",),
     "thorough": ("NEED_TWO_FACTOR", "NEED_CONSENT", "NEED_COMPLETE"),
-    "strange_": ("NEED_MAGIC",),
+    "odd": ("NEED_MAGIC",),
 }
 # At a social provider: nobody knows the account yet, and CIAM asks for one, or only says so.
 SOCIAL_STEPS: Final[Mapping[str, tuple[str, ...]]] = {"stranger": ("NEED_BIND",)}
@@ -48,7 +48,7 @@ NUMBERS: Final[Mapping[str, str]] = {
     "0005": "stale",
     "0006": "hesitant",
     "0007": "unfinished",
-    "0008": "strange_",
+    "0008": "odd",
     "0009": "archived",
 }
 # A code of WeChat's that a developer types: this, and who it is of.

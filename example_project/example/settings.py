@@ -45,6 +45,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "example.tries.panel",
             ]
         },
     }
@@ -85,6 +86,9 @@ REST_FRAMEWORK = {
     ],
 }
 CIAM_LOGIN_METHODS = ["password", "sms", "email", "hosted", "recover", "sign_up"]
+CIAM_SOCIAL_PROVIDERS = tenant.social_providers()
+# Or a window that signs somebody in would lose the page that opened it.
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin-allow-popups"
 CIAM_BASE_TEMPLATE = "example/base.html"
 CIAM_SUPPORT_URL = "mailto:support@example.com"
 CIAM_CALLBACK_URL = os.environ.get("CIAM_CALLBACK_URL", "")

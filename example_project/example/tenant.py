@@ -8,6 +8,19 @@ from typing import Any, Final
 USES_FAKE: Final = "CIAM_CLIENT_ID" not in os.environ
 FAKE_PORT: Final = 8400
 
+# WeChat's three registrations count as three.
+_PROVIDERS: Final = (
+    "wechat-website",
+    "wechat-in_app",
+    "qq",
+    "weibo",
+    "alipay",
+    "dingtalk",
+    "feishu",
+    "apple",
+    "google",
+)
+
 _VARIABLES: Final = {
     "client_id": "CIAM_CLIENT_ID",
     "client_secret": "CIAM_CLIENT_SECRET",
@@ -30,3 +43,25 @@ def client() -> dict[str, Any]:
         "server_metadata_url": f"{issuer}/.well-known/openid-configuration",
         "api_base_url": fake,
     }
+
+
+def social_providers(fake: str = f"http://127.0.0.1:{FAKE_PORT}") -> dict[str, Any]:
+    """For ``CIAM_SOCIAL_PROVIDERS``: those that the fake plays; of a real tenant, none."""
+    found: dict[str, Any] = {}
+    for name in _PROVIDERS if USES_FAKE else ():
+        provider, _, registration = name.partition("-")
+        row = {
+            "app_id": f"fake_{provider}",
+            "source": f"source_{name.replace('-', '_')}",
+            "authorize_url": f"{fake}/provider/{name}/authorize",
+        }
+        if registration:
+            found.setdefault(provider, {})[registration] = row
+        else:
+            found[name] = row
+    if USES_FAKE:
+        found["wechat"]["mini_program"] = {
+            "app_id": "fake_wechat",
+            "source": "source_wechat_mini_program",
+        }
+    return found

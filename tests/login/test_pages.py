@@ -442,7 +442,7 @@ def test_a_step_that_nobody_knows_is_told_and_warned_of_once(
     person.opens("/ciam/login/")
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        answer = person.sends(username="strange_", password=PASSWORD)
+        answer = person.sends(username="odd", password=PASSWORD)
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (503, "unsupported_step")
     assert answer["Ciam-Request-Id"] in answer.content.decode()
@@ -455,7 +455,7 @@ def test_a_step_that_nobody_knows_is_told_and_warned_of_once(
 def test_the_project_can_name_a_step_of_its_tenant(person: Person, settings: Settings) -> None:
     settings.CIAM_FLOW_TYPES = {"NEED_MAGIC": "new_password"}
     person.opens("/ciam/login/")
-    person.sends(username="strange_", password=PASSWORD)
+    person.sends(username="odd", password=PASSWORD)
 
     assert person.title == "Choose a new password"
 

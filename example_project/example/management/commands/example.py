@@ -51,7 +51,8 @@ class Command(BaseCommand):
         with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
             if tenant.USES_FAKE:
                 fake = stack.enter_context(FakeCiam(port=_free_port(fake_port)))
-                use_client(fake.client(mode))
+                use("AUTHLIB_OAUTH_CLIENTS", {"ciam": fake.client(mode)})
+                use("CIAM_SOCIAL_PROVIDERS", tenant.social_providers(fake.url))
             server = stack.enter_context(_site(_free_port(port)))
             self._say(f"The example runs at http://{HOST}:{server.server_port}/  (Ctrl-C stops it)")
             self._say(f"It signs people in at {_origin_of(settings.AUTHLIB_OAUTH_CLIENTS['ciam'])}")
@@ -63,15 +64,10 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def use_client(client: dict[str, Any]) -> None:
-    """Sign people in with this client from now on."""
-    settings.AUTHLIB_OAUTH_CLIENTS["ciam"] = client
-    setting_changed.send(
-        sender=Command,
-        setting="AUTHLIB_OAUTH_CLIENTS",
-        value=settings.AUTHLIB_OAUTH_CLIENTS,
-        enter=True,
-    )
+def use(setting: str, value: dict[str, Any]) -> None:
+    """Have a setting be this from now on."""
+    setattr(settings, setting, value)
+    setting_changed.send(sender=Command, setting=setting, value=value, enter=True)
 
 
 @contextlib.contextmanager
