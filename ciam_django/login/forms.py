@@ -143,10 +143,14 @@ class CiamForm(forms.Form):
     def focus(self) -> None:
         """Have the browser begin at the first field that is wrong, or else empty."""
         names = [name for name in self.fields if name in self.errors] or [
-            name for name in self.fields if not self[name].value()
+            name for name in self.fields if self._is_empty(name)
         ]
         if names:
             self.fields[names[0]].widget.attrs["autofocus"] = True
+
+    def _is_empty(self, name: str) -> bool:
+        comes_back = getattr(self.fields[name].widget, "render_value", True)
+        return not comes_back or not self[name].value()
 
     def clean_code(self) -> str:
         """The code, as digits that CIAM knows, whatever keyboard typed them."""

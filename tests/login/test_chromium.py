@@ -64,7 +64,7 @@ def site(live_server: LiveServer, ciam: FakeCiam, settings: Settings) -> str:
 @contextlib.contextmanager
 def tab(chromium: Browser, **options: Any) -> Iterator[Page]:
     """A new browser, as far as cookies go."""
-    context = chromium.new_context(locale="en-US", **options)
+    context = chromium.new_context(**{"locale": "en-US", **options})
     context.set_default_timeout(30_000)
     yield context.new_page()
     context.close()

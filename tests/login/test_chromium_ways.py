@@ -1,0 +1,438 @@
+"""Every way in, in a real browser: with and without scripts, by keyboard, on a small screen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.cache import cache
+from pytest_django.fixtures import Settings
+
+from ciam_django.login import flows
+from ciam_django.testing import FakeCiam
+from ciam_django.testing.people import CODE, PASSWORD
+from ciam_django.testing.providers import PROVIDERS
+from tests.login.test_chromium import (
+    CHROMIUM,
+    WECHAT,
+    chromium,
+    chromium_type,
+    is_signed_in,
+    press,
+    site,
+    tab,
+)
+from tests.login.test_social import registered_at
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+__all__ = ["chromium", "chromium_type", "site"]
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.parametrize("mode", ["ciam"]),
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
+]
+
+SUBMIT = "form[data-ciam-form] button[type=submit]:not([name=do])"
+NARROW = {"width": 320, "height": 640}
+HOME = "/admin/login/"
+
+
+@pytest.fixture(autouse=True)
+def everything_offered(ciam: FakeCiam, settings: Settings) -> None:
+    cache.clear()
+    settings.CIAM_LOGIN_METHODS = ["password", "sms", "email", "hosted", "recover", "sign_up"]
+    settings.CIAM_SEND_LIMITS = {}
+    settings.CIAM_SOCIAL_PROVIDERS = registered_at(ciam)
+    settings.MIDDLEWARE = ["tests.login.strict.strict_policy", *settings.MIDDLEWARE]
+    ciam.people.__dict__["_last_sends"].clear()
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    """A page that has not broken the policy when the test is over."""
+    broken: list[str] = []
+    with tab(chromium) as opened:
+        opened.on(
+            "console",
+            lambda message: broken.append(message.text) if "Policy" in message.text else None,
+        )
+        opened.on("pageerror", lambda error: broken.append(str(error)))
+        yield opened
+        assert not broken
+
+
+def agree(page: Page) -> None:
+    for box in page.query_selector_all("input[name=consent]"):
+        box.check()
+
+
+def send(page: Page, **given: str) -> None:
+    """Fill in the form, agree to what there is, and send it."""
+    for name, value in given.items():
+        page.fill(f"#ciam_{name}", value)
+    agree(page)
+    press(page, SUBMIT)
+
+
+def asked_for_code(page: Page, site: str, number: str = "138 0000 1234") -> None:
+    page.goto(f"{site}/ciam/login/?method=sms&next={HOME}")
+    send(page, phone_number=number)
+    assert page.query_selector("#ciam_code")
+
+
+# --- The ways ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("password", {"username": "li", "password": PASSWORD}),
+        ("sms", {"phone_number": "138 0000 1234"}),
+        ("email", {"email": "li@example.com"}),
+    ],
+)
+@pytest.mark.parametrize("scripts", [True, False])
+def test_each_form_signs_in_with_and_without_scripts(
+    chromium: Browser, site: str, method: str, given: dict[str, str], *, scripts: bool
+) -> None:
+    with tab(chromium, java_script_enabled=scripts) as page:
+        page.goto(f"{site}/ciam/login/?method={method}&next={HOME}")
+        send(page, **given)
+        if method != "password":
+            send(page, code=CODE)
+
+        assert page.url == f"{site}{HOME}"
+        assert is_signed_in(page)
+
+
+def test_the_keyboard_is_enough(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/login/?next={HOME}")
+    # The first field has the focus.
+    page.keyboard.type("li")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    for _ in range(2):
+        page.keyboard.press("Tab")
+        page.keyboard.press("Space")
+        page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+    assert page.url == f"{site}{HOME}"
+    assert is_signed_in(page)
+
+
+@pytest.mark.parametrize("name", [name for name in PROVIDERS if name != "wechat-in_app"])
+def test_each_provider_signs_in(page: Page, site: str, name: str) -> None:
+    page.goto(f"{site}/ciam/login/?next={HOME}")
+    press(page, f"form[action='/ciam/with/{name}/'] button")
+    assert f"/provider/{name}/authorize" in page.url
+    press(page, "button[value=sign_in]")
+
+    # Browsers keep a fragment over redirects.
+    assert page.url.partition("#")[0] == f"{site}{HOME}"
+    assert is_signed_in(page)
+
+
+def test_who_cancels_reads_so_on_the_login_page(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/login/?next={HOME}")
+    press(page, "form[action='/ciam/with/weibo/'] button")
+    press(page, "button[value=cancel]")
+
+    assert page.inner_text("[role=alert] .ciam-detail").startswith("Sign-in was cancelled")
+    send(page, username="li", password=PASSWORD)
+    assert page.url == f"{site}{HOME}"
+
+
+def test_in_wechat_its_own_page_is_offered(chromium: Browser, site: str) -> None:
+    with tab(chromium, user_agent=WECHAT, viewport=NARROW) as page:
+        page.goto(f"{site}/ciam/login/?next={HOME}")
+        assert page.query_selector("form[action='/ciam/with/wechat-website/']") is None
+        press(page, "form[action='/ciam/with/wechat-in_app/'] button")
+        assert page.url.endswith("#wechat_redirect")
+        press(page, "button[value=sign_in]")
+
+        assert page.url.partition("#")[0] == f"{site}{HOME}"
+        assert is_signed_in(page)
+
+
+# --- Failures ---------------------------------------------------------------------------------
+
+
+def test_the_focus_is_at_the_field_that_is_wrong(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/login/?method=sms")
+    send(page, phone_number="12345")
+
+    focused = page.evaluate("document.activeElement.id")
+    assert focused == "ciam_phone_number"
+    described_by = page.get_attribute("#ciam_phone_number", "aria-describedby")
+    assert page.inner_text(f"#{described_by}") == "Enter a valid mobile number."
+    assert page.input_value("#ciam_phone_number") == "12345"
+
+
+def test_what_has_no_field_is_an_alert(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/login/")
+    send(page, username="li", password="wrong")
+
+    assert "password" in page.inner_text("[role=alert]")
+    assert page.input_value("#ciam_username") == "li"
+    assert page.input_value("#ciam_password") == ""
+    assert page.evaluate("document.activeElement.id") == "ciam_password"
+
+
+def test_a_picture_can_be_read_and_replaced(page: Page, site: str, ciam: FakeCiam) -> None:
+    page.goto(f"{site}/ciam/login/")
+    for _ in range(4):
+        send(page, username="li", password="wrong")
+
+    picture = "document.querySelector('.ciam-picture')"
+    assert page.evaluate(f"{picture}.naturalWidth") == 160
+    known = len(ciam.people.__dict__["_captchas"])
+    with page.expect_response(re.compile(r"/ciam/captcha/\?")):
+        page.click("text=Show another picture")
+    *_, (_, text) = ciam.people.__dict__["_captchas"].items()
+    assert len(ciam.people.__dict__["_captchas"]) == known + 1
+
+    send(page, username="li", password=PASSWORD, captcha=text)
+    assert is_signed_in(page)
+
+
+# --- A new code -------------------------------------------------------------------------------
+
+
+def test_a_new_code_has_to_be_waited_for(
+    page: Page, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flows, "_BETWEEN_CODES", 3)
+    asked_for_code(page, site)
+    resend = page.locator("button[value=resend]")
+
+    assert resend.get_attribute("aria-disabled") == "true"
+    assert re.search(r"in [123] s", page.inner_text("#ciam_wait"))
+    address = page.url
+    resend.click(force=True)
+    page.wait_for_timeout(200)
+    assert page.url == address
+    assert page.query_selector("[role=alert]") is None
+
+    page.wait_for_selector("#ciam_wait", state="detached")
+    assert resend.get_attribute("aria-disabled") is None
+
+
+def test_without_scripts_the_wait_is_said(chromium: Browser, site: str, settings: Settings) -> None:
+    settings.CIAM_SEND_LIMITS = {"receiver": ("1/min",)}
+    with tab(chromium, java_script_enabled=False) as page:
+        asked_for_code(page, site)
+        assert re.search(r"in (60|59|58) seconds", page.inner_text("#ciam_wait"))
+        press(page, "button[value=resend]")
+
+        assert "Too many text messages" in page.inner_text("[role=alert]")
+
+
+# --- A window of its own ----------------------------------------------------------------------
+
+OPENER = """(address) => {
+    const link = document.createElement("a");
+    link.href = "/ciam/login/?next=/admin/login/";
+    link.dataset.ciamPopup = address;
+    link.textContent = "sign in";
+    link.id = "opener";
+    document.body.append(link);
+    return import("/static/ciam_django/ciam.js?again");
+}"""
+POPUP = f"/ciam/login/?next=/ciam/done/?next={HOME}"
+
+
+@pytest.mark.parametrize("way", ["password", "hosted"])
+def test_a_window_signs_in_for_the_page_that_opened_it(page: Page, site: str, way: str) -> None:
+    page.goto(f"{site}/ciam/done/")
+    page.evaluate(OPENER, POPUP)
+    with page.expect_popup() as opened:
+        page.click("#opener")
+    popup = opened.value
+    if way == "hosted":
+        press(popup, "form[action='/ciam/authorize/'] button")
+        last = "button[value=sign_in]"
+    else:
+        popup.fill("#ciam_username", "li")
+        popup.fill("#ciam_password", PASSWORD)
+        agree(popup)
+        last = SUBMIT
+    with page.expect_navigation(), popup.expect_event("close"):
+        popup.click(last)
+
+    assert page.url == f"{site}{HOME}"
+    assert is_signed_in(page)
+
+
+def test_a_window_that_is_blocked_is_a_page(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/done/")
+    page.evaluate(OPENER, POPUP)
+    page.evaluate("window.open = () => null")
+    press(page, "#opener")
+
+    assert page.url == f"{site}/ciam/login/?next={HOME}"
+
+
+def test_a_window_that_is_closed_is_a_page_the_next_time(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/done/")
+    page.evaluate(OPENER, POPUP)
+    with page.expect_popup() as opened:
+        page.click("#opener")
+    opened.value.close()
+    press(page, "#opener")
+
+    assert page.url == f"{site}/ciam/login/?next={HOME}"
+
+
+def test_a_message_of_another_page_is_not_believed(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/done/")
+    page.evaluate(OPENER, POPUP)
+    with page.expect_popup():
+        page.click("#opener")
+    page.evaluate(
+        "postMessage({type: 'ciam_django.signed_in', next: '/ciam/login/?method=sms'}, '*')"
+    )
+    page.wait_for_timeout(200)
+
+    assert page.url == f"{site}/ciam/done/"
+
+
+def test_without_an_opener_the_window_goes_on(page: Page, site: str) -> None:
+    page.goto(f"{site}{POPUP}")
+    send(page, username="li", password=PASSWORD)
+    page.wait_for_url(f"{site}{HOME}")
+
+    assert is_signed_in(page)
+
+
+# --- How it looks, and to whom ----------------------------------------------------------------
+
+
+def _login(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/login/")
+
+
+def _wrong(page: Page, site: str) -> None:
+    _login(page, site)
+    send(page, username="locked", password="wrong")
+
+
+def _picture(page: Page, site: str) -> None:
+    for _ in range(5):
+        _wrong(page, site)
+
+
+def _terms(page: Page, site: str) -> None:
+    _login(page, site)
+    page.fill("#ciam_username", "li")
+    page.fill("#ciam_password", "x")
+    press(page, SUBMIT)
+
+
+def _code(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/login/?method=sms")
+    send(page, phone_number="138 0000 1234")
+
+
+def _wrong_code(page: Page, site: str) -> None:
+    _code(page, site)
+    send(page, code="1")
+
+
+def _after_password(name: str) -> Any:
+    def opened(page: Page, site: str) -> None:
+        _login(page, site)
+        send(page, username=name, password=PASSWORD)
+
+    return opened
+
+
+def _recovery(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/recover/")
+    send(page, receiver="li@example.com")
+
+
+def _sign_up(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/sign-up/")
+
+
+def _link(page: Page, site: str) -> None:
+    _login(page, site)
+    press(page, "form[action='/ciam/with/qq/'] button")
+    page.fill("input[name=username]", "stranger")
+    press(page, "button[value=sign_in]")
+
+
+def _over(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/step/none/")
+
+
+def _done(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/done/")
+
+
+PAGES = {
+    "login": _login,
+    "wrong password": _wrong,
+    "picture": _picture,
+    "terms": _terms,
+    "code": _code,
+    "wrong code": _wrong_code,
+    "second step": _after_password("careful"),
+    "new password": _after_password("stale"),
+    "consent": _after_password("hesitant"),
+    "profile": _after_password("unfinished"),
+    "unknown step": _after_password("odd"),
+    "recovery": _recovery,
+    "sign-up": _sign_up,
+    "link": _link,
+    "over": _over,
+    "done": _done,
+}
+
+
+LANGUAGES = {"en": "en-US", "zh-hans": "zh-CN", "zh-hant": "zh-TW", "ar": "ar"}
+SHOWN = [(name, language) for name in PAGES for language in ("en", "zh-hans")]
+
+
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [*SHOWN, *((name, language) for name in ("login", "code") for language in ("zh-hant", "ar"))],
+)
+def test_a_page_is_for_everybody(
+    chromium: Browser, site: str, name: str, language: str, settings: Settings
+) -> None:
+    """On a small screen, in the dark, in any direction, and read out."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
+    settings.LANGUAGES = [*settings.LANGUAGES, ("ar", "العربية")]
+    with tab(chromium, viewport=NARROW, locale=LANGUAGES[language]) as page:
+        PAGES[name](page, site)
+
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+        assert page.get_attribute("html", "lang") == language
+        assert page.get_attribute("html", "dir") == ("rtl" if language == "ar" else "ltr")
+        if language.startswith("zh"):
+            shown = page.inner_text(".ciam-card")
+            assert not re.findall(r"[a-z]{4,} [a-z]{3,}", shown)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            found = axe.Axe().run(page)
+            assert found.violations_count == 0, found.generate_report()
+
+
+def test_a_step_changes_its_language_on_the_way(chromium: Browser, site: str) -> None:
+    with tab(chromium, locale="zh-CN") as page:
+        _code(page, site)
+        assert page.inner_text("h1") == "请输入验证码"
+        page.context.add_cookies([{"name": "django_language", "value": "en", "url": site}])
+        page.reload()
+        assert page.inner_text("h1") == "Enter the code"
+        send(page, code=CODE)
+        assert is_signed_in(page)
