@@ -1,0 +1,114 @@
+"""Take the pictures that README.md shows, of the example, into example_project/screenshots."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+PROJECT = Path(__file__).parents[1] / "example_project"
+PICTURES = PROJECT / "screenshots"
+LOCALES = {"en": "en-US", "zh-hans": "zh-CN"}
+SUBMIT = "form[data-ciam-form] button[type=submit]:not([name=do])"
+
+
+def login(page: Page, site: str) -> None:
+    """The login page."""
+    page.goto(f"{site}ciam/login/")
+
+
+def wrong_password(page: Page, site: str) -> None:
+    """A password that is wrong."""
+    login(page, site)
+    send(page, username="li", password="wrong")
+
+
+def code(page: Page, site: str) -> None:
+    """A code that is wrong, and another to wait for."""
+    page.goto(f"{site}ciam/login/?method=sms")
+    send(page, phone_number=next(NUMBERS))
+    send(page, code="123456")
+
+
+def second_step(page: Page, site: str) -> None:
+    """The second step."""
+    login(page, site)
+    send(page, username="careful", password="fake-password")
+
+
+def locked(page: Page, site: str) -> None:
+    """An account that is locked, after CIAM's own page."""
+    page.goto(f"{site}raise/django/Operation.Failure.User.Locked/?as=page")
+
+
+PAGES = (login, wrong_password, code, second_step, locked)
+NUMBERS = iter(["138 0000 1234", "138 0000 4321"])
+
+
+def send(page: Page, **given: str) -> None:
+    """Fill in the form, agree to the terms, and send it."""
+    for name, value in given.items():
+        page.fill(f"#ciam_{name}", value)
+    for box in page.query_selector_all("input[name=consent]"):
+        box.check()
+    with page.expect_navigation():
+        page.click(SUBMIT)
+
+
+@contextlib.contextmanager
+def example() -> Iterator[str]:
+    """The address of the example, running."""
+    with tempfile.TemporaryDirectory() as place:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "EXAMPLE_DATABASE": f"{place}/db"}
+        command = [sys.executable, "manage.py", "example", "--port", "0", "--fake-port", "0"]
+        with subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as running:
+            assert running.stdout
+            address = re.search(r"http://\S+/", running.stdout.readline())
+            assert address
+            try:
+                yield address[0]
+            finally:
+                running.terminate()
+                running.communicate()
+
+
+def main() -> None:
+    """Take them all."""
+    PICTURES.mkdir(exist_ok=True)
+    with example() as site, sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        for language, locale in LOCALES.items():
+            context = chromium.new_context(
+                locale=locale, viewport={"width": 400, "height": 700}, device_scale_factor=1.5
+            )
+            page = context.new_page()
+            for show in PAGES:
+                show(page, site)
+                # The caret blinks, and the reference is another each time.
+                page.evaluate("document.activeElement.blur()")
+                page.evaluate("document.querySelector('.ciam-developer')?.remove()")
+                path = PICTURES / f"{show.__name__}-{language}.png"
+                page.locator(".ciam-card").screenshot(path=path)
+                print(path.relative_to(PROJECT.parent))
+        chromium.close()
+
+
+if __name__ == "__main__":
+    main()
