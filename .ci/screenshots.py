@@ -14,6 +14,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from ciam_django.testing.people import PASSWORD
+
 PROJECT = Path(__file__).parents[1] / "example_project"
 PICTURES = PROJECT / "screenshots"
 LOCALES = {"en": "en-US", "zh-hans": "zh-CN"}
@@ -28,7 +30,7 @@ def login(page: Page, site: str) -> None:
 def wrong_password(page: Page, site: str) -> None:
     """A password that is wrong."""
     login(page, site)
-    send(page, username="li", password="wrong")
+    send(page, username="li", password=PASSWORD[::-1])
 
 
 def code(page: Page, site: str) -> None:
@@ -41,7 +43,7 @@ def code(page: Page, site: str) -> None:
 def second_step(page: Page, site: str) -> None:
     """The second step."""
     login(page, site)
-    send(page, username="careful", password="fake-password")
+    send(page, username="careful", password=PASSWORD)
 
 
 def locked(page: Page, site: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ciam_django.conf import conf
+from ciam_django.login.steps import STEPS
 
 ROOT = Path(__file__).parents[1]
 COMMAND = re.compile(r"^(?:\$ )?(python3 -m venv .+)$", re.MULTILINE)
@@ -35,6 +36,42 @@ def test_the_readme_has_every_setting(setting: str) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(text_of("README.md").splitlines()) <= 200
+
+
+def test_the_blocks_that_are_named_are_in_the_templates() -> None:
+    templates = "".join(
+        path.read_text(encoding="utf-8") for path in ROOT.glob("ciam_django/templates/**/*.html")
+    )
+    named = set(re.findall(r"`(ciam_[a-z_]+)`", text_of("example_project/README.md")))
+
+    assert len(named) >= 8
+    assert named <= set(re.findall(r"\{% block (\w+) %\}", templates))
+
+
+def test_the_templates_that_are_named_are_there() -> None:
+    named = set(re.findall(r"`(?:ciam_django/)?(\w+\.html)`", text_of("example_project/README.md")))
+
+    assert len(named) >= 8
+    for name in named:
+        assert (ROOT / "ciam_django/templates/ciam_django" / name).exists()
+
+
+def test_each_address_of_the_json_endpoints_is_a_step() -> None:
+    text = text_of("example_project/README.md")
+    named = set(re.findall(r"`POST /ciam/api/(\w+)/`|`…/(\w+)/`", text))
+
+    assert {a or b for a, b in named} == {
+        *(name for name, step in STEPS.items() if step.begins),
+        "renew",
+    }
+
+
+def test_the_pictures_that_are_shown_are_there() -> None:
+    for name in ("README.md", "example_project/README.md"):
+        pictures = re.findall(r"!\[\]\(([^)]+)\)", text_of(name))
+        assert pictures
+        for picture in pictures:
+            assert ((ROOT / name).parent / picture).exists()
 
 
 def test_contributing_runs_the_environments_that_there_are() -> None:

@@ -22,12 +22,12 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 import pytest
 import requests
 from django.utils.translation import override
-from example import tenant
+from example import tenant, tries
 
 from ciam_django.codes import CODES
 from ciam_django.kinds import Kind
 from ciam_django.lookup import meaning_of
-from ciam_django.testing import FakeCiam
+from ciam_django.testing import FakeCiam, people
 
 PROJECT = Path(__file__).parents[1] / "example_project"
 LOCKED = "Operation.Failure.User.Locked"
@@ -380,3 +380,23 @@ def test_the_catalogues_are_complete_and_compiled(locale: str) -> None:
     if locale == "zh_Hant":
         of_the_mainland = "登錄|用戶|短信|郵箱|信息|賬號|默認|網絡|鏈接|屏幕"
         assert re.findall(of_the_mainland, "".join(written)) == []
+
+
+# --- What to type -----------------------------------------------------------------------------
+
+
+def test_the_panel_says_what_the_fake_does() -> None:
+    typed = [one.typed for group in tries.GROUPS for one in group.tries]
+    known = {**people.STATES, **people.STEPS, **people.SOCIAL_STEPS, people.UNLINKED: ""}
+
+    assert typed[:3] == [people.PASSWORD, people.CODE, people.CAPTCHA_TEXT]
+    for name, _, ending in (each.partition(" · ") for each in typed[4:-2]):
+        assert name in known
+        assert people.NUMBERS.get(ending, name) == name
+
+
+def test_the_panel_is_beside_the_sign_in_pages(site: str) -> None:
+    page = Browser(site).open("ciam/login/")
+
+    assert "fake-password" in page.words
+    assert "fake-password" not in Browser(site).open("").words
