@@ -189,6 +189,8 @@ def action_url(action: Action) -> str | None:
     to = conf.CIAM_ACTION_URLS.get(str(action)) or _ACTION_URLS.get(action, "")
     if action is Action.CONTACT_SUPPORT:
         to = to or conf.CIAM_SUPPORT_URL
+    if action is Action.RESET_PASSWORD and "recover" in conf.CIAM_LOGIN_METHODS:
+        to = to or "ciam:recover"
     if not to or to.startswith(("/", "mailto:", "tel:")) or ":/" in to:
         return to or None
     if not hasattr(settings, "ROOT_URLCONF"):

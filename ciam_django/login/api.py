@@ -19,7 +19,6 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
 from ciam_django.answers import answer_to
-from ciam_django.client.api import CiamClient
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.values import SignedIn
 from ciam_django.conf import conf
@@ -28,7 +27,9 @@ from ciam_django.login import configured, flows
 from ciam_django.login.destinations import after_sign_in, safe_next
 from ciam_django.login.failed import csrf_answered
 from ciam_django.login.flows import Flow
+from ciam_django.login.limits import forget_tries, refuse_excess_tries
 from ciam_django.login.notices import GOOD_NEWS
+from ciam_django.login.pictures import new_captcha
 from ciam_django.login.providers import MINI_PROGRAM, registrations
 from ciam_django.login.steps import STEPS, Finished, Outcome
 from ciam_django.login.turns import admitted, form_of, outcome_of
@@ -88,7 +89,7 @@ def offered(request: HttpRequest) -> HttpResponse:
 @_json
 def captcha(request: HttpRequest) -> HttpResponse:
     """A picture, as a data URL, and its id for ``captcha_id``."""
-    found = CiamClient().captcha()
+    found = new_captcha(request)
     return _answered({"captcha_id": found.id, "image": found.image})
 
 
@@ -122,7 +123,10 @@ def renew(request: HttpRequest) -> HttpResponse:
     refresh_token = _body(request).get("refresh_token")
     if not isinstance(refresh_token, str) or not refresh_token:
         raise CiamError("invalid_request", stage="refresh")
-    return _answered(_tokens(ciam_app().refreshed_token(refresh_token)))
+    refuse_excess_tries(request, "", "refresh")
+    tokens = _tokens(ciam_app().refreshed_token(refresh_token))
+    forget_tries(request, "")
+    return _answered(tokens)
 
 
 def _is_offered(name: str) -> bool:

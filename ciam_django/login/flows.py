@@ -16,7 +16,7 @@ from ciam_django.login.sealed import SealedCookies
 LIFETIME: Final = 600
 # Seconds between two codes to the same place, for the countdown.
 _BETWEEN_CODES: Final = 60
-_COOKIES: Final = SealedCookies(__name__, "flow_", LIFETIME)
+_COOKIES: Final = SealedCookies(__name__, "flow_", LIFETIME, most=3)
 _LONGEST: Final = 4096
 
 

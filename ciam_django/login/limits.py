@@ -55,6 +55,13 @@ def forget_tries(request: HttpRequest, who: str) -> None:
             uncount(f"{key}.{seconds}")
 
 
+def refuse_excess_pictures(request: HttpRequest) -> None:
+    """Count a picture that CIAM is asked for, as if it were an attempt."""
+    wait = _excess(request, "", "picture", conf.CIAM_TRY_LIMITS)
+    if wait:
+        raise CiamError("too_many_requests", stage="api", retry_after=wait)
+
+
 def refuse_worn_code(sent: str, name: str) -> None:
     """Count an entry of one code that was sent, or none was: both wear out alike."""
     count, _ = counted(_key("code", "entry", sent), _CODE_LIFETIME)

@@ -15,6 +15,7 @@ from ciam_django.answers import answer_to
 from ciam_django.client.api import CiamClient
 from ciam_django.client.values import Captcha
 from ciam_django.errors import CiamError
+from ciam_django.login.limits import refuse_excess_pictures
 from ciam_django.login.sealed import SealedCookies
 
 # Seconds.
@@ -35,7 +36,7 @@ _TYPES: Final = {
 def picture(request: HttpRequest) -> HttpResponse:
     """A new picture; the browser keeps, sealed, which one it was."""
     try:
-        captcha = CiamClient().captcha()
+        captcha = new_captcha(request)
         content, content_type = picture_of(captcha)
     except CiamError as error:
         # Nobody reads a page in the place of a picture.
@@ -45,6 +46,12 @@ def picture(request: HttpRequest) -> HttpResponse:
     response["X-Content-Type-Options"] = "nosniff"
     _COOKIES.keep(request, response, _NAME, {"id": captcha.id})
     return response
+
+
+def new_captcha(request: HttpRequest) -> Captcha:
+    """A captcha of CIAM's, of which nobody gets too many."""
+    refuse_excess_pictures(request)
+    return CiamClient().captcha()
 
 
 def picture_of(captcha: Captcha) -> tuple[bytes, str]:

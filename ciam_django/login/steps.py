@@ -6,11 +6,13 @@ the sign-in, or the ``Flow`` that says which step is next; what fails is a ``Cia
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
+import secrets
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
@@ -41,6 +43,8 @@ from ciam_django.login.receivers import (
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,15 +91,22 @@ class Step:
     sends: bool = False
 
 
+@contextlib.contextmanager
+def _trying(turn: Turn, who: str, stage: str) -> Iterator[None]:
+    """An attempt, which counts unless it succeeds; ``who`` is empty where nobody is named."""
+    refuse_excess_tries(turn.request, who, stage)
+    yield
+    forget_tries(turn.request, who)
+
+
 # --- To sign in -------------------------------------------------------------------------------
 
 
 def _by_password(turn: Turn) -> Outcome:
     username = username_of(turn.given["username"])
-    refuse_excess_tries(turn.request, username, "password")
-    outcome = CiamClient().password_login(username, turn.given["password"], **turn.more)
-    forget_tries(turn.request, username)
-    return gone_on(outcome, turn.flow)
+    with _trying(turn, username, "password"):
+        outcome = CiamClient().password_login(username, turn.given["password"], **turn.more)
+    return gone_on(outcome, dataclasses.replace(turn.flow, who=username))
 
 
 def _by_sms(turn: Turn) -> Outcome:
@@ -107,9 +118,8 @@ def _by_email(turn: Turn) -> Outcome:
 
 
 def _by_code(turn: Turn) -> Outcome:
-    return _proven(
-        turn, lambda flow, code: CiamClient().verify_code(flow.flow_id, code, **flow.receiver)
-    )
+    code = turn.given["code"]
+    return _proven(turn, lambda flow: CiamClient().verify_code(flow.flow_id, code, **flow.receiver))
 
 
 # --- Codes ------------------------------------------------------------------------------------
@@ -156,19 +166,21 @@ def _sent(turn: Turn) -> Flow:
     return dataclasses.replace(flow, flow_id=flow_id, sent_at=time.time())
 
 
-def _proven(turn: Turn, verified: Callable[[Flow, str], SignedIn | Next]) -> Outcome:
-    _check_tries(turn)
-    outcome = verified(turn.flow, turn.given["code"])
-    forget_tries(turn.request, turn.flow.who)
-    return gone_on(outcome, turn.flow)
+def _proven(turn: Turn, verified: Callable[[Flow], SignedIn | Next]) -> Outcome:
+    return gone_on(_verified(turn, verified), turn.flow)
 
 
-def _check_tries(turn: Turn) -> None:
+def _verified(turn: Turn, verified: Callable[[Flow], T]) -> T:
+    """What CIAM makes of the code, which wears out, be it one that was never sent."""
     flow = turn.flow
     name = _NAMES_OF_CHANNELS.get(flow.channel, "SMS")
     refuse_worn_code(f"{flow.id} {flow.sent_at}", name)
-    refuse_excess_tries(turn.request, flow.who, "verify_code")
-    if not flow.flow_id:
+    with _trying(turn, flow.who, "verify_code"):
+        if flow.flow_id:
+            return verified(flow)
+        # CIAM is asked all the same, or the time that it takes would tell.
+        with contextlib.suppress(CiamError):
+            verified(dataclasses.replace(flow, flow_id=secrets.token_hex(16)))
         raise CiamError(f"Operation.Failure.{name}.Code.Error", stage="verify_code")
 
 
@@ -188,24 +200,30 @@ def _by_channel(turn: Turn) -> Outcome:
         flow,
         step="second_factor_code",
         receiver={"type": channel},
-        who=f"second factor {flow.flow_id}",
+        who=_second_who(flow),
         shown=flow.more["channels"][channel],
     )
     return _sent(dataclasses.replace(turn, flow=flow))
 
 
+def _second_who(flow: Flow) -> str:
+    """Whom the second step's codes are counted for: the account, however often it begins."""
+    return f"second factor {flow.who or flow.flow_id}"
+
+
 def _by_second_code(turn: Turn) -> Outcome:
+    code = turn.given["code"]
     return _proven(
         turn,
-        lambda flow, code: CiamClient().verify_second_factor(flow.flow_id, flow.channel, code=code),
+        lambda flow: CiamClient().verify_second_factor(flow.flow_id, flow.channel, code=code),
     )
 
 
 def _by_second_password(turn: Turn) -> Outcome:
-    flow = turn.flow
-    refuse_excess_tries(turn.request, f"second factor {flow.flow_id}", "verify_code")
-    password = turn.given["password"]
-    return gone_on(CiamClient().verify_second_factor(flow.flow_id, "PWD", password=password), flow)
+    flow, password = turn.flow, turn.given["password"]
+    with _trying(turn, _second_who(flow), "verify_code"):
+        outcome = CiamClient().verify_second_factor(flow.flow_id, "PWD", password=password)
+    return gone_on(outcome, flow)
 
 
 def _other_channel(turn: Turn) -> Outcome:
@@ -248,13 +266,16 @@ def _linked_to(turn: Turn) -> Outcome:
 
 
 def _linked(turn: Turn) -> Outcome:
+    code = turn.given["code"]
     return _proven(
-        turn, lambda flow, code: CiamClient().link_account(flow.flow_id, code, **flow.receiver)
+        turn, lambda flow: CiamClient().link_account(flow.flow_id, code, **flow.receiver)
     )
 
 
 def _with_new_account(turn: Turn) -> Outcome:
-    return gone_on(CiamClient().create_linked(turn.flow.flow_id), turn.flow)
+    with _trying(turn, "", "social"):
+        outcome = CiamClient().create_linked(turn.flow.flow_id)
+    return gone_on(outcome, turn.flow)
 
 
 # --- WeChat's mini program --------------------------------------------------------------------
@@ -266,7 +287,9 @@ def _source() -> str:
 
 
 def _silently(turn: Turn) -> Outcome:
-    return gone_on(CiamClient().mini_program_login(_source(), turn.given["login_code"]), turn.flow)
+    with _trying(turn, "", "social"):
+        outcome = CiamClient().mini_program_login(_source(), turn.given["login_code"])
+    return gone_on(outcome, turn.flow)
 
 
 def _by_phone_of_wechat(turn: Turn) -> Outcome:
@@ -277,19 +300,18 @@ def _by_phone_of_wechat(turn: Turn) -> Outcome:
         "phoneNumberIv": given["iv"],
     }
     proof = {name: value for name, value in proof.items() if value}
-    return gone_on(
-        CiamClient().mini_program_phone(_source(), given["login_code"], **proof), turn.flow
-    )
+    with _trying(turn, "", "social"):
+        outcome = CiamClient().mini_program_phone(_source(), given["login_code"], **proof)
+    return gone_on(outcome, turn.flow)
 
 
 def _by_user_info(turn: Turn) -> Outcome:
     given = turn.given
-    return gone_on(
-        CiamClient().mini_program_user_info(
+    with _trying(turn, "", "social"):
+        outcome = CiamClient().mini_program_user_info(
             _source(), given["login_code"], given["encrypted_data"], given["iv"]
-        ),
-        turn.flow,
-    )
+        )
+    return gone_on(outcome, turn.flow)
 
 
 # --- Recovery and sign-up ---------------------------------------------------------------------
@@ -300,10 +322,11 @@ def _recovery(turn: Turn) -> Outcome:
 
 
 def _recovered(turn: Turn) -> Outcome:
-    _check_tries(turn)
-    flow, given = turn.flow, turn.given
-    CiamClient().recover_submit(flow.flow_id, given["code"], given["password"], **flow.receiver)
-    forget_tries(turn.request, flow.who)
+    code, password = turn.given["code"], turn.given["password"]
+    _verified(
+        turn,
+        lambda flow: CiamClient().recover_submit(flow.flow_id, code, password, **flow.receiver),
+    )
     return Finished("password_changed")
 
 
@@ -312,10 +335,10 @@ def _sign_up(turn: Turn) -> Outcome:
 
 
 def _signed_up(turn: Turn) -> Outcome:
-    password = turn.given["password"]
+    code, password = turn.given["code"], turn.given["password"]
     return _proven(
         turn,
-        lambda flow, code: CiamClient().register_submit(
+        lambda flow: CiamClient().register_submit(
             flow.flow_id, code=code, password=password, **flow.receiver
         ),
     )
@@ -419,7 +442,14 @@ def gone_on(outcome: SignedIn | Next, flow: Flow) -> SignedIn | Flow:
     name = {**FLOW_TYPES, **conf.CIAM_FLOW_TYPES}.get(outcome.flow_type, "")
     if name not in _DETAILS:
         raise CiamError("unsupported_step", upstream_text=f"the flowType is {outcome.flow_type}")
-    return Flow(name, outcome.flow_id, next=flow.next, id=flow.id, more=_DETAILS[name](outcome))
+    return Flow(
+        name,
+        outcome.flow_id,
+        next=flow.next,
+        who=flow.who,
+        id=flow.id,
+        more=_DETAILS[name](outcome),
+    )
 
 
 # --- What a step of CIAM's brings along -------------------------------------------------------

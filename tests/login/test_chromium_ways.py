@@ -422,7 +422,7 @@ def test_a_page_is_for_everybody(
             shown = page.inner_text(".ciam-card")
             assert not re.findall(r"[a-z]{4,} [a-z]{3,}", shown)
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme)
             found = axe.Axe().run(page)
             assert found.violations_count == 0, found.generate_report()
 

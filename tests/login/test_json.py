@@ -331,6 +331,18 @@ def test_what_wechat_did_not_give_is_named(
     assert app.sends(name, **given)["code"] == code
 
 
+def test_a_mini_program_is_limited_but_for_who_signs_in(app: App, settings: Settings) -> None:
+    settings.CIAM_TRY_LIMITS = {"address": ("2/min",)}
+    for _ in range(3):
+        assert app.sends("mini_program", login_code="fake:li")["http"] == 200
+        app.offered = app.client.get("/ciam/api/").json()
+    for _ in range(2):
+        assert app.sends("mini_program", login_code="spent")["http"] == 401
+
+    told = app.sends("mini_program", login_code="fake:li")
+    assert (told["http"], told["code"]) == (429, "too_many_requests")
+
+
 def test_an_unknown_person_of_wechats_may_be_linked(app: App, gives: str) -> None:
     told = app.sends("mini_program", login_code="fake:stranger")
     assert told["step"] == "link"

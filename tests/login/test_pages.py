@@ -158,6 +158,32 @@ def test_after_failures_a_picture_has_to_be_read(person: Person) -> None:
     assert person.user_id
 
 
+def test_pictures_are_limited(person: Person, settings: Settings) -> None:
+    settings.CIAM_TRY_LIMITS = {"address": ("2/min",)}
+
+    statuses = [person.client.get("/ciam/captcha/").status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]
+
+
+def test_a_lost_password_leads_to_its_page(person: Person) -> None:
+    person.opens("/ciam/login/")
+    person.ciam.fail("password", code="Operation.Failure.Password.Has.Initialized")
+    page = person.sends(username="li", password=PASSWORD).content.decode()
+
+    assert '<a class="ciam-link" href="/ciam/recover/">Reset your password</a>' in page
+
+
+def test_developers_read_the_true_code_on_the_page(person: Person, settings: Settings) -> None:
+    settings.DEBUG = True
+    person.opens("/ciam/login/")
+    assert "Operation.Failure.User.Locked" in (
+        person.sends(username="locked", password=PASSWORD).content.decode()
+    )
+    person.opens("/ciam/login/?method=sms")
+    person.sends(phone_number=NUMBER)
+    assert "Operation.Failure.SMS.Code.Error" in person.sends(code="1").content.decode()
+
+
 def test_a_picture_that_is_none_is_not_passed_on(person: Person) -> None:
     person.ciam.misbehave("api", "html")
 
@@ -324,6 +350,16 @@ def test_the_second_step_offers_what_the_tenant_has(person: Person) -> None:
     answer = person.sends(code=CODE)
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
     assert person.user_id
+
+
+def test_the_second_steps_codes_are_counted_for_the_account(
+    person: Person, settings: Settings
+) -> None:
+    settings.CIAM_SEND_LIMITS = {"receiver": ("1/hour",)}
+    for status in (200, 429):
+        person.opens("/ciam/login/")
+        person.sends(username="careful", password=PASSWORD)
+        assert person.sends(channel="SMS").status_code == status
 
 
 def test_the_second_step_can_be_taken_another_way(person: Person) -> None:
@@ -498,6 +534,16 @@ def test_a_stranger_does_not_learn_where_no_account_is(person: Person, place: st
 
     assert told(pages[0]) == told(pages[1])
     assert "429 Operation.Failure.SMS.Code.Too.Frequency" in pages[0]
+
+
+def test_ciam_is_asked_about_a_code_that_was_never_sent(person: Person) -> None:
+    person.opens("/ciam/login/?method=sms")
+    person.sends(phone_number="13800000001")
+    asked = len(person.ciam.requests)
+    answer = person.sends(code=CODE)
+
+    assert answer["Ciam-Error-Code"] == "Operation.Failure.SMS.Code.Error"
+    assert [request.stage for request in person.ciam.requests[asked:]] == ["verify_code"]
 
 
 def test_an_account_can_be_made(person: Person) -> None:
