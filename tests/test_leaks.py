@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import pytest
 from django.contrib.auth.signals import user_logged_in
 from django.core import mail
+from django.core.cache import cache
 from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
@@ -27,7 +28,7 @@ from rest_framework.response import Response
 from ciam_django.client import CiamClient
 from ciam_django.errors import CiamError
 from ciam_django.signals import login_failed
-from ciam_django.testing import FakeCiam
+from ciam_django.testing import FakeCiam, people
 from ciam_django.testing.failures import BEHAVIOURS
 from tests.browser import HTML, Browser, query_of
 from tests.planting import (
@@ -439,6 +440,76 @@ def test_what_fails_in_a_callback_is_reported_without_its_secrets(
     assert len(cookies) == 1
     assert [secret for secret in secrets if secret in told] == []
     assert leaks_in(*reports, mails()) == set()
+
+
+# --- What a person types to us -----------------------------------------------------------------
+
+TYPED: dict[str, dict[str, Any]] = {
+    "password": {"username": planted("username"), "password": planted("password")},
+    "email": {"email": f"{planted('local')}@example.com"},
+    "sms": {"phone_number": PHONE},
+}
+STAGES_OF_TYPED = {"password": "password", "email": "send_code", "sms": "send_code"}
+
+
+@pytest.fixture
+def every_way(settings: Settings) -> None:
+    cache.clear()
+    settings.CIAM_LOGIN_METHODS = list(TYPED)
+
+
+def typed(method: str, accept: str) -> HttpResponse:
+    """What comes of it that somebody fills in the page's form, or an app does."""
+    client = Client(headers={"Accept": accept}, raise_request_exception=False)
+    agreed = {"consent": ["terms", "privacy"]}
+    given = {**TYPED[method], **agreed, "captcha": planted("captcha")}
+    if accept == HTML:
+        response = client.post("/ciam/login/", {"method": method, **given})
+    else:
+        response = client.post(f"/ciam/api/{method}/", given, content_type=JSON)
+    return cast("HttpResponse", response)
+
+
+@pytest.mark.usefixtures("every_way")
+@pytest.mark.parametrize("mode", ["ciam"])
+@pytest.mark.parametrize("accept", [HTML, JSON])
+@pytest.mark.parametrize("method", TYPED)
+@pytest.mark.parametrize("body", BODIES)
+def test_of_what_was_typed_only_the_account_comes_back(  # noqa: PLR0917  (fixtures)
+    body: str,
+    method: str,
+    accept: str,
+    ciam: FakeCiam,
+    records: Records,
+    errors: list[CiamError],
+) -> None:
+    ciam.plan(STAGES_OF_TYPED[method], Planted(body=BODIES[body]), times=1)
+    response = typed(method, accept)
+
+    visible = {planted("username"), planted("local"), PHONE} if accept == HTML else set()
+    # An account that gets no code looks like one that gets it.
+    is_hidden = errors[0].code == "Operation.Failure.User.Locked" and method != "password"
+    assert (response.status_code < 400) is is_hidden
+    assert leaks_in(*response_texts(response)) <= visible
+    assert leaks_in(records.text.getvalue()) == set()
+    assert leaks_in(*error_texts(errors[0])) == set()
+
+
+@pytest.mark.filterwarnings("ignore:.*MAILERS")
+@pytest.mark.usefixtures("every_way", "a_broken_receiver")
+@pytest.mark.parametrize("mode", ["ciam"])
+@pytest.mark.parametrize("accept", [HTML, JSON])
+def test_what_fails_in_a_form_is_reported_without_what_was_typed(
+    accept: str, ciam: FakeCiam, reports: Reports, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "PASSWORD", planted("password"))
+    response = typed("password", accept)
+
+    assert response.status_code == 500
+    assert any("ZeroDivisionError" in report for report in reports)
+    told = "".join([*reports, mails(), records.text.getvalue(), response.content.decode()])
+    assert leaks_in(told) == set()
+    assert [token for token in ciam.access_tokens if token in told] == []
 
 
 # --- What Sentry is sent ----------------------------------------------------------------------
