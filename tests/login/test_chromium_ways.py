@@ -271,6 +271,22 @@ def test_a_window_signs_in_for_the_page_that_opened_it(page: Page, site: str, wa
     assert is_signed_in(page)
 
 
+def test_a_window_that_has_lost_its_opener_tells_it_all_the_same(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/done/")
+    page.evaluate(OPENER, POPUP)
+    with page.expect_popup() as opened:
+        page.click("#opener")
+    popup = opened.value
+    # A page of the site with Django's own policy, which parts them for good.
+    popup.goto(f"{site}/admin/login/")
+    popup.goto(f"{site}{POPUP}")
+    assert popup.evaluate("opener") is None
+    with page.expect_navigation():
+        send(popup, username="li", password=PASSWORD)
+
+    assert page.url == f"{site}{HOME}"
+
+
 def test_a_window_that_is_blocked_is_a_page(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/done/")
     page.evaluate(OPENER, POPUP)

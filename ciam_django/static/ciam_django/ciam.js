@@ -43,6 +43,8 @@ function renew(button) {
 }
 
 const MESSAGE = "ciam_django.signed_in";
+// Milliseconds in which a page that waits for this window will have said so.
+const PATIENCE = 500;
 
 /** Have a link to the login page open in a window of its own, and follow it where that fails. */
 function openInWindow(link) {
@@ -51,34 +53,45 @@ function openInWindow(link) {
     // Whoever has closed the window gets the page itself the next time.
     if (isTried || event.ctrlKey || event.metaKey || event.shiftKey) return;
     isTried = true;
-    const address = new URL(link.dataset.ciamPopup, location.href);
-    const opened = open(address, "ciam_django", "popup,width=480,height=720");
+    const opened = open(link.dataset.ciamPopup, "ciam_django", "popup,width=480,height=720");
     // Where it is blocked, the link is a link.
     if (!opened) return;
     event.preventDefault();
-    const onMessage = (message) => {
-      const isOurs = message.origin === location.origin && message.source === opened;
-      if (!isOurs || message.data?.type !== MESSAGE) return;
+    // Of this origin by its nature: for a window that another page's policy has parted from us.
+    const channel = new BroadcastChannel(MESSAGE);
+    const goOn = (next) => {
       removeEventListener("message", onMessage);
-      const detail = { next: message.data.next };
-      const isLeftToUs = link.dispatchEvent(
-        new CustomEvent(MESSAGE, { bubbles: true, cancelable: true, detail }),
-      );
-      if (isLeftToUs) location.assign(detail.next);
+      channel.close();
+      const told = new CustomEvent(MESSAGE, { bubbles: true, cancelable: true, detail: { next } });
+      if (link.dispatchEvent(told)) location.assign(next);
+    };
+    const onMessage = ({ origin, source, data }) => {
+      const isOurs = origin === location.origin && source === opened;
+      if (isOurs && data?.type === MESSAGE) goOn(data.next);
     };
     addEventListener("message", onMessage);
+    channel.onmessage = ({ data }) => {
+      channel.postMessage({});
+      goOn(data.next);
+    };
   });
 }
 
-/** Tell the window that opened this one, and nobody else's, that the person is signed in. */
+/** Tell the page that opened this window, and nobody else's, that the person is signed in. */
 function tellOpener(link) {
   const next = link.href;
   if (opener) {
     opener.postMessage({ type: MESSAGE, next }, location.origin);
     close();
-  } else {
-    location.replace(next);
+    return;
   }
+  const channel = new BroadcastChannel(MESSAGE);
+  const giveUp = setTimeout(() => location.replace(next), PATIENCE);
+  channel.onmessage = () => {
+    clearTimeout(giveUp);
+    close();
+  };
+  channel.postMessage({ next });
 }
 
 document.querySelectorAll("[data-ciam-popup]").forEach(openInWindow);
