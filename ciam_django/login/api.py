@@ -29,9 +29,10 @@ from ciam_django.login.failed import csrf_answered
 from ciam_django.login.flows import Flow
 from ciam_django.login.limits import forget_tries, refuse_excess_tries
 from ciam_django.login.notices import GOOD_NEWS
+from ciam_django.login.outcomes import Finished, Outcome
 from ciam_django.login.pictures import new_captcha
 from ciam_django.login.providers import MINI_PROGRAM, registrations
-from ciam_django.login.steps import STEPS, Finished, Outcome
+from ciam_django.login.steps import STEPS
 from ciam_django.login.turns import admitted, form_of, outcome_of
 from ciam_django.responses import json_response_for
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS
@@ -16,6 +16,9 @@ from ciam_django.client.values import Consent
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Kind
 from ciam_django.login.flows import Flow
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 # Field -> the codes of leaving it out, and of what no one can have typed.
 CODES_OF_FIELDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -158,18 +161,26 @@ class CiamForm(forms.Form):
         return "".join(code.split())
 
 
+def _code_field() -> forms.CharField:
+    return forms.CharField(
+        label=_("Verification code"),
+        max_length=20,
+        widget=_once("one-time-code", inputmode="numeric"),
+    )
+
+
+def _password_field(label: str | StrPromise, autocomplete: str) -> forms.CharField:
+    widget = forms.PasswordInput(attrs={"autocomplete": autocomplete})
+    return forms.CharField(label=label, max_length=_LONGEST, strip=False, widget=widget)
+
+
 class PasswordForm(CiamForm):
     """An account and its password."""
 
     username = forms.CharField(
         label=_("Mobile number, email or username"), max_length=_LONGEST, widget=_line("username")
     )
-    password = forms.CharField(
-        label=_("Password"),
-        max_length=_LONGEST,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
+    password = _password_field(_("Password"), "current-password")
 
 
 class SmsForm(CiamForm):
@@ -205,23 +216,6 @@ class ReceiverForm(CiamForm):
     )
 
 
-def _code_field() -> forms.CharField:
-    return forms.CharField(
-        label=_("Verification code"),
-        max_length=20,
-        widget=_once("one-time-code", inputmode="numeric"),
-    )
-
-
-def _new_password_field() -> forms.CharField:
-    return forms.CharField(
-        label=_("New password"),
-        max_length=_LONGEST,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-    )
-
-
 class CodeForm(CiamForm):
     """A code that was sent."""
 
@@ -231,25 +225,20 @@ class CodeForm(CiamForm):
 class NewPasswordForm(CiamForm):
     """A new password."""
 
-    password = _new_password_field()
+    password = _password_field(_("New password"), "new-password")
 
 
 class CodeAndPasswordForm(CiamForm):
     """A code that was sent, and a new password."""
 
     code = _code_field()
-    password = _new_password_field()
+    password = _password_field(_("New password"), "new-password")
 
 
 class ProvePasswordForm(CiamForm):
     """The password, once more."""
 
-    password = forms.CharField(
-        label=_("Password"),
-        max_length=_LONGEST,
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
+    password = _password_field(_("Password"), "current-password")
 
 
 class ChannelForm(CiamForm):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_not_required
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotAllowed,
+)
 from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
@@ -21,11 +27,12 @@ from ciam_django.kinds import Action, Kind
 from ciam_django.login import flows, notices, providers
 from ciam_django.login.configured import BESIDE, FORMS, HOSTED, methods
 from ciam_django.login.destinations import after_sign_in, asked_next, redirect_to
-from ciam_django.login.failed import answering, csrf_answered, failed, login_address
+from ciam_django.login.failed import View, answering, csrf_answered, failed, login_address
 from ciam_django.login.flows import Flow
 from ciam_django.login.forms import CiamForm
+from ciam_django.login.outcomes import Finished, Outcome
 from ciam_django.login.popups import keep_opener
-from ciam_django.login.steps import STEPS, Finished, Outcome, Step
+from ciam_django.login.steps import STEPS, Step
 from ciam_django.login.turns import admitted, form_of, outcome_of
 from ciam_django.responses import HTML, media_type_for, page, response_for, with_headers
 
@@ -41,12 +48,14 @@ _LEADING: Final = frozenset(
 )
 
 
-@login_not_required
-@require_http_methods(["GET", "HEAD", "POST"])
-@never_cache
-@csrf_answered
-@ensure_csrf_cookie
-@answering
+def _form_page(view: View) -> Callable[..., HttpResponseBase]:
+    """A page with a form for everybody: shown, and sent to the same address."""
+    answered = csrf_answered(ensure_csrf_cookie(answering(view)))
+    limited = require_http_methods(["GET", "HEAD", "POST"])(never_cache(answered))
+    return login_not_required(limited)
+
+
+@_form_page
 def login(request: HttpRequest) -> HttpResponse:
     """The login page: the form of the way that ``?method=`` chooses, and the other ways.
 
@@ -62,12 +71,7 @@ def login(request: HttpRequest) -> HttpResponse:
     return _login_page(request, asked_next(request))
 
 
-@login_not_required
-@require_http_methods(["GET", "HEAD", "POST"])
-@never_cache
-@csrf_answered
-@ensure_csrf_cookie
-@answering
+@_form_page
 def begin(request: HttpRequest, name: str) -> HttpResponse:
     """``ciam:recover`` and ``ciam:sign_up``, where the project offers them."""
     if name not in methods():
@@ -75,12 +79,7 @@ def begin(request: HttpRequest, name: str) -> HttpResponse:
     return _turned(request, Flow(name, "", next=asked_next(request)))
 
 
-@login_not_required
-@require_http_methods(["GET", "HEAD", "POST"])
-@never_cache
-@csrf_answered
-@ensure_csrf_cookie
-@answering
+@_form_page
 def step(request: HttpRequest, flow_id: str) -> HttpResponse:
     """The next step of a sign-in that this browser has under way."""
     flow = flows.kept(request, flow_id)

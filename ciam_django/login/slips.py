@@ -14,6 +14,7 @@ from ciam_django.client.endpoints import ENDPOINTS, Credential, Endpoint
 from ciam_django.conf import conf
 from ciam_django.login.configured import HOSTED, WAYS
 from ciam_django.login.limits import SCOPES, is_rate
+from ciam_django.login.outcomes import FLOW_TYPES
 from ciam_django.login.providers import (
     OVERRIDABLE,
     PROVIDERS,
@@ -22,7 +23,7 @@ from ciam_django.login.providers import (
     row_of,
     rows_of,
 )
-from ciam_django.login.steps import FLOW_TYPES, STEPS
+from ciam_django.login.steps import STEPS
 
 # Caches that no other process sees.
 _OF_ONE_PROCESS: Final = ("LocMemCache", "DummyCache")

@@ -14,8 +14,9 @@ from ciam_django.client.values import SignedIn
 from ciam_django.login.configured import consents, login_page
 from ciam_django.login.flows import Flow
 from ciam_django.login.forms import CiamForm
+from ciam_django.login.outcomes import Outcome, Turn
 from ciam_django.login.pictures import solved
-from ciam_django.login.steps import STEPS, Outcome, Turn
+from ciam_django.login.steps import STEPS
 
 
 def form_of(flow: Flow, data: Mapping[str, Any] | None) -> CiamForm:

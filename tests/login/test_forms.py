@@ -16,7 +16,8 @@ from ciam_django.login.forms import (
     add_error,
     table_name,
 )
-from ciam_django.login.steps import FLOW_TYPES, STEPS
+from ciam_django.login.outcomes import FLOW_TYPES
+from ciam_django.login.steps import STEPS
 from ciam_django.lookup import finding_of
 
 
