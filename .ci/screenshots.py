@@ -51,6 +51,17 @@ def locked(page: Page, site: str) -> None:
     page.goto(f"{site}raise/django/Operation.Failure.User.Locked/?as=page")
 
 
+# What differs each time, or is for developers: the caret, the reference, the fold-out.
+STILL = """() => {
+    document.activeElement.blur();
+    document.querySelector(".ciam-developer")?.remove();
+    document.querySelectorAll(".ciam-code").forEach((code) => {
+        code.textContent = "1656572265429$49b433a9-219a-910a-0323-2af4f1f1a9ce";
+    });
+    document.querySelectorAll(".ciam-wait").forEach((wait) => {
+        wait.textContent = wait.textContent.replace(/\\d+/, "60");
+    });
+}"""
 PAGES = (login, wrong_password, code, second_step, locked)
 NUMBERS = iter(["138 0000 1234", "138 0000 4321"])
 
@@ -103,9 +114,7 @@ def main() -> None:
             page = context.new_page()
             for show in PAGES:
                 show(page, site)
-                # The caret blinks, and the reference is another each time.
-                page.evaluate("document.activeElement.blur()")
-                page.evaluate("document.querySelector('.ciam-developer')?.remove()")
+                page.evaluate(STILL)
                 path = PICTURES / f"{show.__name__}-{language}.png"
                 page.locator(".ciam-card").screenshot(path=path)
                 print(path.relative_to(PROJECT.parent))

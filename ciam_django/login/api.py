@@ -14,6 +14,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.middleware.csrf import get_token
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
@@ -23,7 +24,7 @@ from ciam_django.client.oauth import ciam_app
 from ciam_django.client.values import SignedIn
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
-from ciam_django.login import configured, flows
+from ciam_django.login import configured, flows, providers
 from ciam_django.login.destinations import after_sign_in, safe_next
 from ciam_django.login.failed import csrf_answered
 from ciam_django.login.flows import Flow
@@ -31,7 +32,6 @@ from ciam_django.login.limits import forget_tries, refuse_excess_tries
 from ciam_django.login.notices import GOOD_NEWS
 from ciam_django.login.outcomes import Finished, Outcome
 from ciam_django.login.pictures import new_captcha
-from ciam_django.login.providers import MINI_PROGRAM, registrations
 from ciam_django.login.steps import STEPS
 from ciam_django.login.turns import admitted, form_of, outcome_of
 from ciam_django.responses import json_response_for
@@ -75,6 +75,14 @@ def offered(request: HttpRequest) -> HttpResponse:
     """What there is to sign in with, and the CSRF token for what follows."""
     body: dict[str, Any] = {
         "methods": list(configured.methods()),
+        "providers": [
+            {
+                "name": each.name,
+                "label": str(each.provider.label),
+                "url": reverse("ciam:provider", args=[each.name]),
+            }
+            for each in providers.offered(request)
+        ],
         "consents": [
             {"id": c.id, "name": c.name, "url": c.url or None, "is_required": c.is_required}
             for c in configured.consents()
@@ -133,7 +141,9 @@ def renew(request: HttpRequest) -> HttpResponse:
 def _is_offered(name: str) -> bool:
     if name in configured.WAYS:
         return name in configured.methods()
-    return not name.startswith("mini_program") or MINI_PROGRAM in registrations()
+    return (
+        not name.startswith("mini_program") or providers.MINI_PROGRAM in providers.registrations()
+    )
 
 
 def _body(request: HttpRequest) -> Mapping[str, Any]:

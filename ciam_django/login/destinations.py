@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -55,4 +55,13 @@ def redirect_to(url: str) -> HttpResponse:
     response = HttpResponseRedirect(url)
     response["Cache-Control"] = "no-store"
     response["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def sent_away(request: HttpRequest, url: str) -> HttpResponse:
+    """The way to CIAM or a provider; a script, which can't follow it, is told the address."""
+    if request.get_preferred_type(["text/html", "application/json"]) != "application/json":
+        return redirect_to(url)
+    response = JsonResponse({"status": "redirect", "url": url})
+    response["Cache-Control"] = "no-store"
     return response

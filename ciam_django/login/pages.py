@@ -107,7 +107,9 @@ def _turned(request: HttpRequest, flow: Flow) -> HttpResponse:
             response = failed(request, error, next_url=flow.next)
             flows.forget(response, flow)
             return response
-        return _shown(request, row, form, flow, answer)
+        # The button for a new code rests for as long as the answer says of codes.
+        wait = answer.retry_after if error.stage == "send_code" else None
+        return _shown(request, row, form, flow, answer, wait or 0)
     return went_on(request, outcome, flow)
 
 
@@ -131,20 +133,23 @@ def went_on(request: HttpRequest, outcome: Outcome, flow: Flow) -> HttpResponse:
 # --- What is shown ----------------------------------------------------------------------------
 
 
-def _shown(
-    request: HttpRequest, row: Step, form: CiamForm, flow: Flow, answer: Answer | None = None
+def _shown(  # noqa: PLR0917  (what a page is made of)
+    request: HttpRequest,
+    row: Step,
+    form: CiamForm,
+    flow: Flow,
+    answer: Answer | None = None,
+    wait: int = 0,
 ) -> HttpResponse:
     form.focus()
     shown_to = flow.shown or gettext("your mobile number or email address")
-    # After a refused send, what the answer says.
-    waits = answer is not None and answer.action in (Action.WAIT, Action.RESEND_CODE)
     context = {
         "form": form,
         "step": row,
         "flow": flow,
         # Isolated: digits would change places in a line that runs from right to left.
         "lead": str(row.lead).format(shown=f"\u2068{shown_to}\u2069"),
-        "wait": max(flow.wait, (answer.retry_after or 0) if answer and waits else 0),
+        "wait": max(flow.wait, wait),
         "at_field": answer is not None and not form.non_field_errors(),
         # What was refused here, and not at CIAM's, support need not look up.
         "has_reference": answer is not None and not answer.request_id.startswith("local-"),

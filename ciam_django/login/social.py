@@ -12,7 +12,7 @@ from ciam_django.client.api import CiamClient
 from ciam_django.client.values import SignedIn
 from ciam_django.errors import CiamError, code_in
 from ciam_django.login import notices, state
-from ciam_django.login.destinations import asked_next, redirect_to, safe_next
+from ciam_django.login.destinations import asked_next, redirect_to, safe_next, sent_away
 from ciam_django.login.failed import answering, csrf_answered, failed, login_address
 from ciam_django.login.flows import Flow
 from ciam_django.login.outcomes import gone_on
@@ -32,7 +32,8 @@ def leave(request: HttpRequest, name: str) -> HttpResponse:
     """Leave for a provider. A POST with CSRF, so that no other site can begin a sign-in."""
     registration = _registration(name)
     begun = state.begun(next_url=asked_next(request), provider=name)
-    response = redirect_to(registration.authorize_url(_callback_url(request, name), begun.state))
+    url = registration.authorize_url(_callback_url(request, name), begun.state)
+    response = sent_away(request, url)
     state.keep(request, response, begun)
     keep_opener(response, begun.next)
     return response

@@ -21,6 +21,7 @@ from ciam_django.login.destinations import (
     callback_url,
     redirect_to,
     safe_next,
+    sent_away,
 )
 from ciam_django.login.failed import answering, csrf_answered, failed
 from ciam_django.login.hints import Hint
@@ -45,7 +46,7 @@ def authorize(request: HttpRequest) -> HttpResponse:
         nonce=begun.nonce,
         code_verifier=begun.code_verifier,
     )
-    response = redirect_to(url)
+    response = sent_away(request, url)
     state.keep(request, response, begun)
     keep_opener(response, begun.next)
     return response

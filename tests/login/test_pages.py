@@ -324,6 +324,19 @@ def test_sends_are_limited_and_the_page_says_for_how_long(
     assert len(person.ciam.requests) == asked
 
 
+def test_who_has_tried_too_often_can_still_have_a_new_code(
+    person: Person, settings: Settings
+) -> None:
+    settings.CIAM_TRY_LIMITS = {"receiver": ("1/hour",)}
+    person.opens("/ciam/login/?method=sms")
+    person.sends(phone_number=NUMBER)
+    person.sends(code="1")
+    answer = person.sends(code="2")
+
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (429, "too_many_requests")
+    assert re.search(r'value="resend"[^>]*data-ciam-wait="(60|59)"', answer.content.decode())
+
+
 def test_a_page_is_not_shown_to_an_app(person: Person) -> None:
     person.opens("/ciam/login/")
     person.client.defaults["HTTP_ACCEPT"] = "application/json"

@@ -225,6 +225,29 @@ def test_a_provider_that_the_project_does_not_have_is_not_found(
     assert answer.status_code == 404
 
 
+def test_a_front_end_is_told_where_to_go(person: Person) -> None:
+    offered = person.client.get("/ciam/api/").json()
+    (weibo,) = [each for each in offered["providers"] if each["name"] == "weibo"]
+    assert weibo == {"name": "weibo", "label": "Weibo", "url": "/ciam/with/weibo/"}
+
+    for address in (weibo["url"], reverse("ciam:authorize")):
+        answer = person.client.post(
+            address,
+            {"next": "/cart/"},
+            headers={"Accept": "application/json", "X-CSRFToken": offered["csrf_token"]},
+        )
+        assert answer.json()["status"] == "redirect"
+        assert answer["Cache-Control"] == "no-store"
+        url = answer.json()["url"]
+        callback = (
+            person.ciam.authorize(url) if "oauth" in url else person.ciam.authorize_at_provider(url)
+        )
+        assert callback
+        assert comes_back(person, callback)["Location"] == "/cart/"
+        person.client.logout()
+        offered = person.client.get("/ciam/api/").json()
+
+
 def test_nobody_else_can_send_a_browser_away(person: Person) -> None:
     answer = person.client.post("/ciam/with/qq/")
 
