@@ -145,6 +145,7 @@ def _shown(  # noqa: PLR0917  (what a page is made of)
     shown_to = flow.shown or gettext("your mobile number or email address")
     context = {
         "form": form,
+        "form_url": request.path,
         "step": row,
         "flow": flow,
         # Isolated: digits would change places in a line that runs from right to left.

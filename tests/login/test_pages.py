@@ -337,6 +337,17 @@ def test_who_has_tried_too_often_can_still_have_a_new_code(
     assert re.search(r'value="resend"[^>]*data-ciam-wait="(60|59)"', answer.content.decode())
 
 
+def test_a_page_needs_none_of_the_projects_context_processors(
+    person: Person, settings: Settings
+) -> None:
+    engine = {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}
+    settings.TEMPLATES = [engine]
+    person.opens("/ciam/login/?method=sms")
+    person.sends(phone_number=NUMBER)
+    assert f'action="{person.answer.wsgi_request.path}"' in person.answer.content.decode()
+    assert person.sends(code=CODE).status_code == 302
+
+
 def test_a_page_is_not_shown_to_an_app(person: Person) -> None:
     person.opens("/ciam/login/")
     person.client.defaults["HTTP_ACCEPT"] = "application/json"
