@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from ciam_django.testing.people import CODE, PASSWORD
 from ciam_django.testing.server import FakeCiam
 
 
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None, stopped: threading.Event | None
         sys.stdout.write(
             f"The fake CIAM runs at {fake.url} (Ctrl-C stops it).\n"
             f'AUTHLIB_OAUTH_CLIENTS["ciam"] = {client}\n'
+            f"Every account's password is {PASSWORD}, every code {CODE}.\n"
         )
         sys.stdout.flush()
         (stopped or threading.Event()).wait()

@@ -66,7 +66,12 @@ class FakeCiam(Tenant):
 
     ``connections`` counts those accepted since it was made, ``requests`` has what came over them.
 
-    The stages: authorize, discovery, jwks, token, refresh, userinfo, api (``user/info``), logout.
+    The stages are those of ``failures.STAGES``. Its API lets in whoever has the password or the
+    code of ``people``, where a table says which names have a step to take, or can't come in.
+    ``requires_consents`` and ``wants_captcha`` make it stricter, ``login_page`` says how it is set
+    up, and ``api_id_token`` which id_token the API gives: ``oidc``, or ``ciam`` as documented.
+
+    It plays social providers at ``provider_urls``; ``authorize_at_provider`` is their browser.
     """
 
     def __init__(self, *, https: bool = False, port: int = 0) -> None:
