@@ -20,7 +20,8 @@ from werkzeug import Response
 
 STAGES: Final = (
     "authorize", "discovery", "jwks", "token", "refresh", "userinfo", "application", "api",
-    "password", "send_code", "verify_code", "social", "register", "profile", "logout",
+    "password", "send_code", "verify_code", "social", "register", "recover", "profile",
+    "logout",
 )  # fmt: skip
 FORMATS: Final = ("ciam", "oauth")
 # The edge in front of CIAM sets one at every answer.

@@ -560,6 +560,20 @@ def test_a_stranger_does_not_learn_where_no_account_is(person: Person, place: st
     assert "429 Operation.Failure.SMS.Code.Too.Frequency" in pages[0]
 
 
+@pytest.mark.parametrize("code", ["User.Not.Exist", "User.Locked", "User.Disabled"])
+def test_at_recovery_whatever_tells_of_an_account_looks_like_a_code_that_was_sent(
+    person: Person, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    person.opens("/ciam/recover/")
+    person.ciam.fail("recover", code=f"Operation.Failure.{code}")
+    with caplog.at_level(logging.INFO):
+        page = person.sends(receiver="li@example.com").content.decode()
+
+    assert "If there is an account for" in page
+    # The operator knows.
+    assert f"code=Operation.Failure.{code} " in caplog.text
+
+
 def test_ciam_is_asked_about_a_code_that_was_never_sent(person: Person) -> None:
     person.opens("/ciam/login/?method=sms")
     person.sends(phone_number="13800000001")

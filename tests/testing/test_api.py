@@ -9,7 +9,8 @@ import requests
 from joserfc import jwt
 
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.failures import RefusedError
+from ciam_django.testing.api import CALLS, Call
+from ciam_django.testing.failures import STAGES, RefusedError
 from ciam_django.testing.people import CODE, PASSWORD, People, username_of
 from tests.testing.test_server import fake, http, token_for
 
@@ -247,3 +248,8 @@ def test_which_id_token_the_api_gives_is_the_tenants(
     assert "nonce" not in claims()
     fake.api_id_token = "ciam"
     assert "iss" not in claims()
+
+
+@pytest.mark.parametrize("call", [call for calls in CALLS.values() for call in calls])
+def test_each_call_can_be_told_to_fail(call: Call) -> None:
+    assert call.stage in STAGES
