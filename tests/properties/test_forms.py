@@ -1,0 +1,99 @@
+"""Whatever is posted to a form, a step or the JSON endpoints, and whatever CIAM says then."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+import pytest
+from django.core.cache import cache
+from django.http import HttpResponse
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django.fixtures import Settings
+
+from ciam_django.login import flows
+from ciam_django.login.flows import Flow
+from ciam_django.login.steps import STEPS
+from ciam_django.testing import FakeCiam
+from tests.browser import HTML
+from tests.planting import Planted
+from tests.properties.strategies import JSON, MEMBERS
+
+pytestmark = pytest.mark.django_db
+
+FIELDS = sorted(
+    {
+        *(name for step in STEPS.values() for name in step.form.base_fields),
+        "captcha", "captcha_id", "consent", "display_name", "do", "flow", "method", "next",
+    }
+)  # fmt: skip
+LIKELY = st.sampled_from(
+    ["li", "careful", "stale", "odd", "fake-password", "246810", "13800000004", "li@example.com",
+     "resend", "skip", "create", "other", "SMS", "PWD", "terms", "sms", "/next/"]
+)  # fmt: skip
+TYPED = st.dictionaries(st.sampled_from(FIELDS), LIKELY | st.text(max_size=40), max_size=6)
+GIVEN = st.dictionaries(st.sampled_from(FIELDS), LIKELY | JSON, max_size=6)
+MORE = {"channels": {"SMS": "", "PWD": ""}, "asked": ["displayName", "email"], "linked": "f"}
+
+
+@pytest.fixture(autouse=True)
+def every_way(fake_ciam: FakeCiam, settings: Settings) -> None:
+    cache.clear()
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client("ciam")}
+    settings.CIAM_LOGIN_METHODS = ["password", "sms", "email", "recover", "sign_up"]
+    settings.CIAM_SEND_LIMITS = settings.CIAM_TRY_LIMITS = {}
+    settings.CIAM_SOCIAL_PROVIDERS = {
+        "wechat": {"mini_program": {"app_id": "1", "source": "source_wechat_mini_program"}}
+    }
+
+
+def flow_of(step: str, flow_id: str) -> Flow:
+    return Flow(step, flow_id, receiver={"type": "SMS"}, who="somebody", more=MORE)
+
+
+def is_answered(response: HttpResponse) -> bool:
+    """Whether it is a page, a body or a way that we know of, and no accident."""
+    if response.status_code in (200, 302, 404):
+        return True
+    return response.status_code >= 400 and bool(response["Ciam-Error-Code"])
+
+
+@given(st.sampled_from(["login", "recover", "sign-up"]), TYPED)
+def test_a_form_takes_anything(place: str, typed: dict[str, str]) -> None:
+    response = Client(headers={"Accept": HTML}).post(f"/ciam/{place}/", typed)
+
+    assert is_answered(cast("HttpResponse", response))
+
+
+@given(st.sampled_from(sorted(STEPS)), GIVEN)
+def test_an_endpoint_takes_anything(name: str, given: dict[str, Any]) -> None:
+    response = Client().post(f"/ciam/api/{name}/", given, content_type="application/json")
+
+    assert is_answered(cast("HttpResponse", response))
+    assert isinstance(json.loads(response.content), dict)
+
+
+@given(st.sampled_from(sorted(STEPS)), st.sampled_from(["", "a flow"]), GIVEN, MEMBERS)
+def test_a_step_takes_anything_of_both_sides(
+    fake_ciam: FakeCiam, name: str, flow_id: str, given: dict[str, Any], body: dict[str, Any]
+) -> None:
+    for stage in ("password", "send_code", "verify_code", "social", "register", "profile"):
+        fake_ciam.plan(stage, Planted(body=body), times=1)
+    given["flow"] = flows.sealed(flow_of(name, flow_id))
+    response = Client().post(f"/ciam/api/{name}/", given, content_type="application/json")
+    fake_ciam.reset()
+
+    assert is_answered(cast("HttpResponse", response))
+    assert isinstance(json.loads(response.content), dict)
+
+
+@given(st.sampled_from(sorted(STEPS)), st.sampled_from(["", "a flow"]), TYPED)
+def test_the_page_of_a_step_takes_anything(name: str, flow_id: str, typed: dict[str, str]) -> None:
+    client = Client(headers={"Accept": HTML})
+    flow = flow_of(name, flow_id)
+    client.cookies[f"ciam_flow_{flow.id}"] = flows.sealed(flow)
+
+    assert is_answered(cast("HttpResponse", client.get(f"/ciam/step/{flow.id}/")))
+    assert is_answered(cast("HttpResponse", client.post(f"/ciam/step/{flow.id}/", typed)))
