@@ -636,7 +636,12 @@ def test_the_checks_are_registered() -> None:
             },
             "CIAM_SOCIAL_PROVIDERS: 'company' has no authorize_url, so that it is not offered.",
         ),
-        ("type", {"CIAM_SOCIAL_PROVIDERS": {"wechat": {"website": 7}}}, "CIAM_SOCIAL_PROVIDERS is"),
+        ("type", {"CIAM_SOCIAL_PROVIDERS": {"qq": 7}}, "CIAM_SOCIAL_PROVIDERS is"),
+        (
+            "provider",
+            {"CIAM_SOCIAL_PROVIDERS": {"wechat": {"app_id": "1", "source": "s"}}},
+            "CIAM_SOCIAL_PROVIDERS: 'wechat' is no dict of its registrations.",
+        ),
         ("limit", {"CIAM_SEND_LIMITS": {"reciever": []}}, "There is a limit for 'reciever'."),
         ("type", {"CIAM_SEND_LIMITS": {"receiver": "1/min"}}, "CIAM_SEND_LIMITS is"),
         ("dotted path", {"CIAM_CLIENT_IP": "tests.nobody"}, "CIAM_CLIENT_IP is 'tests.nobody'."),

@@ -97,7 +97,7 @@ OVERRIDABLE: Final = frozenset(
     {"label", "authorize_url", "scope", "client_id", "code", "more", "fragment"}
 )
 REQUIRED: Final = ("app_id", "source")
-_WECHAT: Final = "wechat"
+WECHAT: Final = "wechat"
 MINI_PROGRAM: Final = "wechat-mini_program"
 
 
@@ -147,7 +147,7 @@ def rows_of(setting: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The setting's entries, WeChat's registrations one by one."""
     rows: dict[str, Any] = {}
     for name, given in setting.items():
-        is_wechat = name == _WECHAT and isinstance(given, Mapping)
+        is_wechat = name == WECHAT and isinstance(given, Mapping)
         parts = given.items() if is_wechat else [("", given)]
         rows |= {f"{name}.{part}".rstrip("."): each for part, each in parts}
     return {name: given for name, given in rows.items() if isinstance(given, Mapping)}

@@ -19,6 +19,7 @@ from ciam_django.login.providers import (
     OVERRIDABLE,
     PROVIDERS,
     REQUIRED,
+    WECHAT,
     origins,
     row_of,
     rows_of,
@@ -73,6 +74,12 @@ def _slips_of_phone_region(value: Any) -> Iterator[Slip]:
 
 
 def _slips_of_providers(value: Any) -> Iterator[Slip]:
+    if not _has_rows(value.get(WECHAT, {})):
+        yield Slip(
+            "provider",
+            "CIAM_SOCIAL_PROVIDERS: 'wechat' is no dict of its registrations.",
+            "It is to have a dict for 'website', 'in_app' or 'mini_program', or for each.",
+        )
     for name, given in rows_of(value).items():
         place = f"CIAM_SOCIAL_PROVIDERS: {name!r}"
         row = row_of(name, given)
@@ -133,10 +140,6 @@ def _has_rows(value: Any) -> bool:
     return all(isinstance(each, Mapping) for each in value.values())
 
 
-def _has_wechats_rows(value: Any) -> bool:
-    return _has_rows(value) and _has_rows(value.get("wechat", {}))
-
-
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
@@ -156,8 +159,8 @@ _SETTINGS: Final[Mapping[str, tuple[Callable[[Any], bool], str, SlipsOf]]] = {
     "CIAM_FLOW_TYPES": (_is_right, "", _slips_of_flow_types),
     "CIAM_PHONE_REGION": (_is_right, "", _slips_of_phone_region),
     "CIAM_SOCIAL_PROVIDERS": (
-        _has_wechats_rows,
-        "a dict with a dict for each provider, and for 'wechat' one for each registration",
+        _has_rows,
+        "a dict with a dict for each provider",
         _slips_of_providers,
     ),
     "CIAM_SEND_LIMITS": (_has_lists, "a dict with a list for each scope", _slips_of_limits),
