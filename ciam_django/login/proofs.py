@@ -88,26 +88,33 @@ def code_sent(turn: Turn, receiver: Receiver, then: str, **more: Any) -> Flow:
         receiver=receiver.parameters,
         who=receiver.key,
         shown=receiver.masked,
-        more=more,
+        # A new code is sent on the same terms.
+        more={**more, "consents": turn.more.get("consents")},
     )
     return sent(dataclasses.replace(turn, flow=flow))
 
 
 def sent(turn: Turn) -> Flow:
+    """The flow, whose code is sent, or sent anew."""
     flow = turn.flow
     refuse_excess_sends(turn.request, flow.who, flow.channel)
     asked = {name: value for name, value in flow.receiver.items() if name != "type"}
+    if consents := flow.more.get("consents"):
+        asked["consents"] = consents
     try:
-        flow_id = _SENDERS[flow.step](flow, flow.channel, **asked, **turn.more)
+        flow_id = _SENDERS[flow.step](flow, flow.channel, **{**asked, **turn.more})
     except CiamError as error:
-        # To a stranger an account that isn't there looks like one that is: no code comes.
-        if not hides_account(answer_to(error, turn.request)):
+        # To a stranger an account that isn't there looks like one that is: no code comes. Who
+        # takes the second step is none.
+        is_stranger = flow.step != "second_factor_code"
+        if not (is_stranger and hides_account(answer_to(error, turn.request))):
             raise
         flow_id = ""
     return dataclasses.replace(flow, flow_id=flow_id, sent_at=time.time())
 
 
 def proven(turn: Turn, verified: Callable[[Flow], SignedIn | Step]) -> Outcome:
+    """What comes of a code that ``verified`` gives to CIAM."""
     return gone_on(outcome_of_code(turn, verified), turn.flow)
 
 
@@ -144,9 +151,12 @@ def by_channel(turn: Turn) -> Outcome:
     return sent(dataclasses.replace(turn, flow=flow))
 
 
+_SECOND: Final = "second factor "
+
+
 def _second_who(flow: Flow) -> str:
     """Whom the second step's codes are counted for: the account, however often it begins."""
-    return f"second factor {flow.who or flow.flow_id}"
+    return _SECOND + (flow.who or flow.flow_id).removeprefix(_SECOND)
 
 
 def by_second_code(turn: Turn) -> Outcome:

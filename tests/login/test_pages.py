@@ -348,6 +348,17 @@ def test_a_page_needs_none_of_the_projects_context_processors(
     assert person.sends(code=CODE).status_code == 302
 
 
+def test_a_new_code_is_sent_on_the_same_terms(person: Person) -> None:
+    person.ciam.requires_consents = True
+    person.opens("/ciam/login/?method=sms")
+    person.sends(phone_number=NUMBER)
+    person.ciam.people._last_sends.clear()
+    person.sends(do="resend")
+
+    assert person.answer.status_code == 200
+    assert person.sends(code=CODE).status_code == 302
+
+
 def test_a_page_is_not_shown_to_an_app(person: Person) -> None:
     person.opens("/ciam/login/")
     person.client.defaults["HTTP_ACCEPT"] = "application/json"
@@ -384,6 +395,22 @@ def test_the_second_steps_codes_are_counted_for_the_account(
         person.opens("/ciam/login/")
         person.sends(username="careful", password=PASSWORD)
         assert person.sends(channel="SMS").status_code == status
+    # Nor is another way there a new account.
+    person.opens("/ciam/login/")
+    person.sends(username="careful", password=PASSWORD)
+    for _ in range(2):
+        person.sends(channel="PWD")
+        person.sends(do="other")
+        assert person.sends(channel="SMS").status_code == 429
+
+
+def test_at_the_second_step_nothing_is_hidden(person: Person) -> None:
+    person.opens("/ciam/login/")
+    person.sends(username="careful", password=PASSWORD)
+    person.ciam.fail("send_code", code="Operation.Failure.User.Locked")
+
+    assert person.sends(channel="SMS").status_code == 401
+    assert person.title == "Confirm that it&#x27;s you"
 
 
 def test_the_second_step_can_be_taken_another_way(person: Person) -> None:
