@@ -50,6 +50,7 @@ IDS: Final = {
     "limit": "ciam_django.E024",
     "cache": "ciam_django.W025",
     "endpoint": "ciam_django.E026",
+    "user field": "ciam_django.E027",
 }
 
 MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"

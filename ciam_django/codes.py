@@ -602,6 +602,9 @@ CODES: Final[dict[str, Meaning]] = {
     # CIAM knows the person, and this project has switched the account off (is_active).
     "account_inactive": means(Kind.ACCOUNT_STATE,
         message=_("This account has been disabled. Contact support for help.")),
+    # A new user would have what another has, and must not share: an email address, say.
+    "account_exists": means(Kind.CONFLICT, action=Action.USE_ANOTHER_METHOD,
+        message=_("There is already an account with these details. Sign in the way you did before.")),
     # Refused here, before CIAM is asked: it tells of no account, as CIAM's own code might.
     "malformed_phone_number": means(Kind.VALIDATION, field="phone_number",
         message=_("Enter a valid mobile number.")),

@@ -71,6 +71,16 @@ class Conf:
     CIAM_FLOW_TYPES: Mapping[str, str] = {}
     """Your tenant's name of a step that follows -> ``second_factor``, ``new_password``, ..."""
 
+    CIAM_USER_FIELDS: Mapping[str, Sequence[str]] = {
+        "first_name": ("given_name", "name", "displayName"),
+        "last_name": ("family_name",),
+        "email": ("email",),
+    }
+    """Field of a new user -> the claims that it is taken from, the first that CIAM tells."""
+
+    CIAM_NEW_USER: str = ""
+    """Your function ``(person) -> user``, as a dotted path, which makes and saves new users."""
+
     CIAM_PHONE_REGION: str = "CN"
     """Of which country a mobile number is that does not say so: two letters of ISO 3166."""
 

@@ -208,6 +208,11 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "CIAM_ENDPOINTS['change_pasword'] is no call of CIAM's.",
         "Did you mean 'change_password'?",
     ),
+    "user field": (
+        {"CIAM_USER_FIELDS": {"frist_name": ["name"]}},
+        "CIAM_USER_FIELDS has 'frist_name', which is no field of User.",
+        "Did you mean 'first_name'?",
+    ),
 }
 
 

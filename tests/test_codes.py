@@ -69,6 +69,7 @@ OUR_OWN: Final = {
     "csrf_failed": "a form of ours without its token",
     "mismatching_issuer": "RFC 9207",
     "account_inactive": "this project's is_active",
+    "account_exists": "this project's unique fields",
     "malformed_phone_number": "refused before CIAM is asked",
     "unsupported_step": "a flowType without a page",
     UNKNOWN: "what answers when nothing else does",

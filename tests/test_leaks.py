@@ -195,7 +195,8 @@ def test_nor_of_a_call_of_the_projects(
     assert leaks_in(*response_texts(response), records.text.getvalue()) == set()
 
 
-HEAD = "HTTP/1.1 200 OK\r\n"
+# Closed, or the next test may meet a connection that is about to be.
+HEAD = "HTTP/1.1 200 OK\r\nConnection: close\r\n"
 WIRE = {
     "a header that is none": f"{HEAD}{planted('header')}\r\nContent-Length: 2\r\n\r\n{{}}",
     "a header below none": f"{HEAD} {planted('header')}: x\r\nContent-Length: 2\r\n\r\n{{}}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
@@ -12,7 +11,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from ciam_django.accounts.models import CiamIdentity, identity_key
+from ciam_django.accounts.users import new_user
 from ciam_django.client.person import Person
+from ciam_django.errors import CiamError
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -41,16 +42,18 @@ def user_of(person: Person) -> AbstractBaseUser:
         try:
             with transaction.atomic():
                 identity = _created(person, key)
-        except IntegrityError:
-            # The same person's first sign-in in another tab was faster.
-            identity = CiamIdentity.objects.select_related("user").get(key=key)
+        except IntegrityError as error:
+            # The same person's first sign-in in another tab was faster, or else another user has
+            # what has to be unique: an email address, say.
+            found = CiamIdentity.objects.select_related("user").filter(key=key).first()
+            if found is None:
+                raise CiamError("account_exists", stage="callback") from error
+            identity = found
     CiamIdentity.objects.filter(pk=identity.pk).update(last_sign_in_at=timezone.now())
     return identity.user
 
 
 def _created(person: Person, key: str) -> CiamIdentity:
-    model = get_user_model()
-    user = model(**{model.USERNAME_FIELD: f"ciam-{key[:24]}"})
-    user.set_unusable_password()
-    user.save()
+    # The stubs know only the one user model of the tests.
+    user = cast("User", new_user(person, key))
     return CiamIdentity.objects.create(user=user, issuer=person.issuer, subject=person.subject)

@@ -8,10 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import phonenumbers
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.utils.module_loading import import_string
 
+from ciam_django.accounts.users import fields_of
 from ciam_django.client.endpoints import ENDPOINTS, Credential, Endpoint
-from ciam_django.conf import conf
+from ciam_django.conf import Conf, conf
 from ciam_django.login.configured import HOSTED, WAYS
 from ciam_django.login.limits import SCOPES, is_rate
 from ciam_django.login.outcomes import FLOW_TYPES
@@ -111,12 +113,26 @@ def _slips_of_limits(value: Any) -> Iterator[Slip]:
                 yield Slip("limit", text, "It is to be like '1/min', '5/hour' or '10/day'.")
 
 
-def _slips_of_client_ip(value: Any) -> Iterator[Slip]:
-    try:
-        if value:
-            import_string(value)
-    except ImportError as error:
-        yield Slip("dotted path", f"CIAM_CLIENT_IP is {value!r}.", f"{error}.")
+def _slips_of_path(name: str) -> SlipsOf:
+    def slips_of_path(value: Any) -> Iterator[Slip]:
+        try:
+            if value:
+                import_string(value)
+        except ImportError as error:
+            yield Slip("dotted path", f"{name} is {value!r}.", f"{error}.")
+
+    return slips_of_path
+
+
+def _slips_of_user_fields(value: Any) -> Iterator[Slip]:
+    fields = fields_of(get_user_model())
+    for name in value:
+        # Those of the default need not be there.
+        if name not in fields and name not in Conf.CIAM_USER_FIELDS:
+            text = (
+                f"CIAM_USER_FIELDS has {name!r}, which is no field of {get_user_model().__name__}."
+            )
+            yield Slip("user field", text, _meant(name, fields))
 
 
 def _slips_of_endpoints(value: Any) -> Iterator[Slip]:
@@ -165,7 +181,9 @@ _SETTINGS: Final[Mapping[str, tuple[Callable[[Any], bool], str, SlipsOf]]] = {
     ),
     "CIAM_SEND_LIMITS": (_has_lists, "a dict with a list for each scope", _slips_of_limits),
     "CIAM_TRY_LIMITS": (_has_lists, "a dict with a list for each scope", _slips_of_limits),
-    "CIAM_CLIENT_IP": (_is_right, "", _slips_of_client_ip),
+    "CIAM_CLIENT_IP": (_is_right, "", _slips_of_path("CIAM_CLIENT_IP")),
+    "CIAM_NEW_USER": (_is_right, "", _slips_of_path("CIAM_NEW_USER")),
+    "CIAM_USER_FIELDS": (_has_lists, "a dict with a list for each field", _slips_of_user_fields),
     "CIAM_ENDPOINTS": (_has_rows, "a dict with a dict for each call", _slips_of_endpoints),
 }
 

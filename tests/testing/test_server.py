@@ -369,6 +369,7 @@ def test_any_stage_fails_on_demand_once(fake: FakeCiam, http: requests.Session, 
         "verify_code": ("POST", "login/verify_code", {}),
         "social": ("POST", "login/social", {}),
         "register": ("POST", "register/submit", {}),
+        "recover": ("POST", "password/reset", {}),
         "profile": ("PUT", "user/password", {}),
         "logout": ("GET", "user/logout", {}),
     }

@@ -1,0 +1,79 @@
+"""A person of CIAM in, a new user out: which of their claims goes where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db.models import EmailField, Field
+from django.utils.module_loading import import_string
+
+from ciam_django.client.person import Person
+from ciam_django.conf import conf
+from ciam_django.errors import CiamError
+
+
+def new_user(person: Person, key: str) -> AbstractBaseUser:
+    """A user for somebody who has none, saved; ``key`` is of their identity.
+
+    Its fields are those of ``CIAM_USER_FIELDS`` that the model has; but where ``CIAM_NEW_USER``
+    names a function of the project's, that makes it. A ``CiamError`` says what is missing. Nobody
+    is found by email or phone number: who types an address at CIAM need not be whom this site
+    knows by it.
+    """
+    if conf.CIAM_NEW_USER:
+        made: AbstractBaseUser = import_string(conf.CIAM_NEW_USER)(person)
+        return made
+    model = get_user_model()
+    values = dict(_values(person.claims))
+    if not isinstance(model._meta.get_field(model.USERNAME_FIELD), EmailField):
+        values.setdefault(model.USERNAME_FIELD, f"ciam-{key[:24]}")
+    _check_complete(model, values)
+    user: AbstractBaseUser = model(**values)
+    user.set_unusable_password()
+    user.save()
+    return user
+
+
+def _values(claims: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, asked in conf.CIAM_USER_FIELDS.items():
+        field = fields_of(get_user_model()).get(name)
+        value = _told(claims, asked)
+        if field is not None and value:
+            yield name, value[: field.max_length]
+
+
+def _told(claims: Mapping[str, Any], asked: Sequence[str]) -> str:
+    """The first of the claims that CIAM tells, and does not call unverified.
+
+    OpenID Connect Core 1.0, 5.1: ``email_verified``, ``phone_number_verified``.
+    """
+    for name in asked:
+        value = claims.get(name)
+        if isinstance(value, str) and value and claims.get(f"{name}_verified") is not False:
+            return value
+    return ""
+
+
+def fields_of(model: type[AbstractBaseUser]) -> dict[str, Field[Any, Any]]:
+    """The fields that a new user can be given a text for."""
+    return {
+        field.name: field
+        for field in model._meta.concrete_fields
+        if not field.is_relation and not field.primary_key and field.name != "password"
+    }
+
+
+def _check_complete(model: type[AbstractBaseUser], values: Mapping[str, str]) -> None:
+    for name, field in fields_of(model).items():
+        is_needed = not (field.blank or field.null or field.has_default())
+        if is_needed and name not in values:
+            asked = conf.CIAM_USER_FIELDS.get(name, ())
+            raise CiamError(
+                "bad_configuration",
+                stage="callback",
+                upstream_text=f"{model.__name__} needs a value for {name!r}: CIAM_USER_FIELDS "
+                f"takes it from {list(asked)}, and CIAM tells none of them",
+            )

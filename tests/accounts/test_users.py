@@ -1,0 +1,156 @@
+"""A person's claims, and the fields of a new user."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import User
+from pytest_django.fixtures import Settings
+
+from ciam_django.accounts.backends import user_of
+from ciam_django.client.person import Person
+
+pytestmark = pytest.mark.django_db
+
+
+def person(subject: str = "u-1", **claims: Any) -> Person:
+    return Person("https://ciam.example", subject, claims)
+
+
+def made(subject: str = "u-1", **claims: Any) -> User:
+    return User.objects.get(pk=user_of(person(subject, **claims)).pk)
+
+
+@pytest.mark.parametrize(
+    ("claims", "fields"),
+    [
+        (
+            {"given_name": "Li", "family_name": "Wei", "name": "Li Wei", "email": "li@example.com"},
+            ("Li", "Wei", "li@example.com"),
+        ),
+        ({"name": "李伟"}, ("李伟", "", "")),
+        # CIAM's own name for it.
+        ({"displayName": "李伟", "email": ""}, ("李伟", "", "")),
+        ({"email": "li@example.com", "email_verified": False}, ("", "", "")),
+        ({"email": "li@example.com", "email_verified": True}, ("", "", "li@example.com")),
+        ({"name": ["Li"], "family_name": {"x": 1}, "email": 7}, ("", "", "")),
+        ({"name": "x" * 1000}, ("x" * 150, "", "")),
+        ({}, ("", "", "")),
+    ],
+)
+def test_claims_go_where_they_belong(claims: dict[str, Any], fields: tuple[str, ...]) -> None:
+    user = made(**claims)
+
+    assert (user.first_name, user.last_name, user.email) == fields
+    assert user.username.startswith("ciam-")
+    assert not user.has_usable_password()
+    assert not user.is_staff
+
+
+def test_the_project_chooses_the_claims(settings: Settings) -> None:
+    settings.CIAM_USER_FIELDS = {"username": ["preferred_username"], "shoe_size": ["size"]}
+    user = made(preferred_username="li", size="42", email="li@example.com")
+
+    assert (user.username, user.email) == ("li", "")
+
+
+@pytest.mark.parametrize("claims", [{"is_superuser": True}, {"is_staff": "true", "password": "x"}])
+def test_no_claim_gives_rights_that_no_setting_gives(claims: dict[str, Any]) -> None:
+    user = made(**claims)
+
+    assert not user.is_superuser
+    assert not user.is_staff
+
+
+def users_of_tests(person: Person) -> AbstractBaseUser:
+    return User.objects.create_user(f"shop-{person.subject}")
+
+
+def test_a_function_of_the_projects_can_take_over(settings: Settings) -> None:
+    settings.CIAM_NEW_USER = f"{__name__}.users_of_tests"
+
+    assert made(name="Li").username == "shop-u-1"
+    assert made(name="Li").username == "shop-u-1"
+    assert User.objects.count() == 1
+
+
+def test_claims_of_later_sign_ins_change_nothing() -> None:
+    made(name="Li")
+
+    assert made(name="Wang").first_name == "Li"
+
+
+# --- Other user models ------------------------------------------------------------------------
+
+SHOP = """
+import django
+from django.conf import settings
+settings.configure(
+    SECRET_KEY="x", USE_TZ=True, DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "ciam_django",
+                    "ciam_django.accounts", "shop"],
+    AUTH_USER_MODEL="shop.Customer", MIGRATION_MODULES={"shop": None},
+)
+django.setup()
+from django.core.management import call_command
+call_command("migrate", run_syncdb=True, verbosity=0)
+from shop.models import Customer
+from ciam_django.accounts.backends import user_of
+from ciam_django.client.person import Person
+from ciam_django.errors import CiamError
+
+def told(subject, **claims):
+    try:
+        return user_of(Person("https://ciam.example", subject, claims)).email
+    except CiamError as error:
+        return f"{error.code}: {error.upstream_text}"
+
+print(told("u-1", email="li@example.com"))
+print(told("u-1"))
+print(told("u-2", email="li@example.com"))
+print(told("u-3", name="Wang"))
+print(Customer.objects.count())
+"""
+MODELS = """
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import models
+
+class Customer(AbstractBaseUser):
+    email = models.EmailField(unique=True)
+    newsletter = models.BooleanField(default=False)
+    USERNAME_FIELD = "email"
+"""
+
+
+def test_a_model_of_the_projects_gets_what_it_needs_or_says_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    (tmp_path / "shop" / "models.py").write_text(MODELS)
+    (tmp_path / "run.py").write_text(SHOP)
+    command = [sys.executable, "-W", "error", str(tmp_path / "run.py")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    told = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert told.stderr == ""
+    assert told.stdout.splitlines() == [
+        "li@example.com",
+        "li@example.com",
+        # Another person with the same address is not let in as the first.
+        "account_exists: ",
+        (
+            "bad_configuration: Customer needs a value for 'email': CIAM_USER_FIELDS takes it from "
+            "['email'], and CIAM tells none of them"
+        ),
+        "1",
+    ]
