@@ -50,9 +50,14 @@ def _keep_from_sentry() -> None:
 
 
 def _bare(event: dict[str, Any], hint: object) -> dict[str, Any]:
-    """An event of Sentry's without the request's query, form and headers, and all variables."""
+    """An event of Sentry's without the request's query, form and headers, and all variables.
+
+    Of the user, whose address CIAM has just told, the id is enough.
+    """
     request = event.get("request", {})
     event["request"] = {name: request[name] for name in ("method", "url") if name in request}
+    if "user" in event:
+        event["user"] = {name: it for name, it in event["user"].items() if name == "id"}
     # Where there is none, `attach_stacktrace` would add one after us.
     event.setdefault("threads", {"values": []})
     for part in ("exception", "threads"):

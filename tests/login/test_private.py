@@ -103,6 +103,10 @@ def test_sentry_is_asked_only_where_it_watches_django(
             {"request": {"url": "u", "method": "GET"}, "threads": {"values": []}},
         ),
         (
+            {"user": {"id": "7", "email": SECRET, "username": SECRET, "ip_address": SECRET}},
+            {"request": {}, "user": {"id": "7"}, "threads": {"values": []}},
+        ),
+        (
             {
                 "exception": {
                     "values": [{"stacktrace": {"frames": [{"lineno": 1, "vars": {"c": SECRET}}]}}]
@@ -116,7 +120,7 @@ def test_sentry_is_asked_only_where_it_watches_django(
             },
         ),
     ],
-    ids=["empty", "request", "frames"],
+    ids=["empty", "request", "user", "frames"],
 )
 def test_its_events_keep_method_address_and_lines(
     event: dict[str, Any], bare: dict[str, Any], monkeypatch: pytest.MonkeyPatch
