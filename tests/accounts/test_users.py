@@ -15,6 +15,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.backends import user_of
 from ciam_django.client.person import Person
+from ciam_django.errors import CiamError
 
 pytestmark = pytest.mark.django_db
 
@@ -86,6 +87,26 @@ def test_claims_of_later_sign_ins_change_nothing() -> None:
     assert made(name="Wang").first_name == "Li"
 
 
+def test_nobody_is_let_in_as_another_user_of_the_same_name(settings: Settings) -> None:
+    settings.CIAM_USER_FIELDS = {"username": ["preferred_username"]}
+    User.objects.create_user("li")
+    with pytest.raises(CiamError) as raised:
+        made(preferred_username="li")
+
+    assert (raised.value.code, raised.value.stage) == ("account_exists", "callback")
+    assert User.objects.count() == 1
+
+
+def test_what_a_model_needs_and_no_claim_tells_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where people are known by their address, no name is made up.
+    monkeypatch.setattr(User, "USERNAME_FIELD", "email")
+    with pytest.raises(CiamError) as raised:
+        made(email="li@example.com")
+
+    assert (raised.value.code, raised.value.stage) == ("bad_configuration", "callback")
+    assert "User needs a value for 'username'" in raised.value.upstream_text
+
+
 # --- Other user models ------------------------------------------------------------------------
 
 SHOP = """
@@ -104,6 +125,7 @@ call_command("migrate", run_syncdb=True, verbosity=0)
 from shop.models import Customer
 from ciam_django.accounts.backends import user_of
 from ciam_django.client.person import Person
+from ciam_django.errors import CiamError
 from ciam_django.errors import CiamError
 
 def told(subject, **claims):
