@@ -6,6 +6,7 @@ hand back), ``signed_in`` or ``done``. A failure is the body that our doors answ
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 from collections.abc import Callable, Mapping
@@ -31,7 +32,7 @@ from ciam_django.login.flows import Flow
 from ciam_django.login.limits import forget_tries, refuse_excess_tries
 from ciam_django.login.notices import GOOD_NEWS
 from ciam_django.login.outcomes import Finished, Outcome
-from ciam_django.login.pictures import new_captcha
+from ciam_django.login.pictures import new_captcha, picture_of
 from ciam_django.login.steps import STEPS
 from ciam_django.login.turns import admitted, form_of, outcome_of
 from ciam_django.responses import json_response_for
@@ -99,7 +100,9 @@ def offered(request: HttpRequest) -> HttpResponse:
 def captcha(request: HttpRequest) -> HttpResponse:
     """A picture, as a data URL, and its id for ``captcha_id``."""
     found = new_captcha(request)
-    return _answered({"captcha_id": found.id, "image": found.image})
+    content, content_type = picture_of(found)
+    encoded = base64.b64encode(content).decode()
+    return _answered({"captcha_id": found.id, "image": f"data:{content_type};base64,{encoded}"})
 
 
 @require_POST
@@ -172,7 +175,11 @@ def _told(request: HttpRequest, outcome: Outcome, flow: Flow) -> dict[str, Any]:
         told = {"status": "signed_in"}
         if _gives_tokens():
             return told | _tokens(outcome.data)
-        return told | {"next": after_sign_in(request, flow.next)}
+        # Django has given this browser a new token.
+        return told | {
+            "next": after_sign_in(request, flow.next),
+            "csrf_token": get_token(request),
+        }
     row = STEPS[outcome.step]
     form = form_of(outcome, None)
     return {

@@ -116,7 +116,8 @@ class CiamForm(forms.Form):
             self.add_captcha()
         if consents:
             self.fields["consent"] = forms.MultipleChoiceField(
-                choices=[(consent.id, consent.name) for consent in consents]
+                choices=[(consent.id, consent.name) for consent in consents],
+                required=any(consent.is_required for consent in consents),
             )
 
     def add_captcha(self) -> None:

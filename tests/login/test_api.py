@@ -12,6 +12,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.people import CAPTCHA_TEXT, CODE, PASSWORD
+from tests.planting import Planted
 
 NUMBER = "138 0000 1234"
 AGREED = ["terms", "privacy"]
@@ -99,8 +100,10 @@ def test_a_password_signs_in(app: App, gives: str) -> None:
 def test_next_is_ours_or_none(app: App) -> None:
     given = {"username": "li", "password": PASSWORD}
 
-    assert app.sends("password", **given, next="/cart/")["next"] == "/cart/"
-    app.offered = app.client.get("/ciam/api/").json()
+    told = app.sends("password", **given, next="/cart/")
+    assert told["next"] == "/cart/"
+    # With the token of the new session, the app goes on.
+    app.offered = told
     assert (
         app.sends("password", **given, next="https://evil.example/")["next"]
         != "https://evil.example/"
@@ -187,6 +190,14 @@ def test_a_picture_comes_as_data(app: App, ciam: FakeCiam, gives: str) -> None:
         "sms", phone_number=NUMBER, captcha=CAPTCHA_TEXT, captcha_id=told["captcha_id"]
     )
     assert told["step"] == "code"
+
+
+def test_what_is_no_picture_is_not_passed_on(app: App, ciam: FakeCiam) -> None:
+    body = {"success": True, "data": {"captchaCode": "1", "image": "data:text/html;base64,PGI+"}}
+    ciam.plan("api", Planted(body=body), times=1)
+
+    answer = app.client.get("/ciam/api/captcha/")
+    assert (answer.status_code, answer.json()["code"]) == (503, "unreadable_answer")
 
 
 @pytest.mark.parametrize("flow", ["", "x", "x" * 10_000, "流"])

@@ -6,6 +6,7 @@ import pytest
 from django import forms
 from django.test import RequestFactory
 
+from ciam_django.client.values import Consent
 from ciam_django.errors import CiamError
 from ciam_django.login.flows import Flow
 from ciam_django.login.forms import (
@@ -120,3 +121,30 @@ def test_what_is_too_long_is_refused_in_our_words() -> None:
     )
 
     assert [error.code for error in form.refused()] == ["Params.Illegal.User.Username"]
+
+
+@pytest.mark.parametrize(
+    ("required", "given", "refused"),
+    [
+        ((True, True), ["a"], True),
+        ((True, True), ["a", "b"], False),
+        ((True, False), ["a"], False),
+        ((True, False), ["b"], True),
+        ((False, False), [], False),
+        ((True, False), [], True),
+        ((False, False), ["c"], True),
+    ],
+)
+def test_only_required_terms_have_to_be_agreed_to(
+    required: tuple[bool, bool],
+    given: list[str],
+    refused: bool,
+) -> None:
+    consents = [
+        Consent(name, name, "", is_required, {})
+        for name, is_required in zip("ab", required, strict=True)
+    ]
+    data = {"username": "li", "password": "x", "consent": given}
+    form = STEPS["password"].form(data, flow=Flow("password", ""), consents=consents)
+
+    assert [e.code for e in form.refused()] == (["Params.Illegal.Consent"] if refused else [])
