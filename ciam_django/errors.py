@@ -11,10 +11,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 # What upstream may say of itself in an answer; anything else is dropped.
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9$._:-]{1,128}")
@@ -308,8 +309,9 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
     def __init__(self, stage: str) -> None:
         self.stage = stage
 
-    def __call__(self, function: Callable[P, T]) -> Callable[P, T]:  # type: ignore[override]  # typed more exactly
-        return leaving_no_values(super().__call__(function))
+    def __call__(self, func: F) -> F:
+        # A wrapper is called as what it wraps.
+        return cast("F", leaving_no_values(super().__call__(func)))
 
     def __enter__(self) -> None:
         pass

@@ -77,7 +77,8 @@ def with_headers(response: HttpResponse, answer: Answer) -> HttpResponse:
 
 def marked_as_logged(response: HttpResponse) -> HttpResponse:
     """The response, of which Django writes no second line, and no mail with the whole address."""
-    response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark
+    # Django's own mark, of which the stubs don't know.
+    response._has_been_logged = True  # type: ignore[attr-defined]
     return response
 
 

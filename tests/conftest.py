@@ -88,6 +88,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The socket of a Redis of our own, which listens to nobody else."""
     program = shutil.which("redis-server")
     if program is None:
+        # A newcomer's machine may lack it; CI installs it, and a skip fails there.
         pytest.skip("redis-server is not installed, so that no cache spans processes")
     place = tmp_path_factory.mktemp("redis") / "socket"
     options = ["--port", "0", "--unixsocket", str(place), "--save", "", "--dir", str(place.parent)]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from authlib.integrations.base_client.errors import MismatchingStateError, OAuthError
 from django.contrib.auth.models import AnonymousUser, User
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.utils import translation
 from joserfc.errors import BadSignatureError
@@ -545,7 +545,7 @@ def test_an_error_is_logged_once_through_however_many_doors(
     log: pytest.LogCaptureFixture, rf: RequestFactory
 ) -> None:
     error = CiamError("timeout")
-    middleware = CiamErrorMiddleware(lambda request: None)  # type: ignore[arg-type,return-value]
+    middleware = CiamErrorMiddleware(lambda request: HttpResponse())
 
     answer_to(error)
     exception_handler(error, {"request": rf.get("/")})

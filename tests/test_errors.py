@@ -791,7 +791,7 @@ class AdapterOfMine(requests.adapters.BaseAdapter):
 def test_what_python_raises_of_another_sort_in_their_code_passes() -> None:
     session = requests.Session()
     with pytest.raises(AttributeError), raising_ciam_errors("token"):
-        session.prepare_request(None)  # type: ignore[arg-type]
+        session.prepare_request(None)  # type: ignore[arg-type]  # a slip on purpose
 
 
 def test_what_is_no_exception_passes() -> None:

@@ -58,8 +58,7 @@ def a_locked_account(settings: Settings) -> Iterator[None]:
 
 
 def get(place: str, accept: str) -> str:
-    response: HttpResponse = Client().get(place, headers={"Accept": accept})  # type: ignore[assignment]
-    return response.content.decode()
+    return Client().get(place, headers={"Accept": accept}).content.decode()
 
 
 def told(html: str) -> dict[str, str]:

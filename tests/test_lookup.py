@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import pytest
+from django.http import HttpResponse
 from django.test import RequestFactory, override_settings
 from django.utils import translation
 from django.utils.functional import lazystr
@@ -534,7 +535,7 @@ def test_an_override_of_an_upstream_rows_status_comes_before_that() -> None:
 def test_the_readmes_own_override_is_read_through_both_doors(rf: RequestFactory) -> None:
     text = "Call us on 95187 to unlock your account."
     with override_settings(CIAM_ERROR_OVERRIDES={LOCKED: text}):
-        middleware = CiamErrorMiddleware(lambda request: None)  # type: ignore[arg-type,return-value]
+        middleware = CiamErrorMiddleware(lambda request: HttpResponse())
         html = middleware.process_exception(
             rf.get("/", headers={"accept": "text/html"}), CiamError(LOCKED)
         )

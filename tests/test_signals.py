@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.signals import user_login_failed
 from django.dispatch import Signal
+from django.http import HttpResponse
 from django.test import RequestFactory
 
 from ciam_django.answers import Answer, answer_to
@@ -79,7 +80,7 @@ def test_no_other_failure_is(stage: str, hearing: Hearing) -> None:
 def test_it_is_told_once_through_however_many_doors(hearing: Hearing) -> None:
     heard = hearing(login_failed)
     error = CiamError(LOCKED, stage="token")
-    door = CiamErrorMiddleware(lambda request: None)  # type: ignore[arg-type,return-value]
+    door = CiamErrorMiddleware(lambda request: HttpResponse())
     for _ in range(2):
         door.process_exception(RequestFactory().get("/"), error)
 

@@ -22,15 +22,24 @@ if TYPE_CHECKING:
 class CiamBackend(ModelBackend):
     """For ``AUTHENTICATION_BACKENDS``; permissions are those of Django's own backend."""
 
-    def authenticate(  # type: ignore[override]  # Django passes what it was called with by name
-        self, request: HttpRequest | None, ciam_person: Person | None = None, **kwargs: Any
-    ) -> AbstractBaseUser | None:
-        """The user of the person; None if the project has switched that user off."""
+    def authenticate(
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        *,
+        ciam_person: Person | None = None,
+        **kwargs: Any,
+    ) -> User | None:
+        """The user of the person; None if the project has switched that user off.
+
+        Who comes with a password is for Django's own backend.
+        """
         if ciam_person is None:
             return None
-        user = user_of(ciam_person)
         # The stubs know only the one user model of the tests.
-        return user if self.user_can_authenticate(cast("User", user)) else None
+        user = cast("User", user_of(ciam_person))
+        return user if self.user_can_authenticate(user) else None
 
 
 def user_of(person: Person) -> AbstractBaseUser:

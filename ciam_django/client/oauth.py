@@ -42,7 +42,28 @@ for _name in ("sync_app", "async_app"):
     )
 
 
-class CiamApp(DjangoOAuth2App):
+if TYPE_CHECKING:
+
+    class _App(DjangoOAuth2App):
+        """Authlib's, with what types-Authlib leaves out or leaves without types."""
+
+        _server_metadata_url: str | None
+
+        def _get_session(self) -> Session: ...
+
+        def _get_oauth_client(self, **metadata: Any) -> Session: ...
+
+        def fetch_access_token(
+            self, redirect_uri: str | None = None, **kwargs: Any
+        ) -> dict[str, Any]: ...
+
+        def get(self, url: str, **kwargs: Any) -> requests.Response: ...
+
+else:
+    _App = DjangoOAuth2App
+
+
+class CiamApp(_App):
     """Authlib's app over our transport; what fails in it leaves as a ``CiamError``.
 
     Two modes, chosen by the setting: OIDC where it has ``server_metadata_url``, CIAM's own
@@ -50,12 +71,6 @@ class CiamApp(DjangoOAuth2App):
     """
 
     client_cls = Session
-
-    if TYPE_CHECKING:
-        # types-Authlib leaves them out.
-        _server_metadata_url: str | None
-
-        def _get_session(self) -> Session: ...
 
     @property
     def is_oidc(self) -> bool:
@@ -76,8 +91,7 @@ class CiamApp(DjangoOAuth2App):
         chosen = {"token_endpoint": metadata.get("token_endpoint")}
         if self.is_oidc and "token_endpoint_auth_method" not in self.client_kwargs:
             chosen["token_endpoint_auth_method"] = _auth_method(metadata, self.client_secret)
-        session: Session = super()._get_oauth_client(**chosen)  # type: ignore[misc]  # left out, too
-        return session
+        return super()._get_oauth_client(**chosen)
 
     def _keys(self) -> Kept[KeySet]:
         return self._published(self.load_server_metadata()["jwks_uri"], _keys_of)
@@ -114,10 +128,9 @@ class CiamApp(DjangoOAuth2App):
     def token_of(self, *, code: str, redirect_uri: str, code_verifier: str) -> dict[str, Any]:
         """The token answer for a code; the code is spent, whatever comes."""
         with raising_ciam_errors("token"):
-            token: dict[str, Any] = self.fetch_access_token(  # type: ignore[no-untyped-call]
+            return self.fetch_access_token(
                 redirect_uri=redirect_uri, code=code, code_verifier=code_verifier
             )
-            return token
 
     def refreshed_token(self, refresh_token: str) -> dict[str, Any]:
         """The token answer for a refresh token (RFC 6749, 6)."""
@@ -166,8 +179,7 @@ class CiamApp(DjangoOAuth2App):
         """As Authlib has it, but that a failure body is no person's claims."""
         with raising_ciam_errors("userinfo"):
             endpoint = self.load_server_metadata()["userinfo_endpoint"]
-            response = self.get(endpoint, **kwargs)  # type: ignore[no-untyped-call]  # left out, too
-            return UserInfo(data_of(response))
+            return UserInfo(data_of(self.get(endpoint, **kwargs)))
 
     def fetch_jwk_set(self, force: bool = False) -> dict[str, Any]:
         """As Authlib has it, but from where all processes keep it; ``force`` as ``Kept.newer``."""

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from ciam_django.answers import answer_to, answerable
 from ciam_django.conf import conf
+from ciam_django.responses import marked_as_logged
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
@@ -28,7 +29,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     # Looked up now: this module is imported while REST framework's views are.
     views.set_rollback()
     response = Response(answer.as_dict(), status=answer.status, headers=answer.headers)
-    response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark
+    marked_as_logged(response)
     return response
 
 

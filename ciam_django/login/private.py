@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.http import HttpRequest, HttpResponseBase, QueryDict
+from django.views.decorators.debug import sensitive_post_parameters
 
 from ciam_django.errors import leaving_no_values
 
@@ -20,15 +21,13 @@ def private(view: Callable[..., R]) -> Callable[..., R]:
     The address of a callback holds a code, which is good for a sign-in. Django puts the address
     into its mail to ADMINS and beside its own log lines, Sentry into each of its events.
     """
-    discreet = leaving_no_values(view)
+    discreet = leaving_no_values(sensitive_post_parameters()(view))
 
     @functools.wraps(view)
     def private_view(request: HttpRequest, *args: Any, **kwargs: Any) -> R:
         # For the view, which reads it from here on from what is parsed now.
         request.GET  # noqa: B018
         request.META["QUERY_STRING"] = ""
-        # What django.views.decorators.debug.sensitive_post_parameters sets.
-        request.sensitive_post_parameters = "__ALL__"  # type: ignore[attr-defined]
         _keep_from_sentry()
         try:
             return discreet(request, *args, **kwargs)

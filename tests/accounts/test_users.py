@@ -126,7 +126,6 @@ from shop.models import Customer
 from ciam_django.accounts.backends import user_of
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
-from ciam_django.errors import CiamError
 
 def told(subject, **claims):
     try:

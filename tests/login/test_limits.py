@@ -203,7 +203,8 @@ def test_a_code_wears_out_after_five_entries() -> None:
 
 def test_no_number_and_no_address_is_in_the_cache() -> None:
     refuse_excess_sends(request_from(visitor="cookie"), NUMBER, "SMS")
-    keys = " ".join(map(str, cache._cache))  # type: ignore[attr-defined]  # of this backend
+    # The cache of one process, whose contents no method lists and the stubs leave out.
+    keys = " ".join(cache._cache)  # type: ignore[attr-defined]
 
     assert "ciam_django.limit.send.receiver" in keys
     for secret in ("13800000000", "192.0.2", "cookie"):
