@@ -152,6 +152,11 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
     return answer
 
 
+def kind_of(error: CiamError) -> Kind:
+    """The kind of what it means: a look that is neither logged nor told."""
+    return _finding_of(error).meaning.kind
+
+
 def hides_account(answer: Answer) -> bool:
     """Whether a code that could not be sent must look as if it had been.
 

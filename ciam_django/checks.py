@@ -93,6 +93,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "CIAM_RETRY_AFTER": (0, 3600),
     "CIAM_TIMEOUT": (0.1, 120),
     "CIAM_STALE_LIMIT": (3600, 2592000),
+    "CIAM_SESSION_CHECK": (0, 86400),
 }
 
 

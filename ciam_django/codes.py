@@ -608,6 +608,9 @@ CODES: Final[dict[str, Meaning]] = {
     # Refused here, before CIAM is asked: it tells of no account, as CIAM's own code might.
     "malformed_phone_number": means(Kind.VALIDATION, field="phone_number",
         message=_("Enter a valid mobile number.")),
+    # CIAM no longer takes the session's tokens or its person, or has ended the session.
+    "session_ended": means(Kind.TOKEN,
+        message=_("You have been signed out. Sign in again to continue.")),
     # CIAM asks for a step (a flowType) that we have no page for.
     "unsupported_step": means(Kind.UPSTREAM, action=Action.USE_ANOTHER_METHOD,
         message=_("This sign-in can't be finished here. Use another way to sign in.")),

@@ -81,6 +81,12 @@ class Conf:
     CIAM_NEW_USER: str = ""
     """Your function ``(person) -> user``, as a dotted path, which makes and saves new users."""
 
+    CIAM_KEEP_TOKENS: bool = True
+    """Whether a session keeps CIAM's tokens, and is renewed with them."""
+
+    CIAM_SESSION_CHECK: int = 300
+    """Seconds after which a session asks CIAM whether the person may still be here; 0: never."""
+
     CIAM_PHONE_REGION: str = "CN"
     """Of which country a mobile number is that does not say so: two letters of ISO 3166."""
 

@@ -70,6 +70,7 @@ OUR_OWN: Final = {
     "mismatching_issuer": "RFC 9207",
     "account_inactive": "this project's is_active",
     "account_exists": "this project's unique fields",
+    "session_ended": "tokens that CIAM no longer takes, back-channel logout",
     "malformed_phone_number": "refused before CIAM is asked",
     "unsupported_step": "a flowType without a page",
     UNKNOWN: "what answers when nothing else does",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_out
 from django.utils.translation import gettext_lazy as _
 
 from ciam_django.signals import login_failed
@@ -17,7 +18,11 @@ class CiamAccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Pass on what Django has a signal for."""
-        from ciam_django.accounts.sessions import tell_of_wrong_credentials  # noqa: PLC0415
+        """Pass on what Django has a signal for, and hear when somebody signs out."""
+        from ciam_django.accounts.sessions import (  # noqa: PLC0415
+            let_go,
+            tell_of_wrong_credentials,
+        )
 
         login_failed.connect(tell_of_wrong_credentials, dispatch_uid=self.label)
+        user_logged_out.connect(let_go, dispatch_uid=self.label)

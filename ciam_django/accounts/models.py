@@ -1,4 +1,4 @@
-"""``CiamIdentity``: which user a person of CIAM is."""
+"""``CiamIdentity``: which user a person of CIAM is; ``CiamSession``: where they are signed in."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class CiamIdentity(models.Model):
     issuer = models.CharField(_("issuer"), max_length=500)
     subject = models.CharField(_("subject"), max_length=255)
     key = models.CharField(_("key"), max_length=64, unique=True, editable=False)
+    union_id = models.CharField(_("union id"), max_length=255, blank=True)
+    provider = models.CharField(_("provider"), max_length=64, blank=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     last_sign_in_at = models.DateTimeField(_("last sign-in"), null=True, blank=True)
 
@@ -44,3 +46,32 @@ class CiamIdentity(models.Model):
         """Store the identity under its key."""
         self.key = identity_key(self.issuer, self.subject)
         super().save(*args, **kwargs)
+
+
+class CiamSession(models.Model):
+    """A session of this project's that a sign-in at CIAM began, and the tokens that it holds.
+
+    ``sealed`` is of ``tokens.py``. ``sid_key`` is of issuer and ``sid``, as ``identity_key``; empty
+    where CIAM names no session. ``renewals`` counts how often the tokens have been replaced;
+    until ``renewing_until`` one request is about to.
+    """
+
+    identity = models.ForeignKey(
+        CiamIdentity,
+        on_delete=models.CASCADE,
+        related_name="sessions",
+        verbose_name=_("CIAM identity"),
+    )
+    sid_key = models.CharField(max_length=64, blank=True, db_index=True, editable=False)
+    sealed = models.TextField(editable=False)
+    renewals = models.PositiveIntegerField(default=0, editable=False)
+    renewing_until = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    ends_at = models.DateTimeField(_("ends"))
+
+    class Meta:
+        verbose_name = _("CIAM session")
+        verbose_name_plural = _("CIAM sessions")
+
+    def __str__(self) -> str:
+        return f"{self.identity}, {self.created_at:%Y-%m-%d %H:%M}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, authenticate, load_backend, login
@@ -11,34 +12,45 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
 from ciam_django.accounts.backends import CiamBackend
+from ciam_django.accounts.keeping import forget_kept, keep
 from ciam_django.answers import Answer, answer_to
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 from ciam_django.responses import response_for
 
+if TYPE_CHECKING:
+    # The stubs know only the one user model of the tests.
+    from django.contrib.auth.models import User
+
 # Where a person has proved wrong what they typed to us.
 _PROVING: Final = frozenset({"password", "verify_code"})
 
 
-def sign_in(request: HttpRequest, person: Person) -> None:
-    """Sign the person in, or raise a ``CiamError`` and change nothing."""
-    admit(request, person, with_session=True)
+def sign_in(request: HttpRequest, person: Person, token: Mapping[str, Any]) -> None:
+    """Sign the person in, or raise a ``CiamError`` and change nothing.
+
+    ``token`` is the token answer that named the person, and is kept with the session.
+    """
+    # One transaction, so that no user is left without a sign-in, nor a sign-in without a user.
+    with transaction.atomic():
+        user = admit(request, person)
+        forget_kept(request)
+        # Changes the session's key, and empties a session that was another user's.
+        login(request, user)
+        keep(request, person, token)
 
 
-def admit(request: HttpRequest, person: Person, *, with_session: bool) -> None:
-    """Let the person in, with a session or for a token alone, or raise a ``CiamError``.
+def admit(request: HttpRequest, person: Person) -> User:
+    """The user whom the person is let in as, or a ``CiamError``.
 
     Every backend of the project is asked first, so that one that locks people out
     (django-axes') may refuse; Django then sends ``user_login_failed``.
     """
-    # One transaction, so that no user is left without a sign-in, nor a sign-in without a user.
     with transaction.atomic():
         user = authenticate(request, ciam_person=person)
-        if user is None:
-            raise CiamError(_code_of_refusal(request), stage="callback")
-        if with_session:
-            # Changes the session's key, and empties a session that was another user's.
-            login(request, user)
+    if user is None:
+        raise CiamError(_code_of_refusal(request), stage="callback")
+    return user
 
 
 def _code_of_refusal(request: HttpRequest) -> str:
@@ -56,6 +68,11 @@ def is_signed_in_by_ciam(request: HttpRequest) -> bool:
 def _is_ours(path: str) -> bool:
     """Whether the backend is ``CiamBackend``, or a project's own that is made from it."""
     return isinstance(load_backend(path), CiamBackend)
+
+
+def let_go(sender: object, *, request: HttpRequest, **kwargs: Any) -> None:
+    """A receiver of Django's ``user_logged_out``: nothing is kept for that session any longer."""
+    forget_kept(request)
 
 
 # --- Wrong passwords --------------------------------------------------------------------------

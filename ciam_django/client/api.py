@@ -20,7 +20,7 @@ from ciam_django.errors import CiamError, leaving_no_values, raising_ciam_errors
 T = TypeVar("T")
 
 # The codes by which CIAM refuses a token that it gave.
-_REFUSED_TOKEN: Final = frozenset(
+REFUSED_TOKEN: Final = frozenset(
     {
         "invalid_token",
         "server.access.denied.token.expire",
@@ -307,7 +307,7 @@ class CiamClient:
         try:
             return self._sent(endpoint, token.content, parameters)
         except CiamError as error:
-            if error.code.casefold() not in _REFUSED_TOKEN:
+            if error.code.casefold() not in REFUSED_TOKEN:
                 raise
             newer = kept.newer(token)
             if newer is token:
@@ -315,7 +315,7 @@ class CiamClient:
         try:
             return self._sent(endpoint, newer.content, parameters)
         except CiamError as error:
-            if error.code.casefold() not in _REFUSED_TOKEN:
+            if error.code.casefold() not in REFUSED_TOKEN:
                 raise
             raise _misconfigured(error) from error
 

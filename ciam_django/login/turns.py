@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from ciam_django.accounts.sessions import admit
+from ciam_django.accounts.sessions import admit, sign_in
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import person_of
 from ciam_django.client.values import SignedIn
@@ -53,7 +53,11 @@ def outcome_of(
 
 def admitted(request: HttpRequest, outcome: SignedIn, *, with_session: bool) -> None:
     """Let in whom CIAM has signed in, in a session or without; a ``CiamError`` if that can't be."""
-    admit(request, person_of(ciam_app(), outcome.data, None), with_session=with_session)
+    person = person_of(ciam_app(), outcome.data, None)
+    if with_session:
+        sign_in(request, person, outcome.data)
+    else:
+        admit(request, person)
 
 
 def _more(request: HttpRequest, form: CiamForm, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _signed_in(request: HttpRequest, begun: state.SignIn) -> HttpResponse:
         code=code, redirect_uri=callback_url(request), code_verifier=begun.code_verifier
     )
     laps_before = laps.count_of(request)
-    sign_in(request, person_of(app, token, begun.nonce))
+    sign_in(request, person_of(app, token, begun.nonce), token)
     remember(request, begun)
     response = redirect_to(after_sign_in(request, begun.next))
     laps.count(request, response, laps_before)

@@ -28,7 +28,7 @@ from ciam_django.testing.failures import (
     request_id,
 )
 from ciam_django.testing.page import authorize_page, language_of, plain_page
-from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET, TOKEN_LIFETIME, SignIn, Tenant
+from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET, SignIn, Tenant
 
 # Seconds.
 _CODE_LIFETIME: Final = 600
@@ -282,10 +282,12 @@ def _granted(
             sign_in = _of_code(tenant, asked)
             return sign_in, _happens(sign_in, "token")
         case "refresh_token":
-            found = tenant.refresh_tokens.get(str(asked.get("refresh_token")))
+            # Each is good for one use, as of RFC 9700, 4.14.2.
+            found = tenant.refresh_tokens.pop(str(asked.get("refresh_token")), None)
             if not found:
                 given = asked.get("refresh_token")
                 raise RefusedError("invalid_grant", f"Invalid refresh token: {given}")
+            tenant.people.check_still(found.username)
             return found, _happens(found, "refresh")
         case "client_credentials":
             return None, None
@@ -344,7 +346,9 @@ def bearer(tenant: Tenant, request: Request) -> SignIn:
     if given not in tenant.access_tokens:
         # As CIAM writes it, with the whole token.
         raise RefusedError("invalid_token", f"Invalid access token: {given}", 401)
-    return tenant.access_tokens[given]
+    sign_in = tenant.access_tokens[given]
+    tenant.people.check_still(sign_in.username)
+    return sign_in
 
 
 def check_application(tenant: Tenant, request: Request, scope: str) -> None:
@@ -382,16 +386,22 @@ def tokens_of(
     # CIAM's samples are HS256, which no published key can verify.
     access_token = jwt.encode(
         {"alg": "HS256"},
-        {"jti": secrets.token_hex(8), "scope": scope, "exp": int(time.time()) + TOKEN_LIFETIME},
+        {
+            "jti": secrets.token_hex(8),
+            "client_id": tenant.client_id_of_tokens,
+            "scope": scope,
+            "exp": int(time.time()) + tenant.token_lifetime,
+        },
         OctKey.import_key("a secret of the fake's, 32 bytes."),
     )
     answer: dict[str, Any] = {
         "access_token": access_token,
         "token_type": "Bearer",
-        "expires_in": TOKEN_LIFETIME,
+        "expires_in": tenant.token_lifetime,
         "scope": scope,
     }
     if sign_in:
+        tenant.people.know(sign_in.username)
         answer["refresh_token"] = secrets.token_hex(16)
         tenant.access_tokens[access_token] = sign_in
         tenant.refresh_tokens[answer["refresh_token"]] = sign_in

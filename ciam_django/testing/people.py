@@ -107,6 +107,15 @@ class People:
         if code := self._states.get(username, code):
             raise RefusedError(code)
 
+    def check_still(self, username: str) -> None:
+        """Refuse who has been let in, and is no longer to be here."""
+        if code := self._states.get(username):
+            raise RefusedError(code)
+
+    def know(self, username: str) -> None:
+        """Have the application find the account by its id."""
+        self._names[user_id_of(username)] = username
+
     def set_state(self, username: str, code: str) -> None:
         """Have all sign-ins of the account fail with a code; with none, forget what was wrong."""
         self._states[username] = code

@@ -37,6 +37,8 @@ class SignIn:
     nonce: str
     code_challenge: str
     began: float = field(default_factory=time.monotonic)
+    # OpenID Connect Front-Channel Logout 1.0, 3: the session at CIAM.
+    sid: str = field(default_factory=lambda: secrets.token_hex(8))
     # stage -> what the person typed to happen there, and nowhere else.
     planned: dict[str, Failure | Misbehaviour] = field(default_factory=dict)
 
@@ -107,6 +109,10 @@ class Tenant(abc.ABC):
         # Token -> its scopes.
         self.application_tokens: dict[str, frozenset[str]] = {}
         self.people = People()
+        # Of which of the tenant's applications the access tokens are.
+        self.client_id_of_tokens = APP_ID
+        # Seconds for which an access token is good.
+        self.token_lifetime = TOKEN_LIFETIME
         # Whether terms have to be agreed to, and a picture read before a code is sent; what lies
         # over the login page's configuration; and what id_token its API gives: `oidc` or `ciam`.
         self.requires_consents = False
@@ -174,6 +180,16 @@ class Tenant(abc.ABC):
         """Refuse the application's own tokens from now on, as CIAM does when they are old."""
         self.application_tokens.clear()
 
+    def expire_access_tokens(self) -> None:
+        """Refuse the access tokens that people have by now; they can be renewed."""
+        self.access_tokens.clear()
+
+    def revoke(self, username: str) -> None:
+        """Refuse all tokens that a person has by now."""
+        for tokens in (self.access_tokens, self.refresh_tokens):
+            for token in [token for token, it in tokens.items() if it.username == username]:
+                del tokens[token]
+
     @property
     def published_keys(self) -> list[dict[str, Any]]:
         """The key set, for everybody: RFC 7517, 5."""
@@ -238,6 +254,7 @@ class Tenant(abc.ABC):
             "exp": now + 3600,
             # OpenID Connect Core 1.0, 2: as it was sent.
             "nonce": sign_in.nonce or None,
+            "sid": sign_in.sid,
             "at_hash": keys.half_hash(access_token),
             **sign_in.profile,
         }

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 def password_view(request: HttpRequest) -> HttpResponse:
     if request.POST["password"] != "right":
         raise CiamError(request.POST["code"], stage="password")
-    sign_in(request, Person("https://ciam.example", "u-1"))
+    sign_in(request, Person("https://ciam.example", "u-1"), {"access_token": "t-1"})
     return HttpResponse("in")
 
 

@@ -21,7 +21,7 @@ LI = Person("https://ciam.example", "u-1")
 def test_signing_in_is_djangos_own() -> None:
     request = RequestFactory().get("/")
     request.session = SessionStore()
-    sign_in(request, LI)
+    sign_in(request, LI, {"access_token": "t-1"})
 
     assert get_user(request) == user_of(LI)
     assert is_signed_in_by_ciam(request)
@@ -32,7 +32,7 @@ def test_a_user_who_is_switched_off_is_told_so_and_changes_nothing() -> None:
     request = RequestFactory().get("/")
     request.session = SessionStore()
     with pytest.raises(CiamError) as raised:
-        sign_in(request, LI)
+        sign_in(request, LI, {"access_token": "t-1"})
 
     assert (raised.value.code, raised.value.stage) == ("account_inactive", "callback")
     assert not is_signed_in_by_ciam(request)
@@ -47,7 +47,7 @@ def test_a_backend_made_from_ours_signs_in_as_well(settings: Settings) -> None:
     settings.AUTHENTICATION_BACKENDS = [f"{__name__}.ShopBackend"]
     request = RequestFactory().get("/")
     request.session = SessionStore()
-    sign_in(request, LI)
+    sign_in(request, LI, {"access_token": "t-1"})
 
     assert get_user(request) == user_of(LI)
     assert is_signed_in_by_ciam(request)
@@ -58,6 +58,6 @@ def test_without_our_backend_it_is_our_configuration(settings: Settings) -> None
     request = RequestFactory().get("/")
     request.session = SessionStore()
     with pytest.raises(CiamError) as raised:
-        sign_in(request, LI)
+        sign_in(request, LI, {"access_token": "t-1"})
 
     assert (raised.value.code, raised.value.stage) == ("bad_configuration", "callback")

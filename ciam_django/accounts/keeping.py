@@ -1,0 +1,114 @@
+"""A session of Django's in, its ``CiamSession`` out: kept from sign-in to sign-out."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.http import HttpRequest
+from django.utils import timezone
+
+from ciam_django.accounts.models import CiamIdentity, CiamSession, identity_key
+from ciam_django.accounts.tokens import Tokens, sealed, unsealed, with_answer
+from ciam_django.client.oauth import ciam_app
+from ciam_django.client.person import Person
+from ciam_django.conf import conf
+from ciam_django.errors import leaving_no_values
+
+# In Django's session: the row's id, the digest of the session's key, and when to look again.
+_KEPT: Final = "ciam_session"
+# Seconds: until the next look where CIAM could not be asked.
+_BETWEEN_ATTEMPTS: Final = 60
+# The scope without which CIAM's API takes no token of a person's.
+_USER_API: Final = "USER_API"
+
+
+@leaving_no_values
+def keep(request: HttpRequest, person: Person, token: Mapping[str, Any]) -> None:
+    """Keep what the signed-in session needs to be renewed, and to be ended by CIAM."""
+    app = ciam_app()
+    if not (conf.CIAM_KEEP_TOKENS or app.is_oidc):
+        return
+    if not request.session.session_key:
+        # Django has emptied a session that was another user's.
+        request.session.cycle_key()
+    scopes = str(token.get("scope") or app.client_kwargs["scope"]).split()
+    tokens = Tokens(
+        str(request.session.session_key),
+        may_check=bool(app.api_base_url) and _USER_API in scopes,
+    )
+    if conf.CIAM_KEEP_TOKENS:
+        # What CIAM's own mode calls an id_token proves nothing, and is good for nothing.
+        tokens = with_answer(tokens, token if app.is_oidc else {**token, "id_token": None})
+    identity = CiamIdentity.objects.get(key=identity_key(person.issuer, person.subject))
+    # Nobody is left to miss them.
+    identity.sessions.filter(ends_at__lt=timezone.now()).delete()
+    sid = person.claims.get("sid")
+    kept = identity.sessions.create(
+        sid_key=identity_key(person.issuer, sid) if isinstance(sid, str) and sid else "",
+        sealed=sealed(tokens),
+        ends_at=request.session.get_expiry_date(),
+    )
+    look_again(request, kept, tokens)
+
+
+def look_again(request: HttpRequest, kept: CiamSession, tokens: Tokens) -> None:
+    """Note in the session when its tokens are to be looked at."""
+    now = time.time()
+    times = [now + conf.CIAM_SESSION_CHECK] if conf.CIAM_SESSION_CHECK else []
+    if tokens.refresh_token and tokens.renewed_from:
+        times.append(max(tokens.renewed_from, now + _BETWEEN_ATTEMPTS * tokens.is_due))
+    request.session[_KEPT] = {
+        "id": kept.pk,
+        "key": _digest(str(request.session.session_key)),
+        "look_at": min(times, default=None),
+    }
+
+
+def is_due(request: HttpRequest) -> bool:
+    """Whether it is time to look at the session; nothing is fetched for that."""
+    noted = request.session.get(_KEPT)
+    if not noted:
+        return False
+    look_at = noted["look_at"]
+    has_new_key = noted["key"] != _digest(str(request.session.session_key))
+    return has_new_key or (look_at is not None and look_at <= time.time())
+
+
+def kept_for(request: HttpRequest) -> CiamSession | None:
+    """What is kept for the request's session; None if that was not begun at CIAM, or is ended."""
+    noted = request.session.get(_KEPT)
+    if not noted:
+        return None
+    return CiamSession.objects.select_related("identity").filter(pk=noted["id"]).first()
+
+
+@leaving_no_values
+def tokens_for(request: HttpRequest, kept: CiamSession) -> Tokens:
+    """What the row holds, which has the key that Django has given the session since."""
+    tokens = unsealed(kept.sealed)
+    session_key = str(request.session.session_key)
+    ends_at = request.session.get_expiry_date()
+    if tokens.session_key == session_key:
+        CiamSession.objects.filter(pk=kept.pk).update(ends_at=ends_at)
+        return tokens
+    tokens = tokens.of_session(session_key)
+    kept.sealed = sealed(tokens)
+    # Not over newer tokens: the next look sets that right.
+    CiamSession.objects.filter(pk=kept.pk, renewals=kept.renewals).update(
+        sealed=kept.sealed, ends_at=ends_at
+    )
+    return tokens
+
+
+def forget_kept(request: HttpRequest) -> None:
+    """Keep nothing more for the request's session."""
+    noted = request.session.pop(_KEPT, None)
+    if noted:
+        CiamSession.objects.filter(pk=noted["id"]).delete()
+
+
+def _digest(session_key: str) -> str:
+    return hashlib.sha256(session_key.encode()).hexdigest()

@@ -1,0 +1,57 @@
+"""The middleware that ends a session when CIAM has, and disturbs nobody while CIAM is down."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import cast
+from urllib.parse import urlencode
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from ciam_django.accounts.validity import ended
+from ciam_django.answers import answer_to
+from ciam_django.responses import response_for
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+
+
+class CiamSessionMiddleware:
+    """Renews the tokens of whoever is signed in before they end; for after Django's own.
+
+    Whose session has ended gets a 401: a page with the way back, or our JSON body.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self._is_async:
+            return self._awaited(request)
+        return _refusal(request) or self.get_response(request)
+
+    async def _awaited(self, request: HttpRequest) -> HttpResponseBase:
+        refusal = await sync_to_async(_refusal)(request)
+        return refusal or await cast("Awaitable[HttpResponseBase]", self.get_response(request))
+
+
+def _refusal(request: HttpRequest) -> HttpResponse | None:
+    # Without the cookie there is no session to look at, nor a reason to vary a cached page by it.
+    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        return None
+    error = ended(request)
+    if error is None:
+        return None
+    answer = answer_to(error, request)
+    context = {}
+    if answer.action_url and request.method == "GET":
+        query = urlencode({"next": request.get_full_path()})
+        context["way_out"] = f"{answer.action_url}?{query}"
+    return response_for(request, answer, context=context)
