@@ -30,8 +30,6 @@ class CiamIdentity(models.Model):
     issuer = models.CharField(_("issuer"), max_length=500)
     subject = models.CharField(_("subject"), max_length=255)
     key = models.CharField(_("key"), max_length=64, unique=True, editable=False)
-    union_id = models.CharField(_("union id"), max_length=255, blank=True)
-    provider = models.CharField(_("provider"), max_length=64, blank=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     last_sign_in_at = models.DateTimeField(_("last sign-in"), null=True, blank=True)
 

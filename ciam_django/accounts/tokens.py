@@ -56,7 +56,8 @@ def with_answer(tokens: Tokens, answer: Mapping[str, Any]) -> Tokens:
     """
     lasts = answer.get("expires_in")
     is_number = isinstance(lasts, int | float) and not isinstance(lasts, bool)
-    now, seconds = time.time(), max(lasts, 0) if is_number else 0
+    seconds: float = max(lasts or 0, 0) if is_number else 0
+    now = time.time()
     return dataclasses.replace(
         tokens,
         access_token=answer["access_token"],
