@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
-from django.utils import timezone
 
 from ciam_django.accounts.models import CiamIdentity, identity_key
 from ciam_django.accounts.users import new_user
@@ -17,6 +16,10 @@ from ciam_django.errors import CiamError
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
+
+# Where a user carries the identity that named it, so that nobody asks for it again.
+_NAMED_BY: Final = "_ciam_identity"
 
 
 class CiamBackend(ModelBackend):
@@ -44,6 +47,19 @@ class CiamBackend(ModelBackend):
 
 def user_of(person: Person) -> AbstractBaseUser:
     """The user whom a person has signed in as before, or a new one."""
+    identity = identity_of(person)
+    vars(identity.user)[_NAMED_BY] = identity
+    return identity.user
+
+
+def identity_behind(user: AbstractBaseUser, person: Person) -> CiamIdentity:
+    """The identity by which our backend, or a project's made from it, has named the user."""
+    found = vars(user).get(_NAMED_BY)
+    return found if isinstance(found, CiamIdentity) else identity_of(person)
+
+
+def identity_of(person: Person) -> CiamIdentity:
+    """The identity that the person has signed in with before, or a new one with its user."""
     key = identity_key(person.issuer, person.subject)
     try:
         identity = CiamIdentity.objects.select_related("user").get(key=key)
@@ -58,11 +74,28 @@ def user_of(person: Person) -> AbstractBaseUser:
             if found is None:
                 raise CiamError("account_exists", stage="callback") from error
             identity = found
-    CiamIdentity.objects.filter(pk=identity.pk).update(last_sign_in_at=timezone.now())
-    return identity.user
+    _note_origin(identity, person)
+    return identity
 
 
 def _created(person: Person, key: str) -> CiamIdentity:
     # The stubs know only the one user model of the tests.
     user = cast("User", new_user(person, key))
-    return CiamIdentity.objects.create(user=user, issuer=person.issuer, subject=person.subject)
+    identity = CiamIdentity.objects.create(
+        user=user,
+        issuer=person.issuer,
+        subject=person.subject,
+        union_id=person.union_id,
+        provider=person.provider,
+    )
+    identity.is_new = True
+    return identity
+
+
+def _note_origin(identity: CiamIdentity, person: Person) -> None:
+    """Note what a later sign-in is the first to tell."""
+    told = {"union_id": person.union_id, "provider": person.provider}
+    known = vars(identity)
+    news = {name: value for name, value in told.items() if value not in ("", known[name])}
+    if news:
+        CiamIdentity.objects.filter(pk=identity.pk).update(**news)

@@ -26,11 +26,11 @@ _USER_API: Final = "USER_API"
 
 
 @leaving_no_values
-def keep(request: HttpRequest, person: Person, token: Mapping[str, Any]) -> None:
+def keep(
+    request: HttpRequest, identity: CiamIdentity, person: Person, token: Mapping[str, Any]
+) -> None:
     """Keep what the signed-in session needs to be renewed, and to be ended by CIAM."""
     app = ciam_app()
-    if not (conf.CIAM_KEEP_TOKENS or app.is_oidc):
-        return
     if not request.session.session_key:
         # Django has emptied a session that was another user's.
         request.session.cycle_key()
@@ -42,9 +42,6 @@ def keep(request: HttpRequest, person: Person, token: Mapping[str, Any]) -> None
     if conf.CIAM_KEEP_TOKENS:
         # What CIAM's own mode calls an id_token proves nothing, and is good for nothing.
         tokens = with_answer(tokens, token if app.is_oidc else {**token, "id_token": None})
-    identity = CiamIdentity.objects.get(key=identity_key(person.issuer, person.subject))
-    # Nobody is left to miss them.
-    identity.sessions.filter(ends_at__lt=timezone.now()).delete()
     sid = person.claims.get("sid")
     kept = identity.sessions.create(
         sid_key=identity_key(person.issuer, sid) if isinstance(sid, str) and sid else "",
@@ -57,13 +54,16 @@ def keep(request: HttpRequest, person: Person, token: Mapping[str, Any]) -> None
 def look_again(request: HttpRequest, kept: CiamSession, tokens: Tokens) -> None:
     """Note in the session when its tokens are to be looked at."""
     now = time.time()
-    times = [now + conf.CIAM_SESSION_CHECK] if conf.CIAM_SESSION_CHECK else []
+    # Django may have the session last longer with each request.
+    times = [now + request.session.get_expiry_age() / 2]
+    if conf.CIAM_SESSION_CHECK:
+        times.append(now + conf.CIAM_SESSION_CHECK)
     if tokens.refresh_token and tokens.renewed_from:
         times.append(max(tokens.renewed_from, now + _BETWEEN_ATTEMPTS * tokens.is_due))
     request.session[_KEPT] = {
         "id": kept.pk,
         "key": _digest(str(request.session.session_key)),
-        "look_at": min(times, default=None),
+        "look_at": min(times),
     }
 
 
@@ -72,9 +72,8 @@ def is_due(request: HttpRequest) -> bool:
     noted = request.session.get(_KEPT)
     if not noted:
         return False
-    look_at = noted["look_at"]
     has_new_key = noted["key"] != _digest(str(request.session.session_key))
-    return has_new_key or (look_at is not None and look_at <= time.time())
+    return has_new_key or float(noted["look_at"]) <= time.time()
 
 
 def kept_for(request: HttpRequest) -> CiamSession | None:
@@ -82,24 +81,24 @@ def kept_for(request: HttpRequest) -> CiamSession | None:
     noted = request.session.get(_KEPT)
     if not noted:
         return None
-    return CiamSession.objects.select_related("identity").filter(pk=noted["id"]).first()
+    living = CiamSession.objects.living().select_related("identity")
+    return living.filter(pk=noted["id"]).first()
 
 
 @leaving_no_values
 def tokens_for(request: HttpRequest, kept: CiamSession) -> Tokens:
-    """What the row holds, which has the key that Django has given the session since."""
+    """What the row holds, which has the key and the end that Django has given the session since."""
     tokens = unsealed(kept.sealed)
     session_key = str(request.session.session_key)
-    ends_at = request.session.get_expiry_date()
-    if tokens.session_key == session_key:
-        CiamSession.objects.filter(pk=kept.pk).update(ends_at=ends_at)
-        return tokens
-    tokens = tokens.of_session(session_key)
-    kept.sealed = sealed(tokens)
-    # Not over newer tokens: the next look sets that right.
-    CiamSession.objects.filter(pk=kept.pk, renewals=kept.renewals).update(
-        sealed=kept.sealed, ends_at=ends_at
-    )
+    if tokens.session_key != session_key:
+        tokens = tokens.of_session(session_key)
+        kept.sealed = sealed(tokens)
+    # Not over newer tokens, nor over the end: the next look sets that right.
+    as_read = CiamSession.objects.living().filter(pk=kept.pk, renewals=kept.renewals)
+    as_read.update(sealed=kept.sealed, ends_at=request.session.get_expiry_date())
+    # Nobody misses the sign-ins before it that are over.
+    before = CiamSession.objects.filter(identity=kept.identity_id, pk__lt=kept.pk)
+    before.filter(ends_at__lt=timezone.now()).delete()
     return tokens
 
 
@@ -107,7 +106,7 @@ def forget_kept(request: HttpRequest) -> None:
     """Keep nothing more for the request's session."""
     noted = request.session.pop(_KEPT, None)
     if noted:
-        CiamSession.objects.filter(pk=noted["id"]).delete()
+        CiamSession.objects.filter(pk=noted["id"]).end()
 
 
 def _digest(session_key: str) -> str:

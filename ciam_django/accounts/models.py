@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 
@@ -30,8 +31,12 @@ class CiamIdentity(models.Model):
     issuer = models.CharField(_("issuer"), max_length=500)
     subject = models.CharField(_("subject"), max_length=255)
     key = models.CharField(_("key"), max_length=64, unique=True, editable=False)
+    union_id = models.CharField(_("union id"), max_length=255, blank=True, editable=False)
+    provider = models.CharField(_("provider"), max_length=64, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
-    last_sign_in_at = models.DateTimeField(_("last sign-in"), null=True, blank=True)
+
+    # Whether this very sign-in was the person's first.
+    is_new = False
 
     class Meta:
         verbose_name = _("CIAM identity")
@@ -46,12 +51,25 @@ class CiamIdentity(models.Model):
         super().save(*args, **kwargs)
 
 
-class CiamSession(models.Model):
-    """A session of this project's that a sign-in at CIAM began, and the tokens that it holds.
+class CiamSessions(models.QuerySet["CiamSession"]):
+    """Many of them."""
 
-    ``sealed`` is of ``tokens.py``. ``sid_key`` is of issuer and ``sid``, as ``identity_key``; empty
-    where CIAM names no session. ``renewals`` counts how often the tokens have been replaced;
-    until ``renewing_until`` one request is about to.
+    def living(self) -> Self:
+        """Those that have not been ended."""
+        return self.exclude(sealed="")
+
+    def end(self) -> int:
+        """End them, and forget what they held; how many there were."""
+        return self.living().update(sealed="", sid_key="", ends_at=timezone.now())
+
+
+class CiamSession(models.Model):
+    """A sign-in at CIAM: the session of this project's that it began, and the tokens that it holds.
+
+    ``sealed`` is of ``tokens.py``, and empty once the session has been ended. ``sid_key`` is of
+    issuer and ``sid``, as ``identity_key``; empty where CIAM names no session. ``renewals`` counts
+    how often the tokens have been replaced; until ``renewing_until`` one request is about to.
+    The newest is kept when it has ended, for it tells when the person last signed in.
     """
 
     identity = models.ForeignKey(
@@ -64,8 +82,10 @@ class CiamSession(models.Model):
     sealed = models.TextField(editable=False)
     renewals = models.PositiveIntegerField(default=0, editable=False)
     renewing_until = models.DateTimeField(null=True, editable=False)
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    created_at = models.DateTimeField(_("signed in"), auto_now_add=True)
     ends_at = models.DateTimeField(_("ends"))
+
+    objects = CiamSessions.as_manager()
 
     class Meta:
         verbose_name = _("CIAM session")

@@ -102,11 +102,11 @@ def _newest(kept: CiamSession) -> Tokens:
 
 
 def _row(kept: CiamSession) -> CiamSession:
-    found = CiamSession.objects.filter(pk=kept.pk).first()
+    found = CiamSession.objects.living().filter(pk=kept.pk).first()
     if found is None:
         raise CiamError("session_ended", stage="refresh")
     return found
 
 
 def _as_read(kept: CiamSession) -> QuerySet[CiamSession]:
-    return CiamSession.objects.filter(pk=kept.pk, renewals=kept.renewals)
+    return CiamSession.objects.living().filter(pk=kept.pk, renewals=kept.renewals)

@@ -11,7 +11,7 @@ from django.contrib.auth.signals import user_login_failed
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
-from ciam_django.accounts.backends import CiamBackend
+from ciam_django.accounts.backends import CiamBackend, identity_behind
 from ciam_django.accounts.keeping import forget_kept, keep
 from ciam_django.answers import Answer, answer_to
 from ciam_django.client.person import Person
@@ -37,7 +37,7 @@ def sign_in(request: HttpRequest, person: Person, token: Mapping[str, Any]) -> N
         forget_kept(request)
         # Changes the session's key, and empties a session that was another user's.
         login(request, user)
-        keep(request, person, token)
+        keep(request, identity_behind(user, person), person, token)
 
 
 def admit(request: HttpRequest, person: Person) -> User:

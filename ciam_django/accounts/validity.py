@@ -11,6 +11,7 @@ from ciam_django.accounts.renewal import current, ends_session, renewed
 from ciam_django.accounts.tokens import Tokens
 from ciam_django.answers import answer_to
 from ciam_django.client.api import REFUSED_TOKEN, CiamClient
+from ciam_django.conf import conf
 from ciam_django.errors import CiamError, leaving_no_values
 
 
@@ -62,7 +63,7 @@ def ended(request: HttpRequest) -> CiamError | None:
 
 def _checked(kept: CiamSession, tokens: Tokens) -> Tokens:
     """The tokens, if CIAM says of the person that they are good, or newer ones."""
-    if not (tokens.may_check and tokens.is_good):
+    if not (conf.CIAM_SESSION_CHECK and tokens.may_check and tokens.is_good):
         return tokens
     try:
         CiamClient().user_check(tokens.access_token)

@@ -19,15 +19,27 @@ _CLAIMS: Final[Mapping[str, Set[str]]] = {
     "phone": {"phone_number"},
     "address": {"address"},
 }
+# WeChat's name of it, and the ways in which CIAM writes names.
+_UNION_ID: Final = ("unionid", "unionId", "union_id")
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who signed in: ``subject`` is unique to ``issuer``; ``claims`` is what else is known."""
+    """Who signed in: ``subject`` is unique to ``issuer``; ``claims`` is what else is known.
+
+    ``provider`` is of ``login/providers.py``, where the person came from one through us.
+    """
 
     issuer: str
     subject: str
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    provider: str = ""
+
+    @property
+    def union_id(self) -> str:
+        """WeChat's, which is the same in all apps of one company; empty where none is told."""
+        told = [self.claims.get(name) for name in _UNION_ID]
+        return next((str(value) for value in told if _names_somebody(value)), "")
 
 
 def person_of(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:

@@ -121,7 +121,7 @@ def step(request: HttpRequest, name: str) -> HttpResponse:
     form = form_of(flow, given)
     outcome = outcome_of(request, flow, form, given)
     if isinstance(outcome, SignedIn):
-        admitted(request, outcome, with_session=not _gives_tokens())
+        admitted(request, outcome, flow, with_session=not _gives_tokens())
     return _answered(_told(request, outcome, flow))
 
 
@@ -161,7 +161,8 @@ def _body(request: HttpRequest) -> Mapping[str, Any]:
 
 def _flow_of(request: HttpRequest, name: str, given: Mapping[str, Any]) -> Flow:
     if STEPS[name].begins:
-        return Flow(name, "", next=safe_next(request, str(given.get("next") or "")))
+        asked = safe_next(request, str(given.get("next") or ""))
+        return Flow(name, "", next=asked, provider=STEPS[name].provider)
     flow = flows.opened(str(given.get("flow") or ""))
     if flow is None or flow.step != name:
         raise CiamError("Operation.Failure.FId.Not.Found", stage="verify_code")

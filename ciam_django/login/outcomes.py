@@ -68,6 +68,7 @@ def gone_on(outcome: SignedIn | Step, flow: Flow) -> SignedIn | Flow:
         next=flow.next,
         who=flow.who,
         id=flow.id,
+        provider=flow.provider,
         more=_DETAILS[name](outcome),
     )
 

@@ -97,7 +97,7 @@ def _turned(request: HttpRequest, flow: Flow) -> HttpResponse:
     try:
         outcome = outcome_of(request, flow, form, request.POST)
         if isinstance(outcome, SignedIn):
-            admitted(request, outcome, with_session=True)
+            admitted(request, outcome, flow, with_session=True)
     except CiamError as error:
         answer = form.put(error, request)
         if media_type_for(request) != HTML:

@@ -70,10 +70,10 @@ def _signed_in(
     if error or not code:
         raise CiamError(code_in(error or "") or "oauth_error", stage="social")
     outcome = CiamClient().social_login(registration.source, code)
-    flow = Flow("", "", next=begun.next)
+    flow = Flow("", "", next=begun.next, provider=begun.provider)
     went = gone_on(outcome, flow)
     if isinstance(went, SignedIn):
-        admitted(request, went, with_session=True)
+        admitted(request, went, flow, with_session=True)
         remember(request, begun)
     return went_on(request, went, flow)
 

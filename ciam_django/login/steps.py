@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ciam_django.login import details, forms, mini_program, proofs
 from ciam_django.login.outcomes import Submit
+from ciam_django.login.providers import MINI_PROGRAM
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -26,7 +27,8 @@ class Step:
     """A row: the form, the page's words, and what comes of it.
 
     ``lead`` may have ``{shown}`` in it, where a code went. ``others`` are the further buttons of
-    the page: what they are called, and what they do. ``begins`` where no flow is needed.
+    the page: what they are called, and what they do. ``begins`` where no flow is needed;
+    ``provider`` is who then says who the person is.
     """
 
     form: type[forms.CiamForm]
@@ -39,6 +41,7 @@ class Step:
     begins: bool = False
     has_consents: bool = False
     sends: bool = False
+    provider: str = ""
 
 
 # --- The table --------------------------------------------------------------------------------
@@ -101,10 +104,10 @@ STEPS: Final[Mapping[str, Step]] = {
         proofs.linked_to, _CREATE, sends=True),
     # As JSON alone.
     "mini_program": Step(forms.MiniProgramForm, _("Sign in"), "", "",
-        mini_program.silently, begins=True),
+        mini_program.silently, begins=True, provider=MINI_PROGRAM),
     "mini_program_phone": Step(forms.MiniProgramPhoneForm, _("Sign in"), "", "",
-        mini_program.by_phone_of_wechat, begins=True),
+        mini_program.by_phone_of_wechat, begins=True, provider=MINI_PROGRAM),
     "mini_program_user_info": Step(forms.MiniProgramUserInfoForm, _("Sign in"), "", "",
-        mini_program.by_user_info, begins=True),
+        mini_program.by_user_info, begins=True, provider=MINI_PROGRAM),
 }
 # fmt: on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,9 +52,10 @@ def outcome_of(
     return submit(Turn(request, flow, form.cleaned_data, _more(request, form, data)))
 
 
-def admitted(request: HttpRequest, outcome: SignedIn, *, with_session: bool) -> None:
+def admitted(request: HttpRequest, outcome: SignedIn, flow: Flow, *, with_session: bool) -> None:
     """Let in whom CIAM has signed in, in a session or without; a ``CiamError`` if that can't be."""
     person = person_of(ciam_app(), outcome.data, None)
+    person = dataclasses.replace(person, provider=flow.provider)
     if with_session:
         sign_in(request, person, outcome.data)
     else:

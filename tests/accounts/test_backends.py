@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -66,3 +68,36 @@ def test_a_user_who_is_switched_off_stays_out() -> None:
     get_user_model().objects.filter(pk=user.pk).update(is_active=False)
 
     assert CiamBackend().authenticate(None, ciam_person=LI) is None
+
+
+# --- Whom they came from ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("claim", ["unionid", "unionId", "union_id"])
+def test_wechats_union_id_is_noted(claim: str) -> None:
+    user_of(Person(LI.issuer, LI.subject, {claim: "o6_bm"}, provider="wechat"))
+    identity = CiamIdentity.objects.get()
+
+    assert (identity.union_id, identity.provider) == ("o6_bm", "wechat")
+
+
+@pytest.mark.parametrize("odd", ["", 7, None, ["x"], "x" * 256, "a\nb"])
+def test_what_is_no_union_id_is_not_noted(odd: object) -> None:
+    user_of(Person(LI.issuer, LI.subject, {"unionid": odd}))
+
+    assert CiamIdentity.objects.get().union_id == ""
+
+
+def test_a_later_sign_in_adds_what_it_tells_and_takes_nothing_away() -> None:
+    user_of(LI)
+    user_of(Person(LI.issuer, LI.subject, {"unionid": "o6_bm"}, provider="wechat"))
+    user_of(LI)
+    identity = CiamIdentity.objects.get()
+
+    assert (identity.union_id, identity.provider) == ("o6_bm", "wechat")
+
+
+def test_finding_a_user_takes_one_query(django_assert_num_queries: Callable[..., Any]) -> None:
+    user_of(LI)
+    with django_assert_num_queries(1):
+        user_of(LI)

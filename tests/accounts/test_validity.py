@@ -15,6 +15,7 @@ from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient
 from django.urls import include, path
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamSession
@@ -60,7 +61,7 @@ def person(browser: Browser, ciam: FakeCiam, settings: Settings) -> Browser:
 
 
 def kept() -> Tokens:
-    return unsealed(CiamSession.objects.get().sealed)
+    return unsealed(CiamSession.objects.living().get().sealed)
 
 
 def change(browser: Browser, **changed: Any) -> None:
@@ -126,10 +127,8 @@ def test_a_project_can_keep_none(browser: Browser, settings: Settings, mode: str
     settings.CIAM_KEEP_TOKENS = False
     browser.signs_in()
 
-    assert CiamSession.objects.count() == (1 if mode == "oidc" else 0)
-    if mode == "oidc":
-        assert (kept().access_token, kept().refresh_token, kept().id_token) == ("", "", "")
-        assert kept().session_key == browser.client.session.session_key
+    assert (kept().access_token, kept().refresh_token, kept().id_token) == ("", "", "")
+    assert kept().session_key == browser.client.session.session_key
     assert browser.client.get("/profile/").status_code == 401
 
 
@@ -138,22 +137,43 @@ def test_an_id_token_that_proves_nothing_is_not_kept(person: Browser, mode: str)
 
 
 def test_who_signs_in_again_has_one_session(person: Browser) -> None:
-    first = CiamSession.objects.get().pk
+    living = CiamSession.objects.living()
+    first = living.get().pk
     person.signs_in()
-    assert CiamSession.objects.get().pk != first
+    assert living.get().pk != first
     person.signs_in("wang")
 
-    assert CiamSession.objects.get().identity.user_id == int(person.user_id or 0)
+    assert living.get().identity.user_id == int(person.user_id or 0)
     assert kept().session_key == person.client.session.session_key
 
 
-def test_sessions_that_have_ended_are_swept_at_the_next_sign_in(
-    person: Browser, ciam: FakeCiam
-) -> None:
+def test_what_has_ended_is_swept_at_a_later_sessions_look(person: Browser, ciam: FakeCiam) -> None:
     CiamSession.objects.update(ends_at="2000-01-01T00:00:00Z")
-    Browser(ciam).signs_in()
+    third, other = Browser(ciam), Browser(ciam)
+    third.signs_in()
+    other.signs_in("wang")
+    assert CiamSession.objects.count() == 3
+    due(third)
+    third.client.get("/")
 
-    assert CiamSession.objects.count() == 1
+    assert CiamSession.objects.count() == 2
+
+
+def test_the_last_sign_in_is_still_known_when_it_is_over(person: Browser) -> None:
+    person.client.post("/ciam/logout/")
+    ended = CiamSession.objects.get()
+
+    assert (ended.sealed, ended.sid_key) == ("", "")
+    assert ended.created_at <= ended.ends_at <= timezone.now()
+
+
+def test_a_session_that_lasts_longer_is_noted_to(person: Browser, settings: Settings) -> None:
+    before = CiamSession.objects.get().ends_at
+    settings.SESSION_COOKIE_AGE *= 2
+    due(person)
+    person.client.get("/")
+
+    assert CiamSession.objects.get().ends_at > before
 
 
 # --- Renewal ----------------------------------------------------------------------------------
@@ -241,7 +261,7 @@ def test_who_is_gone_for_ciam_is_signed_out(
     assert (answer.status_code, body["code"], body["action"]) == (401, "session_ended", "login")
     assert f"type_code={code}" in caplog.text
     assert person.user_id is None
-    assert not CiamSession.objects.exists()
+    assert not CiamSession.objects.living().exists()
     # A public page is only ever in the way once.
     assert person.client.get("/").content == b"False"
 
@@ -374,7 +394,7 @@ def test_who_has_not_signed_in_has_none(browser: Browser) -> None:
 def test_signing_out_leaves_nothing(person: Browser) -> None:
     person.client.post("/ciam/logout/")
 
-    assert not CiamSession.objects.exists()
+    assert not CiamSession.objects.living().exists()
 
 
 def test_a_new_key_of_the_session_is_noticed(person: Browser) -> None:

@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.test import Client
 from pytest_django.fixtures import Settings
 
+from ciam_django.accounts.models import CiamIdentity
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.people import CAPTCHA_TEXT, CODE, PASSWORD
 from tests.planting import Planted
@@ -303,6 +304,7 @@ def test_a_mini_program_signs_in_silently(app: App, ciam: FakeCiam, gives: str) 
     code = ciam.people.begin_social("li")
 
     assert is_in(app, app.sends("mini_program", login_code=code), gives)
+    assert CiamIdentity.objects.get().provider == "wechat-mini_program"
 
 
 def test_who_is_unknown_gives_their_phone_number(app: App, ciam: FakeCiam, gives: str) -> None:
