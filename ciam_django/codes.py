@@ -605,6 +605,14 @@ CODES: Final[dict[str, Meaning]] = {
     # A new user would have what another has, and must not share: an email address, say.
     "account_exists": means(Kind.CONFLICT, action=Action.USE_ANOTHER_METHOD,
         message=_("There is already an account with these details. Sign in the way you did before.")),
+    # Who is signed in wants to add a way in that is another user's, or to take away the last one.
+    "linked_elsewhere": means(Kind.CONFLICT, action=Action.USE_ANOTHER_METHOD,
+        message=_("This sign-in already belongs to another account.")),
+    "last_way_in": means(Kind.CONFLICT, action=Action.NONE,
+        message=_("This is your only way to sign in. Add another before you remove it.")),
+    # CIAM asks us to sign somebody out, and what proves that it does is wrong.
+    "invalid_logout_token": means(Kind.VALIDATION, action=Action.NONE, audience=Audience.DEVELOPER,
+        message=_("This request to sign out can't be accepted.")),
     # Refused here, before CIAM is asked: it tells of no account, as CIAM's own code might.
     "malformed_phone_number": means(Kind.VALIDATION, field="phone_number",
         message=_("Enter a valid mobile number.")),

@@ -13,7 +13,17 @@ urlpatterns: list[URLPattern] = []
 
 # Without their models the views can't even be imported; ``manage.py check`` says what to do.
 if apps.is_installed("ciam_django.accounts"):
-    from ciam_django.login import api, pages, pictures, popups, slips, social, views
+    from ciam_django.login import (
+        api,
+        links,
+        logouts,
+        pages,
+        pictures,
+        popups,
+        slips,
+        social,
+        views,
+    )
     from ciam_django.login.private import private
 
     # What `manage.py check` says of the views' settings comes with the views.
@@ -33,5 +43,8 @@ if apps.is_installed("ciam_django.accounts"):
         path("api/<str:name>/", private(api.step), name="api_step"),
         path("authorize/", private(views.authorize), name="authorize"),
         path("callback/", private(views.callback), name="callback"),
+        path("unlink/", private(links.take_away), name="unlink"),
         path("logout/", private(views.logout), name="logout"),
+        path("logout/back/", private(logouts.back_channel), name="back_channel_logout"),
+        path("logout/front/", private(logouts.front_channel), name="front_channel_logout"),
     ]

@@ -22,7 +22,7 @@ def test_without_the_accounts_app_there_are_no_views(settings: Settings) -> None
     assert importlib.reload(urls).urlpatterns == []
 
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "ciam_django.accounts"]
-    assert len(importlib.reload(urls).urlpatterns) == 15
+    assert len(importlib.reload(urls).urlpatterns) == 18
 
 
 @pytest.mark.django_db

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from django.contrib.auth import load_backend
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
@@ -43,6 +44,11 @@ class CiamBackend(ModelBackend):
         # The stubs know only the one user model of the tests.
         user = cast("User", user_of(ciam_person))
         return user if self.user_can_authenticate(user) else None
+
+
+def is_of_ours(path: str) -> bool:
+    """Whether the backend is ``CiamBackend``, or a project's own that is made from it."""
+    return isinstance(load_backend(path), CiamBackend)
 
 
 def user_of(person: Person) -> AbstractBaseUser:

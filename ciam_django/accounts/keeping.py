@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Mapping
@@ -11,11 +12,12 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from ciam_django.accounts.models import CiamIdentity, CiamSession, identity_key
+from ciam_django.accounts.signals import signed_out, told
 from ciam_django.accounts.tokens import Tokens, sealed, unsealed, with_answer
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person
 from ciam_django.conf import conf
-from ciam_django.errors import leaving_no_values
+from ciam_django.errors import CiamError, leaving_no_values
 
 # In Django's session: the row's id, the digest of the session's key, and when to look again.
 _KEPT: Final = "ciam_session"
@@ -81,7 +83,7 @@ def kept_for(request: HttpRequest) -> CiamSession | None:
     noted = request.session.get(_KEPT)
     if not noted:
         return None
-    living = CiamSession.objects.living().select_related("identity")
+    living = CiamSession.objects.living().select_related("identity__user")
     return living.filter(pk=noted["id"]).first()
 
 
@@ -102,11 +104,27 @@ def tokens_for(request: HttpRequest, kept: CiamSession) -> Tokens:
     return tokens
 
 
+def held_tokens(request: HttpRequest) -> Tokens | None:
+    """What is kept for the request's session, as it is; None where nothing is, or can be read."""
+    kept = kept_for(request)
+    with contextlib.suppress(CiamError):
+        return unsealed(kept.sealed) if kept else None
+    return None
+
+
 def forget_kept(request: HttpRequest) -> None:
     """Keep nothing more for the request's session."""
     noted = request.session.pop(_KEPT, None)
     if noted:
         CiamSession.objects.filter(pk=noted["id"]).end()
+
+
+def end_kept(request: HttpRequest, reason: str) -> None:
+    """Keep nothing more for a session that is over; ``reason`` is of ``signals.signed_out``."""
+    kept = kept_for(request)
+    forget_kept(request)
+    if kept:
+        told(signed_out, kept.identity, request=request, reason=reason)
 
 
 def _digest(session_key: str) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, authenticate, load_backend, login
+from django.contrib.auth import BACKEND_SESSION_KEY, authenticate, login
 from django.contrib.auth.signals import user_login_failed
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
-from ciam_django.accounts.backends import CiamBackend, identity_behind
-from ciam_django.accounts.keeping import forget_kept, keep
+from ciam_django.accounts.backends import identity_behind, is_of_ours
+from ciam_django.accounts.keeping import end_kept, forget_kept, keep
+from ciam_django.accounts.signals import created, signed_in, told
 from ciam_django.answers import Answer, answer_to
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
@@ -34,10 +35,19 @@ def sign_in(request: HttpRequest, person: Person, token: Mapping[str, Any]) -> N
     # One transaction, so that no user is left without a sign-in, nor a sign-in without a user.
     with transaction.atomic():
         user = admit(request, person)
+        identity = identity_behind(user, person)
         forget_kept(request)
         # Changes the session's key, and empties a session that was another user's.
         login(request, user)
-        keep(request, identity_behind(user, person), person, token)
+        keep(request, identity, person, token)
+        told(signed_in, identity, request=request, person=person)
+
+
+def sign_in_without_session(request: HttpRequest, person: Person) -> None:
+    """The same for an app that keeps CIAM's tokens itself, and sends them as bearer tokens."""
+    with transaction.atomic():
+        user = admit(request, person)
+        told(signed_in, identity_behind(user, person), request=request, person=person)
 
 
 def admit(request: HttpRequest, person: Person) -> User:
@@ -48,13 +58,15 @@ def admit(request: HttpRequest, person: Person) -> User:
     """
     with transaction.atomic():
         user = authenticate(request, ciam_person=person)
+        if user and identity_behind(user, person).is_new:
+            told(created, identity_behind(user, person), person=person)
     if user is None:
         raise CiamError(_code_of_refusal(request), stage="callback")
     return user
 
 
 def _code_of_refusal(request: HttpRequest) -> str:
-    if not any(_is_ours(path) for path in settings.AUTHENTICATION_BACKENDS):
+    if not any(is_of_ours(path) for path in settings.AUTHENTICATION_BACKENDS):
         return "bad_configuration"
     return "too_many_requests" if _is_locked_out(request) else "account_inactive"
 
@@ -62,17 +74,12 @@ def _code_of_refusal(request: HttpRequest) -> str:
 def is_signed_in_by_ciam(request: HttpRequest) -> bool:
     """Whether this session came from a sign-in at CIAM."""
     path = request.session.get(BACKEND_SESSION_KEY)
-    return path in settings.AUTHENTICATION_BACKENDS and _is_ours(path)
-
-
-def _is_ours(path: str) -> bool:
-    """Whether the backend is ``CiamBackend``, or a project's own that is made from it."""
-    return isinstance(load_backend(path), CiamBackend)
+    return path in settings.AUTHENTICATION_BACKENDS and is_of_ours(path)
 
 
 def let_go(sender: object, *, request: HttpRequest, **kwargs: Any) -> None:
     """A receiver of Django's ``user_logged_out``: nothing is kept for that session any longer."""
-    forget_kept(request)
+    end_kept(request, "left")
 
 
 # --- Wrong passwords --------------------------------------------------------------------------

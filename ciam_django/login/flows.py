@@ -27,7 +27,8 @@ class Flow:
     ``flow_id`` is CIAM's, and empty where no code was sent and nobody may learn that.
     ``receiver`` is where the code went, as CIAM's API wants it; ``who`` names it in the limits, and
     ``shown`` to the person. ``sent_at`` is in seconds since the epoch, 0 where nothing was sent.
-    ``more`` is what the step itself needs. ``provider`` is whom the person came from, if anybody.
+    ``more`` is what the step itself needs. ``provider`` is whom the person came from, if anybody;
+    ``link_to`` is the user who adds this sign-in to theirs, if somebody does.
     """
 
     step: str
@@ -40,6 +41,7 @@ class Flow:
     more: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     id: str = dataclasses.field(default_factory=lambda: secrets.token_urlsafe(12))
     provider: str = ""
+    link_to: str = ""
 
     @property
     def wait(self) -> int:

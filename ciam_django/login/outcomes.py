@@ -69,6 +69,7 @@ def gone_on(outcome: SignedIn | Step, flow: Flow) -> SignedIn | Flow:
         who=flow.who,
         id=flow.id,
         provider=flow.provider,
+        link_to=flow.link_to,
         more=_DETAILS[name](outcome),
     )
 

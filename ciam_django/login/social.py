@@ -15,6 +15,7 @@ from ciam_django.login import notices, state
 from ciam_django.login.destinations import asked_next, redirect_to, safe_next, sent_away
 from ciam_django.login.failed import answering, csrf_answered, failed, login_address
 from ciam_django.login.flows import Flow
+from ciam_django.login.links import asked_link
 from ciam_django.login.outcomes import gone_on
 from ciam_django.login.pages import went_on
 from ciam_django.login.popups import keep_opener
@@ -31,7 +32,7 @@ from ciam_django.responses import HTML, media_type_for
 def leave(request: HttpRequest, name: str) -> HttpResponse:
     """Leave for a provider. A POST with CSRF, so that no other site can begin a sign-in."""
     registration = _registration(name)
-    begun = state.begun(next_url=asked_next(request), provider=name)
+    begun = state.begun(next_url=asked_next(request), provider=name, link_to=asked_link(request))
     url = registration.authorize_url(_callback_url(request, name), begun.state)
     response = sent_away(request, url)
     state.keep(request, response, begun)
@@ -70,7 +71,7 @@ def _signed_in(
     if error or not code:
         raise CiamError(code_in(error or "") or "oauth_error", stage="social")
     outcome = CiamClient().social_login(registration.source, code)
-    flow = Flow("", "", next=begun.next, provider=begun.provider)
+    flow = Flow("", "", next=begun.next, provider=begun.provider, link_to=begun.link_to)
     went = gone_on(outcome, flow)
     if isinstance(went, SignedIn):
         admitted(request, went, flow, with_session=True)

@@ -23,13 +23,14 @@ _LONGEST_STATE: Final = 128
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SignIn:
-    """One sign-in under way."""
+    """One sign-in under way; ``link_to`` is the user who adds it to theirs, if somebody does."""
 
     state: str = dataclasses.field(repr=False)
     nonce: str = dataclasses.field(repr=False)
     code_verifier: str = dataclasses.field(repr=False)
     provider: str
     next: str = dataclasses.field(repr=False)
+    link_to: str = ""
 
     @property
     def digest(self) -> str:
@@ -37,7 +38,7 @@ class SignIn:
         return digest_of(self.state)
 
 
-def begun(*, next_url: str, provider: str = "ciam") -> SignIn:
+def begun(*, next_url: str, provider: str = "ciam", link_to: str = "") -> SignIn:
     """A new sign-in with secrets of its own (for the verifier: RFC 7636, 4.1)."""
     return SignIn(
         # WeChat wants letters and digits alone.
@@ -46,6 +47,7 @@ def begun(*, next_url: str, provider: str = "ciam") -> SignIn:
         code_verifier=secrets.token_urlsafe(48),
         provider=provider,
         next=next_url,
+        link_to=link_to,
     )
 
 

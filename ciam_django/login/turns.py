@@ -8,13 +8,14 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from ciam_django.accounts.sessions import admit, sign_in
+from ciam_django.accounts.sessions import sign_in_without_session
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import person_of
 from ciam_django.client.values import SignedIn
 from ciam_django.login.configured import consents, login_page
 from ciam_django.login.flows import Flow
 from ciam_django.login.forms import CiamForm
+from ciam_django.login.links import let_in
 from ciam_django.login.outcomes import Outcome, Turn
 from ciam_django.login.pictures import solved
 from ciam_django.login.steps import STEPS
@@ -57,9 +58,9 @@ def admitted(request: HttpRequest, outcome: SignedIn, flow: Flow, *, with_sessio
     person = person_of(ciam_app(), outcome.data, None)
     person = dataclasses.replace(person, provider=flow.provider)
     if with_session:
-        sign_in(request, person, outcome.data)
+        let_in(request, person, outcome.data, flow.link_to)
     else:
-        admit(request, person)
+        sign_in_without_session(request, person)
 
 
 def _more(request: HttpRequest, form: CiamForm, data: Mapping[str, Any]) -> dict[str, Any]:

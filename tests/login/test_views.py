@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,8 @@ from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from ciam_django.accounts.models import CiamIdentity
+from ciam_django.accounts.models import CiamIdentity, CiamSession
+from ciam_django.accounts.tokens import sealed, unsealed
 from ciam_django.login import state
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.tenant import APP_ID
@@ -571,18 +573,43 @@ def test_a_cache_that_is_down_makes_no_noise_for_strangers(
 
 def test_signing_out_ends_the_session_here_and_at_ciam(browser: Browser, mode: str) -> None:
     browser.signs_in()
+    id_token = unsealed(CiamSession.objects.get().sealed).id_token
     response = browser.client.post("/ciam/logout/")
 
     assert browser.user_id is None
     if mode == "oidc":
         assert response["Location"].startswith(browser.ciam.url)
         asked = query_of(response["Location"])
+        assert id_token.count(".") == 2
         assert asked == {
             "post_logout_redirect_uri": "http://testserver/ciam/login/",
             "client_id": APP_ID,
+            "id_token_hint": id_token,
         }
     else:
         assert response["Location"] == "/ciam/login/"
+        assert browser.ciam.requests[-1].stage == "logout"
+        assert not browser.ciam.access_tokens
+
+
+def test_who_holds_no_good_token_is_not_signed_out_at_ciam(browser: Browser, mode: str) -> None:
+    browser.signs_in()
+    tokens = unsealed(CiamSession.objects.get().sealed)
+    gone = dataclasses.replace(tokens, expires_at=1.0, id_token="")
+    CiamSession.objects.update(sealed=sealed(gone))
+    response = browser.client.post("/ciam/logout/")
+
+    assert browser.user_id is None
+    assert browser.ciam.requests[-1].stage != "logout"
+    assert "id_token_hint" not in response["Location"]
+
+
+def test_what_no_key_opens_keeps_nobody_from_signing_out(browser: Browser) -> None:
+    browser.signs_in()
+    CiamSession.objects.update(sealed="nothing that anybody sealed")
+
+    assert browser.client.post("/ciam/logout/").status_code == 302
+    assert browser.user_id is None
 
 
 def test_signing_out_is_a_post_with_csrf(browser: Browser) -> None:
@@ -611,6 +638,7 @@ def test_signing_out_works_while_ciam_is_down(
     settings.AUTHLIB_OAUTH_CLIENTS = dict(settings.AUTHLIB_OAUTH_CLIENTS)
     cache.clear()
     browser.ciam.misbehave("discovery", "reset")
+    browser.ciam.misbehave("logout", "reset")
 
     assert browser.client.post("/ciam/logout/")["Location"] == "/ciam/login/"
     assert browser.user_id is None

@@ -1,0 +1,83 @@
+"""A user who is signed in, and a person of CIAM in; that the one is the other out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.http import HttpRequest
+
+from ciam_django.accounts.backends import is_of_ours
+from ciam_django.accounts.ending import end_sessions
+from ciam_django.accounts.keeping import forget_kept, kept_for
+from ciam_django.accounts.models import CiamIdentity, identity_key
+from ciam_django.accounts.signals import linked, told, unlinked
+from ciam_django.client.person import Person
+from ciam_django.errors import CiamError
+
+if TYPE_CHECKING:
+    # The stubs know only the one user model of the tests.
+    from django.contrib.auth.models import User
+
+
+def link(request: HttpRequest, person: Person) -> CiamIdentity:
+    """Let the person sign in as the user who is signed in now, who stays so.
+
+    ``linked_elsewhere`` where they sign in as another user already; ``missing_token`` where nobody
+    is signed in. That both are the same human is what signing in to both at once has proved; an
+    email address or a phone number would not.
+    """
+    user = _signed_in(request)
+    key = identity_key(person.issuer, person.subject)
+    made = {
+        "user": user,
+        "issuer": person.issuer,
+        "subject": person.subject,
+        "union_id": person.union_id,
+        "provider": person.provider,
+    }
+    identity, is_new = CiamIdentity.objects.get_or_create(key=key, defaults=made)
+    if identity.user_id != user.pk:
+        raise CiamError("linked_elsewhere", stage="callback")
+    if is_new:
+        told(linked, identity, request=request, person=person)
+    return identity
+
+
+def unlink(request: HttpRequest, identity_id: int) -> None:
+    """Take an identity from the user who is signed in, and end its sessions but for this one.
+
+    ``Resource.NotFound`` where the user has no such identity; ``last_way_in`` where it is the last
+    way in: another identity, or a password for one of the project's other backends, has to stay.
+    """
+    user = _signed_in(request)
+    with transaction.atomic():
+        # Of two at the same moment, the second sees what the first has left.
+        get_user_model().objects.select_for_update().get(pk=user.pk)
+        identity = CiamIdentity.objects.filter(user=user, pk=identity_id).first()
+        if identity is None:
+            raise CiamError("Resource.NotFound")
+        others = CiamIdentity.objects.filter(user=user).exclude(pk=identity.pk)
+        if not (others.exists() or _has_password(user)):
+            raise CiamError("last_way_in")
+        kept = kept_for(request)
+        if kept and kept.identity_id == identity.pk:
+            # The user goes on as one whom CIAM says nothing of.
+            forget_kept(request)
+        end_sessions(identity.sessions.all(), "unlinked")
+        told(unlinked, identity, request=request)
+        identity.delete()
+
+
+def _signed_in(request: HttpRequest) -> User:
+    if not request.user.is_authenticated:
+        raise CiamError("missing_token")
+    return request.user
+
+
+def _has_password(user: User) -> bool:
+    """Whether the user can come in without CIAM."""
+    others = [path for path in settings.AUTHENTICATION_BACKENDS if not is_of_ours(path)]
+    return bool(others) and user.has_usable_password()
