@@ -1,16 +1,25 @@
-"""The identities in Django's admin: to look at; CIAM decides who they are."""
+"""The identities in Django's admin: to look at, and what CIAM can be asked to do for the person."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Max, QuerySet
 from django.http import HttpRequest
+from django.utils.formats import localize
+from django.utils.timezone import localtime
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from ciam_django.accounts.ending import end_sessions
+from ciam_django.accounts.failures import last_failure
 from ciam_django.accounts.models import CiamIdentity
+from ciam_django.answers import answer_to
+from ciam_django.client.api import CiamClient
+from ciam_django.errors import CiamError
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[CiamIdentity]
@@ -18,24 +27,39 @@ else:
     # Only the stubs' class takes a parameter.
     _ModelAdmin = admin.ModelAdmin
 
+_SHOWN = (
+    "user",
+    "issuer",
+    "subject",
+    "union_id",
+    "provider",
+    "key",
+    "created_at",
+    "last_sign_in",
+    "last_failure",
+)
+
 
 @admin.register(CiamIdentity)
 class CiamIdentityAdmin(_ModelAdmin):
-    """Search by the names that CIAM knows the person by."""
+    """Search by the names that CIAM and this site know the person by.
+
+    The actions need the permission ``ciam_accounts.manage_ciamidentity``, and leave an entry in
+    the admin's history, whether CIAM did as asked or not.
+    """
 
     list_display = ("subject", "user", "issuer", "provider", "last_sign_in")
     list_filter = ("issuer", "provider")
-    search_fields = ("=subject", "=union_id", "=key")
-    readonly_fields = (
-        "user",
-        "issuer",
-        "subject",
-        "key",
-        "union_id",
-        "provider",
-        "created_at",
-        "last_sign_in",
-    )
+    list_select_related = ("user",)
+    readonly_fields = _SHOWN
+    fields = _SHOWN
+    actions = ("unlock", "disable", "enable")
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        """With the name that the project's user model goes by, whatever that is."""
+        user = CiamIdentity._meta.get_field("user").related_model
+        name = getattr(user, "USERNAME_FIELD", "pk")
+        return ("=subject", "=union_id", "=key", f"user__{name}")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CiamIdentity]:
         """The identities, with the time of the newest sign-in."""
@@ -44,9 +68,64 @@ class CiamIdentityAdmin(_ModelAdmin):
     @admin.display(description=_("last sign-in"), ordering="last_sign_in")
     def last_sign_in(self, identity: CiamIdentity) -> datetime | None:
         """When they last signed in, as far as is known."""
-        found: datetime | None = vars(identity)["last_sign_in"]
+        found: datetime | None = vars(identity).get("last_sign_in")
         return found
+
+    @admin.display(description=_("last failure"))
+    def last_failure(self, identity: CiamIdentity) -> str | None:
+        """When, the code, and the request id that the log line has, and CIAM's support asks for."""
+        failure = last_failure(identity)
+        if failure is None:
+            return None
+        at = localize(localtime(failure.at))
+        return f"{at} · {failure.code} · {failure.request_id}"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """No: an identity is made by signing in."""
         return False
+
+    def has_manage_permission(self, request: HttpRequest) -> bool:
+        """Whether who asks may have CIAM unlock, disable and enable people."""
+        return request.user.has_perm("ciam_accounts.manage_ciamidentity")
+
+    @admin.action(description=_("Unlock at CIAM"), permissions=["manage"])
+    def unlock(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
+        """Let people sign in who have failed too often."""
+        self._asked(request, identities, CiamClient().unlock_user, gettext("Unlocked at CIAM."))
+
+    @admin.action(description=_("Disable at CIAM"), permissions=["manage"])
+    def disable(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
+        """Keep people from signing in, and sign them out."""
+        done = self._asked(
+            request, identities, CiamClient().disable_user, gettext("Disabled at CIAM.")
+        )
+        for identity in done:
+            end_sessions(identity.sessions.all(), "ended")
+
+    @admin.action(description=_("Enable at CIAM"), permissions=["manage"])
+    def enable(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
+        """Let disabled people sign in again."""
+        self._asked(request, identities, CiamClient().enable_user, gettext("Enabled at CIAM."))
+
+    def _asked(
+        self,
+        request: HttpRequest,
+        identities: QuerySet[CiamIdentity],
+        ask: Callable[[str], None],
+        done: str,
+    ) -> list[CiamIdentity]:
+        """Those for whom CIAM has done it; the others are named with the reason."""
+        reached = []
+        for identity in identities:
+            try:
+                ask(identity.subject)
+            except CiamError as error:
+                answer = answer_to(error, request)
+                said = f"{answer.detail} ({answer.code}, {answer.request_id})"
+                self.message_user(request, f"{said} · {identity.subject}", messages.ERROR)
+            else:
+                said = done
+                reached.append(identity)
+                self.message_user(request, f"{said} · {identity.subject}", messages.SUCCESS)
+            self.log_change(request, identity, said)
+        return reached

@@ -19,10 +19,12 @@ class CiamAccountsConfig(AppConfig):
 
     def ready(self) -> None:
         """Pass on what Django has a signal for, and hear when somebody signs out."""
+        from ciam_django.accounts.failures import note_failure  # noqa: PLC0415
         from ciam_django.accounts.sessions import (  # noqa: PLC0415
             let_go,
             tell_of_wrong_credentials,
         )
 
         login_failed.connect(tell_of_wrong_credentials, dispatch_uid=self.label)
+        login_failed.connect(note_failure, dispatch_uid=f"{self.label}.failures")
         user_logged_out.connect(let_go, dispatch_uid=self.label)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 
-# Where a user carries the identity that named it, so that nobody asks for it again.
-_NAMED_BY: Final = "_ciam_identity"
+# Where a request carries the identity of who signs in, so that nobody asks for it again.
+_FOUND: Final = "_ciam_identity"
 
 
 class CiamBackend(ModelBackend):
@@ -41,9 +41,10 @@ class CiamBackend(ModelBackend):
         """
         if ciam_person is None:
             return None
-        # The stubs know only the one user model of the tests.
-        user = cast("User", user_of(ciam_person))
-        return user if self.user_can_authenticate(user) else None
+        identity = identity_of(ciam_person)
+        if request is not None:
+            vars(request)[_FOUND] = identity
+        return identity.user if self.user_can_authenticate(identity.user) else None
 
 
 def is_of_ours(path: str) -> bool:
@@ -53,14 +54,12 @@ def is_of_ours(path: str) -> bool:
 
 def user_of(person: Person) -> AbstractBaseUser:
     """The user whom a person has signed in as before, or a new one."""
-    identity = identity_of(person)
-    vars(identity.user)[_NAMED_BY] = identity
-    return identity.user
+    return identity_of(person).user
 
 
-def identity_behind(user: AbstractBaseUser, person: Person) -> CiamIdentity:
-    """The identity by which our backend, or a project's made from it, has named the user."""
-    found = vars(user).get(_NAMED_BY)
+def identity_found(request: HttpRequest, person: Person) -> CiamIdentity:
+    """The identity that our backend has found for the request, or a project's made from it."""
+    found = vars(request).get(_FOUND)
     return found if isinstance(found, CiamIdentity) else identity_of(person)
 
 

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 
 from ciam_django.accounts.backends import is_of_ours
 from ciam_django.accounts.ending import end_sessions
+from ciam_django.accounts.failures import note_names
 from ciam_django.accounts.keeping import forget_kept, kept_for
 from ciam_django.accounts.models import CiamIdentity, identity_key
 from ciam_django.accounts.signals import linked, told, unlinked
@@ -41,6 +42,7 @@ def link(request: HttpRequest, person: Person) -> CiamIdentity:
     identity, is_new = CiamIdentity.objects.get_or_create(key=key, defaults=made)
     if identity.user_id != user.pk:
         raise CiamError("linked_elsewhere", stage="callback")
+    note_names(request, identity, person)
     if is_new:
         told(linked, identity, request=request, person=person)
     return identity

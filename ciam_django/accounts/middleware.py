@@ -10,6 +10,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_asy
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
+from ciam_django.accounts.failures import note
 from ciam_django.accounts.validity import ended
 from ciam_django.answers import answer_to
 from ciam_django.responses import response_for
@@ -50,6 +51,7 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
     if error is None:
         return None
     answer = answer_to(error, request)
+    note(request, error.type_code or error.code, answer.request_id)
     context = {}
     if answer.action_url and request.method == "GET":
         query = urlencode({"next": request.get_full_path()})

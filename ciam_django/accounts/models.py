@@ -33,6 +33,8 @@ class CiamIdentity(models.Model):
     key = models.CharField(_("key"), max_length=64, unique=True, editable=False)
     union_id = models.CharField(_("union id"), max_length=255, blank=True, editable=False)
     provider = models.CharField(_("provider"), max_length=64, blank=True, editable=False)
+    # Of ``failures.note_names``.
+    names: models.JSONField[list[str], list[str]] = models.JSONField(default=list, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     # Whether this very sign-in was the person's first.
@@ -41,6 +43,7 @@ class CiamIdentity(models.Model):
     class Meta:
         verbose_name = _("CIAM identity")
         verbose_name_plural = _("CIAM identities")
+        permissions = (("manage_ciamidentity", "Can unlock, disable and enable people at CIAM"),)
 
     def __str__(self) -> str:
         return f"{self.subject} @ {self.issuer}"

@@ -11,8 +11,10 @@ from django.contrib.auth.signals import user_login_failed
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
-from ciam_django.accounts.backends import identity_behind, is_of_ours
+from ciam_django.accounts.backends import identity_found, is_of_ours
+from ciam_django.accounts.failures import note_names, tried_by
 from ciam_django.accounts.keeping import end_kept, forget_kept, keep
+from ciam_django.accounts.models import identity_key
 from ciam_django.accounts.signals import created, signed_in, told
 from ciam_django.answers import Answer, answer_to
 from ciam_django.client.person import Person
@@ -35,7 +37,7 @@ def sign_in(request: HttpRequest, person: Person, token: Mapping[str, Any]) -> N
     # One transaction, so that no user is left without a sign-in, nor a sign-in without a user.
     with transaction.atomic():
         user = admit(request, person)
-        identity = identity_behind(user, person)
+        identity = identity_found(request, person)
         forget_kept(request)
         # Changes the session's key, and empties a session that was another user's.
         login(request, user)
@@ -46,8 +48,8 @@ def sign_in(request: HttpRequest, person: Person, token: Mapping[str, Any]) -> N
 def sign_in_without_session(request: HttpRequest, person: Person) -> None:
     """The same for an app that keeps CIAM's tokens itself, and sends them as bearer tokens."""
     with transaction.atomic():
-        user = admit(request, person)
-        told(signed_in, identity_behind(user, person), request=request, person=person)
+        admit(request, person)
+        told(signed_in, identity_found(request, person), request=request, person=person)
 
 
 def admit(request: HttpRequest, person: Person) -> User:
@@ -58,10 +60,13 @@ def admit(request: HttpRequest, person: Person) -> User:
     """
     with transaction.atomic():
         user = authenticate(request, ciam_person=person)
-        if user and identity_behind(user, person).is_new:
-            told(created, identity_behind(user, person), person=person)
     if user is None:
+        tried_by(request, identity_key(person.issuer, person.subject))
         raise CiamError(_code_of_refusal(request), stage="callback")
+    identity = identity_found(request, person)
+    note_names(request, identity, person)
+    if identity.is_new:
+        told(created, identity, person=person)
     return user
 
 

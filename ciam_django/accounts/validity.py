@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import logout
 from django.http import HttpRequest
 
+from ciam_django.accounts.failures import tried_by
 from ciam_django.accounts.keeping import end_kept, is_due, kept_for, look_again, tokens_for
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.renewal import current, ends_session, renewed
@@ -55,6 +56,8 @@ def ended(request: HttpRequest) -> CiamError | None:
             answer_to(error, request)
         look_again(request, kept, tokens)
     except CiamError as error:
+        if kept:
+            tried_by(request, kept.identity.key)
         end_kept(request, "ended")
         logout(request)
         return _told(error)

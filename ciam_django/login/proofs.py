@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
+from ciam_django.accounts.failures import tried_by
 from ciam_django.answers import answer_to, hides_account
 from ciam_django.client.api import CiamClient
 from ciam_django.client.values import SignedIn, Step
@@ -35,6 +36,8 @@ T = TypeVar("T")
 @contextlib.contextmanager
 def trying(turn: Turn, who: str, stage: str) -> Iterator[None]:
     """An attempt, which counts unless it succeeds; ``who`` is empty where nobody is named."""
+    if who:
+        tried_by(turn.request, name_of(who))
     refuse_excess_tries(turn.request, who, stage)
     yield
     forget_tries(turn.request, who)
@@ -97,6 +100,7 @@ def code_sent(turn: Turn, receiver: Receiver, then: str, **more: Any) -> Flow:
 def sent(turn: Turn) -> Flow:
     """The flow, whose code is sent, or sent anew."""
     flow = turn.flow
+    tried_by(turn.request, name_of(flow.who))
     refuse_excess_sends(turn.request, flow.who, flow.channel)
     asked = {name: value for name, value in flow.receiver.items() if name != "type"}
     if consents := flow.more.get("consents"):
@@ -156,7 +160,12 @@ _SECOND: Final = "second factor "
 
 def _second_who(flow: Flow) -> str:
     """Whom the second step's codes are counted for: the account, however often it begins."""
-    return _SECOND + (flow.who or flow.flow_id).removeprefix(_SECOND)
+    return _SECOND + name_of(flow.who or flow.flow_id)
+
+
+def name_of(who: str) -> str:
+    """The name that was typed, of whom the limits count."""
+    return who.removeprefix(_SECOND)
 
 
 def by_second_code(turn: Turn) -> Outcome:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from ciam_django.accounts.failures import tried_by
 from ciam_django.accounts.sessions import sign_in_without_session
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import person_of
@@ -18,6 +19,7 @@ from ciam_django.login.forms import CiamForm
 from ciam_django.login.links import let_in
 from ciam_django.login.outcomes import Outcome, Turn
 from ciam_django.login.pictures import solved
+from ciam_django.login.proofs import name_of
 from ciam_django.login.steps import STEPS
 
 
@@ -40,6 +42,8 @@ def outcome_of(
 
     Where the form itself is wrong, that is raised, with all its fields marked.
     """
+    if flow.who:
+        tried_by(request, name_of(flow.who))
     row = STEPS[flow.step]
     other = row.others.get(str(data.get("do", "")))
     if other:

@@ -10,9 +10,24 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterModelOptions(
+            name="ciamidentity",
+            options={
+                "permissions": (
+                    ("manage_ciamidentity", "Can unlock, disable and enable people at CIAM"),
+                ),
+                "verbose_name": "CIAM identity",
+                "verbose_name_plural": "CIAM identities",
+            },
+        ),
         migrations.RemoveField(
             model_name="ciamidentity",
             name="last_sign_in_at",
+        ),
+        migrations.AddField(
+            model_name="ciamidentity",
+            name="names",
+            field=models.JSONField(default=list, editable=False),
         ),
         migrations.AddField(
             model_name="ciamidentity",
