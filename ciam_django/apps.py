@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from django.core.checks import register
+from django.core.checks import Tags, register
 
-from ciam_django.checks import CHECKS
+from ciam_django.checks import CHECKS, check_identities
 
 
 class CiamDjangoConfig(AppConfig):
@@ -18,3 +18,5 @@ class CiamDjangoConfig(AppConfig):
         """Register the checks."""
         for check in CHECKS:
             register(check, "ciam_django")
+        # Django runs those alone that are told of a database.
+        register(check_identities, Tags.database)

@@ -20,7 +20,7 @@ from ciam_django.codes import ALIASES, CODES
 from ciam_django.conf import Conf, conf
 from ciam_django.kinds import Action
 from ciam_django.lookup import OVERRIDABLE
-from ciam_django.signals import checking
+from ciam_django.signals import checking, checking_databases
 
 # One id for one thing that can be wrong, whatever the number of ways.
 IDS: Final = {
@@ -51,6 +51,9 @@ IDS: Final = {
     "cache": "ciam_django.W025",
     "endpoint": "ciam_django.E026",
     "user field": "ciam_django.E027",
+    "session store": "ciam_django.E028",
+    "session middleware": "ciam_django.W029",
+    "identities": "ciam_django.E030",
 }
 
 MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
@@ -317,8 +320,21 @@ def check_sign_in(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
             "Move it out: CIAM knows one address of the callback, not one for each language.",
         )
     yield from _check_client()
-    found = checking.send(check_sign_in, is_well_typed=_is_well_typed, is_in_policy=_is_in_policy)
+    found = checking.send(
+        check_sign_in,
+        is_well_typed=_is_well_typed,
+        is_in_policy=_is_in_policy,
+        is_made_from=_is_made_from,
+    )
     for _, slips in found:
+        yield from (_error(*slip) for slip in slips or ())
+
+
+def check_identities(
+    app_configs: object, databases: Sequence[str] | None = None, **kwargs: Any
+) -> Iterator[CheckMessage]:
+    """Whether the people in the databases are still those whom the settings mean."""
+    for _, slips in checking_databases.send(check_identities, databases=databases or ()):
         yield from (_error(*slip) for slip in slips or ())
 
 

@@ -22,5 +22,9 @@ checking: Final = Signal()
 """``manage.py check`` asks those who know more of some settings, for what is wrong with them.
 
 ``is_well_typed`` says of a setting's name whether its type is right, ``is_in_policy`` of an origin
-whether a form may lead there.
+whether a form may lead there; ``is_made_from`` of two dotted paths whether the second is of the
+class at the first, or of one that inherits from it.
 """
+
+checking_databases: Final = Signal()
+"""``manage.py check --database`` and ``migrate`` ask the same of what ``databases`` hold."""

@@ -159,7 +159,13 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "Move it out",
     ),
     "middleware": (
-        {"MIDDLEWARE": ["no.such.middleware", f"{__name__}.function_middleware"]},
+        {
+            "MIDDLEWARE": [
+                "no.such.middleware",
+                f"{__name__}.function_middleware",
+                "ciam_django.accounts.middleware.CiamSessionMiddleware",
+            ]
+        },
         "'ciam_django.middleware.CiamErrorMiddleware' is not in MIDDLEWARE.",
         "Add it as the last one",
     ),
@@ -213,11 +219,23 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "CIAM_USER_FIELDS has 'frist_name', which is no field of User.",
         "Did you mean 'first_name'?",
     ),
+    "session store": (
+        {"SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies"},
+        "SESSION_ENGINE is 'django.contrib.sessions.backends.signed_cookies'",
+        "use the database or a cache",
+    ),
+    "session middleware": (
+        {"MIDDLEWARE": [m for m in django_settings.MIDDLEWARE if "CiamSession" not in m]},
+        "'ciam_django.accounts.middleware.CiamSessionMiddleware' is not in MIDDLEWARE, after",
+        "Put it there",
+    ),
 }
+# Those that only a database can tell: tests/accounts/test_slips.py.
+OF_DATABASES = ["identities"]
 
 
 def test_every_id_is_tried() -> None:
-    assert list(WRONG) == list(IDS)
+    assert [*WRONG, *OF_DATABASES] == list(IDS)
 
 
 @pytest.mark.parametrize("what", WRONG)
@@ -597,7 +615,8 @@ def test_a_client_without_a_host_has_no_origin_to_miss() -> None:
 
 
 def test_a_subclass_of_our_middleware_is_as_good() -> None:
-    assert found_with(MIDDLEWARE=[f"{__name__}.SubclassedMiddleware"]) == []
+    others = [name for name in django_settings.MIDDLEWARE if "CiamError" not in name]
+    assert found_with(MIDDLEWARE=[*others, f"{__name__}.SubclassedMiddleware"]) == []
 
 
 @pytest.mark.parametrize("given", [None, {}, {"EXCEPTION_HANDLER": ""}], ids=str)

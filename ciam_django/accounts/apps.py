@@ -6,7 +6,7 @@ from django.apps import AppConfig
 from django.contrib.auth.signals import user_logged_out
 from django.utils.translation import gettext_lazy as _
 
-from ciam_django.signals import login_failed
+from ciam_django.signals import checking, checking_databases, login_failed
 
 
 class CiamAccountsConfig(AppConfig):
@@ -24,7 +24,10 @@ class CiamAccountsConfig(AppConfig):
             let_go,
             tell_of_wrong_credentials,
         )
+        from ciam_django.accounts.slips import slips, slips_of_identities  # noqa: PLC0415
 
+        checking.connect(slips, dispatch_uid=self.label)
+        checking_databases.connect(slips_of_identities, dispatch_uid=self.label)
         login_failed.connect(tell_of_wrong_credentials, dispatch_uid=self.label)
         login_failed.connect(note_failure, dispatch_uid=f"{self.label}.failures")
         user_logged_out.connect(let_go, dispatch_uid=self.label)

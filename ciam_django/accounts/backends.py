@@ -83,6 +83,20 @@ def identity_of(person: Person) -> CiamIdentity:
     return identity
 
 
+def refuse_stranger(person: Person) -> None:
+    """``bad_configuration`` for the first of an issuer at a site that knows people of others.
+
+    The mode, the issuer or the client has changed, and everybody would be a stranger.
+    """
+    known = CiamIdentity.objects.exclude(key=identity_key(person.issuer, person.subject))
+    if known.exists() and not known.filter(issuer=person.issuer).exists():
+        raise CiamError(
+            "bad_configuration",
+            stage="callback",
+            upstream_text=f"nobody is known of {person.issuer}: see manage.py check --database",
+        )
+
+
 def _created(person: Person, key: str) -> CiamIdentity:
     # The stubs know only the one user model of the tests.
     user = cast("User", new_user(person, key))

@@ -11,7 +11,7 @@ from django.contrib.auth.signals import user_login_failed
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
-from ciam_django.accounts.backends import identity_found, is_of_ours
+from ciam_django.accounts.backends import identity_found, is_of_ours, refuse_stranger
 from ciam_django.accounts.failures import note_names, tried_by
 from ciam_django.accounts.keeping import end_kept, forget_kept, keep
 from ciam_django.accounts.models import identity_key
@@ -60,6 +60,8 @@ def admit(request: HttpRequest, person: Person) -> User:
     """
     with transaction.atomic():
         user = authenticate(request, ciam_person=person)
+        if user and identity_found(request, person).is_new:
+            refuse_stranger(person)
     if user is None:
         tried_by(request, identity_key(person.issuer, person.subject))
         raise CiamError(_code_of_refusal(request), stage="callback")

@@ -39,7 +39,7 @@ class Person:
     def union_id(self) -> str:
         """WeChat's, which is the same in all apps of one company; empty where none is told."""
         told = [self.claims.get(name) for name in _UNION_ID]
-        return next((str(value) for value in told if _names_somebody(value)), "")
+        return next((str(value) for value in told if is_subject(value)), "")
 
 
 def person_of(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
@@ -50,6 +50,17 @@ def person_of(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Pers
     of ``user/info``; its id_token names the application and proves nothing, so it stays unread.
     """
     return _proven_person(app, token, nonce) if app.is_oidc else _told_person(app, token)
+
+
+def issuer_of(app: CiamApp) -> str:
+    """The issuer of the people of this mode, as the settings alone tell it.
+
+    OIDC: the address that the metadata is below (OpenID Connect Discovery 1.0, 4.1).
+    """
+    if app.is_oidc:
+        return str(app._server_metadata_url).removesuffix("/.well-known/openid-configuration")
+    address = urlsplit(app.access_token_url)
+    return f"{address.scheme}://{address.netloc}/{app.client_id}"
 
 
 def _proven_person(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
@@ -65,9 +76,7 @@ def _told_person(app: CiamApp, token: Mapping[str, Any]) -> Person:
     is_told = bool(token.get("userId"))
     told = token if is_told else CiamClient(app).user_info(token["access_token"]).data
     claims = {name: value for name, value in told.items() if not name.endswith("_token")}
-    address = urlsplit(app.access_token_url)
-    issuer = f"{address.scheme}://{address.netloc}/{app.client_id}"
-    return _named(app, issuer, claims.get("userId"), claims, "userinfo")
+    return _named(app, issuer_of(app), claims.get("userId"), claims, "userinfo")
 
 
 def _named(
@@ -75,7 +84,7 @@ def _named(
 ) -> Person:
     # An application that passed for a person would let everyone in as the same one.
     applications = {app.client_id, claims.get("azp"), issuer.rpartition("/")[2]}
-    if not _names_somebody(subject) or subject in applications:
+    if not is_subject(subject) or subject in applications:
         raise CiamError("nobody_named", stage=stage)
     return Person(issuer=issuer, subject=str(subject), claims=claims)
 
@@ -88,6 +97,6 @@ def _lacks_claims(app: CiamApp, claims: Mapping[str, Any]) -> bool:
     return any(scope in asked and not claims.keys() & named for scope, named in _CLAIMS.items())
 
 
-def _names_somebody(subject: object) -> bool:
+def is_subject(subject: object) -> bool:
     """Whether it can be a ``sub`` (OpenID Connect Core 1.0, 2): at most 255 characters."""
     return isinstance(subject, str) and 0 < len(subject) <= _LONGEST and subject.isprintable()
