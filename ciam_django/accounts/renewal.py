@@ -41,8 +41,6 @@ def current(kept: CiamSession, tokens: Tokens) -> Tokens:
 
 def renewed(kept: CiamSession, tokens: Tokens) -> Tokens:
     """Newer tokens than these (RFC 6749, 6), or these while another request fetches newer ones."""
-    if not tokens.refresh_token:
-        raise CiamError("session_ended", stage="refresh")
     if shared(_PAUSED):
         return _still_good(tokens)
     if _is_ours_to_renew(kept):

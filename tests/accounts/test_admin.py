@@ -15,7 +15,9 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts.backends import user_of
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.accounts.tokens import sealed, unsealed
+from ciam_django.answers import answer_to
 from ciam_django.client.person import Person
+from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.people import user_id_of
 from tests.browser import Browser
@@ -122,6 +124,10 @@ def test_who_has_typed_their_name_before_is_told_of(
     person.sends(username=" li ", password="wrong")
 
     assert "Operation.Failure.Username.Or.Password.Error" in last_failure(admin_client)
+
+
+def test_a_failure_of_no_request_is_nobodys() -> None:
+    assert answer_to(CiamError("invalid_grant", stage="token")).status == 401
 
 
 def test_strangers_leave_nothing_in_the_database(

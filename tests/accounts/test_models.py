@@ -1,4 +1,4 @@
-"""``CiamIdentity``."""
+"""``CiamIdentity`` and ``CiamSession``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import IntegrityError, transaction
 
-from ciam_django.accounts.models import CiamIdentity, identity_key
+from ciam_django.accounts.models import CiamIdentity, CiamSession, identity_key
+from ciam_django.testing import FakeCiam
+from tests.browser import Browser
 
 pytestmark = pytest.mark.django_db
 
@@ -36,3 +38,10 @@ def test_an_identity_reads_as_subject_and_issuer() -> None:
 
 def test_the_migrations_are_complete() -> None:
     call_command("makemigrations", "--check", "--dry-run", stdout=StringIO())
+
+
+def test_a_session_says_whose_it_is_and_since_when(ciam: FakeCiam, db: None) -> None:
+    Browser(ciam).signs_in()
+    session = CiamSession.objects.get()
+
+    assert str(session) == f"{session.identity}, {session.created_at:%Y-%m-%d %H:%M}"

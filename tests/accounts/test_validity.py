@@ -377,6 +377,7 @@ def test_a_project_calls_ciam_with_the_persons_token(
     # A view can be the first to need a new one.
     change(person, renewed_from=1.0, expires_at=2.0)
     settings.MIDDLEWARE = [m for m in settings.MIDDLEWARE if "CiamSession" not in m]
+    person.client.handler.load_middleware()
     assert person.client.get("/profile/").content == b"li"
 
     assert stages(ciam).count("refresh") == 1

@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
@@ -28,6 +29,16 @@ FRONT = "/ciam/logout/front/"
 
 def public(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(request.user.is_authenticated))
+
+
+class SessionStore(DatabaseStore):
+    """Django's, to which something happens first."""
+
+    before_delete: ClassVar[Callable[[], object]] = int
+
+    def delete(self, session_key: str | None = None) -> None:
+        type(self).before_delete()
+        super().delete(session_key)
 
 
 urlpatterns = [path("", public), path("ciam/", include("ciam_django.urls"))]
@@ -195,15 +206,39 @@ def test_while_ciams_keys_are_out_of_reach_it_is_not_the_tokens_fault(
 
 
 def test_what_could_not_be_ended_can_be_asked_for_again(
-    people: list[Browser], ciam: FakeCiam, settings: Settings
+    people: list[Browser],
+    ciam: FakeCiam,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     token = ciam.sign_logout_token(sub=user_id_of("li"))
-    settings.SESSION_ENGINE = "tests.no_such_sessions"
-    with pytest.raises(ModuleNotFoundError):
-        sends(token)
-    settings.SESSION_ENGINE = "django.contrib.sessions.backends.db"
+    settings.SESSION_ENGINE = __name__
 
+    def fails() -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(SessionStore, "before_delete", fails)
+    with pytest.raises(ConnectionError):
+        sends(token)
+    monkeypatch.undo()
     assert sends(token).status_code == 200
+    assert are_in(people) == [False, False, True]
+
+
+def test_what_another_process_ends_at_the_same_moment_is_told_of_once(
+    people: list[Browser],
+    ciam: FakeCiam,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    settings.SESSION_ENGINE = __name__
+    ended = CiamSession.objects.filter(identity__user_id=int(people[0].user_id or 0))
+    monkeypatch.setattr(SessionStore, "before_delete", ended.end)
+    with django_capture_on_commit_callbacks() as callbacks:
+        assert sends(ciam.sign_logout_token(sub=user_id_of("li"))).status_code == 200
+
+    assert not callbacks
     assert are_in(people) == [False, False, True]
 
 
