@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.cache import cache
@@ -83,18 +87,83 @@ def browser(ciam: FakeCiam, db: None) -> Browser:
     return Browser(ciam)
 
 
+# --- A deployment's servers, each of our own and listening to nobody else --------------------
+
+_not_covered: set[str] = set()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests had to do without, which ran all the same."""
+    for line in sorted(_not_covered):
+        terminalreporter.write_line(f"not covered: {line}")
+
+
+def _not_covered_here(what: str) -> None:
+    if os.environ.get("CIAM_DJANGO_NO_SKIPS"):
+        pytest.fail(f"{what}, where nothing may be missing")
+    _not_covered.add(what)
+
+
 @pytest.fixture
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The socket of a Redis of our own, which listens to nobody else."""
+def redis_or_none(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+    """The socket of a Redis; None, and said in the end, where there is none."""
     program = shutil.which("redis-server")
     if program is None:
-        # A newcomer's machine may lack it; CI installs it, and a skip fails there.
-        pytest.skip("redis-server is not installed, so that no cache spans processes")
+        _not_covered_here("Redis is not installed: the cache of many processes was a database's")
+        yield None
+        return
     place = tmp_path_factory.mktemp("redis") / "socket"
     options = ["--port", "0", "--unixsocket", str(place), "--save", "", "--dir", str(place.parent)]
-    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as server:
+    with running([program, *options], place):
+        yield place
+
+
+@pytest.fixture
+def redis(redis_or_none: Path | None) -> Path:
+    """The socket of a Redis; a test without one skips."""
+    if redis_or_none is None:
+        # A newcomer's machine may lack it; CI installs it, and a skip fails there.
+        pytest.skip("redis-server is not installed, so that no cache spans processes")
+    return redis_or_none
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Path | None]:
+    """The folder of a PostgreSQL's socket; None, and said in the end, where there is none."""
+    # Where Debian has it, the newest last, and otherwise in the PATH.
+    found = [shutil.which("initdb"), *sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
+    programs = next((Path(path).resolve().parent for path in reversed(found) if path), None)
+    if programs is None:
+        _not_covered_here("PostgreSQL is not installed: accounts of many processes ran on SQLite")
+        yield None
+        return
+    # It does not run as root (nor would pytest-postgresql), and has to reach its folder.
+    user = "postgres" if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="ciam_django-", dir="/tmp") as folder:
+        place = Path(folder)
+        if user:
+            shutil.chown(place, user)
+        as_user: dict[str, Any] = {"user": user, "cwd": place, "stdout": subprocess.DEVNULL}
+        data: list[str | Path] = ["-D", str(place / "data")]
+        making = [programs / "initdb", *data, "-U", "tests", "-A", "trust", "--no-sync"]
+        subprocess.run(making, check=True, **as_user)
+        options = ["-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+        with running(
+            [programs / "postgres", *data, *options],
+            place / ".s.PGSQL.5432",
+            stderr=subprocess.DEVNULL,
+            **as_user,
+        ):
+            yield place
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str | Path], place: Path, **options: Any) -> Iterator[None]:
+    """A server, from when its socket is there."""
+    options = {"stdout": subprocess.DEVNULL, **options}
+    with subprocess.Popen(command, **options) as server:
         while not place.exists():
             assert server.poll() is None
             time.sleep(0.01)
-        yield place
-        server.terminate()
+        yield
+        server.send_signal(signal.SIGINT)
