@@ -7,6 +7,7 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from django.conf import settings
@@ -140,8 +141,8 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
         action_label=str(ACTION_LABELS[meaning.action]),
         for_developers=_for_developers(error, finding, shown) if settings.DEBUG else {},
     )
-    if answer.status == 401:
-        answer.headers["WWW-Authenticate"] = _challenge(meaning.kind, request)
+    if answer.status == 401 or error.scopes:
+        answer.headers["WWW-Authenticate"] = _challenge(meaning.kind, request, error.scopes)
     if retry_after is not None:
         answer.headers["Retry-After"] = str(retry_after)
     if not error.is_logged:
@@ -207,8 +208,10 @@ def action_url(action: Action) -> str | None:
         return None
 
 
-def _challenge(kind: Kind, request: HttpRequest | None) -> str:
-    """RFC 6750, 3.1: no error is told to who presented no token."""
+def _challenge(kind: Kind, request: HttpRequest | None, scopes: Sequence[str]) -> str:
+    """RFC 6750, 3 and 3.1: no error is told to who presented no token."""
+    if scopes:
+        return f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'
     presented = request.META.get("HTTP_AUTHORIZATION", "") if request else ""
     if kind is Kind.TOKEN and presented[:7].lower() == "bearer ":
         return 'Bearer error="invalid_token"'

@@ -53,11 +53,16 @@ IDS: Final = {
     "user field": "ciam_django.E027",
     "session store": "ciam_django.E028",
     "session middleware": "ciam_django.W029",
-    "identities": "ciam_django.E030",
+    "bearer": "ciam_django.E030",
+    "bearer mode": "ciam_django.E031",
+    "identities": "ciam_django.E032",
 }
 
 MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
 HANDLER: Final = "ciam_django.drf.exception_handler"
+# drf-standardized-errors' handler, and the class of ours that it can be told to use.
+THEIR_HANDLER: Final = "drf_standardized_errors.handler.exception_handler"
+HANDLER_CLASS: Final = "ciam_django.drf.standardized.CiamExceptionHandler"
 BACKEND: Final = "ciam_django.accounts.backends.CiamBackend"
 
 _KEY: Final = re.compile(r"(\*\.)?[A-Za-z]\w*(\.\w+)*(\.\*)?")
@@ -97,6 +102,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "CIAM_TIMEOUT": (0.1, 120),
     "CIAM_STALE_LIMIT": (3600, 2592000),
     "CIAM_SESSION_CHECK": (0, 86400),
+    "CIAM_BEARER_SECONDS": (0, 300),
 }
 
 
@@ -293,6 +299,33 @@ def check_paths(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
             )
 
 
+# --- Bearer tokens ----------------------------------------------------------------------------
+
+
+def check_bearer(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Who proves bearer tokens, and for whom they may be."""
+    # As given, which need not be as declared.
+    given: Any = conf.CIAM_BEARER
+    if isinstance(given, str) and given not in ("check", "jwt"):
+        yield _error("bearer", f"CIAM_BEARER is {given!r}.", _meant(given, ("check", "jwt")))
+    clients = getattr(settings, "AUTHLIB_OAUTH_CLIENTS", None)
+    client = clients.get("ciam") if isinstance(clients, Mapping) else None
+    is_oidc = isinstance(client, Mapping) and client.get("server_metadata_url")
+    if given == "jwt" and not is_oidc:
+        yield _error(
+            "bearer mode",
+            "CIAM_BEARER is 'jwt', and AUTHLIB_OAUTH_CLIENTS[\"ciam\"] has no server_metadata_url.",
+            "CIAM's own mode publishes no keys: use 'check', or OpenID Connect.",
+        )
+    audiences: Any = conf.CIAM_BEARER_AUDIENCES
+    if isinstance(audiences, str):
+        yield _error(
+            "type",
+            f"CIAM_BEARER_AUDIENCES is {audiences!r}, a str.",
+            f"It is to be a list: [{audiences!r}].",
+        )
+
+
 # --- How the parts are put together -----------------------------------------------------------
 
 
@@ -410,12 +443,20 @@ def check_doors(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
         )
     if apps.is_installed("rest_framework"):
         handler = (getattr(settings, "REST_FRAMEWORK", None) or {}).get("EXCEPTION_HANDLER", "")
-        if not str(handler).startswith("ciam_django."):
+        if not str(handler).startswith("ciam_django.") and not _is_standardized(handler):
             yield _error(
                 "handler",
                 f"REST_FRAMEWORK['EXCEPTION_HANDLER'] is {handler or 'not set'!r}.",
                 f"Set it to {HANDLER!r}; name your own in CIAM_DRF_FALLBACK_HANDLER.",
             )
+
+
+def _is_standardized(handler: object) -> bool:
+    """Whether it is drf-standardized-errors', which hands over to ours."""
+    chosen = (getattr(settings, "DRF_STANDARDIZED_ERRORS", None) or {}).get(
+        "EXCEPTION_HANDLER_CLASS", ""
+    )
+    return handler == THEIR_HANDLER and _is_made_from(HANDLER_CLASS, str(chosen))
 
 
 def _is_made_from(ours: str, path: str) -> bool:
@@ -435,6 +476,7 @@ CHECKS: Final = (
     check_overrides,
     check_addresses,
     check_paths,
+    check_bearer,
     check_sign_in,
     check_doors,
 )

@@ -68,6 +68,15 @@ class Conf:
     CIAM_API_SIGN_IN: str = "session"
     """What signing in as JSON gives: a Django ``session``, or CIAM's ``token``."""
 
+    CIAM_BEARER: str = "check"
+    """Who proves a bearer token: CIAM, which is asked (``check``), or its signature (``jwt``)."""
+
+    CIAM_BEARER_SECONDS: int = 30
+    """Seconds for which it is remembered that a bearer token was good; 0: not at all."""
+
+    CIAM_BEARER_AUDIENCES: Sequence[str] = ()
+    """Whose bearer tokens are let in besides those for your own client id; ``*``: anybody's."""
+
     CIAM_FLOW_TYPES: Mapping[str, str] = {}
     """Your tenant's name of a step that follows -> ``second_factor``, ``new_password``, ..."""
 

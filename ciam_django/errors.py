@@ -75,7 +75,8 @@ class CiamError(Exception):
     of one is dropped. ``upstream_status`` is the HTTP status that CIAM answered with, ``stage``
     where on the way it failed, ``retry_after`` the seconds that CIAM asked to wait, 1 to 3600.
     ``causes`` names the classes of the exceptions that it came from, the last one first: they
-    themselves hold what upstream wrote, and are let go.
+    themselves hold what upstream wrote, and are let go. ``scopes`` are those that the request's
+    token would have needed.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class CiamError(Exception):
         # Asked for None, a range looks at each of its numbers.
         self.retry_after = retry_after if retry_after and retry_after in _WAITS else None
         self.causes: tuple[str, ...] = ()
+        self.scopes: tuple[str, ...] = ()
         # The answers log an error once, however many doors it passes.
         self.is_logged = False
 

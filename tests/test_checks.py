@@ -229,6 +229,12 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "'ciam_django.accounts.middleware.CiamSessionMiddleware' is not in MIDDLEWARE, after",
         "Put it there",
     ),
+    "bearer": ({"CIAM_BEARER": "chek"}, "CIAM_BEARER is 'chek'.", "Did you mean 'check'?"),
+    "bearer mode": (
+        {"CIAM_BEARER": "jwt"},
+        "CIAM_BEARER is 'jwt', and AUTHLIB_OAUTH_CLIENTS[\"ciam\"] has no server_metadata_url.",
+        "use 'check', or OpenID Connect",
+    ),
 }
 # Those that only a database can tell: tests/accounts/test_slips.py.
 OF_DATABASES = ["identities"]

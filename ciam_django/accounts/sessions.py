@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, authenticate, login
+from django.contrib.auth import BACKEND_SESSION_KEY, authenticate, load_backend, login
 from django.contrib.auth.signals import user_login_failed
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
-from ciam_django.accounts.backends import identity_found, is_of_ours, refuse_stranger
+from ciam_django.accounts.backends import CiamBackend, identity_found, is_of_ours, refuse_stranger
 from ciam_django.accounts.failures import note_names, tried_by
 from ciam_django.accounts.keeping import end_kept, forget_kept, keep
-from ciam_django.accounts.models import identity_key
+from ciam_django.accounts.models import CiamIdentity, identity_key
 from ciam_django.accounts.signals import created, signed_in, told
 from ciam_django.answers import Answer, answer_to
 from ciam_django.client.person import Person
@@ -70,6 +70,23 @@ def admit(request: HttpRequest, person: Person) -> User:
     if identity.is_new:
         told(created, identity, person=person)
     return user
+
+
+def admit_holder(request: HttpRequest, person: Person) -> User:
+    """The user of a person who holds a token and has no session, or a ``CiamError``.
+
+    Who is unknown is let in as at a first sign-in; who is known does not sign in again.
+    """
+    key = identity_key(person.issuer, person.subject)
+    identity = CiamIdentity.objects.select_related("user").filter(key=key).first()
+    ours = [path for path in settings.AUTHENTICATION_BACKENDS if is_of_ours(path)]
+    if identity is None or not ours:
+        return admit(request, person)
+    # A project's own backend may let in others than Django's does.
+    backend = cast("CiamBackend", load_backend(ours[0]))
+    if not backend.user_can_authenticate(identity.user):
+        raise CiamError("account_inactive", stage="api")
+    return identity.user
 
 
 def _code_of_refusal(request: HttpRequest) -> str:

@@ -65,7 +65,7 @@ def issuer_of(app: CiamApp) -> str:
 
 def _proven_person(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
     claims = app.claims_of(token, nonce)
-    person = _named(app, claims["iss"], claims["sub"], claims, "id_token")
+    person = named_person(app, claims["iss"], claims["sub"], claims, "id_token")
     if not _lacks_claims(app, claims):
         return person
     more = app.userinfo_of(token["access_token"], person.subject)
@@ -76,14 +76,29 @@ def _told_person(app: CiamApp, token: Mapping[str, Any]) -> Person:
     is_told = bool(token.get("userId"))
     told = token if is_told else CiamClient(app).user_info(token["access_token"]).data
     claims = {name: value for name, value in told.items() if not name.endswith("_token")}
-    return _named(app, issuer_of(app), claims.get("userId"), claims, "userinfo")
+    return named_person(app, issuer_of(app), claims.get("userId"), claims, "userinfo")
 
 
-def _named(
+def holder_of(app: CiamApp, access_token: str) -> Person:
+    """The person whom CIAM names for an access token: by ``userinfo``, or by ``user/info``."""
+    if not app.is_oidc:
+        return _told_person(app, {"access_token": access_token})
+    claims = app.userinfo_of(access_token)
+    issuer = app.load_server_metadata()["issuer"]
+    return named_person(app, issuer, claims.get("sub"), claims, "userinfo")
+
+
+def named_person(
     app: CiamApp, issuer: str, subject: object, claims: Mapping[str, Any], stage: str
 ) -> Person:
+    """The person, or ``nobody_named`` where that is no person's name."""
     # An application that passed for a person would let everyone in as the same one.
-    applications = {app.client_id, claims.get("azp"), issuer.rpartition("/")[2]}
+    applications = (
+        app.client_id,
+        claims.get("azp"),
+        claims.get("client_id"),
+        issuer.rpartition("/")[2],
+    )
     if not is_subject(subject) or subject in applications:
         raise CiamError("nobody_named", stage=stage)
     return Person(issuer=issuer, subject=str(subject), claims=claims)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest
@@ -11,6 +12,8 @@ from rest_framework.response import Response
 
 from ciam_django.answers import answer_to, answerable
 from ciam_django.conf import conf
+from ciam_django.drf.scopes import lacking_scope
+from ciam_django.errors import CiamError
 from ciam_django.responses import marked_as_logged
 
 
@@ -20,12 +23,12 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     Answers what is ours with the same status, members and headers as the middleware would, and
     hands everything else to ``CIAM_DRF_FALLBACK_HANDLER``, REST framework's own by default.
     """
-    error = answerable(exc)
+    error = error_in(exc, context)
     if error is None:
         fallback = import_string(conf.CIAM_DRF_FALLBACK_HANDLER)
         response: Response | None = fallback(exc, context)
         return response
-    answer = answer_to(error, _django_request(context))
+    answer = answer_to(error, django_request(context))
     # Looked up now: this module is imported while REST framework's views are.
     views.set_rollback()
     response = Response(answer.as_dict(), status=answer.status, headers=answer.headers)
@@ -33,7 +36,12 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     return response
 
 
-def _django_request(context: dict[str, Any]) -> HttpRequest | None:
+def error_in(exc: Exception, context: Mapping[str, Any]) -> CiamError | None:
+    """The exception as what this door answers; None if it is none of ours."""
+    return answerable(exc) or lacking_scope(exc, context)
+
+
+def django_request(context: Mapping[str, Any]) -> HttpRequest | None:
     """Django's request: REST framework's would authenticate again when asked for its user."""
     request = context.get("request")
     return getattr(request, "_request", request)

@@ -50,7 +50,11 @@ def refuse_excess_tries(request: HttpRequest, who: str, stage: str) -> None:
 
 def forget_tries(request: HttpRequest, who: str) -> None:
     """Give back what an attempt counted that was right; what others failed stays."""
-    for key, rates in _counters(request, who, "try", conf.CIAM_TRY_LIMITS):
+    _forget(request, who, "try")
+
+
+def _forget(request: HttpRequest, who: str, what: str) -> None:
+    for key, rates in _counters(request, who, what, conf.CIAM_TRY_LIMITS):
         for _, seconds in rates:
             uncount(f"{key}.{seconds}")
 
@@ -60,6 +64,18 @@ def refuse_excess_pictures(request: HttpRequest) -> None:
     wait = _excess(request, "", "picture", conf.CIAM_TRY_LIMITS)
     if wait:
         raise CiamError("too_many_requests", stage="api", retry_after=wait)
+
+
+def refuse_excess_tokens(request: HttpRequest) -> None:
+    """Count a bearer token that has to be proved, as if it were an attempt."""
+    wait = _excess(request, "", "token", conf.CIAM_TRY_LIMITS)
+    if wait:
+        raise CiamError("too_many_requests", stage="api", retry_after=wait)
+
+
+def forget_token(request: HttpRequest) -> None:
+    """Give back what a bearer token counted that was not refused."""
+    _forget(request, "", "token")
 
 
 def refuse_worn_code(sent: str, name: str) -> None:

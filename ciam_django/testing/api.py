@@ -322,6 +322,11 @@ def done(tenant: Tenant, asked: Asked) -> Any:
     """What succeeds and tells nothing."""
 
 
+def token_check(tenant: Tenant, asked: Asked) -> Any:
+    """What a test has it say of a good token, or nothing."""
+    return tenant.token_check or None
+
+
 def nothing_yet(tenant: Tenant, asked: Asked) -> Any:
     """An empty list."""
     return []
@@ -371,7 +376,7 @@ CALLS: Final[dict[str, tuple[Call, ...]]] = {
     "login/mini_program/silent": (Call("social", "POST", _APPLICATION, mini_program_login),),
     "login/mini_program/phone": (Call("social", "POST", _APPLICATION, mini_program_phone),),
     "login/mini_program/userinfo": (Call("social", "POST", _APPLICATION, mini_program_user_info),),
-    "user/token/check": (Call("api", "GET", _USER, done),),
+    "user/token/check": (Call("api", "GET", _USER, token_check),),
     "user/operate_check": (Call("profile", "GET", _USER, done),),
     "user/login/history/list": (Call("api", "GET", _USER, nothing_yet),),
     "user/get_agree_records": (Call("api", "GET", _USER, nothing_yet),),

@@ -387,16 +387,10 @@ def tokens_of(
 ) -> dict[str, Any]:
     """New tokens of a sign-in, or of the application's own."""
     scope = sign_in.scope if sign_in else scope
-    # CIAM's samples are HS256, which no published key can verify.
-    access_token = jwt.encode(
-        {"alg": "HS256"},
-        {
-            "jti": secrets.token_hex(8),
-            "client_id": tenant.client_id_of_tokens,
-            "scope": scope,
-            "exp": int(time.time()) + tenant.token_lifetime,
-        },
-        OctKey.import_key("a secret of the fake's, 32 bytes."),
+    access_token = (
+        tenant.sign_access_token(sign_in, scope)
+        if tenant.signs_access_tokens
+        else _shared_secret_token(tenant, scope)
     )
     answer: dict[str, Any] = {
         "access_token": access_token,
@@ -412,6 +406,22 @@ def tokens_of(
     else:
         tenant.application_tokens[access_token] = frozenset(scope.split())
     return answer
+
+
+def _shared_secret_token(tenant: Tenant, scope: str) -> str:
+    """As CIAM's samples are: HS256, which no published key can verify."""
+    claims = {
+        "jti": secrets.token_hex(8),
+        "client_id": tenant.client_id_of_tokens,
+        "scope": scope,
+        "exp": int(time.time()) + tenant.token_lifetime,
+        **tenant.access_token_claims,
+    }
+    return jwt.encode(
+        {"alg": "HS256"},
+        {name: value for name, value in claims.items() if value is not None},
+        OctKey.import_key("a secret of the fake's, 32 bytes."),
+    )
 
 
 # --- Responses --------------------------------------------------------------------------------

@@ -1,0 +1,55 @@
+"""A ``CiamError`` in, the body of drf-standardized-errors out, with our words and our status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_standardized_errors.handler import ExceptionHandler
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from ciam_django.answers import Answer, answer_to
+from ciam_django.drf.handler import django_request, error_in
+from ciam_django.responses import marked_as_logged
+
+
+class _AnsweredError(exceptions.APIException):
+    """An answer, as that package can format it."""
+
+    def __init__(self, answer: Answer) -> None:
+        told = exceptions.ErrorDetail(answer.detail, code=answer.code)
+        super().__init__({answer.field: told} if answer.field else told)
+        self.status_code = answer.status
+        self.answer = answer
+
+
+class _InvalidInputError(_AnsweredError, exceptions.ValidationError):
+    """One that names a field, which is that package's ``validation_error``."""
+
+
+class CiamExceptionHandler(ExceptionHandler):
+    """For ``DRF_STANDARDIZED_ERRORS = {"EXCEPTION_HANDLER_CLASS": ...}``.
+
+    What is ours has that package's members (``type``, and ``errors`` with ``code``, ``detail`` and
+    ``attr``) and our headers. Everything else is as that package has it.
+    """
+
+    def convert_known_exceptions(self, exc: Exception) -> Exception:
+        error = error_in(exc, self.context)
+        if error is None:
+            return super().convert_known_exceptions(exc)
+        answer = answer_to(error, django_request(self.context))
+        is_of_input = answer.status == 400 and answer.field
+        return _InvalidInputError(answer) if is_of_input else _AnsweredError(answer)
+
+    def get_headers(self, exc: exceptions.APIException) -> dict[str, Any]:
+        if isinstance(exc, _AnsweredError):
+            return exc.answer.headers
+        return super().get_headers(exc)
+
+    def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
+        # Ours have been logged, without a traceback.
+        if isinstance(exc, _AnsweredError):
+            marked_as_logged(response)
+        else:
+            super().report_exception(exc, response)

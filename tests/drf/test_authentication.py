@@ -1,0 +1,904 @@
+"""A bearer token is proved by CIAM or by its signature, and nothing else lets anybody in."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_login_failed
+from django.core.cache import cache
+from django.test import Client
+from django.urls import include, path
+from pytest_django.fixtures import Settings
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from ciam_django.accounts.models import CiamIdentity
+from ciam_django.client import CiamClient
+from ciam_django.client.values import SignedIn
+from ciam_django.drf.authentication import CiamBearerAuthentication
+from ciam_django.login import bearers
+from ciam_django.login.bearers import Bearer
+from ciam_django.testing import FakeCiam
+from ciam_django.testing.forgeries import FORGERIES
+from ciam_django.testing.people import PASSWORD
+from ciam_django.testing.tenant import APP_ID
+from tests.browser import Browser
+
+pytestmark = pytest.mark.django_db
+
+DISABLED = "Operation.Failure.User.Disabled"
+PRESENTED = 'Bearer error="invalid_token"'
+
+
+class ProfileView(APIView):
+    """Bearer tokens, and beside them sessions."""
+
+    authentication_classes = (CiamBearerAuthentication, SessionAuthentication)
+    permission_classes = (IsAuthenticated,)
+
+    def get(self, request: Request) -> Response:
+        scopes = sorted(request.auth.scopes) if isinstance(request.auth, Bearer) else None
+        return Response({"user": request.user.pk, "scopes": scopes, "auth": repr(request.auth)})
+
+    def post(self, request: Request) -> Response:
+        return Response({"user": request.user.pk})
+
+
+class PageView(ProfileView):
+    renderer_classes = (BrowsableAPIRenderer, JSONRenderer)
+
+
+class OpenView(ProfileView):
+    permission_classes: Any = ()
+
+
+urlpatterns = [
+    path("profile/", ProfileView.as_view()),
+    path("page/", PageView.as_view()),
+    path("open/", OpenView.as_view()),
+    path("ciam/", include("ciam_django.urls")),
+]
+
+
+@pytest.fixture(autouse=True)
+def site(settings: Settings) -> None:
+    settings.ROOT_URLCONF = __name__
+    cache.clear()
+
+
+def header(token: str) -> dict[str, str]:
+    return {"accept": "application/json", "authorization": f"Bearer {token}"}
+
+
+def get(token: str, place: str = "/profile/", **more: Any) -> Any:
+    return Client().get(place, headers=header(token), **more)
+
+
+def sent(value: str, **headers: str) -> Any:
+    """The answer to this whole header."""
+    return Client().get(
+        "/profile/", headers={"accept": "application/json", "authorization": value, **headers}
+    )
+
+
+def token_for(username: str = "li") -> str:
+    signed_in = CiamClient().password_login(username, PASSWORD)
+    assert isinstance(signed_in, SignedIn)
+    return signed_in.access_token
+
+
+def asked(ciam: FakeCiam) -> list[str]:
+    """The last parts of the addresses where CIAM was asked of a token."""
+    places = [request.path for request in ciam.requests]
+    return [place.rpartition("/")[2] for place in places if "/user/" in place or "info" in place]
+
+
+def unsigned(claims: Mapping[str, Any], **head: Any) -> str:
+    parts = [{"alg": "HS256", "typ": "JWT", **head}, claims]
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts]
+    return b".".join([*encoded, b"c2lnbmF0dXJl"]).decode()
+
+
+def refused(response: Any, code: str = "invalid_token") -> None:
+    """It is a 401 in our body that challenges as RFC 6750 has it."""
+    assert response.status_code == 401, response.content
+    assert response.json()["code"] == code
+    assert response["Ciam-Error-Code"] == code
+    assert response["Cache-Control"] == "no-store"
+
+
+# --- Who is let in ----------------------------------------------------------------------------
+
+
+def test_a_good_token_lets_its_person_in(ciam: FakeCiam) -> None:
+    response = get(token_for())
+
+    identity = CiamIdentity.objects.get()
+    assert response.status_code == 200
+    assert response.json()["user"] == identity.user.pk
+    assert "sessionid" not in response.cookies
+
+
+def test_it_is_the_user_who_has_signed_in_by_browser(browser: Browser, ciam: FakeCiam) -> None:
+    browser.signs_in("li")
+
+    assert get(token_for("li")).json()["user"] == int(browser.user_id or 0)
+    assert get(token_for("wang")).json()["user"] != int(browser.user_id or 0)
+    assert User.objects.count() == 2
+
+
+def test_the_scopes_are_those_that_ciam_tells(ciam: FakeCiam) -> None:
+    token = token_for()
+    ciam.token_check = {"scope": "USER_API orders.read"}
+
+    assert get(token).json()["scopes"] == ["USER_API", "orders.read"]
+
+
+def test_scopes_that_only_the_token_tells_are_none(ciam: FakeCiam) -> None:
+    assert get(token_for()).json()["scopes"] == []
+
+
+def test_neither_header_nor_token_leaves_it_to_who_follows(ciam: FakeCiam) -> None:
+    for given in ("", "Basic bGk6cHc=", "Token abc", "Bearerabc"):
+        response = sent(given)
+
+        assert response.status_code == 401
+        assert response["WWW-Authenticate"] == "Bearer"
+    assert Client().get("/open/").status_code == 200
+    assert not ciam.requests
+
+
+def test_the_scheme_is_of_any_letter_case_and_spaces_may_be_many(ciam: FakeCiam) -> None:
+    token = token_for()
+
+    assert sent(f"bEARER   {token}").status_code == 200
+
+
+def test_a_token_elsewhere_is_none(ciam: FakeCiam) -> None:
+    token = token_for()
+    client = Client(headers={"accept": "application/json"})
+
+    assert client.get("/profile/", {"access_token": token}).status_code == 401
+    assert client.post("/profile/", {"access_token": token}).status_code == 401
+
+
+# --- Who is not -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Bearer",
+        "Bearer ",
+        "Bearer a b",
+        "Bearer a, Bearer b",
+        "Bearer a\tb",
+        "Bearer\ta",
+        "Bearer =",
+        "Bearer a=b",
+        'Bearer "a"',
+        "Bearer <script>",
+        "Bearer a;b",
+        "Bearer 令牌",
+        "Bearer \x00",
+        f"Bearer {'a' * 8193}",
+        f"Bearer {'a b' * 100_000}",
+    ],
+)
+def test_a_malformed_token_is_refused_without_a_question(value: str, ciam: FakeCiam) -> None:
+    response = Client().get("/profile/", headers={"accept": "*/*"}, HTTP_AUTHORIZATION=value)
+
+    refused(response)
+    assert not ciam.requests
+
+
+def test_a_token_of_8_kib_is_long_enough(ciam: FakeCiam) -> None:
+    refused(get("a" * 8192))
+
+    assert asked(ciam) == ["check"]
+
+
+def test_a_token_that_ciam_refuses_is_refused(ciam: FakeCiam) -> None:
+    response = get("of-nobody")
+
+    refused(response)
+    assert response["WWW-Authenticate"] == PRESENTED
+    assert response.json()["detail"] == "Your session has expired. Sign in again."
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "code", ["Server.Access.Denied.Token.Expire", "Operation.Failure.Invalid.AccessToken"]
+)
+def test_however_ciam_says_so(code: str, ciam: FakeCiam) -> None:
+    token = token_for()
+    ciam.fail("api", code=code)
+
+    refused(get(token))
+
+
+def test_who_is_gone_has_no_token(ciam: FakeCiam) -> None:
+    token = token_for()
+    ciam.fail("api", code="Operation.Failure.User.Not.Exist")
+
+    refused(get(token))
+
+
+def test_a_revoked_person_is_refused(ciam: FakeCiam, settings: Settings) -> None:
+    settings.CIAM_BEARER_SECONDS = 0
+    token = token_for()
+    assert get(token).status_code == 200
+    ciam.revoke("li")
+
+    refused(get(token))
+
+
+def test_who_is_disabled_at_ciam_is_told_so(ciam: FakeCiam) -> None:
+    token = token_for()
+    ciam.people.set_state("li", DISABLED)
+
+    for _ in range(2):
+        response = get(token)
+        assert response.status_code == 403
+        assert response.json()["code"] == DISABLED
+    assert asked(ciam) == ["check"]
+
+
+@pytest.mark.parametrize("seconds", [0, 30])
+def test_who_is_switched_off_here_is_refused_at_once(
+    seconds: int, ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.CIAM_BEARER_SECONDS = seconds
+    told: list[object] = []
+    user_login_failed.connect(told.append, weak=False, dispatch_uid="test")
+    token = token_for()
+    assert get(token).status_code == 200
+    User.objects.update(is_active=False)
+
+    response = get(token)
+    user_login_failed.disconnect(dispatch_uid="test")
+
+    assert response.status_code == 403
+    assert response.json()["code"] == "account_inactive"
+    assert not told
+
+
+def test_a_project_without_our_backend_is_told_so(ciam: FakeCiam, settings: Settings) -> None:
+    token = token_for()
+    settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+
+    response = get(token)
+
+    assert response.status_code == 500
+    assert response.json()["code"] == "bad_configuration"
+
+
+def test_an_application_is_no_person(ciam: FakeCiam) -> None:
+    token_for()
+    (token,) = ciam.application_tokens
+
+    refused(get(token))
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+@pytest.mark.parametrize("sub", [APP_ID, "", None, 7, "a" * 256, "a\nb", ["li"]])
+def test_userinfo_of_nobody_lets_nobody_in(sub: object, ciam: FakeCiam) -> None:
+    token = token_for()
+    ciam.forge("userinfo_no_sub")
+    ciam.forgery = type(ciam.forgery)(userinfo={"sub": sub})
+
+    refused(get(token))
+    assert not User.objects.exists()
+
+
+# --- For whom a token is ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"client_id": "another_app"},
+        {"aud": "another_app"},
+        {"aud": [APP_ID, "another_app"]},
+        {"aud": 7},
+        {"aud": [None]},
+        {"aud": {"a": 1}},
+        {"azp": "another_app"},
+        {"azp": ["another_app"]},
+        {"nonce": "n"},
+        {"at_hash": "h"},
+        {"events": {}},
+        {"exp": 1_000_000_000},
+    ],
+    ids=str,
+)
+def test_what_a_token_says_of_itself_can_keep_it_out(
+    claims: dict[str, Any], ciam: FakeCiam
+) -> None:
+    ciam.access_token_claims = claims
+    token = token_for()
+
+    refused(get(token))
+    assert not asked(ciam)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"client_id": None},
+        {"aud": APP_ID, "azp": ""},
+        {"aud": [APP_ID]},
+        {"exp": None},
+        {"exp": "soon"},
+        {"exp": True},
+        {"exp": 10**400},
+        {"exp": float("inf")},
+    ],
+    ids=str,
+)
+def test_what_it_does_not_say_is_for_ciam_to_judge(claims: dict[str, Any], ciam: FakeCiam) -> None:
+    ciam.access_token_claims = claims
+
+    assert get(token_for()).status_code == 200
+
+
+@pytest.mark.parametrize("member", ["aud", "azp", "client_id", "clientId", "idaasAppId"])
+def test_a_token_that_ciam_says_is_for_others_is_refused(member: str, ciam: FakeCiam) -> None:
+    token = token_for()
+    ciam.token_check = {member: "another_app"}
+
+    refused(get(token))
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("audiences", [["mobile_app"], ["*"]])
+def test_others_can_be_let_in(audiences: list[str], ciam: FakeCiam, settings: Settings) -> None:
+    ciam.client_id_of_tokens = "mobile_app"
+    token = token_for()
+    refused(get(token))
+
+    settings.CIAM_BEARER_AUDIENCES = audiences
+    assert get(token).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        unsigned({"sub": "li", "client_id": APP_ID}),
+        unsigned({}),
+        unsigned({}, alg="none"),
+        "a.b.c",
+        "a.b",
+        "..",
+        "a.b.c.d.e",
+        f"a.{base64.urlsafe_b64encode(b'[' * 6000).decode().rstrip('=')}.c",
+        f"a.{base64.urlsafe_b64encode(b'[1]').decode()}.c",
+        f"a.{base64.urlsafe_b64encode(bytes([0xFF, 0xFE])).decode().rstrip('=')}.c",
+    ],
+)
+def test_a_token_proves_nothing_of_itself(token: str, ciam: FakeCiam) -> None:
+    refused(get(token))
+
+    assert asked(ciam) == ["check"]
+
+
+# --- What is remembered -----------------------------------------------------------------------
+
+
+def test_a_good_answer_serves_for_the_next_requests(ciam: FakeCiam) -> None:
+    token = token_for()
+    first = get(token)
+    questions = asked(ciam)
+
+    assert [get(token).json() for _ in range(3)] == [first.json()] * 3
+    assert asked(ciam) == questions
+
+
+def test_without_seconds_nothing_is_remembered(ciam: FakeCiam, settings: Settings) -> None:
+    settings.CIAM_BEARER_SECONDS = 0
+    token = token_for()
+    get(token)
+    get(token)
+
+    assert asked(ciam).count("check") == 2
+    assert not [key for key in keys_in_cache() if "bearer" in key]
+
+
+def test_a_refusal_is_remembered_for_some_seconds(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        refused(get("of-nobody"))
+    assert asked(ciam) == ["check"]
+
+    later(monkeypatch, 6)
+    refused(get("of-nobody"))
+    assert asked(ciam) == ["check"] * 2
+
+
+def test_a_good_answer_is_forgotten_in_time(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = token_for()
+    get(token)
+    later(monkeypatch, 31)
+    get(token)
+
+    assert asked(ciam).count("check") == 2
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_no_answer_outlives_its_token(
+    told: bool, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if told:
+        ciam.access_token_claims = {"exp": None}
+        ciam.token_check = {"exp": int(time.time()) + 10}
+    else:
+        ciam.token_lifetime = 10
+    token = token_for()
+    get(token)
+    later(monkeypatch, 5)
+    get(token)
+    assert asked(ciam).count("check") == 1
+
+    later(monkeypatch, 11)
+    get(token)
+    assert asked(ciam).count("check") == 2
+
+
+def test_not_even_where_a_cache_keeps_it_too_long(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ciam.token_lifetime = 10
+    token = token_for()
+    get(token)
+    for key in keys_in_cache():
+        cache.touch(key, 3600)
+    later(monkeypatch, 11)
+    get(token)
+
+    assert asked(ciam).count("check") == 2
+
+
+def test_what_is_remembered_is_sealed_and_does_not_name_the_token(ciam: FakeCiam) -> None:
+    token = token_for()
+    get(token)
+    (key,) = [key for key in keys_in_cache() if "bearer" in key]
+
+    kept = cache.get(key)
+    assert token not in key
+    for secret in (token, token.split(".")[1], "li@example.com", ciam.access_tokens[token].user_id):
+        assert secret not in kept
+
+
+def test_what_others_have_written_is_not_believed(ciam: FakeCiam, settings: Settings) -> None:
+    token = token_for()
+    get(token)
+    (key,) = [key for key in keys_in_cache() if "bearer" in key]
+    nonsense: list[Any] = ["nonsense", b"nonsense", 7, {"person": {}}]
+    for written in nonsense:
+        cache.set(key, written)
+        assert get(token).status_code == 200
+    assert asked(ciam).count("check") == 5
+
+
+def test_a_stricter_setting_holds_at_once(ciam: FakeCiam, settings: Settings) -> None:
+    ciam.client_id_of_tokens = "mobile_app"
+    settings.CIAM_BEARER_AUDIENCES = ["mobile_app"]
+    token = token_for()
+    assert get(token).status_code == 200
+    settings.CIAM_BEARER_AUDIENCES = []
+
+    refused(get(token))
+
+
+def keys_in_cache() -> list[str]:
+    stored: Any = cache
+    return [str(key).split(":", 2)[2] for key in stored._cache]
+
+
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.undo()
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + seconds)
+
+
+# --- When CIAM is down, and when there is too much --------------------------------------------
+
+
+@pytest.mark.parametrize("stage", ["api", "userinfo"])
+def test_ciam_being_down_is_no_fault_of_the_tokens(
+    stage: str, ciam: FakeCiam, mode: str, settings: Settings
+) -> None:
+    token = token_for()
+    if stage == "userinfo" and mode == "ciam":
+        stage = "api"
+    for how in ("reset", "html", "truncated"):
+        ciam.misbehave(stage, how)
+        response = get(token)
+
+        assert response.status_code == 503, how
+        assert "WWW-Authenticate" not in response
+    assert get(token).status_code == 200
+
+
+def test_random_tokens_are_not_brought_before_ciam_for_long(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    good = token_for()
+    assert get(good).status_code == 200
+    settings.CIAM_TRY_LIMITS = {"address": ["3/min"]}
+    answers = [get(f"random-{number}") for number in range(6)]
+
+    assert [answer.status_code for answer in answers] == [401] * 3 + [429] * 3
+    assert answers[-1].json()["code"] == "too_many_requests"
+    assert 0 < int(answers[-1]["Retry-After"]) <= 60
+    assert asked(ciam).count("check") == 4
+    # Who is remembered is asked nothing, and another address is another one.
+    assert get(good).status_code == 200
+    assert get("random-7", REMOTE_ADDR="192.0.2.7").status_code == 401
+
+
+def test_good_tokens_and_a_ciam_that_is_down_count_for_nothing(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.CIAM_TRY_LIMITS = {"address": ["2/min"]}
+    settings.CIAM_BEARER_SECONDS = 0
+    token = token_for()
+
+    assert [get(token).status_code for _ in range(5)] == [200] * 5
+    ciam.misbehave("api", "reset", times=None)
+    assert [get(token).status_code for _ in range(5)] == [503] * 5
+
+
+def test_a_cache_that_is_down_keeps_nobody_out(ciam: FakeCiam, settings: Settings) -> None:
+    token = token_for()
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1",
+        }
+    }
+
+    assert get(token).status_code == 200
+
+
+@pytest.mark.parametrize("given", ["chek", "", None])
+def test_a_setting_that_says_nothing_lets_nobody_in(
+    given: Any, ciam: FakeCiam, settings: Settings
+) -> None:
+    token = token_for()
+    settings.CIAM_BEARER = given
+
+    assert get(token).status_code == 500
+
+
+# --- Beside sessions --------------------------------------------------------------------------
+
+
+def test_a_session_works_beside_it(browser: Browser, ciam: FakeCiam) -> None:
+    browser.signs_in("li")
+
+    response = browser.client.get("/profile/", headers={"accept": "application/json"})
+
+    assert response.json() == {
+        "user": int(browser.user_id or 0),
+        "scopes": None,
+        "auth": "None",
+    }
+
+
+def test_a_sessions_forms_are_checked_and_a_tokens_are_not(
+    browser: Browser, ciam: FakeCiam
+) -> None:
+    browser.signs_in("li")
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = browser.client.cookies
+
+    assert strict.post("/profile/", headers={"accept": "application/json"}).status_code == 403
+    assert strict.post("/profile/", headers=header(token_for("li"))).status_code == 200
+
+
+def test_a_bad_token_is_not_made_good_by_a_session(browser: Browser, ciam: FakeCiam) -> None:
+    browser.signs_in("li")
+
+    refused(browser.client.get("/profile/", headers=header("of-nobody")))
+    assert browser.user_id
+
+
+@pytest.mark.parametrize("value", ["Bearer of-nobody", "Bearer a b"])
+def test_a_page_of_rest_frameworks_answers_too(value: str, ciam: FakeCiam) -> None:
+    client = Client(headers={"accept": "text/html", "authorization": value})
+    response = client.get("/page/")
+
+    assert response.status_code == 401
+    assert b"invalid_token" in response.content
+    assert value.encode() not in response.content
+
+
+# --- What is told -----------------------------------------------------------------------------
+
+
+def test_the_token_is_nowhere_to_be_read(ciam: FakeCiam, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    token = token_for()
+    good = get(token)
+    ciam.revoke("li")
+    cache.clear()
+    bad = get(token)
+
+    refused(bad)
+    for text in (caplog.text, str(good.content), str(bad.content), str(bad.headers)):
+        for part in (token, *token.split(".")):
+            assert part not in text
+    assert good.json()["auth"] == "Bearer(scopes=frozenset())"
+    assert [record.name for record in caplog.records if record.name == "ciam_django"] != []
+
+
+def test_it_is_logged_once_and_for_every_request(
+    ciam: FakeCiam, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ciam_django")
+    get("of-nobody")
+    get("of-nobody")
+
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert all("code=invalid_token" in line and "stage=api" in line for line in lines)
+
+
+# --- jwt --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def signing(fake_ciam: FakeCiam, settings: Settings) -> FakeCiam:
+    """A CIAM whose access tokens can be proved without it."""
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client("oidc")}
+    settings.CIAM_BEARER = "jwt"
+    settings.CIAM_TRY_LIMITS = {}
+    fake_ciam.signs_access_tokens = True
+    return fake_ciam
+
+
+def test_a_signed_token_needs_no_question(signing: FakeCiam) -> None:
+    response = get(token_for())
+
+    assert response.json()["scopes"] == ["USER_API"]
+    assert not asked(signing)
+
+
+def test_it_is_of_the_user_who_has_signed_in_by_browser(signing: FakeCiam) -> None:
+    browser = Browser(signing)
+    browser.signs_in("li")
+
+    assert get(token_for("li")).json()["user"] == int(browser.user_id or 0)
+
+
+# What an access token differs in from a good one, and whether it is good all the same.
+LIES: dict[str, bool] = dict.fromkeys(FORGERIES, False) | {
+    # These are about an id_token alone, or about userinfo, which isn't asked.
+    "no_nonce": True,
+    "no_id_token": True,
+    "userinfo_other_sub": True,
+    "userinfo_no_sub": True,
+    # RFC 9068 wants one; whose token it is, says `client_id`.
+    "no_aud": True,
+    "as_ciam_documents": True,
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_forged_token_is_refused(lie: str, signing: FakeCiam) -> None:
+    signing.api_id_token = "ciam"
+    signing.forge(lie)
+    response = get(token_for())
+
+    if LIES[lie]:
+        assert response.status_code == 200
+    else:
+        refused(response)
+        assert response["WWW-Authenticate"] == PRESENTED
+        assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": None, "client_id": None},
+        {"client_id": "another_app"},
+        {"aud": [], "client_id": None},
+        {"aud": 7},
+        {"nonce": "n"},
+        {"at_hash": "h"},
+        {"events": {"http://schemas.openid.net/event/backchannel-logout": {}}},
+        {"exp": "soon"},
+        {"exp": True},
+        {"exp": -1},
+        {"sub": 7},
+        {"sub": ["li"]},
+        {"sub": ""},
+        {"sub": "a" * 256},
+        {"client_id": "mobile_app", "aud": APP_ID, "sub": "mobile_app"},
+        {"azp": {"a": 1}},
+        {"iss": ["https://elsewhere.example"]},
+    ],
+    ids=str,
+)
+def test_a_token_of_ciams_own_has_to_fit(claims: dict[str, Any], signing: FakeCiam) -> None:
+    signing.access_token_claims = claims
+    token = token_for()
+
+    refused(get(token))
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("typ", "scope", "is_good"),
+    [
+        ("at+jwt", "USER_API", True),
+        ("AT+JWT", None, True),
+        ("application/at+jwt", None, True),
+        ("JWT", "USER_API", True),
+        ("", "USER_API", True),
+        ("JWT", None, False),
+        ("", None, False),
+        ("logout+jwt", "USER_API", False),
+        ("secevent+jwt", "USER_API", False),
+    ],
+)
+def test_it_has_to_be_typed_as_an_access_token(
+    typ: str, scope: str | None, is_good: bool, signing: FakeCiam
+) -> None:
+    signing.access_token_header = {"typ": typ}
+    signing.access_token_claims = {"scope": scope}
+    response = get(token_for())
+
+    assert (response.status_code == 200) is is_good, response.content
+    if not is_good:
+        refused(response)
+
+
+@pytest.mark.parametrize(
+    ("claims", "scopes"),
+    [
+        ({"scope": None, "scp": ["a", "b"]}, ["a", "b"]),
+        ({"scope": "a b", "scp": "c"}, ["a", "b", "c"]),
+        ({"scope": 7, "scp": [7, "a"]}, ["a"]),
+        ({"scope": ""}, []),
+    ],
+)
+def test_scopes_are_a_text_or_a_list(
+    claims: dict[str, Any], scopes: list[str], signing: FakeCiam
+) -> None:
+    signing.access_token_claims = claims
+
+    assert get(token_for()).json()["scopes"] == scopes
+
+
+def test_an_id_token_is_no_access_token(signing: FakeCiam) -> None:
+    signed_in = CiamClient().password_login("li", PASSWORD)
+
+    refused(get(signed_in.data["id_token"]))
+
+
+def test_an_applications_token_is_no_persons(signing: FakeCiam) -> None:
+    token_for()
+    (token,) = signing.application_tokens
+
+    refused(get(token))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"alg": "HS256"},
+        {"alg": "none"},
+        {"alg": "RS384"},
+        {"alg": "ES256"},
+        {"alg": 7},
+        {"alg": None},
+        {"alg": "RS256", "kid": 7},
+        {"alg": "RS256", "kid": ["a"]},
+        {"alg": "RS256", "crit": ["b64"], "b64": False},
+        {"alg": "RSA-OAEP", "enc": "A128GCM"},
+    ],
+    ids=str,
+)
+def test_a_header_of_anybodys_is_no_proof(head: dict[str, Any], signing: FakeCiam) -> None:
+    claims = {"iss": signing.issuer, "sub": "li", "aud": APP_ID, "exp": int(time.time()) + 60}
+
+    refused(get(unsigned(claims, **{"typ": "at+jwt", **head})))
+
+
+@pytest.mark.parametrize("token", ["opaque", "a.b.c", "..", "a.b.c.d.e", "é.é.é".encode().hex()])
+def test_what_is_no_jwt_is_refused(token: str, signing: FakeCiam) -> None:
+    refused(get(token))
+
+
+def test_a_key_that_was_rotated_is_fetched(signing: FakeCiam) -> None:
+    assert get(token_for()).status_code == 200
+    signing.rotate_keys()
+
+    assert get(token_for()).status_code == 200
+    assert [request.stage for request in signing.requests].count("jwks") == 2
+
+
+def test_many_unknown_keys_are_fetched_for_once(signing: FakeCiam) -> None:
+    assert get(token_for()).status_code == 200
+    signing.access_token_header = {"kid": "unknown"}
+    for _ in range(4):
+        refused(get(token_for()))
+
+    assert [request.stage for request in signing.requests].count("jwks") <= 2
+
+
+def test_keys_that_cant_be_had_are_no_fault_of_the_tokens(signing: FakeCiam) -> None:
+    token = token_for()
+    cache.clear()
+    signing.misbehave("jwks", "reset", times=None)
+
+    assert get(token).status_code == 503
+
+
+def test_a_token_with_no_audience_at_all_can_be_let_in(
+    signing: FakeCiam, settings: Settings
+) -> None:
+    signing.access_token_claims = {"aud": None, "client_id": None}
+    token = token_for()
+    refused(get(token))
+    settings.CIAM_BEARER_AUDIENCES = ["*"]
+
+    assert get(token).status_code == 200
+
+
+def test_a_proof_is_remembered_no_longer_than_the_token_lasts(
+    signing: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signing.token_lifetime = 10
+    token = token_for()
+    assert get(token).status_code == 200
+    (key,) = [key for key in keys_in_cache() if "bearer" in key]
+    later(monkeypatch, 11)
+
+    assert cache.get(key) is None
+    # CIAM's clock may be two minutes ahead of ours.
+    assert get(token).status_code == 200
+    later(monkeypatch, 140)
+    refused(get(token))
+
+
+def test_ciams_own_mode_has_no_keys(fake_ciam: FakeCiam, settings: Settings) -> None:
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client("ciam")}
+    settings.CIAM_BEARER = "jwt"
+
+    response = get(token_for())
+
+    assert response.status_code == 500
+    assert response.json()["code"] == "bad_configuration"
+
+
+def test_a_provider_without_userinfo_cant_be_asked(fake_ciam: FakeCiam, settings: Settings) -> None:
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client("oidc")}
+    token = token_for()
+    fake_ciam.metadata = {"userinfo_endpoint": None}
+
+    response = get(token)
+
+    assert response.status_code == 500
+    assert response.json()["code"] == "bad_configuration"
+
+
+def test_the_ways_to_prove_are_those_that_the_check_allows() -> None:
+    assert set(bearers._PROOFS) == {"check", "jwt"}
