@@ -261,13 +261,17 @@ def test_who_is_switched_off_here_is_refused_at_once(
 ) -> None:
     settings.CIAM_BEARER_SECONDS = seconds
     told: list[object] = []
-    user_login_failed.connect(told.append, weak=False, dispatch_uid="test")
+
+    def note(**kwargs: object) -> None:
+        told.append(kwargs)
+
+    user_login_failed.connect(note)
     token = token_for()
     assert get(token).status_code == 200
     User.objects.update(is_active=False)
 
     response = get(token)
-    user_login_failed.disconnect(dispatch_uid="test")
+    user_login_failed.disconnect(note)
 
     assert response.status_code == 403
     assert response.json()["code"] == "account_inactive"

@@ -1,0 +1,77 @@
+"""What example_project/README.md says of django-ninja holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import path
+from ninja import NinjaAPI
+from pytest_django.fixtures import Settings
+
+from ciam_django.answers import answer_to
+from ciam_django.errors import CiamError
+from ciam_django.login.bearers import user_and_bearer
+from ciam_django.responses import response_for
+from ciam_django.testing import FakeCiam
+from tests.drf.test_authentication import header, token_for
+
+pytestmark = pytest.mark.django_db
+
+LOCKED = "Operation.Failure.User.Locked"
+
+api = NinjaAPI()
+
+
+@api.exception_handler(CiamError)
+def answered(request: HttpRequest, error: CiamError) -> HttpResponse:
+    return response_for(request, answer_to(error, request))
+
+
+@api.get("/locked")
+def locked(request: HttpRequest) -> None:
+    raise CiamError(LOCKED)
+
+
+@api.get("/me", auth=user_and_bearer)
+def me(request: Any) -> dict[str, Any]:
+    user, bearer = request.auth
+    return {"id": user.pk, "scopes": sorted(bearer.scopes)}
+
+
+urlpatterns = [path("api/", api.urls)]
+
+
+@pytest.fixture(autouse=True)
+def site(ciam: FakeCiam, settings: Settings) -> None:
+    settings.ROOT_URLCONF = __name__
+    cache.clear()
+
+
+def test_an_error_is_answered_as_by_the_other_doors() -> None:
+    response = Client().get("/api/locked", headers={"accept-language": "zh-hant"})
+
+    assert response.status_code == 403
+    assert response.json()["code"] == LOCKED
+    assert response["Content-Language"] == "zh-hant"
+    assert response["Ciam-Error-Code"] == LOCKED
+
+
+def test_a_good_token_lets_its_person_in(ciam: FakeCiam) -> None:
+    ciam.token_check = {"scope": "USER_API"}
+    response = Client().get("/api/me", headers=header(token_for()))
+
+    assert response.json()["scopes"] == ["USER_API"]
+
+
+def test_a_bad_token_is_answered_and_none_is_ninjas_own() -> None:
+    refused = Client().get("/api/me", headers=header("of-nobody"))
+    without = Client().get("/api/me")
+
+    assert refused.status_code == without.status_code == 401
+    assert refused.json()["code"] == "invalid_token"
+    assert refused["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+    assert "code" not in without.json()
