@@ -23,6 +23,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ciam_django.accounts.backends import CiamBackend
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client import CiamClient
 from ciam_django.client.values import SignedIn
@@ -906,3 +907,45 @@ def test_a_provider_without_userinfo_cant_be_asked(fake_ciam: FakeCiam, settings
 
 def test_the_ways_to_prove_are_those_that_the_check_allows() -> None:
     assert set(bearers._PROOFS) == {"check", "jwt"}
+
+
+# --- Error reports ----------------------------------------------------------------------------
+
+
+class BrokenBackend(CiamBackend):
+    """A project's own, with a slip."""
+
+    def authenticate(self, *args: Any, **kwargs: Any) -> User | None:
+        raise ZeroDivisionError
+
+
+def test_no_error_report_has_the_token(ciam: FakeCiam, settings: Settings) -> None:
+    token = token_for()
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.BrokenBackend"]
+    settings.DEBUG = True
+    response = Client(raise_request_exception=False).get(
+        "/profile/", headers={**header(token), "accept": "text/html"}
+    )
+
+    assert response.status_code == 500
+    assert b"ZeroDivisionError" in response.content
+    for part in (token, *token.split(".")):
+        assert part.encode() not in response.content
+
+
+@pytest.mark.parametrize("algorithms", [["HS256"], ["none"], [], None, "RS256"])
+def test_metadata_that_names_no_proof_proves_nothing(algorithms: Any, signing: FakeCiam) -> None:
+    signing.metadata = {"id_token_signing_alg_values_supported": algorithms}
+    signing.forge("alg_hs256")
+
+    refused(get(token_for()))
+
+
+def test_an_error_of_ciams_that_says_nothing_of_the_token_is_not_remembered(
+    ciam: FakeCiam,
+) -> None:
+    token = token_for()
+    for code, status in (("too_many_requests", 429), ("unknown.code", 503)):
+        ciam.fail("api", code=code)
+        assert get(token).status_code == status
+    assert get(token).status_code == 200
