@@ -805,6 +805,17 @@ def test_an_applications_token_is_no_persons(signing: FakeCiam) -> None:
     refused(get(token))
 
 
+@pytest.mark.parametrize("member", ["client_id", "azp"])
+def test_nor_is_that_of_an_application_that_is_let_in(
+    member: str, signing: FakeCiam, settings: Settings
+) -> None:
+    settings.CIAM_BEARER_AUDIENCES = ["mobile_app"]
+    signing.access_token_claims = {member: "mobile_app", "sub": "mobile_app"}
+
+    refused(get(token_for()))
+    assert not User.objects.exists()
+
+
 @pytest.mark.parametrize(
     "head",
     [
