@@ -49,7 +49,7 @@ def checked_grant(app: CiamApp, token: str) -> Grant:
     written = claims_in(token)
     _check_fit(app, written)
     told = CiamClient(app).user_check(token)
-    _check_fit(app, told)
+    _check_fit(app, written, told, has_to_say=True)
     ends = [_ends_at(written), _ends_at(told)]
     return Grant(
         person=holder_of(app, token),
@@ -109,15 +109,20 @@ def _check_type(header: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
         raise CiamError("invalid_token", upstream_text="it is not typed as an access token")
 
 
-def _check_fit(app: CiamApp, claims: Mapping[str, Any], *, has_to_say: bool = False) -> None:
-    """Refuse what is no access token, is for others, or has ended."""
-    if not claims.keys().isdisjoint(_NOT_OF_ACCESS):
+def _check_fit(app: CiamApp, *told: Mapping[str, Any], has_to_say: bool = False) -> None:
+    """Refuse what is no access token, is for others, or has ended.
+
+    ``has_to_say`` where somebody must be named, or another application's would pass for ours.
+    """
+    if any(not claims.keys().isdisjoint(_NOT_OF_ACCESS) for claims in told):
         raise CiamError("invalid_token", upstream_text="it is no access token")
     allowed = {app.client_id, *conf.CIAM_BEARER_AUDIENCES}
-    named = {name for member in _AUDIENCES for name in _names_in(claims.get(member))}
+    named = {
+        name for claims in told for member in _AUDIENCES for name in _names_in(claims.get(member))
+    }
     if "*" not in allowed and (named - allowed or (has_to_say and not named)):
         raise CiamError("invalid_token", upstream_text="it is for others, or for nobody named")
-    if 0 < _ends_at(claims) <= time.time() - LEEWAY:
+    if any(0 < _ends_at(claims) <= time.time() - LEEWAY for claims in told):
         raise CiamError("invalid_token", upstream_text="it has expired")
 
 

@@ -341,7 +341,6 @@ def test_what_a_token_says_of_itself_can_keep_it_out(
 @pytest.mark.parametrize(
     "claims",
     [
-        {"client_id": None},
         {"aud": APP_ID, "azp": ""},
         {"aud": [APP_ID]},
         {"exp": None},
@@ -355,6 +354,18 @@ def test_what_a_token_says_of_itself_can_keep_it_out(
 def test_what_it_does_not_say_is_for_ciam_to_judge(claims: dict[str, Any], ciam: FakeCiam) -> None:
     ciam.access_token_claims = claims
 
+    assert get(token_for()).status_code == 200
+
+
+def test_a_token_for_nobody_named_could_be_another_applications(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    ciam.access_token_claims = {"client_id": None}
+    refused(get(token_for()))
+    ciam.token_check = {"client_id": APP_ID}
+    assert get(token_for()).status_code == 200
+    ciam.token_check = {}
+    settings.CIAM_BEARER_AUDIENCES = ["*"]
     assert get(token_for()).status_code == 200
 
 
