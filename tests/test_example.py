@@ -182,6 +182,30 @@ def test_signs_in_by_ciams_own_oauth_and_stops_on_sigterm(tmp_path: Path) -> Non
     assert f"code={LOCKED}" in output
 
 
+def test_another_mode_makes_nobody_a_stranger(tmp_path: Path) -> None:
+    for mode in ("oidc", "ciam"):
+        arguments = ["--port", "0", "--fake-port", "0", "--mode", mode]
+        with running(tmp_path, *arguments) as example:
+            assert "You are signed in" in Browser(example.site).sign_in("Ada").words
+
+
+def test_a_way_in_is_added_and_taken_away(site: str) -> None:
+    browser = Browser(site)
+    home = browser.sign_in("Grace")
+    adding = next(form for form in home.forms if "link" in form.inputs)
+    at_ciam = browser.submit(adding)
+    form = next(form for form in at_ciam.forms if form.text_inputs)
+    home = browser.submit(form, **{form.text_inputs[0]: "Grace-at-work"})
+    assert home.words.count("Subject") == 2
+
+    removing = [form for form in home.forms if "/ciam/unlink/" in form.action]
+    home = browser.submit(removing[0])
+    assert home.words.count("Subject") == 1
+    refused = browser.submit(home.form_to("/ciam/unlink/"))
+    assert refused.status == 409
+    assert "This is your only way to sign in." in refused.words
+
+
 # --- Which CIAM -------------------------------------------------------------------------------
 
 

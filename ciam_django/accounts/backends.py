@@ -71,7 +71,7 @@ def identity_of(person: Person) -> CiamIdentity:
     except CiamIdentity.DoesNotExist:
         try:
             with transaction.atomic():
-                identity = _created(person, key)
+                identity = _created(person)
         except IntegrityError as error:
             # The same person's first sign-in in another tab was faster, or else another user has
             # what has to be unique: an email address, say.
@@ -97,9 +97,9 @@ def refuse_stranger(person: Person) -> None:
         )
 
 
-def _created(person: Person, key: str) -> CiamIdentity:
+def _created(person: Person) -> CiamIdentity:
     # The stubs know only the one user model of the tests.
-    user = cast("User", new_user(person, key))
+    user = cast("User", new_user(person))
     identity = CiamIdentity.objects.create(
         user=user,
         issuer=person.issuer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +16,8 @@ from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 
 
-def new_user(person: Person, key: str) -> AbstractBaseUser:
-    """A user for somebody who has none, saved; ``key`` is of their identity.
+def new_user(person: Person) -> AbstractBaseUser:
+    """A user for somebody who has none, saved.
 
     Its fields are those of ``CIAM_USER_FIELDS`` that the model has; but where ``CIAM_NEW_USER``
     names a function of the project's, that makes it. A ``CiamError`` says what is missing. Nobody
@@ -29,7 +30,8 @@ def new_user(person: Person, key: str) -> AbstractBaseUser:
     model = get_user_model()
     values = dict(_values(person.claims))
     if not isinstance(model._meta.get_field(model.USERNAME_FIELD), EmailField):
-        values.setdefault(model.USERNAME_FIELD, f"ciam-{key[:24]}")
+        # Of nothing that the person has: another user may have kept what was made of that.
+        values.setdefault(model.USERNAME_FIELD, f"ciam-{secrets.token_hex(12)}")
     _check_complete(model, values)
     user: AbstractBaseUser = model(**values)
     user.set_unusable_password()

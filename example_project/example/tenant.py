@@ -7,6 +7,8 @@ from typing import Any, Final
 
 USES_FAKE: Final = "CIAM_CLIENT_ID" not in os.environ
 FAKE_PORT: Final = 8400
+# Each tenant has people of its own.
+DATABASE: Final = "db.sqlite3" if USES_FAKE else f"db-{os.environ['CIAM_CLIENT_ID']}.sqlite3"
 
 # WeChat's three registrations count as three.
 _PROVIDERS: Final = (

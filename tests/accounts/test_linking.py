@@ -142,6 +142,18 @@ def test_a_way_in_is_taken_away_and_its_sessions_end(
     assert browser.user_id == str(staff.pk)
 
 
+def test_who_comes_back_by_what_was_taken_away_is_somebody_new(
+    browser: Browser, ciam: FakeCiam
+) -> None:
+    browser.signs_in()
+    links(browser, "wang")
+    unlinks(browser, CiamIdentity.objects.order_by("pk")[0].pk)
+    other = Browser(ciam)
+
+    assert other.signs_in().status_code == 302
+    assert other.user_id != browser.user_id
+
+
 def test_who_came_in_by_it_stays_until_they_leave(browser: Browser) -> None:
     browser.signs_in()
     user = User.objects.get()

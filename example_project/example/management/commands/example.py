@@ -18,6 +18,9 @@ from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.core.signals import setting_changed
 from django.core.wsgi import get_wsgi_application
 
+from ciam_django.accounts.models import CiamIdentity
+from ciam_django.client.oauth import ciam_app
+from ciam_django.client.person import issuer_of
 from ciam_django.testing import FakeCiam
 from example import tenant
 
@@ -53,6 +56,8 @@ class Command(BaseCommand):
                 fake = stack.enter_context(FakeCiam(port=_free_port(fake_port)))
                 use("AUTHLIB_OAUTH_CLIENTS", {"ciam": fake.client(mode)})
                 use("CIAM_SOCIAL_PROVIDERS", tenant.social_providers(fake.url))
+                # Of another port or mode: nobody is they any more.
+                CiamIdentity.objects.exclude(issuer=issuer_of(ciam_app())).delete()
             server = stack.enter_context(_site(_free_port(port)))
             self._say(f"The example runs at http://{HOST}:{server.server_port}/  (Ctrl-C stops it)")
             self._say(f"It signs people in at {_origin_of(settings.AUTHLIB_OAUTH_CLIENTS['ciam'])}")
