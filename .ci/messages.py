@@ -10,22 +10,31 @@ import tempfile
 from pathlib import Path
 
 LOCALES = ("zh_Hans", "zh_Hant")
-PACKAGE = Path(__file__).parents[1] / "ciam_django"
+ROOT = Path(__file__).parents[1]
+PACKAGES = (ROOT / "ciam_django", ROOT / "example_project" / "example")
 
 
 def main() -> int:
-    if "--write" in sys.argv[1:]:
-        update(PACKAGE)
-        faults = [fault for locale in LOCALES for fault in faults_of(catalogue(PACKAGE, locale))]
-    else:
-        with tempfile.TemporaryDirectory() as directory:
-            copy = Path(directory) / PACKAGE.name
-            shutil.copytree(PACKAGE, copy)
-            update(copy)
-            faults = [fault for locale in LOCALES for fault in differences(locale, copy)]
-    for fault in faults:
+    write = "--write" in sys.argv[1:]
+    found = [fault for package in PACKAGES for fault in (written if write else compared)(package)]
+    for fault in found:
         print(fault, file=sys.stderr)
-    return 1 if faults else 0
+    return 1 if found else 0
+
+
+def written(package: Path) -> list[str]:
+    """What is still wrong with a package's catalogues that are now up to date."""
+    update(package)
+    return [fault for locale in LOCALES for fault in faults_of(catalogue(package, locale))]
+
+
+def compared(package: Path) -> list[str]:
+    """What is wrong with a package's committed catalogues."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory) / package.name
+        shutil.copytree(package, copy)
+        update(copy)
+        return [fault for locale in LOCALES for fault in differences(locale, package, copy)]
 
 
 def update(package: Path) -> None:
@@ -42,9 +51,9 @@ def update(package: Path) -> None:
     subprocess.run([*django, "compilemessages", *locales], cwd=package, check=True)
 
 
-def differences(locale: str, fresh_package: Path) -> list[str]:
+def differences(locale: str, package: Path, fresh_package: Path) -> list[str]:
     """What is wrong with a committed catalogue, seen beside a fresh one."""
-    ours, fresh = catalogue(PACKAGE, locale), catalogue(fresh_package, locale)
+    ours, fresh = catalogue(package, locale), catalogue(fresh_package, locale)
     if not ours.exists() or not ours.with_suffix(".mo").exists():
         return [f"{locale}: no catalogue. Run tox run -e messages -- --write"]
     faults = faults_of(ours)

@@ -606,7 +606,7 @@ CODES: Final[dict[str, Meaning]] = {
     "account_exists": means(Kind.CONFLICT, action=Action.USE_ANOTHER_METHOD,
         message=_("There is already an account with these details. Sign in the way you did before.")),
     # Who is signed in wants to add a way in that is another user's, or to take away the last one.
-    "linked_elsewhere": means(Kind.CONFLICT, action=Action.USE_ANOTHER_METHOD,
+    "linked_elsewhere": means(Kind.CONFLICT, action=Action.NONE,
         message=_("This sign-in already belongs to another account.")),
     "last_way_in": means(Kind.CONFLICT, action=Action.NONE,
         message=_("This is your only way to sign in. Add another before you remove it.")),

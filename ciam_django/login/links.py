@@ -7,14 +7,17 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from ciam_django.accounts.linking import link, unlink
 from ciam_django.accounts.sessions import sign_in
+from ciam_django.answers import answer_to
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 from ciam_django.login.destinations import after_sign_in, asked_next, redirect_to
-from ciam_django.login.failed import answering, csrf_answered
+from ciam_django.login.failed import csrf_answered
+from ciam_django.responses import response_for
 
 
 def asked_link(request: HttpRequest) -> str:
@@ -40,11 +43,21 @@ def let_in(request: HttpRequest, person: Person, token: Mapping[str, Any], link_
 @login_not_required
 @require_POST
 @csrf_answered
-@answering
 def take_away(request: HttpRequest) -> HttpResponse:
     """``ciam:unlink``: the form's ``identity`` is no longer a way in for who is signed in."""
     given = request.POST.get("identity", "")
     # Of other digits than these, none is the key of a row.
     identity_id = int(given) if given.isascii() and given.isdigit() and len(given) < 19 else 0
-    unlink(request, identity_id)
+    try:
+        unlink(request, identity_id)
+    except CiamError as error:
+        return refused(request, error, asked_next(request))
     return redirect_to(after_sign_in(request, asked_next(request)))
+
+
+def refused(request: HttpRequest, error: CiamError, next_url: str) -> HttpResponse:
+    """The answer to who is signed in and could not change their ways in: the way out is back."""
+    answer, context = answer_to(error, request), {}
+    if answer.action_url is None:
+        context = {"way_out": after_sign_in(request, next_url), "way_out_label": gettext("Back")}
+    return response_for(request, answer, context=context)

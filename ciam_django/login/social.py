@@ -15,7 +15,7 @@ from ciam_django.login import notices, state
 from ciam_django.login.destinations import asked_next, redirect_to, safe_next, sent_away
 from ciam_django.login.failed import answering, csrf_answered, failed, login_address
 from ciam_django.login.flows import Flow
-from ciam_django.login.links import asked_link
+from ciam_django.login.links import asked_link, refused
 from ciam_django.login.outcomes import gone_on
 from ciam_django.login.pages import went_on
 from ciam_django.login.popups import keep_opener
@@ -51,6 +51,8 @@ def callback(request: HttpRequest, name: str) -> HttpResponse:
         try:
             return _signed_in(request, registration, begun)
         except CiamError as error:
+            if begun.link_to:
+                return refused(request, error, begun.next)
             if media_type_for(request) != HTML:
                 return failed(request, error)
             # There are other ways to sign in, and they are on that page.

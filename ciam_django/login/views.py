@@ -29,7 +29,7 @@ from ciam_django.login.destinations import (
 from ciam_django.login.failed import answering, csrf_answered, failed
 from ciam_django.login.hints import Hint
 from ciam_django.login.issuer import refuse_other_issuer
-from ciam_django.login.links import asked_link, let_in
+from ciam_django.login.links import asked_link, let_in, refused
 from ciam_django.login.popups import keep_opener
 from ciam_django.login.returns import came_back, remember
 
@@ -66,6 +66,8 @@ def callback(request: HttpRequest) -> HttpResponse:
         try:
             return _signed_in(request, begun)
         except CiamError as error:
+            if begun.link_to:
+                return refused(request, error, begun.next)
             return failed(request, error, next_url=safe_next(request, begun.next))
 
     return came_back(request, "ciam", take)

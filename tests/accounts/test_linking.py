@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -73,6 +74,7 @@ def test_a_way_in_of_another_users_stays_theirs(
     answer = links(browser)
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (409, "linked_elsewhere")
+    assert re.search(r'href="/account/"[^>]*>\s*Back', answer.content.decode())
     assert browser.user_id == str(staff.pk)
     assert str(CiamIdentity.objects.get().user_id) == other.user_id
 
@@ -125,6 +127,19 @@ def test_a_flow_of_several_steps_is_added_at_its_end(
     assert (identity.user_id, identity.provider) == (staff.pk, "qq")
 
 
+def test_a_provider_that_says_no_leads_back(
+    browser: Browser, staff: User, ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.CIAM_SOCIAL_PROVIDERS = registered_at(ciam)
+    url = browser.client.post("/ciam/with/qq/", LINKED)["Location"]
+    callback = ciam.authorize_at_provider(url, username="li", cancel=True)
+    assert callback
+    answer = browser.comes_back(callback)
+
+    assert answer["Ciam-Error-Code"] == "access_denied"
+    assert browser.user_id == str(staff.pk)
+
+
 # --- Taking it away ---------------------------------------------------------------------------
 
 
@@ -173,6 +188,15 @@ def test_the_last_way_in_stays(browser: Browser) -> None:
 
     assert (answer.status_code, answer.json()["code"]) == (409, "last_way_in")
     assert CiamIdentity.objects.count() == 1
+
+
+def test_the_page_that_says_so_leads_back(browser: Browser) -> None:
+    browser.signs_in()
+    form = {"identity": CiamIdentity.objects.get().pk, "next": "/account/"}
+    page = browser.client.post("/ciam/unlink/", form).content.decode()
+
+    assert "This is your only way to sign in." in page
+    assert re.search(r'href="/account/"[^>]*>\s*Back', page)
 
 
 def test_a_password_is_no_way_in_where_no_backend_takes_it(
