@@ -31,8 +31,12 @@ from ciam_django.lookup import (
     finding_of,
     generic_finding,
     is_known,
+    known_codes,
 )
 from ciam_django.signals import login_failed, unknown_code
+
+# As CIAM writes them.
+_EXAMPLE_REQUEST_ID: Final = "1656572265429$49b433a9-219a-910a-0323-2af4f1f1a9ce"
 
 logger = logging.getLogger("ciam_django")
 
@@ -151,6 +155,20 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
         if error.stage in _WAY_IN:
             login_failed.send_robust(CiamError, request=request, error=error, answer=answer)
     return answer
+
+
+def possible_answers() -> dict[str, Answer]:
+    """Code -> an answer with it, of all that there are, in the language active now.
+
+    For documents: nothing has failed, so that nothing is logged or told.
+    """
+    found = {}
+    for code in known_codes():
+        error = CiamError(code, request_id=_EXAMPLE_REQUEST_ID)
+        error.is_logged = True
+        answer = answer_to(error)
+        found[answer.code] = answer
+    return found
 
 
 def kind_of(error: CiamError) -> Kind:

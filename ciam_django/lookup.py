@@ -72,6 +72,13 @@ def is_known(code: str) -> bool:
     return folded in _rows() or folded in _aliases() or folded in _overrides()
 
 
+def known_codes() -> list[str]:
+    """Every key of the table and of the settings, families among them, in their order."""
+    rows = _rows()
+    own = [key for folded, (key, _) in _overrides().items() if folded not in rows]
+    return [*CODES, *own]
+
+
 def _finding_in_table(code: str) -> Finding | None:
     folded = code.casefold()
     canonical = _aliases().get(folded, folded)

@@ -70,7 +70,10 @@ AUTHLIB_OAUTH_CLIENTS = {
     },
 }
 
-REST_FRAMEWORK = {"EXCEPTION_HANDLER": "ciam_django.drf.exception_handler"}
+REST_FRAMEWORK = {
+    "EXCEPTION_HANDLER": "ciam_django.drf.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "ciam_django.drf.schema.CiamAutoSchema",
+}
 
 # Its own tests switch it on.
 AXES_ENABLED = False

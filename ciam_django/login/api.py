@@ -10,7 +10,7 @@ import base64
 import functools
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -38,6 +38,9 @@ from ciam_django.login.turns import admitted, form_of, outcome_of
 from ciam_django.responses import json_response_for
 
 View = Callable[..., HttpResponse]
+
+# Texts that go along with a step's form.
+_BESIDE: Final = ("flow", "next", "do", "captcha_id")
 
 
 def _json(view: View) -> View:
@@ -70,6 +73,7 @@ def _gives_tokens() -> bool:
     return conf.CIAM_API_SIGN_IN == "token"
 
 
+@csrf_exempt
 @require_safe
 @_json
 def offered(request: HttpRequest) -> HttpResponse:
@@ -95,6 +99,7 @@ def offered(request: HttpRequest) -> HttpResponse:
     return _answered(body)
 
 
+@csrf_exempt
 @require_safe
 @_json
 def captcha(request: HttpRequest) -> HttpResponse:
@@ -114,9 +119,10 @@ def step(request: HttpRequest, name: str) -> HttpResponse:
     Beside them: ``do`` for another of the step's buttons, ``next``, ``captcha`` with the
     ``captcha_id``, and ``consent`` as a list of ids.
     """
-    if name not in STEPS or not _is_offered(name):
+    if name not in STEPS or not is_offered(name):
         raise Http404
     given = _body(request)
+    _check_beside(given, name)
     flow = _flow_of(request, name, given)
     form = form_of(flow, given)
     outcome = outcome_of(request, flow, form, given)
@@ -141,7 +147,8 @@ def renew(request: HttpRequest) -> HttpResponse:
     return _answered(tokens)
 
 
-def _is_offered(name: str) -> bool:
+def is_offered(name: str) -> bool:
+    """Whether the project lets people take the step as JSON."""
     if name in configured.WAYS:
         return name in configured.methods()
     return (
@@ -159,11 +166,21 @@ def _body(request: HttpRequest) -> Mapping[str, Any]:
     return body
 
 
+def _check_beside(given: Mapping[str, Any], name: str) -> None:
+    """Refuse what can't be meant of all that goes along with the form."""
+    row = STEPS[name]
+    wrong = [each for each in _BESIDE if not isinstance(given.get(each, ""), str)]
+    if given.get("do", "") not in ("", *row.others):
+        wrong.append("do")
+    if wrong:
+        raise CiamError("invalid_request", upstream_text=f"wrong: {', '.join(wrong)}")
+
+
 def _flow_of(request: HttpRequest, name: str, given: Mapping[str, Any]) -> Flow:
     if STEPS[name].begins:
-        asked = safe_next(request, str(given.get("next") or ""))
+        asked = safe_next(request, given.get("next", ""))
         return Flow(name, "", next=asked, provider=STEPS[name].provider)
-    flow = flows.opened(str(given.get("flow") or ""))
+    flow = flows.opened(given.get("flow", ""))
     if flow is None or flow.step != name:
         raise CiamError("Operation.Failure.FId.Not.Found", stage="verify_code")
     return flow

@@ -93,6 +93,16 @@ def _line(autocomplete: str, **attrs: str) -> forms.TextInput:
     )
 
 
+class Text(forms.CharField):
+    """A text, and nothing that could be written as one: JSON has numbers, which lose zeros."""
+
+    def to_python(self, value: Any) -> Any:
+        """The text, or a ``ValidationError``."""
+        if not isinstance(value, str | None):
+            raise forms.ValidationError("", code="invalid")
+        return super().to_python(value)
+
+
 class CiamForm(forms.Form):
     """A form whose fields have the names of the table's; ``fields_of`` maps those that differ.
 
@@ -122,7 +132,7 @@ class CiamForm(forms.Form):
 
     def add_captcha(self) -> None:
         """Ask for what a picture says, from now on."""
-        self.fields["captcha"] = forms.CharField(
+        self.fields["captcha"] = Text(
             label=_("Characters in the picture"), max_length=_LONGEST, widget=_once("off")
         )
         # The terms stand last, above the button.
@@ -162,23 +172,23 @@ class CiamForm(forms.Form):
         return "".join(code.split())
 
 
-def _code_field() -> forms.CharField:
-    return forms.CharField(
+def _code_field() -> Text:
+    return Text(
         label=_("Verification code"),
         max_length=20,
         widget=_once("one-time-code", inputmode="numeric"),
     )
 
 
-def _password_field(label: str | StrPromise, autocomplete: str) -> forms.CharField:
+def _password_field(label: str | StrPromise, autocomplete: str) -> Text:
     widget = forms.PasswordInput(attrs={"autocomplete": autocomplete})
-    return forms.CharField(label=label, max_length=_LONGEST, strip=False, widget=widget)
+    return Text(label=label, max_length=_LONGEST, strip=False, widget=widget)
 
 
 class PasswordForm(CiamForm):
     """An account and its password."""
 
-    username = forms.CharField(
+    username = Text(
         label=_("Mobile number, email or username"), max_length=_LONGEST, widget=_line("username")
     )
     password = _password_field(_("Password"), "current-password")
@@ -187,7 +197,7 @@ class PasswordForm(CiamForm):
 class SmsForm(CiamForm):
     """Where a text message goes."""
 
-    phone_number = forms.CharField(
+    phone_number = Text(
         label=_("Mobile number"),
         max_length=_LONGEST,
         widget=_line("tel", inputmode="tel"),
@@ -197,7 +207,7 @@ class SmsForm(CiamForm):
 class EmailForm(CiamForm):
     """Where an email goes."""
 
-    email = forms.CharField(
+    email = Text(
         label=_("Email address"),
         max_length=_LONGEST,
         widget=_line("email", inputmode="email"),
@@ -212,7 +222,7 @@ class ReceiverForm(CiamForm):
         "email": "receiver",
         "username": "receiver",
     }
-    receiver = forms.CharField(
+    receiver = Text(
         label=_("Mobile number or email address"), max_length=_LONGEST, widget=_line("username")
     )
 
@@ -245,7 +255,7 @@ class ProvePasswordForm(CiamForm):
 class ChannelForm(CiamForm):
     """Which way to prove it; each is a button."""
 
-    channel = forms.CharField(max_length=10, widget=forms.HiddenInput)
+    channel = Text(max_length=10, widget=forms.HiddenInput)
 
 
 class ConsentForm(CiamForm):
@@ -261,22 +271,22 @@ _LONGEST_SECRET: Final = 8192
 class MiniProgramForm(CiamForm):
     """The code of ``wx.login``."""
 
-    login_code = forms.CharField(max_length=_LONGEST)
+    login_code = Text(max_length=_LONGEST)
 
 
 class MiniProgramPhoneForm(MiniProgramForm):
     """A button's ``getPhoneNumber``: its code, or what it gave in the old style."""
 
-    phone_code = forms.CharField(max_length=_LONGEST, required=False)
-    encrypted_data = forms.CharField(max_length=_LONGEST_SECRET, required=False)
-    iv = forms.CharField(max_length=_LONGEST, required=False)
+    phone_code = Text(max_length=_LONGEST, required=False)
+    encrypted_data = Text(max_length=_LONGEST_SECRET, required=False)
+    iv = Text(max_length=_LONGEST, required=False)
 
 
 class MiniProgramUserInfoForm(MiniProgramForm):
     """``wx.getUserInfo``'s encrypted data."""
 
-    encrypted_data = forms.CharField(max_length=_LONGEST_SECRET)
-    iv = forms.CharField(max_length=_LONGEST)
+    encrypted_data = Text(max_length=_LONGEST_SECRET)
+    iv = Text(max_length=_LONGEST)
 
 
 # --- The profile ------------------------------------------------------------------------------
@@ -306,7 +316,7 @@ class ProfileForm(CiamForm):
         for name in self.flow.more["asked"]:
             label, autocomplete = PROFILE[name]
             attrs = {"type": "date"} if name == "birthday" else {}
-            self.fields[table_name(name)] = forms.CharField(
+            self.fields[table_name(name)] = Text(
                 label=label,
                 max_length=_LONGEST,
                 widget=forms.TextInput(attrs={"autocomplete": autocomplete, **attrs}),

@@ -1,0 +1,111 @@
+"""What an answer looks like, as OpenAPI: the component, and the responses that have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+from django.utils.translation import override, to_locale
+
+from ciam_django.answers import BODY_MEMBERS, Answer, possible_answers
+
+PROBLEM: Final = "CiamProblem"
+_MEDIA_TYPES: Final = ("application/json", "application/problem+json")
+_LOCALES: Final = Path(__file__).parents[1] / "locale"
+
+# The codes that tell the most of their status.
+_TELLING: Final = (
+    "Operation.Failure.SMS.Code.Error",
+    "Operation.Failure.Username.Or.Password.Error",
+    "Operation.Failure.User.Locked",
+    "Operation.Failure.Send.SMS.Too.Frequency",
+    "bad_configuration",
+    "timeout",
+)
+_TEXT: Final[Mapping[str, Any]] = {"type": "string"}
+_MEMBERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "type": {**_TEXT, "description": "A URI of the kind, or about:blank."},
+    "title": {**_TEXT, "description": "The kind, in the language of the request."},
+    "status": {"type": "integer", "description": "The HTTP status."},
+    "detail": {**_TEXT, "description": "One sentence for the person, in their language."},
+    "code": {**_TEXT, "description": "What failed: stable, and made for programs."},
+    "kind": {**_TEXT, "description": "The class of the failure."},
+    "field": {**_TEXT, "nullable": True, "description": "The input that it is about."},
+    "action": {**_TEXT, "description": "What the person can do next."},
+    "action_url": {**_TEXT, "nullable": True, "description": "Where they can do it."},
+    "retry_after": {"type": "integer", "nullable": True, "description": "Seconds to wait."},
+    "request_id": {**_TEXT, "description": "The reference to quote; the log line has it."},
+}
+_HEADERS: Final[Mapping[str, str]] = {
+    "Ciam-Error-Code": "The body's `code`.",
+    "Ciam-Request-Id": "The body's `request_id`.",
+    "Content-Language": "The language of `title` and `detail`.",
+    "WWW-Authenticate": "RFC 6750, 3: the challenge.",
+    "Retry-After": "Seconds to wait.",
+}
+
+
+def problem_component() -> dict[str, Any]:
+    """The schema of the body (RFC 9457), with the codes, kinds and actions that there can be."""
+    answers = possible_answers().values()
+    members = {name: dict(_MEMBERS[name]) for name in BODY_MEMBERS}
+    for name in ("code", "kind", "action"):
+        members[name]["enum"] = list(dict.fromkeys(getattr(answer, name) for answer in answers))
+    return {"type": "object", "properties": members, "required": list(BODY_MEMBERS)}
+
+
+def statuses() -> list[int]:
+    """All statuses that an answer can have: what CIAM is asked, it can answer with any code."""
+    return sorted({answer.status for answer in possible_answers().values()})
+
+
+def reference_to(status: int) -> dict[str, str]:
+    """A response of the document's, by its name."""
+    return {"$ref": f"#/components/responses/{PROBLEM}{status}"}
+
+
+def problem_responses() -> dict[str, Any]:
+    """Name -> a response with the component, and an example in every language, of all statuses."""
+    return {f"{PROBLEM}{status}": _response_of(status) for status in statuses()}
+
+
+def _response_of(status: int) -> dict[str, Any]:
+    examples = {}
+    for language in _languages():
+        with override(language):
+            answer = _example_of(status)
+            # drf-spectacular and validators want what JSON has, no lazy texts.
+            value = {name: _plain(value) for name, value in answer.as_dict().items()}
+        examples[language] = {"summary": answer.title, "value": value}
+    with override("en"):
+        english = _example_of(status)
+    schema = {"$ref": f"#/components/schemas/{PROBLEM}"}
+    content = {"schema": schema, "examples": examples}
+    return {
+        "description": f"{english.title}.",
+        "headers": {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in _HEADERS.items()
+            if name in english.headers
+        },
+        "content": dict.fromkeys(_MEDIA_TYPES, content),
+    }
+
+
+def _example_of(status: int) -> Answer:
+    answers = possible_answers()
+    telling = [answers[code] for code in _TELLING if code in answers]
+    return next(it for it in (*telling, *answers.values()) if it.status == status)
+
+
+def _plain(value: object) -> object:
+    return value if value is None or isinstance(value, int) else str(value)
+
+
+def _languages() -> list[str]:
+    """The project's languages that we have texts for."""
+    codes = [code for code, _ in settings.LANGUAGES]
+    ours = [it for it in codes if it == "en" or (_LOCALES / to_locale(it)).is_dir()]
+    return ours or ["en"]

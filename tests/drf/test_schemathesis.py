@@ -1,0 +1,69 @@
+"""Our endpoints against their own document: whatever schemathesis comes up with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+import requests
+from django.core.cache import cache
+from pytest_django.fixtures import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from ciam_django.testing import FakeCiam
+from tests.drf.test_schema import document
+
+PROGRAM: Final = Path(sys.executable).with_name("schemathesis")
+# All of them take 95 seconds; of steps that differ only in a row of the table, one will do.
+ONE_OF_EACH: Final = {
+    "session": "|captcha/|password/|code/",
+    "token": "|renew/|mini_program_phone/",
+}
+CONFIGURATION: Final = """
+[checks]
+# No document can say which code was sent, and which password is right.
+positive_data_acceptance.enabled = false
+# That a flow is over (410) is said before what else is wrong.
+negative_data_rejection.expected-statuses = ["4xx", "5xx"]
+"""
+
+
+@pytest.mark.skipif(not PROGRAM.exists(), reason="schemathesis is not installed")
+@pytest.mark.parametrize("mode", ["ciam"])
+@pytest.mark.parametrize("gives", ["session", "token"])
+def test_it_finds_nothing(  # noqa: PLR0917  (fixtures)
+    ciam: FakeCiam,
+    live_server: LiveServer,
+    settings: Settings,
+    tmp_path: Path,
+    gives: str,
+    mode: str,
+) -> None:
+    cache.clear()
+    settings.CIAM_API_SIGN_IN = gives
+    settings.CIAM_TRY_LIMITS = settings.CIAM_SEND_LIMITS = {}
+    settings.CIAM_LOGIN_METHODS = ["password", "sms", "email", "recover", "sign_up"]
+    settings.CIAM_SOCIAL_PROVIDERS = {
+        "wechat": {"mini_program": {"app_id": "wx3", "source": "source_wechat_mini_program"}}
+    }
+    (tmp_path / "openapi.json").write_text(json.dumps(document()), encoding="utf-8")
+    (tmp_path / "schemathesis.toml").write_text(CONFIGURATION, encoding="utf-8")
+    offered = requests.get(f"{live_server.url}/ciam/api/", timeout=10)
+    headers = []
+    if gives == "session":
+        headers = ["-H", f"X-CSRFToken: {offered.json()['csrf_token']}"]
+        headers += ["-H", f"Cookie: csrftoken={offered.cookies['csrftoken']}"]
+    command = [str(PROGRAM), "run", "openapi.json", "--url", live_server.url, *headers]
+    command += ["--seed", "1", "--max-examples", os.environ.get("CIAM_DJANGO_EXAMPLES", "10")]
+    if "CIAM_DJANGO_EXAMPLES" not in os.environ:
+        command += ["--include-path-regex", f"api/({ONE_OF_EACH[gives]})$"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
