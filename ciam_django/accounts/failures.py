@@ -20,8 +20,8 @@ from ciam_django.client.person import Person
 from ciam_django.client.shared import share, shared
 from ciam_django.errors import CiamError, loggable_code
 
-# Seconds.
-_REMEMBERED: Final = 7 * 24 * 3600
+# Seconds: who asks for help does so soon, and strangers can fill what is kept for long.
+_REMEMBERED: Final = 24 * 3600
 # Who is known by more is found by the newest.
 _MOST_NAMES: Final = 8
 # Where a request carries whom its failure is of.

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import Resolver404, resolve
 
 from ciam_django.accounts.failures import note
 from ciam_django.accounts.validity import ended
@@ -43,6 +44,14 @@ class CiamSessionMiddleware:
         return refusal or await cast("Awaitable[HttpResponseBase]", self.get_response(request))
 
 
+def _is_on_the_way_in(request: HttpRequest) -> bool:
+    """Whether the request is for one of ``ciam_django.urls``."""
+    try:
+        return "ciam" in resolve(request.path_info).app_names
+    except Resolver404:
+        return False
+
+
 def _refusal(request: HttpRequest) -> HttpResponse | None:
     # Without the cookie there is no session to look at, nor a reason to vary a cached page by it.
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
@@ -52,6 +61,9 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
         return None
     answer = answer_to(error, request)
     note(request, error.type_code or error.code, answer.request_id)
+    if _is_on_the_way_in(request):
+        # Who signs in again, or out, gets what they came for.
+        return None
     context = {}
     if answer.action_url and request.method == "GET":
         query = urlencode({"next": request.get_full_path()})

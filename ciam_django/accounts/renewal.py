@@ -31,6 +31,16 @@ def ends_session(error: CiamError) -> bool:
     return kind_of(error) in ("token", "account_state") or error.code.casefold() in _GONE
 
 
+def pause() -> None:
+    """Have no session ask CIAM for a while, in any process."""
+    share(_PAUSED, 1, seconds=_PAUSE)
+
+
+def is_paused() -> bool:
+    """Whether CIAM has just failed somebody."""
+    return bool(shared(_PAUSED))
+
+
 def current(kept: CiamSession, tokens: Tokens) -> Tokens:
     """The tokens of the session, or newer ones where these are about to end.
 
@@ -41,7 +51,7 @@ def current(kept: CiamSession, tokens: Tokens) -> Tokens:
 
 def renewed(kept: CiamSession, tokens: Tokens) -> Tokens:
     """Newer tokens than these (RFC 6749, 6), or these while another request fetches newer ones."""
-    if shared(_PAUSED):
+    if is_paused():
         return _still_good(tokens)
     if _is_ours_to_renew(kept):
         return _fetched(kept, tokens)
@@ -64,7 +74,7 @@ def _fetched(kept: CiamSession, tokens: Tokens) -> Tokens:
         _as_read(kept).update(renewing_until=None)
         if ends_session(error):
             raise
-        share(_PAUSED, 1, seconds=_PAUSE)
+        pause()
         if not tokens.is_good:
             raise
         # For the log: nobody is to be disturbed.

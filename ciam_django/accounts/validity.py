@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from ciam_django.accounts.failures import tried_by
 from ciam_django.accounts.keeping import end_kept, is_due, kept_for, look_again, tokens_for
 from ciam_django.accounts.models import CiamSession
-from ciam_django.accounts.renewal import current, ends_session, renewed
+from ciam_django.accounts.renewal import current, ends_session, is_paused, pause, renewed
 from ciam_django.accounts.tokens import Tokens
 from ciam_django.answers import answer_to
 from ciam_django.client.api import REFUSED_TOKEN, CiamClient
@@ -66,7 +66,8 @@ def ended(request: HttpRequest) -> CiamError | None:
 
 def _checked(kept: CiamSession, tokens: Tokens) -> Tokens:
     """The tokens, if CIAM says of the person that they are good, or newer ones."""
-    if not (conf.CIAM_SESSION_CHECK and tokens.may_check and tokens.is_good):
+    is_asked = conf.CIAM_SESSION_CHECK and tokens.may_check and tokens.is_good
+    if not is_asked or is_paused():
         return tokens
     try:
         CiamClient().user_check(tokens.access_token)
@@ -74,6 +75,8 @@ def _checked(kept: CiamSession, tokens: Tokens) -> Tokens:
         # A token may end early while the person may stay.
         if error.code.casefold() in REFUSED_TOKEN and tokens.refresh_token:
             return renewed(kept, tokens)
+        if not ends_session(error):
+            pause()
         raise
     return tokens
 

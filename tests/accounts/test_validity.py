@@ -276,6 +276,24 @@ def test_a_page_says_so_and_leads_back(person: Browser, ciam: FakeCiam) -> None:
     assert "/ciam/login/?next=%2Fcart%2F%3Fa%3D1" in page.content.decode()
 
 
+def test_who_signs_in_again_just_then_is_not_held_up(person: Browser, ciam: FakeCiam) -> None:
+    callback = person.identifies(person.leaves())
+    at_their_end(person)
+    ciam.fail("refresh", code="invalid_grant")
+    answer = person.comes_back(callback)
+
+    assert (answer.status_code, answer["Location"]) == (302, "/accounts/profile/")
+    assert person.client.get("/").content == b"True"
+
+
+def test_what_is_not_found_says_so_the_next_time(person: Browser, ciam: FakeCiam) -> None:
+    at_their_end(person)
+    ciam.fail("refresh", code="invalid_grant")
+
+    assert person.client.get("/nowhere/").status_code == 401
+    assert person.client.get("/nowhere/").status_code == 404
+
+
 def test_what_was_posted_does_not_become_a_way_back(person: Browser, ciam: FakeCiam) -> None:
     at_their_end(person)
     ciam.fail("refresh", code="invalid_grant")
@@ -355,6 +373,20 @@ def test_an_answer_that_says_nothing_of_the_person_ends_nothing(
     ciam.fail("api", code=code, status=403)
 
     assert person.client.get("/").content == b"True"
+
+
+def test_while_ciam_is_down_one_of_all_waits_for_it(person: Browser, ciam: FakeCiam) -> None:
+    other = Browser(ciam)
+    other.signs_in("wang")
+    due(person)
+    due(other)
+    before = stages(ciam).count("api")
+    ciam.misbehave("api", "reset", times=None)
+
+    assert person.client.get("/").content == b"True"
+    assert other.client.get("/").content == b"True"
+    assert stages(ciam).count("api") == before + 1
+    ciam.reset()
 
 
 def test_a_token_for_something_else_is_not_asked_about(
