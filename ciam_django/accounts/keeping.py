@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+from django.contrib.sessions.backends.base import UpdateError
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -50,11 +51,26 @@ def keep(
         sealed=sealed(tokens),
         ends_at=request.session.get_expiry_date(),
     )
-    look_again(request, kept, tokens)
+    request.session[_KEPT] = _noted(request, kept, tokens)
 
 
 def look_again(request: HttpRequest, kept: CiamSession, tokens: Tokens) -> None:
     """Note in the session when its tokens are to be looked at."""
+    noted = _noted(request, kept, tokens)
+    # At once and alone: with all the rest at the request's end, it would undo what other requests
+    # of the session do in the meantime.
+    stored = type(request.session)(request.session.session_key)
+    if _KEPT in stored:
+        stored[_KEPT] = noted
+        with contextlib.suppress(UpdateError):
+            # Otherwise somebody has just signed out.
+            stored.save()
+    is_modified = request.session.modified
+    request.session[_KEPT] = noted
+    request.session.modified = is_modified
+
+
+def _noted(request: HttpRequest, kept: CiamSession, tokens: Tokens) -> dict[str, Any]:
     now = time.time()
     # Django may have the session last longer with each request.
     times = [now + request.session.get_expiry_age() / 2]
@@ -62,7 +78,7 @@ def look_again(request: HttpRequest, kept: CiamSession, tokens: Tokens) -> None:
         times.append(now + conf.CIAM_SESSION_CHECK)
     if tokens.refresh_token and tokens.renewed_from:
         times.append(max(tokens.renewed_from, now + _BETWEEN_ATTEMPTS * tokens.is_due))
-    request.session[_KEPT] = {
+    return {
         "id": kept.pk,
         "key": _digest(str(request.session.session_key)),
         "look_at": min(times),

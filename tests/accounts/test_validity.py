@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.decorators import login_required
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient
@@ -331,6 +333,54 @@ def test_ciam_is_asked_now_and_then(person: Browser, ciam: FakeCiam) -> None:
         assert person.client.get("/").content == b"True"
 
     assert stages(ciam).count("api") == before + 1
+
+
+def test_a_look_undoes_nothing_that_another_request_does(
+    person: Browser, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due(person)
+    asked = CiamClient.user_check
+
+    def slow_check(client: CiamClient, access_token: str) -> Any:
+        # Meanwhile something is put into the cart.
+        session = person.client.session
+        session["cart"] = ["tea"]
+        session.save()
+        return asked(client, access_token)
+
+    monkeypatch.setattr(CiamClient, "user_check", slow_check)
+    assert person.client.get("/").content == b"True"
+
+    assert person.client.session["cart"] == ["tea"]
+    assert person.client.session["ciam_session"]["look_at"] > time.time()
+
+
+@pytest.mark.parametrize("is_just_then", [True, False])
+def test_a_look_brings_no_session_back(
+    person: Browser, monkeypatch: pytest.MonkeyPatch, is_just_then: bool
+) -> None:
+    due(person)
+    key = str(person.client.session.session_key)
+    saved = SessionStore.save
+
+    def gone(store: SessionStore, must_create: bool = False) -> None:
+        SessionStore(key).delete()
+        saved(store, must_create)
+
+    if is_just_then:
+        monkeypatch.setattr(SessionStore, "save", gone)
+    else:
+        asked = CiamClient.user_check
+
+        def slow_check(client: CiamClient, access_token: str) -> Any:
+            SessionStore(key).delete()
+            return asked(client, access_token)
+
+        monkeypatch.setattr(CiamClient, "user_check", slow_check)
+    person.client.get("/")
+
+    assert not SessionStore(key).exists(key)
+    assert not Session.objects.exists()
 
 
 def test_a_project_can_ask_never(person: Browser, ciam: FakeCiam, settings: Settings) -> None:
