@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import DatabaseError, router
+from django.db import connections, router
 
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client.oauth import CiamApp, ciam_app
@@ -60,14 +60,18 @@ def slips_of_identities(
     sender: object, *, databases: Collection[str], **kwargs: Any
 ) -> Iterator[Slip]:
     """A receiver of ``signals.checking_databases``: people whom nobody will be again."""
-    if router.db_for_read(CiamIdentity) not in databases:
+    alias = router.db_for_read(CiamIdentity)
+    if alias not in databases:
+        return
+    # Before the first migration there is nothing to ask.
+    if CiamIdentity._meta.db_table not in connections[alias].introspection.table_names():
         return
     try:
-        issuers = set(CiamIdentity.objects.values_list("issuer", flat=True).distinct())
         app = ciam_app()
-    except (DatabaseError, CiamError):
-        # Before the first migration, or without a client, which another check tells.
+    except CiamError:
+        # Another check tells.
         return
+    issuers = set(CiamIdentity.objects.values_list("issuer", flat=True).distinct())
     strangers = issuers - {issuer_of(app)}
     if strangers and (strangers := strangers - {_named_by_itself(app)}):
         first, now = min(strangers), issuer_of(app)

@@ -69,6 +69,12 @@ def test_the_middleware_has_its_place(settings: Settings, is_first: bool) -> Non
     assert [message.id for message in found()] == ([IDS["session middleware"]] if is_first else [])
 
 
+def test_without_a_client_nobody_is_a_stranger(db: None, settings: Settings) -> None:
+    settings.AUTHLIB_OAUTH_CLIENTS = {}
+
+    assert found_in() == []
+
+
 # --- Identities of another mode, issuer or client -----------------------------------------------
 
 
