@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.db.models import Max, QuerySet
 from django.http import HttpRequest
 from django.utils.formats import localize
-from django.utils.timezone import localtime
+from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -66,10 +66,10 @@ class CiamIdentityAdmin(_ModelAdmin):
         return super().get_queryset(request).annotate(last_sign_in=Max("sessions__created_at"))
 
     @admin.display(description=_("last sign-in"), ordering="last_sign_in")
-    def last_sign_in(self, identity: CiamIdentity) -> datetime | None:
+    def last_sign_in(self, identity: CiamIdentity) -> str | None:
         """When they last signed in, as far as is known."""
-        found: datetime | None = vars(identity).get("last_sign_in")
-        return found
+        at = vars(identity).get("last_sign_in")
+        return _written(at) if at else None
 
     @admin.display(description=_("last failure"))
     def last_failure(self, identity: CiamIdentity) -> str | None:
@@ -77,8 +77,7 @@ class CiamIdentityAdmin(_ModelAdmin):
         failure = last_failure(identity)
         if failure is None:
             return None
-        at = localize(localtime(failure.at))
-        return f"{at} · {failure.code} · {failure.request_id}"
+        return f"{_written(failure.at)} · {failure.code} · {failure.request_id}"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """No: an identity is made by signing in."""
@@ -129,3 +128,8 @@ class CiamIdentityAdmin(_ModelAdmin):
                 self.message_user(request, f"{said} · {identity.subject}", messages.SUCCESS)
             self.log_change(request, identity, said)
         return reached
+
+
+def _written(at: datetime) -> str:
+    """The time where the reader is; of a project without time zones, as it is."""
+    return localize(localtime(at) if is_aware(at) else at)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import time
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
 from django.views.decorators.clickjacking import xframe_options_exempt
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
@@ -105,8 +107,9 @@ def _meant(claims: dict[str, Any]) -> CiamSessions:
 
     Not those that were begun since: CIAM knew nothing of them.
     """
-    until = datetime.datetime.fromtimestamp(claims["iat"] + LEEWAY, datetime.UTC)
-    sessions = CiamSession.objects.filter(created_at__lte=until)
+    # From now on backwards, for the database's times have a zone or none, as the project has it.
+    ago = datetime.timedelta(seconds=time.time() - claims["iat"] - LEEWAY)
+    sessions = CiamSession.objects.filter(created_at__lte=timezone.now() - ago)
     if "sid" in claims:
         sessions = sessions.filter(sid_key=identity_key(claims["iss"], claims["sid"]))
     if "sub" in claims:

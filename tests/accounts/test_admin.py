@@ -10,6 +10,8 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils.formats import localize
+from django.utils.timezone import localtime
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.backends import user_of
@@ -65,7 +67,19 @@ def test_a_page_tells_when_they_signed_in(admin_client: Client, ciam: FakeCiam) 
     page = admin_client.get(f"{LIST}{identity.pk}/change/").content.decode()
 
     assert identity.subject in page
-    assert "Last sign-in" in page
+    at = localize(localtime(identity.sessions.get().created_at))
+    assert at in page.partition("Last sign-in")[2]
+
+
+def test_a_project_without_time_zones_has_a_page_as_well(
+    admin_client: Client, ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.USE_TZ = False
+    Browser(ciam).signs_in()
+    identity = CiamIdentity.objects.get()
+    page = admin_client.get(f"{LIST}{identity.pk}/change/").content.decode()
+
+    assert localize(identity.sessions.get().created_at) in page.partition("Last sign-in")[2]
 
 
 # --- The last failure ---------------------------------------------------------------------------

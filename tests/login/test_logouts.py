@@ -93,6 +93,17 @@ def test_all_sessions_of_a_person_end(people: list[Browser], ciam: FakeCiam) -> 
     assert are_in(people) == [False, False, True]
 
 
+def test_a_project_without_time_zones_ends_them_as_well(
+    ciam: FakeCiam, db: None, settings: Settings
+) -> None:
+    settings.USE_TZ = False
+    browser = Browser(ciam)
+    browser.signs_in()
+
+    assert sends(ciam.sign_logout_token(sub=user_id_of("li"))).status_code == 200
+    assert are_in([browser]) == [False]
+
+
 def test_a_sid_of_somebody_else_ends_nothing(people: list[Browser], ciam: FakeCiam) -> None:
     token = ciam.sign_logout_token(sid=sids(ciam)[2], sub=user_id_of("li"))
 
