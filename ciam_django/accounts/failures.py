@@ -41,7 +41,8 @@ class Failure:
 
 def digest_of(name: str) -> str:
     """What stands for a name of somebody; phone numbers are few, hence with Django's key."""
-    return salted_hmac(__name__, name.strip().casefold(), algorithm="sha256").hexdigest()[:32]
+    plain = name.strip().casefold().encode(errors="replace")
+    return salted_hmac(__name__, plain, algorithm="sha256").hexdigest()[:32]
 
 
 def tried_by(request: HttpRequest, name: str) -> None:

@@ -16,7 +16,7 @@ from ciam_django.accounts.models import CiamIdentity, CiamSession, identity_key
 from ciam_django.accounts.signals import signed_out, told
 from ciam_django.accounts.tokens import Tokens, sealed, unsealed, with_answer
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.person import Person
+from ciam_django.client.person import Person, is_subject
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, leaving_no_values
 
@@ -47,7 +47,7 @@ def keep(
         tokens = with_answer(tokens, token if app.is_oidc else {**token, "id_token": None})
     sid = person.claims.get("sid")
     kept = identity.sessions.create(
-        sid_key=identity_key(person.issuer, sid) if isinstance(sid, str) and sid else "",
+        sid_key=identity_key(person.issuer, str(sid)) if is_subject(sid) else "",
         sealed=sealed(tokens),
         ends_at=request.session.get_expiry_date(),
     )

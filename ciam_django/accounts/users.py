@@ -54,9 +54,16 @@ def _told(claims: Mapping[str, Any], asked: Sequence[str]) -> str:
     """
     for name in asked:
         value = claims.get(name)
-        if isinstance(value, str) and value and claims.get(f"{name}_verified") is not False:
-            return value
+        if _is_text(value) and claims.get(f"{name}_verified") is not False:
+            return str(value)
     return ""
+
+
+def _is_text(value: object) -> bool:
+    """Whether databases take it: without NUL, and without half a character."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    return value.encode(errors="replace").decode() == value != ""
 
 
 def fields_of(model: type[AbstractBaseUser]) -> dict[str, Field[Any, Any]]:

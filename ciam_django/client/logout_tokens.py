@@ -41,7 +41,7 @@ def logout_claims_of(app: CiamApp, logout_token: str) -> dict[str, Any]:
 
 
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()
 
 
 def _is_event(events: object) -> bool:

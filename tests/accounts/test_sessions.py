@@ -9,6 +9,7 @@ from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.backends import CiamBackend, user_of
+from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.sessions import is_signed_in_by_ciam, sign_in
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
@@ -25,6 +26,15 @@ def test_signing_in_is_djangos_own() -> None:
 
     assert get_user(request) == user_of(LI)
     assert is_signed_in_by_ciam(request)
+
+
+def test_half_a_character_of_a_claim_is_no_accident() -> None:
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    claims = {"email": "li@\ud800", "preferred_username": "\ud800", "sid": "\ud800"}
+    sign_in(request, Person(LI.issuer, LI.subject, claims), {"access_token": "t-1"})
+
+    assert CiamSession.objects.get().sid_key == ""
 
 
 def test_a_user_who_is_switched_off_is_told_so_and_changes_nothing() -> None:

@@ -42,6 +42,7 @@ def made(subject: str = "u-1", **claims: Any) -> User:
         ({"email": "li@example.com", "email_verified": True}, ("", "", "li@example.com")),
         ({"name": ["Li"], "family_name": {"x": 1}, "email": 7}, ("", "", "")),
         ({"name": "x" * 1000}, ("x" * 150, "", "")),
+        ({"name": "Li\0", "family_name": "\ud800", "email": "li@\ud800"}, ("", "", "")),
         ({}, ("", "", "")),
     ],
 )

@@ -159,6 +159,7 @@ WRONG: dict[str, Callable[[FakeCiam, dict[str, Any]], object]] = {
     "nobody": lambda ciam, who: ciam.sign_logout_token(),
     "somebody of no kind": lambda ciam, who: ciam.sign_logout_token(**{**who, "sub": ["x"]}),
     "a session of no kind": lambda ciam, who: ciam.sign_logout_token(**{**who, "sid": 1}),
+    "half a line": lambda ciam, who: ciam.sign_logout_token(**{**who, "sid": "a\nb"}),
     "a nonce": lambda ciam, who: ciam.sign_logout_token(**who, nonce="x"),
     "an access token": lambda ciam, who: ciam.sign_logout_token(**who, header={"typ": "at+jwt"}),
     "no signature": lambda ciam, who: ciam.sign_logout_token(**who, header={"alg": "none"}),
