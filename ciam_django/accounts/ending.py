@@ -20,6 +20,8 @@ def end_sessions(sessions: CiamSessions, reason: str) -> int:
         # First: where Django's can't be ended, whoever asked for it has to ask again.
         _end_djangos(kept)
         if CiamSession.objects.filter(pk=kept.pk).end():
+            # And last: a look at the session may have stored it again, see ``look_again``.
+            _end_djangos(kept)
             ended += 1
             told(signed_out, kept.identity, reason=reason)
     return ended

@@ -55,7 +55,10 @@ def keep(
 
 
 def look_again(request: HttpRequest, kept: CiamSession, tokens: Tokens) -> None:
-    """Note in the session when its tokens are to be looked at."""
+    """Note in the session when its tokens are to be looked at.
+
+    A ``CiamError``, ``session_ended``, where another request or CIAM has ended it meanwhile.
+    """
     noted = _noted(request, kept, tokens)
     # At once and alone: with all the rest at the request's end, it would undo what other requests
     # of the session do in the meantime.
@@ -65,6 +68,11 @@ def look_again(request: HttpRequest, kept: CiamSession, tokens: Tokens) -> None:
         with contextlib.suppress(UpdateError):
             # Otherwise somebody has just signed out.
             stored.save()
+    # Whoever ends a session deletes it last: what some stores' save, which looks first and writes
+    # then, has brought back is deleted here or there.
+    if not CiamSession.objects.living().filter(pk=kept.pk).exists():
+        stored.delete()
+        raise CiamError("session_ended", stage="refresh")
     is_modified = request.session.modified
     request.session[_KEPT] = noted
     request.session.modified = is_modified

@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.decorators import login_required
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
+from django.core.cache.backends.locmem import LocMemCache
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient
 from django.urls import include, path
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from ciam_django.accounts.ending import end_sessions
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.tokens import Tokens, sealed, unsealed
 from ciam_django.accounts.validity import access_token_of
@@ -381,6 +384,47 @@ def test_a_look_brings_no_session_back(
 
     assert not SessionStore(key).exists(key)
     assert not Session.objects.exists()
+
+
+@pytest.mark.parametrize("moment", ["within the save", "within the end"])
+def test_a_store_that_looks_before_it_writes_brings_no_session_back(
+    browser: Browser,
+    ciam: FakeCiam,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+    assert browser.signs_in().status_code == 302
+    due(browser)
+    session = browser.client.session
+    key = session.session_key
+    assert key
+    meanwhile = iter([True])
+
+    if moment == "within the save":
+        stored = LocMemCache.set
+
+        def set_late(cache: LocMemCache, name: str, *args: Any, **kwargs: Any) -> None:
+            if key in name and next(meanwhile, False):
+                end_sessions(CiamSession.objects.all(), "ended")
+            stored(cache, name, *args, **kwargs)
+
+        monkeypatch.setattr(LocMemCache, "set", set_late)
+        assert browser.client.get("/", headers={"Accept": HTML}).status_code == 401
+    else:
+        deleted = type(session).delete
+
+        def delete_early(store: SessionBase, session_key: str | None = None) -> None:
+            deleted(store, session_key)
+            if next(meanwhile, False):
+                session.save(must_create=True)
+
+        monkeypatch.setattr(type(session), "delete", delete_early)
+        assert end_sessions(CiamSession.objects.all(), "ended") == 1
+
+    assert next(meanwhile, False) is False
+    assert not session.exists(key)
 
 
 def test_a_project_can_ask_never(person: Browser, ciam: FakeCiam, settings: Settings) -> None:
