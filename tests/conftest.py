@@ -162,8 +162,12 @@ def running(command: Sequence[str | Path], place: Path, **options: Any) -> Itera
     """A server, from when its socket is there."""
     options = {"stdout": subprocess.DEVNULL, **options}
     with subprocess.Popen(command, **options) as server:
-        while not place.exists():
-            assert server.poll() is None
-            time.sleep(0.01)
-        yield
-        server.send_signal(signal.SIGINT)
+        try:
+            until = time.monotonic() + 60
+            while not place.exists():
+                assert server.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            yield
+        finally:
+            server.send_signal(signal.SIGINT)

@@ -7,7 +7,8 @@ import multiprocessing
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from multiprocessing.pool import Pool
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -82,7 +83,7 @@ def mode() -> str:
 @pytest.fixture
 def processes(
     shared_cache: Mapping[str, Any], database: Mapping[str, Any], fake_ciam: FakeCiam, mode: str
-) -> Iterator[Pool]:
+) -> Iterator[ProcessPoolExecutor]:
     """A deployment, whose processes are up and know nothing yet."""
     configured = {
         "DATABASES": {"default": database},
@@ -93,8 +94,8 @@ def processes(
         "ALLOWED_HOSTS": ["testserver"],
     }
     spawn = multiprocessing.get_context("spawn")
-    with spawn.Pool(PROCESSES, begin, (configured,)) as pool:
-        pool.apply(_migrate)
+    with ProcessPoolExecutor(PROCESSES, spawn, begin, (configured,)) as pool:
+        pool.submit(_migrate).result()
         all_at_once(pool, time.time)
         yield pool
 
@@ -104,14 +105,13 @@ def _migrate() -> None:
     call_command("createcachetable", verbosity=0)
 
 
-def _at(task: tuple[float, Callable[[], Any]]) -> Any:
-    moment, function = task
+def _at(moment: float, function: Callable[[], Any]) -> Any:
     time.sleep(max(0, moment - time.time()))
     return function()
 
 
-def all_at_once(processes: Pool, function: Callable[[], Any]) -> list[Any]:
-    return processes.map(_at, [(time.time() + 0.3, function)] * PROCESSES, chunksize=1)
+def all_at_once(processes: ProcessPoolExecutor, function: Callable[[], Any]) -> list[Any]:
+    return list(processes.map(_at, repeat(time.time() + 0.3, PROCESSES), repeat(function)))
 
 
 # --- What CIAM publishes, and states ----------------------------------------------------------
@@ -126,12 +126,14 @@ def _newer_key_id() -> object:
     return keys.newer(keys.current()).content.keys[0].kid
 
 
-def test_one_process_fetches_for_all(processes: Pool, fake_ciam: FakeCiam) -> None:
+def test_one_process_fetches_for_all(processes: ProcessPoolExecutor, fake_ciam: FakeCiam) -> None:
     assert set(all_at_once(processes, _key_id)) == {fake_ciam.key.kid}
     assert sorted(request.stage for request in fake_ciam.requests) == ["discovery", "jwks"]
 
 
-def test_rotated_keys_are_fetched_by_one(processes: Pool, fake_ciam: FakeCiam) -> None:
+def test_rotated_keys_are_fetched_by_one(
+    processes: ProcessPoolExecutor, fake_ciam: FakeCiam
+) -> None:
     all_at_once(processes, _key_id)
     fake_ciam.rotate_keys()
 
@@ -145,10 +147,10 @@ def _spend(sign_in: state.SignIn) -> bool:
     return state.spend(sign_in)
 
 
-def test_a_state_is_spent_once(processes: Pool) -> None:
+def test_a_state_is_spent_once(processes: ProcessPoolExecutor) -> None:
     sign_in = state.begun(next_url="/")
 
-    assert sorted(processes.map(_spend, [sign_in] * 20, chunksize=1)) == [False] * 19 + [True]
+    assert sorted(processes.map(_spend, [sign_in] * 20)) == [False] * 19 + [True]
 
 
 # --- Accounts ---------------------------------------------------------------------------------
@@ -162,14 +164,14 @@ def _counts() -> tuple[int, int]:
     return CiamIdentity.objects.count(), User.objects.count()
 
 
-def test_first_sign_ins_at_the_same_moment_make_one_user(processes: Pool) -> None:
+def test_first_sign_ins_at_the_same_moment_make_one_user(processes: ProcessPoolExecutor) -> None:
     people = [Person("https://ciam.example", f"u-{number}") for number in range(10)]
     tasks = [person for person in people for _ in range(PROCESSES)]
-    users = processes.map(_user_of, tasks, chunksize=1)
+    users = list(processes.map(_user_of, tasks))
 
     assert len(set(users)) == 10
     assert all(len(set(users[i : i + PROCESSES])) == 1 for i in range(0, 40, PROCESSES))
-    assert processes.apply(_counts) == (10, 10)
+    assert processes.submit(_counts).result() == (10, 10)
 
 
 # --- Sessions ---------------------------------------------------------------------------------
@@ -192,18 +194,24 @@ def _answered(method: str, url: str, cookies: Mapping[str, str], data: Any = Non
     )
 
 
-def signed_in(processes: Pool, ciam: FakeCiam, username: str = "li") -> dict[str, str]:
+def signed_in(
+    processes: ProcessPoolExecutor, ciam: FakeCiam, username: str = "li"
+) -> dict[str, str]:
     """The cookies of somebody whose every request was another process's."""
-    leaves = processes.apply(_answered, ("post", "/ciam/authorize/", {}))
+    leaves = processes.submit(_answered, "post", "/ciam/authorize/", {}).result()
     assert leaves.status == 302, leaves.content
     back = urlsplit(ciam.authorize(leaves.location, username=username))
-    came = processes.apply(_answered, ("get", f"{back.path}?{back.query}", leaves.cookies))
+    url = f"{back.path}?{back.query}"
+    came = processes.submit(_answered, "get", url, leaves.cookies).result()
     assert came.status == 302, came.content
     return dict(came.cookies)
 
 
-def seen(processes: Pool, cookies: Mapping[str, str], times: int = 1) -> list[Answered]:
-    return processes.starmap(_answered, [("get", "/", cookies)] * times, chunksize=1)
+def seen(
+    processes: ProcessPoolExecutor, cookies: Mapping[str, str], times: int = 1
+) -> list[Answered]:
+    asked = (repeat(given, times) for given in ("get", "/", cookies))
+    return list(processes.map(_answered, *asked))
 
 
 def _due(session_key: str, changed: Mapping[str, Any]) -> None:
@@ -215,12 +223,12 @@ def _due(session_key: str, changed: Mapping[str, Any]) -> None:
     session.save()
 
 
-def due(processes: Pool, cookies: Mapping[str, str], **changed: Any) -> None:
-    processes.apply(_due, (cookies["sessionid"], {"renewed_from": 1.0, **changed}))
+def due(processes: ProcessPoolExecutor, cookies: Mapping[str, str], **changed: Any) -> None:
+    processes.submit(_due, cookies["sessionid"], {"renewed_from": 1.0, **changed}).result()
 
 
 def test_one_request_renews_while_others_use_the_old_tokens(
-    processes: Pool, fake_ciam: FakeCiam
+    processes: ProcessPoolExecutor, fake_ciam: FakeCiam
 ) -> None:
     cookies = signed_in(processes, fake_ciam)
     due(processes, cookies)
@@ -231,7 +239,9 @@ def test_one_request_renews_while_others_use_the_old_tokens(
     assert [request.stage for request in fake_ciam.requests].count("refresh") == 1
 
 
-def test_one_request_renews_while_others_wait(processes: Pool, fake_ciam: FakeCiam) -> None:
+def test_one_request_renews_while_others_wait(
+    processes: ProcessPoolExecutor, fake_ciam: FakeCiam
+) -> None:
     cookies = signed_in(processes, fake_ciam)
     due(processes, cookies, expires_at=2.0)
     fake_ciam.misbehave("refresh", "slow", seconds=0.5)
@@ -242,7 +252,9 @@ def test_one_request_renews_while_others_wait(processes: Pool, fake_ciam: FakeCi
     assert [request.stage for request in fake_ciam.requests].count("refresh") <= 2
 
 
-def test_a_session_that_has_ended_is_so_for_all(processes: Pool, fake_ciam: FakeCiam) -> None:
+def test_a_session_that_has_ended_is_so_for_all(
+    processes: ProcessPoolExecutor, fake_ciam: FakeCiam
+) -> None:
     cookies = signed_in(processes, fake_ciam)
     fake_ciam.revoke("li")
     due(processes, cookies)
@@ -252,13 +264,15 @@ def test_a_session_that_has_ended_is_so_for_all(processes: Pool, fake_ciam: Fake
     assert {answer.content for answer in seen(processes, cookies, 4)} == {""}
 
 
-def test_a_failure_never_takes_the_place_of_tokens(processes: Pool, fake_ciam: FakeCiam) -> None:
+def test_a_failure_never_takes_the_place_of_tokens(
+    processes: ProcessPoolExecutor, fake_ciam: FakeCiam
+) -> None:
     cookies = signed_in(processes, fake_ciam)
     due(processes, cookies)
     fake_ciam.misbehave("refresh", "html")
     assert {answer.status for answer in seen(processes, cookies, 12)} == {200}
 
-    assert processes.apply(_access_token) in fake_ciam.access_tokens
+    assert processes.submit(_access_token).result() in fake_ciam.access_tokens
 
 
 def _access_token() -> str:
@@ -273,11 +287,11 @@ def _logged_out(token: str) -> int:
 
 
 def test_a_logout_token_ends_sessions_everywhere_and_is_good_once(
-    processes: Pool, fake_ciam: FakeCiam
+    processes: ProcessPoolExecutor, fake_ciam: FakeCiam
 ) -> None:
     people = [signed_in(processes, fake_ciam, name) for name in ("li", "li", "wang")]
     token = fake_ciam.sign_logout_token(sub=user_id_of("li"))
-    statuses = processes.map(_logged_out, [token] * 12, chunksize=1)
+    statuses = list(processes.map(_logged_out, [token] * 12))
 
     assert sorted(statuses) == [200] + [400] * 11
     for cookies, stays in zip(people, (False, False, True), strict=True):
@@ -306,9 +320,9 @@ def _unlinked(identity_id: int) -> str:
     return "gone" if identity else "never there"
 
 
-def test_however_fast_they_go_one_way_in_stays(processes: Pool) -> None:
-    identities = processes.apply(_two_ways_in)
-    codes = processes.map(_unlinked, identities, chunksize=1)
+def test_however_fast_they_go_one_way_in_stays(processes: ProcessPoolExecutor) -> None:
+    identities = processes.submit(_two_ways_in).result()
+    codes = list(processes.map(_unlinked, identities))
 
     assert sorted(codes) == ["gone", "gone", "gone", "last_way_in"]
-    assert processes.apply(_counts) == (1, 1)
+    assert processes.submit(_counts).result() == (1, 1)
