@@ -87,6 +87,7 @@ def ciam_elsewhere() -> Iterator[Mapping[str, Any]]:
         finally:
             # As Ctrl-C, upon which it removes its folder.
             process.send_signal(signal.SIGINT)
+            process.communicate()
 
 
 def medians_of(question: str, folder: Path, environment: Mapping[str, str]) -> dict[str, float]:

@@ -144,12 +144,12 @@ def sign_in(place: str, username: str, timed: Callable[[Callable[[], Any]], Any]
     given: Any = settings.AUTHLIB_OAUTH_CLIENTS["ciam"]
     certificates = Path(given["client_kwargs"]["verify"])
     fake.ca_file = str(certificates.with_name("fake-ciam.pem"))
-    client = Client(headers={"Accept": "application/json"})
-    left = timed(lambda: client.post(f"/{place}/authorize/"))
-    back = left["Location"]
+    client = Client()
+    page, program = {"Accept": "text/html"}, {"Accept": "application/json"}
+    back = timed(lambda: client.post(f"/{place}/authorize/", headers=page))["Location"]
     if back.startswith("https:"):
         back = fake.authorize(back, username=username).removeprefix("http://testserver")
-    response: HttpResponse = timed(lambda: client.get(back))
+    response: HttpResponse = timed(lambda: client.get(back, headers=program))
     return response
 
 
