@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from importlib import import_module
 
 from django.conf import settings
+from django.db import transaction
 
 from ciam_django.accounts.models import CiamSession, CiamSessions
 from ciam_django.accounts.signals import signed_out, told
@@ -21,7 +23,7 @@ def end_sessions(sessions: CiamSessions, reason: str) -> int:
         _end_djangos(kept)
         if CiamSession.objects.filter(pk=kept.pk).end():
             # And last: a look at the session may have stored it again, see ``look_again``.
-            _end_djangos(kept)
+            transaction.on_commit(functools.partial(_end_djangos, kept), robust=True)
             ended += 1
             told(signed_out, kept.identity, reason=reason)
     return ended

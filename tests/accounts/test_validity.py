@@ -386,45 +386,54 @@ def test_a_look_brings_no_session_back(
     assert not Session.objects.exists()
 
 
-@pytest.mark.parametrize("moment", ["within the save", "within the end"])
-def test_a_store_that_looks_before_it_writes_brings_no_session_back(
-    browser: Browser,
-    ciam: FakeCiam,
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    moment: str,
-) -> None:
+@pytest.fixture
+def cached(browser: Browser, settings: Settings) -> Browser:
+    """Somebody whose next request looks at their session, of a store that looks and then writes."""
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
     assert browser.signs_in().status_code == 302
     due(browser)
-    session = browser.client.session
-    key = session.session_key
-    assert key
+    return browser
+
+
+def test_what_ends_within_the_save_of_a_look_is_over(
+    cached: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = str(cached.client.session.session_key)
     meanwhile = iter([True])
+    stored = LocMemCache.set
 
-    if moment == "within the save":
-        stored = LocMemCache.set
+    def set_late(cache: LocMemCache, name: str, *args: Any, **kwargs: Any) -> None:
+        if key in name and next(meanwhile, False):
+            end_sessions(CiamSession.objects.all(), "ended")
+        stored(cache, name, *args, **kwargs)
 
-        def set_late(cache: LocMemCache, name: str, *args: Any, **kwargs: Any) -> None:
-            if key in name and next(meanwhile, False):
-                end_sessions(CiamSession.objects.all(), "ended")
-            stored(cache, name, *args, **kwargs)
+    monkeypatch.setattr(LocMemCache, "set", set_late)
+    assert cached.client.get("/", headers={"Accept": HTML}).status_code == 401
 
-        monkeypatch.setattr(LocMemCache, "set", set_late)
-        assert browser.client.get("/", headers={"Accept": HTML}).status_code == 401
-    else:
-        deleted = type(session).delete
+    assert not next(meanwhile, False)
+    assert not cached.client.session.exists(key)
 
-        def delete_early(store: SessionBase, session_key: str | None = None) -> None:
-            deleted(store, session_key)
-            if next(meanwhile, False):
-                session.save(must_create=True)
 
-        monkeypatch.setattr(type(session), "delete", delete_early)
+def test_a_look_that_saves_while_the_session_is_ended_does_not_bring_it_back(
+    cached: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    session = cached.client.session
+    meanwhile = iter([True])
+    deleted = type(session).delete
+
+    def delete_early(store: SessionBase, session_key: str | None = None) -> None:
+        deleted(store, session_key)
+        if next(meanwhile, False):
+            session.save(must_create=True)
+
+    monkeypatch.setattr(type(session), "delete", delete_early)
+    with django_capture_on_commit_callbacks(execute=True):
         assert end_sessions(CiamSession.objects.all(), "ended") == 1
 
-    assert next(meanwhile, False) is False
-    assert not session.exists(key)
+    assert not next(meanwhile, False)
+    assert not session.exists(str(session.session_key))
 
 
 def test_a_project_can_ask_never(person: Browser, ciam: FakeCiam, settings: Settings) -> None:
