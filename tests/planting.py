@@ -29,6 +29,8 @@ SMS_CODE: Final = "482913"
 PASSWORD: Final = "hunterdeux"
 JWT: Final = "eyJhbGciOiJub25lIn0.eyJwaG9uZSI6MX0.c2ln"
 SHAPES: Final = (PHONE, EMAIL, SMS_CODE, PASSWORD, JWT)
+# Addresses in memory, times and threads, in whose digits any code turns up some day.
+_COUNTED: Final = re.compile(r"0x[0-9a-f]{6,}|\d+\.\d{3,}|\d{15,}")
 _NEEDLES: Final = re.compile("|".join([rf"\w*{_NEEDLE}\w*", *map(re.escape, SHAPES)]))
 
 REQUEST_ID: Final = "1700000000000$0f0e0d0c-1111-2222-3333-444455556666"
@@ -49,7 +51,8 @@ def text(name: str) -> str:
 
 def leaks_in(*places: object) -> set[str]:
     """The secrets that can be read somewhere."""
-    return {found for place in places for found in _NEEDLES.findall(str(place))}
+    texts = (_COUNTED.sub(" ", str(place)) for place in places)
+    return {found for text in texts for found in _NEEDLES.findall(text)}
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ from tests.planting import (
     JWT,
     PHONE,
     REQUEST_ID,
+    SHAPES,
+    SMS_CODE,
     Planted,
     Records,
     ciam_body,
@@ -228,6 +230,14 @@ def test_nor_of_what_is_hardly_http(
     assert response["Ciam-Error-Code"] in ("unreadable_answer", "no_connection")
     assert leaks_in(*response_texts(response), records.text.getvalue()) == set()
     assert leaks_in(*error_texts(errors[0])) == set()
+
+
+def test_a_leak_is_found_and_a_clock_is_none() -> None:
+    assert set(SHAPES) <= leaks_in(text("anywhere"))
+    assert (
+        leaks_in(f"<at 0x7f{SMS_CODE}0a10>", f"1763953812.3{SMS_CODE}", f"{SMS_CODE}000000000")
+        == set()
+    )
 
 
 def test_three_things_pass_in_their_shapes(browser: Browser, records: Records) -> None:
