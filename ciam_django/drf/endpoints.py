@@ -160,7 +160,7 @@ def _asked(name: str, row: Step) -> dict[str, Any]:
         # Another button needs nothing of the form.
         members["do"] = {"type": "string", "enum": list(row.others)}
         schema["anyOf"] = [{"required": [*begins, *required]}, {"required": [*begins, "do"]}]
-    elif begins or required:
+    else:
         schema["required"] = [*begins, *required]
     return schema
 
