@@ -12,8 +12,8 @@ from django.utils import timezone
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.tokens import Tokens, sealed, unsealed, with_answer
 from ciam_django.answers import answer_to, kind_of
+from ciam_django.client.cache import share, shared
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.shared import share, shared
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 

@@ -9,12 +9,12 @@ from urllib.parse import urljoin
 
 from cryptography.fernet import InvalidToken
 
-from ciam_django.client import values
-from ciam_django.client.bodies import data_of
+from ciam_django.client import results
+from ciam_django.client.cached_documents import Fetched, Kept
+from ciam_django.client.crypto import seal_for
 from ciam_django.client.endpoints import PREFIX, Credential, Endpoint, endpoint_of
-from ciam_django.client.kept import Fetched, Kept
+from ciam_django.client.envelope import data_of
 from ciam_django.client.oauth import CiamApp, ciam_app
-from ciam_django.client.seals import seal_for
 from ciam_django.errors import CiamError, leaving_no_values, raising_ciam_errors
 
 T = TypeVar("T")
@@ -55,38 +55,38 @@ class CiamClient:
 
     # --- Signing in, for which the application vouches ------------------------------------
 
-    def login_page(self) -> values.LoginPage:
+    def login_page(self) -> results.LoginPage:
         """How the tenant has set up signing in."""
-        return self._called("login_page", {"idaasAppId": self.app.client_id}, values.login_page_of)
+        return self._called("login_page", {"idaasAppId": self.app.client_id}, results.login_page_of)
 
-    def auth_sources(self) -> tuple[values.AuthSource, ...]:
+    def auth_sources(self) -> tuple[results.AuthSource, ...]:
         """The social accounts and other sources that people can sign in with."""
         return self._called(
-            "auth_sources", {"idaasAppId": self.app.client_id}, values.auth_sources_of
+            "auth_sources", {"idaasAppId": self.app.client_id}, results.auth_sources_of
         )
 
     def adapter_info(self, auth_source: str) -> Mapping[str, Any]:
         """What CIAM knows of one source."""
         return self._called("adapter_info", {"enterpriseAuthId": auth_source}, dict)
 
-    def consents(self) -> tuple[values.Consent, ...]:
+    def consents(self) -> tuple[results.Consent, ...]:
         """The terms that people agree to."""
-        return self._called("consents", {"idaasAppId": self.app.client_id}, values.consents_of)
+        return self._called("consents", {"idaasAppId": self.app.client_id}, results.consents_of)
 
-    def captcha(self) -> values.Captcha:
+    def captcha(self) -> results.Captcha:
         """A new picture; what it shows goes with the next call, as ``more``."""
-        return self._called("captcha", {}, values.captcha_of)
+        return self._called("captcha", {}, results.captcha_of)
 
     def password_login(
         self, username: str, password: str, **more: Any
-    ) -> values.SignedIn | values.Step:
+    ) -> results.SignedIn | results.Step:
         """Sign in by password; ``more`` is a captcha (``captchaCode``, ``captchaText``), say, or
         the ids of ``consents``.
         """
         return self._called(
             "password_login",
             {"username": username, "password": password, **more},
-            values.outcome_of,
+            results.outcome_of,
         )
 
     def obtain_code(self, channel: str, **receiver: Any) -> str:
@@ -95,27 +95,27 @@ class CiamClient:
         ``SMS`` with ``phoneRegion`` and ``phoneNumber``, ``EMAIL`` with ``email``; beside them a
         captcha and ``consents``, where CIAM wants them.
         """
-        return self._called("obtain_code", {"type": channel, **receiver}, values.flow_id_of)
+        return self._called("obtain_code", {"type": channel, **receiver}, results.flow_id_of)
 
     def verify_code(
         self, flow_id: str, code: str, **receiver: str
-    ) -> values.SignedIn | values.Step:
+    ) -> results.SignedIn | results.Step:
         """Sign in by the code; ``receiver`` is what it was sent to, with ``type``."""
         return self._called(
-            "verify_code", {"fId": flow_id, "code": code, **receiver}, values.outcome_of
+            "verify_code", {"fId": flow_id, "code": code, **receiver}, results.outcome_of
         )
 
-    def social_login(self, auth_source: str, code: str) -> values.SignedIn | values.Step:
+    def social_login(self, auth_source: str, code: str) -> results.SignedIn | results.Step:
         """Sign in by the code of a social provider."""
         return self._called(
-            "social_login", {"enterpriseAuthId": auth_source, "code": code}, values.outcome_of
+            "social_login", {"enterpriseAuthId": auth_source, "code": code}, results.outcome_of
         )
 
     def prepare_second_factor(self, flow_id: str, channel: str) -> str:
         """Have a code sent for the second step; returns the flow's id."""
         asked = {"fId": flow_id, "type": channel}
         return self._called(
-            "prepare_second_factor", asked, lambda data: values.flow_id_of(asked | data)
+            "prepare_second_factor", asked, lambda data: results.flow_id_of(asked | data)
         )
 
     def verify_second_factor(
@@ -123,60 +123,66 @@ class CiamClient:
         flow_id: str,
         channel: str,
         **proof: str,
-    ) -> values.SignedIn | values.Step:
+    ) -> results.SignedIn | results.Step:
         """Take the second step: ``SMS`` or ``EMAIL`` with ``code``, ``PWD`` with ``password``."""
         return self._called(
-            "verify_second_factor", {"fId": flow_id, "type": channel, **proof}, values.outcome_of
+            "verify_second_factor", {"fId": flow_id, "type": channel, **proof}, results.outcome_of
         )
 
     def register_obtain_code(self, channel: str, **receiver: Any) -> str:
         """Send a code to somebody who signs up; returns the flow's id."""
         return self._called(
-            "register_obtain_code", {"type": channel, **receiver}, values.flow_id_of
+            "register_obtain_code", {"type": channel, **receiver}, results.flow_id_of
         )
 
-    def register_submit(self, flow_id: str, **person: Any) -> values.SignedIn | values.Step:
+    def register_submit(self, flow_id: str, **person: Any) -> results.SignedIn | results.Step:
         """Sign up."""
-        return self._called("register_submit", {"fId": flow_id, **person}, values.outcome_of)
+        return self._called("register_submit", {"fId": flow_id, **person}, results.outcome_of)
 
     # --- Steps of a sign-in that goes on, and other ways in (unverified: see endpoints.py) --
 
-    def set_new_password(self, flow_id: str, password: str) -> values.SignedIn | values.Step:
+    def set_new_password(self, flow_id: str, password: str) -> results.SignedIn | results.Step:
         """Go on with a new password, where the old one is no longer good enough."""
         return self._called(
-            "set_new_password", {"fId": flow_id, "password": password}, values.outcome_of
+            "set_new_password", {"fId": flow_id, "password": password}, results.outcome_of
         )
 
-    def give_consent(self, flow_id: str, consents: Sequence[str]) -> values.SignedIn | values.Step:
+    def give_consent(
+        self, flow_id: str, consents: Sequence[str]
+    ) -> results.SignedIn | results.Step:
         """Go on with the ids of what the person has agreed to."""
         return self._called(
-            "give_consent", {"fId": flow_id, "consents": list(consents)}, values.outcome_of
+            "give_consent", {"fId": flow_id, "consents": list(consents)}, results.outcome_of
         )
 
-    def complete_profile(self, flow_id: str, **profile: Any) -> values.SignedIn | values.Step:
+    def complete_profile(self, flow_id: str, **profile: Any) -> results.SignedIn | results.Step:
         """Go on with what CIAM wants to know of the person; with ``ignore=True``, without it."""
-        return self._called("complete_profile", {"fId": flow_id, **profile}, values.outcome_of)
+        return self._called("complete_profile", {"fId": flow_id, **profile}, results.outcome_of)
 
     def link_obtain_code(self, flow_id: str, channel: str, **receiver: str) -> str:
         """Send a code to whose account a social account shall be linked to; the flow's id."""
         asked = {"fId": flow_id, "type": channel, **receiver}
-        return self._called("link_obtain_code", asked, lambda data: values.flow_id_of(asked | data))
+        return self._called(
+            "link_obtain_code", asked, lambda data: results.flow_id_of(asked | data)
+        )
 
     def link_account(
         self, flow_id: str, code: str, **receiver: str
-    ) -> values.SignedIn | values.Step:
+    ) -> results.SignedIn | results.Step:
         """Link the social account to that account, by the code."""
         return self._called(
-            "link_account", {"fId": flow_id, "code": code, **receiver}, values.outcome_of
+            "link_account", {"fId": flow_id, "code": code, **receiver}, results.outcome_of
         )
 
-    def create_linked(self, flow_id: str) -> values.SignedIn | values.Step:
+    def create_linked(self, flow_id: str) -> results.SignedIn | results.Step:
         """Make a new account for the social account."""
-        return self._called("create_linked", {"fId": flow_id}, values.outcome_of)
+        return self._called("create_linked", {"fId": flow_id}, results.outcome_of)
 
     def recover_obtain_code(self, channel: str, **receiver: str) -> str:
         """Send a code to somebody who has lost their password; returns the flow's id."""
-        return self._called("recover_obtain_code", {"type": channel, **receiver}, values.flow_id_of)
+        return self._called(
+            "recover_obtain_code", {"type": channel, **receiver}, results.flow_id_of
+        )
 
     def recover_submit(self, flow_id: str, code: str, password: str, **receiver: str) -> None:
         """Set a new password, by the code."""
@@ -185,24 +191,24 @@ class CiamClient:
 
     def mini_program_login(
         self, auth_source: str, login_code: str
-    ) -> values.SignedIn | values.Step:
+    ) -> results.SignedIn | results.Step:
         """Sign in by the code of ``wx.login``, without asking anything."""
         asked = {"enterpriseAuthId": auth_source, "loginCode": login_code}
-        return self._called("mini_program_login", asked, values.outcome_of)
+        return self._called("mini_program_login", asked, results.outcome_of)
 
     def mini_program_phone(
         self, auth_source: str, login_code: str, **proof: str
-    ) -> values.SignedIn | values.Step:
+    ) -> results.SignedIn | results.Step:
         """Sign in by the phone number that WeChat knows.
 
         ``proof`` is ``phoneNumberCode``, or ``phoneNumberEncryptedData`` and ``phoneNumberIv``.
         """
         asked = {"enterpriseAuthId": auth_source, "loginCode": login_code, **proof}
-        return self._called("mini_program_phone", asked, values.outcome_of)
+        return self._called("mini_program_phone", asked, results.outcome_of)
 
     def mini_program_user_info(
         self, auth_source: str, login_code: str, encrypted_data: str, iv: str
-    ) -> values.SignedIn | values.Step:
+    ) -> results.SignedIn | results.Step:
         """Sign in, and have CIAM take over what WeChat tells of the person."""
         asked = {
             "enterpriseAuthId": auth_source,
@@ -210,7 +216,7 @@ class CiamClient:
             "encryptedData": encrypted_data,
             "iv": iv,
         }
-        return self._called("mini_program_user_info", asked, values.outcome_of)
+        return self._called("mini_program_user_info", asked, results.outcome_of)
 
     # --- What a person does, with their own token ------------------------------------------
 
@@ -222,9 +228,9 @@ class CiamClient:
         """Whether the person may: ``UPDATE_PASSWORD``, ``UPDATE_PHONE``, ``UNSUBSCRIBE``, ..."""
         return self._called("operate_check", {"operateType": operate_type}, dict, access_token)
 
-    def user_info(self, access_token: str) -> values.Profile:
+    def user_info(self, access_token: str) -> results.Profile:
         """The person whom the access token is of."""
-        return self._called("user_info", {}, values.profile_of, access_token)
+        return self._called("user_info", {}, results.profile_of, access_token)
 
     def change_user_info(self, access_token: str, **changed: Any) -> None:
         """Change what CIAM knows of the person."""
@@ -232,11 +238,11 @@ class CiamClient:
 
     def login_history(self, access_token: str) -> Sequence[Mapping[str, Any]]:
         """The person's latest sign-ins."""
-        return self._called("login_history", {}, values.rows_of, access_token)
+        return self._called("login_history", {}, results.rows_of, access_token)
 
     def agreements(self, access_token: str) -> Sequence[Mapping[str, Any]]:
         """What the person has agreed to."""
-        return self._called("agreements", {}, values.rows_of, access_token)
+        return self._called("agreements", {}, results.rows_of, access_token)
 
     def recall_agreement(self, access_token: str, uuid: str) -> None:
         """Take an agreement back."""
@@ -264,13 +270,13 @@ class CiamClient:
 
     # --- What the application does to people ------------------------------------------------
 
-    def find_user(self, user_id: str) -> values.Profile:
+    def find_user(self, user_id: str) -> results.Profile:
         """The person with an id; ``Operation.Failure.User.Not.Exist`` if there is none."""
-        return self._called("find_user", {"userUuid": user_id}, values.profile_of)
+        return self._called("find_user", {"userUuid": user_id}, results.profile_of)
 
-    def create_user(self, **person: Any) -> values.Profile:
+    def create_user(self, **person: Any) -> results.Profile:
         """Make a person."""
-        return self._called("create_user", {**person}, values.profile_of)
+        return self._called("create_user", {**person}, results.profile_of)
 
     def enable_user(self, user_id: str) -> None:
         """Let a disabled person sign in again."""
@@ -337,7 +343,7 @@ class CiamClient:
                 if error.code not in _REFUSED_APPLICATION:
                     raise
                 raise _misconfigured(error) from error
-        token = values.signed_in_of(data)
+        token = results.signed_in_of(data)
         sealed = seal_for(__name__).encrypt(token.access_token.encode()).decode()
         lasts = token.expires_in - _LEFT_BEFORE
         return Fetched(sealed, fresh_for=max(lasts - _RENEWED_BEFORE, lasts // 2), good_for=lasts)

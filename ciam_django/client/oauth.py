@@ -19,8 +19,8 @@ from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import JWKRegistry, KeySet
 from joserfc.jws import JWSRegistry
 
-from ciam_django.client.bodies import data_of
-from ciam_django.client.kept import Fetched, Kept
+from ciam_django.client.cached_documents import Fetched, Kept
+from ciam_django.client.envelope import data_of
 from ciam_django.client.transport import Session
 from ciam_django.conf import conf, remembered
 from ciam_django.errors import CiamError, raising_ciam_errors

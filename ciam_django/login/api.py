@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ciam_django.answers import answer_to
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.values import SignedIn
+from ciam_django.client.results import SignedIn
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.login import configured, flows, providers

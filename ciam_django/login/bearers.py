@@ -17,10 +17,10 @@ from ciam_django.accounts.renewal import ends_session
 from ciam_django.accounts.sessions import admit_holder
 from ciam_django.answers import kind_of
 from ciam_django.client.access_tokens import Grant, checked_grant, proven_grant
+from ciam_django.client.cache import share, shared
+from ciam_django.client.crypto import seal_for
 from ciam_django.client.oauth import CiamApp, ciam_app
 from ciam_django.client.person import Person
-from ciam_django.client.seals import seal_for
-from ciam_django.client.shared import share, shared
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, leaving_no_values
 from ciam_django.login.limits import forget_token, refuse_excess_tokens

@@ -8,9 +8,9 @@ from typing import Any, Final, TypeVar
 
 from ciam_django.answers import answer_to
 from ciam_django.client.api import CiamClient
-from ciam_django.client.kept import Fetched
-from ciam_django.client.shared import is_first, shared
-from ciam_django.client.values import Consent, LoginPage, consents_of, login_page_of
+from ciam_django.client.cache import is_first, shared
+from ciam_django.client.cached_documents import Fetched
+from ciam_django.client.results import Consent, LoginPage, consents_of, login_page_of
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 

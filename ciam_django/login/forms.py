@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ciam_django.answers import Answer, answer_to
-from ciam_django.client.values import Consent
+from ciam_django.client.results import Consent
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Kind
 from ciam_django.login.flows import Flow

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from ciam_django.client.shared import counted, uncount
+from ciam_django.client.cache import counted, uncount
 from ciam_django.conf import conf, remembered
 from ciam_django.errors import CiamError
 

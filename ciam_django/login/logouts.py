@@ -18,9 +18,9 @@ from django.views.decorators.http import require_GET, require_POST
 from ciam_django.accounts.ending import end_sessions
 from ciam_django.accounts.models import CiamSession, CiamSessions, identity_key
 from ciam_django.answers import kind_of
+from ciam_django.client.cache import is_first, unshare
 from ciam_django.client.logout_tokens import LIFETIME, logout_claims_of
 from ciam_django.client.oauth import LEEWAY, CiamApp, ciam_app
-from ciam_django.client.shared import is_first, unshare
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Kind
 from ciam_django.login.failed import answering

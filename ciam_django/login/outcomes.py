@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.http import HttpRequest
 
-from ciam_django.client.values import SignedIn, Step
+from ciam_django.client.results import SignedIn, Step
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.login.configured import login_page

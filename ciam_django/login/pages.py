@@ -21,7 +21,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_http_methods
 
 from ciam_django.answers import Answer
-from ciam_django.client.values import SignedIn
+from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Action, Kind
 from ciam_django.login import flows, notices, providers

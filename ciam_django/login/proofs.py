@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from ciam_django.accounts.failures import tried_by
 from ciam_django.answers import answer_to, hides_account
 from ciam_django.client.api import CiamClient
-from ciam_django.client.values import SignedIn, Step
+from ciam_django.client.results import SignedIn, Step
 from ciam_django.errors import CiamError
 from ciam_django.login.flows import Flow
 from ciam_django.login.limits import (

@@ -14,7 +14,7 @@ from typing import Any
 from cryptography.fernet import InvalidToken
 from django.http import HttpRequest, HttpResponseBase
 
-from ciam_django.client.seals import seal_for
+from ciam_django.client.crypto import seal_for
 from ciam_django.login.cookies import cookie, cookie_names, drop_cookie, set_cookie
 
 

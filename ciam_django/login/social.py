@@ -9,7 +9,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from ciam_django.client.api import CiamClient
-from ciam_django.client.values import SignedIn
+from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError, code_in
 from ciam_django.login import notices, state
 from ciam_django.login.destinations import asked_next, redirect_to, safe_next, sent_away

@@ -10,7 +10,7 @@ from typing import Final
 
 from django.http import HttpRequest, HttpResponseBase
 
-from ciam_django.client.shared import is_first, shared
+from ciam_django.client.cache import is_first, shared
 from ciam_django.login.sealed import SealedCookies
 
 # Seconds.

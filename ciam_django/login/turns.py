@@ -12,7 +12,7 @@ from ciam_django.accounts.failures import tried_by
 from ciam_django.accounts.sessions import sign_in_without_session
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import person_of
-from ciam_django.client.values import SignedIn
+from ciam_django.client.results import SignedIn
 from ciam_django.login.configured import consents, login_page
 from ciam_django.login.flows import Flow
 from ciam_django.login.forms import CiamForm

@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.client import CiamClient
 from ciam_django.client.endpoints import ENDPOINTS
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.values import SignedIn, Step
+from ciam_django.client.results import SignedIn, Step
 from ciam_django.errors import CiamError
 from ciam_django.lookup import meaning_of
 from ciam_django.testing import FakeCiam

@@ -26,7 +26,7 @@ from rest_framework.views import APIView
 from ciam_django.accounts.backends import CiamBackend
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client import CiamClient
-from ciam_django.client.values import SignedIn
+from ciam_django.client.results import SignedIn
 from ciam_django.drf.authentication import CiamBearerAuthentication
 from ciam_django.login import bearers
 from ciam_django.login.bearers import Bearer

@@ -6,7 +6,7 @@ import pytest
 from django import forms
 from django.test import RequestFactory
 
-from ciam_django.client.values import Consent
+from ciam_django.client.results import Consent
 from ciam_django.errors import CiamError
 from ciam_django.login.flows import Flow
 from ciam_django.login.forms import (

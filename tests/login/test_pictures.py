@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from ciam_django.client.values import Captcha
+from ciam_django.client.results import Captcha
 from ciam_django.errors import CiamError
 from ciam_django.login.pictures import picture_of
 

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 from pytest_django.fixtures import Settings
 
-from ciam_django.client.seals import seal_for
+from ciam_django.client.crypto import seal_for
 from ciam_django.login import state
 
 

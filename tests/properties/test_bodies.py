@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ciam_django.answers import BODY_MEMBERS, answer_to
-from ciam_django.client.bodies import data_of
+from ciam_django.client.envelope import data_of
 from ciam_django.codes import CODES
 from ciam_django.errors import REQUEST_ID, CiamError, error_from
 from ciam_django.kinds import KINDS, Action, Kind

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ciam_django.client import values
+from ciam_django.client import results
 from ciam_django.errors import CiamError
 
 
@@ -15,34 +15,34 @@ from ciam_django.errors import CiamError
 )
 def test_what_has_neither_a_token_nor_a_step_is_unreadable(data: dict[str, Any]) -> None:
     with pytest.raises(CiamError) as raised:
-        values.outcome_of(data)
+        results.outcome_of(data)
 
     assert raised.value.code == "unreadable_answer"
 
 
 def test_a_step_comes_before_a_token() -> None:
-    step = values.outcome_of({"flowType": "NEED_TWO_FACTOR", "fId": "f", "access_token": "t"})
+    step = results.outcome_of({"flowType": "NEED_TWO_FACTOR", "fId": "f", "access_token": "t"})
 
-    assert isinstance(step, values.Step)
+    assert isinstance(step, results.Step)
     assert step.additional == {}
 
 
 def test_a_sent_code_has_a_flow() -> None:
-    assert values.flow_id_of({"fId": 7}) == "7"
+    assert results.flow_id_of({"fId": 7}) == "7"
     with pytest.raises(CiamError):
-        values.flow_id_of({"fId": True})
+        results.flow_id_of({"fId": True})
 
 
 @pytest.mark.parametrize("factors", [None, "pwd", {}, 7])
 def test_a_login_page_without_second_factors_has_none(factors: object) -> None:
-    assert values.login_page_of({"2factorType": factors}).second_factors == ()
+    assert results.login_page_of({"2factorType": factors}).second_factors == ()
 
 
 @pytest.mark.parametrize(
     ("risk", "wants"), [(True, True), ("true", True), (False, False), (None, False)]
 )
 def test_a_login_page_says_whether_codes_want_a_captcha(risk: object, wants: bool) -> None:
-    assert values.login_page_of({"smsEmailCaptchaRisk": risk}).wants_captcha_for_codes is wants
+    assert results.login_page_of({"smsEmailCaptchaRisk": risk}).wants_captcha_for_codes is wants
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,14 @@ def test_a_login_page_says_whether_codes_want_a_captcha(risk: object, wants: boo
     ],
 )
 def test_a_captcha_is_what_a_page_can_show(given: str, image: str) -> None:
-    assert values.captcha_of({"captchaCode": "c", "captchaImage": given}).image == image
+    assert results.captcha_of({"captchaCode": "c", "captchaImage": given}).image == image
 
 
 @pytest.mark.parametrize(
     "data", [{"data": [{"a": 1}, 7]}, {"total": 1, "list": [{"a": 1}, None]}, [], {"data": None}]
 )
 def test_rows_are_those_of_a_list_or_of_a_page(data: Any) -> None:
-    rows = values.rows_of(data or {})
+    rows = results.rows_of(data or {})
 
     assert rows == (({"a": 1},) if data and data.get("data", True) else ())
 
@@ -71,4 +71,4 @@ def test_rows_are_those_of_a_list_or_of_a_page(data: Any) -> None:
 def test_tokens_last_for_seconds(seconds: object, expires_in: int) -> None:
     data = {"access_token": "t", "expires_in": seconds}
 
-    assert values.signed_in_of(data).expires_in == expires_in
+    assert results.signed_in_of(data).expires_in == expires_in

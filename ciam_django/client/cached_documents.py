@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from ciam_django.client.shared import is_first, share, shared, unshare
+from ciam_django.client.cache import is_first, share, shared, unshare
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 

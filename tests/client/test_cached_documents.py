@@ -12,11 +12,11 @@ import pytest
 from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
-from ciam_django.client import CiamClient, kept
-from ciam_django.client.kept import Fetched, Kept, cache_key
+from ciam_django.client import CiamClient, cached_documents
+from ciam_django.client.cache import is_first
+from ciam_django.client.cached_documents import Fetched, Kept, cache_key
 from ciam_django.client.oauth import _FRESH as FRESH
 from ciam_django.client.oauth import _keys_of, _metadata_of, ciam_app
-from ciam_django.client.shared import is_first
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.fixtures import cache_keys
@@ -242,7 +242,7 @@ class TestNewer:
             first.newer(old)
             return is_first(key, seconds=seconds)
 
-        monkeypatch.setattr(kept, "is_first", is_first_at_last)
+        monkeypatch.setattr(cached_documents, "is_first", is_first_at_last)
         assert second.newer(same).content.keys[0].kid == ciam.key.kid
         assert fetches(ciam) == 2
 

@@ -7,7 +7,7 @@ import json
 import pytest
 import requests
 
-from ciam_django.client.bodies import data_of
+from ciam_django.client.envelope import data_of
 from ciam_django.errors import CiamError
 
 
