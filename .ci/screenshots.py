@@ -14,7 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from ciam_django.testing.people import PASSWORD
+from ciam_django.testing.accounts import PASSWORD
 
 PROJECT = Path(__file__).parents[1] / "example_project"
 PICTURES = PROJECT / "screenshots"

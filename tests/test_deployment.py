@@ -31,7 +31,7 @@ from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 from ciam_django.login import state
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.people import user_id_of
+from ciam_django.testing.accounts import user_id_of
 from tests.browser import HTML
 from tests.deployed import begin
 

@@ -27,7 +27,7 @@ from example import tenant, tries
 from ciam_django.codes import CODES
 from ciam_django.kinds import Kind
 from ciam_django.lookup import meaning_of
-from ciam_django.testing import FakeCiam, people
+from ciam_django.testing import FakeCiam, accounts
 
 PROJECT = Path(__file__).parents[1] / "example_project"
 LOCKED = "Operation.Failure.User.Locked"
@@ -411,12 +411,12 @@ def test_the_catalogues_are_complete_and_compiled(locale: str) -> None:
 
 def test_the_panel_says_what_the_fake_does() -> None:
     typed = [one.typed for group in tries.GROUPS for one in group.tries]
-    known = {**people.STATES, **people.STEPS, **people.SOCIAL_STEPS, people.UNLINKED: ""}
+    known = {**accounts.STATES, **accounts.STEPS, **accounts.SOCIAL_STEPS, accounts.UNLINKED: ""}
 
-    assert typed[:3] == [people.PASSWORD, people.CODE, people.CAPTCHA_TEXT]
+    assert typed[:3] == [accounts.PASSWORD, accounts.CODE, accounts.CAPTCHA_TEXT]
     for name, _, ending in (each.partition(" · ") for each in typed[4:-2]):
         assert name in known
-        assert people.NUMBERS.get(ending, name) == name
+        assert accounts.NUMBERS.get(ending, name) == name
 
 
 def test_the_panel_is_beside_the_sign_in_pages(site: str) -> None:

@@ -28,7 +28,7 @@ from rest_framework.response import Response
 from ciam_django.client import CiamClient
 from ciam_django.errors import CiamError
 from ciam_django.signals import login_failed
-from ciam_django.testing import FakeCiam, people
+from ciam_django.testing import FakeCiam, accounts
 from ciam_django.testing.failures import BEHAVIOURS
 from tests.browser import HTML, Browser, query_of
 from tests.planting import (
@@ -513,7 +513,7 @@ def test_of_what_was_typed_only_the_account_comes_back(  # noqa: PLR0917  (fixtu
 def test_what_fails_in_a_form_is_reported_without_what_was_typed(
     accept: str, ciam: FakeCiam, reports: Reports, records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(people, "PASSWORD", planted("password"))
+    monkeypatch.setattr(accounts, "PASSWORD", planted("password"))
     response = typed("password", accept)
 
     assert response.status_code == 500

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from ciam_django.testing.people import CODE, PASSWORD
+from ciam_django.testing.accounts import CODE, PASSWORD
 from ciam_django.testing.server import FakeCiam
 
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 from werkzeug import Request
 
 from ciam_django.testing import endpoints
+from ciam_django.testing.accounts import SOCIAL_STEPS, STATES, STEPS, UNLINKED, Flow, username_of
 from ciam_django.testing.endpoints import Endpoint, Outcome
 from ciam_django.testing.failures import Failure, Misbehaviour, RefusedError
-from ciam_django.testing.people import SOCIAL_STEPS, STATES, STEPS, UNLINKED, Flow, username_of
 from ciam_django.testing.tenant import SignIn, Tenant
 
 Asked = Mapping[str, Any]

@@ -33,9 +33,9 @@ from ciam_django.testing.failures import (
     one_of,
 )
 from ciam_django.testing.forgeries import FORGERIES
-from ciam_django.testing.places import UNREACHABLE
 from ciam_django.testing.providers import PAGES, PLACE, PROVIDERS
 from ciam_django.testing.tenant import PREFIX, Tenant
+from ciam_django.testing.unreachable import UNREACHABLE
 
 _INPUT: Final = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 

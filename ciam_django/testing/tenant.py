@@ -13,8 +13,8 @@ from typing import Any, Final
 from joserfc.jwk import RSAKey
 
 from ciam_django.testing import keys
+from ciam_django.testing.accounts import People, user_id_of
 from ciam_django.testing.failures import STAGES, Failure, Misbehaviour, one_of
-from ciam_django.testing.people import People, user_id_of
 
 PREFIX: Final = "/api/bff/v1.2/developer/ciam/"
 APP_ID: Final = "fake_app_0001"

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from ciam_django.testing.people import CAPTCHA_TEXT, CODE, PASSWORD
+from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
 from example import tenant
 
 

@@ -16,7 +16,7 @@ from ciam_django.accounts.backends import user_of
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.people import user_id_of
+from ciam_django.testing.accounts import user_id_of
 from tests.browser import Browser
 
 pytestmark = pytest.mark.django_db

@@ -16,7 +16,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts import signals
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.people import PASSWORD
+from ciam_django.testing.accounts import PASSWORD
 from tests.browser import Browser
 from tests.login.test_api import AGREED
 from tests.login.test_social import registered_at

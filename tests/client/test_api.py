@@ -18,8 +18,8 @@ from ciam_django.client.results import SignedIn, Step
 from ciam_django.errors import CiamError
 from ciam_django.lookup import meaning_of
 from ciam_django.testing import FakeCiam
+from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
 from ciam_django.testing.fixtures import cache_keys
-from ciam_django.testing.people import CAPTCHA_TEXT, CODE, PASSWORD
 from tests.browser import query_of
 
 SMS = {"type": "SMS", "phoneRegion": "86", "phoneNumber": "13800000000"}

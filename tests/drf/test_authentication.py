@@ -31,8 +31,8 @@ from ciam_django.drf.authentication import CiamBearerAuthentication
 from ciam_django.login import bearers
 from ciam_django.login.bearers import Bearer
 from ciam_django.testing import FakeCiam
+from ciam_django.testing.accounts import PASSWORD
 from ciam_django.testing.forgeries import FORGERIES
-from ciam_django.testing.people import PASSWORD
 from ciam_django.testing.tenant import APP_ID
 from tests.browser import Browser
 

@@ -28,7 +28,7 @@ from ciam_django.drf.permissions import HasScope
 from ciam_django.errors import CiamError
 from ciam_django.login.steps import STEPS
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.people import PASSWORD
+from ciam_django.testing.accounts import PASSWORD
 from tests.login.test_api import AGREED
 
 # What has no types of its own.

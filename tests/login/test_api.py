@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.people import CAPTCHA_TEXT, CODE, PASSWORD
+from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
 from tests.planting import Planted
 
 NUMBER = "138 0000 1234"

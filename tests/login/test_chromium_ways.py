@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.login import flows
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.people import CODE, PASSWORD
+from ciam_django.testing.accounts import CODE, PASSWORD
 from ciam_django.testing.providers import PROVIDERS
 from tests.login.test_chromium import (
     CHROMIUM,

@@ -8,7 +8,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from ciam_django.lookup import finding_of
-from ciam_django.testing.people import CODE, PASSWORD
+from ciam_django.testing.accounts import CODE, PASSWORD
 from tests.login.person import Person
 from tests.matrix.faults import FAULTS, MARKER, Fault
 

@@ -20,7 +20,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.signals import signed_out
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.people import user_id_of
+from ciam_django.testing.accounts import user_id_of
 from tests.browser import Browser
 
 BACK = "/ciam/logout/back/"

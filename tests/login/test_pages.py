@@ -13,7 +13,7 @@ from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.people import CAPTCHA_TEXT, CODE, PASSWORD
+from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
 from tests.browser import HTML
 from tests.login.person import Person, error_at
 

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from ciam_django.testing.people import PASSWORD
+from ciam_django.testing.accounts import PASSWORD
 from tests.browser import HTML, Browser
 from tests.login.person import Person
 

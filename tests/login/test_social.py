@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.login import state
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.people import CODE
+from ciam_django.testing.accounts import CODE
 from ciam_django.testing.providers import PROVIDERS
 from tests.browser import query_of
 from tests.login.person import Person

@@ -9,9 +9,9 @@ import requests
 from joserfc import jwt
 
 from ciam_django.testing import FakeCiam
+from ciam_django.testing.accounts import CODE, PASSWORD, People, username_of
 from ciam_django.testing.api import CALLS, Call
 from ciam_django.testing.failures import STAGES, RefusedError
-from ciam_django.testing.people import CODE, PASSWORD, People, username_of
 from tests.testing.test_server import fake, http, token_for
 
 __all__ = ["fake", "http"]

@@ -26,9 +26,9 @@ from ciam_django.testing import FakeCiam
 from ciam_django.testing.endpoints import is_registered
 from ciam_django.testing.failures import BEHAVIOURS, STAGES
 from ciam_django.testing.forgeries import FORGERIES
-from ciam_django.testing.places import UNREACHABLE
 from ciam_django.testing.server import _respond
 from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET
+from ciam_django.testing.unreachable import UNREACHABLE
 
 CALLBACK = "http://testserver/callback/"
 VERIFIER = "v" * 64

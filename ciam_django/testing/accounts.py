@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from ciam_django.testing.captcha_image import ALPHABET, picture_of
 from ciam_django.testing.failures import RefusedError
-from ciam_django.testing.pictures import ALPHABET, picture_of
 
 # What opens every account, and what every text message says.
 PASSWORD: Final = "fake-password"  # noqa: S105  (it opens nothing but the fake)
