@@ -19,8 +19,8 @@ class CiamAccountsConfig(AppConfig):
 
     def ready(self) -> None:
         """Pass on what Django has a signal for, and hear when somebody signs out."""
-        from ciam_django.accounts.failures import note_failure  # noqa: PLC0415
-        from ciam_django.accounts.sessions import (  # noqa: PLC0415
+        from ciam_django.accounts.last_failure import note_failure  # noqa: PLC0415
+        from ciam_django.accounts.login import (  # noqa: PLC0415
             let_go,
             tell_of_wrong_credentials,
         )

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from ciam_django.accounts.failures import note
-from ciam_django.accounts.validity import ended
+from ciam_django.accounts.last_failure import note
+from ciam_django.accounts.session_check import ended
 from ciam_django.answers import answer_to
 from ciam_django.responses import response_for
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
+from ciam_django.accounts.bearer import Bearer, user_and_bearer
 from ciam_django.errors import CiamError
-from ciam_django.login.bearers import Bearer, user_and_bearer
 
 if TYPE_CHECKING:
     # The stubs know only the one user model of the tests.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from ciam_django.accounts.bearer import Bearer
 from ciam_django.drf.scopes import CODE, required_scopes
-from ciam_django.login.bearers import Bearer
 
 if TYPE_CHECKING:
     # That module imports this one, where a project's defaults name it.

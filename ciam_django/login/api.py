@@ -20,6 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
+from ciam_django.accounts.rate_limits import forget_tries, refuse_excess_tries
 from ciam_django.answers import answer_to
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import SignedIn
@@ -29,7 +30,6 @@ from ciam_django.login import configured, flows, providers
 from ciam_django.login.destinations import after_sign_in, safe_next
 from ciam_django.login.failed import csrf_answered
 from ciam_django.login.flows import Flow
-from ciam_django.login.limits import forget_tries, refuse_excess_tries
 from ciam_django.login.notices import GOOD_NEWS
 from ciam_django.login.outcomes import Finished, Outcome
 from ciam_django.login.pictures import new_captcha, picture_of

@@ -11,7 +11,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from ciam_django.accounts.linking import link, unlink
-from ciam_django.accounts.sessions import sign_in
+from ciam_django.accounts.login import sign_in
 from ciam_django.answers import answer_to
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError

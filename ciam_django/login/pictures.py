@@ -11,11 +11,11 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from ciam_django.accounts.rate_limits import refuse_excess_pictures
 from ciam_django.answers import answer_to
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import Captcha
 from ciam_django.errors import CiamError
-from ciam_django.login.limits import refuse_excess_pictures
 from ciam_django.login.sealed import SealedCookies
 
 # Seconds.

@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-from ciam_django.accounts.failures import tried_by
-from ciam_django.answers import answer_to, hides_account
-from ciam_django.client.api import CiamClient
-from ciam_django.client.results import SignedIn, Step
-from ciam_django.errors import CiamError
-from ciam_django.login.flows import Flow
-from ciam_django.login.limits import (
+from ciam_django.accounts.last_failure import tried_by
+from ciam_django.accounts.rate_limits import (
     forget_tries,
     refuse_excess_sends,
     refuse_excess_tries,
     refuse_worn_code,
 )
+from ciam_django.answers import answer_to, hides_account
+from ciam_django.client.api import CiamClient
+from ciam_django.client.results import SignedIn, Step
+from ciam_django.errors import CiamError
+from ciam_django.login.flows import Flow
 from ciam_django.login.outcomes import Finished, Outcome, Turn, gone_on
 from ciam_django.login.receivers import (
     Receiver,

@@ -11,11 +11,11 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.utils.module_loading import import_string
 
+from ciam_django.accounts.rate_limits import SCOPES, is_rate
 from ciam_django.accounts.users import fields_of
 from ciam_django.client.endpoints import ENDPOINTS, Credential, Endpoint
 from ciam_django.conf import Conf, conf
 from ciam_django.login.configured import HOSTED, WAYS
-from ciam_django.login.limits import SCOPES, is_rate
 from ciam_django.login.outcomes import FLOW_TYPES
 from ciam_django.login.providers import (
     OVERRIDABLE,

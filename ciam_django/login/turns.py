@@ -8,8 +8,8 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from ciam_django.accounts.failures import tried_by
-from ciam_django.accounts.sessions import sign_in_without_session
+from ciam_django.accounts.last_failure import tried_by
+from ciam_django.accounts.login import sign_in_without_session
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import person_of
 from ciam_django.client.results import SignedIn

@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
-from ciam_django.accounts.keeping import held_tokens
-from ciam_django.accounts.sessions import is_signed_in_by_ciam
+from ciam_django.accounts.login import is_signed_in_by_ciam
+from ciam_django.accounts.session_store import held_tokens
 from ciam_django.accounts.tokens import Tokens
 from ciam_django.answers import answer_to
 from ciam_django.client.api import CiamClient

@@ -14,7 +14,7 @@ from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from ciam_django.accounts.sessions import sign_in
+from ciam_django.accounts.login import sign_in
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 from tests import settings as project
@@ -48,7 +48,7 @@ def a_project_with_axes() -> Iterator[None]:
         ROOT_URLCONF=__name__,
         AXES_ENABLED=True,
         AXES_FAILURE_LIMIT=LIMIT,
-        AXES_LOCKOUT_CALLABLE="ciam_django.accounts.sessions.locked_out",
+        AXES_LOCKOUT_CALLABLE="ciam_django.accounts.login.locked_out",
         AUTHENTICATION_BACKENDS=[
             "axes.backends.AxesStandaloneBackend",
             *project.AUTHENTICATION_BACKENDS,

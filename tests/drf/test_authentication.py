@@ -23,13 +23,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ciam_django.accounts import bearer
 from ciam_django.accounts.backends import CiamBackend
+from ciam_django.accounts.bearer import Bearer
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client import CiamClient
 from ciam_django.client.results import SignedIn
 from ciam_django.drf.authentication import CiamBearerAuthentication
-from ciam_django.login import bearers
-from ciam_django.login.bearers import Bearer
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import PASSWORD
 from ciam_django.testing.forgeries import FORGERIES
@@ -928,7 +928,7 @@ def test_a_provider_without_userinfo_cant_be_asked(fake_ciam: FakeCiam, settings
 
 
 def test_the_ways_to_prove_are_those_that_the_check_allows() -> None:
-    assert set(bearers._PROOFS) == {"check", "jwt"}
+    assert set(bearer._PROOFS) == {"check", "jwt"}
 
 
 # --- Error reports ----------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from django.urls import path
 from ninja import NinjaAPI
 from pytest_django.fixtures import Settings
 
+from ciam_django.accounts.bearer import user_and_bearer
 from ciam_django.answers import answer_to
 from ciam_django.errors import CiamError
-from ciam_django.login.bearers import user_and_bearer
 from ciam_django.responses import response_for
 from ciam_django.testing import FakeCiam
 from tests.drf.test_authentication import header, token_for

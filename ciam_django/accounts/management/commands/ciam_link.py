@@ -11,8 +11,8 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import FieldDoesNotExist
 from django.core.management.base import BaseCommand, CommandError
 
+from ciam_django.accounts.csv_rows import Row, in_chunks, rows_of, told, unique
 from ciam_django.accounts.models import CiamIdentity, identity_key
-from ciam_django.accounts.tables import Row, in_chunks, rows_of, told, unique
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import is_subject, issuer_of
 

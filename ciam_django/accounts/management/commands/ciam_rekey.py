@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
+from ciam_django.accounts.csv_rows import in_chunks, rows_of, told, unique
 from ciam_django.accounts.models import CiamIdentity, identity_key
-from ciam_django.accounts.tables import in_chunks, rows_of, told, unique
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import is_subject, issuer_of
 

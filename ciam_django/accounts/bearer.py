@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography.fernet import InvalidToken
 from django.http import HttpRequest
 
-from ciam_django.accounts.renewal import ends_session
-from ciam_django.accounts.sessions import admit_holder
+from ciam_django.accounts.login import admit_holder
+from ciam_django.accounts.rate_limits import forget_token, refuse_excess_tokens
+from ciam_django.accounts.token_refresh import ends_session
 from ciam_django.answers import kind_of
 from ciam_django.client.access_tokens import Grant, checked_grant, proven_grant
 from ciam_django.client.cache import share, shared
@@ -23,7 +24,6 @@ from ciam_django.client.oauth import CiamApp, ciam_app
 from ciam_django.client.person import Person
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, leaving_no_values
-from ciam_django.login.limits import forget_token, refuse_excess_tokens
 
 if TYPE_CHECKING:
     # The stubs know only the one user model of the tests.

@@ -14,15 +14,15 @@ from django.http import HttpRequest
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
-from ciam_django.errors import CiamError
-from ciam_django.login import limits
-from ciam_django.login.limits import (
+from ciam_django.accounts import rate_limits
+from ciam_django.accounts.rate_limits import (
     forget_tries,
     rates_of,
     refuse_excess_sends,
     refuse_excess_tries,
     refuse_worn_code,
 )
+from ciam_django.errors import CiamError
 
 NUMBER = "+8613800000000"
 
@@ -76,7 +76,7 @@ SECOND = 2
 
 @pytest.fixture
 def long_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(limits._SECONDS, "s", SECOND)
+    monkeypatch.setitem(rate_limits._SECONDS, "s", SECOND)
 
 
 @pytest.mark.usefixtures("long_seconds")

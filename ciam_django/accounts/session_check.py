@@ -5,10 +5,10 @@ from __future__ import annotations
 from django.contrib.auth import logout
 from django.http import HttpRequest
 
-from ciam_django.accounts.failures import tried_by
-from ciam_django.accounts.keeping import end_kept, is_due, kept_for, look_again, tokens_for
+from ciam_django.accounts.last_failure import tried_by
 from ciam_django.accounts.models import CiamSession
-from ciam_django.accounts.renewal import current, ends_session, is_paused, pause, renewed
+from ciam_django.accounts.session_store import end_kept, is_due, kept_for, look_again, tokens_for
+from ciam_django.accounts.token_refresh import current, ends_session, is_paused, pause, renewed
 from ciam_django.accounts.tokens import Tokens
 from ciam_django.answers import answer_to
 from ciam_django.client.api import REFUSED_TOKEN, CiamClient

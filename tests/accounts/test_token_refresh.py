@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamSession
-from ciam_django.accounts.renewal import renewed
+from ciam_django.accounts.token_refresh import renewed
 from ciam_django.accounts.tokens import Tokens, sealed, unsealed
 from ciam_django.client.oauth import CiamApp
 from ciam_django.errors import CiamError

@@ -12,9 +12,9 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
 from ciam_django.accounts.backends import CiamBackend, identity_found, is_of_ours, refuse_stranger
-from ciam_django.accounts.failures import note_names, tried_by
-from ciam_django.accounts.keeping import end_kept, forget_kept, keep
+from ciam_django.accounts.last_failure import note_names, tried_by
 from ciam_django.accounts.models import CiamIdentity, identity_key
+from ciam_django.accounts.session_store import end_kept, forget_kept, keep
 from ciam_django.accounts.signals import created, signed_in, told
 from ciam_django.answers import Answer, answer_to
 from ciam_django.client.person import Person

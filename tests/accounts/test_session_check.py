@@ -24,8 +24,8 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.ending import end_sessions
 from ciam_django.accounts.models import CiamSession
+from ciam_django.accounts.session_check import access_token_of
 from ciam_django.accounts.tokens import Tokens, sealed, unsealed
-from ciam_django.accounts.validity import access_token_of
 from ciam_django.client import CiamClient
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser

@@ -9,8 +9,8 @@ from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.backends import CiamBackend, user_of
+from ciam_django.accounts.login import is_signed_in_by_ciam, sign_in
 from ciam_django.accounts.models import CiamSession
-from ciam_django.accounts.sessions import is_signed_in_by_ciam, sign_in
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 
