@@ -18,7 +18,7 @@ from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
 from ciam_django import answers, conf
-from ciam_django.client import cache
+from ciam_django.client import cache as client_cache
 from ciam_django.codes import CODES, Meaning
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
@@ -43,10 +43,10 @@ def pytest_runtest_makereport(
 def no_alarm_has_sounded() -> Iterator[None]:
     """A code's first log line differs from its next ones, in each process."""
     answers._alarms.clear()
-    cache._logged_at.clear()
+    client_cache._logged_at.clear()
     yield
     answers._alarms.clear()
-    cache._logged_at.clear()
+    client_cache._logged_at.clear()
 
 
 @pytest.fixture

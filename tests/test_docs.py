@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ciam_django.conf import conf
-from ciam_django.login.steps import STEPS
+from ciam_django.login.steps.table import STEPS
 
 ROOT = Path(__file__).parents[1]
 COMMAND = re.compile(r"^(?:\$ )?(python3 -m venv .+)$", re.MULTILINE)

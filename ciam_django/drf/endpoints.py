@@ -12,9 +12,9 @@ from django.utils.translation import override
 from ciam_django.conf import conf
 from ciam_django.drf.problems import reference_to, statuses
 from ciam_django.login.api import is_offered
-from ciam_django.login.flows import Flow
-from ciam_django.login.forms import PROFILE
-from ciam_django.login.steps import STEPS, Step
+from ciam_django.login.steps.flow import Flow
+from ciam_django.login.steps.forms import PROFILE
+from ciam_django.login.steps.table import STEPS, Step
 
 TAG: Final = "sign-in"
 # Of a form's own header, where a session comes of it.

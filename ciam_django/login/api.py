@@ -26,15 +26,16 @@ from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import SignedIn
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
-from ciam_django.login import configured, flows, providers
+from ciam_django.login import configured, providers
 from ciam_django.login.destinations import after_sign_in, safe_next
 from ciam_django.login.failed import csrf_answered
-from ciam_django.login.flows import Flow
 from ciam_django.login.notices import GOOD_NEWS
-from ciam_django.login.outcomes import Finished, Outcome
 from ciam_django.login.pictures import new_captcha, picture_of
-from ciam_django.login.steps import STEPS
-from ciam_django.login.turns import admitted, form_of, outcome_of
+from ciam_django.login.steps import flow as flows
+from ciam_django.login.steps.flow import Flow
+from ciam_django.login.steps.results import Finished, Outcome
+from ciam_django.login.steps.submit import admitted, form_of, outcome_of
+from ciam_django.login.steps.table import STEPS
 from ciam_django.responses import json_response_for
 
 View = Callable[..., HttpResponse]

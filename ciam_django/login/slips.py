@@ -16,7 +16,6 @@ from ciam_django.accounts.users import fields_of
 from ciam_django.client.endpoints import ENDPOINTS, Credential, Endpoint
 from ciam_django.conf import Conf, conf
 from ciam_django.login.configured import HOSTED, WAYS
-from ciam_django.login.outcomes import FLOW_TYPES
 from ciam_django.login.providers import (
     OVERRIDABLE,
     PROVIDERS,
@@ -26,7 +25,8 @@ from ciam_django.login.providers import (
     row_of,
     rows_of,
 )
-from ciam_django.login.steps import STEPS
+from ciam_django.login.steps.results import FLOW_TYPES
+from ciam_django.login.steps.table import STEPS
 
 # Caches that no other process sees.
 _OF_ONE_PROCESS: Final = ("LocMemCache", "DummyCache")

@@ -14,14 +14,14 @@ from ciam_django.errors import CiamError, code_in
 from ciam_django.login import notices, state
 from ciam_django.login.destinations import asked_next, redirect_to, safe_next, sent_away
 from ciam_django.login.failed import answering, csrf_answered, failed, login_address
-from ciam_django.login.flows import Flow
 from ciam_django.login.links import asked_link, refused
-from ciam_django.login.outcomes import gone_on
 from ciam_django.login.pages import went_on
 from ciam_django.login.popups import keep_opener
 from ciam_django.login.providers import Registration, registrations
 from ciam_django.login.returns import came_back, remember
-from ciam_django.login.turns import admitted
+from ciam_django.login.steps.flow import Flow
+from ciam_django.login.steps.results import gone_on
+from ciam_django.login.steps.submit import admitted
 from ciam_django.responses import HTML, media_type_for
 
 

@@ -26,7 +26,7 @@ from ciam_django.codes import CODES
 from ciam_django.drf.authentication import CiamBearerAuthentication
 from ciam_django.drf.permissions import HasScope
 from ciam_django.errors import CiamError
-from ciam_django.login.steps import STEPS
+from ciam_django.login.steps.table import STEPS
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import PASSWORD
 from tests.login.test_api import AGREED

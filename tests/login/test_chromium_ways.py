@@ -10,7 +10,7 @@ import pytest
 from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
-from ciam_django.login import flows
+from ciam_django.login.steps import flow as flows
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CODE, PASSWORD
 from ciam_django.testing.providers import PROVIDERS

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
-from ciam_django.login import flows
-from ciam_django.login.flows import Flow
-from ciam_django.login.steps import STEPS
+from ciam_django.login.steps import flow as flows
+from ciam_django.login.steps.flow import Flow
+from ciam_django.login.steps.table import STEPS
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML
 from tests.planting import Planted

@@ -15,7 +15,7 @@ from ciam_django.answers import Answer, answer_to
 from ciam_django.client.results import Consent
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Kind
-from ciam_django.login.flows import Flow
+from ciam_django.login.steps.flow import Flow
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from ciam_django.login import flows, state
-from ciam_django.login.flows import Flow
+from ciam_django.login import state
 from ciam_django.login.sealed import SealedCookies
+from ciam_django.login.steps import flow as flows
+from ciam_django.login.steps.flow import Flow
 
 FLOW = Flow("code", "f1", next="/cart/", receiver={"type": "SMS"}, who="+8613800000000")
 

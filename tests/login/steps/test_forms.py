@@ -8,8 +8,8 @@ from django.test import RequestFactory
 
 from ciam_django.client.results import Consent
 from ciam_django.errors import CiamError
-from ciam_django.login.flows import Flow
-from ciam_django.login.forms import (
+from ciam_django.login.steps.flow import Flow
+from ciam_django.login.steps.forms import (
     CODES_OF_FIELDS,
     PROFILE,
     CiamForm,
@@ -17,8 +17,8 @@ from ciam_django.login.forms import (
     add_error,
     table_name,
 )
-from ciam_django.login.outcomes import FLOW_TYPES
-from ciam_django.login.steps import STEPS
+from ciam_django.login.steps.results import FLOW_TYPES
+from ciam_django.login.steps.table import STEPS
 from ciam_django.lookup import finding_of
 
 

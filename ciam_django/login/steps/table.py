@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext_lazy as _
 
-from ciam_django.login import details, forms, mini_program, proofs
-from ciam_django.login.outcomes import Submit
 from ciam_django.login.providers import MINI_PROGRAM
+from ciam_django.login.steps import credentials, forms, mini_program, profile
+from ciam_django.login.steps.results import Submit
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -46,10 +46,10 @@ class Step:
 
 # --- The table --------------------------------------------------------------------------------
 
-_RESEND: Final[Others] = {"resend": (_("Send a new code"), proofs.sent)}
-_OTHER: Final[Others] = {"other": (_("Use another way"), proofs.other_channel)}
-_SKIP: Final[Others] = {"skip": (_("Skip for now"), details.without_profile)}
-_CREATE: Final[Others] = {"create": (_("Create a new account"), details.with_new_account)}
+_RESEND: Final[Others] = {"resend": (_("Send a new code"), credentials.sent)}
+_OTHER: Final[Others] = {"other": (_("Use another way"), credentials.other_channel)}
+_SKIP: Final[Others] = {"skip": (_("Skip for now"), profile.without_profile)}
+_CREATE: Final[Others] = {"create": (_("Create a new account"), profile.with_new_account)}
 # To a stranger it is the same whether there is one.
 _SENT_IF_ANY: Final = _("If there is an account for {shown}, a code has been sent there.")
 _SENT: Final = _("A code has been sent to {shown}.")
@@ -58,50 +58,50 @@ _SENT: Final = _("A code has been sent to {shown}.")
 STEPS: Final[Mapping[str, Step]] = {
     # To begin with.
     "password": Step(forms.PasswordForm, _("Password"), "", _("Sign in"),
-        proofs.by_password, begins=True, has_consents=True),
+        credentials.by_password, begins=True, has_consents=True),
     "sms": Step(forms.SmsForm, _("SMS"),
         _("We'll text you a code to sign in with."), _("Send code"),
-        proofs.by_sms, begins=True, has_consents=True, sends=True),
+        credentials.by_sms, begins=True, has_consents=True, sends=True),
     "email": Step(forms.EmailForm, _("Email"),
         _("We'll email you a code to sign in with."), _("Send code"),
-        proofs.by_email, begins=True, has_consents=True, sends=True),
+        credentials.by_email, begins=True, has_consents=True, sends=True),
     "recover": Step(forms.ReceiverForm, _("Reset your password"),
         _("Tell us the mobile number or email address of your account."), _("Send code"),
-        proofs.recovery, begins=True, sends=True),
+        credentials.recovery, begins=True, sends=True),
     "sign_up": Step(forms.ReceiverForm, _("Create an account"),
         _("We'll send you a code to make sure that it's yours."), _("Send code"),
-        proofs.sign_up, begins=True, has_consents=True, sends=True),
+        credentials.sign_up, begins=True, has_consents=True, sends=True),
     # After a code was sent.
     "code": Step(forms.CodeForm, _("Enter the code"), _SENT_IF_ANY, _("Sign in"),
-        proofs.by_code, _RESEND),
+        credentials.by_code, _RESEND),
     "recover_code": Step(forms.CodeAndPasswordForm, _("Choose a new password"), _SENT_IF_ANY,
-        _("Change password"), proofs.recovered, _RESEND),
+        _("Change password"), credentials.recovered, _RESEND),
     "sign_up_code": Step(forms.CodeAndPasswordForm, _("Create an account"), _SENT,
-        _("Create account"), proofs.signed_up, _RESEND),
+        _("Create account"), credentials.signed_up, _RESEND),
     "link_code": Step(forms.CodeForm, _("Enter the code"), _SENT_IF_ANY, _("Link account"),
-        proofs.linked, _RESEND),
+        credentials.linked, _RESEND),
     # What CIAM may ask for next.
     "second_factor": Step(forms.ChannelForm, _("Confirm that it's you"),
         _("One more step keeps your account safe."), "",
-        proofs.by_channel, template="ciam_django/channels.html"),
+        credentials.by_channel, template="ciam_django/channels.html"),
     "second_factor_code": Step(forms.CodeForm, _("Confirm that it's you"), _SENT, _("Confirm"),
-        proofs.by_second_code, {**_RESEND, **_OTHER}),
+        credentials.by_second_code, {**_RESEND, **_OTHER}),
     "second_factor_password": Step(forms.ProvePasswordForm, _("Confirm that it's you"),
         _("Enter your password."), _("Confirm"),
-        proofs.by_second_password, _OTHER),
+        credentials.by_second_password, _OTHER),
     "new_password": Step(forms.NewPasswordForm, _("Choose a new password"),
         _("Your password has to be changed before you go on."), _("Continue"),
-        details.with_new_password),
+        profile.with_new_password),
     "consent": Step(forms.ConsentForm, _("Please agree to our terms"),
         _("They apply to your account."), _("Agree and continue"),
-        details.with_consent, has_consents=True),
+        profile.with_consent, has_consents=True),
     "profile": Step(forms.ProfileForm, _("Complete your information"),
         _("A few details are still missing."), _("Continue"),
-        details.with_profile, _SKIP),
+        profile.with_profile, _SKIP),
     "link": Step(forms.ReceiverForm, _("Link your account"),
         _("This sign-in isn't linked to an account yet. If you have one, tell us its mobile "
           "number or email address."), _("Send code"),
-        proofs.linked_to, _CREATE, sends=True),
+        credentials.linked_to, _CREATE, sends=True),
     # As JSON alone.
     "mini_program": Step(forms.MiniProgramForm, _("Sign in"), "", "",
         mini_program.silently, begins=True, provider=MINI_PROGRAM),

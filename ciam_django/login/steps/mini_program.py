@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ciam_django.client.api import CiamClient
-from ciam_django.login.outcomes import Outcome, Turn, gone_on
-from ciam_django.login.proofs import trying
 from ciam_django.login.providers import MINI_PROGRAM, registrations
+from ciam_django.login.steps.credentials import trying
+from ciam_django.login.steps.results import Outcome, Turn, gone_on
 
 
 def _source() -> str:

@@ -20,8 +20,6 @@ from ciam_django.answers import answer_to, hides_account
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import SignedIn, Step
 from ciam_django.errors import CiamError
-from ciam_django.login.flows import Flow
-from ciam_django.login.outcomes import Finished, Outcome, Turn, gone_on
 from ciam_django.login.receivers import (
     Receiver,
     any_receiver,
@@ -29,6 +27,8 @@ from ciam_django.login.receivers import (
     phone_receiver,
     username_of,
 )
+from ciam_django.login.steps.flow import Flow
+from ciam_django.login.steps.results import Finished, Outcome, Turn, gone_on
 
 T = TypeVar("T")
 
