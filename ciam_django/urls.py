@@ -15,14 +15,14 @@ urlpatterns: list[URLPattern] = []
 if apps.is_installed("ciam_django.accounts"):
     from ciam_django.login import (
         api,
-        links,
-        logouts,
+        captcha,
+        hosted,
+        link_views,
+        logout,
         pages,
-        pictures,
         popups,
         slips,
         social,
-        views,
     )
     from ciam_django.login.private import private
 
@@ -34,17 +34,17 @@ if apps.is_installed("ciam_django.accounts"):
         path("recover/", private(pages.begin), {"name": "recover"}, name="recover"),
         path("sign-up/", private(pages.begin), {"name": "sign_up"}, name="sign_up"),
         path("done/", private(popups.done), name="done"),
-        path("captcha/", private(pictures.picture), name="captcha"),
+        path("captcha/", private(captcha.picture), name="captcha"),
         path("with/<str:name>/", private(social.leave), name="provider"),
         path("with/<str:name>/callback/", private(social.callback), name="provider_callback"),
         path("api/", private(api.offered), name="api"),
         path("api/captcha/", private(api.captcha), name="api_captcha"),
         path("api/renew/", private(api.renew), name="api_renew"),
         path("api/<str:name>/", private(api.step), name="api_step"),
-        path("authorize/", private(views.authorize), name="authorize"),
-        path("callback/", private(views.callback), name="callback"),
-        path("unlink/", private(links.take_away), name="unlink"),
-        path("logout/", private(views.logout), name="logout"),
-        path("logout/back/", private(logouts.back_channel), name="back_channel_logout"),
-        path("logout/front/", private(logouts.front_channel), name="front_channel_logout"),
+        path("authorize/", private(hosted.authorize), name="authorize"),
+        path("callback/", private(hosted.callback), name="callback"),
+        path("unlink/", private(link_views.take_away), name="unlink"),
+        path("logout/", private(logout.logout), name="logout"),
+        path("logout/back/", private(logout.back_channel), name="back_channel_logout"),
+        path("logout/front/", private(logout.front_channel), name="front_channel_logout"),
     ]

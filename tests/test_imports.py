@@ -187,8 +187,8 @@ def test_rooms_and_libraries_name_only_rooms() -> None:
         ("codes.py", "from ciam_django import conf", "codes imports conf"),
         ("codes.py", "from . import conf", "codes imports conf"),
         ("codes.py", "from .conf import conf", "codes imports conf"),
-        ("login/views.py", "from ..drf import x", "login imports drf"),
-        ("login/views.py", "from ..middleware import x", "login imports middleware"),
+        ("login/hosted.py", "from ..drf import x", "login imports drf"),
+        ("login/hosted.py", "from ..middleware import x", "login imports middleware"),
         ("client/api.py", "from .. import __version__", "client imports __init__"),
         ("codes.py", "if TYPE_CHECKING:\n    from .conf import x", "codes imports conf"),
         ("urls.py", "def f():\n    from .login import x", "imports ciam_django.login.x inside f()"),
@@ -201,14 +201,14 @@ def test_rooms_and_libraries_name_only_rooms() -> None:
         ("client/api.py", "import werkzeug", "client imports werkzeug"),
         ("utils.py", "", "ciam_django.utils: no room is named utils"),
         ("codes.py", "from .utils import x", "no room is named utils"),
-        ("login/steps/table.py", "from .views import x", "circle: "),
+        ("login/pages.py", "from .social import x", "circle: "),
     ],
 )
 def test_a_planted_violation_is_found(
     tmp_path: Path, file: str, source: str, expected: str
 ) -> None:
-    package = plant(tmp_path, {"login/views.py": "from .steps import y", file: source})
-    if file == "login/views.py":
+    package = plant(tmp_path, {"login/hosted.py": "from .steps import y", file: source})
+    if file == "login/hosted.py":
         package = plant(tmp_path, {file: source})
 
     found = violations(package)
@@ -221,7 +221,7 @@ def test_a_planted_violation_is_found(
     ("file", "source"),
     [
         ("errors.py", "from ciam_django.kinds import Kind"),
-        ("login/views.py", "from . import steps\nfrom ..accounts import x"),
+        ("login/hosted.py", "from . import steps\nfrom ..accounts import x"),
         ("drf/handler.py", "from rest_framework import views"),
         ("accounts/apps.py", "class A:\n    def ready(self):\n        from . import signals"),
         ("client/__init__.py", "from ciam_django.client.api import CiamClient"),

@@ -26,11 +26,11 @@ from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import SignedIn
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
-from ciam_django.login import configured, providers
-from ciam_django.login.destinations import after_sign_in, safe_next
-from ciam_django.login.failed import csrf_answered
+from ciam_django.login import providers, tenant_config
+from ciam_django.login.captcha import new_captcha, picture_of
+from ciam_django.login.error_responses import csrf_answered
 from ciam_django.login.notices import GOOD_NEWS
-from ciam_django.login.pictures import new_captcha, picture_of
+from ciam_django.login.redirects import after_sign_in, safe_next
 from ciam_django.login.steps import flow as flows
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.results import Finished, Outcome
@@ -80,7 +80,7 @@ def _gives_tokens() -> bool:
 def offered(request: HttpRequest) -> HttpResponse:
     """What there is to sign in with, and the CSRF token for what follows."""
     body: dict[str, Any] = {
-        "methods": list(configured.methods()),
+        "methods": list(tenant_config.methods()),
         "providers": [
             {
                 "name": each.name,
@@ -91,9 +91,9 @@ def offered(request: HttpRequest) -> HttpResponse:
         ],
         "consents": [
             {"id": c.id, "name": c.name, "url": c.url or None, "is_required": c.is_required}
-            for c in configured.consents()
+            for c in tenant_config.consents()
         ],
-        "captcha_for_codes": configured.login_page().wants_captcha_for_codes,
+        "captcha_for_codes": tenant_config.login_page().wants_captcha_for_codes,
     }
     if not _gives_tokens():
         body["csrf_token"] = get_token(request)
@@ -150,8 +150,8 @@ def renew(request: HttpRequest) -> HttpResponse:
 
 def is_offered(name: str) -> bool:
     """Whether the project lets people take the step as JSON."""
-    if name in configured.WAYS:
-        return name in configured.methods()
+    if name in tenant_config.WAYS:
+        return name in tenant_config.methods()
     return (
         not name.startswith("mini_program") or providers.MINI_PROGRAM in providers.registrations()
     )

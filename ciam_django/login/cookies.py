@@ -1,14 +1,19 @@
-"""The cookies of signing in: how they are set, and whether the browser keeps any."""
+"""The cookies of a login: how they are set and encrypted, and whether the browser keeps any."""
 
 from __future__ import annotations
 
+import json
 import posixpath
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
+from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
 
+from ciam_django.client.crypto import seal_for
 from ciam_django.conf import conf
 
 _PREFIX: Final = "ciam_"
@@ -55,3 +60,70 @@ def _path() -> str:
     """The path that ``ciam:authorize`` and ``ciam:callback`` have in common."""
     common = posixpath.commonpath([reverse("ciam:authorize"), reverse("ciam:callback")])
     return common if common == "/" else f"{common}/"
+
+
+# --- Encrypted cookies: nobody gets a session row before they have signed in ------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SealedCookies:
+    """Cookies of one purpose, whose names begin alike; ``seconds`` is how long browsers keep them.
+
+    Of each there are ``most`` at a time: they are of about 600 bytes, in a header that proxies cut
+    at 8 KiB.
+    """
+
+    purpose: str
+    prefix: str
+    seconds: int
+    most: int = 5
+
+    def keep(
+        self,
+        request: HttpRequest,
+        response: HttpResponseBase,
+        name: str,
+        content: Mapping[str, Any],
+    ) -> None:
+        """Set the cookie of that name, and drop the oldest where there would be too many."""
+        others = [other for other in self._oldest_first(request) if other != self.prefix + name]
+        for other in others[: max(0, len(others) + 1 - self.most)]:
+            drop_cookie(response, other)
+        set_cookie(
+            request, response, self.prefix + name, self.sealed(content), seconds=self.seconds
+        )
+
+    def kept(self, request: HttpRequest, name: str, ttl: int | None) -> dict[str, Any] | None:
+        """What this browser has kept by the name for at most so many seconds."""
+        sealed = cookie(request, self.prefix + name)
+        return None if sealed is None else self.opened(sealed, ttl)
+
+    def has(self, request: HttpRequest, name: str) -> bool:
+        """Whether this browser has a cookie by the name, which it may have spoilt."""
+        return cookie(request, self.prefix + name) is not None
+
+    def forget(self, response: HttpResponseBase, name: str) -> None:
+        """Drop the cookie of that name."""
+        drop_cookie(response, self.prefix + name)
+
+    def sealed(self, content: Mapping[str, Any]) -> str:
+        """The content as a text that tells nothing, and that nobody else can make."""
+        return seal_for(self.purpose).encrypt(json.dumps(content).encode()).decode()
+
+    def opened(self, sealed: str, ttl: int | None) -> dict[str, Any] | None:
+        """The content of a text that was sealed at most so many seconds ago."""
+        try:
+            content = json.loads(seal_for(self.purpose).decrypt(sealed, ttl=ttl))
+        except (InvalidToken, ValueError):
+            # ValueError: what is not even ASCII.
+            return None
+        return content if isinstance(content, dict) else None
+
+    def _oldest_first(self, request: HttpRequest) -> list[str]:
+        def age(name: str) -> int:
+            try:
+                return seal_for(self.purpose).extract_timestamp(cookie(request, name) or "")
+            except (InvalidToken, ValueError):
+                return 0
+
+        return sorted(cookie_names(request, self.prefix), key=age)

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ciam_django.login import state
 from ciam_django.login.cookies import keeps_cookies, set_cookie
-from ciam_django.login.destinations import redirect_to
+from ciam_django.login.redirects import redirect_to
 from ciam_django.responses import HTML, media_type_for
 
 if TYPE_CHECKING:

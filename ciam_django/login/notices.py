@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ciam_django.answers import Answer, answer_to
 from ciam_django.errors import CiamError
-from ciam_django.login.sealed import SealedCookies
+from ciam_django.login.cookies import SealedCookies
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise

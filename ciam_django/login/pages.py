@@ -25,16 +25,16 @@ from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Action, Kind
 from ciam_django.login import notices, providers
-from ciam_django.login.configured import BESIDE, FORMS, HOSTED, methods
-from ciam_django.login.destinations import after_sign_in, asked_next, redirect_to
-from ciam_django.login.failed import View, answering, csrf_answered, failed, login_address
+from ciam_django.login.error_responses import View, answering, csrf_answered, failed, login_address
 from ciam_django.login.popups import keep_opener
+from ciam_django.login.redirects import after_sign_in, asked_next, redirect_to
 from ciam_django.login.steps import flow as flows
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.forms import CiamForm
 from ciam_django.login.steps.results import Finished, Outcome
 from ciam_django.login.steps.submit import admitted, form_of, outcome_of
 from ciam_django.login.steps.table import STEPS, Step
+from ciam_django.login.tenant_config import BESIDE, FORMS, HOSTED, methods
 from ciam_django.responses import HTML, media_type_for, page, response_for, with_headers
 
 # What of an answer's actions leads away from a page that has a form; the others are its buttons.

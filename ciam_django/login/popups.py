@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from ciam_django.login.destinations import after_sign_in
+from ciam_django.login.redirects import after_sign_in
 from ciam_django.responses import page
 
 _POLICY = "Cross-Origin-Opener-Policy"

@@ -15,7 +15,6 @@ from ciam_django.accounts.rate_limits import SCOPES, is_rate
 from ciam_django.accounts.users import fields_of
 from ciam_django.client.endpoints import ENDPOINTS, Credential, Endpoint
 from ciam_django.conf import Conf, conf
-from ciam_django.login.configured import HOSTED, WAYS
 from ciam_django.login.providers import (
     OVERRIDABLE,
     PROVIDERS,
@@ -27,6 +26,7 @@ from ciam_django.login.providers import (
 )
 from ciam_django.login.steps.results import FLOW_TYPES
 from ciam_django.login.steps.table import STEPS
+from ciam_django.login.tenant_config import HOSTED, WAYS
 
 # Caches that no other process sees.
 _OF_ONE_PROCESS: Final = ("LocMemCache", "DummyCache")

@@ -12,13 +12,13 @@ from ciam_django.client.api import CiamClient
 from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError, code_in
 from ciam_django.login import notices, state
-from ciam_django.login.destinations import asked_next, redirect_to, safe_next, sent_away
-from ciam_django.login.failed import answering, csrf_answered, failed, login_address
-from ciam_django.login.links import asked_link, refused
+from ciam_django.login.callback import came_back, remember
+from ciam_django.login.error_responses import answering, csrf_answered, failed, login_address
+from ciam_django.login.link_views import asked_link, refused
 from ciam_django.login.pages import went_on
 from ciam_django.login.popups import keep_opener
 from ciam_django.login.providers import Registration, registrations
-from ciam_django.login.returns import came_back, remember
+from ciam_django.login.redirects import asked_next, redirect_to, safe_next, sent_away
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.results import gone_on
 from ciam_django.login.steps.submit import admitted

@@ -11,7 +11,7 @@ from typing import Final
 from django.http import HttpRequest, HttpResponseBase
 
 from ciam_django.client.cache import is_first, shared
-from ciam_django.login.sealed import SealedCookies
+from ciam_django.login.cookies import SealedCookies
 
 # Seconds.
 LIFETIME: Final = 600

@@ -15,7 +15,7 @@ from ciam_django.login import hints
 from ciam_django.login.hints import HINTS, Hint
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser
-from tests.login.test_views import make_older
+from tests.login.test_hosted import make_older
 
 pytestmark = pytest.mark.django_db
 

@@ -20,7 +20,7 @@ from ciam_django.answers import answer_to, hides_account
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import SignedIn, Step
 from ciam_django.errors import CiamError
-from ciam_django.login.receivers import (
+from ciam_django.login.recipients import (
     Receiver,
     any_receiver,
     email_receiver,

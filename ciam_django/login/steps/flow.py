@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponseBase
 
-from ciam_django.login.sealed import SealedCookies
+from ciam_django.login.cookies import SealedCookies
 
 # Seconds: CIAM forgets a flow after as long.
 LIFETIME: Final = 600

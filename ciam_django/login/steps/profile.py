@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ciam_django.client.api import CiamClient
-from ciam_django.login.receivers import email_receiver, phone_receiver
+from ciam_django.login.recipients import email_receiver, phone_receiver
 from ciam_django.login.steps.credentials import trying
 from ciam_django.login.steps.forms import table_name
 from ciam_django.login.steps.results import Outcome, Turn, gone_on

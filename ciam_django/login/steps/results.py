@@ -12,9 +12,9 @@ from django.http import HttpRequest
 from ciam_django.client.results import SignedIn, Step
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
-from ciam_django.login.configured import login_page
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.forms import PROFILE
+from ciam_django.login.tenant_config import login_page
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

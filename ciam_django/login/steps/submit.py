@@ -13,14 +13,14 @@ from ciam_django.accounts.login import sign_in_without_session
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import person_of
 from ciam_django.client.results import SignedIn
-from ciam_django.login.configured import consents, login_page
-from ciam_django.login.links import let_in
-from ciam_django.login.pictures import solved
+from ciam_django.login.captcha import solved
+from ciam_django.login.link_views import let_in
 from ciam_django.login.steps.credentials import name_of
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.forms import CiamForm
 from ciam_django.login.steps.results import Outcome, Turn
 from ciam_django.login.steps.table import STEPS
+from ciam_django.login.tenant_config import consents, login_page
 
 
 def form_of(flow: Flow, data: Mapping[str, Any] | None) -> CiamForm:

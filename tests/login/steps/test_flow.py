@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ciam_django.login import state
-from ciam_django.login.sealed import SealedCookies
+from ciam_django.login.cookies import SealedCookies
 from ciam_django.login.steps import flow as flows
 from ciam_django.login.steps.flow import Flow
 

@@ -9,10 +9,10 @@ from django.http import HttpRequest, HttpResponse
 
 from ciam_django.errors import CiamError
 from ciam_django.login import state
-from ciam_django.login.destinations import after_sign_in, redirect_to
-from ciam_django.login.failed import failed
+from ciam_django.login.error_responses import failed
 from ciam_django.login.hints import cookie_question, hint_at_callback
 from ciam_django.login.popups import keep_opener
+from ciam_django.login.redirects import after_sign_in, redirect_to
 
 # In the session: the digests of the states that signed it in, and where each led, the newest last.
 _SIGNED_IN_BY: Final = "ciam_signed_in_by"

@@ -1,37 +1,32 @@
-"""``ciam:login``, ``ciam:authorize``, ``ciam:callback`` and ``ciam:logout``."""
+"""``ciam:authorize`` and ``ciam:callback``: a login at the page that CIAM hosts."""
 
 from __future__ import annotations
 
-from django.contrib.auth import logout as end_session
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
-from ciam_django.accounts.login import is_signed_in_by_ciam
-from ciam_django.accounts.session_store import held_tokens
-from ciam_django.accounts.tokens import Tokens
-from ciam_django.answers import answer_to
-from ciam_django.client.api import CiamClient
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import person_of
 from ciam_django.errors import CiamError, code_in, raising_ciam_errors
-from ciam_django.login import laps, state
-from ciam_django.login.destinations import (
+from ciam_django.login import loop_guard, state
+from ciam_django.login.callback import came_back, remember
+from ciam_django.login.error_responses import answering, csrf_answered, failed
+from ciam_django.login.hints import Hint
+from ciam_django.login.link_views import asked_link, let_in, refused
+from ciam_django.login.popups import keep_opener
+from ciam_django.login.redirects import (
     after_sign_in,
-    after_sign_out,
     asked_next,
     callback_url,
     redirect_to,
     safe_next,
     sent_away,
 )
-from ciam_django.login.failed import answering, csrf_answered, failed
-from ciam_django.login.hints import Hint
-from ciam_django.login.issuer import refuse_other_issuer
-from ciam_django.login.links import asked_link, let_in, refused
-from ciam_django.login.popups import keep_opener
-from ciam_django.login.returns import came_back, remember
 
 
 @login_not_required
@@ -40,8 +35,8 @@ from ciam_django.login.returns import came_back, remember
 @answering
 def authorize(request: HttpRequest) -> HttpResponse:
     """Leave for CIAM. A POST with CSRF, so that no other site can begin a sign-in."""
-    if laps.is_circling(request):
-        error = CiamError("too_many_requests", stage="authorize", retry_after=laps.LIFETIME)
+    if loop_guard.is_circling(request):
+        error = CiamError("too_many_requests", stage="authorize", retry_after=loop_guard.LIFETIME)
         return failed(request, error, Hint.COOKIES_BLOCKED)
     begun = state.begun(next_url=asked_next(request), link_to=asked_link(request))
     url = ciam_app().authorization_url(
@@ -90,39 +85,24 @@ def _signed_in(request: HttpRequest, begun: state.SignIn) -> HttpResponse:
     token = app.token_of(
         code=code, redirect_uri=callback_url(request), code_verifier=begun.code_verifier
     )
-    laps_before = laps.count_of(request)
+    laps_before = loop_guard.count_of(request)
     let_in(request, person_of(app, token, begun.nonce), token, begun.link_to)
     remember(request, begun)
     response = redirect_to(after_sign_in(request, begun.next))
-    laps.count(request, response, laps_before)
+    loop_guard.count(request, response, laps_before)
     return response
 
 
-@login_not_required
-@require_POST
-@csrf_protect
-def logout(request: HttpRequest) -> HttpResponse:
-    """Sign out here, and at CIAM where its metadata says how."""
-    leave_ciam = is_signed_in_by_ciam(request)
-    tokens = held_tokens(request) if leave_ciam else None
-    to = after_sign_out(request)
-    end_session(request)
-    if leave_ciam:
-        try:
-            to = _left_ciam(tokens, request.build_absolute_uri(to)) or to
-        except CiamError as error:
-            # The person has signed out of this site, which is what they can see and asked for.
-            answer_to(error, request)
-    response = redirect_to(to)
-    laps.forget(response)
-    return response
+def refuse_other_issuer(metadata: Mapping[str, Any], came: Sequence[str]) -> None:
+    """A ``CiamError`` unless the callback is from the provider that the metadata are of.
 
-
-def _left_ciam(tokens: Tokens | None, back_to: str) -> str | None:
-    """Where CIAM ends its own session; in its own mode it is asked to, and nobody is sent there."""
-    app = ciam_app()
-    if app.is_oidc:
-        return app.logout_url(back_to=back_to, id_token=tokens.id_token if tokens else "")
-    if tokens and tokens.is_good:
-        CiamClient(app).user_logout(tokens.access_token)
-    return None
+    ``came`` holds each ``iss`` of the callback. One that differs is refused even where none is
+    promised: it is of a provider that our code would be sent to by mistake (RFC 9207, 2.4).
+    Without metadata (CIAM's own mode) there is no issuer to compare with.
+    """
+    issuer = metadata.get("issuer")
+    if not issuer:
+        return
+    is_promised = metadata.get("authorization_response_iss_parameter_supported") is True
+    if any(iss != issuer for iss in came) or (is_promised and not came):
+        raise CiamError("mismatching_issuer", stage="callback")

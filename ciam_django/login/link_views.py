@@ -15,8 +15,8 @@ from ciam_django.accounts.login import sign_in
 from ciam_django.answers import answer_to
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
-from ciam_django.login.destinations import after_sign_in, asked_next, redirect_to
-from ciam_django.login.failed import csrf_answered
+from ciam_django.login.error_responses import csrf_answered
+from ciam_django.login.redirects import after_sign_in, asked_next, redirect_to
 from ciam_django.responses import response_for
 
 

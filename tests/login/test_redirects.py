@@ -6,7 +6,7 @@ import pytest
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
-from ciam_django.login.destinations import after_sign_in, after_sign_out, callback_url, safe_next
+from ciam_django.login.redirects import after_sign_in, after_sign_out, callback_url, safe_next
 
 
 @pytest.mark.parametrize("url", ["/", "/a?b=c#d", "http://testserver/a", "a/b"])

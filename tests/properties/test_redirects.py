@@ -7,7 +7,7 @@ from django.test import RequestFactory
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ciam_django.login.destinations import safe_next
+from ciam_django.login.redirects import safe_next
 
 HERE = "http://testserver"
 # From http, https at the same host is no other site: Django lets it pass, too.

@@ -8,7 +8,7 @@ import pytest
 
 from ciam_django.client.results import Captcha
 from ciam_django.errors import CiamError
-from ciam_django.login.pictures import picture_of
+from ciam_django.login.captcha import picture_of
 
 
 def captcha(content: bytes) -> Captcha:

@@ -16,7 +16,7 @@ from ciam_django.answers import answer_to
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import Captcha
 from ciam_django.errors import CiamError
-from ciam_django.login.sealed import SealedCookies
+from ciam_django.login.cookies import SealedCookies
 
 # Seconds.
 _LIFETIME: Final = 600

@@ -14,8 +14,8 @@ from django.views.decorators.csrf import csrf_exempt
 
 from ciam_django.answers import answer_to
 from ciam_django.errors import CiamError
-from ciam_django.login.destinations import asked_next
 from ciam_django.login.hints import Hint, hint_at_form, text_of
+from ciam_django.login.redirects import asked_next
 from ciam_django.responses import response_for
 
 View = Callable[..., HttpResponse]

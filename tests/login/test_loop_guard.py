@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import RequestFactory
 
-from ciam_django.login import laps
+from ciam_django.login import loop_guard
 from ciam_django.login.hints import Hint
 from tests.browser import Browser
 from tests.login.test_hints import shown_in
@@ -50,4 +50,4 @@ def test_nonsense_is_no_lap(value: str) -> None:
     request = RequestFactory().get("/")
     request.COOKIES["ciam_laps"] = value
 
-    assert laps.count_of(request) == 0
+    assert loop_guard.count_of(request) == 0

@@ -1,4 +1,4 @@
-"""``ciam:back_channel_logout`` and ``ciam:front_channel_logout``: CIAM signs somebody out here."""
+"""Logout: of the user here and at CIAM, and by CIAM through the back channel or a frame."""
 
 from __future__ import annotations
 
@@ -8,25 +8,65 @@ import time
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from django.contrib.auth import logout as end_session
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.clickjacking import xframe_options_exempt
-from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
 from ciam_django.accounts.ending import end_sessions
+from ciam_django.accounts.login import is_signed_in_by_ciam
 from ciam_django.accounts.models import CiamSession, CiamSessions, identity_key
-from ciam_django.answers import kind_of
+from ciam_django.accounts.session_store import held_tokens
+from ciam_django.accounts.tokens import Tokens
+from ciam_django.answers import answer_to, kind_of
+from ciam_django.client.api import CiamClient
 from ciam_django.client.cache import is_first, unshare
 from ciam_django.client.logout_tokens import LIFETIME, logout_claims_of
 from ciam_django.client.oauth import LEEWAY, CiamApp, ciam_app
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Kind
-from ciam_django.login.failed import answering
+from ciam_django.login import loop_guard
+from ciam_django.login.error_responses import answering
+from ciam_django.login.redirects import after_sign_out, redirect_to
 
 # Failures that say nothing of the token: CIAM may send it again.
 _NOT_OF_THE_TOKEN: Final = frozenset({Kind.UPSTREAM, Kind.CONFIGURATION})
+
+
+@login_not_required
+@require_POST
+@csrf_protect
+def logout(request: HttpRequest) -> HttpResponse:
+    """Sign out here, and at CIAM where its metadata says how."""
+    leave_ciam = is_signed_in_by_ciam(request)
+    tokens = held_tokens(request) if leave_ciam else None
+    to = after_sign_out(request)
+    end_session(request)
+    if leave_ciam:
+        try:
+            to = _left_ciam(tokens, request.build_absolute_uri(to)) or to
+        except CiamError as error:
+            # The person has signed out of this site, which is what they can see and asked for.
+            answer_to(error, request)
+    response = redirect_to(to)
+    loop_guard.forget(response)
+    return response
+
+
+def _left_ciam(tokens: Tokens | None, back_to: str) -> str | None:
+    """Where CIAM ends its own session; in its own mode it is asked to, and nobody is sent there."""
+    app = ciam_app()
+    if app.is_oidc:
+        return app.logout_url(back_to=back_to, id_token=tokens.id_token if tokens else "")
+    if tokens and tokens.is_good:
+        CiamClient(app).user_logout(tokens.access_token)
+    return None
+
+
+# --- By CIAM ----------------------------------------------------------------------------------
 
 
 @login_not_required

@@ -6,7 +6,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from ciam_django.errors import CiamError
-from ciam_django.login.receivers import any_receiver, email_receiver, phone_receiver, username_of
+from ciam_django.login.recipients import any_receiver, email_receiver, phone_receiver, username_of
 
 SMS = {"type": "SMS", "phoneRegion": "86", "phoneNumber": "13800000000"}
 
