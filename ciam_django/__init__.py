@@ -7,7 +7,7 @@ A failure becomes a ``CiamError``      errors.py      (around every call to CIAM
     the answer becomes a response      responses.py   HTML or JSON
 
 No step looks back. Signing in itself is in ``login/`` (urls.py), who signed in in ``accounts/``,
-the settings in ``conf.py``, their checks in ``checks.py``, and a CIAM to fail against in
+the settings in ``conf.py``, their checks in ``checks/settings.py``, and a CIAM to fail against in
 ``testing/``.
 """
 

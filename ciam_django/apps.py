@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.core.checks import Tags, register
 
-from ciam_django.checks import CHECKS, check_identities
+from ciam_django.checks.settings import CHECKS, check_identities
 
 
 class CiamDjangoConfig(AppConfig):

@@ -13,21 +13,12 @@ urlpatterns: list[URLPattern] = []
 
 # Without their models the views can't even be imported; ``manage.py check`` says what to do.
 if apps.is_installed("ciam_django.accounts"):
-    from ciam_django.login import (
-        api,
-        captcha,
-        hosted,
-        link_views,
-        logout,
-        pages,
-        popups,
-        slips,
-        social,
-    )
+    from ciam_django.checks import login
+    from ciam_django.login import api, captcha, hosted, link_views, logout, pages, popups, social
     from ciam_django.login.private import private
 
     # What `manage.py check` says of the views' settings comes with the views.
-    checking.connect(slips.slips, dispatch_uid=__name__)
+    checking.connect(login.slips, dispatch_uid=__name__)
     urlpatterns += [
         path("login/", private(pages.login), name="login"),
         path("step/<str:flow_id>/", private(pages.step), name="step"),

@@ -24,7 +24,7 @@ class CiamAccountsConfig(AppConfig):
             let_go,
             tell_of_wrong_credentials,
         )
-        from ciam_django.accounts.slips import slips, slips_of_identities  # noqa: PLC0415
+        from ciam_django.checks.accounts import slips, slips_of_identities  # noqa: PLC0415
 
         checking.connect(slips, dispatch_uid=self.label)
         checking_databases.connect(slips_of_identities, dispatch_uid=self.label)

@@ -23,9 +23,9 @@ from rest_framework.views import APIView
 from ciam_django.codes import CODES
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
+from tests.checks.test_settings import found_with
 from tests.drf.test_authentication import header, token_for
 from tests.drf.test_permissions import OrdersView
-from tests.test_checks import found_with
 
 LOCKED = "Operation.Failure.User.Locked"
 THEIRS = "drf_standardized_errors.handler.exception_handler"

@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts.backends import user_of
 from ciam_django.accounts.middleware import CiamSessionMiddleware
 from ciam_django.accounts.models import CiamIdentity
-from ciam_django.checks import IDS, check_identities
+from ciam_django.checks.settings import IDS, check_identities
 from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser

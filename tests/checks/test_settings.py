@@ -16,7 +16,7 @@ from django.utils.functional import lazystr
 from pytest_django.fixtures import Settings
 
 from ciam_django import conf
-from ciam_django.checks import CHECKS, IDS
+from ciam_django.checks.settings import CHECKS, IDS
 from ciam_django.codes import CODES
 from ciam_django.kinds import Action
 from ciam_django.middleware import CiamErrorMiddleware
@@ -124,9 +124,9 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "a path that begins with /",
     ),
     "dotted path": (
-        {"CIAM_DRF_FALLBACK_HANDLER": "tests.test_checks.nothing"},
-        "CIAM_DRF_FALLBACK_HANDLER is 'tests.test_checks.nothing'.",
-        'Module "tests.test_checks" does not define a "nothing"',
+        {"CIAM_DRF_FALLBACK_HANDLER": "tests.checks.test_settings.nothing"},
+        "CIAM_DRF_FALLBACK_HANDLER is 'tests.checks.test_settings.nothing'.",
+        'Module "tests.checks.test_settings" does not define a "nothing"',
     ),
     "template": (
         {"CIAM_BASE_TEMPLATE": "no-such.html"},
@@ -236,7 +236,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "use 'check', or OpenID Connect",
     ),
 }
-# Those that only a database can tell: tests/accounts/test_slips.py.
+# Those that only a database can tell: tests/checks/test_accounts.py.
 OF_DATABASES = ["identities"]
 
 
@@ -714,7 +714,7 @@ def test_a_way_in_that_is_right_has_no_messages() -> None:
         DEBUG=True,
         CIAM_LOGIN_METHODS=["sms", "password", "hosted"],
         CIAM_SOCIAL_PROVIDERS={"wechat": {"mini_program": {"app_id": "1", "source": "s"}}},
-        CIAM_CLIENT_IP="tests.test_checks.client",
+        CIAM_CLIENT_IP="tests.checks.test_settings.client",
         CIAM_ENDPOINTS={"captcha": {"credential": "user", "path": "x"}},
         CIAM_FLOW_TYPES={"NEED_MAGIC": "consent"},
         CIAM_SEND_LIMITS={"receiver": ["1/min"]},

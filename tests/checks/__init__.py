@@ -1,0 +1,3 @@
+"""Tests of ``ciam_django.checks``."""
+
+from __future__ import annotations
