@@ -16,13 +16,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import get_language
 
 from ciam_django.conf import conf
-from ciam_django.errors import (
-    CiamError,
-    code_in,
-    error_from_authlib,
-    let_go,
-    loggable_code,
-)
+from ciam_django.errors import CiamError, code_in, error_from_authlib, let_go
 from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
 from ciam_django.lookup import (
     FIELD,
@@ -33,6 +27,7 @@ from ciam_django.lookup import (
     is_known,
     known_codes,
 )
+from ciam_django.privacy import loggable_code
 from ciam_django.signals import login_failed, unknown_code
 
 # As CIAM writes them.

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import functools
 import re
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
-P = ParamSpec("P")
-T = TypeVar("T")
+from ciam_django.privacy import forget_values, leaving_no_values, loggable_code, redacted
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # What upstream may say of itself in an answer; anything else is dropped.
@@ -25,42 +23,9 @@ _CODE: Final = re.compile(r"\s*+([A-Za-z][A-Za-z0-9_]*+(?:\.[A-Za-z0-9_]++)*+)(?
 _NO_CODE: Final = re.compile(
     r"\beyJ|\d{7}|\b(?=[A-Za-z_]*\d+[A-Za-z_]+\d)\w{8,}|(?=\w*\d)\w{32,}|\w{48,}"
 )
-_NO_CODE_CHARACTER: Final = re.compile(r"[^A-Za-z0-9$._:*-]")
 _SUCCESS: Final = "operation.success"
-_LONGEST_INPUT: Final = 1024
-_LONGEST_TEXT: Final = 500
 # Seconds. What says more than an hour helps nobody who waits for a text message.
 _WAITS: Final = range(1, 3601)
-
-_SECRETS: Final = (
-    # JSON Web Tokens; addresses with their queries; emails; what is named a secret; then anything
-    # long, and four digits or more: codes, tokens, keys, phone numbers.
-    (re.compile(r"\beyJ[\w-]*(?:\.[\w-]*)*"), "[token]"),
-    (re.compile(r"\bhttps?://\S+", re.IGNORECASE), "[url]"),
-    (re.compile(r"[^\s@<>\"']+(?:@[^\s@<>\"']+)+"), "[email]"),
-    (re.compile(r"(?i)((?:passw|pwd|secret|token|code|cookie|密码|密碼|口令|验证码|驗證碼)\w*[\"']?\s*"
-                r"[=:：]\s*)(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&，；。\"'])+"), r"\1[redacted]"),
-    (re.compile(r"(?=[\w+/=~-]*\d)[\w+/=~-]{8,}|[\w+/=~-]{25,}"), "[redacted]"),
-    (re.compile(r"\+?\d[\d\s().-]{2,}\d"), "[number]"),
-    (re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"), " "),
-)  # fmt: skip
-
-
-def redacted(text: str) -> str:
-    """The text without what may be secret or personal, on one line, 500 characters at most."""
-    if not text:
-        return ""
-    if len(text) > _LONGEST_INPUT:
-        # Not in the middle of a word: half a secret is short enough to look harmless.
-        text = " ".join(text[:_LONGEST_INPUT].rsplit(maxsplit=1)[:1])
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text[:_LONGEST_TEXT]
-
-
-def loggable_code(code: str) -> str:
-    """A code from anywhere, in the alphabet that a log line can take, 128 characters at most."""
-    return _NO_CODE_CHARACTER.sub("", code)[:128]
 
 
 class CiamError(Exception):
@@ -359,35 +324,3 @@ def _names_of(error: BaseException | None) -> Iterator[str]:
         module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
         yield f"{module}{kind.__qualname__}"
         error = error.__cause__ or error.__context__
-
-
-# --- What failed functions leave behind --------------------------------------------------------
-
-
-def forget_values(error: BaseException) -> None:
-    """Empty the variables of all functions that the exception ended, and of its causes'.
-
-    Error reports (Django's page and mail, Sentry's events) print them: codes, tokens, passwords.
-    """
-    seen: set[int] = set()
-    following: BaseException | None = error
-    while following is not None and id(following) not in seen:
-        seen.add(id(following))
-        traceback.clear_frames(following.__traceback__)
-        following = following.__cause__ or following.__context__
-
-
-def leaving_no_values(function: Callable[P, T]) -> Callable[P, T]:
-    """A decorator: exceptions pass, and show no value that the function was given or worked out."""
-
-    @functools.wraps(function)
-    def emptied(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return function(*args, **kwargs)
-        except BaseException as error:
-            # This frame still runs, and is not emptied with the others.
-            del args, kwargs
-            forget_values(error)
-            raise
-
-    return emptied

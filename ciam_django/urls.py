@@ -15,7 +15,7 @@ urlpatterns: list[URLPattern] = []
 if apps.is_installed("ciam_django.accounts"):
     from ciam_django.checks import login
     from ciam_django.login import api, captcha, hosted, link_views, logout, pages, popups, social
-    from ciam_django.login.private import private
+    from ciam_django.privacy import private
 
     # What `manage.py check` says of the views' settings comes with the views.
     checking.connect(login.slips, dispatch_uid=__name__)

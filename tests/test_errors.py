@@ -30,12 +30,10 @@ from ciam_django.errors import (
     error_from,
     error_from_authlib,
     error_from_exception,
-    leaving_no_values,
-    loggable_code,
     raising_ciam_errors,
-    redacted,
 )
 from ciam_django.lookup import finding_of
+from ciam_django.privacy import leaving_no_values, loggable_code, redacted
 
 REQUEST_ID = "1700000000000$0f0e0d0c-1111-2222-3333-444455556666"
 JWT = (

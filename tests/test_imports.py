@@ -22,20 +22,30 @@ ROOMS: Final[dict[str, set[str]]] = {
     # a failure's way
     "conf": set(),
     "kinds": set(),
-    "errors": {"kinds"},
+    "privacy": set(),
+    "errors": {"privacy"},
     "signals": set(),
     "codes": {"kinds"},
     "lookup": {"codes", "conf", "kinds"},
-    "answers": {"lookup", "errors", "signals", "conf", "kinds"},
+    "answers": {"privacy", "lookup", "errors", "signals", "conf", "kinds"},
     "responses": {"answers", "conf"},
     # the doors
     "middleware": {"responses", "answers", "errors", "conf"},
     "drf": {"login", "accounts", "client", "responses", "answers", "errors", "conf"},
     # talking to CIAM, signing in
-    "client": {"errors", "conf"},
-    "accounts": {"checks", "client", "responses", "answers", "errors", "signals", "conf"},
-    "login": {"accounts", "client", "responses", "answers", "errors", "kinds", "conf"},
-    "urls": {"checks", "login", "signals"},
+    "client": {"privacy", "errors", "conf"},
+    "accounts": {
+        "privacy",
+        "checks",
+        "client",
+        "responses",
+        "answers",
+        "errors",
+        "signals",
+        "conf",
+    },
+    "login": {"privacy", "accounts", "client", "responses", "answers", "errors", "kinds", "conf"},
+    "urls": {"privacy", "checks", "login", "signals"},
     # wiring
     "apps": {"checks"},
     "checks": {
@@ -232,7 +242,7 @@ def test_a_planted_violation_is_found(
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("errors.py", "from ciam_django.kinds import Kind"),
+        ("codes.py", "from ciam_django.kinds import Kind"),
         ("login/hosted.py", "from . import steps\nfrom ..accounts import x"),
         ("drf/handler.py", "from rest_framework import views"),
         ("accounts/apps.py", "class A:\n    def ready(self):\n        from . import signals"),

@@ -14,9 +14,9 @@ from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ciam_django.accounts.ending import end_sessions
 from ciam_django.accounts.last_failure import last_failure
 from ciam_django.accounts.models import CiamIdentity
+from ciam_django.accounts.session_store import end_sessions
 from ciam_django.answers import answer_to
 from ciam_django.client.api import CiamClient
 from ciam_django.errors import CiamError

@@ -23,7 +23,8 @@ from ciam_django.client.crypto import seal_for
 from ciam_django.client.oauth import CiamApp, ciam_app
 from ciam_django.client.person import Person
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError, leaving_no_values
+from ciam_django.errors import CiamError
+from ciam_django.privacy import leaving_no_values
 
 if TYPE_CHECKING:
     # The stubs know only the one user model of the tests.

@@ -18,7 +18,8 @@ from ciam_django.accounts.models import CiamIdentity
 from ciam_django.answers import Answer
 from ciam_django.client.cache import share, shared
 from ciam_django.client.person import Person
-from ciam_django.errors import CiamError, loggable_code
+from ciam_django.errors import CiamError
+from ciam_django.privacy import loggable_code
 
 # Seconds: who asks for help does so soon, and strangers can fill what is kept for long.
 _REMEMBERED: Final = 24 * 3600

@@ -10,10 +10,9 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from ciam_django.accounts.backends import is_of_ours
-from ciam_django.accounts.ending import end_sessions
 from ciam_django.accounts.last_failure import note_names
 from ciam_django.accounts.models import CiamIdentity, identity_key
-from ciam_django.accounts.session_store import forget_kept, kept_for
+from ciam_django.accounts.session_store import end_sessions, forget_kept, kept_for
 from ciam_django.accounts.signals import linked, told, unlinked
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError

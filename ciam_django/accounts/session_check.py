@@ -13,7 +13,8 @@ from ciam_django.accounts.tokens import Tokens
 from ciam_django.answers import answer_to
 from ciam_django.client.api import REFUSED_TOKEN, CiamClient
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError, leaving_no_values
+from ciam_django.errors import CiamError
+from ciam_django.privacy import leaving_no_values
 
 
 @leaving_no_values

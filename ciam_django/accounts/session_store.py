@@ -1,24 +1,29 @@
-"""A session of Django's in, its ``CiamSession`` out: kept from sign-in to sign-out."""
+"""``CiamSession`` rows: created at sign-in, read with a request, and ended from here or outside."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, Final
 
+from django.conf import settings
 from django.contrib.sessions.backends.base import UpdateError
+from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from ciam_django.accounts.models import CiamIdentity, CiamSession, identity_key
+from ciam_django.accounts.models import CiamIdentity, CiamSession, CiamSessions, identity_key
 from ciam_django.accounts.signals import signed_out, told
 from ciam_django.accounts.tokens import Tokens, sealed, unsealed, with_answer
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person, is_subject
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError, leaving_no_values
+from ciam_django.errors import CiamError
+from ciam_django.privacy import leaving_no_values
 
 # In Django's session: the row's id, the digest of the session's key, and when to look again.
 _KEPT: Final = "ciam_session"
@@ -153,3 +158,27 @@ def end_kept(request: HttpRequest, reason: str) -> None:
 
 def _digest(session_key: str) -> str:
     return hashlib.sha256(session_key.encode()).hexdigest()
+
+
+# --- From outside -----------------------------------------------------------------------------
+
+
+def end_sessions(sessions: CiamSessions, reason: str) -> int:
+    """End the sessions, Django's with ours; how many there were."""
+    ended = 0
+    for kept in sessions.living().select_related("identity__user"):
+        # First: where Django's can't be ended, whoever asked for it has to ask again.
+        _end_djangos(kept)
+        if CiamSession.objects.filter(pk=kept.pk).end():
+            # And last: a look at the session may have stored it again, see ``look_again``.
+            transaction.on_commit(functools.partial(_end_djangos, kept), robust=True)
+            ended += 1
+            told(signed_out, kept.identity, reason=reason)
+    return ended
+
+
+def _end_djangos(kept: CiamSession) -> None:
+    # What no key of ours opens names a session that no key of ours opens.
+    with contextlib.suppress(CiamError):
+        session_key = unsealed(kept.sealed).session_key
+        import_module(settings.SESSION_ENGINE).SessionStore(session_key).delete()

@@ -11,7 +11,8 @@ from typing import Any, Final
 from cryptography.fernet import InvalidToken
 
 from ciam_django.client.crypto import seal_for
-from ciam_django.errors import CiamError, leaving_no_values
+from ciam_django.errors import CiamError
+from ciam_django.privacy import leaving_no_values
 
 # Seconds before its end from which an access token is renewed; of a short life, a tenth.
 _RENEWED_BEFORE: Final = 300

@@ -18,7 +18,8 @@ from ciam_django.client.api import CiamClient
 from ciam_django.client.oauth import LEEWAY, CiamApp
 from ciam_django.client.person import Person, holder_of, named_person
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError, leaving_no_values, raising_ciam_errors
+from ciam_django.errors import CiamError, raising_ciam_errors
+from ciam_django.privacy import leaving_no_values
 
 # By which OAuth and CIAM name whom a token is for, and which application was given it.
 _AUDIENCES: Final = ("aud", "azp", "client_id", "clientId", "idaasAppId")

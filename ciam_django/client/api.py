@@ -15,7 +15,8 @@ from ciam_django.client.crypto import seal_for
 from ciam_django.client.endpoints import PREFIX, Credential, Endpoint, endpoint_of
 from ciam_django.client.envelope import data_of
 from ciam_django.client.oauth import CiamApp, ciam_app
-from ciam_django.errors import CiamError, leaving_no_values, raising_ciam_errors
+from ciam_django.errors import CiamError, raising_ciam_errors
+from ciam_django.privacy import leaving_no_values
 
 T = TypeVar("T")
 

@@ -16,10 +16,9 @@ from django.views.decorators.clickjacking import xframe_options_exempt
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
-from ciam_django.accounts.ending import end_sessions
 from ciam_django.accounts.login import is_signed_in_by_ciam
 from ciam_django.accounts.models import CiamSession, CiamSessions, identity_key
-from ciam_django.accounts.session_store import held_tokens
+from ciam_django.accounts.session_store import end_sessions, held_tokens
 from ciam_django.accounts.tokens import Tokens
 from ciam_django.answers import answer_to, kind_of
 from ciam_django.client.api import CiamClient

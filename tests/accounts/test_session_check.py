@@ -22,9 +22,9 @@ from django.urls import include, path
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.ending import end_sessions
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.session_check import access_token_of
+from ciam_django.accounts.session_store import end_sessions
 from ciam_django.accounts.tokens import Tokens, sealed, unsealed
 from ciam_django.client import CiamClient
 from ciam_django.testing import FakeCiam

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ciam_django.errors import CiamError, redacted
+from ciam_django.errors import CiamError
+from ciam_django.privacy import redacted
 
 WORDS = st.text(max_size=80)
 AROUND = st.sampled_from([" ", ": ", "=", '"', "'", ", ", "\n", "，", "。", "(", ")", "<", ">"])

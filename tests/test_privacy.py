@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
 
-from ciam_django.login.private import private
+from ciam_django.privacy import private
 
 SECRET = "S3cret-4711"
 

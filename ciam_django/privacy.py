@@ -1,0 +1,139 @@
+"""Redacted texts, cleared frames, and requests whose data no error report shows."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, Final, ParamSpec, TypeVar
+
+from django.http import HttpRequest, HttpResponseBase, QueryDict
+from django.views.decorators.debug import sensitive_post_parameters
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R", bound=HttpResponseBase)
+
+# --- Texts --------------------------------------------------------------------------------------
+
+_NO_CODE_CHARACTER: Final = re.compile(r"[^A-Za-z0-9$._:*-]")
+_LONGEST_INPUT: Final = 1024
+_LONGEST_TEXT: Final = 500
+
+_SECRETS: Final = (
+    # JSON Web Tokens; addresses with their queries; emails; what is named a secret; then anything
+    # long, and four digits or more: codes, tokens, keys, phone numbers.
+    (re.compile(r"\beyJ[\w-]*(?:\.[\w-]*)*"), "[token]"),
+    (re.compile(r"\bhttps?://\S+", re.IGNORECASE), "[url]"),
+    (re.compile(r"[^\s@<>\"']+(?:@[^\s@<>\"']+)+"), "[email]"),
+    (re.compile(r"(?i)((?:passw|pwd|secret|token|code|cookie|密码|密碼|口令|验证码|驗證碼)\w*[\"']?\s*"
+                r"[=:：]\s*)(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&，；。\"'])+"), r"\1[redacted]"),
+    (re.compile(r"(?=[\w+/=~-]*\d)[\w+/=~-]{8,}|[\w+/=~-]{25,}"), "[redacted]"),
+    (re.compile(r"\+?\d[\d\s().-]{2,}\d"), "[number]"),
+    (re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"), " "),
+)  # fmt: skip
+
+
+def redacted(text: str) -> str:
+    """The text without what may be secret or personal, on one line, 500 characters at most."""
+    if not text:
+        return ""
+    if len(text) > _LONGEST_INPUT:
+        # Not in the middle of a word: half a secret is short enough to look harmless.
+        text = " ".join(text[:_LONGEST_INPUT].rsplit(maxsplit=1)[:1])
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text[:_LONGEST_TEXT]
+
+
+def loggable_code(code: str) -> str:
+    """A code from anywhere, in the alphabet that a log line can take, 128 characters at most."""
+    return _NO_CODE_CHARACTER.sub("", code)[:128]
+
+
+# --- Frames -------------------------------------------------------------------------------------
+
+
+def forget_values(error: BaseException) -> None:
+    """Empty the variables of all functions that the exception ended, and of its causes'.
+
+    Error reports (Django's page and mail, Sentry's events) print them: codes, tokens, passwords.
+    """
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        traceback.clear_frames(following.__traceback__)
+        following = following.__cause__ or following.__context__
+
+
+def leaving_no_values(function: Callable[P, T]) -> Callable[P, T]:
+    """A decorator: exceptions pass, and show no value that the function was given or worked out."""
+
+    @functools.wraps(function)
+    def emptied(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            # This frame still runs, and is not emptied with the others.
+            del args, kwargs
+            forget_values(error)
+            raise
+
+    return emptied
+
+
+# --- Requests -----------------------------------------------------------------------------------
+
+
+def private(view: Callable[..., R]) -> Callable[..., R]:
+    """Keep the request's query, form and cookies, and the view's variables, out of reports.
+
+    The address of a callback holds a code, which is good for a sign-in. Django puts the address
+    into its mail to ADMINS and beside its own log lines, Sentry into each of its events.
+    """
+    discreet = leaving_no_values(sensitive_post_parameters()(view))
+
+    @functools.wraps(view)
+    def private_view(request: HttpRequest, *args: Any, **kwargs: Any) -> R:
+        # For the view, which reads it from here on from what is parsed now.
+        request.GET  # noqa: B018
+        request.META["QUERY_STRING"] = ""
+        _keep_from_sentry()
+        try:
+            return discreet(request, *args, **kwargs)
+        except Exception:
+            request.COOKIES = {}
+            raise
+        finally:
+            request.GET = QueryDict()
+
+    return private_view
+
+
+def _keep_from_sentry() -> None:
+    """Its events hold the request as it came in, whatever has been done to it since."""
+    sentry: Any = sys.modules.get("sentry_sdk")
+    if sentry and sentry.get_client().get_integration("django"):
+        # Of the scope that ends with the request, and is asked last.
+        sentry.get_current_scope().add_event_processor(_bare)
+
+
+def _bare(event: dict[str, Any], hint: object) -> dict[str, Any]:
+    """An event of Sentry's without the request's query, form and headers, and all variables.
+
+    Of the user, whose address CIAM has just told, the id is enough.
+    """
+    request = event.get("request", {})
+    event["request"] = {name: request[name] for name in ("method", "url") if name in request}
+    if "user" in event:
+        event["user"] = {name: it for name, it in event["user"].items() if name == "id"}
+    # Where there is none, `attach_stacktrace` would add one after us.
+    event.setdefault("threads", {"values": []})
+    for part in ("exception", "threads"):
+        for value in event.get(part, {}).get("values", ()):
+            for frame in (value.get("stacktrace") or {}).get("frames", ()):
+                frame.pop("vars", None)
+    return event
