@@ -16,28 +16,32 @@ PACKAGES = (ROOT / "ciam_django", ROOT / "example_project" / "example")
 
 def main() -> int:
     write = "--write" in sys.argv[1:]
-    found = [fault for package in PACKAGES for fault in (written if write else compared)(package)]
-    for fault in found:
+    faults = [
+        fault
+        for package in PACKAGES
+        for fault in (update_and_check if write else compare_with_sources)(package)
+    ]
+    for fault in faults:
         print(fault, file=sys.stderr)
-    return 1 if found else 0
+    return 1 if faults else 0
 
 
-def written(package: Path) -> list[str]:
+def update_and_check(package: Path) -> list[str]:
     """What is still wrong with a package's catalogues that are now up to date."""
-    update(package)
+    update_catalogues(package)
     return [fault for locale in LOCALES for fault in faults_of(catalogue(package, locale))]
 
 
-def compared(package: Path) -> list[str]:
+def compare_with_sources(package: Path) -> list[str]:
     """What is wrong with a package's committed catalogues."""
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / package.name
         shutil.copytree(package, copy)
-        update(copy)
+        update_catalogues(copy)
         return [fault for locale in LOCALES for fault in differences(locale, package, copy)]
 
 
-def update(package: Path) -> None:
+def update_catalogues(package: Path) -> None:
     """Collect the texts into the .po files and compile them.
 
     The options keep a change small: file names without lines, no wrapping (which differs between

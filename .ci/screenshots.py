@@ -17,42 +17,42 @@ from playwright.sync_api import Page, sync_playwright
 from ciam_django.testing.accounts import PASSWORD
 
 PROJECT = Path(__file__).parents[1] / "example_project"
-PICTURES = PROJECT / "screenshots"
+SCREENSHOTS = PROJECT / "screenshots"
 LOCALES = {"en": "en-US", "zh-hans": "zh-CN"}
-SUBMIT = "form[data-ciam-form] button[type=submit]:not([name=do])"
+SUBMIT_BUTTON = "form[data-ciam-form] button[type=submit]:not([name=do])"
 
 
-def login(page: Page, site: str) -> None:
+def open_login(page: Page, site: str) -> None:
     """The login page."""
     page.goto(f"{site}ciam/login/")
 
 
-def wrong_password(page: Page, site: str) -> None:
+def enter_wrong_password(page: Page, site: str) -> None:
     """A password that is wrong."""
-    login(page, site)
-    send(page, username="li", password=PASSWORD[::-1])
+    open_login(page, site)
+    submit(page, username="li", password=PASSWORD[::-1])
 
 
-def code(page: Page, site: str) -> None:
+def enter_wrong_code(page: Page, site: str) -> None:
     """A code that is wrong, and another to wait for."""
     page.goto(f"{site}ciam/login/?method=sms")
-    send(page, phone_number=next(NUMBERS))
-    send(page, code="123456")
+    submit(page, phone_number=next(NUMBERS))
+    submit(page, code="123456")
 
 
-def second_step(page: Page, site: str) -> None:
+def open_second_step(page: Page, site: str) -> None:
     """The second step."""
-    login(page, site)
-    send(page, username="careful", password=PASSWORD)
+    open_login(page, site)
+    submit(page, username="careful", password=PASSWORD)
 
 
-def locked(page: Page, site: str) -> None:
+def open_locked_account(page: Page, site: str) -> None:
     """An account that is locked, after CIAM's own page."""
     page.goto(f"{site}raise/django/Operation.Failure.User.Locked/?as=page")
 
 
 # What differs each time, or is for developers: the caret, the reference, the fold-out.
-STILL = """() => {
+STABILIZE_SCRIPT = """() => {
     document.activeElement.blur();
     document.querySelector(".ciam-developer")?.remove();
     document.querySelectorAll(".ciam-code").forEach((code) => {
@@ -62,25 +62,25 @@ STILL = """() => {
         wait.textContent = wait.textContent.replace(/\\d+/, "60");
     });
 }"""
-PAGES = (login, wrong_password, code, second_step, locked)
+PAGES = (open_login, enter_wrong_password, enter_wrong_code, open_second_step, open_locked_account)
 NUMBERS = iter(["138 0000 1234", "138 0000 4321"])
 
 
-def send(page: Page, **given: str) -> None:
+def submit(page: Page, **given: str) -> None:
     """Fill in the form, agree to the terms, and send it."""
     for name, value in given.items():
         page.fill(f"#ciam_{name}", value)
     for box in page.query_selector_all("input[name=consent]"):
         box.check()
     with page.expect_navigation():
-        page.click(SUBMIT)
+        page.click(SUBMIT_BUTTON)
 
 
 @contextlib.contextmanager
-def example() -> Iterator[str]:
+def running_example() -> Iterator[str]:
     """The address of the example, running."""
-    with tempfile.TemporaryDirectory() as place:
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "EXAMPLE_DATABASE": f"{place}/db"}
+    with tempfile.TemporaryDirectory() as directory:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "EXAMPLE_DATABASE": f"{directory}/db"}
         command = [sys.executable, "manage.py", "example", "--port", "0", "--fake-port", "0"]
         with subprocess.Popen(
             command,
@@ -102,8 +102,8 @@ def example() -> Iterator[str]:
 
 def main() -> None:
     """Take them all."""
-    PICTURES.mkdir(exist_ok=True)
-    with example() as site, sync_playwright() as playwright:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    with running_example() as site, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
@@ -112,10 +112,10 @@ def main() -> None:
                 locale=locale, viewport={"width": 400, "height": 700}, device_scale_factor=1.5
             )
             page = context.new_page()
-            for show in PAGES:
-                show(page, site)
-                page.evaluate(STILL)
-                path = PICTURES / f"{show.__name__}-{language}.png"
+            for open_page in PAGES:
+                open_page(page, site)
+                page.evaluate(STABILIZE_SCRIPT)
+                path = SCREENSHOTS / f"{open_page.__name__}-{language}.png"
                 page.locator(".ciam-card").screenshot(path=path)
                 print(path.relative_to(PROJECT.parent))
         chromium.close()

@@ -13,7 +13,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 ADDRESS = re.compile(r"http://[\w.-]+:\d+/?")
-LONGEST = 300.0
+TIMEOUT = 300.0
 
 
 def main(command: str) -> str:
@@ -28,7 +28,7 @@ def main(command: str) -> str:
         start_new_session=True,
     )
     assert example.stdout is not None
-    timer = threading.Timer(LONGEST, os.killpg, (example.pid, signal.SIGKILL))
+    timer = threading.Timer(TIMEOUT, os.killpg, (example.pid, signal.SIGKILL))
     timer.start()
     output = status = ""
     try:
@@ -36,7 +36,7 @@ def main(command: str) -> str:
             print(line, end="", flush=True)
             output += line
             if address := ADDRESS.search(line):
-                status = status_of(address[0])
+                status = wait_for_status(address[0])
                 print(f"{address[0]} answers: {status}", flush=True)
                 break
     finally:
@@ -54,18 +54,18 @@ def main(command: str) -> str:
     return ""
 
 
-def status_of(address: str) -> str:
+def wait_for_status(address: str) -> str:
     """The status of a page, which may need a moment to be there, or what went wrong."""
     opener = build_opener(ProxyHandler({}))
-    trouble = ""
+    last_error = ""
     for _attempt in range(20):
         try:
             with opener.open(address, timeout=10) as page:
                 return str(page.status)
         except URLError as error:
-            trouble = str(error)
+            last_error = str(error)
             time.sleep(0.5)
-    return trouble
+    return last_error
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def main(root: Path) -> None:
     compare(files_of(root / "ciam_django"), files_of(installed))
     for pattern in PATTERNS:
         assert any(installed.glob(pattern)), f"the wheel has no {pattern}"
-    answer_in_chinese()
+    check_chinese_answer()
 
 
 def compare(tree: set[str], wheel: set[str]) -> None:
@@ -60,7 +60,7 @@ def files_of(package: Path) -> set[str]:
     }
 
 
-def answer_in_chinese() -> None:
+def check_chinese_answer() -> None:
     """The least project that house rules promise: no database, no sessions, no extras."""
     settings.configure(INSTALLED_APPS=["ciam_django"], DATABASES={}, LOGGING_CONFIG=None)
     django.setup()
@@ -68,12 +68,12 @@ def answer_in_chinese() -> None:
     from ciam_django.errors import CiamError  # noqa: PLC0415
     from ciam_django.middleware import CiamErrorMiddleware  # noqa: PLC0415
 
-    door = CiamErrorMiddleware(lambda _request: HttpResponse())
+    middleware = CiamErrorMiddleware(lambda _request: HttpResponse())
     for accept in ("application/json", "text/html"):
         request = RequestFactory().get("/", headers={"accept": accept})
         error = CiamError("Operation.Failure.User.Locked")
         with translation.override("zh-hans"):
-            response = door.process_exception(request, error)
+            response = middleware.process_exception(request, error)
         assert isinstance(response, HttpResponse)
         # JsonResponse escapes what is not ASCII, and HTML needs no escape for Chinese.
         text = response.content.decode()

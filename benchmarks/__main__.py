@@ -22,7 +22,7 @@ import pyperf
 
 from benchmarks.cases import Row
 
-QUESTIONS: Final = {
+SUITES: Final = {
     "middleware": "A request that goes well",
     "errors": "A raised error",
     "rest": "REST framework",
@@ -50,25 +50,27 @@ def main() -> None:
         if name not in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     }
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, ciam_elsewhere() as client:
+    with tempfile.TemporaryDirectory() as folder, running_fake_ciam() as client:
         environment["BENCHMARKS_CIAM"] = json.dumps({"ciam": client})
         medians: dict[str, dict[str, float]] = {}
-        for question in QUESTIONS:
-            medians[question] = medians_of(question, Path(folder), environment)
+        for question in SUITES:
+            medians[question] = measure_medians(question, Path(folder), environment)
         profiles = {
-            (question, row.case): said_by("benchmarks.profiled", question, row.case, **environment)
-            for question in QUESTIONS
-            for row in rows_of(question)
-            if not is_reached(row, medians[question])
+            (question, row.case): run_module(
+                "benchmarks.profiled", question, row.case, **environment
+            )
+            for question in SUITES
+            for row in load_rows(question)
+            if not is_within_target(row, medians[question])
         }
-    counts = json.loads(said_by("benchmarks.counts", **environment))
+    counts = json.loads(run_module("benchmarks.counts", **environment))
     minutes = (time.monotonic() - began) / 60
-    _README.write_text(readme(medians, profiles, counts, minutes), encoding="utf-8")
+    _README.write_text(readme_text(medians, profiles, counts, minutes), encoding="utf-8")
     sys.stdout.write(_README.read_text(encoding="utf-8"))
 
 
 @contextlib.contextmanager
-def ciam_elsewhere() -> Iterator[Mapping[str, Any]]:
+def running_fake_ciam() -> Iterator[Mapping[str, Any]]:
     """A fake CIAM over https in a process of its own, as a setting of Authlib's.
 
     Its certificate is the last of certifi's, so that as many are read as for a real CIAM.
@@ -76,8 +78,8 @@ def ciam_elsewhere() -> Iterator[Mapping[str, Any]]:
     command = [sys.executable, "-m", "ciam_django.testing", "--https", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        said = "".join(iter(process.stdout.readline, "}\n")) + "}"
-        client = json.loads(said.partition("= ")[2])
+        output = "".join(iter(process.stdout.readline, "}\n")) + "}"
+        client = json.loads(output.partition("= ")[2])
         own = Path(client["client_kwargs"]["verify"])
         bundle = own.with_name("certificates.pem")
         bundle.write_bytes(Path(certifi.where()).read_bytes() + own.read_bytes())
@@ -90,14 +92,14 @@ def ciam_elsewhere() -> Iterator[Mapping[str, Any]]:
             process.communicate()
 
 
-def medians_of(question: str, folder: Path, environment: Mapping[str, str]) -> dict[str, float]:
+def measure_medians(suite: str, folder: Path, environment: Mapping[str, str]) -> dict[str, float]:
     """Case -> its median in seconds, over all rounds."""
     suites = []
     for number in range(ROUNDS):
-        output = folder / f"{question}{number}.json"
-        command = [sys.executable, "-m", "benchmarks.ask", question, "--quiet"]
+        output = folder / f"{suite}{number}.json"
+        command = [sys.executable, "-m", "benchmarks.ask", suite, "--quiet"]
         few = ["--processes", "1", "--values", "5", "--min-time", "0.02"]
-        options = [*few, *OPTIONS.get(question, ())]
+        options = [*few, *OPTIONS.get(suite, ())]
         inherited = ["--inherit-environ", "BENCHMARKS_CIAM"]
         subprocess.run(
             [*command, *options, *inherited, "-o", str(output)],
@@ -112,24 +114,24 @@ def medians_of(question: str, folder: Path, environment: Mapping[str, str]) -> d
     return {benchmark.get_name(): benchmark.median() for benchmark in first}
 
 
-def said_by(module: str, *arguments: str, **environment: str) -> str:
+def run_module(module: str, *arguments: str, **environment: str) -> str:
     """What a module of ours prints."""
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
     return done.stdout
 
 
-def rows_of(question: str) -> list[Row]:
+def load_rows(suite: str) -> list[Row]:
     """The lines of a question's table."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
     django.setup()
-    rows: list[Row] = import_module(f"benchmarks.{question}").ROWS
+    rows: list[Row] = import_module(f"benchmarks.{suite}").ROWS
     return rows
 
 
-def is_reached(row: Row, medians: Mapping[str, float]) -> bool:
+def is_within_target(row: Row, medians: Mapping[str, float]) -> bool:
     """Whether the figure is what it is to be, as it is printed: to two places."""
-    return row.at_most is None or round(row.figure(medians), 2) <= row.at_most
+    return row.target is None or round(row.figure(medians), 2) <= row.target
 
 
 # --- What is written ----------------------------------------------------------------------------
@@ -143,34 +145,34 @@ medians of CPU time, of one run on one machine, with our log line made and sent 
 """
 
 
-def readme(
+def readme_text(
     medians: Mapping[str, Mapping[str, float]],
     profiles: Mapping[tuple[str, str], str],
     counts: Mapping[str, Mapping[str, int]],
     minutes: float,
 ) -> str:
     """The whole file."""
-    parts = [_HEAD, _machine(minutes)]
-    for question, title in QUESTIONS.items():
+    parts = [_HEAD, _machine_text(minutes)]
+    for question, title in SUITES.items():
         lines = [f"## {title}\n", "| what | figure | to be | reached |", "|---|--:|--:|---|"]
-        lines += [_line(row, medians[question]) for row in rows_of(question)]
+        lines += [_table_line(row, medians[question]) for row in load_rows(question)]
         parts.append("\n".join(lines) + "\n")
-        for (asked, case), profile in profiles.items():
-            if asked == question:
+        for (suite_of_profile, case), profile in profiles.items():
+            if suite_of_profile == question:
                 parts.append(f"Where `{case}` spends its time:\n\n```\n{profile}\n```\n")
-    parts.append(_counted(counts))
+    parts.append(_counts_table(counts))
     return "\n".join(parts)
 
 
-def _line(row: Row, medians: Mapping[str, float]) -> str:
+def _table_line(row: Row, medians: Mapping[str, float]) -> str:
     figure = f"{row.figure(medians):.2f} {row.unit}"
-    if row.at_most is None:
-        return f"| {row.text} | {figure} | – | |"
-    verdict = "yes" if is_reached(row, medians) else "**no**"
-    return f"| {row.text} | {figure} | {row.at_most:.2f} {row.unit} | {verdict} |"
+    if row.target is None:
+        return f"| {row.label} | {figure} | – | |"
+    verdict = "yes" if is_within_target(row, medians) else "**no**"
+    return f"| {row.label} | {figure} | {row.target:.2f} {row.unit} | {verdict} |"
 
 
-def _counted(counts: Mapping[str, Mapping[str, int]]) -> str:
+def _counts_table(counts: Mapping[str, Mapping[str, int]]) -> str:
     ours, theirs = counts["ciam"], counts["authlib"]
     lines = [
         "## What a login asks, in a warm process\n",
@@ -186,7 +188,7 @@ def _counted(counts: Mapping[str, Mapping[str, int]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _machine(minutes: float) -> str:
+def _machine_text(minutes: float) -> str:
     cpu = next(
         line.partition(": ")[2]
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -8,7 +8,7 @@ from typing import Final
 from django.test import override_settings
 from django.utils.translation import activate, gettext, override
 
-from benchmarks.cases import Case, Row, cpu
+from benchmarks.cases import Case, Row, cpu_case
 from ciam_django.answers import answer_to
 from ciam_django.codes import CODES
 from ciam_django.errors import CiamError
@@ -36,14 +36,14 @@ def cases() -> Mapping[str, Case]:
         return answer_to(CiamError(CODE, request_id="1656572265429$49b4", stage="token"))
 
     return {
-        "by hand": cpu(by_hand),
-        "answer": cpu(answer),
-        "200 overrides": _overridden(answer),
+        "by hand": cpu_case(by_hand),
+        "answer": cpu_case(answer),
+        "200 overrides": _case_with_overrides(answer),
     }
 
 
-def _overridden(answer: Callable[[], object]) -> Case:
-    timed = cpu(answer)
+def _case_with_overrides(answer: Callable[[], object]) -> Case:
+    timed = cpu_case(answer)
 
     def case(loops: int) -> float:
         with override_settings(CIAM_ERROR_OVERRIDES=OVERRIDES):

@@ -14,11 +14,11 @@ from django.test import override_settings
 from benchmarks.cases import Case
 
 
-def cases_of(question: str) -> Mapping[str, Case]:
+def load_cases(suite: str) -> Mapping[str, Case]:
     """The cases of a question, in the project of ``settings`` with the question's own views."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
     django.setup()
-    module = import_module(f"benchmarks.{question}")
+    module = import_module(f"benchmarks.{suite}")
     if hasattr(module, "urlpatterns"):
         override_settings(ROOT_URLCONF=module.__name__).enable()
     cases: Mapping[str, Case] = module.cases()
@@ -27,10 +27,10 @@ def cases_of(question: str) -> Mapping[str, Case]:
 
 def main() -> None:
     """Ask the question that the command line names; pyperf's workers come here as well."""
-    question = sys.argv[1]
-    runner = pyperf.Runner(program_args=("-m", "benchmarks.ask", question))
+    suite = sys.argv[1]
+    runner = pyperf.Runner(program_args=("-m", "benchmarks.ask", suite))
     runner.argparser.add_argument("question")
-    for name, case in cases_of(question).items():
+    for name, case in load_cases(suite).items():
         runner.bench_time_func(name, case)
 
 

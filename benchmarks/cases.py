@@ -19,42 +19,42 @@ class Row:
     ``at_most`` is what it is to be; None reports a figure and promises nothing.
     """
 
-    text: str
+    label: str
     case: str
-    over: str
-    at_most: float | None
+    baseline: str
+    target: float | None
     unit: str = "×"
 
     def figure(self, medians: Mapping[str, float]) -> float:
         """What the medians, in seconds, say."""
-        case, over = medians[self.case], medians[self.over]
+        case, over = medians[self.case], medians[self.baseline]
         return case / over if self.unit == "×" else (case - over) * _PER_SECOND[self.unit]
 
 
 _PER_SECOND = {"µs": 1e6, "ms": 1e3}
 
 
-def cpu_of(function: Callable[[], object]) -> tuple[float, Any]:
+def measure_cpu(function: Callable[[], object]) -> tuple[float, Any]:
     """The CPU seconds that a call takes, and its result; the profile, if there is one, sees it."""
-    if profile:
-        profile.enable()
+    if active_profile:
+        active_profile.enable()
     began = time.process_time()
     result = function()
     seconds = time.process_time() - began
-    if profile:
-        profile.disable()
+    if active_profile:
+        active_profile.disable()
     return seconds, result
 
 
 # Of `profiled`; None while the clock is what counts.
-profile: Profile | None = None
+active_profile: Profile | None = None
 
 
-def cpu(function: Callable[[], object]) -> Case:
+def cpu_case(function: Callable[[], object]) -> Case:
     """A function as a case. CPU time, since other programs have the wall's."""
 
-    def calls(loops: int) -> None:
+    def call_repeatedly(loops: int) -> None:
         for _ in range(loops):
             function()
 
-    return lambda loops: cpu_of(lambda: calls(loops))[0]
+    return lambda loops: measure_cpu(lambda: call_repeatedly(loops))[0]

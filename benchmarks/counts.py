@@ -15,39 +15,39 @@ from ciam_django.testing import FakeCiam
 _OF_TRANSACTIONS = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
 
 
-def counts(place: str, fake: FakeCiam) -> dict[str, int]:
+def count_calls(url_prefix: str, fake: FakeCiam) -> dict[str, int]:
     """Calls to CIAM, new connections to it, and queries, of the second sign-in there."""
     from django.db import connection  # noqa: PLC0415
     from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
 
     from benchmarks.logins import sign_in  # noqa: PLC0415
 
-    found: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
 
-    def counted(request: Callable[[], Any]) -> Any:
+    def count(request: Callable[[], Any]) -> Any:
         before = len(fake.requests), fake.connections
         with CaptureQueriesContext(connection) as captured:
             response = request()
-        found["calls"] += len(fake.requests) - before[0]
-        found["connections"] += fake.connections - before[1]
-        found["queries"] += sum(
+        totals["calls"] += len(fake.requests) - before[0]
+        totals["connections"] += fake.connections - before[1]
+        totals["queries"] += sum(
             not query["sql"].startswith(_OF_TRANSACTIONS) for query in captured.captured_queries
         )
         return response
 
-    sign_in(place, "li", lambda request: request())
-    sign_in(place, "li", counted)
-    return dict(found)
+    sign_in(url_prefix, "li", lambda request: request())
+    sign_in(url_prefix, "li", count)
+    return dict(totals)
 
 
 def main() -> None:
     """Print the counts of ours and of Authlib's as JSON."""
     with FakeCiam(https=True) as fake:
         os.environ["BENCHMARKS_CIAM"] = json.dumps({"ciam": fake.client()})
-        from benchmarks.ask import cases_of  # noqa: PLC0415
+        from benchmarks.ask import load_cases  # noqa: PLC0415
 
-        cases_of("logins")
-        found = {place: counts(place, fake) for place in ("ciam", "authlib")}
+        load_cases("logins")
+        found = {place: count_calls(place, fake) for place in ("ciam", "authlib")}
     sys.stdout.write(json.dumps(found))
 
 

@@ -12,7 +12,7 @@ from django.test import RequestFactory, override_settings
 from django.urls import include, path
 from django.utils.translation import gettext
 
-from benchmarks.cases import Case, Row, cpu
+from benchmarks.cases import Case, Row, cpu_case
 from ciam_django.errors import CiamError
 
 CODE: Final = "Operation.Failure.User.Locked"
@@ -50,29 +50,29 @@ class HandMiddleware:
         return JsonResponse({"code": str(error), "detail": gettext(message)}, status=status)
 
 
-def raises_ours(request: HttpRequest) -> HttpResponse:
+def raise_ciam_error(request: HttpRequest) -> HttpResponse:
     raise CiamError(CODE, request_id="1656572265429$49b4", stage="token")
 
 
-def raises_by_hand(request: HttpRequest) -> HttpResponse:
+def raise_hand_error(request: HttpRequest) -> HttpResponse:
     raise HandError(CODE)
 
 
 urlpatterns = [
     path("ciam/", include("ciam_django.urls")),
-    path("ciam_django", raises_ours),
-    path("by hand", raises_by_hand),
+    path("ciam_django", raise_ciam_error),
+    path("by hand", raise_hand_error),
 ]
 
 
 def cases() -> Mapping[str, Case]:
     return {
-        "ciam_django": _requests("ciam_django", "ciam_django.middleware.CiamErrorMiddleware"),
-        "by hand": _requests("by hand", "benchmarks.errors.HandMiddleware"),
+        "ciam_django": _request_case("ciam_django", "ciam_django.middleware.CiamErrorMiddleware"),
+        "by hand": _request_case("by hand", "benchmarks.errors.HandMiddleware"),
     }
 
 
-def _requests(name: str, middleware: str) -> Case:
+def _request_case(name: str, middleware: str) -> Case:
     headers = {"Accept": "application/json", "Accept-Language": "zh-hans"}
     environ = RequestFactory(headers=headers)._base_environ(PATH_INFO=f"/{name}")  # type: ignore[attr-defined]
     with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, middleware]):
@@ -84,4 +84,4 @@ def _requests(name: str, middleware: str) -> Case:
         response.close()
 
     request()
-    return cpu(request)
+    return cpu_case(request)

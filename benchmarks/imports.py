@@ -30,26 +30,28 @@ began = time.process_time()
 {}
 print(time.process_time() - began)
 """
-_DOORS: Final = "import ciam_django.middleware, ciam_django.drf"
+_ENTRY_POINTS: Final = "import ciam_django.middleware, ciam_django.drf"
 
 
 def cases() -> Mapping[str, Case]:
     return {
-        "doors": _processes(_BEFORE + _TIMED.format(_DOORS)),
-        "nothing": _processes(_BEFORE + _TIMED.format("pass")),
+        "doors": _process_case(_BEFORE + _TIMED.format(_ENTRY_POINTS)),
+        "nothing": _process_case(_BEFORE + _TIMED.format("pass")),
     }
 
 
-def profile() -> str:
+def profile_imports() -> str:
     """Which modules take the time, by Python itself, those that they import not counted in."""
-    program = _BEFORE + "import sys\nprint('the doors:', file=sys.stderr, flush=True)\n" + _DOORS
-    said = _run(program, "-X", "importtime").stderr.partition("the doors:\n")[2]
-    times = [line.removeprefix("import time:").split("|") for line in said.splitlines()]
+    program = (
+        _BEFORE + "import sys\nprint('the doors:', file=sys.stderr, flush=True)\n" + _ENTRY_POINTS
+    )
+    output = _run(program, "-X", "importtime").stderr.partition("the doors:\n")[2]
+    times = [line.removeprefix("import time:").split("|") for line in output.splitlines()]
     slowest = sorted(times, key=lambda row: -int(row[0]))[:12]
     return "\n".join([" in µs  module", *(f"{int(row[0]):6}  {row[2].strip()}" for row in slowest)])
 
 
-def _processes(program: str) -> Case:
+def _process_case(program: str) -> Case:
     return lambda loops: sum(float(_run(program).stdout) for _ in range(loops))
 
 

@@ -24,10 +24,10 @@ from django.urls import include, path
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 
-from benchmarks.cases import Case, Row, cpu_of
+from benchmarks.cases import Case, Row, measure_cpu
 from ciam_django.testing import FakeCiam
 
-FAILS: Final = "fail:token:invalid_grant"
+FAILING_USERNAME: Final = "fail:token:invalid_grant"
 ROWS = [
     Row("A login over https, over bare Authlib", "ciam_django", "Authlib", 0.15),
     Row("A failing one", "ciam_django, failing", "Authlib, failing", 0.15),
@@ -49,7 +49,7 @@ ROWS = [
 # --- A sign-in with Authlib alone -------------------------------------------------------------
 
 
-def authlib_app() -> Any:
+def registered_authlib_app() -> Any:
     """Authlib's app of its documentation, with the PKCE that we have."""
     if not hasattr(oauth, "ciam"):
         given: Any = settings.AUTHLIB_OAUTH_CLIENTS["ciam"]
@@ -58,31 +58,31 @@ def authlib_app() -> Any:
     return oauth.ciam
 
 
-def leaves(request: HttpRequest) -> HttpResponse:
+def authlib_authorize(request: HttpRequest) -> HttpResponse:
     back = request.build_absolute_uri("/authlib/callback/")
-    response: HttpResponse = authlib_app().authorize_redirect(request, back)
+    response: HttpResponse = registered_authlib_app().authorize_redirect(request, back)
     return response
 
 
-def comes_back(request: HttpRequest) -> HttpResponse:
+def authlib_callback(request: HttpRequest) -> HttpResponse:
     try:
-        token = authlib_app().authorize_access_token(request)
+        token = registered_authlib_app().authorize_access_token(request)
     except OAuthError as error:
         return JsonResponse({"code": error.error}, status=400)
-    return signed_in(request, token["userinfo"]["sub"])
+    return sign_in_user(request, token["userinfo"]["sub"])
 
 
-def leaves_for_nobody(request: HttpRequest) -> HttpResponse:
+def django_authorize(request: HttpRequest) -> HttpResponse:
     request.session["state"] = "a state"
     return HttpResponse(status=302, headers={"Location": "/django/callback/"})
 
 
-def comes_back_as_li(request: HttpRequest) -> HttpResponse:
+def django_callback(request: HttpRequest) -> HttpResponse:
     del request.session["state"]
-    return signed_in(request, "li")
+    return sign_in_user(request, "li")
 
 
-def signed_in(request: HttpRequest, username: str) -> HttpResponse:
+def sign_in_user(request: HttpRequest, username: str) -> HttpResponse:
     user, _ = get_user_model().objects.get_or_create(username=username)
     login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
     return HttpResponse(status=302, headers={"Location": "/"})
@@ -91,20 +91,20 @@ def signed_in(request: HttpRequest, username: str) -> HttpResponse:
 oauth = OAuth()
 urlpatterns = [
     path("ciam/", include("ciam_django.urls")),
-    path("authlib/authorize/", leaves),
-    path("authlib/callback/", comes_back),
-    path("django/authorize/", leaves_for_nobody),
-    path("django/callback/", comes_back_as_li),
+    path("authlib/authorize/", authlib_authorize),
+    path("authlib/callback/", authlib_callback),
+    path("django/authorize/", django_authorize),
+    path("django/callback/", django_callback),
 ]
 
 
 # --- The transport, not timed ------------------------------------------------------------------
 
 
-class Stub(HTTPAdapter):
+class UntimedAdapter(HTTPAdapter):
     """Real answers over real connections, whose CPU time is counted and not the caller's."""
 
-    spent = 0.0
+    cpu_seconds = 0.0
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
         began = time.process_time()
@@ -118,7 +118,7 @@ class Stub(HTTPAdapter):
             request_method=request.method,
         )
         stubbed = self.build_response(request, raw)
-        Stub.spent += time.process_time() - began
+        UntimedAdapter.cpu_seconds += time.process_time() - began
         return stubbed
 
 
@@ -127,9 +127,9 @@ class Stub(HTTPAdapter):
 
 def cases() -> Mapping[str, Case]:
     call_command("migrate", verbosity=0)
-    return {"Django": _logins("django", "li", stubbed=False)} | {
-        f"{name}{', failing' if fails else ''}{', stubbed' if stubbed else ''}": _logins(
-            place, FAILS if fails else "li", stubbed=stubbed
+    return {"Django": _login_case("django", "li", stubbed=False)} | {
+        f"{name}{', failing' if fails else ''}{', stubbed' if stubbed else ''}": _login_case(
+            place, FAILING_USERNAME if fails else "li", stubbed=stubbed
         )
         for name, place in (("ciam_django", "ciam"), ("Authlib", "authlib"))
         for fails in (False, True)
@@ -137,7 +137,9 @@ def cases() -> Mapping[str, Case]:
     }
 
 
-def sign_in(place: str, username: str, timed: Callable[[Callable[[], Any]], Any]) -> HttpResponse:
+def sign_in(
+    url_prefix: str, username: str, run_request: Callable[[Callable[[], Any]], Any]
+) -> HttpResponse:
     """One sign-in of a browser that has not been here, our two requests through ``timed``."""
     fake = FakeCiam()
     # The browser needs but the fake's own certificate.
@@ -146,14 +148,14 @@ def sign_in(place: str, username: str, timed: Callable[[Callable[[], Any]], Any]
     fake.ca_file = str(certificates.with_name("fake-ciam.pem"))
     client = Client()
     page, program = {"Accept": "text/html"}, {"Accept": "application/json"}
-    back = timed(lambda: client.post(f"/{place}/authorize/", headers=page))["Location"]
+    back = run_request(lambda: client.post(f"/{url_prefix}/authorize/", headers=page))["Location"]
     if back.startswith("https:"):
         back = fake.authorize(back, username=username).removeprefix("http://testserver")
-    response: HttpResponse = timed(lambda: client.get(back, headers=program))
+    response: HttpResponse = run_request(lambda: client.get(back, headers=program))
     return response
 
 
-def _logins(place: str, username: str, *, stubbed: bool) -> Case:
+def _login_case(url_prefix: str, username: str, *, stubbed: bool) -> Case:
     own_adapter = requests.Session.get_adapter
 
     def case(loops: int) -> float:
@@ -161,20 +163,22 @@ def _logins(place: str, username: str, *, stubbed: bool) -> Case:
 
         def timed(request: Callable[[], Any]) -> Any:
             nonlocal total
-            stubbed_before = Stub.spent
-            seconds, response = cpu_of(request)
-            total += seconds - (Stub.spent - stubbed_before)
+            stubbed_before = UntimedAdapter.cpu_seconds
+            seconds, response = measure_cpu(request)
+            total += seconds - (UntimedAdapter.cpu_seconds - stubbed_before)
             return response
 
         if stubbed:
-            stub = Stub()
+            stub = UntimedAdapter()
             requests.Session.get_adapter = lambda *args, **kwargs: stub  # type: ignore[method-assign]
         try:
             # The first fetches what CIAM publishes; the process is warm after it.
-            sign_in(place, "li", lambda request: request())
+            sign_in(url_prefix, "li", lambda request: request())
             for _ in range(loops):
-                response = sign_in(place, username, timed)
-                assert (response.status_code == 302) == (username != FAILS), response.content
+                response = sign_in(url_prefix, username, timed)
+                assert (response.status_code == 302) == (username != FAILING_USERNAME), (
+                    response.content
+                )
         finally:
             requests.Session.get_adapter = own_adapter  # type: ignore[method-assign]
         return total

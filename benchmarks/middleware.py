@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 from social_django.middleware import SocialAuthExceptionMiddleware
 
-from benchmarks.cases import Case, Row, cpu
+from benchmarks.cases import Case, Row, cpu_case
 from ciam_django.middleware import CiamErrorMiddleware
 
 KINDS = ("sync", "async")
@@ -53,16 +53,18 @@ def cases() -> Mapping[str, Case]:
 
     found: dict[str, Case] = {}
     for name, layer in layers.items():
-        found[f"{name} sync"] = _calls(layer(view), request)
-        found[f"{name} async"] = _awaits(layer(async_view), request)
+        found[f"{name} sync"] = _sync_case(layer(view), request)
+        found[f"{name} async"] = _async_case(layer(async_view), request)
     return found
 
 
-def _calls(middleware: Callable[[HttpRequest], object], request: HttpRequest) -> Case:
-    return cpu(lambda: middleware(request))
+def _sync_case(middleware: Callable[[HttpRequest], object], request: HttpRequest) -> Case:
+    return cpu_case(lambda: middleware(request))
 
 
-def _awaits(middleware: Callable[[HttpRequest], Awaitable[object]], request: HttpRequest) -> Case:
+def _async_case(
+    middleware: Callable[[HttpRequest], Awaitable[object]], request: HttpRequest
+) -> Case:
     async def awaited(loops: int) -> float:
         began = time.process_time()
         for _ in range(loops):

@@ -10,23 +10,23 @@ import sys
 from typing import Final
 
 from benchmarks import cases, imports
-from benchmarks.ask import cases_of
+from benchmarks.ask import load_cases
 
 _LINES: Final = 12
 _SECONDS: Final = 0.5
 
 
-def profile_of(question: str, name: str) -> str:
+def profile_case(question: str, name: str) -> str:
     """The functions in which a case spends most, and how much of the whole that is."""
-    case = cases_of(question)[name]
+    case = load_cases(question)[name]
     if question == "imports":
-        return imports.profile()
+        return imports.profile_imports()
     # Warm, and as many loops as fit.
     loops = max(5, int(_SECONDS / max(case(5) / 5, 1e-6)))
-    cases.profile = cProfile.Profile()
+    cases.active_profile = cProfile.Profile()
     case(loops)
     out = io.StringIO()
-    stats = pstats.Stats(cases.profile, stream=out).sort_stats("tottime")
+    stats = pstats.Stats(cases.active_profile, stream=out).sort_stats("tottime")
     stats.print_stats(_LINES)
     whole: float = stats.total_tt  # type: ignore[attr-defined]
     lines = [f"{'share':>6}  {'calls a loop':>12}  function"]
@@ -42,4 +42,4 @@ def profile_of(question: str, name: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(profile_of(sys.argv[1], sys.argv[2]))
+    sys.stdout.write(profile_case(sys.argv[1], sys.argv[2]))

@@ -13,7 +13,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from benchmarks.cases import Case, Row, cpu
+from benchmarks.cases import Case, Row, cpu_case
 from ciam_django.errors import CiamError
 
 HANDLERS: Final = {
@@ -43,7 +43,7 @@ def error_for(name: str) -> Exception:
     return PermissionDenied()
 
 
-class Refusing(APIView):
+class RefusingView(APIView):
     """Refuses, and has the handler of its name."""
 
     name = ""
@@ -60,7 +60,7 @@ class Refusing(APIView):
 handlers: dict[str, Callable[[Exception, Any], Response | None]] = {}
 urlpatterns = [
     path("ciam/", include("ciam_django.urls")),
-    *(path(name, Refusing.as_view(name=name)) for name in HANDLERS),
+    *(path(name, RefusingView.as_view(name=name)) for name in HANDLERS),
 ]
 
 
@@ -69,12 +69,12 @@ def cases() -> Mapping[str, Case]:
     application = get_wsgi_application()
     found: dict[str, Case] = {}
     for name in HANDLERS:
-        found[name] = _requests(application, name)
-        found[f"{name} alone"] = _alone(name)
+        found[name] = _request_case(application, name)
+        found[f"{name} alone"] = _handler_case(name)
     return found
 
 
-def _requests(application: Any, name: str) -> Case:
+def _request_case(application: Any, name: str) -> Case:
     headers = {"Accept": "application/json", "Accept-Language": "zh-hans"}
     environ = RequestFactory(headers=headers)._base_environ(PATH_INFO=f"/{name}")  # type: ignore[attr-defined]
 
@@ -84,12 +84,12 @@ def _requests(application: Any, name: str) -> Case:
         response.close()
 
     request()
-    return cpu(request)
+    return cpu_case(request)
 
 
-def _alone(name: str) -> Case:
+def _handler_case(name: str) -> Case:
     handler = handlers[name]
-    view = Refusing(name=name)
+    view = RefusingView(name=name)
     request = view.initialize_request(RequestFactory().get("/"))
     context = {"request": request, "view": view, "args": (), "kwargs": {}}
-    return cpu(lambda: handler(error_for(name), context))
+    return cpu_case(lambda: handler(error_for(name), context))

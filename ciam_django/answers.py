@@ -16,16 +16,16 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import get_language
 
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError, code_in, error_from_authlib, let_go
+from ciam_django.errors import CiamError, code_in, detach_causes, error_from_authlib
 from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
 from ciam_django.lookup import (
     FIELD,
     GENERIC_SIGN_IN,
-    Finding,
-    finding_of,
-    generic_finding,
+    MatchedRow,
+    generic_row,
     is_known,
-    known_codes,
+    known_keys,
+    matched_row,
 )
 from ciam_django.privacy import loggable_code
 from ciam_django.signals import login_failed, unknown_code
@@ -36,13 +36,15 @@ _EXAMPLE_REQUEST_ID: Final = "1656572265429$49b433a9-219a-910a-0323-2af4f1f1a9ce
 logger = logging.getLogger("ciam_django")
 
 # Where the person typed an identifier to us and has proved nothing yet.
-GUARDED_STAGES: Final = frozenset({"password", "send_code", "verify_code", "register", "recover"})
+GENERIC_ERROR_STAGES: Final = frozenset(
+    {"password", "send_code", "verify_code", "register", "recover"}
+)
 # Where a failure is one of signing in, and not of what a signed-in person does.
-_WAY_IN: Final = GUARDED_STAGES | {
+_WAY_IN: Final = GENERIC_ERROR_STAGES | {
     "authorize", "callback", "token", "id_token", "userinfo", "social",
 }  # fmt: skip
 
-_ACTION_URLS: Final = {
+_ACTION_URL_NAMES: Final = {
     Action.LOGIN: "ciam:login",
     Action.RESTART: "ciam:login",
     Action.USE_ANOTHER_METHOD: "ciam:login",
@@ -71,7 +73,7 @@ class Answer:
     headers: dict[str, str]
     action_label: str
     # What the page tells a developer: empty unless DEBUG is on, and never in JSON.
-    for_developers: dict[str, str]
+    developer_details: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
         """The body's members, all of them, always."""
@@ -81,11 +83,11 @@ class Answer:
 BODY_MEMBERS: Final = tuple(
     field.name
     for field in dataclasses.fields(Answer)
-    if field.name not in ("headers", "action_label", "for_developers")
+    if field.name not in ("headers", "action_label", "developer_details")
 )
 
 
-def answerable(exception: BaseException) -> CiamError | None:
+def handled_error(exception: BaseException) -> CiamError | None:
     """The exception as what a door answers; None if it is none of ours.
 
     Ours are ``CiamError`` and, unless ``CIAM_HANDLE_AUTHLIB_ERRORS`` is off, those errors of
@@ -107,46 +109,48 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
     errors, and a rejected bearer token gets RFC 6750's challenge.
     """
     # What fails from here on is reported with this error before it, its causes and its frames.
-    let_go(error)
+    detach_causes(error)
     error.__traceback__ = None
-    finding = _finding_of(error)
-    shown = _shown(finding, error, request)
-    meaning = shown.meaning
+    row = _row_of_error(error)
+    shown_row = _shown_row(row, error, request)
+    meaning = shown_row.meaning
     # A time that belongs to another row would tell it.
-    retry_after = error.retry_after if shown is finding else None
+    retry_after = error.retry_after if shown_row is row else None
     if retry_after is None and meaning.status == 429 and meaning.retry:
         retry_after = conf.CIAM_RETRY_AFTER or None
     error.request_id = error.request_id or f"local-{secrets.token_hex(8)}"
 
     answer = Answer(
-        type=_type_of(meaning.kind),
+        type=_problem_type(meaning.kind),
         title=str(KINDS[meaning.kind].title),
         status=meaning.status,
         detail=str(meaning.message),
-        code=shown.key,
+        code=shown_row.key,
         kind=str(meaning.kind),
         field=meaning.field if meaning.field and FIELD.fullmatch(meaning.field) else None,
         action=str(meaning.action),
-        action_url=action_url(meaning.action),
+        action_url=_action_url(meaning.action),
         retry_after=retry_after,
         request_id=error.request_id,
         headers={
             "Cache-Control": "no-store",
             "Content-Language": get_language() or settings.LANGUAGE_CODE,
             "Vary": _VARY,
-            "Ciam-Error-Code": shown.key,
+            "Ciam-Error-Code": shown_row.key,
             "Ciam-Request-Id": error.request_id,
         },
         action_label=str(ACTION_LABELS[meaning.action]),
-        for_developers=_for_developers(error, finding, shown) if settings.DEBUG else {},
+        developer_details=_developer_details(error, row, shown_row) if settings.DEBUG else {},
     )
-    if answer.status == 401 or error.scopes:
-        answer.headers["WWW-Authenticate"] = _challenge(meaning.kind, request, error.scopes)
+    if answer.status == 401 or error.required_scopes:
+        answer.headers["WWW-Authenticate"] = _bearer_challenge(
+            meaning.kind, request, error.required_scopes
+        )
     if retry_after is not None:
         answer.headers["Retry-After"] = str(retry_after)
-    if not error.is_logged:
-        error.is_logged = True
-        _log(error, finding, answer, request)
+    if not error.is_reported:
+        error.is_reported = True
+        _log(error, row, answer, request)
         if error.stage in _WAY_IN:
             login_failed.send_robust(CiamError, request=request, error=error, answer=answer)
     return answer
@@ -158,9 +162,9 @@ def possible_answers() -> dict[str, Answer]:
     For documents: nothing has failed, so that nothing is logged or told.
     """
     found = {}
-    for code in known_codes():
+    for code in known_keys():
         error = CiamError(code, request_id=_EXAMPLE_REQUEST_ID)
-        error.is_logged = True
+        error.is_reported = True
         answer = answer_to(error)
         found[answer.code] = answer
     return found
@@ -168,10 +172,10 @@ def possible_answers() -> dict[str, Answer]:
 
 def kind_of(error: CiamError) -> Kind:
     """The kind of what it means: a look that is neither logged nor told."""
-    return _finding_of(error).meaning.kind
+    return _row_of_error(error).meaning.kind
 
 
-def hides_account(answer: Answer) -> bool:
+def is_generic_sign_in(answer: Answer) -> bool:
     """Whether a code that could not be sent must look as if it had been.
 
     To who has proved nothing, at the stages where a code is sent to an account.
@@ -179,49 +183,49 @@ def hides_account(answer: Answer) -> bool:
     return answer.code == GENERIC_SIGN_IN
 
 
-def _finding_of(error: CiamError) -> Finding:
-    finding = finding_of(error.code, error.type_code, error.upstream_status)
+def _row_of_error(error: CiamError) -> MatchedRow:
+    finding = matched_row(error.code, error.type_code, error.upstream_status)
     # No failure can be a success: whoever raised it misread an answer.
-    return finding_of("") if finding.meaning.kind is Kind.SUCCESS else finding
+    return matched_row("") if finding.meaning.kind is Kind.SUCCESS else finding
 
 
-def _shown(finding: Finding, error: CiamError, request: HttpRequest | None) -> Finding:
+def _shown_row(finding: MatchedRow, error: CiamError, request: HttpRequest | None) -> MatchedRow:
     """The finding, or in its place the general one that tells a stranger nothing."""
     collapse = finding.meaning.collapse
     if (
         collapse is None
-        or finding.reworded
-        or error.stage not in GUARDED_STAGES
+        or finding.has_project_message
+        or error.stage not in GENERIC_ERROR_STAGES
         or not conf.CIAM_GENERIC_ERRORS
         or getattr(getattr(request, "user", None), "is_authenticated", False)
     ):
         return finding
-    return generic_finding(collapse)
+    return generic_row(collapse)
 
 
-def _type_of(kind: Kind) -> str:
+def _problem_type(kind: Kind) -> str:
     return conf.CIAM_PROBLEM_TYPE_URL.replace("{kind}", str(kind)) or "about:blank"
 
 
-def action_url(action: Action) -> str | None:
+def _action_url(action: Action) -> str | None:
     """Where an action leads in this project, or None where the project has no such place."""
-    to = conf.CIAM_ACTION_URLS.get(str(action)) or _ACTION_URLS.get(action, "")
+    target = conf.CIAM_ACTION_URLS.get(str(action)) or _ACTION_URL_NAMES.get(action, "")
     if action is Action.CONTACT_SUPPORT:
-        to = to or conf.CIAM_SUPPORT_URL
+        target = target or conf.CIAM_SUPPORT_URL
     if action is Action.RESET_PASSWORD and "recover" in conf.CIAM_LOGIN_METHODS:
-        to = to or "ciam:recover"
-    if not to or to.startswith(("/", "mailto:", "tel:")) or ":/" in to:
-        return to or None
+        target = target or "ciam:recover"
+    if not target or target.startswith(("/", "mailto:", "tel:")) or ":/" in target:
+        return target or None
     if not hasattr(settings, "ROOT_URLCONF"):
         # No web project: a script, or a worker.
         return None
     try:
-        return reverse(to)
+        return reverse(target)
     except NoReverseMatch:
         return None
 
 
-def _challenge(kind: Kind, request: HttpRequest | None, scopes: Sequence[str]) -> str:
+def _bearer_challenge(kind: Kind, request: HttpRequest | None, scopes: Sequence[str]) -> str:
     """RFC 6750, 3 and 3.1: no error is told to who presented no token."""
     if scopes:
         return f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'
@@ -233,7 +237,7 @@ def _challenge(kind: Kind, request: HttpRequest | None, scopes: Sequence[str]) -
 
 # --- What developers read -------------------------------------------------------------------
 
-_STEPS: Final = {
+_MATCH_TEXTS: Final = {
     "exact": "its exact code",
     "family": "its family",
     "type code": "its type code",
@@ -242,15 +246,15 @@ _STEPS: Final = {
 }
 
 
-def _for_developers(error: CiamError, finding: Finding, shown: Finding) -> dict[str, str]:
+def _developer_details(error: CiamError, finding: MatchedRow, shown: MatchedRow) -> dict[str, str]:
     """What the log line says, and the exceptions behind it, in English as the log is."""
     return {
         "Code": loggable_code(error.code),
         "Type code": loggable_code(error.type_code),
         "Stage": loggable_code(error.stage),
-        "Row": f"{finding.key} (found by {_STEPS[finding.step]})",
+        "Row": f"{finding.key} (found by {_MATCH_TEXTS[finding.matched_by]})",
         "Shown as": shown.key if shown is not finding else "",
-        "Exceptions": "\n←\xa0".join(("CiamError", *error.causes)),
+        "Exceptions": "\n←\xa0".join(("CiamError", *error.cause_names)),
         "Upstream status": str(error.upstream_status or ""),
         "Request id": error.request_id,
         "Upstream text": error.upstream_text,
@@ -263,8 +267,10 @@ _alarms: dict[str, float] = {}
 _alarms_lock = threading.Lock()
 
 
-def _log(error: CiamError, finding: Finding, answer: Answer, request: HttpRequest | None) -> None:
-    level, is_new = (
+def _log(
+    error: CiamError, finding: MatchedRow, answer: Answer, request: HttpRequest | None
+) -> None:
+    level, is_first_unknown = (
         (logging.INFO, False) if _came_with(request, error) else _level_of(error.code, finding)
     )
     logger.log(
@@ -274,7 +280,7 @@ def _log(error: CiamError, finding: Finding, answer: Answer, request: HttpReques
         loggable_code(error.code),
         loggable_code(error.type_code) or "-",
         finding.key,
-        finding.step.replace(" ", "_"),
+        finding.matched_by.replace(" ", "_"),
         finding.meaning.kind,
         loggable_code(error.stage) or "-",
         answer.status,
@@ -283,7 +289,7 @@ def _log(error: CiamError, finding: Finding, answer: Answer, request: HttpReques
         answer.request_id,
         error.upstream_text,
     )
-    if is_new:
+    if is_first_unknown:
         code = loggable_code(error.code)
         unknown_code.send_robust(CiamError, request=request, error=error, code=code)
 
@@ -298,19 +304,19 @@ def _came_with(request: HttpRequest | None, error: CiamError) -> bool:
     return bool(asked) and code_in(asked) == error.code
 
 
-def _level_of(code: str, finding: Finding) -> tuple[int, bool]:
+def _level_of(code: str, finding: MatchedRow) -> tuple[int, bool]:
     """The kind's level, WARNING for a repeated alarm; and whether an unknown code is seen first.
 
     The first sight of one is a WARNING, too.
     """
-    level, is_new = KINDS[finding.meaning.kind].log_level, False
-    if finding.step not in ("exact", "status"):
-        is_new = _is_due(f"unknown {loggable_code(code).casefold()}", None)
-        if finding.step == "unknown" or level < logging.WARNING:
-            return (logging.WARNING if is_new else logging.INFO), is_new
+    level, is_first_unknown = KINDS[finding.meaning.kind].log_level, False
+    if finding.matched_by not in ("exact", "status"):
+        is_first_unknown = _is_due(f"unknown {loggable_code(code).casefold()}", None)
+        if finding.matched_by == "unknown" or level < logging.WARNING:
+            return (logging.WARNING if is_first_unknown else logging.INFO), is_first_unknown
     if level == logging.ERROR and not _is_due(finding.key, _ALARM_INTERVAL):
         level = logging.WARNING
-    return level, is_new
+    return level, is_first_unknown
 
 
 def _is_due(name: str, interval: float | None) -> bool:

@@ -12,13 +12,13 @@ from django.core.signals import setting_changed
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_forget: list[Callable[[], None]] = []
+_cache_clearers: list[Callable[[], None]] = []
 
 
-def remembered(function: Callable[P, T]) -> Callable[P, T]:
+def cached_until_settings_change(function: Callable[P, T]) -> Callable[P, T]:
     """``functools.cache`` until a setting changes: for what is worked out from settings."""
     cached = functools.lru_cache(maxsize=2048)(function)
-    _forget.append(cached.cache_clear)
+    _cache_clearers.append(cached.cache_clear)
     return cast("Callable[P, T]", cached)
 
 
@@ -128,25 +128,27 @@ class Conf:
     if not TYPE_CHECKING:  # pragma: no branch
 
         def __getattribute__(self, name: str) -> Any:
-            return _value_of(name) if name.startswith("CIAM_") else super().__getattribute__(name)
+            return (
+                _setting_value(name) if name.startswith("CIAM_") else super().__getattribute__(name)
+            )
 
-    def names(self) -> Sequence[str]:
+    def setting_names(self) -> Sequence[str]:
         """The names of all settings."""
         return [name for name in vars(Conf) if name.startswith("CIAM_")]
 
 
-@remembered
-def _value_of(name: str) -> Any:
+@cached_until_settings_change
+def _setting_value(name: str) -> Any:
     return getattr(settings, name, getattr(Conf, name))
 
 
 conf = Conf()
 
 
-def forget(**kwargs: object) -> None:
+def clear_settings_caches(**kwargs: object) -> None:
     """Read the settings anew, and what was worked out from them."""
-    for clear in _forget:
+    for clear in _cache_clearers:
         clear()
 
 
-setting_changed.connect(forget, dispatch_uid="ciam_django.conf")
+setting_changed.connect(clear_settings_caches, dispatch_uid="ciam_django.conf")

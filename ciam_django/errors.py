@@ -11,21 +11,21 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
-from ciam_django.privacy import forget_values, leaving_no_values, loggable_code, redacted
+from ciam_django.privacy import clear_frames, clear_frames_on_error, loggable_code, redacted_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # What upstream may say of itself in an answer; anything else is dropped.
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9$._:-]{1,128}")
 # Not the beginning of an email, an address or a token.
-_CODE: Final = re.compile(r"\s*+([A-Za-z][A-Za-z0-9_]*+(?:\.[A-Za-z0-9_]++)*+)(?![@/+=~-])")
+_LEADING_CODE: Final = re.compile(r"\s*+([A-Za-z][A-Za-z0-9_]*+(?:\.[A-Za-z0-9_]++)*+)(?![@/+=~-])")
 # Tokens, phone numbers, and words in which letters and digits take turns, where a code should be.
-_NO_CODE: Final = re.compile(
+_SECRET_LIKE: Final = re.compile(
     r"\beyJ|\d{7}|\b(?=[A-Za-z_]*\d+[A-Za-z_]+\d)\w{8,}|(?=\w*\d)\w{32,}|\w{48,}"
 )
-_SUCCESS: Final = "operation.success"
+_SUCCESS_CODE: Final = "operation.success"
 # Seconds. What says more than an hour helps nobody who waits for a text message.
-_WAITS: Final = range(1, 3601)
+_RETRY_AFTER_RANGE: Final = range(1, 3601)
 
 
 class CiamError(Exception):
@@ -58,16 +58,18 @@ class CiamError(Exception):
         super().__init__(code)
         self.code = code
         self.type_code = type_code
-        self.upstream_text = redacted(upstream_text)
+        self.upstream_text = redacted_text(upstream_text)
         self.request_id = request_id if REQUEST_ID.fullmatch(request_id) else ""
         self.upstream_status = upstream_status
         self.stage = stage
         # Asked for None, a range looks at each of its numbers.
-        self.retry_after = retry_after if retry_after and retry_after in _WAITS else None
-        self.causes: tuple[str, ...] = ()
-        self.scopes: tuple[str, ...] = ()
+        self.retry_after = (
+            retry_after if retry_after and retry_after in _RETRY_AFTER_RANGE else None
+        )
+        self.cause_names: tuple[str, ...] = ()
+        self.required_scopes: tuple[str, ...] = ()
         # The answers log an error once, however many doors it passes.
-        self.is_logged = False
+        self.is_reported = False
 
     def __str__(self) -> str:
         return loggable_code(self.code)
@@ -84,11 +86,11 @@ def code_in(text: object) -> str:
 
     A code goes to the log and is not redacted there, so what may be a secret is none.
     """
-    match = _CODE.match(text[:256]) if isinstance(text, str) else None
-    return match[1] if match and not _NO_CODE.search(match[1]) else ""
+    match = _LEADING_CODE.match(text[:256]) if isinstance(text, str) else None
+    return match[1] if match and not _SECRET_LIKE.search(match[1]) else ""
 
 
-def error_from(
+def error_from_body(
     body: object, *, status: int = 200, headers: Mapping[str, str] | None = None, stage: str = ""
 ) -> CiamError | None:
     """The failure that a parsed body tells of, in OAuth's format or in CIAM's; None if it is none.
@@ -96,30 +98,32 @@ def error_from(
     Both formats come from the same endpoints with any HTTP status, so only the body decides:
     https://www.alibabacloud.com/help/en/idaas/ciam/developer-reference/exception-code
     """
-    known: dict[str, Any] = {
+    error_arguments: dict[str, Any] = {
         "upstream_status": status,
         "stage": stage,
-        "retry_after": _seconds(headers),
+        "retry_after": _retry_after_in(headers),
     }
     if not isinstance(body, dict):
-        return CiamError(_code_of_status(status), **known)
-    members = _members(body)
-    inner = members.pop("error", None)
-    if isinstance(inner, dict):
+        return CiamError(_code_of_status(status), **error_arguments)
+    members = _folded_members(body)
+    nested_error = members.pop("error", None)
+    if isinstance(nested_error, dict):
         # An error that holds the members is one, unless it is empty.
-        members |= {"success": False, **_members(inner)} if inner else {}
-    elif inner:
-        members["error"] = inner
+        members |= {"success": False, **_folded_members(nested_error)} if nested_error else {}
+    elif nested_error:
+        members["error"] = nested_error
     request_id = members.get("requestid")
-    known["request_id"] = request_id if isinstance(request_id, str) else ""
+    error_arguments["request_id"] = request_id if isinstance(request_id, str) else ""
 
     if error := members.get("error"):
         code = code_in(error) or _code_of_status(status)
-        return CiamError(code, upstream_text=_text(members.get("error_description")), **known)
+        return CiamError(
+            code, upstream_text=_text_or_empty(members.get("error_description")), **error_arguments
+        )
     # WeChat's: https://developers.weixin.qq.com/doc/oplatform/en/Website_App/WeChat_Login/
     if isinstance(errcode := members.get("errcode"), int) and errcode:
-        text = _text(members.get("errmsg"))
-        return CiamError(f"wechat.{abs(errcode)}", upstream_text=text, **known)
+        text = _text_or_empty(members.get("errmsg"))
+        return CiamError(f"wechat.{abs(errcode)}", upstream_text=text, **error_arguments)
     if _is_success(members, status):
         return None
 
@@ -129,14 +133,16 @@ def error_from(
     if "." not in code:
         # Words for people, not a code.
         code = type_code
-    if code.casefold() in ("", _SUCCESS):
+    if code.casefold() in ("", _SUCCESS_CODE):
         code = _code_of_status(status)
-    if type_code.casefold() in (code.casefold(), _SUCCESS):
+    if type_code.casefold() in (code.casefold(), _SUCCESS_CODE):
         type_code = ""
-    return CiamError(code, type_code=type_code, upstream_text=_text(message), **known)
+    return CiamError(
+        code, type_code=type_code, upstream_text=_text_or_empty(message), **error_arguments
+    )
 
 
-def _members(body: Mapping[Any, Any]) -> dict[str, Any]:
+def _folded_members(body: Mapping[Any, Any]) -> dict[str, Any]:
     # A sister product of CIAM capitalizes the same members.
     return {str(key).casefold(): value for key, value in body.items()}
 
@@ -146,7 +152,7 @@ def _is_success(members: Mapping[str, Any], status: int) -> bool:
     if success is not None:
         return str(success).casefold() == "true"
     # One table of the vendor's has the number 200 where its samples have the words.
-    is_good = code in (None, 200, "200") or code_in(code).casefold() == _SUCCESS
+    is_good = code in (None, 200, "200") or code_in(code).casefold() == _SUCCESS_CODE
     return is_good and status < 400
 
 
@@ -154,11 +160,11 @@ def _code_of_status(status: int) -> str:
     return "too_many_requests" if status == 429 else "unreadable_answer"
 
 
-def _text(value: object) -> str:
+def _text_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _seconds(headers: Mapping[str, str] | None) -> int | None:
+def _retry_after_in(headers: Mapping[str, str] | None) -> int | None:
     """Retry-After in seconds (RFC 9110, 10.2.3)."""
     value = (headers or {}).get("Retry-After", "").strip()
     if value.isascii() and value.isdigit() and len(value) < 10:
@@ -175,12 +181,12 @@ def _seconds(headers: Mapping[str, str] | None) -> int | None:
 # An exception of theirs can only pass when its module is loaded, so a look into sys.modules tells
 # its class, and neither Authlib nor requests need be imported or installed.
 
-_AUTHLIB_CLIENT: Final = (
+_AUTHLIB_EXCEPTIONS: Final = (
     ("authlib.integrations.base_client.errors", "OAuthError"),
     ("authlib.oauth2.base", "OAuth2Error"),
 )
 # Name of the class -> code. The first that fits answers, the more exact before the others.
-_REQUESTS: Final = (
+_REQUESTS_EXCEPTIONS: Final = (
     ("Timeout", "timeout"),
     ("InvalidURL", "bad_configuration"),
     ("InvalidSchema", "bad_configuration"),
@@ -191,7 +197,7 @@ _REQUESTS: Final = (
     ("RequestException", "no_connection"),
 )
 # What Authlib and joserfc raise of Python's own when an answer or the metadata lacks something.
-_BUILTINS: Final = (
+_BUILTIN_EXCEPTIONS: Final = (
     # A RuntimeError, too: JSON that is nested too deeply.
     (RecursionError, "unreadable_answer"),
     (RuntimeError, "bad_configuration"),
@@ -199,25 +205,25 @@ _BUILTINS: Final = (
     (LookupError, "unreadable_answer"),
     (TypeError, "unreadable_answer"),
 )
-_THEIR_PACKAGES: Final = ("authlib", "joserfc", "requests", "urllib3")
+_CLIENT_PACKAGES: Final = ("authlib", "joserfc", "requests", "urllib3")
 
 
-def _is_a(error: BaseException, module: str, name: str) -> bool:
+def _is_instance_of(error: BaseException, module: str, name: str) -> bool:
     found = getattr(sys.modules.get(module), name, None)
     return isinstance(found, type) and isinstance(error, found)
 
 
 def error_from_authlib(error: BaseException) -> CiamError | None:
     """An exception of Authlib's OAuth client as a ``CiamError``; None for any other."""
-    if any(_is_a(error, module, name) for module, name in _AUTHLIB_CLIENT):
+    if any(_is_instance_of(error, module, name) for module, name in _AUTHLIB_EXCEPTIONS):
         found = _error_from_attributes(error)
-        found.causes = tuple(_names_of(error))
+        found.cause_names = tuple(_class_names_in_chain(error))
         return found
     return None
 
 
 def _error_from_attributes(error: BaseException) -> CiamError:
-    text = _text(getattr(error, "description", ""))
+    text = _text_or_empty(getattr(error, "description", ""))
     return CiamError(code_in(getattr(error, "error", "")) or "oauth_error", upstream_text=text)
 
 
@@ -225,20 +231,20 @@ def error_from_exception(error: Exception) -> CiamError | None:
     """An exception of Authlib, joserfc or requests as a ``CiamError``; None for any other."""
     if found := error_from_authlib(error):
         return found
-    if _is_a(error, "joserfc.errors", "JoseError"):
+    if _is_instance_of(error, "joserfc.errors", "JoseError"):
         found = _error_from_attributes(error)
         # Its further codes (of keys, say) mean no more to us than that the token is not proven.
         found.type_code = "invalid_token"
         return found
-    if _is_a(error, "requests.exceptions", "HTTPError"):
+    if _is_instance_of(error, "requests.exceptions", "HTTPError"):
         return _error_from_response(getattr(error, "response", None)) or CiamError(
             "unreadable_answer"
         )
-    for name, code in _REQUESTS:
-        if _is_a(error, "requests.exceptions", name):
+    for name, code in _REQUESTS_EXCEPTIONS:
+        if _is_instance_of(error, "requests.exceptions", name):
             return CiamError(code, upstream_text=type(error).__name__)
-    if _came_from_them(error.__traceback__):
-        for builtin, code in _BUILTINS:
+    if _is_from_client_package(error.__traceback__):
+        for builtin, code in _BUILTIN_EXCEPTIONS:
             if isinstance(error, builtin):
                 return CiamError(code, upstream_text=str(error))
     return None
@@ -251,10 +257,10 @@ def _error_from_response(response: Any) -> CiamError | None:
         body = response.json()
     except (ValueError, RecursionError):
         body = None
-    return error_from(body, status=response.status_code, headers=response.headers)
+    return error_from_body(body, status=response.status_code, headers=response.headers)
 
 
-def _came_from_them(traceback: TracebackType | None) -> bool:
+def _is_from_client_package(traceback: TracebackType | None) -> bool:
     """Whether the innermost frame outside of Python's own library is one of theirs."""
     innermost = ""
     while traceback:
@@ -262,7 +268,7 @@ def _came_from_them(traceback: TracebackType | None) -> bool:
         if package not in sys.stdlib_module_names:
             innermost = package
         traceback = traceback.tb_next
-    return innermost in _THEIR_PACKAGES
+    return innermost in _CLIENT_PACKAGES
 
 
 class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used like a function)
@@ -278,7 +284,7 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
 
     def __call__(self, func: F) -> F:
         # A wrapper is called as what it wraps.
-        return cast("F", leaving_no_values(super().__call__(func)))
+        return cast("F", clear_frames_on_error(super().__call__(func)))
 
     def __enter__(self) -> None:
         pass
@@ -291,14 +297,14 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
     ) -> None:
         if isinstance(error, CiamError):
             error.stage = error.stage or self.stage
-            let_go(error)
-            forget_values(error)
+            detach_causes(error)
+            clear_frames(error)
             return
         found = error_from_exception(error) if isinstance(error, Exception) else None
         if found is None:
             return
         found.stage = self.stage
-        found.causes = tuple(_names_of(error))
+        found.cause_names = tuple(_class_names_in_chain(error))
         # Error reports print the variables of each frame, this one's too.
         del error, trace
         try:
@@ -309,13 +315,15 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
             del found
 
 
-def let_go(error: CiamError) -> None:
+def detach_causes(error: CiamError) -> None:
     """Keep the names of the exceptions that an error came from, and no more of them."""
-    error.causes = error.causes or tuple(_names_of(error.__cause__ or error.__context__))
+    error.cause_names = error.cause_names or tuple(
+        _class_names_in_chain(error.__cause__ or error.__context__)
+    )
     error.__cause__ = error.__context__ = None
 
 
-def _names_of(error: BaseException | None) -> Iterator[str]:
+def _class_names_in_chain(error: BaseException | None) -> Iterator[str]:
     """The classes of an exception and of those that it came from."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
 # A status of this value means "what CIAM_UPSTREAM_STATUS says" (503 unless a project wants 502).
-UPSTREAM_STATUS: Final = 503
+DEFAULT_UPSTREAM_STATUS: Final = 503
 
 
 @enum.unique
@@ -87,7 +87,7 @@ class Kind(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class KindRow:
+class KindDefaults:
     """What a kind gives to each of its codes, unless the code's own row says otherwise."""
 
     status: int
@@ -97,32 +97,32 @@ class KindRow:
     log_level: int = logging.INFO
 
 
-KINDS: Final[dict[Kind, KindRow]] = {
-    Kind.CREDENTIALS: KindRow(401, _("Sign-in details not accepted"), Action.CHANGE_INPUT),
-    Kind.TOKEN: KindRow(401, _("Sign-in needed"), Action.LOGIN),
-    Kind.VERIFICATION: KindRow(400, _("Verification code not accepted"), Action.CHANGE_INPUT),
-    Kind.CAPTCHA: KindRow(400, _("CAPTCHA not solved"), Action.SOLVE_CAPTCHA),
-    Kind.MFA: KindRow(400, _("Second step not completed"), Action.USE_ANOTHER_METHOD),
-    Kind.CONSENT: KindRow(400, _("Agreement needed"), Action.GIVE_CONSENT),
-    Kind.VALIDATION: KindRow(400, _("Check the information"), Action.CHANGE_INPUT),
-    Kind.FLOW: KindRow(400, _("Sign-in interrupted"), Action.RESTART),
-    Kind.PERMISSION: KindRow(403, _("No access"), Action.CONTACT_SUPPORT),
-    Kind.ACCOUNT_STATE: KindRow(403, _("Account not available"), Action.CONTACT_SUPPORT),
-    Kind.NOT_FOUND: KindRow(404, _("Not found"), Action.NONE),
-    Kind.CONFLICT: KindRow(409, _("Not possible as it stands"), Action.CHANGE_INPUT),
-    Kind.RATE_LIMIT: KindRow(429, _("Too many attempts"), Action.WAIT),
-    Kind.SOCIAL: KindRow(400, _("Third-party sign-in not completed"), Action.LOGIN),
+KINDS: Final[dict[Kind, KindDefaults]] = {
+    Kind.CREDENTIALS: KindDefaults(401, _("Sign-in details not accepted"), Action.CHANGE_INPUT),
+    Kind.TOKEN: KindDefaults(401, _("Sign-in needed"), Action.LOGIN),
+    Kind.VERIFICATION: KindDefaults(400, _("Verification code not accepted"), Action.CHANGE_INPUT),
+    Kind.CAPTCHA: KindDefaults(400, _("CAPTCHA not solved"), Action.SOLVE_CAPTCHA),
+    Kind.MFA: KindDefaults(400, _("Second step not completed"), Action.USE_ANOTHER_METHOD),
+    Kind.CONSENT: KindDefaults(400, _("Agreement needed"), Action.GIVE_CONSENT),
+    Kind.VALIDATION: KindDefaults(400, _("Check the information"), Action.CHANGE_INPUT),
+    Kind.FLOW: KindDefaults(400, _("Sign-in interrupted"), Action.RESTART),
+    Kind.PERMISSION: KindDefaults(403, _("No access"), Action.CONTACT_SUPPORT),
+    Kind.ACCOUNT_STATE: KindDefaults(403, _("Account not available"), Action.CONTACT_SUPPORT),
+    Kind.NOT_FOUND: KindDefaults(404, _("Not found"), Action.NONE),
+    Kind.CONFLICT: KindDefaults(409, _("Not possible as it stands"), Action.CHANGE_INPUT),
+    Kind.RATE_LIMIT: KindDefaults(429, _("Too many attempts"), Action.WAIT),
+    Kind.SOCIAL: KindDefaults(400, _("Third-party sign-in not completed"), Action.LOGIN),
     # Our own fault is never a 401: that would tell the user to authenticate.
-    Kind.CONFIGURATION: KindRow(
+    Kind.CONFIGURATION: KindDefaults(
         500, _("Sign-in not available"), Action.CONTACT_SUPPORT, Audience.DEVELOPER, logging.ERROR
     ),
     # 503 and not 502 or 504, whose bodies edges replace by their own.
-    Kind.UPSTREAM: KindRow(
-        UPSTREAM_STATUS,
+    Kind.UPSTREAM: KindDefaults(
+        DEFAULT_UPSTREAM_STATUS,
         _("Service temporarily unavailable"),
         Action.RETRY,
         Audience.DEVELOPER,
         logging.WARNING,
     ),
-    Kind.SUCCESS: KindRow(200, _("Done"), Action.NONE, Audience.DEVELOPER),
+    Kind.SUCCESS: KindDefaults(200, _("Done"), Action.NONE, Audience.DEVELOPER),
 }

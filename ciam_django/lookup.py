@@ -14,8 +14,8 @@ from django.utils.functional import Promise, lazy
 from django.utils.translation import get_language
 
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN, Collapse, Meaning
-from ciam_django.conf import conf, remembered
-from ciam_django.kinds import KINDS, UPSTREAM_STATUS, Action, Audience, Kind
+from ciam_django.conf import cached_until_settings_change, conf
+from ciam_django.kinds import DEFAULT_UPSTREAM_STATUS, KINDS, Action, Audience, Kind
 
 # What a stranger reads who could have learnt that an account exists.
 GENERIC_SIGN_IN: Final = COLLAPSE_TARGETS[Collapse.SIGN_IN]
@@ -27,7 +27,7 @@ _OWNERS: Final = ("user", "device")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
+class MatchedRow:
     """What a code means, the key of the row that says so, and by which step it was found.
 
     ``step`` is one of ``exact``, ``family``, ``type code``, ``status`` and ``unknown``.
@@ -36,8 +36,8 @@ class Finding:
 
     key: str
     meaning: Meaning
-    step: str
-    reworded: bool = False
+    matched_by: str
+    has_project_message: bool = False
 
 
 def meaning_of(code: str, type_code: str = "") -> Meaning:
@@ -45,70 +45,82 @@ def meaning_of(code: str, type_code: str = "") -> Meaning:
 
     Letter case does not matter. Every code has a meaning, if only that of ``unknown_error``.
     """
-    return finding_of(code, type_code).meaning
+    return matched_row(code, type_code).meaning
 
 
-@remembered
-def finding_of(code: str, type_code: str = "", upstream_status: int | None = None) -> Finding:
+@cached_until_settings_change
+def matched_row(code: str, type_code: str = "", upstream_status: int | None = None) -> MatchedRow:
     """The row that answers for a code, and how it was found."""
-    if found := _finding_in_table(code):
+    if found := _row_of_code(code):
         return found
-    if type_code and (found := _finding_in_table(type_code)):
-        meaning = _with_derived_field(found.meaning, code)
-        return Finding(found.key, meaning, "type code")
+    if type_code and (found := _row_of_code(type_code)):
+        meaning = _meaning_with_derived_field(found.meaning, code)
+        return MatchedRow(found.key, meaning, "type code")
     if upstream_status == 429:
-        return _row("too_many_requests", "status")
-    return _row(UNKNOWN, "unknown")
+        return _row_of_key("too_many_requests", "status")
+    return _row_of_key(UNKNOWN, "unknown")
 
 
-def generic_finding(collapse: Collapse) -> Finding:
+def generic_row(collapse: Collapse) -> MatchedRow:
     """The row that a stranger reads of instead of one that collapses."""
-    return finding_of(COLLAPSE_TARGETS[collapse])
+    return matched_row(COLLAPSE_TARGETS[collapse])
 
 
 def is_known(code: str) -> bool:
     """Whether the table, or the settings, have a row for exactly this code."""
     folded = code.casefold()
-    return folded in _rows() or folded in _aliases() or folded in _overrides()
+    return folded in _keys_by_folded_code() or folded in _aliases() or folded in _overrides()
 
 
-def known_codes() -> list[str]:
+def known_keys() -> list[str]:
     """Every key of the table and of the settings, families among them, in their order."""
-    rows = _rows()
+    rows = _keys_by_folded_code()
     own = [key for folded, (key, _) in _overrides().items() if folded not in rows]
     return [*CODES, *own]
 
 
-def _finding_in_table(code: str) -> Finding | None:
+def _row_of_code(code: str) -> MatchedRow | None:
     folded = code.casefold()
     canonical = _aliases().get(folded, folded)
-    rows, overrides = _rows(), _overrides()
+    rows, overrides = _keys_by_folded_code(), _overrides()
     if canonical in rows:
-        return _row(rows[canonical], "exact", folded)
+        return _row_of_key(rows[canonical], "exact", folded)
 
     families = list(_families_of(folded))
     key = next((rows[family] for family in families if family in rows), None)
     if folded not in overrides and key is None and not any(f in overrides for f in families):
         return None
-    name = overrides[folded][0] if folded in overrides else key
-    if name is None:
-        name = next(overrides[family][0] for family in families if family in overrides)
+    shown_key = overrides[folded][0] if folded in overrides else key
+    if shown_key is None:
+        shown_key = next(overrides[family][0] for family in families if family in overrides)
     meaning = CODES[key] if key else CODES[UNKNOWN]
-    meaning = _with_derived_field(meaning, code)
-    step = "exact" if folded in overrides else "family"
-    return Finding(name, _overridden(meaning, folded), step, _is_reworded(folded))
+    meaning = _meaning_with_derived_field(meaning, code)
+    matched_by = "exact" if folded in overrides else "family"
+    return MatchedRow(
+        shown_key,
+        _meaning_with_overrides(meaning, folded),
+        matched_by,
+        _has_project_message(folded),
+    )
 
 
-def _row(key: str, step: str, asked: str = "") -> Finding:
+def _row_of_key(key: str, matched_by: str, requested_key: str = "") -> MatchedRow:
     """The table's row, with the overrides of its own key and of the key that was asked for."""
     folded = key.casefold()
-    meaning = _overridden(CODES[key], folded)
-    if asked not in ("", folded):
-        meaning = _overridden(meaning, asked, with_families=False)
-    return Finding(key, meaning, step, _is_reworded(folded) or _is_reworded(asked))
+    meaning = _meaning_with_overrides(CODES[key], folded)
+    if requested_key not in ("", folded):
+        meaning = _meaning_with_overrides(meaning, requested_key, with_families=False)
+    return MatchedRow(
+        key,
+        meaning,
+        matched_by,
+        _has_project_message(folded) or _has_project_message(requested_key),
+    )
 
 
-def _overridden(meaning: Meaning, folded: str, *, with_families: bool = True) -> Meaning:
+def _meaning_with_overrides(
+    meaning: Meaning, folded: str, *, with_families: bool = True
+) -> Meaning:
     """The row with what the settings replace: its families' fields first, its own last."""
     overrides = _overrides()
     keys = [*reversed(list(_families_of(folded))), folded] if with_families else [folded]
@@ -116,17 +128,17 @@ def _overridden(meaning: Meaning, folded: str, *, with_families: bool = True) ->
         if key in overrides:
             fields = dict(overrides[key][1])
             if isinstance(message := fields.get("message"), Mapping):
-                fields["message"] = _in_active_language(message, meaning.message)
+                fields["message"] = _text_in_active_language(message, meaning.message)
             if "kind" in fields:
                 row = KINDS[fields["kind"]]
                 fields = {"status": row.status, "action": row.action, **fields}
             meaning = dataclasses.replace(meaning, **fields)
-    if meaning.kind is Kind.UPSTREAM and meaning.status == UPSTREAM_STATUS:
+    if meaning.kind is Kind.UPSTREAM and meaning.status == DEFAULT_UPSTREAM_STATUS:
         meaning = dataclasses.replace(meaning, status=conf.CIAM_UPSTREAM_STATUS)
     return meaning
 
 
-def _is_reworded(folded: str) -> bool:
+def _has_project_message(folded: str) -> bool:
     return "message" in _overrides().get(folded, ("", {}))[1]
 
 
@@ -141,7 +153,7 @@ def _families_of(folded: str) -> Iterator[str]:
         yield ".".join(["*", *parts[start:]])
 
 
-def _with_derived_field(meaning: Meaning, code: str) -> Meaning:
+def _meaning_with_derived_field(meaning: Meaning, code: str) -> Meaning:
     if meaning.field or meaning.kind is Kind.CONFIGURATION or code[:7].casefold() != "params.":
         return meaning
     return dataclasses.replace(meaning, field=_field_in(code))
@@ -156,49 +168,51 @@ def _field_in(code: str) -> str | None:
     return name if FIELD.fullmatch(name) else None
 
 
-@remembered
-def _rows() -> Mapping[str, str]:
+@cached_until_settings_change
+def _keys_by_folded_code() -> Mapping[str, str]:
     return {key.casefold(): key for key in CODES}
 
 
-@remembered
+@cached_until_settings_change
 def _aliases() -> Mapping[str, str]:
     return {alias.casefold(): key.casefold() for alias, key in ALIASES.items()}
 
 
-@remembered
+@cached_until_settings_change
 def _overrides() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
     """Folded key -> the key as the project wrote it, and the fields that it replaces."""
     # As given, which need not be as declared.
     given: Any = conf.CIAM_ERROR_OVERRIDES
     items = given.items() if isinstance(given, Mapping) else ()
-    return {key.casefold(): (key, _fields(value)) for key, value in items if isinstance(key, str)}
+    return {
+        key.casefold(): (key, _valid_fields(value)) for key, value in items if isinstance(key, str)
+    }
 
 
-def _fields(value: Any) -> Mapping[str, Any]:
+def _valid_fields(value: Any) -> Mapping[str, Any]:
     """The fields that a row can take. ``manage.py check`` names the others.
 
     A slip in the settings must not turn each failed sign-in into an error of its own.
     """
     fields = value if isinstance(value, Mapping) else {"message": value}
     return {
-        name: OVERRIDABLE[name].made(given)
+        name: OVERRIDABLE_FIELDS[name].convert(given)
         for name, given in fields.items()
-        if name in OVERRIDABLE and OVERRIDABLE[name].allows(given)
+        if name in OVERRIDABLE_FIELDS and OVERRIDABLE_FIELDS[name].is_allowed(given)
     }
 
 
-def _as_given(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Overridable:
+class OverridableField:
     """What ``CIAM_ERROR_OVERRIDES`` may give for a field: the test, its words, and the value."""
 
-    allows: Callable[[Any], bool]
-    allowed: str
-    made: Callable[[Any], Any] = _as_given
+    is_allowed: Callable[[Any], bool]
+    allowed_text: str
+    convert: Callable[[Any], Any] = _unchanged
 
 
 def _is_text(value: object) -> bool:
@@ -214,38 +228,40 @@ def _is_message(value: object) -> bool:
     return _is_text(value)
 
 
-def _one_of(choices: Iterable[enum.StrEnum], *, or_none: bool = False) -> Overridable:
+def _one_of(choices: Iterable[enum.StrEnum], *, or_none: bool = False) -> OverridableField:
     by_value: dict[object, enum.StrEnum | None] = {str(choice): choice for choice in choices}
     words = f"one of: {', '.join(map(str, by_value))}"
     if or_none:
         by_value[None] = None
         words = f"None or {words}"
-    return Overridable(
+    return OverridableField(
         lambda value: isinstance(value, str | None) and value in by_value,
         words,
         by_value.__getitem__,
     )
 
 
-OVERRIDABLE: Final[dict[str, Overridable]] = {
-    "message": Overridable(_is_message, "a text, or texts by language code ({'zh-hans': '…'})"),
-    "status": Overridable(
+OVERRIDABLE_FIELDS: Final[dict[str, OverridableField]] = {
+    "message": OverridableField(
+        _is_message, "a text, or texts by language code ({'zh-hans': '…'})"
+    ),
+    "status": OverridableField(
         lambda value: isinstance(value, int) and 400 <= value <= 599,
         "an HTTP status from 400 to 599",
     ),
     "kind": _one_of(kind for kind in Kind if kind is not Kind.SUCCESS),
     "action": _one_of(Action),
-    "field": Overridable(
+    "field": OverridableField(
         lambda value: value is None or (isinstance(value, str) and bool(FIELD.fullmatch(value))),
         "None or up to 40 letters a to z and _",
     ),
     "audience": _one_of(Audience),
-    "retry": Overridable(lambda value: isinstance(value, bool), "True or False"),
+    "retry": OverridableField(lambda value: isinstance(value, bool), "True or False"),
     "collapse": _one_of(Collapse, or_none=True),
 }
 
 
-def _text_in_language(texts: Mapping[str, Any], otherwise: Any) -> str:
+def _text_in_language(texts: Mapping[str, Any], fallback: Any) -> str:
     by_language = {name.lower(): text for name, text in texts.items()}
     language = (get_language() or settings.LANGUAGE_CODE).lower()
     while language:
@@ -254,7 +270,7 @@ def _text_in_language(texts: Mapping[str, Any], otherwise: Any) -> str:
             if name in by_language:
                 return str(by_language[name])
         language = language.rpartition("-")[0]
-    return str(otherwise)
+    return str(fallback)
 
 
-_in_active_language = lazy(_text_in_language, str)
+_text_in_active_language = lazy(_text_in_language, str)

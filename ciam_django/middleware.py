@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 
-from ciam_django.answers import answer_to, answerable
+from ciam_django.answers import answer_to, handled_error
 from ciam_django.responses import response_for
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
@@ -35,7 +35,7 @@ class CiamErrorMiddleware:
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponseBase | None:
         """The response to an error of ours; None, and Django goes on, for any other."""
-        error = answerable(exception)
+        error = handled_error(exception)
         if error is None:
             return None
         return response_for(request, answer_to(error, request))

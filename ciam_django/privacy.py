@@ -18,11 +18,11 @@ R = TypeVar("R", bound=HttpResponseBase)
 
 # --- Texts --------------------------------------------------------------------------------------
 
-_NO_CODE_CHARACTER: Final = re.compile(r"[^A-Za-z0-9$._:*-]")
-_LONGEST_INPUT: Final = 1024
-_LONGEST_TEXT: Final = 500
+_NOT_LOGGABLE: Final = re.compile(r"[^A-Za-z0-9$._:*-]")
+_MAX_INPUT_LENGTH: Final = 1024
+_MAX_TEXT_LENGTH: Final = 500
 
-_SECRETS: Final = (
+_REDACTIONS: Final = (
     # JSON Web Tokens; addresses with their queries; emails; what is named a secret; then anything
     # long, and four digits or more: codes, tokens, keys, phone numbers.
     (re.compile(r"\beyJ[\w-]*(?:\.[\w-]*)*"), "[token]"),
@@ -36,27 +36,27 @@ _SECRETS: Final = (
 )  # fmt: skip
 
 
-def redacted(text: str) -> str:
+def redacted_text(text: str) -> str:
     """The text without what may be secret or personal, on one line, 500 characters at most."""
     if not text:
         return ""
-    if len(text) > _LONGEST_INPUT:
+    if len(text) > _MAX_INPUT_LENGTH:
         # Not in the middle of a word: half a secret is short enough to look harmless.
-        text = " ".join(text[:_LONGEST_INPUT].rsplit(maxsplit=1)[:1])
-    for pattern, replacement in _SECRETS:
+        text = " ".join(text[:_MAX_INPUT_LENGTH].rsplit(maxsplit=1)[:1])
+    for pattern, replacement in _REDACTIONS:
         text = pattern.sub(replacement, text)
-    return text[:_LONGEST_TEXT]
+    return text[:_MAX_TEXT_LENGTH]
 
 
 def loggable_code(code: str) -> str:
     """A code from anywhere, in the alphabet that a log line can take, 128 characters at most."""
-    return _NO_CODE_CHARACTER.sub("", code)[:128]
+    return _NOT_LOGGABLE.sub("", code)[:128]
 
 
 # --- Frames -------------------------------------------------------------------------------------
 
 
-def forget_values(error: BaseException) -> None:
+def clear_frames(error: BaseException) -> None:
     """Empty the variables of all functions that the exception ended, and of its causes'.
 
     Error reports (Django's page and mail, Sentry's events) print them: codes, tokens, passwords.
@@ -69,7 +69,7 @@ def forget_values(error: BaseException) -> None:
         following = following.__cause__ or following.__context__
 
 
-def leaving_no_values(function: Callable[P, T]) -> Callable[P, T]:
+def clear_frames_on_error(function: Callable[P, T]) -> Callable[P, T]:
     """A decorator: exceptions pass, and show no value that the function was given or worked out."""
 
     @functools.wraps(function)
@@ -79,7 +79,7 @@ def leaving_no_values(function: Callable[P, T]) -> Callable[P, T]:
         except BaseException as error:
             # This frame still runs, and is not emptied with the others.
             del args, kwargs
-            forget_values(error)
+            clear_frames(error)
             raise
 
     return emptied
@@ -88,20 +88,20 @@ def leaving_no_values(function: Callable[P, T]) -> Callable[P, T]:
 # --- Requests -----------------------------------------------------------------------------------
 
 
-def private(view: Callable[..., R]) -> Callable[..., R]:
+def hide_request_data(view: Callable[..., R]) -> Callable[..., R]:
     """Keep the request's query, form and cookies, and the view's variables, out of reports.
 
     The address of a callback holds a code, which is good for a sign-in. Django puts the address
     into its mail to ADMINS and beside its own log lines, Sentry into each of its events.
     """
-    discreet = leaving_no_values(sensitive_post_parameters()(view))
+    discreet = clear_frames_on_error(sensitive_post_parameters()(view))
 
     @functools.wraps(view)
     def private_view(request: HttpRequest, *args: Any, **kwargs: Any) -> R:
         # For the view, which reads it from here on from what is parsed now.
         request.GET  # noqa: B018
         request.META["QUERY_STRING"] = ""
-        _keep_from_sentry()
+        _hide_data_from_sentry()
         try:
             return discreet(request, *args, **kwargs)
         except Exception:
@@ -113,15 +113,15 @@ def private(view: Callable[..., R]) -> Callable[..., R]:
     return private_view
 
 
-def _keep_from_sentry() -> None:
+def _hide_data_from_sentry() -> None:
     """Its events hold the request as it came in, whatever has been done to it since."""
     sentry: Any = sys.modules.get("sentry_sdk")
     if sentry and sentry.get_client().get_integration("django"):
         # Of the scope that ends with the request, and is asked last.
-        sentry.get_current_scope().add_event_processor(_bare)
+        sentry.get_current_scope().add_event_processor(_stripped_event)
 
 
-def _bare(event: dict[str, Any], hint: object) -> dict[str, Any]:
+def _stripped_event(event: dict[str, Any], hint: object) -> dict[str, Any]:
     """An event of Sentry's without the request's query, form and headers, and all variables.
 
     Of the user, whose address CIAM has just told, the id is enough.

@@ -19,7 +19,7 @@ from django.templatetags.static import static
 from django.utils.translation import get_language, get_language_bidi, gettext
 
 from ciam_django.answers import Answer
-from ciam_django.conf import conf, remembered
+from ciam_django.conf import cached_until_settings_change, conf
 
 logger = logging.getLogger("ciam_django")
 
@@ -28,14 +28,14 @@ PROBLEM_JSON: Final = "application/problem+json"
 HTML: Final = "text/html"
 
 # The same address without its query, which may hold a code.
-HERE: Final = "?"
+SAME_PAGE_URL: Final = "?"
 
 
 def response_for(
     request: HttpRequest,
     answer: Answer,
     *,
-    otherwise: str = HERE,
+    fallback_url: str = SAME_PAGE_URL,
     context: Mapping[str, Any] | None = None,
 ) -> HttpResponse:
     """The answer as the client wants it: HTML, JSON or problem+json.
@@ -44,15 +44,15 @@ def response_for(
     action; ``context`` is added to the template's.
     """
     if media_type_for(request) == HTML:
-        html = page(
+        html = render_page(
             request,
             "ciam_django/answer.html",
-            {"answer": answer, **_way_out(answer, otherwise), **(context or {})},
+            {"answer": answer, **_action_button(answer, fallback_url), **(context or {})},
         )
         response = HttpResponse(html, status=answer.status)
         # The address of a callback holds the code.
         response["Referrer-Policy"] = "no-referrer"
-        return with_headers(response, answer)
+        return set_answer_headers(response, answer)
     return json_response_for(request, answer)
 
 
@@ -65,17 +65,17 @@ def json_response_for(request: HttpRequest, answer: Answer) -> HttpResponse:
         content_type=JSON if media_type == HTML else media_type,
         json_dumps_params={"ensure_ascii": False},
     )
-    return with_headers(response, answer)
+    return set_answer_headers(response, answer)
 
 
-def with_headers(response: HttpResponse, answer: Answer) -> HttpResponse:
+def set_answer_headers(response: HttpResponse, answer: Answer) -> HttpResponse:
     """The response with the answer's headers, of which Django writes no second line."""
     for name, value in answer.headers.items():
         response[name] = value
-    return marked_as_logged(response)
+    return mark_as_logged(response)
 
 
-def marked_as_logged(response: HttpResponse) -> HttpResponse:
+def mark_as_logged(response: HttpResponse) -> HttpResponse:
     """The response, of which Django writes no second line, and no mail with the whole address."""
     # Django's own mark, of which the stubs don't know.
     response._has_been_logged = True  # type: ignore[attr-defined]
@@ -92,37 +92,37 @@ def media_type_for(request: HttpRequest) -> str:
     named = {str(accepted).partition(";")[0].strip() for accepted in accepted_types}
     if request.get_preferred_type([JSON, PROBLEM_JSON, HTML]) == HTML:
         return HTML
-    if not named & {JSON, PROBLEM_JSON, HTML} and _opens_page(request):
+    if not named & {JSON, PROBLEM_JSON, HTML} and _is_document_request(request):
         return HTML
     return PROBLEM_JSON if PROBLEM_JSON in named else JSON
 
 
-def _opens_page(request: HttpRequest) -> bool:
+def _is_document_request(request: HttpRequest) -> bool:
     return request.headers.get("Sec-Fetch-Dest") == "document"
 
 
-def _way_out(answer: Answer, otherwise: str) -> dict[str, Any]:
+def _action_button(answer: Answer, fallback_url: str) -> dict[str, Any]:
     if answer.action_url:
         return {"way_out": answer.action_url, "way_out_label": answer.action_label}
-    return {"way_out": otherwise, "way_out_label": gettext("Try again")}
+    return {"way_out": fallback_url, "way_out_label": gettext("Try again")}
 
 
 # --- Pages ------------------------------------------------------------------------------------
 
 
-_OWN_BASE: Final = "ciam_django/page.html"
+_DEFAULT_BASE_TEMPLATE: Final = "ciam_django/page.html"
 
 
-def page(request: HttpRequest, template: str, context: Mapping[str, Any]) -> str:
+def render_page(request: HttpRequest, template: str, context: Mapping[str, Any]) -> str:
     """A page of ours as HTML, inside the project's base template if it names one."""
     context = {
         **context,
         "ciam_language": get_language() or settings.LANGUAGE_CODE,
         "ciam_direction": "rtl" if get_language_bidi() else "ltr",
-        "ciam_stylesheet": _static("ciam_django/ciam.css"),
-        "ciam_script": _static("ciam_django/ciam.js"),
+        "ciam_stylesheet": _static_url("ciam_django/ciam.css"),
+        "ciam_script": _static_url("ciam_django/ciam.js"),
     }
-    base = conf.CIAM_BASE_TEMPLATE or _OWN_BASE
+    base = conf.CIAM_BASE_TEMPLATE or _DEFAULT_BASE_TEMPLATE
     try:
         return get_template(template).render({**context, "ciam_base": base}, request)
     except Exception as error:  # noqa: BLE001
@@ -130,10 +130,10 @@ def page(request: HttpRequest, template: str, context: Mapping[str, Any]) -> str
         # that tells of a failure must not be a second one.
         is_not_found = isinstance(error, TemplateDoesNotExist) and str(error) == template
         # No APP_DIRS, or no TEMPLATES at all, is nobody's mistake.
-        if base != _OWN_BASE or not is_not_found:
+        if base != _DEFAULT_BASE_TEMPLATE or not is_not_found:
             _log_broken_page(template, error)
-    own = _own_engine().get_template(template)
-    return own.render({**context, "ciam_base": _OWN_BASE}, request)
+    own = _package_engine().get_template(template)
+    return own.render({**context, "ciam_base": _DEFAULT_BASE_TEMPLATE}, request)
 
 
 def _log_broken_page(template: str, error: Exception) -> None:
@@ -152,8 +152,8 @@ def _log_broken_page(template: str, error: Exception) -> None:
     )
 
 
-@remembered
-def _own_engine() -> BaseEngine:
+@cached_until_settings_change
+def _package_engine() -> BaseEngine:
     return DjangoTemplates(
         {
             "NAME": "ciam_django",
@@ -164,7 +164,7 @@ def _own_engine() -> BaseEngine:
     )
 
 
-def _static(path: str) -> str:
+def _static_url(path: str) -> str:
     """The address of a file of ours; none where static files are not set up or not collected."""
     if not settings.STATIC_URL:
         return ""

@@ -15,27 +15,49 @@ urlpatterns: list[URLPattern] = []
 if apps.is_installed("ciam_django.accounts"):
     from ciam_django.checks import login
     from ciam_django.login import api, captcha, hosted, link_views, logout, pages, popups, social
-    from ciam_django.privacy import private
+    from ciam_django.privacy import hide_request_data
 
     # What `manage.py check` says of the views' settings comes with the views.
-    checking.connect(login.slips, dispatch_uid=__name__)
+    checking.connect(login.check_login_settings, dispatch_uid=__name__)
     urlpatterns += [
-        path("login/", private(pages.login), name="login"),
-        path("step/<str:flow_id>/", private(pages.step), name="step"),
-        path("recover/", private(pages.begin), {"name": "recover"}, name="recover"),
-        path("sign-up/", private(pages.begin), {"name": "sign_up"}, name="sign_up"),
-        path("done/", private(popups.done), name="done"),
-        path("captcha/", private(captcha.picture), name="captcha"),
-        path("with/<str:name>/", private(social.leave), name="provider"),
-        path("with/<str:name>/callback/", private(social.callback), name="provider_callback"),
-        path("api/", private(api.offered), name="api"),
-        path("api/captcha/", private(api.captcha), name="api_captcha"),
-        path("api/renew/", private(api.renew), name="api_renew"),
-        path("api/<str:name>/", private(api.step), name="api_step"),
-        path("authorize/", private(hosted.authorize), name="authorize"),
-        path("callback/", private(hosted.callback), name="callback"),
-        path("unlink/", private(link_views.take_away), name="unlink"),
-        path("logout/", private(logout.logout), name="logout"),
-        path("logout/back/", private(logout.back_channel), name="back_channel_logout"),
-        path("logout/front/", private(logout.front_channel), name="front_channel_logout"),
+        path("login/", hide_request_data(pages.login), name="login"),
+        path("step/<str:flow_id>/", hide_request_data(pages.step_page), name="step"),
+        path(
+            "recover/",
+            hide_request_data(pages.first_step_page),
+            {"name": "recover"},
+            name="recover",
+        ),
+        path(
+            "sign-up/",
+            hide_request_data(pages.first_step_page),
+            {"name": "sign_up"},
+            name="sign_up",
+        ),
+        path("done/", hide_request_data(popups.popup_done), name="done"),
+        path("captcha/", hide_request_data(captcha.issue_captcha_image), name="captcha"),
+        path("with/<str:name>/", hide_request_data(social.redirect_to_provider), name="provider"),
+        path(
+            "with/<str:name>/callback/",
+            hide_request_data(social.provider_callback),
+            name="provider_callback",
+        ),
+        path("api/", hide_request_data(api.login_options), name="api"),
+        path("api/captcha/", hide_request_data(api.issue_captcha), name="api_captcha"),
+        path("api/renew/", hide_request_data(api.refresh_tokens), name="api_renew"),
+        path("api/<str:name>/", hide_request_data(api.submit_step), name="api_step"),
+        path("authorize/", hide_request_data(hosted.authorize), name="authorize"),
+        path("callback/", hide_request_data(hosted.callback), name="callback"),
+        path("unlink/", hide_request_data(link_views.unlink), name="unlink"),
+        path("logout/", hide_request_data(logout.logout), name="logout"),
+        path(
+            "logout/back/",
+            hide_request_data(logout.back_channel_logout),
+            name="back_channel_logout",
+        ),
+        path(
+            "logout/front/",
+            hide_request_data(logout.front_channel_logout),
+            name="front_channel_logout",
+        ),
     ]

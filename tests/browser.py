@@ -20,26 +20,26 @@ class Browser:
         self.ciam = ciam
         self.client = Client(headers={"Accept": HTML})
 
-    def leaves(self, next_url: str = "") -> str:
+    def start_sign_in(self, next_url: str = "") -> str:
         """Begin a sign-in; the address at CIAM that we send the browser to."""
         response = self.client.post("/ciam/authorize/", {"next": next_url})
         assert response.status_code == 302, response.content
         return str(response["Location"])
 
-    def identifies(self, address: str, username: str = "li") -> str:
+    def sign_in_at_ciam(self, address: str, username: str = "li") -> str:
         """Type a user name at CIAM; the address of our callback that it sends the browser to."""
         return self.ciam.authorize(address, username=username)
 
-    def comes_back(self, callback: str, **headers: str) -> HttpResponse:
+    def open_callback(self, callback: str, **headers: str) -> HttpResponse:
         """Open the callback."""
         parts = urlsplit(callback)
         response = self.client.get(f"{parts.path}?{parts.query}", headers=cast("Any", headers))
         return cast("HttpResponse", response)
 
-    def signs_in(self, username: str = "li", next_url: str = "", **headers: str) -> HttpResponse:
+    def sign_in(self, username: str = "li", next_url: str = "", **headers: str) -> HttpResponse:
         """The whole way; our answer at its end."""
-        callback = self.identifies(self.leaves(next_url), username)
-        return self.comes_back(callback, **headers)
+        callback = self.sign_in_at_ciam(self.start_sign_in(next_url), username)
+        return self.open_callback(callback, **headers)
 
     @property
     def user_id(self) -> str | None:

@@ -22,7 +22,7 @@ from ciam_django.client import cache as client_cache
 from ciam_django.codes import CODES, Meaning
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
-from tests.login.person import Person
+from tests.login.person import FormBrowser
 
 pytest_plugins = ["ciam_django.testing.fixtures"]
 
@@ -53,11 +53,11 @@ def no_alarm_has_sounded() -> Iterator[None]:
 def table() -> Iterator[dict[str, Meaning]]:
     """The table, to be changed at will: afterwards it is as it was, its order too."""
     rows = dict(CODES)
-    conf.forget()
+    conf.clear_settings_caches()
     yield CODES
     CODES.clear()
     CODES.update(rows)
-    conf.forget()
+    conf.clear_settings_caches()
 
 
 @pytest.fixture(params=["oidc", "ciam"])
@@ -75,10 +75,10 @@ def ciam(fake_ciam: FakeCiam, mode: str, settings: Settings) -> FakeCiam:
 
 
 @pytest.fixture
-def person(ciam: FakeCiam, db: None) -> Person:
+def person(ciam: FakeCiam, db: None) -> FormBrowser:
     """A person who fills in our own forms; nobody has been counted yet."""
     cache.clear()
-    return Person(ciam)
+    return FormBrowser(ciam)
 
 
 @pytest.fixture

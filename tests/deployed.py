@@ -10,7 +10,7 @@ import django
 from tests import settings
 
 
-def begin(configured: Mapping[str, Any]) -> None:
+def set_up_django(configured: Mapping[str, Any]) -> None:
     """Set Django up with the tests' settings, and these over them, for as long as it lives."""
     vars(settings).update(configured)
     django.setup()

@@ -30,33 +30,33 @@ PASSWORD: Final = "hunterdeux"
 JWT: Final = "eyJhbGciOiJub25lIn0.eyJwaG9uZSI6MX0.c2ln"
 SHAPES: Final = (PHONE, EMAIL, SMS_CODE, PASSWORD, JWT)
 # Addresses in memory, times and threads, in whose digits any code turns up some day.
-_COUNTED: Final = re.compile(r"0x[0-9a-f]{6,}|\d+\.\d{3,}|\d{15,}")
+_NUMBERS_OF_CHANCE: Final = re.compile(r"0x[0-9a-f]{6,}|\d+\.\d{3,}|\d{15,}")
 _NEEDLES: Final = re.compile("|".join([rf"\w*{_NEEDLE}\w*", *map(re.escape, SHAPES)]))
 
 REQUEST_ID: Final = "1700000000000$0f0e0d0c-1111-2222-3333-444455556666"
 
 
-def planted(name: str) -> str:
+def secret_in(name: str) -> str:
     """A secret that says where it was planted."""
     return f"{name}{_NEEDLE}"
 
 
-def text(name: str) -> str:
+def leaky_text(name: str) -> str:
     """What upstream writes for developers, full of what it should not."""
     return (
-        f"Token {planted(name)} of {EMAIL}, {PHONE} (code {SMS_CODE}, password={PASSWORD}) "
-        f"is not {JWT}: see https://ciam.example/?code={planted(name)}"
+        f"Token {secret_in(name)} of {EMAIL}, {PHONE} (code {SMS_CODE}, password={PASSWORD}) "
+        f"is not {JWT}: see https://ciam.example/?code={secret_in(name)}"
     )
 
 
 def leaks_in(*places: object) -> set[str]:
     """The secrets that can be read somewhere."""
-    texts = (_COUNTED.sub(" ", str(place)) for place in places)
+    texts = (_NUMBERS_OF_CHANCE.sub(" ", str(place)) for place in places)
     return {found for text in texts for found in _NEEDLES.findall(text)}
 
 
 @dataclass(frozen=True)
-class Planted(Failure):
+class LeakyFailure(Failure):
     """A failure with a body and headers of one's own, and with secrets in every one of them."""
 
     code: str = "planted.code"
@@ -66,13 +66,13 @@ class Planted(Failure):
     def response(self) -> Response:
         """The failure as an HTTP response."""
         headers = {
-            "Set-Cookie": f"{planted('cookie_name')}={planted('cookie')}; Path=/",
-            "WWW-Authenticate": f'Bearer realm="{planted("realm")}"',
-            "X-Request-Id": planted("x_request_id"),
-            "X-Whatever": planted("header"),
-            "Location": f"https://ciam.example/?{planted('location')}",
-            "Retry-After": planted("retry_after"),
-            "Server": planted("server"),
+            "Set-Cookie": f"{secret_in('cookie_name')}={secret_in('cookie')}; Path=/",
+            "WWW-Authenticate": f'Bearer realm="{secret_in("realm")}"',
+            "X-Request-Id": secret_in("x_request_id"),
+            "X-Whatever": secret_in("header"),
+            "Location": f"https://ciam.example/?{secret_in('location')}",
+            "Retry-After": secret_in("retry_after"),
+            "Server": secret_in("server"),
             "Content-Type": self.content_type,
         }
         return Response(json.dumps(self.body), self.status or 400, headers)
@@ -82,13 +82,13 @@ def oauth_body(code: str = "invalid_grant") -> dict[str, Any]:
     """OAuth's format, every member of it, and some of nobody's."""
     return {
         "error": code,
-        "error_description": text("error_description"),
-        "error_uri": f"https://ciam.example/{planted('error_uri')}",
-        "state": planted("upstream_state"),
-        "requestId": f"<{planted('request_id')}>",
-        planted("member_name"): planted("member"),
-        "access_token": planted("access_token"),
-        "data": {"phone": PHONE, "nested": [planted("nested")]},
+        "error_description": leaky_text("error_description"),
+        "error_uri": f"https://ciam.example/{secret_in('error_uri')}",
+        "state": secret_in("upstream_state"),
+        "requestId": f"<{secret_in('request_id')}>",
+        secret_in("member_name"): secret_in("member"),
+        "access_token": secret_in("access_token"),
+        "data": {"phone": PHONE, "nested": [secret_in("nested")]},
     }
 
 
@@ -97,17 +97,21 @@ def ciam_body(message: str = "Operation.Failure.User.Locked", **members: Any) ->
     return {
         "success": False,
         "code": "Operation.Failure",
-        "message": f"{message}: {text('message')}",
-        "requestId": f"<{planted('request_id')}>",
-        "data": {"access_token": planted("data"), "email": EMAIL, planted("data_name"): [PHONE]},
-        planted("member_name"): planted("member"),
+        "message": f"{message}: {leaky_text('message')}",
+        "requestId": f"<{secret_in('request_id')}>",
+        "data": {
+            "access_token": secret_in("data"),
+            "email": EMAIL,
+            secret_in("data_name"): [PHONE],
+        },
+        secret_in("member_name"): secret_in("member"),
         "id_token": JWT,
-        "userId": planted("user_id"),
+        "userId": secret_in("user_id"),
         **members,
     }
 
 
-class Records(logging.Handler):
+class RecordingHandler(logging.Handler):
     """All that any logger says, as it is when it says it."""
 
     def __init__(self) -> None:
@@ -123,7 +127,7 @@ class Records(logging.Handler):
             lines += traceback.format_exception(record.exc_info[1])
         self.text.write(f"{record.name}: {lines}\n")
 
-    def of(self, logger: str) -> list[logging.LogRecord]:
+    def records_of(self, logger: str) -> list[logging.LogRecord]:
         """The records of one logger."""
         return [record for record in self.records if record.name == logger]
 

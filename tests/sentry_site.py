@@ -15,7 +15,7 @@ import sentry_sdk
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
-sent: list[str] = []
+envelopes: list[str] = []
 
 
 class Collector(Transport):
@@ -23,7 +23,7 @@ class Collector(Transport):
 
     def capture_envelope(self, envelope: Envelope) -> None:
         """Keep an envelope."""
-        sent.append(envelope.serialize().decode(errors="replace"))
+        envelopes.append(envelope.serialize().decode(errors="replace"))
 
 
 # As a project's settings do, before Django is set up.
@@ -47,26 +47,26 @@ from ciam_django.client import CiamClient  # noqa: E402
 from ciam_django.errors import raising_ciam_errors  # noqa: E402
 from ciam_django.testing import FakeCiam  # noqa: E402
 from tests.browser import Browser, query_of  # noqa: E402
-from tests.planting import Planted, ciam_body, oauth_body, planted  # noqa: E402
+from tests.planting import LeakyFailure, ciam_body, oauth_body, secret_in  # noqa: E402
 
 
-def unanswered(request: HttpRequest) -> HttpResponse:
+def raise_unanswered(request: HttpRequest) -> HttpResponse:
     """A view whose errors nobody answers, for they are raised again as something else."""
     mine = "a variable of the project"
     try:
         with raising_ciam_errors("api"):
-            CiamClient().user_info(planted("access_token"))
+            CiamClient().user_info(secret_in("access_token"))
     except Exception as error:
         raise ZeroDivisionError(len(mine)) from error
     return HttpResponse()
 
 
-urlpatterns = [path("ciam/", include("ciam_django.urls")), path("unanswered/", unanswered)]
+urlpatterns = [path("ciam/", include("ciam_django.urls")), path("unanswered/", raise_unanswered)]
 
 application = WSGIHandler()
 
 
-def opened(address: str, browser: Browser) -> str:
+def open_page(address: str, browser: Browser) -> str:
     """The status of a GET through WSGI, as a server would ask."""
     cookies = "; ".join(f"{m.key}={m.value}" for m in browser.client.cookies.values())
     request = RequestFactory().get(address, headers={"Cookie": cookies, "Accept": "text/html"})
@@ -101,26 +101,26 @@ def secrets_of(ciam: FakeCiam, browser: Browser, callback: str) -> dict[str, str
     return found
 
 
-def walk(ciam: FakeCiam) -> dict[str, str]:
+def cause_failures(ciam: FakeCiam) -> dict[str, str]:
     """Walk into a misconfiguration, into the project's own failure, and into nobody's answer."""
     secrets: dict[str, str] = {}
     for number, body in enumerate((oauth_body("invalid_client"), None)):
         browser = Browser(ciam)
         if body:
-            ciam.plan("token", Planted(body=body), times=1)
+            ciam.plan("token", LeakyFailure(body=body), times=1)
         else:
             user_logged_in.connect(broken_receiver)
         # Without a server, requests would share what the SDK knows of them.
         with sentry_sdk.isolation_scope():
-            away = browser.leaves(f"/{planted('next')}/")
-        callback = browser.identifies(away, planted("username"))
+            away = browser.start_sign_in(f"/{secret_in('next')}/")
+        callback = browser.sign_in_at_ciam(away, secret_in("username"))
         found = secrets_of(ciam, browser, callback)
-        assert opened(callback, browser).startswith("500")
+        assert open_page(callback, browser).startswith("500")
         found |= secrets_of(ciam, browser, callback)
         secrets |= {f"{number} {name}": secret for name, secret in found.items()}
     user_logged_in.disconnect(broken_receiver)
-    ciam.plan("api", Planted(body=ciam_body()), times=1)
-    assert opened("/unanswered/", Browser(ciam)).startswith("500")
+    ciam.plan("api", LeakyFailure(body=ciam_body()), times=1)
+    assert open_page("/unanswered/", Browser(ciam)).startswith("500")
     return secrets
 
 
@@ -135,9 +135,9 @@ def main() -> None:
             AUTHLIB_OAUTH_CLIENTS={"ciam": ciam.client(mode)},
         ),
     ):
-        secrets = walk(ciam)
+        secrets = cause_failures(ciam)
     sentry_sdk.flush()
-    print(json.dumps({"sent": sent, "secrets": secrets}))  # noqa: T201
+    print(json.dumps({"sent": envelopes, "secrets": secrets}))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -21,11 +21,11 @@ from pytest_django.fixtures import Settings
 from ciam_django import answers
 from ciam_django.answers import (
     BODY_MEMBERS,
-    GUARDED_STAGES,
+    GENERIC_ERROR_STAGES,
     Answer,
-    action_url,
+    _action_url,
     answer_to,
-    answerable,
+    handled_error,
 )
 from ciam_django.codes import CODES, COLLAPSE_TARGETS, UNKNOWN, Meaning
 from ciam_django.drf import exception_handler
@@ -91,7 +91,7 @@ def test_an_answer_is_its_row(code: str) -> None:
         "kind": row.kind,
         "field": row.field,
         "action": row.action,
-        "action_url": action_url(row.action),
+        "action_url": _action_url(row.action),
         "retry_after": waits,
         "request_id": REQUEST_ID,
     }
@@ -288,7 +288,7 @@ def test_the_wait_is_a_setting(setting: int, expected: int | None, settings: Set
 def test_an_action_leads_where_the_sign_in_views_are_or_nowhere(action: Action) -> None:
     leads = action in (Action.LOGIN, Action.RESTART, Action.USE_ANOTHER_METHOD)
 
-    assert action_url(action) == ("/ciam/login/" if leads else None)
+    assert _action_url(action) == ("/ciam/login/" if leads else None)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_an_action_leads_where_the_sign_in_views_are_or_nowhere(action: Action) 
 def test_a_project_says_where_an_action_leads(to: str, url: str | None, settings: Settings) -> None:
     settings.CIAM_ACTION_URLS = {"reset_password": to}
 
-    assert action_url(Action.RESET_PASSWORD) == url
+    assert _action_url(Action.RESET_PASSWORD) == url
 
 
 def test_a_project_says_where_to_sign_in(settings: Settings) -> None:
@@ -319,12 +319,12 @@ def test_a_project_says_where_to_sign_in(settings: Settings) -> None:
 
 def test_support_is_a_setting_of_its_own_below_the_action_urls(settings: Settings) -> None:
     settings.CIAM_SUPPORT_URL = "mailto:help@example.com"
-    from_support = action_url(Action.CONTACT_SUPPORT)
+    from_support = _action_url(Action.CONTACT_SUPPORT)
     settings.CIAM_ACTION_URLS = {"contact_support": "/help/"}
 
     assert from_support == "mailto:help@example.com"
-    assert action_url(Action.CONTACT_SUPPORT) == "/help/"
-    assert action_url(Action.NONE) is None
+    assert _action_url(Action.CONTACT_SUPPORT) == "/help/"
+    assert _action_url(Action.NONE) is None
 
 
 def test_without_the_sign_in_views_there_is_nowhere_to_sign_in(settings: Settings) -> None:
@@ -354,7 +354,7 @@ def test_what_collapses_is_what_would_tell_who_has_an_account() -> None:
     assert len(COLLAPSING) == 15 + 2  # the catalogue's, and two families
 
 
-@pytest.mark.parametrize("stage", sorted(GUARDED_STAGES))
+@pytest.mark.parametrize("stage", sorted(GENERIC_ERROR_STAGES))
 @pytest.mark.parametrize("code", COLLAPSING)
 def test_a_stranger_reads_the_same_whatever_is_wrong_with_the_account(
     code: str, stage: str
@@ -457,7 +457,7 @@ def test_the_log_keeps_the_true_code(log: pytest.LogCaptureFixture) -> None:
 def test_an_error_of_ours_is_answered() -> None:
     error = CiamError("whatever")
 
-    assert answerable(error) is error
+    assert handled_error(error) is error
 
 
 @pytest.mark.parametrize(
@@ -476,16 +476,16 @@ def test_an_error_of_ours_is_answered() -> None:
 def test_of_others_only_authlibs_client_with_a_row_is_answered(
     raised: BaseException, code: str | None, settings: Settings
 ) -> None:
-    error = answerable(raised)
+    error = handled_error(raised)
 
     assert (error and error.code) == code
     settings.CIAM_HANDLE_AUTHLIB_ERRORS = False
-    assert answerable(raised) is None
+    assert handled_error(raised) is None
 
 
 def test_an_authlib_error_that_the_settings_name_is_answered(settings: Settings) -> None:
     settings.CIAM_ERROR_OVERRIDES = {"nobody_knows": "We do."}
-    error = answerable(OAuthError("nobody_knows"))
+    error = handled_error(OAuthError("nobody_knows"))
 
     assert error is not None
     assert answer_to(error).detail == "We do."

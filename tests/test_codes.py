@@ -11,7 +11,7 @@ import pytest
 
 from ciam_django import lookup
 from ciam_django.answers import answer_to
-from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN, Collapse, Meaning, means
+from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN, Collapse, Meaning, row
 from ciam_django.errors import CiamError
 from ciam_django.kinds import KINDS, Action, Kind
 from ciam_django.lookup import FIELD
@@ -242,9 +242,9 @@ def test_no_spelling_of_success_is_answered_with_it(code: str, type_code: str) -
 
 
 def test_a_row_takes_from_its_kind_what_it_does_not_say() -> None:
-    row = means(Kind.FLOW, message="Start again.", status=410)
+    made = row(Kind.FLOW, message="Start again.", status=410)
 
-    assert row == Meaning(
+    assert made == Meaning(
         kind=Kind.FLOW,
         message="Start again.",
         status=410,
@@ -261,13 +261,13 @@ def test_a_row_that_is_taken_out_falls_to_its_family_or_to_unknown(
     code: str, table: dict[str, Meaning]
 ) -> None:
     del table[code]
-    found = lookup.finding_of(code)
+    found = lookup.matched_row(code)
 
     prefixes = [f for f in FAMILIES if code.startswith(f.removesuffix("*")) and f[0] != "*"]
     suffixes = [f for f in FAMILIES if f[0] == "*" and code.endswith(f.removeprefix("*"))]
     expected = max(prefixes, key=len, default=None) or next(iter(suffixes), UNKNOWN)
     assert found.key == expected
-    assert found.step == ("unknown" if expected == UNKNOWN else "family")
+    assert found.matched_by == ("unknown" if expected == UNKNOWN else "family")
 
 
 def test_no_test_has_left_the_table_changed() -> None:

@@ -12,7 +12,7 @@ from django.conf import settings as django_settings
 from django.test import override_settings
 
 from ciam_django import conf as module
-from ciam_django.conf import Conf, conf, forget, remembered
+from ciam_django.conf import Conf, cached_until_settings_change, clear_settings_caches, conf
 
 DEFAULTS: Mapping[str, Any] = {
     "CIAM_ERROR_OVERRIDES": {},
@@ -41,11 +41,11 @@ def test_a_project_that_sets_nothing_has_the_default(name: str) -> None:
 
 
 def test_the_names_are_those_of_the_settings() -> None:
-    assert set(DEFAULTS) <= set(conf.names())
-    assert all(has_default(name) for name in conf.names())
+    assert set(DEFAULTS) <= set(conf.setting_names())
+    assert all(has_default(name) for name in conf.setting_names())
 
 
-@pytest.mark.parametrize("name", conf.names())
+@pytest.mark.parametrize("name", conf.setting_names())
 def test_a_setting_has_a_type_and_one_sentence(name: str) -> None:
     body = ast.parse(inspect.getsource(Conf)).body[0]
     assert isinstance(body, ast.ClassDef)
@@ -76,26 +76,26 @@ def test_a_value_is_remembered_until_it_is_forgotten(monkeypatch: pytest.MonkeyP
     # As no project does it: without the signal.
     monkeypatch.setattr(django_settings, "CIAM_TIMEOUT", 3.0, raising=False)
     before = conf.CIAM_TIMEOUT
-    forget()
+    clear_settings_caches()
     after = conf.CIAM_TIMEOUT
     monkeypatch.undo()
-    forget()
+    clear_settings_caches()
 
     assert (before, after) == (10.0, 3.0)
 
 
 def test_what_is_worked_out_of_settings_is_worked_out_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     # Our own list of what to forget, so that this test leaves none of its own behind.
-    monkeypatch.setattr(module, "_forget", [])
+    monkeypatch.setattr(module, "_cache_clearers", [])
     calls: list[int] = []
 
-    @remembered
+    @cached_until_settings_change
     def squared(number: int) -> int:
         calls.append(number)
         return number * number
 
     assert [squared(3), squared(3)] == [9, 9]
-    forget()
+    clear_settings_caches()
     assert squared(3) == 9
     assert calls == [3, 3]
 

@@ -25,10 +25,10 @@ def queries_in(captured: CaptureQueriesContext) -> list[str]:
 
 
 def test_a_sign_in_asks_ciam_once_over_a_connection_that_is_open(browser: Browser) -> None:
-    browser.signs_in()
-    callback = browser.identifies(browser.leaves())
+    browser.sign_in()
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
     asked, connections = len(browser.ciam.requests), browser.ciam.connections
-    response = browser.comes_back(callback)
+    response = browser.open_callback(callback)
 
     assert response.status_code == 302
     assert [request.stage for request in browser.ciam.requests[asked:]] == ["token"]
@@ -36,11 +36,11 @@ def test_a_sign_in_asks_ciam_once_over_a_connection_that_is_open(browser: Browse
 
 
 def test_a_failed_sign_in_asks_ciam_once_over_a_connection_that_is_open(browser: Browser) -> None:
-    browser.signs_in()
-    callback = browser.identifies(browser.leaves())
+    browser.sign_in()
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
     browser.ciam.fail("token", code="Operation.Failure.User.Locked")
     asked, connections = len(browser.ciam.requests), browser.ciam.connections
-    response = browser.comes_back(callback)
+    response = browser.open_callback(callback)
 
     assert response["Ciam-Error-Code"] == "Operation.Failure.User.Locked"
     assert [request.stage for request in browser.ciam.requests[asked:]] == ["token"]
@@ -48,20 +48,20 @@ def test_a_failed_sign_in_asks_ciam_once_over_a_connection_that_is_open(browser:
 
 
 def test_leaving_for_ciam_asks_it_nothing(browser: Browser) -> None:
-    browser.signs_in()
+    browser.sign_in()
     asked = len(browser.ciam.requests)
 
-    assert browser.leaves()
+    assert browser.start_sign_in()
     assert browser.ciam.requests[asked:] == []
 
 
 def test_a_sign_in_takes_six_queries_with_sessions_in_the_database(browser: Browser) -> None:
-    browser.signs_in()
+    browser.sign_in()
     # Another browser of the same person: the first has a session already.
     other = Browser(browser.ciam)
-    callback = other.identifies(other.leaves())
+    callback = other.sign_in_at_ciam(other.start_sign_in())
     with CaptureQueriesContext(connection) as captured:
-        response = other.comes_back(callback)
+        response = other.open_callback(callback)
 
     assert response.status_code == 302
     assert other.user_id
@@ -69,10 +69,10 @@ def test_a_sign_in_takes_six_queries_with_sessions_in_the_database(browser: Brow
 
 
 def test_a_failed_sign_in_takes_no_query(browser: Browser) -> None:
-    callback = browser.identifies(browser.leaves())
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
     browser.ciam.fail("token", code="Operation.Failure.User.Locked")
     with CaptureQueriesContext(connection) as captured:
-        response = browser.comes_back(callback)
+        response = browser.open_callback(callback)
 
     assert response.status_code == 403
     assert captured.captured_queries == []

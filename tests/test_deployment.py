@@ -23,9 +23,9 @@ from django.test import Client, RequestFactory
 from django.urls import include, path
 
 from ciam_django.accounts import backends
-from ciam_django.accounts.linking import unlink
+from ciam_django.accounts.linking import unlink_identity
 from ciam_django.accounts.models import CiamIdentity, CiamSession
-from ciam_django.accounts.tokens import sealed, unsealed
+from ciam_django.accounts.tokens import decrypted_tokens, encrypted_tokens
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
@@ -33,7 +33,7 @@ from ciam_django.login import state
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import user_id_of
 from tests.browser import HTML
-from tests.deployed import begin
+from tests.deployed import set_up_django
 
 PROCESSES = 4
 
@@ -94,7 +94,7 @@ def processes(
         "ALLOWED_HOSTS": ["testserver"],
     }
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(PROCESSES, spawn, begin, (configured,)) as pool:
+    with ProcessPoolExecutor(PROCESSES, spawn, set_up_django, (configured,)) as pool:
         pool.submit(_migrate).result()
         all_at_once(pool, time.time)
         yield pool
@@ -118,12 +118,12 @@ def all_at_once(processes: ProcessPoolExecutor, function: Callable[[], Any]) -> 
 
 
 def _key_id() -> object:
-    return ciam_app()._keys().current().content.keys[0].kid
+    return ciam_app()._cached_keys().get_copy().content.keys[0].kid
 
 
 def _newer_key_id() -> object:
-    keys = ciam_app()._keys()
-    return keys.newer(keys.current()).content.keys[0].kid
+    keys = ciam_app()._cached_keys()
+    return keys.get_newer_copy(keys.get_copy()).content.keys[0].kid
 
 
 def test_one_process_fetches_for_all(processes: ProcessPoolExecutor, fake_ciam: FakeCiam) -> None:
@@ -143,12 +143,12 @@ def test_rotated_keys_are_fetched_by_one(
     assert sorted(request.stage for request in fake_ciam.requests) == ["discovery", "jwks", "jwks"]
 
 
-def _spend(sign_in: state.SignIn) -> bool:
-    return state.spend(sign_in)
+def _spend(sign_in: state.SignInState) -> bool:
+    return state.claim_state(sign_in)
 
 
 def test_a_state_is_spent_once(processes: ProcessPoolExecutor) -> None:
-    sign_in = state.begun(next_url="/")
+    sign_in = state.new_sign_in_state(next_url="/")
 
     assert sorted(processes.map(_spend, [sign_in] * 20)) == [False] * 19 + [True]
 
@@ -157,7 +157,7 @@ def test_a_state_is_spent_once(processes: ProcessPoolExecutor) -> None:
 
 
 def _user_of(person: Person) -> int:
-    return int(backends.user_of(person).pk)
+    return int(backends.get_or_create_user(person).pk)
 
 
 def _counts() -> tuple[int, int]:
@@ -217,14 +217,16 @@ def seen(
 def _due(session_key: str, changed: Mapping[str, Any]) -> None:
     """Have the next request look at the session, whose tokens are changed."""
     kept = CiamSession.objects.get()
-    CiamSession.objects.update(sealed=sealed(dataclasses.replace(unsealed(kept.sealed), **changed)))
+    CiamSession.objects.update(
+        sealed=encrypted_tokens(dataclasses.replace(decrypted_tokens(kept.sealed), **changed))
+    )
     session = SessionStore(session_key)
     session["ciam_session"] = {**session["ciam_session"], "look_at": 1}
     session.save()
 
 
 def due(processes: ProcessPoolExecutor, cookies: Mapping[str, str], **changed: Any) -> None:
-    processes.submit(_due, cookies["sessionid"], {"renewed_from": 1.0, **changed}).result()
+    processes.submit(_due, cookies["sessionid"], {"refresh_from": 1.0, **changed}).result()
 
 
 def test_one_request_renews_while_others_use_the_old_tokens(
@@ -256,7 +258,7 @@ def test_a_session_that_has_ended_is_so_for_all(
     processes: ProcessPoolExecutor, fake_ciam: FakeCiam
 ) -> None:
     cookies = signed_in(processes, fake_ciam)
-    fake_ciam.revoke("li")
+    fake_ciam.revoke_tokens("li")
     due(processes, cookies)
     statuses = [answer.status for answer in seen(processes, cookies, 12)]
 
@@ -276,7 +278,7 @@ def test_a_failure_never_takes_the_place_of_tokens(
 
 
 def _access_token() -> str:
-    return unsealed(CiamSession.objects.get().sealed).access_token
+    return decrypted_tokens(CiamSession.objects.get().sealed).access_token
 
 
 # --- Signed out by CIAM -----------------------------------------------------------------------
@@ -314,7 +316,7 @@ def _unlinked(identity_id: int) -> str:
     request.session = SessionStore()
     request.user = User.objects.get()
     try:
-        unlink(request, identity_id)
+        unlink_identity(request, identity_id)
     except CiamError as error:
         return error.code
     return "gone" if identity else "never there"

@@ -29,7 +29,7 @@ def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
         assert f"'{command}'" in text_of(".ci/run")
 
 
-@pytest.mark.parametrize("setting", conf.names())
+@pytest.mark.parametrize("setting", conf.setting_names())
 def test_the_readme_has_every_setting(setting: str) -> None:
     assert re.search(rf"\b{setting}\b", text_of("README.md"))
 
@@ -61,7 +61,7 @@ def test_each_address_of_the_json_endpoints_is_a_step() -> None:
     named = set(re.findall(r"`POST /ciam/api/(\w+)/`|`…/(\w+)/`", text))
 
     assert {a or b for a, b in named} == {
-        *(name for name, step in STEPS.items() if step.begins),
+        *(name for name, step in STEPS.items() if step.starts_flow),
         "renew",
     }
 

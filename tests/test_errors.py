@@ -27,13 +27,13 @@ from ciam_django.codes import CODES
 from ciam_django.errors import (
     CiamError,
     code_in,
-    error_from,
     error_from_authlib,
+    error_from_body,
     error_from_exception,
     raising_ciam_errors,
 )
-from ciam_django.lookup import finding_of
-from ciam_django.privacy import leaving_no_values, loggable_code, redacted
+from ciam_django.lookup import matched_row
+from ciam_django.privacy import clear_frames_on_error, loggable_code, redacted_text
 
 REQUEST_ID = "1700000000000$0f0e0d0c-1111-2222-3333-444455556666"
 JWT = (
@@ -57,7 +57,7 @@ def envelope(**members: object) -> dict[str, object]:
 
 def failure(body: object, status: int = 200, retry_after: str | None = None) -> CiamError:
     headers = CaseInsensitiveDict({} if retry_after is None else {"retry-after": retry_after})
-    error = error_from(body, status=status, headers=headers)
+    error = error_from_body(body, status=status, headers=headers)
     assert error is not None
     return error
 
@@ -207,7 +207,7 @@ def test_a_wait_is_one_to_3600_seconds(given: int | None, kept: int | None) -> N
 )
 def test_what_may_be_secret_or_personal_is_redacted(text: str, secret: str) -> None:
     assert secret in text
-    assert secret not in redacted(text)
+    assert secret not in redacted_text(text)
     assert secret not in CiamError("invalid_grant", upstream_text=text).upstream_text
 
 
@@ -223,38 +223,38 @@ def test_what_may_be_secret_or_personal_is_redacted(text: str, secret: str) -> N
     ],
 )
 def test_what_helps_operators_stays(text: str) -> None:
-    assert redacted(text) == text
+    assert redacted_text(text) == text
 
 
 @pytest.mark.parametrize("separator", ["\r\n", "\n", "\x00", "\x1b", "\u2028", "\u2029", "\x7f"])
 def test_a_text_is_one_line(separator: str) -> None:
-    assert redacted(f"one{separator}two") == "one two"
+    assert redacted_text(f"one{separator}two") == "one two"
 
 
 @pytest.mark.parametrize("text", ['密码："，"+', 'password="my pass phrase', "token='a b"])
 def test_a_named_secret_ends_where_its_quotes_do_or_the_text(text: str) -> None:
-    line = redacted(text)
+    line = redacted_text(text)
 
     assert line.endswith("[redacted]")
-    assert redacted(line) == line
+    assert redacted_text(line) == line
 
 
 def test_a_text_ends_after_500_characters() -> None:
-    assert len(redacted("some words " * 1000)) == 500
+    assert len(redacted_text("some words " * 1000)) == 500
 
 
 def test_an_email_with_two_signs_leaves_nothing_behind() -> None:
-    assert redacted("to li@wang@example.com") == "to [email]"
+    assert redacted_text("to li@wang@example.com") == "to [email]"
 
 
 def test_nothing_but_space_is_nothing() -> None:
-    assert redacted(" \n" * 1000).strip() == ""
+    assert redacted_text(" \n" * 1000).strip() == ""
 
 
 def test_a_secret_is_not_cut_in_two() -> None:
     text = "words " * 169 + "abcd1234efgh5678"
 
-    assert "abcd" not in redacted(text)
+    assert "abcd" not in redacted_text(text)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_a_secret_is_not_cut_in_two() -> None:
 )
 def test_a_hostile_text_is_redacted_quickly(text: str) -> None:
     before = time.perf_counter()
-    redacted(text)
+    redacted_text(text)
 
     assert time.perf_counter() - before < 0.5
 
@@ -328,7 +328,7 @@ def test_every_code_is_found_in_both_formats_in_any_case_with_words_behind(
         bodies += [{"success": False, "code": spelling + tail, "message": "请联系管理员"}]
         for body in bodies:
             found = failure(body)
-            assert finding_of(found.code, found.type_code).key == code, body
+            assert matched_row(found.code, found.type_code).key == code, body
 
 
 # --- Bodies -----------------------------------------------------------------------------------
@@ -457,7 +457,7 @@ def test_a_failure_is_told_by_the_body(body: object, code: str) -> None:
     ids=str,
 )
 def test_what_tells_of_no_failure_is_none(body: object, status: int) -> None:
-    assert error_from(body, status=status) is None
+    assert error_from_body(body, status=status) is None
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500, 503])
@@ -529,7 +529,7 @@ def test_retry_after_may_be_a_date() -> None:
 
 
 def test_headers_are_optional() -> None:
-    assert error_from({"error": "x"}) is not None
+    assert error_from_body({"error": "x"}) is not None
 
 
 # --- Other people's exceptions ----------------------------------------------------------------
@@ -591,7 +591,7 @@ def test_an_exception_of_theirs_leaves_as_ours(raised: Exception, code: str) -> 
 
     assert error.code == code
     assert error.stage == "userinfo"
-    assert error.causes == (f"{type(raised).__module__}.{type(raised).__qualname__}",)
+    assert error.cause_names == (f"{type(raised).__module__}.{type(raised).__qualname__}",)
     assert error.__cause__ is error.__context__ is None
 
 
@@ -621,7 +621,7 @@ def test_every_exception_of_joserfc_has_a_meaning_that_asks_to_sign_in_again() -
     assert len(classes) > 20
     for found in classes:
         error = turned(found.__new__(found))
-        assert finding_of(error.code, error.type_code).meaning.kind == "token", found
+        assert matched_row(error.code, error.type_code).meaning.kind == "token", found
 
 
 def test_every_exception_of_authlibs_client_has_a_row() -> None:
@@ -741,7 +741,7 @@ def test_a_token_that_joserfc_refuses_is_turned() -> None:
         jwt.decode(JWT, key)
 
     assert caught.value.code == "bad_signature"
-    assert finding_of("bad_signature").meaning.status == 401
+    assert matched_row("bad_signature").meaning.status == 401
 
 
 @pytest.mark.parametrize(
@@ -859,7 +859,7 @@ def test_of_a_foreign_exception_only_the_names_are_left() -> None:
         upstream_fails("S3cret-4711")
     error = caught.value
 
-    assert error.causes == ("authlib.integrations.base_client.errors.OAuthError", "KeyError")
+    assert error.cause_names == ("authlib.integrations.base_client.errors.OAuthError", "KeyError")
     assert error.__cause__ is error.__context__ is None
     assert "S3cret" not in values_in(error)
     assert "S3cret" not in "".join(traceback.format_exception(error))
@@ -876,7 +876,7 @@ def test_an_error_of_ours_passes_without_its_causes_and_values() -> None:
     with pytest.raises(CiamError) as caught, raising_ciam_errors("token"):
         read("S3cret-4711")
 
-    assert caught.value.causes == ("ValueError",)
+    assert caught.value.cause_names == ("ValueError",)
     assert "S3cret" not in values_in(caught.value)
 
 
@@ -888,7 +888,7 @@ def test_names_survive_a_second_border() -> None:
     ):
         raise requests_errors.ConnectTimeout("https://x/?code=1")
 
-    assert caught.value.causes == ("requests.exceptions.ConnectTimeout",)
+    assert caught.value.cause_names == ("requests.exceptions.ConnectTimeout",)
     assert caught.value.stage == "token"
 
 
@@ -896,12 +896,12 @@ def test_a_circle_of_causes_has_an_end() -> None:
     first, second = requests_errors.Timeout("1"), ValueError("2")
     first.__cause__, second.__cause__ = second, first
 
-    assert turned(first).causes == ("requests.exceptions.Timeout", "ValueError")
+    assert turned(first).cause_names == ("requests.exceptions.Timeout", "ValueError")
 
 
 @pytest.mark.parametrize("raised", [CiamError("timeout"), ValueError("mine"), KeyboardInterrupt()])
 def test_a_function_that_leaves_no_values_leaves_none(raised: BaseException) -> None:
-    @leaving_no_values
+    @clear_frames_on_error
     def sign_in(password: str, *, code: str) -> None:
         worked_out = password + code
         try:

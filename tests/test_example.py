@@ -410,13 +410,18 @@ def test_the_catalogues_are_complete_and_compiled(locale: str) -> None:
 
 
 def test_the_panel_says_what_the_fake_does() -> None:
-    typed = [one.typed for group in tries.GROUPS for one in group.tries]
-    known = {**accounts.STATES, **accounts.STEPS, **accounts.SOCIAL_STEPS, accounts.UNLINKED: ""}
+    typed = [one.typed for group in tries.SAMPLE_INPUTS for one in group.inputs]
+    known = {
+        **accounts.STATES_BY_PREFIX,
+        **accounts.STEPS_BY_PREFIX,
+        **accounts.SOCIAL_STEPS_BY_PREFIX,
+        accounts.UNLINKED_PREFIX: "",
+    }
 
     assert typed[:3] == [accounts.PASSWORD, accounts.CODE, accounts.CAPTCHA_TEXT]
     for name, _, ending in (each.partition(" · ") for each in typed[4:-2]):
         assert name in known
-        assert accounts.NUMBERS.get(ending, name) == name
+        assert accounts.PREFIXES_BY_NUMBER.get(ending, name) == name
 
 
 def test_the_panel_is_beside_the_sign_in_pages(site: str) -> None:

@@ -170,7 +170,7 @@ def test_nor_does_the_page_that_rest_framework_makes_of_it(settings: Settings) -
 
 
 def test_without_debug_an_answer_does_not_even_know(settings: Settings) -> None:
-    assert answer_to(_raised[0]).for_developers == {}
+    assert answer_to(_raised[0]).developer_details == {}
     settings.DEBUG = True
-    assert answer_to(_raised[0]).for_developers
-    assert "for_developers" not in answer_to(_raised[0]).as_dict()
+    assert answer_to(_raised[0]).developer_details
+    assert "developer_details" not in answer_to(_raised[0]).as_dict()

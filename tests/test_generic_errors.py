@@ -16,10 +16,10 @@ from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from ciam_django.answers import GUARDED_STAGES
+from ciam_django.answers import GENERIC_ERROR_STAGES
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, Collapse
 from ciam_django.errors import CiamError
-from ciam_django.lookup import finding_of
+from ciam_django.lookup import matched_row
 from tests.browser import HTML
 
 SIGN_IN, SIGN_UP = Collapse.SIGN_IN, Collapse.SIGN_UP
@@ -41,7 +41,7 @@ WAYS = {
     "a type code": ("Brand.New", LOCKED, SIGN_IN),
     "a type code's family": ("Brand.New", "Params.Exist.Whatever", SIGN_UP),
 }
-STAGES = sorted(GUARDED_STAGES)
+STAGES = sorted(GENERIC_ERROR_STAGES)
 OPEN_STAGES = [
     "",
     "authorize",
@@ -148,7 +148,7 @@ def test_it_is_told_where_somebody_has_been_authenticated(way: str, answered: An
     for stage in OPEN_STAGES:
         response = answered(failed(code, type_code, stage))
 
-        assert response["Ciam-Error-Code"] == finding_of(code, type_code).key
+        assert response["Ciam-Error-Code"] == matched_row(code, type_code).key
         assert response["Ciam-Error-Code"] not in COLLAPSE_TARGETS.values()
 
 

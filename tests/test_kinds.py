@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from ciam_django.kinds import KINDS, UPSTREAM_STATUS, Action, Audience, Kind
+from ciam_django.kinds import DEFAULT_UPSTREAM_STATUS, KINDS, Action, Audience, Kind
 
 FAILURES = [kind for kind in Kind if kind is not Kind.SUCCESS]
 
@@ -47,7 +47,7 @@ def test_our_own_misconfiguration_is_never_a_401_and_always_an_alarm() -> None:
 def test_upstream_trouble_is_a_503_and_a_warning() -> None:
     row = KINDS[Kind.UPSTREAM]
 
-    assert row.status == UPSTREAM_STATUS == 503
+    assert row.status == DEFAULT_UPSTREAM_STATUS == 503
     assert row.log_level == logging.WARNING
 
 

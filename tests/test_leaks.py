@@ -37,15 +37,15 @@ from tests.planting import (
     REQUEST_ID,
     SHAPES,
     SMS_CODE,
-    Planted,
-    Records,
+    LeakyFailure,
+    RecordingHandler,
     ciam_body,
     error_texts,
     leaks_in,
+    leaky_text,
     oauth_body,
-    planted,
     response_texts,
-    text,
+    secret_in,
 )
 from tests.test_middleware import ADMINS
 
@@ -56,25 +56,33 @@ BODIES = {
     "oauth": oauth_body(),
     "oauth with words": oauth_body(f"Not a code {PHONE}"),
     "oauth with a token for a code": oauth_body(JWT),
-    "oauth with an address": oauth_body(f"{planted('local')}@example.com"),
+    "oauth with an address": oauth_body(f"{secret_in('local')}@example.com"),
     "ciam": ciam_body(),
     "ciam in words": ciam_body("Wrong"),
     "ciam with a token for a code": ciam_body(JWT, code=JWT),
     "ciam's configuration": ciam_body("Params.Illegal.OauthClient.Secret"),
     "unknown": ciam_body("Operation.Failure.Brand.New"),
-    "error in error": {"error": ciam_body(), "message": planted("outer")},
-    "wechat": {"errcode": 40029, "errmsg": text("errmsg"), "unionid": planted("unionid")},
-    "success": {"success": True, "message": planted("message"), "data": {"t": planted("data")}},
+    "error in error": {"error": ciam_body(), "message": secret_in("outer")},
+    "wechat": {
+        "errcode": 40029,
+        "errmsg": leaky_text("errmsg"),
+        "unionid": secret_in("unionid"),
+    },
+    "success": {
+        "success": True,
+        "message": secret_in("message"),
+        "data": {"t": secret_in("data")},
+    },
 }
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(str(CiamClient().user_info(planted("access_token"))))
+    return HttpResponse(str(CiamClient().user_info(secret_in("access_token"))))
 
 
 @api_view(["GET"])
 def rest(request: Request) -> Response:
-    return Response(CiamClient().user_info(planted("access_token")))
+    return Response(CiamClient().user_info(secret_in("access_token")))
 
 
 urlpatterns = [
@@ -91,9 +99,9 @@ def a_project_with_admins(settings: Settings) -> None:
 
 
 @pytest.fixture(autouse=True)
-def records() -> Iterator[Records]:
+def records() -> Iterator[RecordingHandler]:
     """What the root logger gets at DEBUG."""
-    root, handler = logging.getLogger(), Records()
+    root, handler = logging.getLogger(), RecordingHandler()
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
@@ -153,16 +161,16 @@ def test_of_a_failed_token_call_nothing_is_told(  # noqa: PLR0917  (fixtures)
     status: int,
     accept: str,
     browser: Browser,
-    records: Records,
+    records: RecordingHandler,
     errors: list[CiamError],
 ) -> None:
-    browser.ciam.plan("token", Planted(body=BODIES[body], status=status), times=1)
-    response = browser.signs_in(accept=accept)
+    browser.ciam.plan("token", LeakyFailure(body=BODIES[body], status=status), times=1)
+    response = browser.sign_in(accept=accept)
 
     assert response.status_code >= 400
     assert leaks_in(*response_texts(response)) == set()
     assert leaks_in(records.text.getvalue()) == set()
-    assert len(errors) == len(records.of("ciam_django")) == 1
+    assert len(errors) == len(records.records_of("ciam_django")) == 1
     assert leaks_in(*error_texts(errors[0])) == set()
     assert not mail.outbox
 
@@ -170,13 +178,13 @@ def test_of_a_failed_token_call_nothing_is_told(  # noqa: PLR0917  (fixtures)
 @pytest.mark.parametrize(("mode", "stage"), [("oidc", "jwks"), ("oidc", "discovery")])
 @pytest.mark.parametrize("body", ["oauth", "ciam", "unknown"])
 def test_nor_of_any_other_call(
-    stage: str, body: str, browser: Browser, records: Records, errors: list[CiamError]
+    stage: str, body: str, browser: Browser, records: RecordingHandler, errors: list[CiamError]
 ) -> None:
-    browser.ciam.plan(stage, Planted(body=BODIES[body]), times=None)
+    browser.ciam.plan(stage, LeakyFailure(body=BODIES[body]), times=None)
     if stage == "discovery":
         response = cast("HttpResponse", browser.client.post("/ciam/authorize/"))
     else:
-        response = browser.signs_in()
+        response = browser.sign_in()
 
     assert response.status_code >= 400
     assert leaks_in(*response_texts(response), records.text.getvalue()) == set()
@@ -188,9 +196,9 @@ def test_nor_of_any_other_call(
 @pytest.mark.parametrize("body", [name for name in BODIES if name != "success"])
 @pytest.mark.parametrize("accept", [HTML, JSON])
 def test_nor_of_a_call_of_the_projects(
-    place: str, body: str, accept: str, ciam: FakeCiam, records: Records
+    place: str, body: str, accept: str, ciam: FakeCiam, records: RecordingHandler
 ) -> None:
-    ciam.plan("api", Planted(body=BODIES[body]), times=1)
+    ciam.plan("api", LeakyFailure(body=BODIES[body]), times=1)
     response = cast("HttpResponse", Client().get(place, headers={"Accept": accept}))
 
     assert response.status_code >= 400
@@ -200,16 +208,16 @@ def test_nor_of_a_call_of_the_projects(
 # Closed, or the next test may meet a connection that is about to be.
 HEAD = "HTTP/1.1 200 OK\r\nConnection: close\r\n"
 WIRE = {
-    "a header that is none": f"{HEAD}{planted('header')}\r\nContent-Length: 2\r\n\r\n{{}}",
-    "a header below none": f"{HEAD} {planted('header')}: x\r\nContent-Length: 2\r\n\r\n{{}}",
-    "no status": f"HTTP/1.1 {planted('status')} {planted('reason')}\r\n\r\n",
-    "no HTTP": f"{planted('line')} {PHONE}\r\n\r\n",
-    "chunks that are none": f"{HEAD}Transfer-Encoding: chunked\r\n\r\n{planted('chunk')}\r\n",
-    "lengths that differ": f"{HEAD}Content-Length: 2, {planted('length')}\r\n\r\n{{}}",
-    "an encoding": f"{HEAD}Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\n{planted('gzip')}",
-    "a page": f"{HEAD}Content-Type: text/html\r\nContent-Length: 60\r\n\r\n{planted('html'):60}",
-    "half of JSON": f'{HEAD}Content-Length: 40\r\n\r\n{{"access_token": "{planted("json"):40}',
-    "another place": f"HTTP/1.1 302 F\r\nLocation: /?{planted('location')}\r\n"
+    "a header that is none": f"{HEAD}{secret_in('header')}\r\nContent-Length: 2\r\n\r\n{{}}",
+    "a header below none": f"{HEAD} {secret_in('header')}: x\r\nContent-Length: 2\r\n\r\n{{}}",
+    "no status": f"HTTP/1.1 {secret_in('status')} {secret_in('reason')}\r\n\r\n",
+    "no HTTP": f"{secret_in('line')} {PHONE}\r\n\r\n",
+    "chunks that are none": f"{HEAD}Transfer-Encoding: chunked\r\n\r\n{secret_in('chunk')}\r\n",
+    "lengths that differ": f"{HEAD}Content-Length: 2, {secret_in('length')}\r\n\r\n{{}}",
+    "an encoding": f"{HEAD}Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\n{secret_in('gzip')}",
+    "a page": f"{HEAD}Content-Type: text/html\r\nContent-Length: 60\r\n\r\n{secret_in('html'):60}",
+    "half of JSON": f'{HEAD}Content-Length: 40\r\n\r\n{{"access_token": "{secret_in("json"):40}',
+    "another place": f"HTTP/1.1 302 F\r\nLocation: /?{secret_in('location')}\r\n"
     "Content-Length: 0\r\n\r\n",
 }
 
@@ -218,14 +226,14 @@ WIRE = {
 def test_nor_of_what_is_hardly_http(
     answer: str,
     browser: Browser,
-    records: Records,
+    records: RecordingHandler,
     errors: list[CiamError],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sent = WIRE[answer].encode()
     monkeypatch.setitem(BEHAVIOURS, "planted", lambda wire: wire.send(sent))
     browser.ciam.misbehave("token", "planted")
-    response = browser.signs_in()
+    response = browser.sign_in()
 
     assert response["Ciam-Error-Code"] in ("unreadable_answer", "no_connection")
     assert leaks_in(*response_texts(response), records.text.getvalue()) == set()
@@ -233,32 +241,32 @@ def test_nor_of_what_is_hardly_http(
 
 
 def test_a_leak_is_found_and_a_clock_is_none() -> None:
-    assert set(SHAPES) <= leaks_in(text("anywhere"))
+    assert set(SHAPES) <= leaks_in(leaky_text("anywhere"))
     assert (
         leaks_in(f"<at 0x7f{SMS_CODE}0a10>", f"1763953812.3{SMS_CODE}", f"{SMS_CODE}000000000")
         == set()
     )
 
 
-def test_three_things_pass_in_their_shapes(browser: Browser, records: Records) -> None:
+def test_three_things_pass_in_their_shapes(browser: Browser, records: RecordingHandler) -> None:
     body = ciam_body("Params.Blank.User.Nick.Name", requestId=REQUEST_ID)
-    browser.ciam.plan("token", Planted(body=body), times=1)
-    answer = json.loads(browser.signs_in(accept=JSON).content)
+    browser.ciam.plan("token", LeakyFailure(body=body), times=1)
+    answer = json.loads(browser.sign_in(accept=JSON).content)
 
     assert answer["request_id"] == REQUEST_ID
     assert answer["field"] == "nick_name"
     # A code that no row has is for the operator, who may give it one.
     assert answer["code"] == "Params.Blank.*"
-    assert "code=Params.Blank.User.Nick.Name " in records.of("ciam_django")[0].getMessage()
+    assert "code=Params.Blank.User.Nick.Name " in records.records_of("ciam_django")[0].getMessage()
 
 
 def test_a_sign_in_that_works_leaves_no_trace_of_its_secrets(
-    browser: Browser, records: Records
+    browser: Browser, records: RecordingHandler
 ) -> None:
-    address = browser.leaves(f"/{planted('next')}/")
-    callback = browser.identifies(address, planted("username"))
-    browser.ciam.id_token_claims = {"phone_number": PHONE, "name": planted("name")}
-    browser.comes_back(callback)
+    address = browser.start_sign_in(f"/{secret_in('next')}/")
+    callback = browser.sign_in_at_ciam(address, secret_in("username"))
+    browser.ciam.id_token_claims = {"phone_number": PHONE, "name": secret_in("name")}
+    browser.open_callback(callback)
 
     assert browser.user_id
     secrets = [*browser.ciam.access_tokens, *browser.ciam.refresh_tokens]
@@ -276,22 +284,22 @@ def test_a_sign_in_that_works_leaves_no_trace_of_its_secrets(
 @pytest.mark.parametrize(
     "claims",
     [
-        {"nonce": planted("nonce")},
-        {"iss": f"https://{planted('iss')}"},
-        {"aud": planted("aud")},
-        {"azp": planted("azp")},
-        {"sub": [planted("sub")]},
-        {"exp": planted("exp")},
-        {"at_hash": planted("at_hash")},
-        {planted("claim"): planted("value"), "sub": None},
+        {"nonce": secret_in("nonce")},
+        {"iss": f"https://{secret_in('iss')}"},
+        {"aud": secret_in("aud")},
+        {"azp": secret_in("azp")},
+        {"sub": [secret_in("sub")]},
+        {"exp": secret_in("exp")},
+        {"at_hash": secret_in("at_hash")},
+        {secret_in("claim"): secret_in("value"), "sub": None},
     ],
     ids=str,
 )
 def test_what_an_id_token_claims_is_told_to_nobody(
-    claims: dict[str, Any], browser: Browser, records: Records, errors: list[CiamError]
+    claims: dict[str, Any], browser: Browser, records: RecordingHandler, errors: list[CiamError]
 ) -> None:
     browser.ciam.id_token_claims = {"phone_number": PHONE, **claims}
-    response = browser.signs_in(planted("username"))
+    response = browser.sign_in(secret_in("username"))
 
     assert leaks_in(*response_texts(response), records.text.getvalue()) == set()
     for error in errors:
@@ -303,14 +311,14 @@ def test_what_an_id_token_claims_is_told_to_nobody(
 
 def walked_by(query: dict[str, str], **headers: str) -> list[HttpResponse]:
     """What a browser full of secrets gets from each view that it can open or post to."""
-    client = Client(headers={"User-Agent": planted("user_agent"), **cast("Any", headers)})
-    for name in ("ciam_state_" + "0" * 32, "sessionid", "csrftoken", planted("cookie_name")):
-        client.cookies[name] = planted("cookie")
+    client = Client(headers={"User-Agent": secret_in("user_agent"), **cast("Any", headers)})
+    for name in ("ciam_state_" + "0" * 32, "sessionid", "csrftoken", secret_in("cookie_name")):
+        client.cookies[name] = secret_in("cookie")
     return [
         cast("HttpResponse", response)
         for response in (
             client.get("/ciam/callback/", query),
-            client.post("/ciam/callback/", query, QUERY_STRING=f"code={planted('posted')}"),
+            client.post("/ciam/callback/", query, QUERY_STRING=f"code={secret_in('posted')}"),
             client.get("/ciam/login/", query),
             client.get("/ciam/authorize/", query),
             client.post("/ciam/logout/", query),
@@ -320,36 +328,36 @@ def walked_by(query: dict[str, str], **headers: str) -> list[HttpResponse]:
 
 @pytest.mark.parametrize("accept", [HTML, JSON])
 def test_what_a_stranger_brings_is_not_repeated(
-    accept: str, ciam: FakeCiam, records: Records, errors: list[CiamError]
+    accept: str, ciam: FakeCiam, records: RecordingHandler, errors: list[CiamError]
 ) -> None:
     names = ("code", "state", "error", "error_description", "error_uri", "iss", "id_token")
-    query = {name: planted(name) for name in (*names, "next_url", "username", "phone")}
+    query = {name: secret_in(name) for name in (*names, "next_url", "username", "phone")}
     responses = walked_by(
-        query, accept=accept, referer=f"https://ciam.example/?code={planted('referer')}"
+        query, accept=accept, referer=f"https://ciam.example/?code={secret_in('referer')}"
     )
 
     for response in responses:
         assert leaks_in(*response_texts(response)) == set()
     assert leaks_in(records.text.getvalue()) == set()
     assert leaks_in(*error_texts(errors[0])) == set()
-    assert all(r.levelno <= logging.INFO for r in records.of("ciam_django"))
+    assert all(r.levelno <= logging.INFO for r in records.records_of("ciam_django"))
 
 
 @pytest.mark.parametrize("accept", [HTML, JSON])
-@pytest.mark.parametrize("error", [planted("error"), JWT, PHONE, f"a.{PHONE}", "access_denied"])
+@pytest.mark.parametrize("error", [secret_in("error"), JWT, PHONE, f"a.{PHONE}", "access_denied"])
 def test_nor_is_what_comes_back_with_a_state_of_ours(
-    error: str, accept: str, browser: Browser, records: Records, errors: list[CiamError]
+    error: str, accept: str, browser: Browser, records: RecordingHandler, errors: list[CiamError]
 ) -> None:
-    next_url = f"/?{planted('next')}"
-    state = query_of(browser.leaves(next_url))["state"]
+    next_url = f"/?{secret_in('next')}"
+    state = query_of(browser.start_sign_in(next_url))["state"]
     # Checked when it was sealed, and the person's own: it is the one thing that stays.
     way_out = f'href="/ciam/login/?{urlencode({"next": next_url})}"'
     query = {
         "state": state,
         "error": error,
-        "error_description": text("error_description"),
-        "error_uri": planted("error_uri"),
-        "code": planted("code"),
+        "error_description": leaky_text("error_description"),
+        "error_uri": secret_in("error_uri"),
+        "code": secret_in("code"),
     }
     response = cast(
         "HttpResponse",
@@ -363,18 +371,18 @@ def test_nor_is_what_comes_back_with_a_state_of_ours(
     assert leaks_in(*error_texts(errors[0])) == set()
 
 
-def test_a_code_that_is_refused_is_in_no_log(browser: Browser, records: Records) -> None:
-    state = query_of(browser.leaves())["state"]
-    response = browser.client.get("/ciam/callback/", {"state": state, "code": planted("code")})
+def test_a_code_that_is_refused_is_in_no_log(browser: Browser, records: RecordingHandler) -> None:
+    state = query_of(browser.start_sign_in())["state"]
+    response = browser.client.get("/ciam/callback/", {"state": state, "code": secret_in("code")})
 
     assert response["Ciam-Error-Code"] == "invalid_grant"
     assert leaks_in(records.text.getvalue()) == set()
 
 
 def test_the_host_stands_only_in_the_address_that_it_makes(
-    browser: Browser, records: Records, settings: Settings
+    browser: Browser, records: RecordingHandler, settings: Settings
 ) -> None:
-    host = f"{planted('host').lower().replace('_', '-')}.example"
+    host = f"{secret_in('host').lower().replace('_', '-')}.example"
     settings.ALLOWED_HOSTS = [host]
     away = browser.client.post("/ciam/authorize/", headers={"Host": host})
     response = browser.client.get("/ciam/callback/", headers={"Host": host, "Accept": HTML})
@@ -396,7 +404,7 @@ def test_an_error_that_nobody_answers_is_reported_without_what_upstream_wrote(
 ) -> None:
     settings.DEBUG = is_debug
     settings.MIDDLEWARE = settings.MIDDLEWARE[:-1]
-    ciam.plan("api", Planted(body=BODIES[body]), times=1)
+    ciam.plan("api", LeakyFailure(body=BODIES[body]), times=1)
     response = Client(raise_request_exception=False).get("/page/")
 
     assert response.status_code == 500
@@ -436,13 +444,17 @@ def a_broken_receiver() -> Iterator[None]:
 @pytest.mark.parametrize("is_debug", [True, False])
 @pytest.mark.usefixtures("a_broken_receiver")
 def test_what_fails_in_a_callback_is_reported_without_its_secrets(
-    is_debug: bool, browser: Browser, settings: Settings, reports: Reports, records: Records
+    is_debug: bool,
+    browser: Browser,
+    settings: Settings,
+    reports: Reports,
+    records: RecordingHandler,
 ) -> None:
     browser.client.raise_request_exception = False
-    callback = browser.identifies(browser.leaves(f"/{planted('next')}/"))
+    callback = browser.sign_in_at_ciam(browser.start_sign_in(f"/{secret_in('next')}/"))
     settings.DEBUG = is_debug
     cookies = [m.value for n, m in browser.client.cookies.items() if n.startswith("ciam_state")]
-    response = browser.comes_back(callback)
+    response = browser.open_callback(callback)
 
     assert response.status_code == 500
     assert any("ZeroDivisionError" in report for report in reports)
@@ -456,8 +468,8 @@ def test_what_fails_in_a_callback_is_reported_without_its_secrets(
 # --- What a person types to us -----------------------------------------------------------------
 
 TYPED: dict[str, dict[str, Any]] = {
-    "password": {"username": planted("username"), "password": planted("password")},
-    "email": {"email": f"{planted('local')}@example.com"},
+    "password": {"username": secret_in("username"), "password": secret_in("password")},
+    "email": {"email": f"{secret_in('local')}@example.com"},
     "sms": {"phone_number": PHONE},
 }
 STAGES_OF_TYPED = {"password": "password", "email": "send_code", "sms": "send_code"}
@@ -473,7 +485,7 @@ def typed(method: str, accept: str) -> HttpResponse:
     """What comes of it that somebody fills in the page's form, or an app does."""
     client = Client(headers={"Accept": accept}, raise_request_exception=False)
     agreed = {"consent": ["terms", "privacy"]}
-    given = {**TYPED[method], **agreed, "captcha": planted("captcha")}
+    given = {**TYPED[method], **agreed, "captcha": secret_in("captcha")}
     if accept == HTML:
         response = client.post("/ciam/login/", {"method": method, **given})
     else:
@@ -491,13 +503,13 @@ def test_of_what_was_typed_only_the_account_comes_back(  # noqa: PLR0917  (fixtu
     method: str,
     accept: str,
     ciam: FakeCiam,
-    records: Records,
+    records: RecordingHandler,
     errors: list[CiamError],
 ) -> None:
-    ciam.plan(STAGES_OF_TYPED[method], Planted(body=BODIES[body]), times=1)
+    ciam.plan(STAGES_OF_TYPED[method], LeakyFailure(body=BODIES[body]), times=1)
     response = typed(method, accept)
 
-    visible = {planted("username"), planted("local"), PHONE} if accept == HTML else set()
+    visible = {secret_in("username"), secret_in("local"), PHONE} if accept == HTML else set()
     # An account that gets no code looks like one that gets it.
     is_hidden = errors[0].code == "Operation.Failure.User.Locked" and method != "password"
     assert (response.status_code < 400) is is_hidden
@@ -511,9 +523,13 @@ def test_of_what_was_typed_only_the_account_comes_back(  # noqa: PLR0917  (fixtu
 @pytest.mark.parametrize("mode", ["ciam"])
 @pytest.mark.parametrize("accept", [HTML, JSON])
 def test_what_fails_in_a_form_is_reported_without_what_was_typed(
-    accept: str, ciam: FakeCiam, reports: Reports, records: Records, monkeypatch: pytest.MonkeyPatch
+    accept: str,
+    ciam: FakeCiam,
+    reports: Reports,
+    records: RecordingHandler,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(accounts, "PASSWORD", planted("password"))
+    monkeypatch.setattr(accounts, "PASSWORD", secret_in("password"))
     response = typed("password", accept)
 
     assert response.status_code == 500

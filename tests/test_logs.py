@@ -18,7 +18,7 @@ from rest_framework.response import Response
 
 from ciam_django.errors import CiamError
 from tests.browser import HTML, Browser
-from tests.planting import Records
+from tests.planting import RecordingHandler
 from tests.test_middleware import ADMINS
 
 SURFACES = [("/page/", HTML), ("/page/", "application/json"), ("/rest/", "application/json")]
@@ -61,9 +61,9 @@ def views_that_raise(settings: Settings) -> Iterator[None]:
 
 
 @pytest.fixture
-def records() -> Iterator[Records]:
+def records() -> Iterator[RecordingHandler]:
     """What the root logger gets at INFO, whoever logs it."""
-    root, handler = logging.getLogger(), Records()
+    root, handler = logging.getLogger(), RecordingHandler()
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.INFO)
@@ -72,7 +72,7 @@ def records() -> Iterator[Records]:
     root.removeHandler(handler)
 
 
-def the_line(records: Records) -> logging.LogRecord:
+def the_line(records: RecordingHandler) -> logging.LogRecord:
     """The one record of one failure, which has what each must have."""
     # That a machine is slow is no concern of ours.
     (record,) = (r for r in records.records if r.name != "asyncio")
@@ -89,7 +89,7 @@ def the_line(records: Records) -> logging.LogRecord:
 @pytest.mark.parametrize(("place", "accept"), SURFACES)
 @pytest.mark.parametrize(("code", "level"), LEVELS.items())
 def test_each_failure_is_one_line(
-    code: str, level: str, place: str, accept: str, records: Records
+    code: str, level: str, place: str, accept: str, records: RecordingHandler
 ) -> None:
     _raised[:] = [CiamError(code, stage="password")]
     Client().get(place, headers={"Accept": accept})
@@ -114,18 +114,18 @@ def test_each_failure_is_one_line(
 )
 @pytest.mark.parametrize("accept", [HTML, "application/json"])
 def test_so_is_each_in_the_callback(
-    username: str, level: str, accept: str, browser: Browser, records: Records
+    username: str, level: str, accept: str, browser: Browser, records: RecordingHandler
 ) -> None:
-    callback = browser.identifies(browser.leaves(), username)
+    callback = browser.sign_in_at_ciam(browser.start_sign_in(), username)
     records.records = [r for r in records.records if r.name == "ciam_django"]
-    browser.comes_back(callback, accept=accept)
+    browser.open_callback(callback, accept=accept)
 
     assert the_line(records).levelname == level
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("query", ["", "?error=invalid_client", "?code=1&state=2", "?error=New"])
-def test_what_anyone_can_send_is_no_more_than_info(query: str, records: Records) -> None:
+def test_what_anyone_can_send_is_no_more_than_info(query: str, records: RecordingHandler) -> None:
     for place in (f"/ciam/callback/{query}", f"/ciam/callback/{query}"):
         records.records.clear()
         Client().get(place)
@@ -134,7 +134,9 @@ def test_what_anyone_can_send_is_no_more_than_info(query: str, records: Records)
 
 
 @pytest.mark.django_db
-def test_a_misconfiguration_is_one_line_at_each_view(records: Records, settings: Settings) -> None:
+def test_a_misconfiguration_is_one_line_at_each_view(
+    records: RecordingHandler, settings: Settings
+) -> None:
     settings.AUTHLIB_OAUTH_CLIENTS = {}
     Client().post("/ciam/authorize/")
     assert the_line(records).levelname == "ERROR"
@@ -146,9 +148,9 @@ def test_a_misconfiguration_is_one_line_at_each_view(records: Records, settings:
 
 @pytest.mark.django_db
 def test_a_logout_that_ciam_takes_no_part_in_is_one_line(
-    browser: Browser, records: Records, settings: Settings
+    browser: Browser, records: RecordingHandler, settings: Settings
 ) -> None:
-    browser.signs_in()
+    browser.sign_in()
     settings.AUTHLIB_OAUTH_CLIENTS = {}
     records.records.clear()
     response: Any = browser.client.post("/ciam/logout/")
@@ -158,15 +160,15 @@ def test_a_logout_that_ciam_takes_no_part_in_is_one_line(
 
 
 @pytest.mark.django_db
-def test_a_sign_in_that_works_is_no_line(browser: Browser, records: Records) -> None:
-    browser.signs_in()
+def test_a_sign_in_that_works_is_no_line(browser: Browser, records: RecordingHandler) -> None:
+    browser.sign_in()
 
     assert records.records == []
 
 
-def test_two_failures_are_two_lines(records: Records) -> None:
+def test_two_failures_are_two_lines(records: RecordingHandler) -> None:
     for code in ("timeout", "access_denied"):
         _raised[:] = [CiamError(code)]
         Client().get("/page/")
 
-    assert len(records.of("ciam_django")) == len(records.records) == 2
+    assert len(records.records_of("ciam_django")) == len(records.records) == 2

@@ -19,7 +19,7 @@ from ciam_django.codes import ALIASES, CODES, UNKNOWN, Collapse, Meaning
 from ciam_django.drf import exception_handler
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Action, Audience, Kind
-from ciam_django.lookup import Finding, finding_of, generic_finding, is_known, meaning_of
+from ciam_django.lookup import MatchedRow, generic_row, is_known, matched_row, meaning_of
 from ciam_django.middleware import CiamErrorMiddleware
 
 LOCKED = "Operation.Failure.User.Locked"
@@ -40,14 +40,14 @@ def test_every_code_finds_its_own_row_in_any_case(code: str) -> None:
     mixed = "".join(generator.choice([c.lower(), c.upper()]) for c in code)
 
     for spelling in (code, code.lower(), code.upper(), mixed):
-        assert finding_of(spelling) == Finding(code, CODES[code], "exact")
+        assert matched_row(spelling) == MatchedRow(code, CODES[code], "exact")
 
 
 @pytest.mark.parametrize("alias", ALIASES)
 def test_an_alias_finds_the_row_that_it_stands_for(alias: str) -> None:
-    expected = Finding(ALIASES[alias], CODES[ALIASES[alias]], "exact")
+    expected = MatchedRow(ALIASES[alias], CODES[ALIASES[alias]], "exact")
 
-    assert finding_of(alias) == finding_of(alias.upper()) == expected
+    assert matched_row(alias) == matched_row(alias.upper()) == expected
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_an_alias_finds_the_row_that_it_stands_for(alias: str) -> None:
     ],
 )
 def test_an_unpublished_code_takes_its_family_meaning(code: str, family: str) -> None:
-    found = finding_of(code)
+    found = matched_row(code)
 
     assert found.key == family
-    assert found.step == "family"
+    assert found.matched_by == "family"
     assert dataclasses.replace(found.meaning, field=None) == CODES[family]
 
 
@@ -103,12 +103,12 @@ def test_an_unpublished_code_takes_its_family_meaning(code: str, family: str) ->
     ],
 )
 def test_a_code_that_nothing_names_is_unknown(code: str) -> None:
-    assert finding_of(code) == Finding(UNKNOWN, CODES[UNKNOWN], "unknown")
+    assert matched_row(code) == MatchedRow(UNKNOWN, CODES[UNKNOWN], "unknown")
 
 
 def test_the_key_of_another_is_no_family_of_its_longer_ones() -> None:
-    assert finding_of("Params.Blank.MobileExtendParamsJsonSig").key == "Params.Blank.*"
-    assert finding_of("Operation.Failure.User.Locked.New").key == "Operation.Failure.User.*"
+    assert matched_row("Params.Blank.MobileExtendParamsJsonSig").key == "Params.Blank.*"
+    assert matched_row("Operation.Failure.User.Locked.New").key == "Operation.Failure.User.*"
 
 
 @pytest.mark.parametrize(
@@ -124,29 +124,29 @@ def test_the_key_of_another_is_no_family_of_its_longer_ones() -> None:
     ],
 )
 def test_ciams_type_code_is_asked_when_the_code_says_nothing(type_code: str, key: str) -> None:
-    found = finding_of("Something.New", type_code)
+    found = matched_row("Something.New", type_code)
 
     assert found.key == key
     assert dataclasses.replace(found.meaning, field=CODES[key].field) == CODES[key]
-    assert found.step == ("unknown" if key == UNKNOWN else "type code")
+    assert found.matched_by == ("unknown" if key == UNKNOWN else "type code")
 
 
 @pytest.mark.parametrize("code", ["Params.Blank.Code", "Params.Blank.New"])
 def test_the_code_comes_before_the_type_code_and_the_status(code: str) -> None:
-    found = finding_of(code, "Operation.Denied", 429)
+    found = matched_row(code, "Operation.Denied", 429)
 
     assert found.meaning.kind in ("verification", "validation")
 
 
 def test_the_type_code_comes_before_the_status() -> None:
-    assert finding_of("New", "Operation.Denied", 429).key == "Operation.Denied"
+    assert matched_row("New", "Operation.Denied", 429).key == "Operation.Denied"
 
 
 def test_429_is_the_one_status_that_means_something() -> None:
-    assert finding_of("New", "New", 429).key == "too_many_requests"
-    assert finding_of("New", "New", 429).step == "status"
+    assert matched_row("New", "New", 429).key == "too_many_requests"
+    assert matched_row("New", "New", 429).matched_by == "status"
     for status in (None, 200, 400, 401, 403, 404, 500, 502, 503):
-        assert finding_of("New", "New", status).key == UNKNOWN
+        assert matched_row("New", "New", status).key == UNKNOWN
 
 
 def test_a_meaning_is_that_of_the_finding() -> None:
@@ -156,19 +156,19 @@ def test_a_meaning_is_that_of_the_finding() -> None:
 
 
 def test_a_row_that_is_taken_out_falls_to_its_family(table: dict[str, Meaning]) -> None:
-    assert finding_of(LOCKED).key == LOCKED
+    assert matched_row(LOCKED).key == LOCKED
     del table[LOCKED]
-    conf.forget()
+    conf.clear_settings_caches()
 
-    assert finding_of(LOCKED).key == "Operation.Failure.User.*"
-    assert finding_of(LOCKED).meaning.collapse is Collapse.SIGN_IN
+    assert matched_row(LOCKED).key == "Operation.Failure.User.*"
+    assert matched_row(LOCKED).meaning.collapse is Collapse.SIGN_IN
 
 
 def test_a_row_that_is_put_in_is_found(table: dict[str, Meaning]) -> None:
     table["Brand.New"] = CODES["access_denied"]
-    conf.forget()
+    conf.clear_settings_caches()
 
-    assert finding_of("brand.new") == Finding("Brand.New", CODES["access_denied"], "exact")
+    assert matched_row("brand.new") == MatchedRow("Brand.New", CODES["access_denied"], "exact")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_known_code_has_a_row_or_an_override(code: str, known: bool) -> None:
     ],
 )
 def test_what_collapses_has_a_generic_row(collapse: Collapse, key: str) -> None:
-    assert generic_finding(collapse) == Finding(key, CODES[key], "exact")
+    assert generic_row(collapse) == MatchedRow(key, CODES[key], "exact")
 
 
 # --- Derived fields ---------------------------------------------------------------------------
@@ -225,18 +225,18 @@ def test_what_collapses_has_a_generic_row(collapse: Collapse, key: str) -> None:
     ],
 )
 def test_an_unpublished_parameter_is_the_field(code: str, field: str | None) -> None:
-    assert finding_of(code).meaning.field == field
+    assert matched_row(code).meaning.field == field
 
 
 def test_an_unpublished_parameter_is_the_field_for_the_type_code_too() -> None:
-    found = finding_of("Params.Length.User.Nick.Name", "Params.Illegal")
+    found = matched_row("Params.Length.User.Nick.Name", "Params.Illegal")
 
     assert found.key == "Params.Illegal"
     assert found.meaning == row("Params.Illegal", field="nick_name")
 
 
 def test_a_type_code_that_has_a_field_keeps_it() -> None:
-    assert finding_of("Params.New.User.Nick", "Params.Blank.Code").meaning.field == "code"
+    assert matched_row("Params.New.User.Nick", "Params.Blank.Code").meaning.field == "code"
 
 
 def test_the_fields_of_published_codes_are_mostly_what_would_be_derived(
@@ -246,8 +246,8 @@ def test_the_fields_of_published_codes_are_mostly_what_would_be_derived(
     fields = {code: CODES[code].field for code in codes if "*" not in code}
     for code in fields:
         del table[code]
-    conf.forget()
-    derived = {code: finding_of(code).meaning.field for code in fields}
+    conf.clear_settings_caches()
+    derived = {code: matched_row(code).meaning.field for code in fields}
 
     assert {code for code in fields if fields[code] != derived[code]} == {
         "Params.Blank.CaptchaCode",
@@ -269,9 +269,9 @@ def test_the_fields_of_published_codes_are_mostly_what_would_be_derived(
 # --- CIAM_ERROR_OVERRIDES ---------------------------------------------------------------------
 
 
-def overridden(code: str, value: object, **asked: Any) -> Finding:
+def overridden(code: str, value: object, **asked: Any) -> MatchedRow:
     with override_settings(CIAM_ERROR_OVERRIDES={code: value}):
-        found = finding_of(asked.pop("asked", code), **asked)
+        found = matched_row(asked.pop("asked", code), **asked)
         str(found.meaning.message)
         return found
 
@@ -280,7 +280,9 @@ def overridden(code: str, value: object, **asked: Any) -> Finding:
 def test_a_text_replaces_the_message_and_nothing_else(key: str) -> None:
     found = overridden(key, "Call us.", asked=LOCKED)
 
-    assert found == Finding(LOCKED, row(LOCKED, message="Call us."), "exact", reworded=True)
+    assert found == MatchedRow(
+        LOCKED, row(LOCKED, message="Call us."), "exact", has_project_message=True
+    )
 
 
 def test_a_lazy_text_replaces_the_message() -> None:
@@ -318,7 +320,7 @@ def test_a_dict_replaces_the_fields_that_it_names(
     found = overridden(LOCKED, fields)
 
     assert found.meaning == row(LOCKED, **expected)
-    assert found.reworded is ("message" in fields)
+    assert found.has_project_message is ("message" in fields)
 
 
 def test_a_family_of_the_table_is_replaced_for_all_its_codes() -> None:
@@ -329,7 +331,7 @@ def test_a_family_of_the_table_is_replaced_for_all_its_codes() -> None:
         assert meaning_of("Params.Blank.*").status == 422
         assert meaning_of("Params.Blank").status == 400
         assert meaning_of("Params.Illegal.Type").status == 400
-        assert not finding_of("Params.Blank.Code").reworded
+        assert not matched_row("Params.Blank.Code").has_project_message
 
 
 def test_the_suffix_family_is_replaced_too() -> None:
@@ -345,17 +347,17 @@ def test_the_longer_family_and_then_the_code_come_last_field_by_field() -> None:
         "Operation.Failure.*": {"status": 400, "action": "wait", "message": "All of them."},
     }
     with override_settings(CIAM_ERROR_OVERRIDES=overrides):
-        found = finding_of(LOCKED)
+        found = matched_row(LOCKED)
 
         assert found.meaning == row(LOCKED, status=423, action=Action.RETRY, message="All of them.")
-        assert not found.reworded, "it is not the exact code that has the message"
+        assert not found.has_project_message, "it is not the exact code that has the message"
         assert meaning_of("Operation.Failure.User.Archived").status == 401
 
 
 def test_a_family_that_the_table_does_not_have_answers_for_its_codes() -> None:
     found = overridden("My.Codes.*", "Mine.", asked="my.codes.new", type_code="Params.Blank")
 
-    assert found == Finding("My.Codes.*", row(UNKNOWN, message="Mine."), "family")
+    assert found == MatchedRow("My.Codes.*", row(UNKNOWN, message="Mine."), "family")
 
 
 def test_a_family_of_the_project_comes_on_top_of_a_shorter_one_of_the_table() -> None:
@@ -402,8 +404,8 @@ def test_an_unknown_code_becomes_known(asked: str) -> None:
     found = overridden("My.Own.Code", {"message": "Mine.", "kind": "conflict"}, asked=asked)
 
     assert found.key == "My.Own.Code"
-    assert found.step == "exact"
-    assert found.reworded
+    assert found.matched_by == "exact"
+    assert found.has_project_message
     assert found.meaning == row(
         UNKNOWN,
         message="Mine.",
@@ -424,7 +426,7 @@ def test_the_type_codes_row_is_replaced_too() -> None:
     found = overridden("Params.Blank", "Mine.", asked="New", type_code="Params.Blank")
 
     assert found.meaning.message == "Mine."
-    assert not found.reworded
+    assert not found.has_project_message
 
 
 def test_unknown_itself_and_the_status_row_are_replaced() -> None:
@@ -439,11 +441,11 @@ def test_an_alias_takes_the_rows_words_and_then_its_own() -> None:
     alias, key = next(iter(ALIASES.items()))
     overrides: dict[str, object] = {key: {"message": "Row.", "status": 410}}
     with override_settings(CIAM_ERROR_OVERRIDES=overrides):
-        assert finding_of(alias).meaning == row(key, message="Row.", status=410)
+        assert matched_row(alias).meaning == row(key, message="Row.", status=410)
     with override_settings(CIAM_ERROR_OVERRIDES={**overrides, alias: "Alias."}):
-        assert finding_of(alias).meaning == row(key, message="Alias.", status=410)
-        assert finding_of(alias).reworded
-        assert finding_of(key).meaning.message == "Row."
+        assert matched_row(alias).meaning == row(key, message="Alias.", status=410)
+        assert matched_row(alias).has_project_message
+        assert matched_row(key).meaning.message == "Row."
 
 
 def test_overrides_work_at_once_and_only_while_they_are_set(settings: Settings) -> None:

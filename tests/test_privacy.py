@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
 
-from ciam_django.privacy import private
+from ciam_django.privacy import hide_request_data
 
 SECRET = "S3cret-4711"
 
@@ -22,7 +22,7 @@ def asked() -> HttpRequest:
 
 
 def test_the_view_sees_its_request() -> None:
-    @private
+    @hide_request_data
     def view(request: HttpRequest, number: int, *, name: str) -> HttpResponse:
         assert request.COOKIES
         return HttpResponse(f"{request.GET['code']} {request.POST['password']} {number} {name}")
@@ -34,7 +34,7 @@ def test_the_view_sees_its_request() -> None:
 def test_the_address_is_gone_while_the_view_runs_and_after() -> None:
     seen = []
 
-    @private
+    @hide_request_data
     def view(request: HttpRequest) -> HttpResponse:
         seen.append(f"{request!r} {request.META} {request.get_full_path()}")
         return HttpResponse()
@@ -48,7 +48,7 @@ def test_the_address_is_gone_while_the_view_runs_and_after() -> None:
 
 
 def test_a_report_of_what_it_raised_has_nothing_of_the_request() -> None:
-    @private
+    @hide_request_data
     def view(request: HttpRequest) -> HttpResponse:
         password, code = request.POST["password"], request.GET["code"]
         raise ZeroDivisionError(len(password + code))
@@ -89,7 +89,7 @@ def test_sentry_is_asked_only_where_it_watches_django(
 ) -> None:
     sentry = Sentry(integration)
     monkeypatch.setitem(sys.modules, "sentry_sdk", sentry)
-    private(lambda request: HttpResponse())(asked())
+    hide_request_data(lambda request: HttpResponse())(asked())
 
     assert len(sentry.processors) == asked_for
 
@@ -127,6 +127,6 @@ def test_its_events_keep_method_address_and_lines(
 ) -> None:
     sentry = Sentry(object())
     monkeypatch.setitem(sys.modules, "sentry_sdk", sentry)
-    private(lambda request: HttpResponse())(asked())
+    hide_request_data(lambda request: HttpResponse())(asked())
 
     assert sentry.processors[0](event, {}) == bare

@@ -16,7 +16,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.answers import Answer, answer_to
 from ciam_django.errors import CiamError
-from ciam_django.responses import marked_as_logged, media_type_for, page, response_for
+from ciam_django.responses import mark_as_logged, media_type_for, render_page, response_for
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 HTML = "text/html"
@@ -174,7 +174,7 @@ def test_a_page_sends_no_referrer() -> None:
 
 @pytest.mark.parametrize("accept", [HTML, JSON])
 def test_django_writes_no_second_line(accept: str) -> None:
-    for response in (response_for(asked(accept), answer()), marked_as_logged(HttpResponse())):
+    for response in (response_for(asked(accept), answer()), mark_as_logged(HttpResponse())):
         # Django's own mark, of which the stubs don't know.
         assert response._has_been_logged  # type: ignore[attr-defined]
 
@@ -208,7 +208,7 @@ def test_a_page_says_what_happened_and_the_way_out(settings: Settings) -> None:
 
 @pytest.mark.parametrize(("otherwise", "href"), [("?", "?"), ("/enter/", "/enter/")])
 def test_a_page_without_a_place_for_the_action_leads_elsewhere(otherwise: str, href: str) -> None:
-    html = html_of(response_for(asked(HTML), answer(), otherwise=otherwise))
+    html = html_of(response_for(asked(HTML), answer(), fallback_url=otherwise))
 
     assert f'href="{href}">Try again</a>' in html
 
@@ -394,7 +394,9 @@ def test_another_page_of_ours_has_a_token_for_its_form_without_templates(
 ) -> None:
     settings.TEMPLATES = []
 
-    html = page(asked(HTML), "ciam_django/login.html", {"authorize_url": "/a/", "next": '"><b>'})
+    html = render_page(
+        asked(HTML), "ciam_django/login.html", {"authorize_url": "/a/", "next": '"><b>'}
+    )
 
     assert 'name="csrfmiddlewaretoken"' in html
     assert 'value="&quot;&gt;&lt;b&gt;"' in html

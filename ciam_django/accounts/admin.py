@@ -14,7 +14,7 @@ from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ciam_django.accounts.last_failure import last_failure
+from ciam_django.accounts.last_failure import last_failure_of
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.accounts.session_store import end_sessions
 from ciam_django.answers import answer_to
@@ -27,7 +27,7 @@ else:
     # Only the stubs' class takes a parameter.
     _ModelAdmin = admin.ModelAdmin
 
-_SHOWN = (
+_FIELDS = (
     "user",
     "issuer",
     "subject",
@@ -51,8 +51,8 @@ class CiamIdentityAdmin(_ModelAdmin):
     list_display = ("subject", "user", "issuer", "provider", "last_sign_in")
     list_filter = ("issuer", "provider")
     list_select_related = ("user",)
-    readonly_fields = _SHOWN
-    fields = _SHOWN
+    readonly_fields = _FIELDS
+    fields = _FIELDS
     actions = ("unlock", "disable", "enable")
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
@@ -69,15 +69,15 @@ class CiamIdentityAdmin(_ModelAdmin):
     def last_sign_in(self, identity: CiamIdentity) -> str | None:
         """When they last signed in, as far as is known."""
         at = vars(identity).get("last_sign_in")
-        return _written(at) if at else None
+        return _local_time(at) if at else None
 
     @admin.display(description=_("last failure"))
     def last_failure(self, identity: CiamIdentity) -> str | None:
         """When, the code, and the request id that the log line has, and CIAM's support asks for."""
-        failure = last_failure(identity)
+        failure = last_failure_of(identity)
         if failure is None:
             return None
-        return f"{_written(failure.at)} · {failure.code} · {failure.request_id}"
+        return f"{_local_time(failure.at)} · {failure.code} · {failure.request_id}"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """No: an identity is made by signing in."""
@@ -90,46 +90,46 @@ class CiamIdentityAdmin(_ModelAdmin):
     @admin.action(description=_("Unlock at CIAM"), permissions=["manage"])
     def unlock(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
         """Let people sign in who have failed too often."""
-        self._asked(request, identities, CiamClient().unlock_user, gettext("Unlocked at CIAM."))
+        self._call_ciam(request, identities, CiamClient().unlock_user, gettext("Unlocked at CIAM."))
 
     @admin.action(description=_("Disable at CIAM"), permissions=["manage"])
     def disable(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
         """Keep people from signing in, and sign them out."""
-        done = self._asked(
+        disabled = self._call_ciam(
             request, identities, CiamClient().disable_user, gettext("Disabled at CIAM.")
         )
-        for identity in done:
+        for identity in disabled:
             end_sessions(identity.sessions.all(), "ended")
 
     @admin.action(description=_("Enable at CIAM"), permissions=["manage"])
     def enable(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
         """Let disabled people sign in again."""
-        self._asked(request, identities, CiamClient().enable_user, gettext("Enabled at CIAM."))
+        self._call_ciam(request, identities, CiamClient().enable_user, gettext("Enabled at CIAM."))
 
-    def _asked(
+    def _call_ciam(
         self,
         request: HttpRequest,
         identities: QuerySet[CiamIdentity],
-        ask: Callable[[str], None],
-        done: str,
+        call: Callable[[str], None],
+        success_text: str,
     ) -> list[CiamIdentity]:
         """Those for whom CIAM has done it; the others are named with the reason."""
-        reached = []
+        succeeded = []
         for identity in identities:
             try:
-                ask(identity.subject)
+                call(identity.subject)
             except CiamError as error:
                 answer = answer_to(error, request)
-                said = f"{answer.detail} ({answer.code}, {answer.request_id})"
-                self.message_user(request, f"{said} · {identity.subject}", messages.ERROR)
+                text = f"{answer.detail} ({answer.code}, {answer.request_id})"
+                self.message_user(request, f"{text} · {identity.subject}", messages.ERROR)
             else:
-                said = done
-                reached.append(identity)
-                self.message_user(request, f"{said} · {identity.subject}", messages.SUCCESS)
-            self.log_change(request, identity, said)
-        return reached
+                text = success_text
+                succeeded.append(identity)
+                self.message_user(request, f"{text} · {identity.subject}", messages.SUCCESS)
+            self.log_change(request, identity, text)
+        return succeeded
 
 
-def _written(at: datetime) -> str:
+def _local_time(at: datetime) -> str:
     """The time where the reader is; of a project without time zones, as it is."""
     return localize(localtime(at) if is_aware(at) else at)

@@ -19,15 +19,15 @@ class CiamAccountsConfig(AppConfig):
 
     def ready(self) -> None:
         """Pass on what Django has a signal for, and hear when somebody signs out."""
-        from ciam_django.accounts.last_failure import note_failure  # noqa: PLC0415
+        from ciam_django.accounts.last_failure import record_login_failure  # noqa: PLC0415
         from ciam_django.accounts.login import (  # noqa: PLC0415
-            let_go,
-            tell_of_wrong_credentials,
+            end_session_on_logout,
+            send_user_login_failed,
         )
-        from ciam_django.checks.accounts import slips, slips_of_identities  # noqa: PLC0415
+        from ciam_django.checks.accounts import check_identities, check_sessions  # noqa: PLC0415
 
-        checking.connect(slips, dispatch_uid=self.label)
-        checking_databases.connect(slips_of_identities, dispatch_uid=self.label)
-        login_failed.connect(tell_of_wrong_credentials, dispatch_uid=self.label)
-        login_failed.connect(note_failure, dispatch_uid=f"{self.label}.failures")
-        user_logged_out.connect(let_go, dispatch_uid=self.label)
+        checking.connect(check_sessions, dispatch_uid=self.label)
+        checking_databases.connect(check_identities, dispatch_uid=self.label)
+        login_failed.connect(send_user_login_failed, dispatch_uid=self.label)
+        login_failed.connect(record_login_failure, dispatch_uid=f"{self.label}.failures")
+        user_logged_out.connect(end_session_on_logout, dispatch_uid=self.label)

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 
 from ciam_django.accounts.models import CiamIdentity, identity_key
-from ciam_django.accounts.users import new_user
+from ciam_django.accounts.users import create_user
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 # Where a request carries the identity of who signs in, so that nobody asks for it again.
-_FOUND: Final = "_ciam_identity"
+_REQUEST_ATTRIBUTE: Final = "_ciam_identity"
 
 
 class CiamBackend(ModelBackend):
@@ -41,29 +41,29 @@ class CiamBackend(ModelBackend):
         """
         if ciam_person is None:
             return None
-        identity = identity_of(ciam_person)
+        identity = get_or_create_identity(ciam_person)
         if request is not None:
-            vars(request)[_FOUND] = identity
+            vars(request)[_REQUEST_ATTRIBUTE] = identity
         return identity.user if self.user_can_authenticate(identity.user) else None
 
 
-def is_of_ours(path: str) -> bool:
+def is_ciam_backend(path: str) -> bool:
     """Whether the backend is ``CiamBackend``, or a project's own that is made from it."""
     return isinstance(load_backend(path), CiamBackend)
 
 
-def user_of(person: Person) -> AbstractBaseUser:
+def get_or_create_user(person: Person) -> AbstractBaseUser:
     """The user whom a person has signed in as before, or a new one."""
-    return identity_of(person).user
+    return get_or_create_identity(person).user
 
 
-def identity_found(request: HttpRequest, person: Person) -> CiamIdentity:
+def resolve_identity(request: HttpRequest, person: Person) -> CiamIdentity:
     """The identity that our backend has found for the request, or a project's made from it."""
-    found = vars(request).get(_FOUND)
-    return found if isinstance(found, CiamIdentity) else identity_of(person)
+    identity = vars(request).get(_REQUEST_ATTRIBUTE)
+    return identity if isinstance(identity, CiamIdentity) else get_or_create_identity(person)
 
 
-def identity_of(person: Person) -> CiamIdentity:
+def get_or_create_identity(person: Person) -> CiamIdentity:
     """The identity that the person has signed in with before, or a new one with its user."""
     key = identity_key(person.issuer, person.subject)
     try:
@@ -71,7 +71,7 @@ def identity_of(person: Person) -> CiamIdentity:
     except CiamIdentity.DoesNotExist:
         try:
             with transaction.atomic():
-                identity = _created(person)
+                identity = _create_user_and_identity(person)
         except IntegrityError as error:
             # The same person's first sign-in in another tab was faster, or else another user has
             # what has to be unique: an email address, say.
@@ -79,11 +79,11 @@ def identity_of(person: Person) -> CiamIdentity:
             if found is None:
                 raise CiamError("account_exists", stage="callback") from error
             identity = found
-    _note_origin(identity, person)
+    _update_identity(identity, person)
     return identity
 
 
-def refuse_stranger(person: Person) -> None:
+def refuse_unknown_issuer(person: Person) -> None:
     """``bad_configuration`` for the first of an issuer at a site that knows people of others.
 
     The mode, the issuer or the client has changed, and everybody would be a stranger.
@@ -97,9 +97,9 @@ def refuse_stranger(person: Person) -> None:
         )
 
 
-def _created(person: Person) -> CiamIdentity:
+def _create_user_and_identity(person: Person) -> CiamIdentity:
     # The stubs know only the one user model of the tests.
-    user = cast("User", new_user(person))
+    user = cast("User", create_user(person))
     identity = CiamIdentity.objects.create(
         user=user,
         issuer=person.issuer,
@@ -111,10 +111,10 @@ def _created(person: Person) -> CiamIdentity:
     return identity
 
 
-def _note_origin(identity: CiamIdentity, person: Person) -> None:
+def _update_identity(identity: CiamIdentity, person: Person) -> None:
     """Note what a later sign-in is the first to tell."""
-    told = {"union_id": person.union_id, "provider": person.provider}
-    known = vars(identity)
-    news = {name: value for name, value in told.items() if value not in ("", known[name])}
-    if news:
-        CiamIdentity.objects.filter(pk=identity.pk).update(**news)
+    claimed = {"union_id": person.union_id, "provider": person.provider}
+    stored = vars(identity)
+    changed = {name: value for name, value in claimed.items() if value not in ("", stored[name])}
+    if changed:
+        CiamIdentity.objects.filter(pk=identity.pk).update(**changed)

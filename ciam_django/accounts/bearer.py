@@ -13,35 +13,35 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography.fernet import InvalidToken
 from django.http import HttpRequest
 
-from ciam_django.accounts.login import admit_holder
-from ciam_django.accounts.rate_limits import forget_token, refuse_excess_tokens
-from ciam_django.accounts.token_refresh import ends_session
+from ciam_django.accounts.login import authenticate_token_holder
+from ciam_django.accounts.rate_limits import count_token_check, uncount_token_check
+from ciam_django.accounts.token_refresh import is_access_refused
 from ciam_django.answers import kind_of
-from ciam_django.client.access_tokens import Grant, checked_grant, proven_grant
-from ciam_django.client.cache import share, shared
-from ciam_django.client.crypto import seal_for
+from ciam_django.client.access_tokens import TokenInfo, verify_token_as_jwt, verify_token_at_ciam
+from ciam_django.client.cache import get_cached, set_cached
+from ciam_django.client.crypto import fernet_for
 from ciam_django.client.oauth import CiamApp, ciam_app
 from ciam_django.client.person import Person
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
-from ciam_django.privacy import leaving_no_values
+from ciam_django.privacy import clear_frames_on_error
 
 if TYPE_CHECKING:
     # The stubs know only the one user model of the tests.
     from django.contrib.auth.models import User
 
 # RFC 6750, 2.1.
-_CREDENTIALS: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
-_LONGEST: Final = 8192
+_HEADER: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
+_MAX_LENGTH: Final = 8192
 # Seconds for which a refusal is remembered, at most: the next answer may be another.
-_REFUSED_FOR: Final = 5
+_REFUSAL_SECONDS: Final = 5
 # What CIAM says of somebody, which is theirs to know; any other refusal is one of the token.
-_OF_PERSONS: Final = ("account_state", "permission")
+_ACCOUNT_KINDS: Final = ("account_state", "permission")
 
 # CIAM_BEARER -> who proves a token.
-_PROOFS: Final[Mapping[str, Callable[[CiamApp, str], Grant]]] = {
-    "check": checked_grant,
-    "jwt": proven_grant,
+_VERIFIERS: Final[Mapping[str, Callable[[CiamApp, str], TokenInfo]]] = {
+    "check": verify_token_at_ciam,
+    "jwt": verify_token_as_jwt,
 }
 
 
@@ -53,52 +53,52 @@ class Bearer:
     claims: Mapping[str, Any] = dataclasses.field(repr=False)
 
 
-@leaving_no_values
+@clear_frames_on_error
 def user_and_bearer(request: HttpRequest) -> tuple[User, Bearer] | None:
     """Whose bearer token the request has; None where it has none.
 
     A ``CiamError``: ``invalid_token``, what CIAM says of the account, ``too_many_requests``, or why
     CIAM can't be asked.
     """
-    token = _token_in(request)
+    token = _presented_token(request)
     if token is None:
         return None
-    grant = _grant_of(request, token)
-    user = admit_holder(request, grant.person)
+    grant = _get_or_verify_grant(request, token)
+    user = authenticate_token_holder(request, grant.person)
     return user, Bearer(grant.scopes, grant.person.claims)
 
 
-def _token_in(request: HttpRequest) -> str | None:
+def _presented_token(request: HttpRequest) -> str | None:
     """RFC 6750, 2.1; a token in the address or in a form is none (RFC 9700, 4.3.2)."""
     header: str = request.META.get("HTTP_AUTHORIZATION", "")
     if [scheme.casefold() for scheme in header.split(maxsplit=1)[:1]] != ["bearer"]:
         return None
-    found = _CREDENTIALS.fullmatch(header)
-    if found is None or len(found[1]) > _LONGEST:
+    found = _HEADER.fullmatch(header)
+    if found is None or len(found[1]) > _MAX_LENGTH:
         raise CiamError("invalid_token", stage="api")
     return found[1]
 
 
-def _grant_of(request: HttpRequest, token: str) -> Grant:
+def _get_or_verify_grant(request: HttpRequest, token: str) -> TokenInfo:
     key = _cache_key(token)
-    kept = _kept(key)
-    if isinstance(kept, CiamError):
-        raise kept
-    if kept is not None:
-        return kept
-    refuse_excess_tokens(request)
+    cached = _cached_result(key)
+    if isinstance(cached, CiamError):
+        raise cached
+    if cached is not None:
+        return cached
+    count_token_check(request)
     try:
-        grant = _proven(token)
+        grant = _verify_token(token)
     except CiamError as error:
         refusal = _refusal(error)
         if refusal is None:
-            forget_token(request)
+            uncount_token_check(request)
             error.stage = "api"
             raise
-        _keep(key, {"code": refusal.code, "type_code": refusal.type_code}, _REFUSED_FOR)
+        _cache_result(key, {"code": refusal.code, "type_code": refusal.type_code}, _REFUSAL_SECONDS)
         raise refusal from error
-    forget_token(request)
-    _keep(
+    uncount_token_check(request)
+    _cache_result(
         key,
         {**dataclasses.asdict(grant), "scopes": sorted(grant.scopes)},
         grant.expires_at - time.time() if grant.expires_at else conf.CIAM_BEARER_SECONDS,
@@ -106,19 +106,19 @@ def _grant_of(request: HttpRequest, token: str) -> Grant:
     return grant
 
 
-def _proven(token: str) -> Grant:
-    proof = _PROOFS.get(conf.CIAM_BEARER)
-    if proof is None:
+def _verify_token(token: str) -> TokenInfo:
+    verify = _VERIFIERS.get(conf.CIAM_BEARER)
+    if verify is None:
         raise CiamError("bad_configuration", upstream_text="CIAM_BEARER: see manage.py check")
-    return proof(ciam_app(), token)
+    return verify(ciam_app(), token)
 
 
 def _refusal(error: CiamError) -> CiamError | None:
     """The error as one of the token or of its person; None where it says nothing of them."""
     names_nobody = error.code == "nobody_named"
-    if not (names_nobody or ends_session(error) or kind_of(error) in _OF_PERSONS):
+    if not (names_nobody or is_access_refused(error) or kind_of(error) in _ACCOUNT_KINDS):
         return None
-    is_of_person = kind_of(error) in _OF_PERSONS
+    is_of_person = kind_of(error) in _ACCOUNT_KINDS
     code = error.code if is_of_person else "invalid_token"
     return CiamError(
         code,
@@ -136,31 +136,31 @@ def _refusal(error: CiamError) -> CiamError | None:
 def _cache_key(token: str) -> str:
     """A digest of the token and of what judges it: a cache is read by many, and outlives both."""
     app = ciam_app()
-    judged_by = [conf.CIAM_BEARER, app.client_id, *conf.CIAM_BEARER_AUDIENCES]
-    judged_by += [str(app._server_metadata_url or app.access_token_url), token]
-    return f"ciam_django.bearer.{hashlib.sha256(json.dumps(judged_by).encode()).hexdigest()}"
+    parts = [conf.CIAM_BEARER, app.client_id, *conf.CIAM_BEARER_AUDIENCES]
+    parts += [str(app._server_metadata_url or app.access_token_url), token]
+    return f"ciam_django.bearer.{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
-def _keep(key: str, what: Mapping[str, Any], seconds: float) -> None:
+def _cache_result(key: str, result: Mapping[str, Any], seconds: float) -> None:
     # Sealed: it says who somebody is, and whoever could write it would be anybody.
-    lasts = int(min(seconds, conf.CIAM_BEARER_SECONDS))
-    if lasts > 0:
-        content = json.dumps(what).encode()
-        share(key, seal_for(__name__).encrypt(content).decode(), seconds=lasts)
+    lifetime = int(min(seconds, conf.CIAM_BEARER_SECONDS))
+    if lifetime > 0:
+        content = json.dumps(result).encode()
+        set_cached(key, fernet_for(__name__).encrypt(content).decode(), seconds=lifetime)
 
 
-def _kept(key: str) -> Grant | CiamError | None:
-    sealed = shared(key) if conf.CIAM_BEARER_SECONDS > 0 else None
-    if sealed is None:
+def _cached_result(key: str) -> TokenInfo | CiamError | None:
+    encrypted = get_cached(key) if conf.CIAM_BEARER_SECONDS > 0 else None
+    if encrypted is None:
         return None
     try:
-        kept = json.loads(seal_for(__name__).decrypt(sealed))
+        cached = json.loads(fernet_for(__name__).decrypt(encrypted))
     except (InvalidToken, TypeError):
         # Of another project in the same cache, or of a key that has gone.
         return None
-    if "code" in kept:
-        return CiamError(kept["code"], type_code=kept["type_code"], stage="api")
-    ends_at = kept["expires_at"]
+    if "code" in cached:
+        return CiamError(cached["code"], type_code=cached["type_code"], stage="api")
+    ends_at = cached["expires_at"]
     if 0 < ends_at <= time.time():
         return None
-    return Grant(Person(**kept["person"]), frozenset(kept["scopes"]), ends_at)
+    return TokenInfo(Person(**cached["person"]), frozenset(cached["scopes"]), ends_at)

@@ -12,17 +12,17 @@ from django.core.management.base import BaseCommand, CommandError
 T = TypeVar("T")
 
 # Of a query's parameters; every database takes as many.
-_CHUNK: Final = 500
-_MOST_SHOWN: Final = 20
+_CHUNK_SIZE: Final = 500
+_MAX_SHOWN: Final = 20
 
 
-class Row(dict[str, str]):
+class CsvRow(dict[str, str]):
     """The columns asked for, without spaces around them; ``line`` is the file's."""
 
     line = 0
 
 
-def rows_of(path: str, *columns: str) -> Iterator[Row]:
+def read_rows(path: str, *columns: str) -> Iterator[CsvRow]:
     """The rows of a CSV file in UTF-8 whose first line names the columns."""
     try:
         # As Excel saves it, too.
@@ -34,14 +34,14 @@ def rows_of(path: str, *columns: str) -> Iterator[Row]:
                     f"{path} has the columns {reader.fieldnames}, and lacks {missing}."
                 )
             for given in reader:
-                row = Row({name: (given[name] or "").strip() for name in columns})
+                row = CsvRow({name: (given[name] or "").strip() for name in columns})
                 row.line = reader.line_num
                 yield row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CommandError(f"{path} can't be read as CSV in UTF-8: {error}") from error
 
 
-def unique(rows: Iterable[Row], column: str) -> Iterator[str]:
+def duplicates(rows: Iterable[CsvRow], column: str) -> Iterator[str]:
     """What stands in the column twice."""
     seen: dict[str, int] = {}
     for row in rows:
@@ -50,18 +50,18 @@ def unique(rows: Iterable[Row], column: str) -> Iterator[str]:
             yield f"line {row.line}: {row[column]!r} stands in line {first} already"
 
 
-def in_chunks(things: Sequence[T]) -> Iterator[Sequence[T]]:
+def in_chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """As many at once as one query takes."""
-    for start in range(0, len(things), _CHUNK):
-        yield things[start : start + _CHUNK]
+    for start in range(0, len(items), _CHUNK_SIZE):
+        yield items[start : start + _CHUNK_SIZE]
 
 
-def told(command: BaseCommand, wrong: Sequence[str], *, apply: bool) -> bool:
+def confirm_changes(command: BaseCommand, problems: Sequence[str], *, apply: bool) -> bool:
     """Whether to go on; what is wrong stops all of it."""
-    for line in wrong[:_MOST_SHOWN]:
+    for line in problems[:_MAX_SHOWN]:
         command.stderr.write(line)
-    if wrong:
-        raise CommandError(f"{len(wrong)} can't be done, so that nothing has been changed.")
+    if problems:
+        raise CommandError(f"{len(problems)} can't be done, so that nothing has been changed.")
     if not apply:
         command.stdout.write("Nothing has been changed. To do it, add --apply.")
     return apply

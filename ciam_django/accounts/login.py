@@ -11,11 +11,20 @@ from django.contrib.auth.signals import user_login_failed
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
-from ciam_django.accounts.backends import CiamBackend, identity_found, is_of_ours, refuse_stranger
-from ciam_django.accounts.last_failure import note_names, tried_by
+from ciam_django.accounts.backends import (
+    CiamBackend,
+    is_ciam_backend,
+    refuse_unknown_issuer,
+    resolve_identity,
+)
+from ciam_django.accounts.last_failure import attribute_failures_to, update_names
 from ciam_django.accounts.models import CiamIdentity, identity_key
-from ciam_django.accounts.session_store import end_kept, forget_kept, keep
-from ciam_django.accounts.signals import created, signed_in, told
+from ciam_django.accounts.session_store import (
+    create_ciam_session,
+    discard_ciam_session,
+    end_ciam_session,
+)
+from ciam_django.accounts.signals import created, send_on_commit, signed_in
 from ciam_django.answers import Answer, answer_to
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
@@ -26,33 +35,33 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 # Where a person has proved wrong what they typed to us.
-_PROVING: Final = frozenset({"password", "verify_code"})
+_CREDENTIAL_STAGES: Final = frozenset({"password", "verify_code"})
 
 
-def sign_in(request: HttpRequest, person: Person, token: Mapping[str, Any]) -> None:
+def sign_in(request: HttpRequest, person: Person, token_response: Mapping[str, Any]) -> None:
     """Sign the person in, or raise a ``CiamError`` and change nothing.
 
     ``token`` is the token answer that named the person, and is kept with the session.
     """
     # One transaction, so that no user is left without a sign-in, nor a sign-in without a user.
     with transaction.atomic():
-        user = admit(request, person)
-        identity = identity_found(request, person)
-        forget_kept(request)
+        user = authenticate_person(request, person)
+        identity = resolve_identity(request, person)
+        discard_ciam_session(request)
         # Changes the session's key, and empties a session that was another user's.
         login(request, user)
-        keep(request, identity, person, token)
-        told(signed_in, identity, request=request, person=person)
+        create_ciam_session(request, identity, person, token_response)
+        send_on_commit(signed_in, identity, request=request, person=person)
 
 
 def sign_in_without_session(request: HttpRequest, person: Person) -> None:
     """The same for an app that keeps CIAM's tokens itself, and sends them as bearer tokens."""
     with transaction.atomic():
-        admit(request, person)
-        told(signed_in, identity_found(request, person), request=request, person=person)
+        authenticate_person(request, person)
+        send_on_commit(signed_in, resolve_identity(request, person), request=request, person=person)
 
 
-def admit(request: HttpRequest, person: Person) -> User:
+def authenticate_person(request: HttpRequest, person: Person) -> User:
     """The user whom the person is let in as, or a ``CiamError``.
 
     Every backend of the project is asked first, so that one that locks people out
@@ -60,28 +69,28 @@ def admit(request: HttpRequest, person: Person) -> User:
     """
     with transaction.atomic():
         user = authenticate(request, ciam_person=person)
-        if user and identity_found(request, person).is_new:
-            refuse_stranger(person)
+        if user and resolve_identity(request, person).is_new:
+            refuse_unknown_issuer(person)
     if user is None:
-        tried_by(request, identity_key(person.issuer, person.subject))
-        raise CiamError(_code_of_refusal(request), stage="callback")
-    identity = identity_found(request, person)
-    note_names(request, identity, person)
+        attribute_failures_to(request, identity_key(person.issuer, person.subject))
+        raise CiamError(_refusal_code(request), stage="callback")
+    identity = resolve_identity(request, person)
+    update_names(request, identity, person)
     if identity.is_new:
-        told(created, identity, person=person)
+        send_on_commit(created, identity, person=person)
     return user
 
 
-def admit_holder(request: HttpRequest, person: Person) -> User:
+def authenticate_token_holder(request: HttpRequest, person: Person) -> User:
     """The user of a person who holds a token and has no session, or a ``CiamError``.
 
     Who is unknown is let in as at a first sign-in; who is known does not sign in again.
     """
     key = identity_key(person.issuer, person.subject)
     identity = CiamIdentity.objects.select_related("user").filter(key=key).first()
-    ours = [path for path in settings.AUTHENTICATION_BACKENDS if is_of_ours(path)]
+    ours = [path for path in settings.AUTHENTICATION_BACKENDS if is_ciam_backend(path)]
     if identity is None or not ours:
-        return admit(request, person)
+        return authenticate_person(request, person)
     # A project's own backend may let in others than Django's does.
     backend = cast("CiamBackend", load_backend(ours[0]))
     if not backend.user_can_authenticate(identity.user):
@@ -89,8 +98,8 @@ def admit_holder(request: HttpRequest, person: Person) -> User:
     return identity.user
 
 
-def _code_of_refusal(request: HttpRequest) -> str:
-    if not any(is_of_ours(path) for path in settings.AUTHENTICATION_BACKENDS):
+def _refusal_code(request: HttpRequest) -> str:
+    if not any(is_ciam_backend(path) for path in settings.AUTHENTICATION_BACKENDS):
         return "bad_configuration"
     return "too_many_requests" if _is_locked_out(request) else "account_inactive"
 
@@ -98,18 +107,18 @@ def _code_of_refusal(request: HttpRequest) -> str:
 def is_signed_in_by_ciam(request: HttpRequest) -> bool:
     """Whether this session came from a sign-in at CIAM."""
     path = request.session.get(BACKEND_SESSION_KEY)
-    return path in settings.AUTHENTICATION_BACKENDS and is_of_ours(path)
+    return path in settings.AUTHENTICATION_BACKENDS and is_ciam_backend(path)
 
 
-def let_go(sender: object, *, request: HttpRequest, **kwargs: Any) -> None:
+def end_session_on_logout(sender: object, *, request: HttpRequest, **kwargs: Any) -> None:
     """A receiver of Django's ``user_logged_out``: nothing is kept for that session any longer."""
-    end_kept(request, "left")
+    end_ciam_session(request, "left")
 
 
 # --- Wrong passwords --------------------------------------------------------------------------
 
 
-def tell_of_wrong_credentials(
+def send_user_login_failed(
     sender: object, *, request: HttpRequest | None, error: CiamError, answer: Answer, **kwargs: Any
 ) -> None:
     """A receiver of ``login_failed``: Django's own signal, as for a wrong password of Django's.
@@ -117,11 +126,11 @@ def tell_of_wrong_credentials(
     The answer decides and not the code: whoever is locked out after wrong passwords, and not
     after names that do not exist, has learnt which do.
     """
-    if request and error.stage in _PROVING and answer.kind == "credentials":
+    if request and error.stage in _CREDENTIAL_STAGES and answer.kind == "credentials":
         user_login_failed.send_robust(__name__, credentials={}, request=request)
 
 
-def locked_out(request: HttpRequest, *args: object) -> HttpResponse:
+def lockout_response(request: HttpRequest, *args: object) -> HttpResponse:
     """For ``AXES_LOCKOUT_CALLABLE``: the answer to whom django-axes has locked out."""
     return response_for(request, answer_to(CiamError("too_many_requests"), request))
 

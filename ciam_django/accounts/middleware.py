@@ -11,8 +11,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from ciam_django.accounts.last_failure import note
-from ciam_django.accounts.session_check import ended
+from ciam_django.accounts.last_failure import record_failure
+from ciam_django.accounts.session_check import refresh_or_end_session
 from ciam_django.answers import answer_to
 from ciam_django.responses import response_for
 
@@ -36,15 +36,15 @@ class CiamSessionMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._is_async:
-            return self._awaited(request)
-        return _refusal(request) or self.get_response(request)
+            return self.__acall__(request)
+        return _refuse_ended_session(request) or self.get_response(request)
 
-    async def _awaited(self, request: HttpRequest) -> HttpResponseBase:
-        refusal = await sync_to_async(_refusal)(request)
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        refusal = await sync_to_async(_refuse_ended_session)(request)
         return refusal or await cast("Awaitable[HttpResponseBase]", self.get_response(request))
 
 
-def _is_on_the_way_in(request: HttpRequest) -> bool:
+def _is_ciam_view(request: HttpRequest) -> bool:
     """Whether the request is for one of ``ciam_django.urls``."""
     try:
         return "ciam" in resolve(request.path_info).app_names
@@ -52,16 +52,16 @@ def _is_on_the_way_in(request: HttpRequest) -> bool:
         return False
 
 
-def _refusal(request: HttpRequest) -> HttpResponse | None:
+def _refuse_ended_session(request: HttpRequest) -> HttpResponse | None:
     # Without the cookie there is no session to look at, nor a reason to vary a cached page by it.
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return None
-    error = ended(request)
+    error = refresh_or_end_session(request)
     if error is None:
         return None
     answer = answer_to(error, request)
-    note(request, error.type_code or error.code, answer.request_id)
-    if _is_on_the_way_in(request):
+    record_failure(request, error.type_code or error.code, answer.request_id)
+    if _is_ciam_view(request):
         # Who signs in again, or out, gets what they came for.
         return None
     context = {}

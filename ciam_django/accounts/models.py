@@ -54,16 +54,16 @@ class CiamIdentity(models.Model):
         super().save(*args, **kwargs)
 
 
-class CiamSessions(models.QuerySet["CiamSession"]):
+class CiamSessionQuerySet(models.QuerySet["CiamSession"]):
     """Many of them."""
 
-    def living(self) -> Self:
+    def active(self) -> Self:
         """Those that have not been ended."""
         return self.exclude(sealed="")
 
-    def end(self) -> int:
+    def mark_ended(self) -> int:
         """End them, and forget what they held; how many there were."""
-        return self.living().update(sealed="", sid_key="", ends_at=timezone.now())
+        return self.active().update(sealed="", sid_key="", ends_at=timezone.now())
 
 
 class CiamSession(models.Model):
@@ -88,7 +88,7 @@ class CiamSession(models.Model):
     created_at = models.DateTimeField(_("signed in"), auto_now_add=True)
     ends_at = models.DateTimeField(_("ends"))
 
-    objects = CiamSessions.as_manager()
+    objects = CiamSessionQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("CIAM session")

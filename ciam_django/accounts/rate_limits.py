@@ -16,100 +16,100 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from ciam_django.client.cache import counted, uncount
-from ciam_django.conf import conf, remembered
+from ciam_django.client.cache import decrement_count, increment_count
+from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.errors import CiamError
 
 _RATE: Final = re.compile(r"(\d{1,6})/(s|min|hour|day)")
 _SECONDS: Final = {"s": 1, "min": 60, "hour": 3600, "day": 86400}
 # As CIAM's own: wrong entries of one code, and seconds for which it is good.
-_TRIES_OF_A_CODE: Final = 5
+_MAX_CODE_ENTRIES: Final = 5
 _CODE_LIFETIME: Final = 600
 # A network gives a household, or a phone, as many addresses of IPv6.
 _IPV6_PREFIX: Final = 64
 
 Limits = Mapping[str, Sequence[str]]
-SCOPES: Final = ("receiver", "visitor", "address")
+LIMIT_KEYS: Final = ("receiver", "visitor", "address")
 
 
-def refuse_excess_sends(request: HttpRequest, who: str, channel: str) -> None:
+def count_send(request: HttpRequest, recipient: str, channel: str) -> None:
     """Count a code that is to be sent, or raise ``...Send.SMS.Too.Frequency`` or its like."""
     name = "Email" if channel == "EMAIL" else "SMS"
-    wait = _excess(request, who, "send", conf.CIAM_SEND_LIMITS)
+    wait = _count(request, recipient, "send", conf.CIAM_SEND_LIMITS)
     if wait:
         code = f"Operation.Failure.Send.{name}.Too.Frequency"
         raise CiamError(code, stage="send_code", retry_after=wait)
 
 
-def refuse_excess_tries(request: HttpRequest, who: str, stage: str) -> None:
+def count_attempt(request: HttpRequest, recipient: str, stage: str) -> None:
     """Count an attempt to prove something, or raise ``too_many_requests``."""
-    wait = _excess(request, who, "try", conf.CIAM_TRY_LIMITS)
+    wait = _count(request, recipient, "try", conf.CIAM_TRY_LIMITS)
     if wait:
         raise CiamError("too_many_requests", stage=stage, retry_after=wait)
 
 
-def forget_tries(request: HttpRequest, who: str) -> None:
+def uncount_attempt(request: HttpRequest, recipient: str) -> None:
     """Give back what an attempt counted that was right; what others failed stays."""
-    _forget(request, who, "try")
+    _uncount(request, recipient, "try")
 
 
-def _forget(request: HttpRequest, who: str, what: str) -> None:
-    for key, rates in _counters(request, who, what, conf.CIAM_TRY_LIMITS):
+def _uncount(request: HttpRequest, recipient: str, act: str) -> None:
+    for key, rates in _counters(request, recipient, act, conf.CIAM_TRY_LIMITS):
         for _, seconds in rates:
-            uncount(f"{key}.{seconds}")
+            decrement_count(f"{key}.{seconds}")
 
 
-def refuse_excess_pictures(request: HttpRequest) -> None:
+def count_captcha(request: HttpRequest) -> None:
     """Count a picture that CIAM is asked for, as if it were an attempt."""
-    wait = _excess(request, "", "picture", conf.CIAM_TRY_LIMITS)
+    wait = _count(request, "", "picture", conf.CIAM_TRY_LIMITS)
     if wait:
         raise CiamError("too_many_requests", stage="api", retry_after=wait)
 
 
-def refuse_excess_tokens(request: HttpRequest) -> None:
+def count_token_check(request: HttpRequest) -> None:
     """Count a bearer token that has to be proved, as if it were an attempt."""
-    wait = _excess(request, "", "token", conf.CIAM_TRY_LIMITS)
+    wait = _count(request, "", "token", conf.CIAM_TRY_LIMITS)
     if wait:
         raise CiamError("too_many_requests", stage="api", retry_after=wait)
 
 
-def forget_token(request: HttpRequest) -> None:
+def uncount_token_check(request: HttpRequest) -> None:
     """Give back what a bearer token counted that was not refused."""
-    _forget(request, "", "token")
+    _uncount(request, "", "token")
 
 
-def refuse_worn_code(sent: str, name: str) -> None:
+def count_code_entry(code_id: str, channel_name: str) -> None:
     """Count an entry of one code that was sent, or none was: both wear out alike."""
-    count, _ = counted(_key("code", "entry", sent), _CODE_LIFETIME)
-    if count > _TRIES_OF_A_CODE:
-        raise CiamError(f"Operation.Failure.{name}.Code.Too.Frequency", stage="verify_code")
+    count, _ = increment_count(_key("code", "entry", code_id), _CODE_LIFETIME)
+    if count > _MAX_CODE_ENTRIES:
+        raise CiamError(f"Operation.Failure.{channel_name}.Code.Too.Frequency", stage="verify_code")
 
 
-def _excess(request: HttpRequest, who: str, what: str, limits: Limits) -> int:
+def _count(request: HttpRequest, recipient: str, act: str, limits: Limits) -> int:
     """Seconds to wait, 0 for none. Longer times count only what the shorter ones let pass."""
-    for key, rates in _counters(request, who, what, limits):
-        for most, seconds in rates:
-            count, wait = counted(f"{key}.{seconds}", seconds)
-            if count > most:
+    for key, rates in _counters(request, recipient, act, limits):
+        for limit, seconds in rates:
+            count, wait = increment_count(f"{key}.{seconds}", seconds)
+            if count > limit:
                 return wait
     return 0
 
 
 def _counters(
-    request: HttpRequest, who: str, what: str, limits: Limits
+    request: HttpRequest, recipient: str, act: str, limits: Limits
 ) -> Iterator[tuple[str, Sequence[tuple[int, int]]]]:
     """For each scope that the request is in, the key that counts it, and its rates."""
-    counted_as = (who.casefold(), _visitor(request), _address(request))
-    names = dict(zip(SCOPES, counted_as, strict=True))
-    for scope, rates in rates_of(tuple((name, tuple(given)) for name, given in limits.items())):
-        if name := names.get(scope):
-            yield _key(what, scope, name), rates
+    counted_as = (recipient.casefold(), _visitor(request), _address(request))
+    names = dict(zip(LIMIT_KEYS, counted_as, strict=True))
+    for limit_key, rates in rates_of(tuple((name, tuple(given)) for name, given in limits.items())):
+        if name := names.get(limit_key):
+            yield _key(act, limit_key, name), rates
 
 
-def _key(what: str, scope: str, name: str) -> str:
+def _key(act: str, limit_key: str, name: str) -> str:
     # A digest, since caches are not where numbers and addresses belong.
     digest = hashlib.sha256(f"{settings.SECRET_KEY} {name}".encode(errors="replace")).hexdigest()
-    return f"ciam_django.limit.{what}.{scope}.{digest[:32]}"
+    return f"ciam_django.limit.{act}.{limit_key}.{digest[:32]}"
 
 
 def _visitor(request: HttpRequest) -> str:
@@ -137,7 +137,7 @@ def is_rate(text: object) -> bool:
     return isinstance(text, str) and _RATE.fullmatch(text) is not None
 
 
-@remembered
+@cached_until_settings_change
 def rates_of(
     given: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> Sequence[tuple[str, Sequence[tuple[int, int]]]]:
@@ -146,8 +146,8 @@ def rates_of(
     A rate that can't be read is left out; ``manage.py check`` names it.
     """
     found = []
-    for scope, rates in given:
+    for limit_key, rates in given:
         matches = [match for match in map(_RATE.fullmatch, rates) if match]
         pairs = [(int(match[1]), _SECONDS[match[2]]) for match in matches]
-        found.append((scope, sorted(pairs, key=lambda pair: pair[1])))
+        found.append((limit_key, sorted(pairs, key=lambda pair: pair[1])))
     return found

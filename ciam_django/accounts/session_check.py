@@ -5,84 +5,96 @@ from __future__ import annotations
 from django.contrib.auth import logout
 from django.http import HttpRequest
 
-from ciam_django.accounts.last_failure import tried_by
+from ciam_django.accounts.last_failure import attribute_failures_to
 from ciam_django.accounts.models import CiamSession
-from ciam_django.accounts.session_store import end_kept, is_due, kept_for, look_again, tokens_for
-from ciam_django.accounts.token_refresh import current, ends_session, is_paused, pause, renewed
+from ciam_django.accounts.session_store import (
+    ciam_session_of,
+    end_ciam_session,
+    is_check_due,
+    schedule_next_check,
+    sync_ciam_session,
+)
+from ciam_django.accounts.token_refresh import (
+    is_access_refused,
+    is_backing_off,
+    refresh_if_due,
+    refresh_tokens,
+    start_backoff,
+)
 from ciam_django.accounts.tokens import Tokens
 from ciam_django.answers import answer_to
-from ciam_django.client.api import REFUSED_TOKEN, CiamClient
+from ciam_django.client.api import REFUSED_TOKEN_CODES, CiamClient
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
-from ciam_django.privacy import leaving_no_values
+from ciam_django.privacy import clear_frames_on_error
 
 
-@leaving_no_values
+@clear_frames_on_error
 def access_token_of(request: HttpRequest) -> str:
     """CIAM's access token of the person who is signed in, for ``CiamClient``; renewed if need be.
 
     A ``CiamError``: ``missing_token`` where this session has none, ``session_ended`` where CIAM
     no longer takes it, or why CIAM can't be asked.
     """
-    kept = kept_for(request)
-    if kept is None:
+    ciam_session = ciam_session_of(request)
+    if ciam_session is None:
         raise CiamError("missing_token", stage="refresh")
-    tokens = tokens_for(request, kept)
+    tokens = sync_ciam_session(request, ciam_session)
     if not tokens.access_token:
         raise CiamError("missing_token", stage="refresh")
-    if tokens.is_good and not tokens.is_due:
+    if tokens.is_usable and not tokens.is_refresh_due:
         return tokens.access_token
-    tokens = current(kept, tokens)
-    if not tokens.is_good:
+    tokens = refresh_if_due(ciam_session, tokens)
+    if not tokens.is_usable:
         raise CiamError("session_ended", stage="refresh")
-    look_again(request, kept, tokens)
+    schedule_next_check(request, ciam_session, tokens)
     return tokens.access_token
 
 
-def ended(request: HttpRequest) -> CiamError | None:
+def refresh_or_end_session(request: HttpRequest) -> CiamError | None:
     """Why the session has been ended now; None if it goes on, be CIAM down or not."""
-    if not is_due(request):
+    if not is_check_due(request):
         return None
-    kept = kept_for(request)
+    ciam_session = ciam_session_of(request)
     try:
-        if kept is None:
+        if ciam_session is None:
             raise CiamError("session_ended", stage="refresh")
-        tokens = tokens_for(request, kept)
+        tokens = sync_ciam_session(request, ciam_session)
         try:
-            tokens = _checked(kept, current(kept, tokens))
+            tokens = _check_tokens(ciam_session, refresh_if_due(ciam_session, tokens))
         except CiamError as error:
-            if ends_session(error):
+            if is_access_refused(error):
                 raise
             # For the log: who is signed in need not know.
             answer_to(error, request)
-        look_again(request, kept, tokens)
+        schedule_next_check(request, ciam_session, tokens)
     except CiamError as error:
-        if kept:
-            tried_by(request, kept.identity.key)
-        end_kept(request, "ended")
+        if ciam_session:
+            attribute_failures_to(request, ciam_session.identity.key)
+        end_ciam_session(request, "ended")
         logout(request)
-        return _told(error)
+        return _session_ended_error(error)
     return None
 
 
-def _checked(kept: CiamSession, tokens: Tokens) -> Tokens:
+def _check_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
     """The tokens, if CIAM says of the person that they are good, or newer ones."""
-    is_asked = conf.CIAM_SESSION_CHECK and tokens.may_check and tokens.is_good
-    if not is_asked or is_paused():
+    is_check_wanted = conf.CIAM_SESSION_CHECK and tokens.may_check and tokens.is_usable
+    if not is_check_wanted or is_backing_off():
         return tokens
     try:
         CiamClient().user_check(tokens.access_token)
     except CiamError as error:
         # A token may end early while the person may stay.
-        if error.code.casefold() in REFUSED_TOKEN and tokens.refresh_token:
-            return renewed(kept, tokens)
-        if not ends_session(error):
-            pause()
+        if error.code.casefold() in REFUSED_TOKEN_CODES and tokens.refresh_token:
+            return refresh_tokens(ciam_session, tokens)
+        if not is_access_refused(error):
+            start_backoff()
         raise
     return tokens
 
 
-def _told(error: CiamError) -> CiamError:
+def _session_ended_error(error: CiamError) -> CiamError:
     """The same for all reasons, of which the log has the true one."""
     return CiamError(
         "session_ended",

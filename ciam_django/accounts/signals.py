@@ -34,7 +34,7 @@ unlinked: Final = Signal()
 """A user has taken an identity away, which is deleted: with ``request``."""
 
 
-def told(signal: Signal, identity: CiamIdentity, **more: Any) -> None:
+def send_on_commit(signal: Signal, identity: CiamIdentity, **more: Any) -> None:
     """Send the signal as soon as what it tells of is certain."""
     send = functools.partial(
         signal.send_robust, CiamIdentity, identity=identity, user=identity.user, **more

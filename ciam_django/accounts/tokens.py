@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from cryptography.fernet import InvalidToken
 
-from ciam_django.client.crypto import seal_for
+from ciam_django.client.crypto import fernet_for
 from ciam_django.errors import CiamError
-from ciam_django.privacy import leaving_no_values
+from ciam_django.privacy import clear_frames_on_error
 
 # Seconds before its end from which an access token is renewed; of a short life, a tenth.
-_RENEWED_BEFORE: Final = 300
+_REFRESH_MARGIN: Final = 300
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,41 +30,41 @@ class Tokens:
     access_token: str = dataclasses.field(default="", repr=False)
     refresh_token: str = dataclasses.field(default="", repr=False)
     id_token: str = dataclasses.field(default="", repr=False)
-    renewed_from: float = 0
+    refresh_from: float = 0
     expires_at: float = 0
     may_check: bool = False
 
     @property
-    def is_good(self) -> bool:
+    def is_usable(self) -> bool:
         """Whether the access token can be used."""
         return bool(self.access_token) and not 0 < self.expires_at <= time.time()
 
-    def of_session(self, session_key: str) -> Tokens:
+    def with_session_key(self, session_key: str) -> Tokens:
         """The same, for Django's session under its new key."""
         return dataclasses.replace(self, session_key=session_key)
 
     @property
-    def is_due(self) -> bool:
+    def is_refresh_due(self) -> bool:
         """Whether it is time to renew it."""
-        return 0 < self.renewed_from <= time.time()
+        return 0 < self.refresh_from <= time.time()
 
 
-@leaving_no_values
-def with_answer(tokens: Tokens, answer: Mapping[str, Any]) -> Tokens:
+@clear_frames_on_error
+def updated_tokens(tokens: Tokens, token_response: Mapping[str, Any]) -> Tokens:
     """The tokens with those of a token answer in their place (RFC 6749, 5.1 and 6).
 
     An answer that has no refresh token leaves the one that there is.
     """
-    lasts = answer.get("expires_in")
-    is_number = isinstance(lasts, int | float) and not isinstance(lasts, bool)
-    seconds: float = max(lasts or 0, 0) if is_number else 0
+    expires_in = token_response.get("expires_in")
+    is_number = isinstance(expires_in, int | float) and not isinstance(expires_in, bool)
+    seconds: float = max(expires_in or 0, 0) if is_number else 0
     now = time.time()
     return dataclasses.replace(
         tokens,
-        access_token=answer["access_token"],
-        refresh_token=_text(answer.get("refresh_token")) or tokens.refresh_token,
-        id_token=_text(answer.get("id_token")) or tokens.id_token,
-        renewed_from=now + max(seconds - _RENEWED_BEFORE, seconds * 0.9) if seconds else 0,
+        access_token=token_response["access_token"],
+        refresh_token=_text(token_response.get("refresh_token")) or tokens.refresh_token,
+        id_token=_text(token_response.get("id_token")) or tokens.id_token,
+        refresh_from=now + max(seconds - _REFRESH_MARGIN, seconds * 0.9) if seconds else 0,
         expires_at=now + seconds if seconds else 0,
     )
 
@@ -73,17 +73,17 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-@leaving_no_values
-def sealed(tokens: Tokens) -> str:
+@clear_frames_on_error
+def encrypted_tokens(tokens: Tokens) -> str:
     """As only this project can read it, by ``SECRET_KEY``."""
     content = json.dumps(dataclasses.asdict(tokens)).encode()
-    return seal_for(__name__).encrypt(content).decode()
+    return fernet_for(__name__).encrypt(content).decode()
 
 
-@leaving_no_values
-def unsealed(kept: str) -> Tokens:
+@clear_frames_on_error
+def decrypted_tokens(encrypted: str) -> Tokens:
     """What was sealed, by ``SECRET_KEY`` or one of its fallbacks; ``session_ended`` if by none."""
     try:
-        return Tokens(**json.loads(seal_for(__name__).decrypt(kept)))
+        return Tokens(**json.loads(fernet_for(__name__).decrypt(encrypted)))
     except (InvalidToken, ValueError, TypeError) as error:
         raise CiamError("session_ended", stage="refresh") from error

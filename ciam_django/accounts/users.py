@@ -16,7 +16,7 @@ from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 
 
-def new_user(person: Person) -> AbstractBaseUser:
+def create_user(person: Person) -> AbstractBaseUser:
     """A user for somebody who has none, saved.
 
     Its fields are those of ``CIAM_USER_FIELDS`` that the model has; but where ``CIAM_NEW_USER``
@@ -25,10 +25,10 @@ def new_user(person: Person) -> AbstractBaseUser:
     knows by it.
     """
     if conf.CIAM_NEW_USER:
-        made: AbstractBaseUser = import_string(conf.CIAM_NEW_USER)(person)
-        return made
+        project_user: AbstractBaseUser = import_string(conf.CIAM_NEW_USER)(person)
+        return project_user
     model = get_user_model()
-    values = dict(_values(person.claims))
+    values = dict(_field_values(person.claims))
     if not isinstance(model._meta.get_field(model.USERNAME_FIELD), EmailField):
         # Of nothing that the person has: another user may have kept what was made of that.
         values.setdefault(model.USERNAME_FIELD, f"ciam-{secrets.token_hex(12)}")
@@ -39,34 +39,34 @@ def new_user(person: Person) -> AbstractBaseUser:
     return user
 
 
-def _values(claims: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, asked in conf.CIAM_USER_FIELDS.items():
-        field = fields_of(get_user_model()).get(name)
-        value = _told(claims, asked)
+def _field_values(claims: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, claim_names in conf.CIAM_USER_FIELDS.items():
+        field = fillable_fields(get_user_model()).get(name)
+        value = _first_usable_claim(claims, claim_names)
         if field is not None and value:
             yield name, value[: field.max_length]
 
 
-def _told(claims: Mapping[str, Any], asked: Sequence[str]) -> str:
+def _first_usable_claim(claims: Mapping[str, Any], claim_names: Sequence[str]) -> str:
     """The first of the claims that CIAM tells, and does not call unverified.
 
     OpenID Connect Core 1.0, 5.1: ``email_verified``, ``phone_number_verified``.
     """
-    for name in asked:
+    for name in claim_names:
         value = claims.get(name)
-        if _is_text(value) and claims.get(f"{name}_verified") is not False:
+        if _is_storable_text(value) and claims.get(f"{name}_verified") is not False:
             return str(value)
     return ""
 
 
-def _is_text(value: object) -> bool:
+def _is_storable_text(value: object) -> bool:
     """Whether databases take it: without NUL, and without half a character."""
     if not isinstance(value, str) or "\0" in value:
         return False
     return value.encode(errors="replace").decode() == value != ""
 
 
-def fields_of(model: type[AbstractBaseUser]) -> dict[str, Field[Any, Any]]:
+def fillable_fields(model: type[AbstractBaseUser]) -> dict[str, Field[Any, Any]]:
     """The fields that a new user can be given a text for."""
     return {
         field.name: field
@@ -76,13 +76,13 @@ def fields_of(model: type[AbstractBaseUser]) -> dict[str, Field[Any, Any]]:
 
 
 def _check_complete(model: type[AbstractBaseUser], values: Mapping[str, str]) -> None:
-    for name, field in fields_of(model).items():
+    for name, field in fillable_fields(model).items():
         is_needed = not (field.blank or field.null or field.has_default())
         if is_needed and name not in values:
-            asked = conf.CIAM_USER_FIELDS.get(name, ())
+            claim_names = conf.CIAM_USER_FIELDS.get(name, ())
             raise CiamError(
                 "bad_configuration",
                 stage="callback",
                 upstream_text=f"{model.__name__} needs a value for {name!r}: CIAM_USER_FIELDS "
-                f"takes it from {list(asked)}, and CIAM tells none of them",
+                f"takes it from {list(claim_names)}, and CIAM tells none of them",
             )

@@ -14,38 +14,41 @@ from ciam_django.client.person import issuer_of
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 
-MIDDLEWARE: Final = "ciam_django.accounts.middleware.CiamSessionMiddleware"
-_AUTHENTICATION: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
-_IN_COOKIES: Final = "django.contrib.sessions.backends.signed_cookies"
+SESSION_MIDDLEWARE: Final = "ciam_django.accounts.middleware.CiamSessionMiddleware"
+_AUTHENTICATION_MIDDLEWARE: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
+_COOKIE_SESSION_ENGINE: Final = "django.contrib.sessions.backends.signed_cookies"
 
 _CHANGED: Final = "The mode, the issuer or the client has changed, and they would all be strangers."
 
 # An id of ``checks.IDS``, what was given, and what is allowed.
-Slip = tuple[str, str, str]
+Problem = tuple[str, str, str]
 
 
-def slips(
+def check_sessions(
     sender: object, *, is_made_from: Callable[[str, str], bool], **kwargs: Any
-) -> Iterator[Slip]:
+) -> Iterator[Problem]:
     """A receiver of ``signals.checking``."""
-    if settings.SESSION_ENGINE == _IN_COOKIES and _ends_sessions():
+    if settings.SESSION_ENGINE == _COOKIE_SESSION_ENGINE and _is_server_session_needed():
         yield (
             "session store",
             f"SESSION_ENGINE is {settings.SESSION_ENGINE!r}: such a session can't be ended.",
             "CIAM signs people out, and sessions keep its tokens: use the database or a cache.",
         )
     names = list(settings.MIDDLEWARE)
-    ours = [at for at, name in enumerate(names) if is_made_from(MIDDLEWARE, name)]
-    before = names.index(_AUTHENTICATION) if _AUTHENTICATION in names else -1
+    ours = [at for at, name in enumerate(names) if is_made_from(SESSION_MIDDLEWARE, name)]
+    before = names.index(_AUTHENTICATION_MIDDLEWARE) if _AUTHENTICATION_MIDDLEWARE in names else -1
     if not ours or ours[0] < before:
         yield (
             "session middleware",
-            f"{MIDDLEWARE!r} is not in MIDDLEWARE, after Django's AuthenticationMiddleware.",
+            (
+                f"{SESSION_MIDDLEWARE!r} is not in MIDDLEWARE, after Django's "
+                "AuthenticationMiddleware."
+            ),
             "Put it there, or sessions outlive what CIAM says, and their tokens are not renewed.",
         )
 
 
-def _ends_sessions() -> bool:
+def _is_server_session_needed() -> bool:
     """Whether anything of ours needs a session that the server holds."""
     if conf.CIAM_KEEP_TOKENS:
         return True
@@ -56,9 +59,9 @@ def _ends_sessions() -> bool:
         return False
 
 
-def slips_of_identities(
+def check_identities(
     sender: object, *, databases: Collection[str], **kwargs: Any
-) -> Iterator[Slip]:
+) -> Iterator[Problem]:
     """A receiver of ``signals.checking_databases``: people whom nobody will be again."""
     alias = router.db_for_read(CiamIdentity)
     if alias not in databases:
@@ -72,17 +75,23 @@ def slips_of_identities(
         # Another check tells.
         return
     issuers = set(CiamIdentity.objects.values_list("issuer", flat=True).distinct())
-    strangers = issuers - {issuer_of(app)}
-    if strangers and (strangers := strangers - {_named_by_itself(app)}):
-        first, now = min(strangers), issuer_of(app)
+    unknown_issuers = issuers - {issuer_of(app)}
+    if unknown_issuers and (unknown_issuers := unknown_issuers - {_metadata_issuer(app)}):
+        unknown_issuer, current_issuer = min(unknown_issuers), issuer_of(app)
         yield (
             "identities",
-            f"There are people of {first!r}, and AUTHLIB_OAUTH_CLIENTS['ciam'] makes it {now!r}.",
-            f"{_CHANGED} Change it back, or rename them: manage.py ciam_rekey --from {first}",
+            (
+                f"There are people of {unknown_issuer!r}, and AUTHLIB_OAUTH_CLIENTS['ciam'] makes "
+                f"it {current_issuer!r}."
+            ),
+            (
+                f"{_CHANGED} Change it back, or rename them: "
+                f"manage.py ciam_rekey --from {unknown_issuer}"
+            ),
         )
 
 
-def _named_by_itself(app: CiamApp) -> str:
+def _metadata_issuer(app: CiamApp) -> str:
     """The issuer as the metadata has it, should it not be below it."""
     try:
         return str(app.load_server_metadata().get("issuer", ""))

@@ -19,11 +19,11 @@ from django.utils.module_loading import import_string
 from ciam_django.codes import ALIASES, CODES
 from ciam_django.conf import Conf, conf
 from ciam_django.kinds import Action
-from ciam_django.lookup import OVERRIDABLE
+from ciam_django.lookup import OVERRIDABLE_FIELDS
 from ciam_django.signals import checking, checking_databases
 
 # One id for one thing that can be wrong, whatever the number of ways.
-IDS: Final = {
+CHECK_IDS: Final = {
     "name": "ciam_django.W001",
     "type": "ciam_django.E002",
     "range": "ciam_django.E003",
@@ -58,24 +58,24 @@ IDS: Final = {
     "identities": "ciam_django.E032",
 }
 
-MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
-HANDLER: Final = "ciam_django.drf.exception_handler"
+ERROR_MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
+DRF_HANDLER: Final = "ciam_django.drf.exception_handler"
 # drf-standardized-errors' handler, and the class of ours that it can be told to use.
-THEIR_HANDLER: Final = "drf_standardized_errors.handler.exception_handler"
-HANDLER_CLASS: Final = "ciam_django.drf.standardized.CiamExceptionHandler"
-BACKEND: Final = "ciam_django.accounts.backends.CiamBackend"
+STANDARDIZED_HANDLER: Final = "drf_standardized_errors.handler.exception_handler"
+STANDARDIZED_HANDLER_CLASS: Final = "ciam_django.drf.standardized.CiamExceptionHandler"
+CIAM_BACKEND: Final = "ciam_django.accounts.backends.CiamBackend"
 
-_KEY: Final = re.compile(r"(\*\.)?[A-Za-z]\w*(\.\w+)*(\.\*)?")
+_OVERRIDE_KEY: Final = re.compile(r"(\*\.)?[A-Za-z]\w*(\.\w+)*(\.\*)?")
 # How alike a misspelt code is to the one that was meant; other codes are less so.
-_ALIKE: Final = 0.92
+_MIN_SIMILARITY: Final = 0.92
 
 
-def _error(what: str, text: str, hint: str | None = None) -> CheckMessage:
-    severity = Warning if ".W" in IDS[what] else Error
-    return severity(text, hint=hint, id=IDS[what])
+def check_message(name: str, message: str, hint: str | None = None) -> CheckMessage:
+    severity = Warning if ".W" in CHECK_IDS[name] else Error
+    return severity(message, hint=hint, id=CHECK_IDS[name])
 
 
-def _meant(given: object, allowed: Iterable[str], *, cutoff: float = 0.6) -> str:
+def hint_for(given: object, allowed: Iterable[str], *, cutoff: float = 0.6) -> str:
     """``Did you mean 'x'?``, or what is allowed, or nothing where that would be too long."""
     allowed = list(allowed)
     close = difflib.get_close_matches(str(given), allowed, n=1, cutoff=cutoff)
@@ -87,13 +87,13 @@ def _meant(given: object, allowed: Iterable[str], *, cutoff: float = 0.6) -> str
 # --- Names, types and ranges ------------------------------------------------------------------
 
 
-def check_names(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+def check_setting_names(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Names that start like ours and are very like one of ours."""
     for name in dir(settings):
-        if name.startswith("CIAM_") and name not in conf.names():
-            hint = _meant(name, conf.names(), cutoff=0.85)
+        if name.startswith("CIAM_") and name not in conf.setting_names():
+            hint = hint_for(name, conf.setting_names(), cutoff=0.85)
             if hint.startswith("Did"):
-                yield _error("name", f"{name} is no setting of ciam_django.", hint)
+                yield check_message("name", f"{name} is no setting of ciam_django.", hint)
 
 
 _RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -106,7 +106,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
 }
 
 
-def _types() -> dict[str, Any]:
+def _setting_types() -> dict[str, Any]:
     return {name: hint for name, hint in get_type_hints(Conf).items() if name.startswith("CIAM_")}
 
 
@@ -119,13 +119,13 @@ def _is_of_type(value: object, hint: Any) -> bool:
     return isinstance(value, hint)
 
 
-def check_types(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+def check_setting_types(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Each setting's type, and the range of the numbers."""
-    for name, hint in _types().items():
+    for name, hint in _setting_types().items():
         value = getattr(conf, name)
         if not _is_of_type(value, hint):
             wanted = getattr(hint, "__origin__", hint).__name__
-            yield _error(
+            yield check_message(
                 "type",
                 f"{name} is {value!r}, a {type(value).__name__}.",
                 f"It is to be a {wanted}.",
@@ -133,35 +133,37 @@ def check_types(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
         elif name in _RANGES:
             low, high = _RANGES[name]
             if not low <= value <= high:
-                yield _error("range", f"{name} is {value!r}.", f"Allowed: {low} to {high}.")
+                yield check_message("range", f"{name} is {value!r}.", f"Allowed: {low} to {high}.")
 
 
 # --- CIAM_ERROR_OVERRIDES ---------------------------------------------------------------------
 
 
-def check_overrides(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+def check_error_overrides(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """The keys, fields and values of ``CIAM_ERROR_OVERRIDES``."""
     # As given, which need not be as declared.
     overrides: Any = conf.CIAM_ERROR_OVERRIDES
     if not isinstance(overrides, Mapping):
         return
     for key, value in overrides.items():
-        yield from _check_key(key)
+        yield from _check_override_key(key)
         fields = value if isinstance(value, Mapping) else {"message": value}
         for name, given in fields.items():
             place = f"CIAM_ERROR_OVERRIDES[{key!r}]"
-            if name not in OVERRIDABLE:
-                yield _error(
-                    "override field", f"{place} has no field {name!r}.", _meant(name, OVERRIDABLE)
+            if name not in OVERRIDABLE_FIELDS:
+                yield check_message(
+                    "override field",
+                    f"{place} has no field {name!r}.",
+                    hint_for(name, OVERRIDABLE_FIELDS),
                 )
-            elif not OVERRIDABLE[name].allows(given):
-                yield _error(
+            elif not OVERRIDABLE_FIELDS[name].is_allowed(given):
+                yield check_message(
                     "override value",
                     f"{place}: the {name} is {given!r}.",
-                    f"It is to be {OVERRIDABLE[name].allowed}.",
+                    f"It is to be {OVERRIDABLE_FIELDS[name].allowed_text}.",
                 )
-        if "message" in fields and _collapses(str(key)):
-            yield _error(
+        if "message" in fields and _is_collapsing_key(str(key)):
+            yield check_message(
                 "override uncollapsed",
                 f"CIAM_ERROR_OVERRIDES[{key!r}] has a message, so that strangers will read it.",
                 "It tells them that an account exists. Without a message the code is answered "
@@ -169,32 +171,32 @@ def check_overrides(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage
             )
 
 
-def _check_key(key: object) -> Iterator[CheckMessage]:
-    if not isinstance(key, str) or not _KEY.fullmatch(key):
-        yield _error(
+def _check_override_key(key: object) -> Iterator[CheckMessage]:
+    if not isinstance(key, str) or not _OVERRIDE_KEY.fullmatch(key):
+        yield check_message(
             "override key",
             f"CIAM_ERROR_OVERRIDES has the key {key!r}.",
             "A key is a code ('invalid_grant') or a family ('Params.Blank.*').",
         )
         return
     names = (*CODES, *ALIASES)
-    known = {name.casefold(): name for name in (*names, *_families(names))}
+    known = {name.casefold(): name for name in (*names, *_families_of_codes(names))}
     if key.casefold() in known:
         return
     # A code that we do not know is allowed; one that is nearly one of ours is a slip.
     # In a short one, one letter is much.
-    alike = min(_ALIKE, (len(key) - 1) / len(key))
+    alike = min(_MIN_SIMILARITY, (len(key) - 1) / len(key))
     close = difflib.get_close_matches(key.casefold(), known, n=1, cutoff=alike)
     if close:
-        yield _error(
+        yield check_message(
             "override key",
             f"CIAM_ERROR_OVERRIDES has the key {key!r}, which fits no code of ours.",
             f"Did you mean {known[close[0]]!r}? If CIAM does send {key!r}, silence "
-            f"{IDS['override key']}.",
+            f"{CHECK_IDS['override key']}.",
         )
 
 
-def _families(codes: Iterable[str]) -> Iterator[str]:
+def _families_of_codes(codes: Iterable[str]) -> Iterator[str]:
     """Every ``X.Y.*`` and ``*.Y.Z`` that a code is in."""
     for code in codes:
         parts = code.split(".")
@@ -203,7 +205,7 @@ def _families(codes: Iterable[str]) -> Iterator[str]:
             yield ".".join(["*", *parts[length:]])
 
 
-def _collapses(key: str) -> bool:
+def _is_collapsing_key(key: str) -> bool:
     # The table's own word: what the settings make of it is what is being checked.
     rows = {name.casefold(): row for name, row in CODES.items()}
     aliases = {name.casefold(): rows[to.casefold()] for name, to in ALIASES.items()}
@@ -214,22 +216,22 @@ def _collapses(key: str) -> bool:
 # --- Addresses, paths and templates -----------------------------------------------------------
 
 
-def check_addresses(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+def check_urls(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Where actions lead, and the callback's own address."""
     urls: Any = conf.CIAM_ACTION_URLS
     places: dict[str, Any] = {"CIAM_SUPPORT_URL": conf.CIAM_SUPPORT_URL}
     if isinstance(urls, Mapping):
         for action, url in urls.items():
             if action not in set(Action):
-                yield _error(
+                yield check_message(
                     "action",
                     f"CIAM_ACTION_URLS has the key {action!r}, which is no action.",
-                    _meant(action, [str(action) for action in Action]),
+                    hint_for(action, [str(action) for action in Action]),
                 )
             places[f"CIAM_ACTION_URLS[{action!r}]"] = url
     for place, url in places.items():
-        if not isinstance(url, str) or not _leads_somewhere(url):
-            yield _error(
+        if not isinstance(url, str) or not _is_valid_target(url):
+            yield check_message(
                 "address",
                 f"{place} is {url!r}.",
                 "It is to be an https, mailto or tel address, a path that begins with /, or the "
@@ -237,22 +239,22 @@ def check_addresses(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage
             )
     callback = conf.CIAM_CALLBACK_URL
     if callback and isinstance(callback, str):
-        scheme, host = _origin(callback)
+        scheme, host = _scheme_and_host(callback)
         if scheme not in ("http", "https") or not host:
-            yield _error(
+            yield check_message(
                 "address",
                 f"CIAM_CALLBACK_URL is {callback!r}.",
                 "It is to be absolute, such as 'https://example.com/ciam/callback/'.",
             )
         elif scheme == "http" and not settings.DEBUG:
-            yield _error(
+            yield check_message(
                 "insecure callback",
                 f"CIAM_CALLBACK_URL is {callback!r}, and DEBUG is off.",
                 "Over http, the code that signs a person in can be read on the way. Use https.",
             )
 
 
-def _origin(url: object) -> tuple[str, str]:
+def _scheme_and_host(url: object) -> tuple[str, str]:
     """Scheme and host with port; empty ones where there are none."""
     try:
         parts = urlsplit(url if isinstance(url, str) else "")
@@ -262,7 +264,7 @@ def _origin(url: object) -> tuple[str, str]:
     return parts.scheme, parts.netloc
 
 
-def _leads_somewhere(url: str) -> bool:
+def _is_valid_target(url: str) -> bool:
     if not url or url.startswith(("/", "https://", "http://", "mailto:", "tel:")):
         return True
     if not hasattr(settings, "ROOT_URLCONF"):
@@ -274,17 +276,17 @@ def _leads_somewhere(url: str) -> bool:
     return True
 
 
-def check_paths(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+def check_dotted_paths(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """The dotted path and the template that settings name."""
     handler = conf.CIAM_DRF_FALLBACK_HANDLER
     if apps.is_installed("rest_framework") and isinstance(handler, str):
-        if handler == HANDLER:
-            yield _error("dotted path", f"CIAM_DRF_FALLBACK_HANDLER is {handler!r} itself.")
+        if handler == DRF_HANDLER:
+            yield check_message("dotted path", f"CIAM_DRF_FALLBACK_HANDLER is {handler!r} itself.")
         else:
             try:
                 import_string(handler)
             except ImportError as error:
-                yield _error(
+                yield check_message(
                     "dotted path", f"CIAM_DRF_FALLBACK_HANDLER is {handler!r}.", f"{error}."
                 )
     template = conf.CIAM_BASE_TEMPLATE
@@ -292,7 +294,7 @@ def check_paths(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
         try:
             get_template(template)
         except (TemplateDoesNotExist, TemplateSyntaxError) as error:
-            yield _error(
+            yield check_message(
                 "template",
                 f"CIAM_BASE_TEMPLATE is {template!r}: {type(error).__name__}: {error}.",
                 "It is to be the name of a template that has a block 'content'.",
@@ -302,24 +304,26 @@ def check_paths(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
 # --- Bearer tokens ----------------------------------------------------------------------------
 
 
-def check_bearer(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+def check_bearer_settings(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Who proves bearer tokens, and for whom they may be."""
     # As given, which need not be as declared.
     given: Any = conf.CIAM_BEARER
     if isinstance(given, str) and given not in ("check", "jwt"):
-        yield _error("bearer", f"CIAM_BEARER is {given!r}.", _meant(given, ("check", "jwt")))
+        yield check_message(
+            "bearer", f"CIAM_BEARER is {given!r}.", hint_for(given, ("check", "jwt"))
+        )
     clients = getattr(settings, "AUTHLIB_OAUTH_CLIENTS", None)
     client = clients.get("ciam") if isinstance(clients, Mapping) else None
     is_oidc = isinstance(client, Mapping) and client.get("server_metadata_url")
     if given == "jwt" and not is_oidc:
-        yield _error(
+        yield check_message(
             "bearer mode",
             "CIAM_BEARER is 'jwt', and AUTHLIB_OAUTH_CLIENTS[\"ciam\"] has no server_metadata_url.",
             "CIAM's own mode publishes no keys: use 'check', or OpenID Connect.",
         )
     audiences: Any = conf.CIAM_BEARER_AUDIENCES
     if isinstance(audiences, str):
-        yield _error(
+        yield check_message(
             "type",
             f"CIAM_BEARER_AUDIENCES is {audiences!r}, a str.",
             f"It is to be a list: [{audiences!r}].",
@@ -329,38 +333,38 @@ def check_bearer(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
 # --- How the parts are put together -----------------------------------------------------------
 
 
-def check_sign_in(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+def check_login_urls(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """What ``ciam_django.urls`` needs, in projects that include it."""
-    included = _places_of_urls()
+    included = _url_inclusions()
     if not included:
         return
     if not apps.is_installed("ciam_django.accounts"):
-        yield _error(
+        yield check_message(
             "accounts",
             "ciam_django.urls is included, and 'ciam_django.accounts' is not in INSTALLED_APPS.",
             "Add it: it holds who signed in.",
         )
-    if not any(_is_made_from(BACKEND, path) for path in settings.AUTHENTICATION_BACKENDS):
-        yield _error(
+    if not any(is_subclass_path(CIAM_BACKEND, path) for path in settings.AUTHENTICATION_BACKENDS):
+        yield check_message(
             "backend",
-            f"{BACKEND!r} is not in AUTHENTICATION_BACKENDS.",
+            f"{CIAM_BACKEND!r} is not in AUTHENTICATION_BACKENDS.",
             "Add it, or whoever signs in is nobody on the next page.",
         )
     if any(included):
-        yield _error(
+        yield check_message(
             "language prefix",
             "ciam_django.urls is included under i18n_patterns.",
             "Move it out: CIAM knows one address of the callback, not one for each language.",
         )
-    yield from _check_client()
+    yield from _check_oauth_client()
     found = checking.send(
-        check_sign_in,
-        is_well_typed=_is_well_typed,
-        is_in_policy=_is_in_policy,
-        is_made_from=_is_made_from,
+        check_login_urls,
+        is_well_typed=is_well_typed,
+        is_in_policy=is_allowed_form_action,
+        is_made_from=is_subclass_path,
     )
     for _, slips in found:
-        yield from (_error(*slip) for slip in slips or ())
+        yield from (check_message(*slip) for slip in slips or ())
 
 
 def check_identities(
@@ -368,14 +372,14 @@ def check_identities(
 ) -> Iterator[CheckMessage]:
     """Whether the people in the databases are still those whom the settings mean."""
     for _, slips in checking_databases.send(check_identities, databases=databases or ()):
-        yield from (_error(*slip) for slip in slips or ())
+        yield from (check_message(*slip) for slip in slips or ())
 
 
-def _is_well_typed(name: str) -> bool:
-    return _is_of_type(getattr(conf, name), _types()[name])
+def is_well_typed(name: str) -> bool:
+    return _is_of_type(getattr(conf, name), _setting_types()[name])
 
 
-def _places_of_urls() -> Sequence[bool]:
+def _url_inclusions() -> Sequence[bool]:
     """For each inclusion of our URLs, whether it is below a language prefix."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
@@ -392,11 +396,11 @@ def _places_of_urls() -> Sequence[bool]:
     return list(walk(get_resolver(), False))
 
 
-def _check_client() -> Iterator[CheckMessage]:
+def _check_oauth_client() -> Iterator[CheckMessage]:
     clients = getattr(settings, "AUTHLIB_OAUTH_CLIENTS", None)
     client = clients.get("ciam") if isinstance(clients, Mapping) else None
     if not isinstance(client, Mapping):
-        yield _error(
+        yield check_message(
             "client",
             'AUTHLIB_OAUTH_CLIENTS["ciam"] is missing.',
             "It is to be a dict with client_id, client_secret, and server_metadata_url or "
@@ -404,25 +408,27 @@ def _check_client() -> Iterator[CheckMessage]:
         )
         return
     if not client.get("client_id"):
-        yield _error("client", 'AUTHLIB_OAUTH_CLIENTS["ciam"] has no client_id.')
+        yield check_message("client", 'AUTHLIB_OAUTH_CLIENTS["ciam"] has no client_id.')
     own = [name for name in ("authorize_url", "access_token_url") if client.get(name)]
     if bool(client.get("server_metadata_url")) == bool(own) or len(own) == 1:
-        yield _error(
+        yield check_message(
             "client",
             'AUTHLIB_OAUTH_CLIENTS["ciam"] does not choose one of the two modes.',
             "Give server_metadata_url (OpenID Connect), or authorize_url and access_token_url "
             "(CIAM's own), and not both.",
         )
-    scheme, host = _origin(client.get("authorize_url") or client.get("server_metadata_url"))
-    if host and not _is_in_policy(f"{scheme}://{host}"):
-        yield _error(
+    scheme, host = _scheme_and_host(
+        client.get("authorize_url") or client.get("server_metadata_url")
+    )
+    if host and not is_allowed_form_action(f"{scheme}://{host}"):
+        yield check_message(
             "form action",
             f"The form-action of SECURE_CSP lacks {scheme}://{host}.",
             "Add it: the form that begins a sign-in is redirected there.",
         )
 
 
-def _is_in_policy(origin: str) -> bool:
+def is_allowed_form_action(origin: str) -> bool:
     """Whether a form may lead there: browsers stop what a policy's form-action does not have."""
     policy = getattr(settings, "SECURE_CSP", None) or {}
     # Django leaves a directive out that is None or False, and takes one source for a list of one.
@@ -433,50 +439,52 @@ def _is_in_policy(origin: str) -> bool:
     return bool(allowed & {origin, f"{origin.partition(':')[0]}:", "*"})
 
 
-def check_doors(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+def check_entry_points(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Whether the doors are in place."""
-    if not any(_is_made_from(MIDDLEWARE, path) for path in settings.MIDDLEWARE):
-        yield _error(
+    if not any(is_subclass_path(ERROR_MIDDLEWARE, path) for path in settings.MIDDLEWARE):
+        yield check_message(
             "middleware",
-            f"{MIDDLEWARE!r} is not in MIDDLEWARE.",
+            f"{ERROR_MIDDLEWARE!r} is not in MIDDLEWARE.",
             "Add it as the last one, or a failure in a Django view is a 500.",
         )
     if apps.is_installed("rest_framework"):
         handler = (getattr(settings, "REST_FRAMEWORK", None) or {}).get("EXCEPTION_HANDLER", "")
-        if not str(handler).startswith("ciam_django.") and not _is_standardized(handler):
-            yield _error(
+        if not str(handler).startswith("ciam_django.") and not _is_standardized_handler(handler):
+            yield check_message(
                 "handler",
                 f"REST_FRAMEWORK['EXCEPTION_HANDLER'] is {handler or 'not set'!r}.",
-                f"Set it to {HANDLER!r}; name your own in CIAM_DRF_FALLBACK_HANDLER.",
+                f"Set it to {DRF_HANDLER!r}; name your own in CIAM_DRF_FALLBACK_HANDLER.",
             )
 
 
-def _is_standardized(handler: object) -> bool:
+def _is_standardized_handler(handler: object) -> bool:
     """Whether it is drf-standardized-errors', which hands over to ours."""
     chosen = (getattr(settings, "DRF_STANDARDIZED_ERRORS", None) or {}).get(
         "EXCEPTION_HANDLER_CLASS", ""
     )
-    return handler == THEIR_HANDLER and _is_made_from(HANDLER_CLASS, str(chosen))
+    return handler == STANDARDIZED_HANDLER and is_subclass_path(
+        STANDARDIZED_HANDLER_CLASS, str(chosen)
+    )
 
 
-def _is_made_from(ours: str, path: str) -> bool:
+def is_subclass_path(ours: str, path: str) -> bool:
     """Whether the path is of a class of ours, or of one that inherits from it."""
     try:
         found = import_string(path)
     except ImportError:
         # Django's own error will tell.
         return False
-    lines = getattr(found, "__mro__", ())
-    return ours in [f"{line.__module__}.{line.__qualname__}" for line in lines]
+    classes = getattr(found, "__mro__", ())
+    return ours in [f"{line.__module__}.{line.__qualname__}" for line in classes]
 
 
 CHECKS: Final = (
-    check_names,
-    check_types,
-    check_overrides,
-    check_addresses,
-    check_paths,
-    check_bearer,
-    check_sign_in,
-    check_doors,
+    check_setting_names,
+    check_setting_types,
+    check_error_overrides,
+    check_urls,
+    check_dotted_paths,
+    check_bearer_settings,
+    check_login_urls,
+    check_entry_points,
 )

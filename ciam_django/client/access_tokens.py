@@ -16,24 +16,24 @@ from joserfc.jwt import JWTClaimsRegistry
 
 from ciam_django.client.api import CiamClient
 from ciam_django.client.oauth import LEEWAY, CiamApp
-from ciam_django.client.person import Person, holder_of, named_person
+from ciam_django.client.person import Person, checked_person, identify_token_holder
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, raising_ciam_errors
-from ciam_django.privacy import leaving_no_values
+from ciam_django.privacy import clear_frames_on_error
 
 # By which OAuth and CIAM name whom a token is for, and which application was given it.
-_AUDIENCES: Final = ("aud", "azp", "client_id", "clientId", "idaasAppId")
+_AUDIENCE_CLAIMS: Final = ("aud", "azp", "client_id", "clientId", "idaasAppId")
 # Of an id_token (OpenID Connect Core 1.0, 2) or a logout token (Back-Channel Logout 1.0, 2.4).
-_NOT_OF_ACCESS: Final = frozenset({"nonce", "at_hash", "events"})
+_CLAIMS_OF_OTHER_TOKENS: Final = frozenset({"nonce", "at_hash", "events"})
 # RFC 9068, 2.1; a token of any other type than these is for something else (RFC 8725, 3.11).
-_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
-_NO_TYPE: Final = frozenset({"", "jwt"})
+_ACCESS_TOKEN_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
+_GENERIC_TYPES: Final = frozenset({"", "jwt"})
 # What joserfc and Python raise at what is no token of CIAM's.
-_NOT_PROVEN: Final = (JoseError, ValueError, TypeError, LookupError, RecursionError)
+_VERIFICATION_ERRORS: Final = (JoseError, ValueError, TypeError, LookupError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class TokenInfo:
     """What a token is good for; ``expires_at`` is in seconds since the epoch, 0 if not known."""
 
     person: Person
@@ -41,26 +41,26 @@ class Grant:
     expires_at: float
 
 
-@leaving_no_values
-def checked_grant(app: CiamApp, token: str) -> Grant:
+@clear_frames_on_error
+def verify_token_at_ciam(app: CiamApp, token: str) -> TokenInfo:
     """The grant that CIAM tells of (``user/token/check``), or a ``CiamError``.
 
     What can be read in the token itself is proved by nobody: it can only make things worse.
     """
-    written = claims_in(token)
-    _check_fit(app, written)
-    told = CiamClient(app).user_check(token)
-    _check_fit(app, written, told, has_to_say=True)
-    ends = [_ends_at(written), _ends_at(told)]
-    return Grant(
-        person=holder_of(app, token),
-        scopes=_scopes_in(told),
-        expires_at=min((end for end in ends if end), default=0),
+    unverified = _unverified_claims(token)
+    _check_claims(app, unverified)
+    ciam_data = CiamClient(app).user_check(token)
+    _check_claims(app, unverified, ciam_data, requires_audience=True)
+    expiries = [_expiry_in(unverified), _expiry_in(ciam_data)]
+    return TokenInfo(
+        person=identify_token_holder(app, token),
+        scopes=_scopes_in(ciam_data),
+        expires_at=min((end for end in expiries if end), default=0),
     )
 
 
-@leaving_no_values
-def proven_grant(app: CiamApp, token: str) -> Grant:
+@clear_frames_on_error
+def verify_token_as_jwt(app: CiamApp, token: str) -> TokenInfo:
     """The grant of a JWT that one of CIAM's keys has signed (RFC 9068, 4), or a ``CiamError``."""
     with raising_ciam_errors("api"):
         if not app.is_oidc:
@@ -70,27 +70,27 @@ def proven_grant(app: CiamApp, token: str) -> Grant:
             )
         issuer = app.load_server_metadata()["issuer"]
         try:
-            proven = app.proven(token)
+            verified = app.verify_signature(token)
             registry = JWTClaimsRegistry(
                 leeway=LEEWAY,
                 iss={"essential": True, "value": issuer},
                 sub={"essential": True},
                 exp={"essential": True},
             )
-            registry.validate(proven.claims)
-        except _NOT_PROVEN as error:
+            registry.validate(verified.claims)
+        except _VERIFICATION_ERRORS as error:
             raise CiamError("invalid_token", upstream_text=type(error).__name__) from error
-        claims = proven.claims
-        _check_type(proven.header, claims)
-        _check_fit(app, claims, has_to_say=True)
-        return Grant(
-            person=named_person(app, issuer, claims["sub"], claims, "api"),
+        claims = verified.claims
+        _check_type(verified.header, claims)
+        _check_claims(app, claims, requires_audience=True)
+        return TokenInfo(
+            person=checked_person(app, issuer, claims["sub"], claims, "api"),
             scopes=_scopes_in(claims),
-            expires_at=_ends_at(claims),
+            expires_at=_expiry_in(claims),
         )
 
 
-def claims_in(token: str) -> Mapping[str, Any]:
+def _unverified_claims(token: str) -> Mapping[str, Any]:
     """What a JWT says, believed by nobody; nothing if it is none that can be read."""
     parts = token.split(".")
     if len(parts) != 3:
@@ -105,29 +105,34 @@ def claims_in(token: str) -> Mapping[str, Any]:
 
 def _check_type(header: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
     kind = str(header.get("typ") or "").casefold()
-    is_plain = kind in _NO_TYPE and not claims.keys().isdisjoint({"scope", "scp"})
-    if kind not in _TYPES and not is_plain:
+    is_plain = kind in _GENERIC_TYPES and not claims.keys().isdisjoint({"scope", "scp"})
+    if kind not in _ACCESS_TOKEN_TYPES and not is_plain:
         raise CiamError("invalid_token", upstream_text="it is not typed as an access token")
 
 
-def _check_fit(app: CiamApp, *told: Mapping[str, Any], has_to_say: bool = False) -> None:
+def _check_claims(
+    app: CiamApp, *claim_sets: Mapping[str, Any], requires_audience: bool = False
+) -> None:
     """Refuse what is no access token, is for others, or has ended.
 
     ``has_to_say`` where somebody must be named, or another application's would pass for ours.
     """
-    if any(not claims.keys().isdisjoint(_NOT_OF_ACCESS) for claims in told):
+    if any(not claims.keys().isdisjoint(_CLAIMS_OF_OTHER_TOKENS) for claims in claim_sets):
         raise CiamError("invalid_token", upstream_text="it is no access token")
     allowed = {app.client_id, *conf.CIAM_BEARER_AUDIENCES}
-    named = {
-        name for claims in told for member in _AUDIENCES for name in _names_in(claims.get(member))
+    audiences = {
+        name
+        for claims in claim_sets
+        for member in _AUDIENCE_CLAIMS
+        for name in _audiences_in(claims.get(member))
     }
-    if "*" not in allowed and (named - allowed or (has_to_say and not named)):
+    if "*" not in allowed and (audiences - allowed or (requires_audience and not audiences)):
         raise CiamError("invalid_token", upstream_text="it is for others, or for nobody named")
-    if any(0 < _ends_at(claims) <= time.time() - LEEWAY for claims in told):
+    if any(0 < _expiry_in(claims) <= time.time() - LEEWAY for claims in claim_sets):
         raise CiamError("invalid_token", upstream_text="it has expired")
 
 
-def _names_in(value: object) -> frozenset[object]:
+def _audiences_in(value: object) -> frozenset[object]:
     """Those whom a member names; what can't be read is somebody else."""
     # CIAM's documented tokens have an empty `azp`.
     listed = value if isinstance(value, list) else [value] if value not in (None, "") else []
@@ -143,7 +148,7 @@ def _scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _ends_at(claims: Mapping[str, Any]) -> float:
+def _expiry_in(claims: Mapping[str, Any]) -> float:
     value = claims.get("exp")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0

@@ -12,46 +12,46 @@ from django.core.cache import cache
 logger = logging.getLogger("ciam_django")
 
 # Seconds.
-_BETWEEN_LINES: Final = 60
+_LOG_INTERVAL: Final = 60
 
 # Any cache backend's own exception may come, and none of them is worth a failed sign-in.
 
 
-def shared(key: str, *, level: int = logging.WARNING) -> Any:
+def get_cached(key: str, *, level: int = logging.WARNING) -> Any:
     """What is kept under the key; None where there is nothing, or no cache, which is logged."""
     try:
         return cache.get(key)
     except Exception as error:  # noqa: BLE001
-        _log(error, level)
+        _log_cache_failure(error, level)
         return None
 
 
-def share(key: str, value: Any, *, seconds: int) -> None:
+def set_cached(key: str, value: Any, *, seconds: int) -> None:
     """Keep a value for so long."""
     try:
         cache.set(key, value, timeout=seconds)
     except Exception as error:  # noqa: BLE001
-        _log(error, logging.WARNING)
+        _log_cache_failure(error, logging.WARNING)
 
 
-def is_first(key: str, *, seconds: int) -> bool:
+def acquire_once(key: str, *, seconds: int) -> bool:
     """Whether nobody has asked this of the key for so long; everybody is first without a cache."""
     try:
         return cache.add(key, 1, timeout=seconds)
     except Exception as error:  # noqa: BLE001
-        _log(error, logging.WARNING)
+        _log_cache_failure(error, logging.WARNING)
         return True
 
 
-def unshare(key: str) -> None:
+def delete_cached(key: str) -> None:
     """Keep it no longer."""
     try:
         cache.delete(key)
     except Exception as error:  # noqa: BLE001
-        _log(error, logging.WARNING)
+        _log_cache_failure(error, logging.WARNING)
 
 
-def counted(key: str, seconds: int) -> tuple[int, int]:
+def increment_count(key: str, seconds: int) -> tuple[int, int]:
     """How often this key was counted since its time began, now included; seconds until it ends.
 
     The first count begins the time. Exact under concurrency where the cache's ``add`` and ``incr``
@@ -66,27 +66,27 @@ def counted(key: str, seconds: int) -> tuple[int, int]:
         cache.add(counter, 0, timeout=seconds)
         return cache.incr(counter), max(1, math.ceil(until - now))
     except Exception as error:  # noqa: BLE001
-        _log(error, logging.WARNING)
+        _log_cache_failure(error, logging.WARNING)
         return 1, seconds
 
 
-def uncount(key: str) -> None:
+def decrement_count(key: str) -> None:
     """Take one count back."""
     try:
         until = cache.get(f"{key}.until")
         if until is not None and cache.get(f"{key}.{until}"):
             cache.decr(f"{key}.{until}")
     except Exception as error:  # noqa: BLE001
-        _log(error, logging.WARNING)
+        _log_cache_failure(error, logging.WARNING)
 
 
 # Level -> when: what strangers can bring about must not keep a warning back.
 _logged_at: dict[int, float] = {}
 
 
-def _log(error: Exception, level: int) -> None:
+def _log_cache_failure(error: Exception, level: int) -> None:
     now = time.monotonic()
-    if now - _logged_at.get(level, -_BETWEEN_LINES) < _BETWEEN_LINES:
+    if now - _logged_at.get(level, -_LOG_INTERVAL) < _LOG_INTERVAL:
         return
     _logged_at[level] = now
     # The type alone: the words may hold the cache's address with its password.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from ciam_django.client.cache import is_first, share, shared, unshare
+from ciam_django.client.cache import acquire_once, delete_cached, get_cached, set_cached
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 
@@ -19,15 +19,15 @@ logger = logging.getLogger("ciam_django")
 
 # Seconds: between two attempts to replace a copy; between two looks at whether another process
 # has succeeded; and for which those who look can read why it has not.
-_BETWEEN_ATTEMPTS: Final = 60
-_BETWEEN_LOOKS: Final = 0.02
-_FAILURE_KEPT: Final = 2
+_ATTEMPT_INTERVAL: Final = 60
+_POLL_INTERVAL: Final = 0.02
+_FAILURE_LIFETIME: Final = 2
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedDocument:
     """What CIAM gave; seconds for which it is as good as new, and for which it can be used."""
 
     document: Any
@@ -36,7 +36,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Copy(Generic[T]):
+class CachedCopy(Generic[T]):
     """What CIAM gave at a time (seconds since the epoch), and what that means."""
 
     fetched_at: float
@@ -55,7 +55,7 @@ class Copy(Generic[T]):
         return time.time() < self.good_until
 
 
-class Kept(Generic[T]):
+class CachedDocument(Generic[T]):
     """Something of CIAM's that changes rarely.
 
     ``fetched`` asks CIAM for it, ``parsed`` makes of the document what is used; either may raise
@@ -64,34 +64,34 @@ class Kept(Generic[T]):
     """
 
     def __init__(
-        self, name: str, fetched: Callable[[], Fetched], parsed: Callable[[Any], T]
+        self, name: str, fetch: Callable[[], FetchedDocument], parse: Callable[[Any], T]
     ) -> None:
-        self._fetched = fetched
-        self._parsed = parsed
+        self._fetch = fetch
+        self._parse = parse
         self._key = cache_key(name)
-        self._copy: Copy[T] | None = None
-        self._asked_at = -float(_BETWEEN_ATTEMPTS)
+        self._copy: CachedCopy[T] | None = None
+        self._attempted_at = -float(_ATTEMPT_INTERVAL)
 
-    def current(self) -> Copy[T]:
+    def get_copy(self) -> CachedCopy[T]:
         """A fresh copy, or a good one while CIAM can't be reached."""
         copy = self._copy
         if copy is None or not copy.is_fresh:
-            copy = self._newest()
+            copy = self._load_newest()
         if copy is None:
-            return self._asked() or self._awaited(None)
-        return copy if copy.is_fresh else self._renewed(copy) or copy
+            return self._try_fetch() or self._wait_for_copy(None)
+        return copy if copy.is_fresh else self._try_refresh(copy) or copy
 
-    def newer(self, copy: Copy[T]) -> Copy[T]:
+    def get_newer_copy(self, old: CachedCopy[T]) -> CachedCopy[T]:
         """A newer one than a copy that has proved wrong; asked for at most once a minute."""
-        newest = self._newest()
-        if newest and newest.fetched_at > copy.fetched_at:
+        newest = self._load_newest()
+        if newest and newest.fetched_at > old.fetched_at:
             return newest
-        return self._renewed(copy) or self._awaited(copy)
+        return self._try_refresh(old) or self._wait_for_copy(old)
 
-    def _renewed(self, copy: Copy[T]) -> Copy[T] | None:
+    def _try_refresh(self, copy: CachedCopy[T]) -> CachedCopy[T] | None:
         """A new copy; the old one where that fails; None where it is not ours to ask now."""
         try:
-            return self._asked(copy)
+            return self._try_fetch(copy)
         except CiamError as error:
             logger.warning(
                 "CIAM gives nothing new: code=%s. The copy of %d seconds ago serves.",
@@ -100,54 +100,54 @@ class Kept(Generic[T]):
             )
             return copy
 
-    def _asked(self, old: Copy[T] | None = None) -> Copy[T] | None:
+    def _try_fetch(self, old: CachedCopy[T] | None = None) -> CachedCopy[T] | None:
         """A newer copy; None where it is another process's to ask, or too soon to ask again."""
-        if not is_first(f"{self._key}.fetching", seconds=math.ceil(conf.CIAM_TIMEOUT) + 1):
+        if not acquire_once(f"{self._key}.fetching", seconds=math.ceil(conf.CIAM_TIMEOUT) + 1):
             return None
         try:
-            newest = self._newest()
+            newest = self._load_newest()
             if newest and (old is None or newest.fetched_at > old.fetched_at):
                 # Of a process that was done before we began.
                 return newest
-            if old and not self._may_ask():
+            if old and not self._claim_attempt():
                 return None
-            fetched, now = self._fetched(), time.time()
+            fetched, now = self._fetch(), time.time()
             times = now, now + fetched.fresh_for, now + fetched.good_for
-            copy = Copy(*times, self._parsed(fetched.document))
+            copy = CachedCopy(*times, self._parse(fetched.document))
         except CiamError as error:
-            share(f"{self._key}.failed", error.code, seconds=_FAILURE_KEPT)
+            set_cached(f"{self._key}.failed", error.code, seconds=_FAILURE_LIFETIME)
             raise
         else:
-            share(self._key, (*times, fetched.document), seconds=fetched.good_for)
+            set_cached(self._key, (*times, fetched.document), seconds=fetched.good_for)
             self._copy = copy
             return copy
         finally:
-            unshare(f"{self._key}.fetching")
+            delete_cached(f"{self._key}.fetching")
 
-    def _may_ask(self) -> bool:
+    def _claim_attempt(self) -> bool:
         """Whether no process has asked in this minute, nor this one, should there be no cache."""
-        if time.monotonic() - self._asked_at < _BETWEEN_ATTEMPTS:
+        if time.monotonic() - self._attempted_at < _ATTEMPT_INTERVAL:
             return False
-        self._asked_at = time.monotonic()
-        return is_first(f"{self._key}.asked", seconds=_BETWEEN_ATTEMPTS)
+        self._attempted_at = time.monotonic()
+        return acquire_once(f"{self._key}.asked", seconds=_ATTEMPT_INTERVAL)
 
-    def _awaited(self, copy: Copy[T] | None) -> Copy[T]:
+    def _wait_for_copy(self, copy: CachedCopy[T] | None) -> CachedCopy[T]:
         """What another process is fetching, or else the old copy."""
         until = time.monotonic() + conf.CIAM_TIMEOUT
-        while shared(f"{self._key}.fetching") and time.monotonic() < until:
-            time.sleep(_BETWEEN_LOOKS)
-        if found := self._newest() or copy:
+        while get_cached(f"{self._key}.fetching") and time.monotonic() < until:
+            time.sleep(_POLL_INTERVAL)
+        if found := self._load_newest() or copy:
             return found
-        raise CiamError(shared(f"{self._key}.failed") or "timeout")
+        raise CiamError(get_cached(f"{self._key}.failed") or "timeout")
 
-    def _newest(self) -> Copy[T] | None:
+    def _load_newest(self) -> CachedCopy[T] | None:
         """The newest copy of this process and of the cache, if it is good."""
-        kept = shared(self._key)
-        if kept and (self._copy is None or kept[0] > self._copy.fetched_at):
-            fetched_at, fresh_until, good_until, document = kept
+        cached = get_cached(self._key)
+        if cached and (self._copy is None or cached[0] > self._copy.fetched_at):
+            fetched_at, fresh_until, good_until, document = cached
             # One that can't be read, for its key has gone, is none.
             with contextlib.suppress(CiamError):
-                self._copy = Copy(fetched_at, fresh_until, good_until, self._parsed(document))
+                self._copy = CachedCopy(fetched_at, fresh_until, good_until, self._parse(document))
         if self._copy and not self._copy.is_good:
             self._copy = None
         return self._copy

@@ -8,11 +8,11 @@ from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
-from ciam_django.conf import remembered
+from ciam_django.conf import cached_until_settings_change
 
 
-@remembered
-def seal_for(purpose: str) -> MultiFernet:
+@cached_until_settings_change
+def fernet_for(purpose: str) -> MultiFernet:
     """The seal of a purpose: new texts by ``SECRET_KEY``, old ones by its fallbacks, too."""
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return MultiFernet(

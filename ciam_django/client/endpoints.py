@@ -10,7 +10,7 @@ import enum
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ciam_django.conf import conf, remembered
+from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.errors import CiamError
 
 
@@ -119,7 +119,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
 # fmt: on
 
 
-@remembered
+@cached_until_settings_change
 def endpoint_of(name: str) -> Endpoint:
     """The row of the table, with the fields that ``CIAM_ENDPOINTS`` replaces."""
     replaced: Mapping[str, Any] = conf.CIAM_ENDPOINTS.get(name, {})

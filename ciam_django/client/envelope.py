@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from ciam_django.errors import CiamError, error_from
+from ciam_django.errors import CiamError, error_from_body
 
 
 def data_of(response: requests.Response) -> dict[str, Any]:
@@ -18,10 +18,10 @@ def data_of(response: requests.Response) -> dict[str, Any]:
     """
     status, headers = response.status_code, response.headers
     try:
-        body = _parsed(response.content)
+        body = _parsed_json(response.content)
     except (ValueError, RecursionError):
         body = None
-    if error := error_from(body, status=status, headers=headers):
+    if error := error_from_body(body, status=status, headers=headers):
         raise error
     if not isinstance(body, dict) or 300 <= status < 400:
         raise CiamError("unreadable_answer", upstream_status=status)
@@ -29,7 +29,7 @@ def data_of(response: requests.Response) -> dict[str, Any]:
     return data if isinstance(data, dict) and "access_token" not in body else body
 
 
-def _parsed(content: bytes) -> object:
+def _parsed_json(content: bytes) -> object:
     # Whatever the Content-Type says: CIAM sends JSON as text/plain, too. In a wrong charset the
     # words are lost, and the codes, which are ASCII, are not.
     return json.loads(content.decode(json.detect_encoding(content), "replace"))

@@ -19,21 +19,21 @@ from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import JWKRegistry, KeySet
 from joserfc.jws import JWSRegistry
 
-from ciam_django.client.cached_documents import Fetched, Kept
+from ciam_django.client.cached_documents import CachedDocument, FetchedDocument
 from ciam_django.client.envelope import data_of
-from ciam_django.client.transport import Session
-from ciam_django.conf import conf, remembered
+from ciam_django.client.transport import HttpSession
+from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.errors import CiamError, raising_ciam_errors
 
 T = TypeVar("T")
 
-NAME: Final = "ciam"
+CLIENT_NAME: Final = "ciam"
 # Seconds for which what CIAM publishes is as good as new.
-_FRESH: Final = 3600
+_FRESH_SECONDS: Final = 3600
 # Seconds by which CIAM's clock may differ from ours.
 LEEWAY: Final = 120
 # A shared secret or none at all proves nothing about who signed (RFC 8725, 3.1).
-_SYMMETRIC: Final = ("none", "HS256", "HS384", "HS512")
+_UNTRUSTED_ALGORITHMS: Final = ("none", "HS256", "HS384", "HS512")
 
 # At DEBUG they log PKCE's verifier and OAuth 1's token, of every client in the process.
 for _name in ("sync_app", "async_app"):
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 
         _server_metadata_url: str | None
 
-        def _get_session(self) -> Session: ...
+        def _get_session(self) -> HttpSession: ...
 
-        def _get_oauth_client(self, **metadata: Any) -> Session: ...
+        def _get_oauth_client(self, **metadata: Any) -> HttpSession: ...
 
         def fetch_access_token(
             self, redirect_uri: str | None = None, **kwargs: Any
@@ -70,50 +70,50 @@ class CiamApp(_App):
     where it has ``authorize_url`` and ``access_token_url``.
     """
 
-    client_cls = Session
+    client_cls = HttpSession
 
     @property
     def is_oidc(self) -> bool:
         """Whether the setting asks for OpenID Connect."""
         return bool(self._server_metadata_url)
 
-    def session(self) -> Session:
+    def new_http_session(self) -> HttpSession:
         """A session for one call outside of OAuth's own."""
         return self._get_session()
 
     def load_server_metadata(self) -> dict[str, Any]:
         """The provider's metadata (OpenID Connect Discovery 1.0, 4); none in CIAM's own mode."""
         url = self._server_metadata_url
-        return self._published(url, _metadata_of).current().content if url else {}
+        return self._cached_publication(url, _metadata_of).get_copy().content if url else {}
 
-    def _get_oauth_client(self, **metadata: Any) -> Session:
+    def _get_oauth_client(self, **metadata: Any) -> HttpSession:
         # Authlib would let all of the metadata be settings of the session, `verify` among them.
         chosen = {"token_endpoint": metadata.get("token_endpoint")}
         if self.is_oidc and "token_endpoint_auth_method" not in self.client_kwargs:
             chosen["token_endpoint_auth_method"] = _auth_method(metadata, self.client_secret)
         return super()._get_oauth_client(**chosen)
 
-    def _keys(self) -> Kept[KeySet]:
-        return self._published(self.load_server_metadata()["jwks_uri"], _keys_of)
+    def _cached_keys(self) -> CachedDocument[KeySet]:
+        return self._cached_publication(self.load_server_metadata()["jwks_uri"], _keys_of)
 
-    def _published(self, url: str, parsed: Callable[[Any], T]) -> Kept[T]:
-        return self.kept(url, lambda: self._fetched(url), parsed)
+    def _cached_publication(self, url: str, parse: Callable[[Any], T]) -> CachedDocument[T]:
+        return self.cached_document(url, lambda: self._fetch_document(url), parse)
 
-    def kept(
-        self, name: str, fetched: Callable[[], Fetched], parsed: Callable[[Any], T]
-    ) -> Kept[T]:
+    def cached_document(
+        self, name: str, fetch: Callable[[], FetchedDocument], parse: Callable[[Any], T]
+    ) -> CachedDocument[T]:
         """What goes by the name, kept for as long as the settings are these."""
-        return self._all_kept.setdefault(name, Kept(name, fetched, parsed))
+        return self._cached_documents.setdefault(name, CachedDocument(name, fetch, parse))
 
     @functools.cached_property
-    def _all_kept(self) -> dict[str, Kept[Any]]:
+    def _cached_documents(self) -> dict[str, CachedDocument[Any]]:
         return {}
 
-    def _fetched(self, url: str) -> Fetched:
+    def _fetch_document(self, url: str) -> FetchedDocument:
         # The stage is that of whoever needs it.
         with raising_ciam_errors(""), self._get_session() as session:
             document = data_of(session.request("GET", url, withhold_token=True))
-        return Fetched(document, fresh_for=_FRESH, good_for=conf.CIAM_STALE_LIMIT)
+        return FetchedDocument(document, fresh_for=_FRESH_SECONDS, good_for=conf.CIAM_STALE_LIMIT)
 
     def authorization_url(
         self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str
@@ -125,14 +125,14 @@ class CiamApp(_App):
             )
         return str(asked["url"])
 
-    def token_of(self, *, code: str, redirect_uri: str, code_verifier: str) -> dict[str, Any]:
+    def exchange_code(self, *, code: str, redirect_uri: str, code_verifier: str) -> dict[str, Any]:
         """The token answer for a code; the code is spent, whatever comes."""
         with raising_ciam_errors("token"):
             return self.fetch_access_token(
                 redirect_uri=redirect_uri, code=code, code_verifier=code_verifier
             )
 
-    def refreshed_token(self, refresh_token: str) -> dict[str, Any]:
+    def refresh_tokens(self, refresh_token: str) -> dict[str, Any]:
         """The token answer for a refresh token (RFC 6749, 6)."""
         with (
             raising_ciam_errors("refresh"),
@@ -142,7 +142,7 @@ class CiamApp(_App):
             token: dict[str, Any] = session.refresh_token(endpoint, refresh_token=refresh_token)
             return token
 
-    def claims_of(self, token: Mapping[str, Any], nonce: str | None) -> dict[str, Any]:
+    def verify_id_token(self, token: Mapping[str, Any], nonce: str | None) -> dict[str, Any]:
         """The proven claims of the token answer's id_token (OpenID Connect Core 1.0, 3.1.3.7).
 
         ``nonce`` is None where none was sent: for a token of CIAM's API, which no browser carried.
@@ -155,24 +155,24 @@ class CiamApp(_App):
                 "aud": {"essential": True, "value": self.client_id},
                 **{name: {"essential": True} for name in ("sub", "exp", "iat")},
             }
-            proven = self.proven(token["id_token"])
+            verified = self.verify_signature(token["id_token"])
             expected = {"client_id": self.client_id, "access_token": token["access_token"]}
             if nonce is not None:
                 required["nonce"] = {"essential": True}
                 expected["nonce"] = nonce
-            claims = CodeIDToken(proven.claims, proven.header, required, expected)
+            claims = CodeIDToken(verified.claims, verified.header, required, expected)
             claims.validate(leeway=LEEWAY)
             return dict(claims)
 
-    def proven(self, token: str) -> jwt.Token:
+    def verify_signature(self, token: str) -> jwt.Token:
         """The token, if one of CIAM's keys has signed it; they may have been rotated just now."""
         algorithms = self.load_server_metadata()["id_token_signing_alg_values_supported"]
         registry = JWSRegistry(algorithms=algorithms, strict_check_header=False)
-        keys = self._keys().current()
+        keys = self._cached_keys().get_copy()
         try:
             return jwt.decode(token, keys.content, registry=registry)
         except (InvalidKeyIdError, BadSignatureError):
-            keys = self._keys().newer(keys)
+            keys = self._cached_keys().get_newer_copy(keys)
             return jwt.decode(token, keys.content, registry=registry)
 
     def userinfo(self, **kwargs: Any) -> UserInfo:
@@ -183,12 +183,12 @@ class CiamApp(_App):
 
     def fetch_jwk_set(self, force: bool = False) -> dict[str, Any]:
         """As Authlib has it, but from where all processes keep it; ``force`` as ``Kept.newer``."""
-        keys = self._keys().current()
+        keys = self._cached_keys().get_copy()
         if force:
-            keys = self._keys().newer(keys)
+            keys = self._cached_keys().get_newer_copy(keys)
         return dict(keys.content.as_dict(private=False))
 
-    def userinfo_of(self, access_token: str, subject: str | None = None) -> dict[str, Any]:
+    def fetch_userinfo(self, access_token: str, subject: str | None = None) -> dict[str, Any]:
         """What CIAM's userinfo endpoint says of the token's person (OpenID Connect Core 1.0, 5.3).
 
         ``subject`` is whom an id_token that came with it has named; None where there was none.
@@ -225,11 +225,11 @@ class CiamApp(_App):
             return str(add_params_to_uri(endpoint, list(asked.items())))
 
 
-@remembered
+@cached_until_settings_change
 def ciam_app() -> CiamApp:
     """The app that the setting describes, made anew when the setting changes."""
     config: Mapping[str, Any] = (getattr(settings, "AUTHLIB_OAUTH_CLIENTS", None) or {}).get(
-        NAME
+        CLIENT_NAME
     ) or {}
     is_oidc = bool(config.get("server_metadata_url"))
     if not config.get("client_id") or not (
@@ -245,8 +245,8 @@ def ciam_app() -> CiamApp:
         else {"scope": "USER_API", "token_endpoint_auth_method": "client_secret_json"}
     )
     return CiamApp(
-        DjangoIntegration(NAME),
-        NAME,
+        DjangoIntegration(CLIENT_NAME),
+        CLIENT_NAME,
         **{
             **config,
             # The project's over ours, one by one; PKCE last, since it is not to be had without.
@@ -255,19 +255,19 @@ def ciam_app() -> CiamApp:
                 **(config.get("client_kwargs") or {}),
                 "code_challenge_method": "S256",
             },
-            "compliance_fix": _register_hooks,
-            "client_auth_methods": [("client_secret_json", _client_secret_json)],
+            "compliance_fix": ciam_compliance_fix,
+            "client_auth_methods": [("client_secret_json", _encode_client_secret_json)],
         },
     )
 
 
-def _register_hooks(session: Session) -> None:
+def ciam_compliance_fix(session: HttpSession) -> None:
     # Both: a failure taken for a token would be stored over the good one on refresh.
-    session.register_compliance_hook("access_token_response", _token_response)
-    session.register_compliance_hook("refresh_token_response", _token_response)
+    session.register_compliance_hook("access_token_response", _rewrite_token_response)
+    session.register_compliance_hook("refresh_token_response", _rewrite_token_response)
 
 
-def _token_response(response: requests.Response) -> requests.Response:
+def _rewrite_token_response(response: requests.Response) -> requests.Response:
     """The answer of a token endpoint as Authlib expects it, or a ``CiamError``."""
     data = data_of(response)
     token = data.get("access_token")
@@ -279,8 +279,8 @@ def _token_response(response: requests.Response) -> requests.Response:
     return response
 
 
-def _client_secret_json(
-    client: Session, method: str, uri: str, headers: dict[str, str], body: str
+def _encode_client_secret_json(
+    client: HttpSession, method: str, uri: str, headers: dict[str, str], body: str
 ) -> tuple[str, dict[str, str], bytes]:
     """CIAM's own token endpoint takes the client's credentials in a JSON body.
 
@@ -322,7 +322,9 @@ def _metadata_of(document: Any) -> dict[str, Any]:
         )
     offered = document.get("id_token_signing_alg_values_supported")
     offered = offered if isinstance(offered, list) else ["RS256"]
-    proving = [name for name in offered if isinstance(name, str) and name not in _SYMMETRIC]
+    proving = [
+        name for name in offered if isinstance(name, str) and name not in _UNTRUSTED_ALGORITHMS
+    ]
     return {**document, "id_token_signing_alg_values_supported": proving}
 
 

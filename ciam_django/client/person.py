@@ -13,14 +13,14 @@ from ciam_django.errors import CiamError
 
 _LONGEST: Final = 255
 # Scope -> the claims that it asks for (OpenID Connect Core 1.0, 5.4); any of them will do.
-_CLAIMS: Final[Mapping[str, Set[str]]] = {
+_CLAIMS_OF_SCOPES: Final[Mapping[str, Set[str]]] = {
     "profile": {"name", "nickname", "preferred_username", "given_name", "family_name", "picture"},
     "email": {"email"},
     "phone": {"phone_number"},
     "address": {"address"},
 }
 # WeChat's name of it, and the ways in which CIAM writes names.
-_UNION_ID: Final = ("unionid", "unionId", "union_id")
+_UNION_ID_CLAIMS: Final = ("unionid", "unionId", "union_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +38,22 @@ class Person:
     @property
     def union_id(self) -> str:
         """WeChat's, which is the same in all apps of one company; empty where none is told."""
-        told = [self.claims.get(name) for name in _UNION_ID]
-        return next((str(value) for value in told if is_subject(value)), "")
+        values = [self.claims.get(name) for name in _UNION_ID_CLAIMS]
+        return next((str(value) for value in values if is_subject(value)), "")
 
 
-def person_of(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
+def identify_person(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
     """The person whom a token answer names, in the mode that the setting chose.
 
     OIDC: issuer and ``sub`` of the proven id_token, with the claims that it lacks from userinfo.
     CIAM's own: the token endpoint's origin with the client, and ``userId`` of the answer or else
     of ``user/info``; its id_token names the application and proves nothing, so it stays unread.
     """
-    return _proven_person(app, token, nonce) if app.is_oidc else _told_person(app, token)
+    return (
+        _identify_by_id_token(app, token, nonce)
+        if app.is_oidc
+        else _identify_by_user_info(app, token)
+    )
 
 
 def issuer_of(app: CiamApp) -> str:
@@ -63,32 +67,32 @@ def issuer_of(app: CiamApp) -> str:
     return f"{address.scheme}://{address.netloc}/{app.client_id}"
 
 
-def _proven_person(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
-    claims = app.claims_of(token, nonce)
-    person = named_person(app, claims["iss"], claims["sub"], claims, "id_token")
+def _identify_by_id_token(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
+    claims = app.verify_id_token(token, nonce)
+    person = checked_person(app, claims["iss"], claims["sub"], claims, "id_token")
     if not _lacks_claims(app, claims):
         return person
-    more = app.userinfo_of(token["access_token"], person.subject)
+    more = app.fetch_userinfo(token["access_token"], person.subject)
     return replace(person, claims={**more, **claims})
 
 
-def _told_person(app: CiamApp, token: Mapping[str, Any]) -> Person:
-    is_told = bool(token.get("userId"))
-    told = token if is_told else CiamClient(app).user_info(token["access_token"]).data
-    claims = {name: value for name, value in told.items() if not name.endswith("_token")}
-    return named_person(app, issuer_of(app), claims.get("userId"), claims, "userinfo")
+def _identify_by_user_info(app: CiamApp, token: Mapping[str, Any]) -> Person:
+    is_in_token = bool(token.get("userId"))
+    user_info = token if is_in_token else CiamClient(app).user_info(token["access_token"]).data
+    claims = {name: value for name, value in user_info.items() if not name.endswith("_token")}
+    return checked_person(app, issuer_of(app), claims.get("userId"), claims, "userinfo")
 
 
-def holder_of(app: CiamApp, access_token: str) -> Person:
+def identify_token_holder(app: CiamApp, access_token: str) -> Person:
     """The person whom CIAM names for an access token: by ``userinfo``, or by ``user/info``."""
     if not app.is_oidc:
-        return _told_person(app, {"access_token": access_token})
-    claims = app.userinfo_of(access_token)
+        return _identify_by_user_info(app, {"access_token": access_token})
+    claims = app.fetch_userinfo(access_token)
     issuer = app.load_server_metadata()["issuer"]
-    return named_person(app, issuer, claims.get("sub"), claims, "userinfo")
+    return checked_person(app, issuer, claims.get("sub"), claims, "userinfo")
 
 
-def named_person(
+def checked_person(
     app: CiamApp, issuer: str, subject: object, claims: Mapping[str, Any], stage: str
 ) -> Person:
     """The person, or ``nobody_named`` where that is no person's name."""
@@ -109,7 +113,9 @@ def _lacks_claims(app: CiamApp, claims: Mapping[str, Any]) -> bool:
     if not app.load_server_metadata().get("userinfo_endpoint"):
         return False
     asked = str(app.client_kwargs["scope"]).split()
-    return any(scope in asked and not claims.keys() & named for scope, named in _CLAIMS.items())
+    return any(
+        scope in asked and not claims.keys() & named for scope, named in _CLAIMS_OF_SCOPES.items()
+    )
 
 
 def is_subject(subject: object) -> bool:

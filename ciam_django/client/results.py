@@ -22,7 +22,7 @@ class SignedIn:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class NextStep:
     """A sign-in that goes on: what comes next (``NEED_TWO_FACTOR``), and what for."""
 
     flow_id: str
@@ -94,13 +94,13 @@ class Profile:
     data: Data = field(repr=False)
 
 
-def outcome_of(data: Data) -> SignedIn | Step:
+def sign_in_result_of(data: Data) -> SignedIn | NextStep:
     """Where a sign-in stands. A success with neither a token nor a next step is an error.
 
     ``success: true`` alone is no sign-in: a flow ends only with a token.
     """
     if flow_type := _text(data, "flowType"):
-        return Step(_text(data, "fId"), flow_type, data)
+        return NextStep(_text(data, "fId"), flow_type, data)
     return signed_in_of(data)
 
 
@@ -109,7 +109,7 @@ def signed_in_of(data: Data) -> SignedIn:
     token = _text(data, "access_token")
     if not token:
         raise CiamError("unreadable_answer", upstream_text="neither a token nor a flowType")
-    return SignedIn(token, _text(data, "userId", "uuid"), _seconds(data), data)
+    return SignedIn(token, _text(data, "userId", "uuid"), _expires_in(data), data)
 
 
 def flow_id_of(data: Data) -> str:
@@ -121,17 +121,19 @@ def flow_id_of(data: Data) -> str:
 
 
 # What the login page's configuration calls the ways in -> what we do.
-_METHODS: Final = {"pwd": "password", "sms": "sms", "email": "email"}
-_BESIDE: Final = {"passwordRecovery": "recover", "register": "sign_up"}
+_LOGIN_METHODS: Final = {"pwd": "password", "sms": "sms", "email": "email"}
+_OTHER_METHODS: Final = {"passwordRecovery": "recover", "register": "sign_up"}
 
 
 def login_page_of(data: Data) -> LoginPage:
-    named = {_METHODS[name] for name in _texts(data, "loginType") if name in _METHODS}
-    said = {ours for theirs, ours in _BESIDE.items() if _is_true(data.get(theirs))}
+    sign_in_methods = {
+        _LOGIN_METHODS[name] for name in _texts(data, "loginType") if name in _LOGIN_METHODS
+    }
+    other_methods = {ours for theirs, ours in _OTHER_METHODS.items() if _is_true(data.get(theirs))}
     return LoginPage(
         second_factors=_texts(data, "2factorType"),
         wants_captcha_for_codes=_is_true(data.get("smsEmailCaptchaRisk")),
-        methods=frozenset(named | said),
+        methods=frozenset(sign_in_methods | other_methods),
         data=data,
     )
 
@@ -153,7 +155,7 @@ def consents_of(data: Data) -> tuple[Consent, ...]:
         Consent(
             id=_text(row, "uuid", "id"),
             name=_text(row, "name", "title"),
-            url=_https(_text(row, "url", "link")),
+            url=_https_url(_text(row, "url", "link")),
             is_required=str(row.get("required", True)).casefold() != "false",
             data=row,
         )
@@ -201,7 +203,7 @@ def _texts(data: Data, name: str) -> tuple[str, ...]:
     return tuple(str(each) for each in value) if isinstance(value, list) else ()
 
 
-def _https(url: str) -> str:
+def _https_url(url: str) -> str:
     return url if url.startswith("https://") else ""
 
 
@@ -213,6 +215,6 @@ def _is_true(value: object) -> bool:
     return str(value).casefold() == "true"
 
 
-def _seconds(data: Data) -> int:
+def _expires_in(data: Data) -> int:
     value = data.get("expires_in")
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

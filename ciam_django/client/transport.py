@@ -32,7 +32,7 @@ _CHUNK: Final = 64 * 1024
 _deadline: contextvars.ContextVar[float] = contextvars.ContextVar("ciam_django_deadline")
 
 
-def _remaining() -> float:
+def _remaining_seconds() -> float:
     """The seconds that the call under way has left; a TimeoutError when there are none."""
     seconds = _deadline.get() - time.monotonic()
     if seconds <= 0:
@@ -46,17 +46,17 @@ def _remaining() -> float:
 
 class _TimedSocket(socket.socket):
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        self.settimeout(_remaining())
+        self.settimeout(_remaining_seconds())
         return super().recv_into(*args, **kwargs)
 
     def sendall(self, *args: Any, **kwargs: Any) -> None:
-        self.settimeout(_remaining())
+        self.settimeout(_remaining_seconds())
         super().sendall(*args, **kwargs)
 
 
 class _TimedTLSSocket(_TimedSocket, ssl.SSLSocket):
     def do_handshake(self, *args: Any, **kwargs: Any) -> None:
-        self.settimeout(_remaining())
+        self.settimeout(_remaining_seconds())
         super().do_handshake(*args, **kwargs)
 
 
@@ -71,23 +71,23 @@ class _TimedConnection(HTTPConnection):
             found = []
         try:
             for *_, address in found[:-1]:
-                self._dns_host, self.timeout = str(address[0]), _remaining()
+                self._dns_host, self.timeout = str(address[0]), _remaining_seconds()
                 try:
-                    return _timed(super()._new_conn())
+                    return _wrap_socket(super()._new_conn())
                 except NewConnectionError:
                     continue
             self._dns_host = str(found[-1][4][0]) if found else name
-            self.timeout = _remaining()
-            return _timed(super()._new_conn())
+            self.timeout = _remaining_seconds()
+            return _wrap_socket(super()._new_conn())
         except TimeoutError as error:
             raise ConnectTimeoutError(self, str(error)) from error
         finally:
             self._dns_host = name
 
 
-def _timed(plain: socket.socket) -> socket.socket:
-    timed = _TimedSocket(fileno=plain.detach())
-    timed.settimeout(_remaining())
+def _wrap_socket(connection: socket.socket) -> socket.socket:
+    timed = _TimedSocket(fileno=connection.detach())
+    timed.settimeout(_remaining_seconds())
     return timed
 
 
@@ -145,9 +145,9 @@ def _tls_context(verify: bool | str, cert: str | tuple[str, ...] | None) -> ssl.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     else:
-        place = DEFAULT_CA_BUNDLE_PATH if verify is True else verify
-        is_folder = Path(place).is_dir()
-        context.load_verify_locations(**{"capath" if is_folder else "cafile": place})
+        ca_path = DEFAULT_CA_BUNDLE_PATH if verify is True else verify
+        is_folder = Path(ca_path).is_dir()
+        context.load_verify_locations(**{"capath" if is_folder else "cafile": ca_path})
     if cert:
         context.load_cert_chain(*([cert] if isinstance(cert, str) else cert))
     return context
@@ -158,13 +158,13 @@ def _adapter() -> _Adapter:
     return _Adapter(pool_connections=8, pool_maxsize=32, max_retries=0)
 
 
-def _forget_connections() -> None:
+def _discard_connections() -> None:
     _adapter.cache_clear()
     _tls_context.cache_clear()
 
 
 # A connection shared with the parent process would mix up two conversations.
-os.register_at_fork(after_in_child=_forget_connections)
+os.register_at_fork(after_in_child=_discard_connections)
 
 
 # --- What is not logged -----------------------------------------------------------------------
@@ -172,18 +172,18 @@ os.register_at_fork(after_in_child=_forget_connections)
 # A call of ours that fails has a line of ours.
 
 
-def _is_not_ours(record: logging.LogRecord) -> bool:
+def _is_outside_our_calls(record: logging.LogRecord) -> bool:
     return _deadline.get(None) is None
 
 
 for _name in ("connection", "connectionpool", "poolmanager", "response", "util.retry"):
-    logging.getLogger(f"urllib3.{_name}").addFilter(_is_not_ours)
+    logging.getLogger(f"urllib3.{_name}").addFilter(_is_outside_our_calls)
 
 
 # --- The session of one call ------------------------------------------------------------------
 
 
-class Session(OAuth2Session):
+class HttpSession(OAuth2Session):
     """A session made for each call: no cookie jar, no redirects, no .netrc, one deadline.
 
     Proxies and CA bundles of the environment are honoured, and the ``verify``, ``cert`` and
@@ -223,13 +223,13 @@ class Session(OAuth2Session):
             response: requests.Response = super().send(
                 request, **{**kwargs, "stream": True, "timeout": conf.CIAM_TIMEOUT}
             )
-            response._content = _body_of(response)
+            response._content = _read_body(response)
             return response
         finally:
             _deadline.reset(token)
 
 
-def _body_of(response: requests.Response) -> bytes:
+def _read_body(response: requests.Response) -> bytes:
     chunks, size = [], 0
     try:
         for chunk in response.raw.stream(_CHUNK, decode_content=True):

@@ -10,11 +10,11 @@ from django.utils.module_loading import import_string
 from rest_framework import views
 from rest_framework.response import Response
 
-from ciam_django.answers import answer_to, answerable
+from ciam_django.answers import answer_to, handled_error
 from ciam_django.conf import conf
-from ciam_django.drf.scopes import lacking_scope
+from ciam_django.drf.scopes import insufficient_scope_error
 from ciam_django.errors import CiamError
-from ciam_django.responses import marked_as_logged
+from ciam_django.responses import mark_as_logged
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
@@ -23,7 +23,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     Answers what is ours with the same status, members and headers as the middleware would, and
     hands everything else to ``CIAM_DRF_FALLBACK_HANDLER``, REST framework's own by default.
     """
-    error = error_in(exc, context)
+    error = handled_drf_error(exc, context)
     if error is None:
         fallback = import_string(conf.CIAM_DRF_FALLBACK_HANDLER)
         response: Response | None = fallback(exc, context)
@@ -32,13 +32,13 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     # Looked up now: this module is imported while REST framework's views are.
     views.set_rollback()
     response = Response(answer.as_dict(), status=answer.status, headers=answer.headers)
-    marked_as_logged(response)
+    mark_as_logged(response)
     return response
 
 
-def error_in(exc: Exception, context: Mapping[str, Any]) -> CiamError | None:
+def handled_drf_error(exc: Exception, context: Mapping[str, Any]) -> CiamError | None:
     """The exception as what this door answers; None if it is none of ours."""
-    return answerable(exc) or lacking_scope(exc, context)
+    return handled_error(exc) or insufficient_scope_error(exc, context)
 
 
 def django_request(context: Mapping[str, Any]) -> HttpRequest | None:

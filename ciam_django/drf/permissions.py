@@ -8,7 +8,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from ciam_django.accounts.bearer import Bearer
-from ciam_django.drf.scopes import CODE, required_scopes
+from ciam_django.drf.scopes import INSUFFICIENT_SCOPE, required_scopes
 
 if TYPE_CHECKING:
     # That module imports this one, where a project's defaults name it.
@@ -24,7 +24,7 @@ class HasScope(BasePermission):
     ``exception_handler`` answers it with the scopes (RFC 6750, 3.1).
     """
 
-    code = CODE
+    code = INSUFFICIENT_SCOPE
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Whether the request may pass; ``ImproperlyConfigured`` where the view asks nothing."""

@@ -16,7 +16,7 @@ _MEDIA_TYPES: Final = ("application/json", "application/problem+json")
 _LOCALES: Final = Path(__file__).parents[1] / "locale"
 
 # The codes that tell the most of their status.
-_TELLING: Final = (
+_EXAMPLE_CODES: Final = (
     "Operation.Failure.SMS.Code.Error",
     "Operation.Failure.Username.Or.Password.Error",
     "Operation.Failure.User.Locked",
@@ -25,7 +25,7 @@ _TELLING: Final = (
     "timeout",
 )
 _TEXT: Final[Mapping[str, Any]] = {"type": "string"}
-_MEMBERS: Final[Mapping[str, Mapping[str, Any]]] = {
+_MEMBER_SCHEMAS: Final[Mapping[str, Mapping[str, Any]]] = {
     "type": {**_TEXT, "description": "A URI of the kind, or about:blank."},
     "title": {**_TEXT, "description": "The kind, in the language of the request."},
     "status": {"type": "integer", "description": "The HTTP status."},
@@ -38,7 +38,7 @@ _MEMBERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "retry_after": {"type": "integer", "nullable": True, "description": "Seconds to wait."},
     "request_id": {**_TEXT, "description": "The reference to quote; the log line has it."},
 }
-_HEADERS: Final[Mapping[str, str]] = {
+_HEADER_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "Ciam-Error-Code": "The body's `code`.",
     "Ciam-Request-Id": "The body's `request_id`.",
     "Content-Language": "The language of `title` and `detail`.",
@@ -50,61 +50,61 @@ _HEADERS: Final[Mapping[str, str]] = {
 def problem_component() -> dict[str, Any]:
     """The schema of the body (RFC 9457), with the codes, kinds and actions that there can be."""
     answers = possible_answers().values()
-    members = {name: dict(_MEMBERS[name]) for name in BODY_MEMBERS}
+    members = {name: dict(_MEMBER_SCHEMAS[name]) for name in BODY_MEMBERS}
     for name in ("code", "kind", "action"):
         members[name]["enum"] = list(dict.fromkeys(getattr(answer, name) for answer in answers))
     return {"type": "object", "properties": members, "required": list(BODY_MEMBERS)}
 
 
-def statuses() -> list[int]:
+def answer_statuses() -> list[int]:
     """All statuses that an answer can have: what CIAM is asked, it can answer with any code."""
     return sorted({answer.status for answer in possible_answers().values()})
 
 
-def reference_to(status: int) -> dict[str, str]:
+def response_reference(status: int) -> dict[str, str]:
     """A response of the document's, by its name."""
     return {"$ref": f"#/components/responses/{PROBLEM}{status}"}
 
 
 def problem_responses() -> dict[str, Any]:
     """Name -> a response with the component, and an example in every language, of all statuses."""
-    return {f"{PROBLEM}{status}": _response_of(status) for status in statuses()}
+    return {f"{PROBLEM}{status}": _response_of(status) for status in answer_statuses()}
 
 
 def _response_of(status: int) -> dict[str, Any]:
     examples = {}
-    for language in _languages():
+    for language in _translated_languages():
         with override(language):
-            answer = _example_of(status)
+            answer = _example_answer(status)
             # drf-spectacular and validators want what JSON has, no lazy texts.
-            value = {name: _plain(value) for name, value in answer.as_dict().items()}
+            value = {name: _json_value(value) for name, value in answer.as_dict().items()}
         examples[language] = {"summary": answer.title, "value": value}
     with override("en"):
-        english = _example_of(status)
+        english = _example_answer(status)
     schema = {"$ref": f"#/components/schemas/{PROBLEM}"}
     content = {"schema": schema, "examples": examples}
     return {
         "description": f"{english.title}.",
         "headers": {
             name: {"description": text, "schema": {"type": "string"}}
-            for name, text in _HEADERS.items()
+            for name, text in _HEADER_DESCRIPTIONS.items()
             if name in english.headers
         },
         "content": dict.fromkeys(_MEDIA_TYPES, content),
     }
 
 
-def _example_of(status: int) -> Answer:
+def _example_answer(status: int) -> Answer:
     answers = possible_answers()
-    telling = [answers[code] for code in _TELLING if code in answers]
+    telling = [answers[code] for code in _EXAMPLE_CODES if code in answers]
     return next(it for it in (*telling, *answers.values()) if it.status == status)
 
 
-def _plain(value: object) -> object:
+def _json_value(value: object) -> object:
     return value if value is None or isinstance(value, int) else str(value)
 
 
-def _languages() -> list[str]:
+def _translated_languages() -> list[str]:
     """The project's languages that we have texts for."""
     codes = [code for code, _ in settings.LANGUAGES]
     ours = [it for it in codes if it == "en" or (_LOCALES / to_locale(it)).is_dir()]

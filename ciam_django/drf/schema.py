@@ -10,19 +10,19 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.settings import spectacular_settings
 
 from ciam_django.drf.authentication import CiamBearerAuthentication
-from ciam_django.drf.endpoints import CSRF, components, paths
+from ciam_django.drf.endpoints import CSRF_SCHEME, endpoint_components, endpoint_paths
 from ciam_django.drf.permissions import HasScope
 from ciam_django.drf.problems import (
     PROBLEM,
+    answer_statuses,
     problem_component,
     problem_responses,
-    reference_to,
-    statuses,
+    response_reference,
 )
 from ciam_django.drf.scopes import required_scopes
 
 # What a bearer token can come to, as the answers' own statuses.
-_OF_TOKENS: Final = (401, 403, 429, 500, 503)
+_BEARER_STATUSES: Final = (401, 403, 429, 500, 503)
 
 
 class CiamAutoSchema(AutoSchema):
@@ -37,13 +37,13 @@ class CiamAutoSchema(AutoSchema):
         if operation is None:
             return None
         if any(isinstance(it, CiamBearerAuthentication) for it in self.view.get_authenticators()):
-            for status in set(_OF_TOKENS) & set(statuses()):
-                operation["responses"].setdefault(str(status), reference_to(status))
+            for status in set(_BEARER_STATUSES) & set(answer_statuses()):
+                operation["responses"].setdefault(str(status), response_reference(status))
         if any(isinstance(it, HasScope) for it in self.view.get_permissions()):
             scopes = ", ".join(f"`{it}`" for it in required_scopes(self.view, self.method))
-            said = operation.get("description", "")
+            description = operation.get("description", "")
             needed = f"A bearer token needs: {scopes or 'nothing'}."
-            operation["description"] = f"{said}\n\n{needed}".strip()
+            operation["description"] = f"{description}\n\n{needed}".strip()
         return operation
 
 
@@ -63,31 +63,31 @@ def with_ciam(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
 
     Their paths are there where the project includes ``ciam_django.urls``.
     """
-    ours = {"paths": paths(), "components": {"schemas": {PROBLEM: problem_component()}}}
+    ours = {"paths": endpoint_paths(), "components": {"schemas": {PROBLEM: problem_component()}}}
     ours["components"]["responses"] = problem_responses()
     if ours["paths"]:
-        ours["components"]["schemas"] |= components()
+        ours["components"]["schemas"] |= endpoint_components()
         if any("security" in each.get("post", {}) for each in ours["paths"].values()):
             header = {"type": "apiKey", "in": "header", "name": "X-CSRFToken"}
-            ours["components"]["securitySchemes"] = {CSRF: header}
-    merged: dict[str, Any] = _merged(result, _in_version(ours))
+            ours["components"]["securitySchemes"] = {CSRF_SCHEME: header}
+    merged: dict[str, Any] = _merged_schema(result, _in_openapi_version(ours))
     return merged
 
 
-def _merged(result: Any, ours: Any) -> Any:
+def _merged_schema(result: Any, ours: Any) -> Any:
     """Ours below the project's, which keeps what has the same name."""
     if not isinstance(result, Mapping) or not isinstance(ours, Mapping):
         return result
-    return {**ours, **{name: _merged(it, ours.get(name)) for name, it in result.items()}}
+    return {**ours, **{name: _merged_schema(it, ours.get(name)) for name, it in result.items()}}
 
 
-def _in_version(node: Any) -> Any:
+def _in_openapi_version(node: Any) -> Any:
     """OpenAPI 3.1 says in the type that a member may be null, where 3.0 has ``nullable``."""
     if isinstance(node, list):
-        return [_in_version(each) for each in node]
+        return [_in_openapi_version(each) for each in node]
     if not isinstance(node, Mapping):
         return node
-    found = {name: _in_version(value) for name, value in node.items()}
+    found = {name: _in_openapi_version(value) for name, value in node.items()}
     if "nullable" in found and str(spectacular_settings.OAS_VERSION).startswith("3.1"):
         del found["nullable"]
         found["type"] = [found["type"], "null"]

@@ -16,7 +16,7 @@ from ciam_django.errors import CiamError
 # RFC 6749, 3.3.
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
-CODE: Final = "insufficient_scope"
+INSUFFICIENT_SCOPE: Final = "insufficient_scope"
 
 
 def required_scopes(view: object, method: str | None) -> tuple[str, ...]:
@@ -47,13 +47,13 @@ def _are_scopes(required: Any) -> bool:
         return False
 
 
-def lacking_scope(exc: Exception, context: Mapping[str, Any]) -> CiamError | None:
+def insufficient_scope_error(exc: Exception, context: Mapping[str, Any]) -> CiamError | None:
     """REST framework's exception for a refusal of ``HasScope``, as ours; None for any other."""
-    if not isinstance(exc, exceptions.PermissionDenied) or exc.get_codes() != CODE:
+    if not isinstance(exc, exceptions.PermissionDenied) or exc.get_codes() != INSUFFICIENT_SCOPE:
         return None
     view, request = context.get("view"), context.get("request")
     if not hasattr(view, "required_scopes") or not isinstance(request, Request | HttpRequest):
         return None
-    error = CiamError(CODE, stage="api")
-    error.scopes = required_scopes(view, request.method)
+    error = CiamError(INSUFFICIENT_SCOPE, stage="api")
+    error.required_scopes = required_scopes(view, request.method)
     return error

@@ -9,16 +9,16 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from ciam_django.answers import Answer, answer_to
-from ciam_django.drf.handler import django_request, error_in
-from ciam_django.responses import marked_as_logged
+from ciam_django.drf.handler import django_request, handled_drf_error
+from ciam_django.responses import mark_as_logged
 
 
 class _AnsweredError(exceptions.APIException):
     """An answer, as that package can format it."""
 
     def __init__(self, answer: Answer) -> None:
-        told = exceptions.ErrorDetail(answer.detail, code=answer.code)
-        super().__init__({answer.field: told} if answer.field else told)
+        detail = exceptions.ErrorDetail(answer.detail, code=answer.code)
+        super().__init__({answer.field: detail} if answer.field else detail)
         self.status_code = answer.status
         self.answer = answer
 
@@ -35,7 +35,7 @@ class CiamExceptionHandler(ExceptionHandler):
     """
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
-        error = error_in(exc, self.context)
+        error = handled_drf_error(exc, self.context)
         if error is None:
             return super().convert_known_exceptions(exc)
         answer = answer_to(error, django_request(self.context))
@@ -50,6 +50,6 @@ class CiamExceptionHandler(ExceptionHandler):
     def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
         # Ours have been logged, without a traceback.
         if isinstance(exc, _AnsweredError):
-            marked_as_logged(response)
+            mark_as_logged(response)
         else:
             super().report_exception(exc, response)

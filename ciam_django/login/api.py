@@ -20,31 +20,31 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
-from ciam_django.accounts.rate_limits import forget_tries, refuse_excess_tries
+from ciam_django.accounts.rate_limits import count_attempt, uncount_attempt
 from ciam_django.answers import answer_to
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import SignedIn
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.login import providers, tenant_config
-from ciam_django.login.captcha import new_captcha, picture_of
-from ciam_django.login.error_responses import csrf_answered
-from ciam_django.login.notices import GOOD_NEWS
-from ciam_django.login.redirects import after_sign_in, safe_next
+from ciam_django.login.captcha import captcha_image, fetch_captcha
+from ciam_django.login.error_responses import protect_from_csrf
+from ciam_django.login.notices import SUCCESS_TEXTS
+from ciam_django.login.redirects import safe_next, url_after_sign_in
 from ciam_django.login.steps import flow as flows
 from ciam_django.login.steps.flow import Flow
-from ciam_django.login.steps.results import Finished, Outcome
-from ciam_django.login.steps.submit import admitted, form_of, outcome_of
+from ciam_django.login.steps.results import FlowFinished, StepResult
+from ciam_django.login.steps.submit import build_form, finish_sign_in, submit_form
 from ciam_django.login.steps.table import STEPS
 from ciam_django.responses import json_response_for
 
 View = Callable[..., HttpResponse]
 
 # Texts that go along with a step's form.
-_BESIDE: Final = ("flow", "next", "do", "captcha_id")
+_EXTRA_MEMBERS: Final = ("flow", "next", "do", "captcha_id")
 
 
-def _json(view: View) -> View:
+def _answer_as_json(view: View) -> View:
     """A view that answers in JSON, its failures too, and for everybody anew."""
 
     @functools.wraps(view)
@@ -57,107 +57,109 @@ def _json(view: View) -> View:
     return login_not_required(never_cache(json_view))
 
 
-def _guarded(view: View) -> Callable[..., HttpResponseBase]:
+def _protect_sessions_from_csrf(view: View) -> Callable[..., HttpResponseBase]:
     """Checked for CSRF where a session comes of it; a token goes to nobody but who asked."""
-    checked, unchecked = csrf_answered(view), csrf_exempt(view)
+    checked, unchecked = protect_from_csrf(view), csrf_exempt(view)
 
     @csrf_exempt
     @functools.wraps(view)
     def guarded_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        chosen = unchecked if _gives_tokens() else checked
+        chosen = unchecked if _is_token_mode() else checked
         return chosen(request, *args, **kwargs)
 
     return guarded_view
 
 
-def _gives_tokens() -> bool:
+def _is_token_mode() -> bool:
     return conf.CIAM_API_SIGN_IN == "token"
 
 
 @csrf_exempt
 @require_safe
-@_json
-def offered(request: HttpRequest) -> HttpResponse:
+@_answer_as_json
+def login_options(request: HttpRequest) -> HttpResponse:
     """What there is to sign in with, and the CSRF token for what follows."""
     body: dict[str, Any] = {
-        "methods": list(tenant_config.methods()),
+        "methods": list(tenant_config.load_login_methods()),
         "providers": [
             {
                 "name": each.name,
                 "label": str(each.provider.label),
                 "url": reverse("ciam:provider", args=[each.name]),
             }
-            for each in providers.offered(request)
+            for each in providers.available_providers(request)
         ],
         "consents": [
             {"id": c.id, "name": c.name, "url": c.url or None, "is_required": c.is_required}
-            for c in tenant_config.consents()
+            for c in tenant_config.load_consents()
         ],
-        "captcha_for_codes": tenant_config.login_page().wants_captcha_for_codes,
+        "captcha_for_codes": tenant_config.load_login_page().wants_captcha_for_codes,
     }
-    if not _gives_tokens():
+    if not _is_token_mode():
         body["csrf_token"] = get_token(request)
-    return _answered(body)
+    return _json_response(body)
 
 
 @csrf_exempt
 @require_safe
-@_json
-def captcha(request: HttpRequest) -> HttpResponse:
+@_answer_as_json
+def issue_captcha(request: HttpRequest) -> HttpResponse:
     """A picture, as a data URL, and its id for ``captcha_id``."""
-    found = new_captcha(request)
-    content, content_type = picture_of(found)
+    challenge = fetch_captcha(request)
+    content, content_type = captcha_image(challenge)
     encoded = base64.b64encode(content).decode()
-    return _answered({"captcha_id": found.id, "image": f"data:{content_type};base64,{encoded}"})
+    return _json_response(
+        {"captcha_id": challenge.id, "image": f"data:{content_type};base64,{encoded}"}
+    )
 
 
 @require_POST
-@_guarded
-@_json
-def step(request: HttpRequest, name: str) -> HttpResponse:
+@_protect_sessions_from_csrf
+@_answer_as_json
+def submit_step(request: HttpRequest, name: str) -> HttpResponse:
     """Take a step of ``steps.STEPS``: the fields of its form, and the ``flow`` that it is of.
 
-    Beside them: ``do`` for another of the step's buttons, ``next``, ``captcha`` with the
+    Beside them: ``do`` for another of the step's buttons, ``next``, ``issue_captcha`` with the
     ``captcha_id``, and ``consent`` as a list of ids.
     """
-    if name not in STEPS or not is_offered(name):
+    if name not in STEPS or not is_step_available(name):
         raise Http404
-    given = _body(request)
-    _check_beside(given, name)
-    flow = _flow_of(request, name, given)
-    form = form_of(flow, given)
-    outcome = outcome_of(request, flow, form, given)
-    if isinstance(outcome, SignedIn):
-        admitted(request, outcome, flow, with_session=not _gives_tokens())
-    return _answered(_told(request, outcome, flow))
+    body = _json_body(request)
+    _refuse_malformed_members(body, name)
+    flow = _new_or_submitted_flow(request, name, body)
+    form = build_form(flow, body)
+    result = submit_form(request, flow, form, body)
+    if isinstance(result, SignedIn):
+        finish_sign_in(request, result, flow, with_session=not _is_token_mode())
+    return _json_response(_result_body(request, result, flow))
 
 
 @require_POST
 @csrf_exempt
-@_json
-def renew(request: HttpRequest) -> HttpResponse:
+@_answer_as_json
+def refresh_tokens(request: HttpRequest) -> HttpResponse:
     """New tokens for a refresh token, where the project gives tokens."""
-    if not _gives_tokens():
+    if not _is_token_mode():
         raise Http404
-    refresh_token = _body(request).get("refresh_token")
+    refresh_token = _json_body(request).get("refresh_token")
     if not isinstance(refresh_token, str) or not refresh_token:
         raise CiamError("invalid_request", stage="refresh")
-    refuse_excess_tries(request, "", "refresh")
-    tokens = _tokens(ciam_app().refreshed_token(refresh_token))
-    forget_tries(request, "")
-    return _answered(tokens)
+    count_attempt(request, "", "refresh")
+    tokens = _token_members(ciam_app().refresh_tokens(refresh_token))
+    uncount_attempt(request, "")
+    return _json_response(tokens)
 
 
-def is_offered(name: str) -> bool:
+def is_step_available(name: str) -> bool:
     """Whether the project lets people take the step as JSON."""
-    if name in tenant_config.WAYS:
-        return name in tenant_config.methods()
+    if name in tenant_config.OWN_METHODS:
+        return name in tenant_config.load_login_methods()
     return (
         not name.startswith("mini_program") or providers.MINI_PROGRAM in providers.registrations()
     )
 
 
-def _body(request: HttpRequest) -> Mapping[str, Any]:
+def _json_body(request: HttpRequest) -> Mapping[str, Any]:
     try:
         body = json.loads(request.body)
     except (ValueError, RecursionError):
@@ -167,56 +169,56 @@ def _body(request: HttpRequest) -> Mapping[str, Any]:
     return body
 
 
-def _check_beside(given: Mapping[str, Any], name: str) -> None:
+def _refuse_malformed_members(body: Mapping[str, Any], name: str) -> None:
     """Refuse what can't be meant of all that goes along with the form."""
     row = STEPS[name]
-    wrong = [each for each in _BESIDE if not isinstance(given.get(each, ""), str)]
-    if given.get("do", "") not in ("", *row.others):
-        wrong.append("do")
-    if wrong:
-        raise CiamError("invalid_request", upstream_text=f"wrong: {', '.join(wrong)}")
+    malformed = [each for each in _EXTRA_MEMBERS if not isinstance(body.get(each, ""), str)]
+    if body.get("do", "") not in ("", *row.others):
+        malformed.append("do")
+    if malformed:
+        raise CiamError("invalid_request", upstream_text=f"wrong: {', '.join(malformed)}")
 
 
-def _flow_of(request: HttpRequest, name: str, given: Mapping[str, Any]) -> Flow:
-    if STEPS[name].begins:
-        asked = safe_next(request, given.get("next", ""))
-        return Flow(name, "", next=asked, provider=STEPS[name].provider)
-    flow = flows.opened(given.get("flow", ""))
+def _new_or_submitted_flow(request: HttpRequest, name: str, body: Mapping[str, Any]) -> Flow:
+    if STEPS[name].starts_flow:
+        next_url = safe_next(request, body.get("next", ""))
+        return Flow(name, "", next=next_url, provider=STEPS[name].provider)
+    flow = flows.decrypted_flow(body.get("flow", ""))
     if flow is None or flow.step != name:
         raise CiamError("Operation.Failure.FId.Not.Found", stage="verify_code")
     return flow
 
 
-def _told(request: HttpRequest, outcome: Outcome, flow: Flow) -> dict[str, Any]:
-    if isinstance(outcome, Finished):
-        return {"status": "done", "detail": str(GOOD_NEWS[outcome.good_news])}
-    if isinstance(outcome, SignedIn):
-        told = {"status": "signed_in"}
-        if _gives_tokens():
-            return told | _tokens(outcome.data)
+def _result_body(request: HttpRequest, result: StepResult, flow: Flow) -> dict[str, Any]:
+    if isinstance(result, FlowFinished):
+        return {"status": "done", "detail": str(SUCCESS_TEXTS[result.notice])}
+    if isinstance(result, SignedIn):
+        members = {"status": "signed_in"}
+        if _is_token_mode():
+            return members | _token_members(result.data)
         # Django has given this browser a new token.
-        return told | {
-            "next": after_sign_in(request, flow.next),
+        return members | {
+            "next": url_after_sign_in(request, flow.next),
             "csrf_token": get_token(request),
         }
-    row = STEPS[outcome.step]
-    form = form_of(outcome, None)
+    row = STEPS[result.step]
+    form = build_form(result, None)
     return {
         "status": "step",
-        "step": outcome.step,
-        "flow": flows.sealed(outcome),
+        "step": result.step,
+        "flow": flows.encrypted_flow(result),
         "title": str(row.title),
         "fields": [
             {"name": name, "label": str(field.label or "")} for name, field in form.fields.items()
         ],
-        "channels": outcome.more.get("channels"),
+        "channels": result.step_data.get("channels"),
         "others": list(row.others),
-        "sent_to": outcome.shown or None,
-        "wait": outcome.wait or None,
+        "sent_to": result.masked_recipient or None,
+        "wait": result.resend_wait or None,
     }
 
 
-def _tokens(data: Mapping[str, Any]) -> dict[str, Any]:
+def _token_members(data: Mapping[str, Any]) -> dict[str, Any]:
     """RFC 6749, 5.1."""
     return {
         "access_token": data["access_token"],
@@ -226,5 +228,5 @@ def _tokens(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _answered(body: Mapping[str, Any]) -> JsonResponse:
+def _json_response(body: Mapping[str, Any]) -> JsonResponse:
     return JsonResponse(body, json_dumps_params={"ensure_ascii": False})

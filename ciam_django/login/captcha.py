@@ -11,19 +11,19 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from ciam_django.accounts.rate_limits import refuse_excess_pictures
+from ciam_django.accounts.rate_limits import count_captcha
 from ciam_django.answers import answer_to
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import Captcha
 from ciam_django.errors import CiamError
-from ciam_django.login.cookies import SealedCookies
+from ciam_django.login.cookies import EncryptedCookies
 
 # Seconds.
 _LIFETIME: Final = 600
-_COOKIES: Final = SealedCookies(__name__, "captcha_", _LIFETIME, most=1)
+_COOKIES: Final = EncryptedCookies(__name__, "captcha_", _LIFETIME, max_count=1)
 _NAME: Final = "last"
 # How a picture begins -> what it is. Nothing else that CIAM sends leaves this server.
-_TYPES: Final = {
+_IMAGE_TYPES: Final = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
     b"GIF8": "image/gif",
@@ -33,41 +33,41 @@ _TYPES: Final = {
 @login_not_required
 @require_safe
 @never_cache
-def picture(request: HttpRequest) -> HttpResponse:
+def issue_captcha_image(request: HttpRequest) -> HttpResponse:
     """A new picture; the browser keeps, sealed, which one it was."""
     try:
-        captcha = new_captcha(request)
-        content, content_type = picture_of(captcha)
+        captcha = fetch_captcha(request)
+        content, content_type = captcha_image(captcha)
     except CiamError as error:
         # Nobody reads a page in the place of a picture.
         return HttpResponse(status=answer_to(error, request).status)
     response = HttpResponse(content, content_type=content_type)
     response["Content-Security-Policy"] = "default-src 'none'"
     response["X-Content-Type-Options"] = "nosniff"
-    _COOKIES.keep(request, response, _NAME, {"id": captcha.id})
+    _COOKIES.set(request, response, _NAME, {"id": captcha.id})
     return response
 
 
-def new_captcha(request: HttpRequest) -> Captcha:
+def fetch_captcha(request: HttpRequest) -> Captcha:
     """A captcha of CIAM's, of which nobody gets too many."""
-    refuse_excess_pictures(request)
+    count_captcha(request)
     return CiamClient().captcha()
 
 
-def picture_of(captcha: Captcha) -> tuple[bytes, str]:
+def captcha_image(captcha: Captcha) -> tuple[bytes, str]:
     """The picture and its media type, or a ``CiamError`` if it is none."""
     _, _, encoded = captcha.image.partition("base64,")
     try:
         content = base64.b64decode(encoded, validate=True)
     except binascii.Error:
         content = b""
-    for start, content_type in _TYPES.items():
+    for start, content_type in _IMAGE_TYPES.items():
         if content.startswith(start):
             return content, content_type
     raise CiamError("unreadable_answer", stage="api", upstream_text="the captcha is no picture")
 
 
-def solved(request: HttpRequest, text: str, captcha_id: str = "") -> dict[str, str]:
+def captcha_parameters(request: HttpRequest, text: str, captcha_id: str = "") -> dict[str, str]:
     """What CIAM is told of a picture: which it was (the browser's last), and what was read."""
-    kept = _COOKIES.kept(request, _NAME, _LIFETIME) or {}
-    return {"captchaCode": captcha_id or kept.get("id", ""), "captchaText": text}
+    cookie_content = _COOKIES.content(request, _NAME, _LIFETIME) or {}
+    return {"captchaCode": captcha_id or cookie_content.get("id", ""), "captchaText": text}

@@ -14,32 +14,32 @@ from django.views.decorators.csrf import csrf_exempt
 
 from ciam_django.answers import answer_to
 from ciam_django.errors import CiamError
-from ciam_django.login.hints import Hint, hint_at_form, text_of
-from ciam_django.login.redirects import asked_next
+from ciam_django.login.hints import Hint, hint_at_form, hint_text
+from ciam_django.login.redirects import requested_next
 from ciam_django.responses import response_for
 
 View = Callable[..., HttpResponse]
 
 
-def failed(
+def answer_error(
     request: HttpRequest, error: CiamError, hint: Hint | None = None, next_url: str = ""
 ) -> HttpResponse:
     """The answer to the error; the way out of its page keeps ``next``."""
     answer, login_url = answer_to(error, request), reverse("ciam:login")
-    context = {"hint": text_of(hint)}
+    context = {"hint": hint_text(hint)}
     if next_url and answer.action_url in (None, login_url):
         # Whoever tries again still wants to go there.
-        context["way_out"] = login_address(next_url)
-    return response_for(request, answer, otherwise=login_url, context=context)
+        context["way_out"] = login_page_url(next_url)
+    return response_for(request, answer, fallback_url=login_url, context=context)
 
 
-def login_address(next_url: str) -> str:
+def login_page_url(next_url: str) -> str:
     """The login page, which leads on to ``next``."""
     query = f"?{urlencode({'next': next_url})}" if next_url else ""
     return reverse("ciam:login") + query
 
 
-def answering(view: View) -> View:
+def answer_errors(view: View) -> View:
     """Answer the view's own failures in place: that is cheaper than through the middleware."""
 
     @functools.wraps(view)
@@ -47,19 +47,19 @@ def answering(view: View) -> View:
         try:
             return view(request, *args, **kwargs)
         except CiamError as error:
-            return failed(request, error, next_url=asked_next(request))
+            return answer_error(request, error, next_url=requested_next(request))
 
     return answering_view
 
 
-class _AnsweringCsrf(CsrfViewMiddleware):
+class _AnsweringCsrfMiddleware(CsrfViewMiddleware):
     """Django's check, unchanged, but for the page that tells of its failure."""
 
     def _reject(self, request: HttpRequest, reason: str) -> HttpResponse:
         error = CiamError("csrf_failed", stage="authorize", upstream_text=reason)
-        return failed(request, error, hint_at_form(request))
+        return answer_error(request, error, hint_at_form(request))
 
 
-def csrf_answered(view: View) -> Callable[..., HttpResponseBase]:
+def protect_from_csrf(view: View) -> Callable[..., HttpResponseBase]:
     """Exempt from the middleware of ``MIDDLEWARE``, whose page is Django's, to be checked here."""
-    return csrf_exempt(decorator_from_middleware(_AnsweringCsrf)(view))
+    return csrf_exempt(decorator_from_middleware(_AnsweringCsrfMiddleware)(view))

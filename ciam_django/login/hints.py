@@ -13,8 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from ciam_django.login import state
-from ciam_django.login.cookies import keeps_cookies, set_cookie
-from ciam_django.login.redirects import redirect_to
+from ciam_django.login.cookies import has_any_cookie, set_cookie
+from ciam_django.login.redirects import redirect_response
 from ciam_django.responses import HTML, media_type_for
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Hint(enum.StrEnum):
 
 
 # Each has to be true even where the judgement is not.
-HINTS: Final[dict[Hint, str | StrPromise]] = {
+HINT_TEXTS: Final[dict[Hint, str | StrPromise]] = {
     Hint.EXPIRED: _("More than 10 minutes have passed since you began."),
     Hint.IN_APP_BROWSER: _(
         "This page has opened inside an app. If you began in your browser, sign in there."
@@ -68,38 +68,40 @@ IN_APP: Final[dict[str, str]] = {
 }
 _IN_APP: Final = re.compile("|".join(IN_APP.values()), re.IGNORECASE)
 
-# In the address that ``cookie_question`` leads to, and the cookie that should come along.
-_ASKED: Final = "ciam_asked"
-_COOKIE: Final = "asked"
+# In the address that ``cookie_test_response`` leads to, and the cookie that should come along.
+_COOKIE_TEST_PARAMETER: Final = "ciam_asked"
+_TEST_COOKIE: Final = "asked"
 _COOKIE_LIFETIME: Final = 24 * 3600
 
 
-def text_of(hint: Hint | None) -> str:
+def hint_text(hint: Hint | None) -> str:
     """The hint in the language that is active now; the empty text for none."""
-    return str(HINTS[hint]) if hint else ""
+    return str(HINT_TEXTS[hint]) if hint else ""
 
 
 def hint_at_form(request: HttpRequest) -> Hint | None:
     """Why a form of ours may have come without its token: its cookie has not come either."""
-    return None if keeps_cookies(request) else Hint.COOKIES_BLOCKED
+    return None if has_any_cookie(request) else Hint.COOKIES_BLOCKED
 
 
-def hint_at_callback(request: HttpRequest, came_with: str, provider: str = "ciam") -> Hint | None:
+def hint_at_callback(
+    request: HttpRequest, returned_state: str, provider: str = "ciam"
+) -> Hint | None:
     """Why the state that a callback came with is none that this browser can go on with."""
-    if not came_with:
-        if _ASKED not in request.GET:
+    if not returned_state:
+        if _COOKIE_TEST_PARAMETER not in request.GET:
             return None
-        return Hint.OTHER_BROWSER if keeps_cookies(request) else Hint.COOKIES_BLOCKED
-    if state.is_late(request, came_with, provider):
+        return Hint.OTHER_BROWSER if has_any_cookie(request) else Hint.COOKIES_BLOCKED
+    if state.is_expired(request, returned_state, provider):
         return Hint.EXPIRED
-    if state.began_here(request, came_with) or state.is_spent(came_with):
+    if state.has_state_cookie(request, returned_state) or state.is_claimed(returned_state):
         return None
     if _IN_APP.search(request.headers.get("User-Agent", "")):
         return Hint.IN_APP_BROWSER
     return Hint.OTHER_BROWSER
 
 
-def cookie_question(request: HttpRequest, hint: Hint | None) -> HttpResponse | None:
+def cookie_test_response(request: HttpRequest, hint: Hint | None) -> HttpResponse | None:
     """The redirect that shows whether this browser keeps cookies; None where that is known.
 
     Nobody leaves for CIAM without a cookie, so a callback that has none comes from another
@@ -108,11 +110,11 @@ def cookie_question(request: HttpRequest, hint: Hint | None) -> HttpResponse | N
     """
     if (
         hint is not Hint.OTHER_BROWSER
-        or keeps_cookies(request)
+        or has_any_cookie(request)
         or request.headers.get("Sec-Fetch-Dest") != "document"
         or media_type_for(request) != HTML
     ):
         return None
-    response = redirect_to(f"?{_ASKED}=1")
-    set_cookie(request, response, _COOKIE, "1", seconds=_COOKIE_LIFETIME)
+    response = redirect_response(f"?{_COOKIE_TEST_PARAMETER}=1")
+    set_cookie(request, response, _TEST_COOKIE, "1", seconds=_COOKIE_LIFETIME)
     return response

@@ -11,43 +11,47 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.person import person_of
+from ciam_django.client.person import identify_person
 from ciam_django.errors import CiamError, code_in, raising_ciam_errors
 from ciam_django.login import loop_guard, state
-from ciam_django.login.callback import came_back, remember
-from ciam_django.login.error_responses import answering, csrf_answered, failed
+from ciam_django.login.callback import handle_callback, remember_state
+from ciam_django.login.error_responses import answer_error, answer_errors, protect_from_csrf
 from ciam_django.login.hints import Hint
-from ciam_django.login.link_views import asked_link, let_in, refused
-from ciam_django.login.popups import keep_opener
+from ciam_django.login.link_views import answer_link_error, requested_link_user, sign_in_or_link
+from ciam_django.login.popups import set_opener_policy
 from ciam_django.login.redirects import (
-    after_sign_in,
-    asked_next,
     callback_url,
-    redirect_to,
+    departure_response,
+    redirect_response,
+    requested_next,
     safe_next,
-    sent_away,
+    url_after_sign_in,
 )
 
 
 @login_not_required
 @require_POST
-@csrf_answered
-@answering
+@protect_from_csrf
+@answer_errors
 def authorize(request: HttpRequest) -> HttpResponse:
     """Leave for CIAM. A POST with CSRF, so that no other site can begin a sign-in."""
-    if loop_guard.is_circling(request):
-        error = CiamError("too_many_requests", stage="authorize", retry_after=loop_guard.LIFETIME)
-        return failed(request, error, Hint.COOKIES_BLOCKED)
-    begun = state.begun(next_url=asked_next(request), link_to=asked_link(request))
+    if loop_guard.is_looping(request):
+        error = CiamError(
+            "too_many_requests", stage="authorize", retry_after=loop_guard.LOOP_SECONDS
+        )
+        return answer_error(request, error, Hint.COOKIES_BLOCKED)
+    sign_in_state = state.new_sign_in_state(
+        next_url=requested_next(request), link_to=requested_link_user(request)
+    )
     url = ciam_app().authorization_url(
         redirect_uri=callback_url(request),
-        state=begun.state,
-        nonce=begun.nonce,
-        code_verifier=begun.code_verifier,
+        state=sign_in_state.state,
+        nonce=sign_in_state.nonce,
+        code_verifier=sign_in_state.code_verifier,
     )
-    response = sent_away(request, url)
-    state.keep(request, response, begun)
-    keep_opener(response, begun.next)
+    response = departure_response(request, url)
+    state.set_state_cookie(request, response, sign_in_state)
+    set_opener_policy(response, sign_in_state.next)
     return response
 
 
@@ -57,18 +61,18 @@ def authorize(request: HttpRequest) -> HttpResponse:
 def callback(request: HttpRequest) -> HttpResponse:
     """Come back from CIAM."""
 
-    def take(begun: state.SignIn) -> HttpResponse:
+    def complete(begun: state.SignInState) -> HttpResponse:
         try:
-            return _signed_in(request, begun)
+            return _sign_in_with_code(request, begun)
         except CiamError as error:
-            if begun.link_to:
-                return refused(request, error, begun.next)
-            return failed(request, error, next_url=safe_next(request, begun.next))
+            if begun.link_to_user:
+                return answer_link_error(request, error, begun.next)
+            return answer_error(request, error, next_url=safe_next(request, begun.next))
 
-    return came_back(request, "ciam", take)
+    return handle_callback(request, "ciam", complete)
 
 
-def _signed_in(request: HttpRequest, begun: state.SignIn) -> HttpResponse:
+def _sign_in_with_code(request: HttpRequest, sign_in_state: state.SignInState) -> HttpResponse:
     app = ciam_app()
     with raising_ciam_errors("callback"):
         metadata = app.load_server_metadata()
@@ -82,18 +86,23 @@ def _signed_in(request: HttpRequest, begun: state.SignIn) -> HttpResponse:
     code = request.GET.get("code")
     if not code:
         raise CiamError("missing_code", stage="callback")
-    token = app.token_of(
-        code=code, redirect_uri=callback_url(request), code_verifier=begun.code_verifier
+    token_response = app.exchange_code(
+        code=code, redirect_uri=callback_url(request), code_verifier=sign_in_state.code_verifier
     )
-    laps_before = loop_guard.count_of(request)
-    let_in(request, person_of(app, token, begun.nonce), token, begun.link_to)
-    remember(request, begun)
-    response = redirect_to(after_sign_in(request, begun.next))
-    loop_guard.count(request, response, laps_before)
+    earlier_sign_ins = loop_guard.recent_sign_ins(request)
+    sign_in_or_link(
+        request,
+        identify_person(app, token_response, sign_in_state.nonce),
+        token_response,
+        sign_in_state.link_to_user,
+    )
+    remember_state(request, sign_in_state)
+    response = redirect_response(url_after_sign_in(request, sign_in_state.next))
+    loop_guard.count_sign_in(request, response, earlier_sign_ins)
     return response
 
 
-def refuse_other_issuer(metadata: Mapping[str, Any], came: Sequence[str]) -> None:
+def refuse_other_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[str]) -> None:
     """A ``CiamError`` unless the callback is from the provider that the metadata are of.
 
     ``came`` holds each ``iss`` of the callback. One that differs is refused even where none is
@@ -104,5 +113,5 @@ def refuse_other_issuer(metadata: Mapping[str, Any], came: Sequence[str]) -> Non
     if not issuer:
         return
     is_promised = metadata.get("authorization_response_iss_parameter_supported") is True
-    if any(iss != issuer for iss in came) or (is_promised and not came):
+    if any(iss != issuer for iss in returned_issuers) or (is_promised and not returned_issuers):
         raise CiamError("mismatching_issuer", stage="callback")

@@ -17,22 +17,22 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
 from ciam_django.accounts.login import is_signed_in_by_ciam
-from ciam_django.accounts.models import CiamSession, CiamSessions, identity_key
-from ciam_django.accounts.session_store import end_sessions, held_tokens
+from ciam_django.accounts.models import CiamSession, CiamSessionQuerySet, identity_key
+from ciam_django.accounts.session_store import end_sessions, stored_tokens
 from ciam_django.accounts.tokens import Tokens
 from ciam_django.answers import answer_to, kind_of
 from ciam_django.client.api import CiamClient
-from ciam_django.client.cache import is_first, unshare
-from ciam_django.client.logout_tokens import LIFETIME, logout_claims_of
+from ciam_django.client.cache import acquire_once, delete_cached
+from ciam_django.client.logout_tokens import MAX_AGE, verify_logout_token
 from ciam_django.client.oauth import LEEWAY, CiamApp, ciam_app
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Kind
 from ciam_django.login import loop_guard
-from ciam_django.login.error_responses import answering
-from ciam_django.login.redirects import after_sign_out, redirect_to
+from ciam_django.login.error_responses import answer_errors
+from ciam_django.login.redirects import redirect_response, url_after_sign_out
 
 # Failures that say nothing of the token: CIAM may send it again.
-_NOT_OF_THE_TOKEN: Final = frozenset({Kind.UPSTREAM, Kind.CONFIGURATION})
+_RETRYABLE_KINDS: Final = frozenset({Kind.UPSTREAM, Kind.CONFIGURATION})
 
 
 @login_not_required
@@ -40,27 +40,27 @@ _NOT_OF_THE_TOKEN: Final = frozenset({Kind.UPSTREAM, Kind.CONFIGURATION})
 @csrf_protect
 def logout(request: HttpRequest) -> HttpResponse:
     """Sign out here, and at CIAM where its metadata says how."""
-    leave_ciam = is_signed_in_by_ciam(request)
-    tokens = held_tokens(request) if leave_ciam else None
-    to = after_sign_out(request)
+    is_ciam_session = is_signed_in_by_ciam(request)
+    tokens = stored_tokens(request) if is_ciam_session else None
+    next_url = url_after_sign_out(request)
     end_session(request)
-    if leave_ciam:
+    if is_ciam_session:
         try:
-            to = _left_ciam(tokens, request.build_absolute_uri(to)) or to
+            next_url = _sign_out_at_ciam(tokens, request.build_absolute_uri(next_url)) or next_url
         except CiamError as error:
             # The person has signed out of this site, which is what they can see and asked for.
             answer_to(error, request)
-    response = redirect_to(to)
-    loop_guard.forget(response)
+    response = redirect_response(next_url)
+    loop_guard.delete_count(response)
     return response
 
 
-def _left_ciam(tokens: Tokens | None, back_to: str) -> str | None:
+def _sign_out_at_ciam(tokens: Tokens | None, back_to: str) -> str | None:
     """Where CIAM ends its own session; in its own mode it is asked to, and nobody is sent there."""
     app = ciam_app()
     if app.is_oidc:
         return app.logout_url(back_to=back_to, id_token=tokens.id_token if tokens else "")
-    if tokens and tokens.is_good:
+    if tokens and tokens.is_usable:
         CiamClient(app).user_logout(tokens.access_token)
     return None
 
@@ -71,8 +71,8 @@ def _left_ciam(tokens: Tokens | None, back_to: str) -> str | None:
 @login_not_required
 @csrf_exempt
 @require_POST
-@answering
-def back_channel(request: HttpRequest) -> HttpResponse:
+@answer_errors
+def back_channel_logout(request: HttpRequest) -> HttpResponse:
     """CIAM's server says whom it has signed out (OpenID Connect Back-Channel Logout 1.0, 2.5).
 
     200 when those sessions are over, and when there were none; 400 for a token that is wrong in
@@ -82,24 +82,24 @@ def back_channel(request: HttpRequest) -> HttpResponse:
     given = request.POST.getlist("logout_token")
     if len(given) != 1:
         raise CiamError("invalid_logout_token", stage="logout")
-    claims = _claims_of(app, given[0])
-    mark = f"ciam_django.logout.{_digest(claims['iss'], claims['jti'])}"
-    if not is_first(mark, seconds=LIFETIME + 2 * LEEWAY):
+    claims = _verified_claims(app, given[0])
+    jti_key = f"ciam_django.logout.{_digest(claims['iss'], claims['jti'])}"
+    if not acquire_once(jti_key, seconds=MAX_AGE + 2 * LEEWAY):
         raise CiamError("invalid_logout_token", stage="logout", upstream_text="wrong: jti, again")
     try:
-        end_sessions(_meant(claims), "back_channel")
+        end_sessions(_sessions_of_claims(claims), "back_channel")
     except BaseException:
         # CIAM has to send it once more.
-        unshare(mark)
+        delete_cached(jti_key)
         raise
-    return _done()
+    return _empty_response()
 
 
 @login_not_required
 @xframe_options_exempt
 @require_GET
-@answering
-def front_channel(request: HttpRequest) -> HttpResponse:
+@answer_errors
+def front_channel_logout(request: HttpRequest) -> HttpResponse:
     """CIAM's page has the browser say which session is over (Front-Channel Logout 1.0, 2).
 
     In a frame of CIAM's, where browsers withhold our cookies: ``sid`` alone tells which it is, and
@@ -107,12 +107,12 @@ def front_channel(request: HttpRequest) -> HttpResponse:
     """
     app = _oidc_app()
     issuer = app.load_server_metadata()["issuer"]
-    told, sids = request.GET.getlist("iss"), request.GET.getlist("sid")
-    if len(told) != 1 or len(sids) != 1 or not sids[0] or told[0] != issuer:
+    issuers, sids = request.GET.getlist("iss"), request.GET.getlist("sid")
+    if len(issuers) != 1 or len(sids) != 1 or not sids[0] or issuers[0] != issuer:
         raise CiamError("invalid_logout_token", stage="logout")
-    ended = CiamSession.objects.filter(sid_key=identity_key(issuer, sids[0]))
-    end_sessions(ended, "front_channel")
-    response = _done()
+    sessions = CiamSession.objects.filter(sid_key=identity_key(issuer, sids[0]))
+    end_sessions(sessions, "front_channel")
+    response = _empty_response()
     address = urlsplit(issuer)
     policy = f"default-src 'none'; frame-ancestors {address.scheme}://{address.netloc}"
     response["Content-Security-Policy"] = policy
@@ -127,11 +127,11 @@ def _oidc_app() -> CiamApp:
     return app
 
 
-def _claims_of(app: CiamApp, logout_token: str) -> dict[str, Any]:
+def _verified_claims(app: CiamApp, logout_token: str) -> dict[str, Any]:
     try:
-        return logout_claims_of(app, logout_token)
+        return verify_logout_token(app, logout_token)
     except CiamError as error:
-        if error.code == "invalid_logout_token" or kind_of(error) in _NOT_OF_THE_TOKEN:
+        if error.code == "invalid_logout_token" or kind_of(error) in _RETRYABLE_KINDS:
             raise
         raise CiamError(
             "invalid_logout_token",
@@ -141,14 +141,14 @@ def _claims_of(app: CiamApp, logout_token: str) -> dict[str, Any]:
         ) from error
 
 
-def _meant(claims: dict[str, Any]) -> CiamSessions:
+def _sessions_of_claims(claims: dict[str, Any]) -> CiamSessionQuerySet:
     """The session of ``sid``, of that person if one is named; without it, all of theirs.
 
     Not those that were begun since: CIAM knew nothing of them.
     """
     # From now on backwards, for the database's times have a zone or none, as the project has it.
-    ago = datetime.timedelta(seconds=time.time() - claims["iat"] - LEEWAY)
-    sessions = CiamSession.objects.filter(created_at__lte=timezone.now() - ago)
+    age = datetime.timedelta(seconds=time.time() - claims["iat"] - LEEWAY)
+    sessions = CiamSession.objects.filter(created_at__lte=timezone.now() - age)
     if "sid" in claims:
         sessions = sessions.filter(sid_key=identity_key(claims["iss"], claims["sid"]))
     if "sub" in claims:
@@ -160,7 +160,7 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()
 
 
-def _done() -> HttpResponse:
+def _empty_response() -> HttpResponse:
     response = HttpResponse()
     response["Cache-Control"] = "no-store"
     return response

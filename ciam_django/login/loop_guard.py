@@ -10,31 +10,31 @@ from typing import Final
 
 from django.http import HttpRequest, HttpResponseBase
 
-from ciam_django.login.cookies import cookie, drop_cookie, set_cookie
+from ciam_django.login.cookies import cookie_value, delete_cookie, set_cookie
 
 _COOKIE: Final = "laps"
 _VALUES: Final = ("0", "1", "2", "3")
 # Seconds, from the last lap on.
-LIFETIME: Final = 60
+LOOP_SECONDS: Final = 60
 
 
-def count_of(request: HttpRequest) -> int:
+def recent_sign_ins(request: HttpRequest) -> int:
     """How often in a row, three times at most; never where the browser has stayed signed in."""
-    value = cookie(request, _COOKIE) or ""
+    value = cookie_value(request, _COOKIE) or ""
     return _VALUES.index(value) if value in _VALUES and request.user.is_anonymous else 0
 
 
-def is_circling(request: HttpRequest) -> bool:
+def is_looping(request: HttpRequest) -> bool:
     """Whether one more time would be one too many."""
-    return count_of(request) == len(_VALUES) - 1
+    return recent_sign_ins(request) == len(_VALUES) - 1
 
 
-def count(request: HttpRequest, response: HttpResponseBase, laps_before: int) -> None:
+def count_sign_in(request: HttpRequest, response: HttpResponseBase, earlier_sign_ins: int) -> None:
     """Remember that the browser has been signed in once more."""
-    value = _VALUES[min(laps_before + 1, len(_VALUES) - 1)]
-    set_cookie(request, response, _COOKIE, value, seconds=LIFETIME)
+    value = _VALUES[min(earlier_sign_ins + 1, len(_VALUES) - 1)]
+    set_cookie(request, response, _COOKIE, value, seconds=LOOP_SECONDS)
 
 
-def forget(response: HttpResponseBase) -> None:
+def delete_count(response: HttpResponseBase) -> None:
     """Begin anew: the person has signed out."""
-    drop_cookie(response, _COOKIE)
+    delete_cookie(response, _COOKIE)

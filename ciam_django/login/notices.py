@@ -9,43 +9,43 @@ from django.utils.translation import gettext_lazy as _
 
 from ciam_django.answers import Answer, answer_to
 from ciam_django.errors import CiamError
-from ciam_django.login.cookies import SealedCookies
+from ciam_django.login.cookies import EncryptedCookies
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
 # Seconds.
 _LIFETIME: Final = 60
-_COOKIES: Final = SealedCookies(__name__, "notice_", _LIFETIME, most=1)
+_COOKIES: Final = EncryptedCookies(__name__, "notice_", _LIFETIME, max_count=1)
 _NAME: Final = "last"
 
-GOOD_NEWS: Final[dict[str, str | StrPromise]] = {
+SUCCESS_TEXTS: Final[dict[str, str | StrPromise]] = {
     "password_changed": _("Your password has been changed. Sign in with the new one."),
 }
 
 
-def keep_error(request: HttpRequest, response: HttpResponse, error: CiamError) -> None:
+def set_error_notice(request: HttpRequest, response: HttpResponse, error: CiamError) -> None:
     """Have the login page tell of an error, which is logged here."""
     answer_to(error, request)
     content = {"code": error.code, "request_id": error.request_id, "stage": error.stage}
-    _COOKIES.keep(request, response, _NAME, {"error": content})
+    _COOKIES.set(request, response, _NAME, {"error": content})
 
 
-def keep_good_news(request: HttpRequest, response: HttpResponse, name: str) -> None:
+def set_success_notice(request: HttpRequest, response: HttpResponse, name: str) -> None:
     """Have the login page tell of what is done."""
-    _COOKIES.keep(request, response, _NAME, {"good_news": name})
+    _COOKIES.set(request, response, _NAME, {"good_news": name})
 
 
-def kept(request: HttpRequest) -> tuple[Answer | None, str]:
+def notice_from_cookie(request: HttpRequest) -> tuple[Answer | None, str]:
     """The answer to the error, if it is one, and the good news."""
-    content = _COOKIES.kept(request, _NAME, _LIFETIME) or {}
+    content = _COOKIES.content(request, _NAME, _LIFETIME) or {}
     if "error" in content:
         error = CiamError(**content["error"])
-        error.is_logged = True
+        error.is_reported = True
         return answer_to(error, request), ""
-    return None, str(GOOD_NEWS.get(content.get("good_news", ""), ""))
+    return None, str(SUCCESS_TEXTS.get(content.get("good_news", ""), ""))
 
 
-def forget(response: HttpResponse) -> None:
+def delete_notice_cookie(response: HttpResponse) -> None:
     """It has been told."""
-    _COOKIES.forget(response, _NAME)
+    _COOKIES.delete(response, _NAME)

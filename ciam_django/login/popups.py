@@ -10,32 +10,32 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from ciam_django.login.redirects import after_sign_in
-from ciam_django.responses import page
+from ciam_django.login.redirects import url_after_sign_in
+from ciam_django.responses import render_page
 
-_POLICY = "Cross-Origin-Opener-Policy"
+_OPENER_POLICY = "Cross-Origin-Opener-Policy"
 
 
-def keep_opener(response: HttpResponse, next_url: str) -> None:
+def set_opener_policy(response: HttpResponse, next_url: str) -> None:
     """Let a window that was opened to sign in keep its opener, over CIAM's pages and back.
 
     Django's own policy, same-origin, would part them for good
     (https://html.spec.whatwg.org/#cross-origin-opener-policies).
     """
     if urlsplit(next_url).path == reverse("ciam:done"):
-        response[_POLICY] = "unsafe-none"
+        response[_OPENER_POLICY] = "unsafe-none"
 
 
 @login_not_required
 @require_safe
 @never_cache
-def done(request: HttpRequest) -> HttpResponse:
+def popup_done(request: HttpRequest) -> HttpResponse:
     """Tell the opener, at our own origin and no other, and close; without one, go on here."""
     context = {
-        "next_url": after_sign_in(request, request.GET.get("next", "")),
+        "next_url": url_after_sign_in(request, request.GET.get("next", "")),
         "is_signed_in": request.user.is_authenticated,
     }
-    response = HttpResponse(page(request, "ciam_django/done.html", context))
-    response[_POLICY] = "unsafe-none"
+    response = HttpResponse(render_page(request, "ciam_django/done.html", context))
+    response[_OPENER_POLICY] = "unsafe-none"
     response["Referrer-Policy"] = "same-origin"
     return response

@@ -16,14 +16,14 @@ from urllib.parse import quote, urlencode
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from ciam_django.conf import conf, remembered
+from ciam_django.conf import cached_until_settings_change, conf
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
 
 @enum.unique
-class Place(enum.Enum):
+class BrowserType(enum.Enum):
     """Where a page is open, as far as a provider cares."""
 
     DESKTOP = enum.auto()
@@ -44,10 +44,10 @@ class Provider:
     scope: str = ""
     client_id: str = "client_id"
     code: str = "code"
-    cancelled: str = "access_denied"
+    cancel_error: str = "access_denied"
     more: Mapping[str, str] = field(default_factory=dict)
     fragment: str = ""
-    places: Set[Place] = frozenset(Place)
+    browser_types: Set[BrowserType] = frozenset(BrowserType)
     has_page: bool = True
 
 
@@ -57,12 +57,12 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     # A refusal at the QR code never comes back.
     "wechat.website": Provider(
         _("WeChat"), "https://open.weixin.qq.com/connect/qrconnect", "snsapi_login", "appid",
-        fragment="wechat_redirect", places={Place.DESKTOP}),
+        fragment="wechat_redirect", browser_types={BrowserType.DESKTOP}),
     # https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html
     # It wants its parameters in just this order, and works in WeChat's own browser only.
     "wechat.in_app": Provider(
         _("WeChat"), "https://open.weixin.qq.com/connect/oauth2/authorize", "snsapi_userinfo",
-        "appid", fragment="wechat_redirect", places={Place.WECHAT}),
+        "appid", fragment="wechat_redirect", browser_types={BrowserType.WECHAT}),
     # https://developers.weixin.qq.com/miniprogram/dev/framework/open-ability/login.html
     "wechat.mini_program": Provider(_("WeChat"), has_page=False),
     # https://wiki.connect.qq.com/
@@ -83,7 +83,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     # Without a scope: with one Apple insists on form_post, which no SameSite cookie survives.
     "apple": Provider(
         _("Apple"), "https://appleid.apple.com/auth/authorize", more={"response_mode": "query"},
-        cancelled="user_cancelled_authorize"),
+        cancel_error="user_cancelled_authorize"),
     # https://developers.google.com/identity/openid-connect/openid-connect
     "google": Provider(
         _("Google"), "https://accounts.google.com/o/oauth2/v2/auth", "openid email profile"),
@@ -93,10 +93,10 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
 # fmt: on
 
 # What a project may say of a provider beside its own fields: app id, source, and which row it is.
-OVERRIDABLE: Final = frozenset(
+OVERRIDABLE_FIELDS: Final = frozenset(
     {"label", "authorize_url", "scope", "client_id", "code", "more", "fragment"}
 )
-REQUIRED: Final = ("app_id", "source")
+REQUIRED_FIELDS: Final = ("app_id", "source")
 WECHAT: Final = "wechat"
 MINI_PROGRAM: Final = "wechat-mini_program"
 
@@ -116,7 +116,7 @@ class Registration:
         Without PKCE: it is CIAM that trades the code in, and takes no verifier.
         """
         row = self.provider
-        asked = {
+        parameters = {
             row.client_id: self.app_id,
             "redirect_uri": redirect_uri,
             "response_type": "code",
@@ -124,26 +124,28 @@ class Registration:
             "state": state,
             **row.more,
         }
-        query = urlencode({name: value for name, value in asked.items() if value}, quote_via=quote)
+        query = urlencode(
+            {name: value for name, value in parameters.items() if value}, quote_via=quote
+        )
         mark = "&" if "?" in row.authorize_url else "?"
         fragment = f"#{row.fragment}" if row.fragment else ""
         return f"{row.authorize_url}{mark}{query}{fragment}"
 
 
-@remembered
+@cached_until_settings_change
 def registrations() -> Mapping[str, Registration]:
     """Those of ``CIAM_SOCIAL_PROVIDERS`` that are complete, by name; a check names the others."""
-    found = {}
-    for name, given in rows_of(conf.CIAM_SOCIAL_PROVIDERS).items():
-        row = row_of(name, given)
-        is_complete = all(given.get(key) for key in REQUIRED)
+    complete = {}
+    for name, given in provider_entries(conf.CIAM_SOCIAL_PROVIDERS).items():
+        row = provider_of_entry(name, given)
+        is_complete = all(given.get(key) for key in REQUIRED_FIELDS)
         if row and is_complete and (row.authorize_url or not row.has_page):
             slug = name.replace(".", "-")
-            found[slug] = Registration(slug, row, given["app_id"], given["source"])
-    return found
+            complete[slug] = Registration(slug, row, given["app_id"], given["source"])
+    return complete
 
 
-def rows_of(setting: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def provider_entries(setting: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The setting's entries, WeChat's registrations one by one."""
     rows: dict[str, Any] = {}
     for name, given in setting.items():
@@ -153,16 +155,16 @@ def rows_of(setting: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {name: given for name, given in rows.items() if isinstance(given, Mapping)}
 
 
-def origins() -> set[str]:
+def form_action_origins() -> set[str]:
     """Where the login page's forms lead, beside CIAM: for a policy's form-action."""
     urls = [each.provider.authorize_url for each in registrations().values()]
     return {"/".join(url.split("/", 3)[:3]) for url in urls if url}
 
 
-def row_of(name: str, given: Mapping[str, Any]) -> Provider | None:
+def provider_of_entry(name: str, given: Mapping[str, Any]) -> Provider | None:
     """The provider that an entry means, with what the project replaces; None for an unknown one."""
     row = PROVIDERS.get(given.get("provider", name))
-    return row and replace(row, **{key: given[key] for key in OVERRIDABLE & given.keys()})
+    return row and replace(row, **{key: given[key] for key in OVERRIDABLE_FIELDS & given.keys()})
 
 
 # --- What is offered where --------------------------------------------------------------------
@@ -173,25 +175,25 @@ _IN_WECHAT: Final = re.compile(r"MicroMessenger/", re.IGNORECASE)
 _NOT_WECHAT: Final = re.compile(r"wxwork|miniProgram", re.IGNORECASE)
 
 
-def place_of(request: HttpRequest) -> Place:
+def browser_type(request: HttpRequest) -> BrowserType:
     """Where the page is open, judged from the User-Agent."""
     agent = request.headers.get("User-Agent", "")
     if _IN_WECHAT.search(agent) and not _NOT_WECHAT.search(agent):
-        return Place.WECHAT
-    return Place.PHONE if _PHONE.search(agent) else Place.DESKTOP
+        return BrowserType.WECHAT
+    return BrowserType.PHONE if _PHONE.search(agent) else BrowserType.DESKTOP
 
 
-def offered(request: HttpRequest) -> Sequence[Registration]:
+def available_providers(request: HttpRequest) -> Sequence[Registration]:
     """The providers that work where the page is open."""
-    place = place_of(request)
+    browser = browser_type(request)
     return [
         each
         for each in registrations().values()
-        if each.provider.has_page and place in each.provider.places
+        if each.provider.has_page and browser in each.provider.browser_types
     ]
 
 
-def wants_wechat(request: HttpRequest) -> bool:
+def suggests_wechat(request: HttpRequest) -> bool:
     """Whether WeChat would be offered, if only the page were open in it."""
     is_registered = any(name.startswith("wechat-in_app") for name in registrations())
-    return is_registered and place_of(request) is Place.PHONE
+    return is_registered and browser_type(request) is BrowserType.PHONE

@@ -20,7 +20,7 @@ _MOBILE: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_O
 
 
 @dataclass(frozen=True, slots=True)
-class Receiver:
+class Recipient:
     """Where a code goes: ``SMS`` with calling code and national number, or ``EMAIL``."""
 
     channel: str
@@ -29,7 +29,7 @@ class Receiver:
     email: str = field(default="", repr=False)
 
     @property
-    def parameters(self) -> dict[str, str]:
+    def api_parameters(self) -> dict[str, str]:
         """As CIAM's API wants it."""
         if self.channel == "SMS":
             return {"type": "SMS", "phoneRegion": self.region, "phoneNumber": self.number}
@@ -52,21 +52,21 @@ class Receiver:
         return f"{local[:1]}***@{domain}"
 
 
-def phone_receiver(text: str) -> Receiver:
+def phone_recipient(text: str) -> Recipient:
     """The mobile number in any usual form, of ``CIAM_PHONE_REGION`` unless it says otherwise.
 
     ``malformed_phone_number`` for what is none, ``Params.Blank...`` for nothing.
     """
-    number = _parsed(_plain(text), "Phone.Number")
+    number = _parsed_number(_normalized_text(text), "Phone.Number")
     if number is None or phonenumbers.number_type(number) not in _MOBILE:
         raise CiamError("malformed_phone_number")
     national = phonenumbers.national_significant_number(number)
-    return Receiver("SMS", region=str(number.country_code), number=national)
+    return Recipient("SMS", region=str(number.country_code), number=national)
 
 
-def email_receiver(text: str) -> Receiver:
+def email_recipient(text: str) -> Recipient:
     """The email address, or ``Params.Illegal.User.Email``, or ``Params.Blank...`` for nothing."""
-    email = _plain(text).removeprefix("mailto:")
+    email = _normalized_text(text).removeprefix("mailto:")
     local, _, domain = email.rpartition("@")
     try:
         if len(email) > _LONGEST:
@@ -76,25 +76,27 @@ def email_receiver(text: str) -> Receiver:
     except (ValidationError, UnicodeError):
         code = "Params.Illegal.User.Email" if email else "Params.Blank.User.Email"
         raise CiamError(code) from None
-    return Receiver("EMAIL", email=email)
+    return Recipient("EMAIL", email=email)
 
 
-def any_receiver(text: str) -> Receiver:
+def phone_or_email_recipient(text: str) -> Recipient:
     """An address where there is an ``@``, else a number."""
     return (
-        email_receiver(text) if "@" in unicodedata.normalize("NFKC", text) else phone_receiver(text)
+        email_recipient(text)
+        if "@" in unicodedata.normalize("NFKC", text)
+        else phone_recipient(text)
     )
 
 
-def username_of(text: str) -> str:
+def normalized_username(text: str) -> str:
     """What may be typed as an account, as CIAM knows it: of a number, its digits.
 
     Abroad they begin with a plus and the calling code.
     """
-    plain = _plain(text)
+    plain = _normalized_text(text)
     if any(letter.isalpha() for letter in plain):
         return plain
-    number = _parsed(plain, "") if plain else None
+    number = _parsed_number(plain, "") if plain else None
     if number is None:
         return plain
     if phonenumbers.is_valid_number_for_region(number, conf.CIAM_PHONE_REGION):
@@ -102,10 +104,10 @@ def username_of(text: str) -> str:
     return phonenumbers.format_number(number, PhoneNumberFormat.E164)
 
 
-def _parsed(plain: str, name: str) -> phonenumbers.PhoneNumber | None:
+def _parsed_number(plain: str, name_in_code: str) -> phonenumbers.PhoneNumber | None:
     """The number, if it is one that somebody can have."""
-    if name and not plain:
-        raise CiamError(f"Params.Blank.User.{name}")
+    if name_in_code and not plain:
+        raise CiamError(f"Params.Blank.User.{name_in_code}")
     region = conf.CIAM_PHONE_REGION
     calling_code = str(phonenumbers.country_code_for_region(region))
     # "86 138..." and "0086 138..." are as usual as "+86 138...".
@@ -126,7 +128,7 @@ def _parsed(plain: str, name: str) -> phonenumbers.PhoneNumber | None:
     return None
 
 
-def _plain(text: str) -> str:
+def _normalized_text(text: str) -> str:
     """The text as any keyboard types it: no full-width forms, and nothing that can't be seen."""
     text = unicodedata.normalize("NFKC", text[: _LONGEST * 4])
     return "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Cc", "Cs")).strip()

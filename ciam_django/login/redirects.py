@@ -29,20 +29,20 @@ def safe_next(request: HttpRequest, url: str | None) -> str:
     return url if is_safe else ""
 
 
-def asked_next(request: HttpRequest) -> str:
+def requested_next(request: HttpRequest) -> str:
     """The safe ``next`` of the form or of the address."""
     return safe_next(request, request.POST.get("next") or request.GET.get("next"))
 
 
-def after_sign_in(request: HttpRequest, next_url: str) -> str:
+def url_after_sign_in(request: HttpRequest, next_url: str) -> str:
     """``next``, checked once more, or ``LOGIN_REDIRECT_URL``."""
     return safe_next(request, next_url) or resolve_url(settings.LOGIN_REDIRECT_URL)
 
 
-def after_sign_out(request: HttpRequest) -> str:
+def url_after_sign_out(request: HttpRequest) -> str:
     """``next``, or ``LOGOUT_REDIRECT_URL``, or the login page."""
     default = settings.LOGOUT_REDIRECT_URL
-    return asked_next(request) or (resolve_url(default) if default else reverse("ciam:login"))
+    return requested_next(request) or (resolve_url(default) if default else reverse("ciam:login"))
 
 
 def callback_url(request: HttpRequest) -> str:
@@ -50,7 +50,7 @@ def callback_url(request: HttpRequest) -> str:
     return conf.CIAM_CALLBACK_URL or request.build_absolute_uri(reverse("ciam:callback"))
 
 
-def redirect_to(url: str) -> HttpResponse:
+def redirect_response(url: str) -> HttpResponse:
     """The way there, from an address that may hold a code and shows in neither cache nor log."""
     response = HttpResponseRedirect(url)
     response["Cache-Control"] = "no-store"
@@ -58,10 +58,10 @@ def redirect_to(url: str) -> HttpResponse:
     return response
 
 
-def sent_away(request: HttpRequest, url: str) -> HttpResponse:
+def departure_response(request: HttpRequest, url: str) -> HttpResponse:
     """The way to CIAM or a provider; a script, which can't follow it, is told the address."""
     if request.get_preferred_type(["text/html", "application/json"]) != "application/json":
-        return redirect_to(url)
+        return redirect_response(url)
     response = JsonResponse({"status": "redirect", "url": url})
     response["Cache-Control"] = "no-store"
     return response

@@ -12,81 +12,99 @@ from ciam_django.client.api import CiamClient
 from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError, code_in
 from ciam_django.login import notices, state
-from ciam_django.login.callback import came_back, remember
-from ciam_django.login.error_responses import answering, csrf_answered, failed, login_address
-from ciam_django.login.link_views import asked_link, refused
-from ciam_django.login.pages import went_on
-from ciam_django.login.popups import keep_opener
+from ciam_django.login.callback import handle_callback, remember_state
+from ciam_django.login.error_responses import (
+    answer_error,
+    answer_errors,
+    login_page_url,
+    protect_from_csrf,
+)
+from ciam_django.login.link_views import answer_link_error, requested_link_user
+from ciam_django.login.pages import result_response
+from ciam_django.login.popups import set_opener_policy
 from ciam_django.login.providers import Registration, registrations
-from ciam_django.login.redirects import asked_next, redirect_to, safe_next, sent_away
+from ciam_django.login.redirects import (
+    departure_response,
+    redirect_response,
+    requested_next,
+    safe_next,
+)
 from ciam_django.login.steps.flow import Flow
-from ciam_django.login.steps.results import gone_on
-from ciam_django.login.steps.submit import admitted
+from ciam_django.login.steps.results import continue_flow
+from ciam_django.login.steps.submit import finish_sign_in
 from ciam_django.responses import HTML, media_type_for
 
 
 @login_not_required
 @require_POST
-@csrf_answered
-@answering
-def leave(request: HttpRequest, name: str) -> HttpResponse:
+@protect_from_csrf
+@answer_errors
+def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
     """Leave for a provider. A POST with CSRF, so that no other site can begin a sign-in."""
-    registration = _registration(name)
-    begun = state.begun(next_url=asked_next(request), provider=name, link_to=asked_link(request))
-    url = registration.authorize_url(_callback_url(request, name), begun.state)
-    response = sent_away(request, url)
-    state.keep(request, response, begun)
-    keep_opener(response, begun.next)
+    registration = _registration_or_404(name)
+    sign_in_state = state.new_sign_in_state(
+        next_url=requested_next(request), provider=name, link_to=requested_link_user(request)
+    )
+    url = registration.authorize_url(_provider_callback_url(request, name), sign_in_state.state)
+    response = departure_response(request, url)
+    state.set_state_cookie(request, response, sign_in_state)
+    set_opener_policy(response, sign_in_state.next)
     return response
 
 
 @login_not_required
 @csrf_exempt
 @require_GET
-def callback(request: HttpRequest, name: str) -> HttpResponse:
+def provider_callback(request: HttpRequest, name: str) -> HttpResponse:
     """Come back from a provider, with a code for CIAM or without."""
-    registration = _registration(name)
+    registration = _registration_or_404(name)
 
-    def take(begun: state.SignIn) -> HttpResponse:
+    def complete(begun: state.SignInState) -> HttpResponse:
         try:
-            return _signed_in(request, registration, begun)
+            return _sign_in_with_provider_code(request, registration, begun)
         except CiamError as error:
-            if begun.link_to:
-                return refused(request, error, begun.next)
+            if begun.link_to_user:
+                return answer_link_error(request, error, begun.next)
             if media_type_for(request) != HTML:
-                return failed(request, error)
+                return answer_error(request, error)
             # There are other ways to sign in, and they are on that page.
-            response = redirect_to(login_address(safe_next(request, begun.next)))
-            notices.keep_error(request, response, error)
+            response = redirect_response(login_page_url(safe_next(request, begun.next)))
+            notices.set_error_notice(request, response, error)
             return response
 
-    return came_back(request, name, take)
+    return handle_callback(request, name, complete)
 
 
-def _signed_in(
-    request: HttpRequest, registration: Registration, begun: state.SignIn
+def _sign_in_with_provider_code(
+    request: HttpRequest, registration: Registration, sign_in_state: state.SignInState
 ) -> HttpResponse:
     error, code = request.GET.get("error"), request.GET.get(registration.provider.code)
     # WeChat, for one, sends who has refused back with nothing but the state.
-    if error == registration.provider.cancelled or not (error or code):
+    if error == registration.provider.cancel_error or not (error or code):
         raise CiamError("access_denied", stage="social")
     if error or not code:
         raise CiamError(code_in(error or "") or "oauth_error", stage="social")
     outcome = CiamClient().social_login(registration.source, code)
-    flow = Flow("", "", next=begun.next, provider=begun.provider, link_to=begun.link_to)
-    went = gone_on(outcome, flow)
-    if isinstance(went, SignedIn):
-        admitted(request, went, flow, with_session=True)
-        remember(request, begun)
-    return went_on(request, went, flow)
+    flow = Flow(
+        "",
+        "",
+        next=sign_in_state.next,
+        provider=sign_in_state.provider,
+        link_to_user=sign_in_state.link_to_user,
+    )
+    result = continue_flow(outcome, flow)
+    if isinstance(result, SignedIn):
+        finish_sign_in(request, result, flow, with_session=True)
+        remember_state(request, sign_in_state)
+    return result_response(request, result, flow)
 
 
-def _registration(name: str) -> Registration:
+def _registration_or_404(name: str) -> Registration:
     registration = registrations().get(name)
     if registration is None or not registration.provider.has_page:
         raise Http404
     return registration
 
 
-def _callback_url(request: HttpRequest, name: str) -> str:
+def _provider_callback_url(request: HttpRequest, name: str) -> str:
     return request.build_absolute_uri(reverse("ciam:provider_callback", args=[name]))

@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 
 from ciam_django.answers import answer_to
 from ciam_django.client.api import CiamClient
-from ciam_django.client.cache import is_first, shared
-from ciam_django.client.cached_documents import Fetched
+from ciam_django.client.cache import acquire_once, get_cached
+from ciam_django.client.cached_documents import FetchedDocument
 from ciam_django.client.results import Consent, LoginPage, consents_of, login_page_of
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
@@ -20,30 +20,30 @@ T = TypeVar("T")
 
 HOSTED: Final = "hosted"
 # The ways that are a form of ours, in the order of their tabs unless the project has its own.
-FORMS: Final = ("password", "sms", "email")
-BESIDE: Final = ("recover", "sign_up")
-WAYS: Final = (*FORMS, *BESIDE)
+FORM_METHODS: Final = ("password", "sms", "email")
+ACCOUNT_METHODS: Final = ("recover", "sign_up")
+OWN_METHODS: Final = (*FORM_METHODS, *ACCOUNT_METHODS)
 # Seconds for which what CIAM says is as good as new; and after a failure, until it is asked again.
-_FRESH: Final = 300
-_PAUSE: Final = 30
+_FRESH_SECONDS: Final = 300
+_RETRY_INTERVAL: Final = 30
 
 
-def methods() -> Sequence[str]:
+def load_login_methods() -> Sequence[str]:
     """The ways to sign in: ``CIAM_LOGIN_METHODS``, or what CIAM says where that is empty."""
     if conf.CIAM_LOGIN_METHODS:
         return conf.CIAM_LOGIN_METHODS
-    found = login_page().methods
-    return [name for name in WAYS if name in found] or [HOSTED]
+    available = load_login_page().methods
+    return [name for name in OWN_METHODS if name in available] or [HOSTED]
 
 
-def login_page() -> LoginPage:
+def load_login_page() -> LoginPage:
     """How the tenant has set up its login page; as good as nothing while CIAM can't say."""
-    return _said("login_page", lambda: CiamClient().login_page().data, login_page_of, {})
+    return _load_document("login_page", lambda: CiamClient().login_page().data, login_page_of, {})
 
 
-def consents() -> Sequence[Consent]:
+def load_consents() -> Sequence[Consent]:
     """The terms that people agree to before anything is sent; none while CIAM can't say."""
-    return _said(
+    return _load_document(
         "consents",
         lambda: {"data": [dict(consent.data) for consent in CiamClient().consents()]},
         consents_of,
@@ -51,21 +51,25 @@ def consents() -> Sequence[Consent]:
     )
 
 
-def _said(name: str, asked: Callable[[], Any], read: Callable[[Any], T], otherwise: Any) -> T:
+def _load_document(
+    name: str, fetch: Callable[[], Any], parse: Callable[[Any], T], fallback: Any
+) -> T:
     client = CiamClient()
     key = f"{client.app.api_base_url} {client.app.client_id} {name}"
-    kept = client.app.kept(
+    cached = client.app.cached_document(
         key,
-        lambda: Fetched(dict(asked()), fresh_for=_FRESH, good_for=conf.CIAM_STALE_LIMIT),
-        read,
+        lambda: FetchedDocument(
+            dict(fetch()), fresh_for=_FRESH_SECONDS, good_for=conf.CIAM_STALE_LIMIT
+        ),
+        parse,
     )
-    pause = f"ciam_django.configured.{name}"
-    if shared(pause):
-        return read(otherwise)
+    pause_key = f"ciam_django.configured.{name}"
+    if get_cached(pause_key):
+        return parse(fallback)
     try:
-        return kept.current().content
+        return cached.get_copy().content
     except CiamError as error:
         answer_to(error)
         # A page that can be shown without it need not wait for it each time.
-        is_first(pause, seconds=_PAUSE)
-        return read(otherwise)
+        acquire_once(pause_key, seconds=_RETRY_INTERVAL)
+        return parse(fallback)

@@ -11,29 +11,36 @@ from typing import Any, Final
 from werkzeug import Request
 
 from ciam_django.testing import endpoints
-from ciam_django.testing.accounts import SOCIAL_STEPS, STATES, STEPS, UNLINKED, Flow, username_of
-from ciam_django.testing.endpoints import Endpoint, Outcome
+from ciam_django.testing.accounts import (
+    SOCIAL_STEPS_BY_PREFIX,
+    STATES_BY_PREFIX,
+    STEPS_BY_PREFIX,
+    UNLINKED_PREFIX,
+    CiamFlow,
+    username_of_identifier,
+)
+from ciam_django.testing.endpoints import Reply, Route
 from ciam_django.testing.failures import Failure, Misbehaviour, RefusedError
-from ciam_django.testing.tenant import SignIn, Tenant
+from ciam_django.testing.tenant import FakeSignIn, Tenant
 
-Asked = Mapping[str, Any]
-Answer = Callable[[Tenant, Asked], Any]
+Parameters = Mapping[str, Any]
+Handler = Callable[[Tenant, Parameters], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Operation:
     """A row: who may call (a scope, or ``user``), and what comes of it."""
 
     stage: str
     method: str
     scope: str
-    answer: Answer
+    handle: Handler
 
 
 # --- Before anybody has signed in -------------------------------------------------------------
 
 
-def login_page(tenant: Tenant, asked: Asked) -> Any:
+def login_page(tenant: Tenant, parameters: Parameters) -> Any:
     return {
         "2factorType": ["pwd", "sms"],
         "smsEmailCaptchaRisk": tenant.wants_captcha,
@@ -44,251 +51,265 @@ def login_page(tenant: Tenant, asked: Asked) -> Any:
     }
 
 
-def consents(tenant: Tenant, asked: Asked) -> Any:
+def consents(tenant: Tenant, parameters: Parameters) -> Any:
     return [
         {"uuid": "terms", "name": "用户协议", "url": "https://example.com/terms"},
         {"uuid": "privacy", "name": "隐私政策", "url": "https://example.com/privacy"},
     ]
 
 
-def auth_sources(tenant: Tenant, asked: Asked) -> Any:
+def auth_sources(tenant: Tenant, parameters: Parameters) -> Any:
     return [
         {"enterpriseAuthId": f"source_{name}", "displayName": name, "type": name}
-        for name in SOURCES
+        for name in AUTH_SOURCES
     ]
 
 
-def adapter_info(tenant: Tenant, asked: Asked) -> Any:
-    source = _given(asked, "enterpriseAuthId", "AuthenticateInformation.EnterpriseAuthId")
-    for row in auth_sources(tenant, asked):
+def adapter_info(tenant: Tenant, parameters: Parameters) -> Any:
+    source = _required_parameter(
+        parameters, "enterpriseAuthId", "AuthenticateInformation.EnterpriseAuthId"
+    )
+    for row in auth_sources(tenant, parameters):
         if row["enterpriseAuthId"] == source:
             return row
     raise RefusedError("Operation.Failure.AuthenticateInformation.Not.Found")
 
 
-def captcha(tenant: Tenant, asked: Asked) -> Any:
-    captcha_id, picture = tenant.people.new_captcha()
+def captcha(tenant: Tenant, parameters: Parameters) -> Any:
+    captcha_id, picture = tenant.accounts.issue_captcha()
     return {"captchaCode": captcha_id, "captchaImage": base64.b64encode(picture).decode()}
 
 
 # --- Signing in -------------------------------------------------------------------------------
 
 
-def password_login(tenant: Tenant, asked: Asked) -> Any:
-    username = username_of(_given(asked, "username", "User.Username"))
-    password = _given(asked, "password", "User.Password")
-    _check_consents(tenant, asked)
-    tenant.people.check_password(username, password, asked)
-    return _on(tenant, tenant.people.begin(username))
+def password_login(tenant: Tenant, parameters: Parameters) -> Any:
+    username = username_of_identifier(_required_parameter(parameters, "username", "User.Username"))
+    password = _required_parameter(parameters, "password", "User.Password")
+    _check_consents(tenant, parameters)
+    tenant.accounts.check_password(username, password, parameters)
+    return _continue_flow(tenant, tenant.accounts.start_flow(username))
 
 
-def obtain_code(tenant: Tenant, asked: Asked) -> Any:
-    channel, receiver = _receiver(asked)
-    _check_consents(tenant, asked)
+def obtain_code(tenant: Tenant, parameters: Parameters) -> Any:
+    channel, recipient = _recipient_in(parameters)
+    _check_consents(tenant, parameters)
     if tenant.wants_captcha:
-        tenant.people.check_captcha(asked)
-    username = username_of(receiver)
+        tenant.accounts.spend_captcha(parameters)
+    username = username_of_identifier(recipient)
     if username.startswith("nobody"):
-        raise RefusedError(STATES["nobody"])
-    flow = tenant.people.begin(username)
-    tenant.people.send(flow, channel, receiver)
+        raise RefusedError(STATES_BY_PREFIX["nobody"])
+    flow = tenant.accounts.start_flow(username)
+    tenant.accounts.send_code(flow, channel, recipient)
     return {"fId": flow.id}
 
 
-def verify_code(tenant: Tenant, asked: Asked) -> Any:
-    flow = _proven_flow(tenant, asked)
-    tenant.people.check_state(flow.username)
-    return _on(tenant, flow)
+def verify_code(tenant: Tenant, parameters: Parameters) -> Any:
+    flow = _spend_code(tenant, parameters)
+    tenant.accounts.check_state(flow.username)
+    return _continue_flow(tenant, flow)
 
 
-def social_login(tenant: Tenant, asked: Asked) -> Any:
-    adapter_info(tenant, asked)
-    username = tenant.people.spend_social(_given(asked, "code", "Social.Callback.Code"))
-    return _from_social(tenant, username)
+def social_login(tenant: Tenant, parameters: Parameters) -> Any:
+    adapter_info(tenant, parameters)
+    username = tenant.accounts.spend_social_code(
+        _required_parameter(parameters, "code", "Social.Callback.Code")
+    )
+    return _sign_in_from_provider(tenant, username)
 
 
-def prepare_second_factor(tenant: Tenant, asked: Asked) -> Any:
-    flow = tenant.people.flow(asked.get("fId"))
-    tenant.people.send(flow, str(asked.get("type") or ""), flow.username)
+def prepare_second_factor(tenant: Tenant, parameters: Parameters) -> Any:
+    flow = tenant.accounts.flow_with_id(parameters.get("fId"))
+    tenant.accounts.send_code(flow, str(parameters.get("type") or ""), flow.username)
     return {"fId": flow.id}
 
 
-def verify_second_factor(tenant: Tenant, asked: Asked) -> Any:
-    flow = _flow_at(tenant, asked, "NEED_TWO_FACTOR")
-    if asked.get("type") == "PWD":
-        tenant.people.check_password(flow.username, str(asked.get("password") or ""), asked)
+def verify_second_factor(tenant: Tenant, parameters: Parameters) -> Any:
+    flow = _flow_at(tenant, parameters, "NEED_TWO_FACTOR")
+    if parameters.get("type") == "PWD":
+        tenant.accounts.check_password(
+            flow.username, str(parameters.get("password") or ""), parameters
+        )
     else:
-        tenant.people.check_code(flow, asked.get("code"))
-    return _past(tenant, flow)
+        tenant.accounts.spend_code(flow, parameters.get("code"))
+    return _complete_step(tenant, flow)
 
 
-def set_new_password(tenant: Tenant, asked: Asked) -> Any:
-    flow = _flow_at(tenant, asked, "USER_UPDATE_PWD")
-    tenant.people.set_password(flow.username, str(asked.get("password") or ""))
-    return _past(tenant, flow)
+def set_new_password(tenant: Tenant, parameters: Parameters) -> Any:
+    flow = _flow_at(tenant, parameters, "USER_UPDATE_PWD")
+    tenant.accounts.set_password(flow.username, str(parameters.get("password") or ""))
+    return _complete_step(tenant, flow)
 
 
-def give_consent(tenant: Tenant, asked: Asked) -> Any:
-    flow = _flow_at(tenant, asked, "NEED_CONSENT")
-    _check_consents(tenant, asked, is_required=True)
-    return _past(tenant, flow)
+def give_consent(tenant: Tenant, parameters: Parameters) -> Any:
+    flow = _flow_at(tenant, parameters, "NEED_CONSENT")
+    _check_consents(tenant, parameters, is_required=True)
+    return _complete_step(tenant, flow)
 
 
-def complete_profile(tenant: Tenant, asked: Asked) -> Any:
-    flow = _flow_at(tenant, asked, "NEED_COMPLETE")
-    if asked.get("ignore") is True:
+def complete_profile(tenant: Tenant, parameters: Parameters) -> Any:
+    flow = _flow_at(tenant, parameters, "NEED_COMPLETE")
+    if parameters.get("ignore") is True:
         if flow.username.startswith("unfinished_must"):
             raise RefusedError("Operation.Failure.Unsupported.Ignore.Complete")
-        return _past(tenant, flow)
-    for name in _fields(flow):
-        _given(asked, name, _FIELDS[name])
-    if str(asked.get("email")).startswith("taken@"):
+        return _complete_step(tenant, flow)
+    for name in _missing_fields(flow):
+        _required_parameter(parameters, name, _NAMES_IN_CODES[name])
+    if str(parameters.get("email")).startswith("taken@"):
         raise RefusedError("Params.Exist.User.Email")
-    return _past(tenant, flow)
+    return _complete_step(tenant, flow)
 
 
-def link_obtain_code(tenant: Tenant, asked: Asked) -> Any:
-    flow = _flow_at(tenant, asked, "NEED_BIND")
-    channel, receiver = _receiver(asked)
-    tenant.people.send(flow, channel, receiver)
+def link_obtain_code(tenant: Tenant, parameters: Parameters) -> Any:
+    flow = _flow_at(tenant, parameters, "NEED_BIND")
+    channel, recipient = _recipient_in(parameters)
+    tenant.accounts.send_code(flow, channel, recipient)
     return {"fId": flow.id}
 
 
-def link_account(tenant: Tenant, asked: Asked) -> Any:
-    flow = _proven_flow(tenant, asked)
-    flow.username = username_of(flow.receiver)
-    tenant.people.check_state(flow.username)
-    return _past(tenant, flow)
+def link_account(tenant: Tenant, parameters: Parameters) -> Any:
+    flow = _spend_code(tenant, parameters)
+    flow.username = username_of_identifier(flow.recipient)
+    tenant.accounts.check_state(flow.username)
+    return _complete_step(tenant, flow)
 
 
-def create_linked(tenant: Tenant, asked: Asked) -> Any:
-    return _past(tenant, _flow_at(tenant, asked, "NEED_BIND"))
+def create_linked(tenant: Tenant, parameters: Parameters) -> Any:
+    return _complete_step(tenant, _flow_at(tenant, parameters, "NEED_BIND"))
 
 
-def register_obtain_code(tenant: Tenant, asked: Asked) -> Any:
-    channel, receiver = _receiver(asked)
-    _check_consents(tenant, asked)
-    flow = tenant.people.begin(username_of(receiver))
-    tenant.people.send(flow, channel, receiver)
+def register_obtain_code(tenant: Tenant, parameters: Parameters) -> Any:
+    channel, recipient = _recipient_in(parameters)
+    _check_consents(tenant, parameters)
+    flow = tenant.accounts.start_flow(username_of_identifier(recipient))
+    tenant.accounts.send_code(flow, channel, recipient)
     return {"fId": flow.id}
 
 
-def register_submit(tenant: Tenant, asked: Asked) -> Any:
-    flow = tenant.people.flow(asked.get("fId"))
-    tenant.people.check_code(flow, asked.get("code"))
-    username = str(asked.get("username") or flow.username)
-    tenant.people.add(username)
-    if password := asked.get("password"):
-        tenant.people.set_password(username, str(password))
-    tenant.people.end(flow)
-    return signed_in(tenant, username)
+def register_submit(tenant: Tenant, parameters: Parameters) -> Any:
+    flow = tenant.accounts.flow_with_id(parameters.get("fId"))
+    tenant.accounts.spend_code(flow, parameters.get("code"))
+    username = str(parameters.get("username") or flow.username)
+    tenant.accounts.create_account(username)
+    if password := parameters.get("password"):
+        tenant.accounts.set_password(username, str(password))
+    tenant.accounts.end_flow(flow)
+    return complete_sign_in(tenant, username)
 
 
-def recover_submit(tenant: Tenant, asked: Asked) -> Any:
-    flow = _proven_flow(tenant, asked)
-    tenant.people.set_password(flow.username, str(asked.get("password") or ""))
-    tenant.people.end(flow)
+def recover_submit(tenant: Tenant, parameters: Parameters) -> Any:
+    flow = _spend_code(tenant, parameters)
+    tenant.accounts.set_password(flow.username, str(parameters.get("password") or ""))
+    tenant.accounts.end_flow(flow)
 
 
 # --- WeChat's mini program --------------------------------------------------------------------
 
 
-def mini_program_login(tenant: Tenant, asked: Asked) -> Any:
-    username = _of_wechat(tenant, asked)
-    if username.startswith(UNLINKED):
+def mini_program_login(tenant: Tenant, parameters: Parameters) -> Any:
+    username = _spend_wechat_code(tenant, parameters)
+    if username.startswith(UNLINKED_PREFIX):
         raise RefusedError("Operation.Failure.Mini.Program.Silent.Login")
-    return _from_social(tenant, username)
+    return _sign_in_from_provider(tenant, username)
 
 
-def mini_program_phone(tenant: Tenant, asked: Asked) -> Any:
-    is_old = asked.get("phoneNumberEncryptedData") and asked.get("phoneNumberIv")
-    if not asked.get("phoneNumberCode") and not is_old:
+def mini_program_phone(tenant: Tenant, parameters: Parameters) -> Any:
+    is_old = parameters.get("phoneNumberEncryptedData") and parameters.get("phoneNumberIv")
+    if not parameters.get("phoneNumberCode") and not is_old:
         raise RefusedError("Params.Blank.Mini.Program.Phone")
-    return _from_social(tenant, _of_wechat(tenant, asked).removeprefix(UNLINKED) or "li")
+    return _sign_in_from_provider(
+        tenant, _spend_wechat_code(tenant, parameters).removeprefix(UNLINKED_PREFIX) or "li"
+    )
 
 
-def mini_program_user_info(tenant: Tenant, asked: Asked) -> Any:
-    if not asked.get("encryptedData") or not asked.get("iv"):
+def mini_program_user_info(tenant: Tenant, parameters: Parameters) -> Any:
+    if not parameters.get("encryptedData") or not parameters.get("iv"):
         raise RefusedError("Params.Blank.Mini.Program.Userinfo")
-    return _from_social(tenant, _of_wechat(tenant, asked).removeprefix(UNLINKED) or "li")
+    return _sign_in_from_provider(
+        tenant, _spend_wechat_code(tenant, parameters).removeprefix(UNLINKED_PREFIX) or "li"
+    )
 
 
-def _of_wechat(tenant: Tenant, asked: Asked) -> str:
-    adapter_info(tenant, asked)
-    return tenant.people.spend_social(_given(asked, "loginCode", "Mini.Program.LoginCode"))
+def _spend_wechat_code(tenant: Tenant, parameters: Parameters) -> str:
+    adapter_info(tenant, parameters)
+    return tenant.accounts.spend_social_code(
+        _required_parameter(parameters, "loginCode", "Mini.Program.LoginCode")
+    )
 
 
 # --- How a sign-in goes on --------------------------------------------------------------------
 
 
-def _on(tenant: Tenant, flow: Flow) -> dict[str, Any]:
+def _continue_flow(tenant: Tenant, flow: CiamFlow) -> dict[str, Any]:
     """The flow's next step, or its end."""
     if not flow.steps:
-        tenant.people.end(flow)
-        return signed_in(tenant, flow.username)
+        tenant.accounts.end_flow(flow)
+        return complete_sign_in(tenant, flow.username)
     additional = {
         "phoneNumber": "138****0000",
         "email": "l***@example.com",
-        "fields": _fields(flow),
+        "fields": _missing_fields(flow),
     }
     return {"fId": flow.id, "flowType": flow.steps[0], "additional": additional}
 
 
 # What may be missing -> how CIAM's codes call it.
-_FIELDS: Final = {
+_NAMES_IN_CODES: Final = {
     "displayName": "User.DisplayName",
     "email": "User.Email",
     "phoneNumber": "User.Phone.Number",
 }
 
 
-def _fields(flow: Flow) -> list[str]:
+def _missing_fields(flow: CiamFlow) -> list[str]:
     is_of_phone = flow.username.startswith("unfinished_phone")
     return ["phoneNumber"] if is_of_phone else ["displayName", "email"]
 
 
-def _past(tenant: Tenant, flow: Flow) -> dict[str, Any]:
+def _complete_step(tenant: Tenant, flow: CiamFlow) -> dict[str, Any]:
     """What comes after the step that has been taken."""
     flow.steps.pop(0)
-    return _on(tenant, flow)
+    return _continue_flow(tenant, flow)
 
 
-def _flow_at(tenant: Tenant, asked: Asked, step: str) -> Flow:
-    flow = tenant.people.flow(asked.get("fId"))
+def _flow_at(tenant: Tenant, parameters: Parameters, step: str) -> CiamFlow:
+    flow = tenant.accounts.flow_with_id(parameters.get("fId"))
     if flow.steps[:1] != [step]:
         raise RefusedError("Operation.Failure.FId.Not.Found")
     return flow
 
 
-def _proven_flow(tenant: Tenant, asked: Asked) -> Flow:
+def _spend_code(tenant: Tenant, parameters: Parameters) -> CiamFlow:
     """The flow whose code is given, by who it was sent to."""
-    flow = tenant.people.flow(asked.get("fId"))
-    _, receiver = _receiver(asked)
-    if receiver != flow.receiver:
+    flow = tenant.accounts.flow_with_id(parameters.get("fId"))
+    _, recipient = _recipient_in(parameters)
+    if recipient != flow.recipient:
         same = "PhoneNumber" if flow.channel == "SMS" else "Email"
         raise RefusedError(f"Operation.Failure.{same}.Not.Same")
-    tenant.people.check_code(flow, asked.get("code"))
+    tenant.accounts.spend_code(flow, parameters.get("code"))
     return flow
 
 
-def _from_social(tenant: Tenant, username: str) -> dict[str, Any]:
-    if username.startswith(UNLINKED):
+def _sign_in_from_provider(tenant: Tenant, username: str) -> dict[str, Any]:
+    if username.startswith(UNLINKED_PREFIX):
         raise RefusedError("Operation.Failure.Social.User.Not.Bind")
-    tenant.people.check_state(username)
-    return _on(tenant, tenant.people.begin(username, {**STEPS, **SOCIAL_STEPS}))
+    tenant.accounts.check_state(username)
+    return _continue_flow(
+        tenant, tenant.accounts.start_flow(username, {**STEPS_BY_PREFIX, **SOCIAL_STEPS_BY_PREFIX})
+    )
 
 
-def _check_consents(tenant: Tenant, asked: Asked, *, is_required: bool = False) -> None:
-    given = asked.get("consents")
+def _check_consents(tenant: Tenant, parameters: Parameters, *, is_required: bool = False) -> None:
+    given = parameters.get("consents")
     agreed = set(given) if isinstance(given, list) else set()
     if (is_required or tenant.requires_consents) and not {"terms", "privacy"} <= agreed:
         raise RefusedError("Params.Illegal.Consent")
 
 
-def signed_in(tenant: Tenant, username: str) -> dict[str, Any]:
+def complete_sign_in(tenant: Tenant, username: str) -> dict[str, Any]:
     """The end of a sign-in: tokens, and whose they are."""
-    sign_in = SignIn(username, redirect_uri="", scope="USER_API", nonce="", code_challenge="")
-    tokens = endpoints.tokens_of(tenant, sign_in)
+    sign_in = FakeSignIn(username, redirect_uri="", scope="USER_API", nonce="", code_challenge="")
+    tokens = endpoints.issue_tokens(tenant, sign_in)
     if tenant.api_id_token == "oidc":  # noqa: S105
         tokens["id_token"] = tenant.sign_id_token(sign_in, tokens["access_token"])
     else:
@@ -299,35 +320,39 @@ def signed_in(tenant: Tenant, username: str) -> dict[str, Any]:
 # --- The application, about people ------------------------------------------------------------
 
 
-def find_user(tenant: Tenant, asked: Asked) -> Any:
-    username = tenant.people.named(_given(asked, "userUuid", "User.Uuid"))
-    return endpoints.person_of(SignIn(username, "", "", "", ""))
+def find_user(tenant: Tenant, parameters: Parameters) -> Any:
+    username = tenant.accounts.username_with_id(
+        _required_parameter(parameters, "userUuid", "User.Uuid")
+    )
+    return endpoints.user_data_of(FakeSignIn(username, "", "", "", ""))
 
 
-def create_user(tenant: Tenant, asked: Asked) -> Any:
-    username = _given(asked, "username", "User.Username")
-    tenant.people.add(username)
-    return endpoints.person_of(SignIn(username, "", "", "", ""))
+def create_user(tenant: Tenant, parameters: Parameters) -> Any:
+    username = _required_parameter(parameters, "username", "User.Username")
+    tenant.accounts.create_account(username)
+    return endpoints.user_data_of(FakeSignIn(username, "", "", "", ""))
 
 
-def _sets(code: str) -> Answer:
-    def answer(tenant: Tenant, asked: Asked) -> Any:
-        username = tenant.people.named(_given(asked, "userUuid", "User.Uuid"))
-        tenant.people.set_state(username, code)
+def _state_setter(code: str) -> Handler:
+    def answer(tenant: Tenant, parameters: Parameters) -> Any:
+        username = tenant.accounts.username_with_id(
+            _required_parameter(parameters, "userUuid", "User.Uuid")
+        )
+        tenant.accounts.set_state(username, code)
 
     return answer
 
 
-def done(tenant: Tenant, asked: Asked) -> Any:
+def empty_success(tenant: Tenant, parameters: Parameters) -> Any:
     """What succeeds and tells nothing."""
 
 
-def token_check(tenant: Tenant, asked: Asked) -> Any:
+def token_check(tenant: Tenant, parameters: Parameters) -> Any:
     """What a test has it say of a good token, or nothing."""
     return tenant.token_check or None
 
 
-def nothing_yet(tenant: Tenant, asked: Asked) -> Any:
+def empty_list(tenant: Tenant, parameters: Parameters) -> Any:
     """An empty list."""
     return []
 
@@ -335,7 +360,7 @@ def nothing_yet(tenant: Tenant, asked: Asked) -> Any:
 _APPLICATION: Final = "APPLICATION_API"
 _MANAGEMENT: Final = "MANAGEMENT_APPLICATION_API"
 _USER: Final = "user"
-SOURCES: Final = (
+AUTH_SOURCES: Final = (
     "wechat",
     "wechat_website",
     "wechat_in_app",
@@ -351,105 +376,109 @@ SOURCES: Final = (
 )
 
 # fmt: off
-CALLS: Final[dict[str, tuple[Call, ...]]] = {
-    "config/loginpage": (Call("api", "GET", _APPLICATION, login_page),),
-    "consents": (Call("api", "GET", _APPLICATION, consents),),
-    "load_enterprise_auths": (Call("api", "GET", _APPLICATION, auth_sources),),
-    "get_adapter_info": (Call("api", "GET", _APPLICATION, adapter_info),),
-    "captcha": (Call("api", "GET", _APPLICATION, captcha),),
-    "login/pwd": (Call("password", "POST", _APPLICATION, password_login),),
-    "login/obtain_code": (Call("send_code", "POST", _APPLICATION, obtain_code),),
-    "login/verify_code": (Call("verify_code", "POST", _APPLICATION, verify_code),),
-    "login/social": (Call("social", "POST", _APPLICATION, social_login),),
-    "prepare_second_factor": (Call("send_code", "POST", _APPLICATION, prepare_second_factor),),
-    "verify_second_factor": (Call("verify_code", "POST", _APPLICATION, verify_second_factor),),
-    "register/obtain_code": (Call("send_code", "POST", _APPLICATION, register_obtain_code),),
-    "register/submit": (Call("register", "POST", _APPLICATION, register_submit),),
-    "login/update_pwd": (Call("profile", "POST", _APPLICATION, set_new_password),),
-    "login/consent": (Call("profile", "POST", _APPLICATION, give_consent),),
-    "login/complete": (Call("profile", "POST", _APPLICATION, complete_profile),),
-    "social/obtain_code": (Call("send_code", "POST", _APPLICATION, link_obtain_code),),
-    "social/bind": (Call("verify_code", "POST", _APPLICATION, link_account),),
-    "social/register": (Call("social", "POST", _APPLICATION, create_linked),),
-    "password/obtain_code": (Call("recover", "POST", _APPLICATION, obtain_code),),
-    "password/reset": (Call("recover", "POST", _APPLICATION, recover_submit),),
-    "login/mini_program/silent": (Call("social", "POST", _APPLICATION, mini_program_login),),
-    "login/mini_program/phone": (Call("social", "POST", _APPLICATION, mini_program_phone),),
-    "login/mini_program/userinfo": (Call("social", "POST", _APPLICATION, mini_program_user_info),),
-    "user/token/check": (Call("api", "GET", _USER, token_check),),
-    "user/operate_check": (Call("profile", "GET", _USER, done),),
-    "user/login/history/list": (Call("api", "GET", _USER, nothing_yet),),
-    "user/get_agree_records": (Call("api", "GET", _USER, nothing_yet),),
-    "user/agree_records/recall": (Call("profile", "POST", _USER, done),),
-    "user/password": (Call("profile", "PUT", _USER, done),),
-    "user/phone": (Call("profile", "PUT", _USER, done),),
-    "user/email": (Call("profile", "PUT", _USER, done),),
-    "user/unsubscribe": (Call("profile", "POST", _USER, done),),
+API_OPERATIONS: Final[dict[str, tuple[Operation, ...]]] = {
+    "config/loginpage": (Operation("api", "GET", _APPLICATION, login_page),),
+    "consents": (Operation("api", "GET", _APPLICATION, consents),),
+    "load_enterprise_auths": (Operation("api", "GET", _APPLICATION, auth_sources),),
+    "get_adapter_info": (Operation("api", "GET", _APPLICATION, adapter_info),),
+    "captcha": (Operation("api", "GET", _APPLICATION, captcha),),
+    "login/pwd": (Operation("password", "POST", _APPLICATION, password_login),),
+    "login/obtain_code": (Operation("send_code", "POST", _APPLICATION, obtain_code),),
+    "login/verify_code": (Operation("verify_code", "POST", _APPLICATION, verify_code),),
+    "login/social": (Operation("social", "POST", _APPLICATION, social_login),),
+    "prepare_second_factor": (Operation("send_code", "POST", _APPLICATION, prepare_second_factor),),
+    "verify_second_factor": (Operation("verify_code", "POST", _APPLICATION, verify_second_factor),),
+    "register/obtain_code": (Operation("send_code", "POST", _APPLICATION, register_obtain_code),),
+    "register/submit": (Operation("register", "POST", _APPLICATION, register_submit),),
+    "login/update_pwd": (Operation("profile", "POST", _APPLICATION, set_new_password),),
+    "login/consent": (Operation("profile", "POST", _APPLICATION, give_consent),),
+    "login/complete": (Operation("profile", "POST", _APPLICATION, complete_profile),),
+    "social/obtain_code": (Operation("send_code", "POST", _APPLICATION, link_obtain_code),),
+    "social/bind": (Operation("verify_code", "POST", _APPLICATION, link_account),),
+    "social/register": (Operation("social", "POST", _APPLICATION, create_linked),),
+    "password/obtain_code": (Operation("recover", "POST", _APPLICATION, obtain_code),),
+    "password/reset": (Operation("recover", "POST", _APPLICATION, recover_submit),),
+    "login/mini_program/silent": (Operation("social", "POST", _APPLICATION, mini_program_login),),
+    "login/mini_program/phone": (Operation("social", "POST", _APPLICATION, mini_program_phone),),
+    "login/mini_program/userinfo":
+        (Operation("social", "POST", _APPLICATION, mini_program_user_info),),
+    "user/token/check": (Operation("api", "GET", _USER, token_check),),
+    "user/operate_check": (Operation("profile", "GET", _USER, empty_success),),
+    "user/login/history/list": (Operation("api", "GET", _USER, empty_list),),
+    "user/get_agree_records": (Operation("api", "GET", _USER, empty_list),),
+    "user/agree_records/recall": (Operation("profile", "POST", _USER, empty_success),),
+    "user/password": (Operation("profile", "PUT", _USER, empty_success),),
+    "user/phone": (Operation("profile", "PUT", _USER, empty_success),),
+    "user/email": (Operation("profile", "PUT", _USER, empty_success),),
+    "user/unsubscribe": (Operation("profile", "POST", _USER, empty_success),),
     "management/user": (
-        Call("api", "GET", _MANAGEMENT, find_user),
-        Call("api", "POST", _MANAGEMENT, create_user),
+        Operation("api", "GET", _MANAGEMENT, find_user),
+        Operation("api", "POST", _MANAGEMENT, create_user),
     ),
-    "management/user/enable": (Call("api", "POST", _MANAGEMENT, _sets("")),),
+    "management/user/enable": (Operation("api", "POST", _MANAGEMENT, _state_setter("")),),
     "management/user/disable":
-        (Call("api", "POST", _MANAGEMENT, _sets("Operation.Failure.User.Disabled")),),
-    "management/user/unlock": (Call("api", "POST", _MANAGEMENT, _sets("")),),
+        (Operation("api", "POST", _MANAGEMENT, _state_setter("Operation.Failure.User.Disabled")),),
+    "management/user/unlock": (Operation("api", "POST", _MANAGEMENT, _state_setter("")),),
 }
 # fmt: on
 
 
-def _given(asked: Asked, name: str, in_code: str) -> str:
-    value = asked.get(name)
+def _required_parameter(parameters: Parameters, name: str, in_code: str) -> str:
+    value = parameters.get(name)
     if not isinstance(value, str) or not value:
         raise RefusedError(f"Params.Blank.{in_code}")
     return value
 
 
-def _receiver(asked: Asked) -> tuple[str, str]:
-    channel = str(asked.get("type") or "")
+def _recipient_in(parameters: Parameters) -> tuple[str, str]:
+    channel = str(parameters.get("type") or "")
     if channel == "EMAIL":
-        return channel, _given(asked, "email", "User.Email")
-    number = _given(asked, "phoneNumber", "User.Phone.Number")
+        return channel, _required_parameter(parameters, "email", "User.Email")
+    number = _required_parameter(parameters, "phoneNumber", "User.Phone.Number")
     if not number.isdigit():
         raise RefusedError("Params.Illegal.User.Phone.Number")
-    return channel, f"+{asked.get('phoneRegion') or '86'} {number}"
+    return channel, f"+{parameters.get('phoneRegion') or '86'} {number}"
 
 
 # --- From a call to an endpoint ---------------------------------------------------------------
 
 
-def _endpoint(calls: tuple[Call, ...]) -> Endpoint:
+def _route_of(calls: tuple[Operation, ...]) -> Route:
     by_method = {call.method: call for call in calls}
 
-    def answer(tenant: Tenant, request: Request) -> Outcome:
+    def answer(tenant: Tenant, request: Request) -> Reply:
         call = by_method[request.method.replace("HEAD", "GET")]
         if call.scope == _USER:
-            endpoints.bearer(tenant, request)
+            endpoints.authenticate_bearer(tenant, request)
         else:
-            endpoints.check_application(tenant, request, call.scope)
-        asked = _asked(request)
-        if planned := _typed(tenant, asked):
+            endpoints.check_application_token(tenant, request, call.scope)
+        parameters = _parameters_of(request)
+        if planned := _fault_in_parameters(tenant, parameters):
             return planned.response if isinstance(planned, Failure) else planned
-        return endpoints.enveloped(call.answer(tenant, asked))
+        return endpoints.enveloped_response(call.handle(tenant, parameters))
 
-    return Endpoint(calls[0].stage, tuple(by_method), answer)
+    return Route(calls[0].stage, tuple(by_method), answer)
 
 
-def _typed(tenant: Tenant, asked: Asked) -> Failure | Misbehaviour | None:
+def _fault_in_parameters(tenant: Tenant, parameters: Parameters) -> Failure | Misbehaviour | None:
     """What a developer has typed as the user name, here or at a social provider."""
-    username = str(asked.get("username") or tenant.people.social_name(asked.get("code")))
-    return next(iter(endpoints.typed(username, tenant.seconds).values()), None)
+    username = str(
+        parameters.get("username")
+        or tenant.accounts.username_of_social_code(parameters.get("code"))
+    )
+    return next(iter(endpoints.faults_in_username(username, tenant.slow_seconds).values()), None)
 
 
-def _asked(request: Request) -> Asked:
+def _parameters_of(request: Request) -> Parameters:
     if request.method in ("GET", "HEAD"):
         return request.args.to_dict()
     try:
-        asked = json.loads(request.get_data() or b"{}")
+        parameters = json.loads(request.get_data() or b"{}")
     except ValueError:
         raise RefusedError("Unsupported.Media.Type") from None
-    if not isinstance(asked, dict):
+    if not isinstance(parameters, dict):
         raise RefusedError("Params.Illegal")
-    return asked
+    return parameters
 
 
-API: Final = {path: _endpoint(calls) for path, calls in CALLS.items()}
+API_ROUTES: Final = {path: _route_of(calls) for path, calls in API_OPERATIONS.items()}

@@ -36,7 +36,7 @@ _WIDTH, _HEIGHT, _DOT = 160, 60, 5
 _WHITE, _INK, _NOISE = 255, 60, 190
 
 
-def picture_of(text: str) -> bytes:
+def captcha_png(text: str) -> bytes:
     """The text, of ``ALPHABET``, each letter a little out of line, with lines across."""
     chance = random.Random(text)  # noqa: S311  (it keeps no secret)
     rows = [bytearray([_WHITE]) * _WIDTH for _ in range(_HEIGHT)]

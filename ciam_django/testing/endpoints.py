@@ -25,23 +25,23 @@ from ciam_django.testing.failures import (
     Failure,
     Misbehaviour,
     RefusedError,
-    request_id,
+    new_request_id,
 )
 from ciam_django.testing.page import authorize_page, language_of, plain_page
-from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET, SignIn, Tenant
+from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET, FakeSignIn, Tenant
 
 # Seconds.
 _CODE_LIFETIME: Final = 600
 _STAGE_OF_GRANT: Final = {"refresh_token": "refresh", "client_credentials": "application"}
 _OWN_HOSTS: Final = ("127.0.0.1", "localhost", "testserver")
 
-Outcome = Response | Misbehaviour
+Reply = Response | Misbehaviour
 
 
 # --- By hand: what a user name says -----------------------------------------------------------
 
 
-def typed(username: str, seconds: float) -> dict[str, Failure | Misbehaviour]:
+def faults_in_username(username: str, seconds: float) -> dict[str, Failure | Misbehaviour]:
     """What a user name such as ``fail:CODE``, ``fail:STAGE:CODE`` or ``slow:STAGE`` asks for."""
     what, _, rest = username.partition(":")
     if what == "fail" and rest:
@@ -57,15 +57,15 @@ def typed(username: str, seconds: float) -> dict[str, Failure | Misbehaviour]:
 # --- The endpoints ----------------------------------------------------------------------------
 
 
-def discovery(tenant: Tenant, request: Request) -> Outcome:
+def discovery(tenant: Tenant, request: Request) -> Reply:
     """OpenID Connect Discovery 1.0, 4."""
-    return _json(
+    return _json_response(
         {
             "issuer": tenant.issuer,
             "authorization_endpoint": tenant.address("oauth/authorize", "authorize"),
             "token_endpoint": tenant.address("oidc/token", "token", "refresh"),
             "userinfo_endpoint": tenant.address("oidc/userinfo", "userinfo"),
-            "jwks_uri": tenant.published[1],
+            "jwks_uri": tenant.metadata_and_jwks_urls[1],
             "end_session_endpoint": tenant.address("user/logout", "logout"),
             "backchannel_logout_supported": True,
             "backchannel_logout_session_supported": True,
@@ -83,109 +83,116 @@ def discovery(tenant: Tenant, request: Request) -> Outcome:
     )
 
 
-def jwks(tenant: Tenant, request: Request) -> Outcome:
+def jwks(tenant: Tenant, request: Request) -> Reply:
     """RFC 7517, 5: the keys of today."""
-    return _json({"keys": tenant.published_keys})
+    return _json_response({"keys": tenant.published_keys})
 
 
-def authorize(tenant: Tenant, request: Request) -> Outcome:
+def authorize(tenant: Tenant, request: Request) -> Reply:
     """RFC 6749, 4.1.1: the page, and where its form leads."""
-    asked = request.values.to_dict()
-    if refused := _refused(tenant, request, asked):
+    parameters = request.values.to_dict()
+    if refused := _refusal_of(tenant, request, parameters):
         return refused
     if request.method != "POST":
-        return _page(authorize_page(asked, language_of(request)))
-    if asked.get("decision") == "cancel":
-        return _back(tenant, asked, error="access_denied", error_description="the user said no")
+        return _html_response(authorize_page(parameters, language_of(request)))
+    if parameters.get("decision") == "cancel":
+        return _callback_redirect(
+            tenant, parameters, error="access_denied", error_description="the user said no"
+        )
 
-    username = asked.get("username", "").strip() or "li"
-    planned = typed(username, tenant.seconds)
-    here = planned.pop("authorize", None)
-    if isinstance(here, Failure):
-        return _back_with(tenant, asked, here)
-    if here:
-        return here
+    username = parameters.get("username", "").strip() or "li"
+    planned = faults_in_username(username, tenant.slow_seconds)
+    authorize_fault = planned.pop("authorize", None)
+    if isinstance(authorize_fault, Failure):
+        return _failure_redirect(tenant, parameters, authorize_fault)
+    if authorize_fault:
+        return authorize_fault
     # Nobody's in particular, so that the next request of anyone meets it.
     for stage in ("discovery", "jwks", "logout"):
         if stage in planned:
             tenant.plan(stage, planned.pop(stage), times=1)
-    sign_in = SignIn(
+    sign_in = FakeSignIn(
         username=username,
-        redirect_uri=asked["redirect_uri"],
-        scope=asked.get("scope", ""),
-        nonce=asked.get("nonce", ""),
-        code_challenge=asked["code_challenge"],
+        redirect_uri=parameters["redirect_uri"],
+        scope=parameters.get("scope", ""),
+        nonce=parameters.get("nonce", ""),
+        code_challenge=parameters["code_challenge"],
         planned=planned,
     )
     code = secrets.token_hex(12)
     tenant.codes[code] = sign_in
-    return _back(tenant, asked, code=code)
+    return _callback_redirect(tenant, parameters, code=code)
 
 
-def _refused(tenant: Tenant, request: Request, asked: Mapping[str, str]) -> Response | None:
+def _refusal_of(tenant: Tenant, request: Request, parameters: Mapping[str, str]) -> Response | None:
     # A browser is never sent to an address that nobody has registered.
-    if asked.get("client_id") != APP_ID:
-        return _page(plain_page("client_id", language_of(request)), 400)
-    if not is_registered(tenant, asked.get("redirect_uri", "")):
-        return _page(plain_page("redirect_uri", language_of(request)), 400)
-    if asked.get("response_type") != "code":
-        return _back(tenant, asked, error="unsupported_response_type")
-    if asked.get("code_challenge_method") != "S256" or not asked.get("code_challenge"):
-        return _back(
-            tenant, asked, error="invalid_request", error_description="PKCE S256 is required"
+    if parameters.get("client_id") != APP_ID:
+        return _html_response(plain_page("client_id", language_of(request)), 400)
+    if not is_registered(tenant, parameters.get("redirect_uri", "")):
+        return _html_response(plain_page("redirect_uri", language_of(request)), 400)
+    if parameters.get("response_type") != "code":
+        return _callback_redirect(tenant, parameters, error="unsupported_response_type")
+    if parameters.get("code_challenge_method") != "S256" or not parameters.get("code_challenge"):
+        return _callback_redirect(
+            tenant, parameters, error="invalid_request", error_description="PKCE S256 is required"
         )
     return None
 
 
-def token(tenant: Tenant, request: Request) -> Outcome:
+def token(tenant: Tenant, request: Request) -> Reply:
     """RFC 6749, 4.1.3 and 6: form in, token out."""
-    asked = request.form.to_dict()
-    client_id, secret = _basic(request) or (asked.get("client_id"), asked.get("client_secret"))
-    sign_in, outcome = _granted(tenant, asked, client_id, secret)
+    parameters = request.form.to_dict()
+    client_id, secret = _basic_credentials(request) or (
+        parameters.get("client_id"),
+        parameters.get("client_secret"),
+    )
+    sign_in, outcome = _redeem_grant(tenant, parameters, client_id, secret)
     if outcome:
         return outcome
-    answer = tokens_of(tenant, sign_in)
+    answer = issue_tokens(tenant, sign_in)
     if sign_in and "openid" in sign_in.scope.split():
         id_token = tenant.sign_id_token(sign_in, answer["access_token"])
         answer |= {"id_token": id_token} if id_token else {}
-    return _json(answer)
+    return _json_response(answer)
 
 
-def ciam_token(tenant: Tenant, request: Request) -> Outcome:
+def ciam_token(tenant: Tenant, request: Request) -> Reply:
     """CIAM's own: JSON in, an envelope out."""
     try:
-        asked = json.loads(request.get_data())
+        parameters = json.loads(request.get_data())
     except ValueError:
         raise RefusedError("Unsupported.Media.Type") from None
-    if not isinstance(asked, dict):
+    if not isinstance(parameters, dict):
         raise RefusedError("Params.Illegal")
-    sign_in, outcome = _granted(tenant, asked, asked.get("client_id"), asked.get("client_secret"))
+    sign_in, outcome = _redeem_grant(
+        tenant, parameters, parameters.get("client_id"), parameters.get("client_secret")
+    )
     if outcome:
         return outcome
-    answer = tokens_of(tenant, sign_in, str(asked.get("scope") or "APPLICATION_API"))
+    answer = issue_tokens(tenant, sign_in, str(parameters.get("scope") or "APPLICATION_API"))
     if sign_in:
         answer |= {"userId": sign_in.user_id, "uuid": sign_in.user_id}
         answer["id_token"] = tenant.sign_ciam_id_token(sign_in)
-    return enveloped(answer)
+    return enveloped_response(answer)
 
 
-def userinfo(tenant: Tenant, request: Request) -> Outcome:
+def userinfo(tenant: Tenant, request: Request) -> Reply:
     """OpenID Connect Core 1.0, 5.3."""
-    sign_in = bearer(tenant, request)
-    if outcome := _happens(sign_in, "userinfo"):
+    sign_in = authenticate_bearer(tenant, request)
+    if outcome := _planned_reply(sign_in, "userinfo"):
         return outcome
-    return _json(tenant.userinfo_of(sign_in))
+    return _json_response(tenant.userinfo_of(sign_in))
 
 
-def user_info(tenant: Tenant, request: Request) -> Outcome:
+def ciam_user_info(tenant: Tenant, request: Request) -> Reply:
     """CIAM's ``user/info``."""
-    sign_in = bearer(tenant, request)
-    if outcome := _happens(sign_in, "api"):
+    sign_in = authenticate_bearer(tenant, request)
+    if outcome := _planned_reply(sign_in, "api"):
         return outcome
-    return enveloped(None if request.method == "PUT" else person_of(sign_in))
+    return enveloped_response(None if request.method == "PUT" else user_data_of(sign_in))
 
 
-def person_of(sign_in: SignIn) -> dict[str, Any]:
+def user_data_of(sign_in: FakeSignIn) -> dict[str, Any]:
     """Somebody as CIAM's API tells of them."""
     return {
         "userId": sign_in.user_id,
@@ -197,52 +204,56 @@ def person_of(sign_in: SignIn) -> dict[str, Any]:
     }
 
 
-def logout(tenant: Tenant, request: Request) -> Outcome:
+def logout(tenant: Tenant, request: Request) -> Reply:
     """OpenID Connect RP-Initiated Logout 1.0, 2; for a bearer token, CIAM's own ``user/logout``."""
     if request.headers.get("Authorization"):
-        bearer(tenant, request)
+        authenticate_bearer(tenant, request)
         tenant.access_tokens.pop(_token_in(request))
-        return enveloped(None)
-    asked = request.values
-    back_to = asked.get("post_logout_redirect_uri", "")
+        return enveloped_response(None)
+    parameters = request.values
+    back_to = parameters.get("post_logout_redirect_uri", "")
     if not back_to:
-        return _page(plain_page("signed_out", language_of(request)))
-    client_id = asked.get("client_id") or _audience(tenant, asked.get("id_token_hint", ""))
+        return _html_response(plain_page("signed_out", language_of(request)))
+    client_id = parameters.get("client_id") or _audience(
+        tenant, parameters.get("id_token_hint", "")
+    )
     if client_id != APP_ID or not is_registered(tenant, back_to):
-        return _page(plain_page("post_logout_redirect_uri", language_of(request)), 400)
-    return redirect(_with_query(back_to, {"state": asked["state"]} if asked.get("state") else {}))
+        return _html_response(plain_page("post_logout_redirect_uri", language_of(request)), 400)
+    return redirect(
+        _with_query(back_to, {"state": parameters["state"]} if parameters.get("state") else {})
+    )
 
 
-def failed(tenant: Tenant, request: Request, stage: str, failure: Failure) -> Response:
+def failure_response(tenant: Tenant, request: Request, stage: str, failure: Failure) -> Response:
     """What a planned failure looks like: at the authorize page, the way back to the client.
 
     A failure with a status of its own is answered in place, and so is a request that must not be
     sent anywhere.
     """
-    asked = request.values.to_dict()
-    if stage != "authorize" or failure.status or _refused(tenant, request, asked):
+    parameters = request.values.to_dict()
+    if stage != "authorize" or failure.status or _refusal_of(tenant, request, parameters):
         return failure.response
-    return _back_with(tenant, asked, failure)
+    return _failure_redirect(tenant, parameters, failure)
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Route:
     """A row: which stage an address is of, and who answers there."""
 
     stage: str
     methods: tuple[str, ...]
-    answer: Callable[[Tenant, Request], Outcome]
+    handle: Callable[[Tenant, Request], Reply]
 
 
-ENDPOINTS: Final[dict[str, Endpoint]] = {
-    f"oidc/{APP_ID}/.well-known/openid-configuration": Endpoint("discovery", ("GET",), discovery),
-    f"oidc/{APP_ID}/.well-known/jwks.json": Endpoint("jwks", ("GET",), jwks),
-    "oauth/authorize": Endpoint("authorize", ("GET", "POST"), authorize),
-    "oauth/token": Endpoint("token", ("POST",), ciam_token),
-    "oidc/token": Endpoint("token", ("POST",), token),
-    "oidc/userinfo": Endpoint("userinfo", ("GET", "POST"), userinfo),
-    "user/info": Endpoint("api", ("GET", "PUT"), user_info),
-    "user/logout": Endpoint("logout", ("GET", "POST"), logout),
+OAUTH_ROUTES: Final[dict[str, Route]] = {
+    f"oidc/{APP_ID}/.well-known/openid-configuration": Route("discovery", ("GET",), discovery),
+    f"oidc/{APP_ID}/.well-known/jwks.json": Route("jwks", ("GET",), jwks),
+    "oauth/authorize": Route("authorize", ("GET", "POST"), authorize),
+    "oauth/token": Route("token", ("POST",), ciam_token),
+    "oidc/token": Route("token", ("POST",), token),
+    "oidc/userinfo": Route("userinfo", ("GET", "POST"), userinfo),
+    "user/info": Route("api", ("GET", "PUT"), ciam_user_info),
+    "user/logout": Route("logout", ("GET", "POST"), logout),
 }
 
 
@@ -257,7 +268,7 @@ def is_registered(tenant: Tenant, address: str) -> bool:
     return (is_own or address in tenant.redirect_uris) and "#" not in address
 
 
-def stage_of(endpoint: Endpoint, request: Request) -> str:
+def stage_of(endpoint: Route, request: Request) -> str:
     """Where on the way a request is: at the token's addresses, the grant decides."""
     if endpoint.stage != "token":
         return endpoint.stage
@@ -266,33 +277,33 @@ def stage_of(endpoint: Endpoint, request: Request) -> str:
 
 def _grant_type(request: Request) -> object:
     try:
-        asked = json.loads(request.get_data())
+        parameters = json.loads(request.get_data())
     except ValueError:
         return request.form.get("grant_type")
-    return asked.get("grant_type") if isinstance(asked, dict) else None
+    return parameters.get("grant_type") if isinstance(parameters, dict) else None
 
 
 # --- What a real server checks ----------------------------------------------------------------
 
 
-def _granted(
-    tenant: Tenant, asked: Mapping[str, Any], client_id: object, secret: object
-) -> tuple[SignIn | None, Outcome | None]:
+def _redeem_grant(
+    tenant: Tenant, parameters: Mapping[str, Any], client_id: object, secret: object
+) -> tuple[FakeSignIn | None, Reply | None]:
     """Whose sign-in a grant is of (nobody's: the application's own), or what is to happen."""
     if client_id != APP_ID or not _is_same(str(secret), CLIENT_SECRET):
         raise RefusedError("invalid_client", status=401)
-    match asked.get("grant_type"):
+    match parameters.get("grant_type"):
         case "authorization_code":
-            sign_in = _of_code(tenant, asked)
-            return sign_in, _happens(sign_in, "token")
+            sign_in = _redeem_code(tenant, parameters)
+            return sign_in, _planned_reply(sign_in, "token")
         case "refresh_token":
             # Each is good for one use, as of RFC 9700, 4.14.2.
-            found = tenant.refresh_tokens.pop(str(asked.get("refresh_token")), None)
+            found = tenant.refresh_tokens.pop(str(parameters.get("refresh_token")), None)
             if not found:
-                given = asked.get("refresh_token")
+                given = parameters.get("refresh_token")
                 raise RefusedError("invalid_grant", f"Invalid refresh token: {given}")
-            tenant.people.check_still(found.username)
-            return found, _happens(found, "refresh")
+            tenant.accounts.check_still_enabled(found.username)
+            return found, _planned_reply(found, "refresh")
         case "client_credentials":
             return None, None
         case None:
@@ -301,15 +312,15 @@ def _granted(
             raise RefusedError("unsupported_grant_type", f"{other}")
 
 
-def _of_code(tenant: Tenant, asked: Mapping[str, Any]) -> SignIn:
-    code = str(asked.get("code"))
+def _redeem_code(tenant: Tenant, parameters: Mapping[str, Any]) -> FakeSignIn:
+    code = str(parameters.get("code"))
     # Spent by the first attempt, a wrong one too.
     sign_in = tenant.codes.pop(code, None)
-    challenge = _s256(str(asked.get("code_verifier") or ""))
+    challenge = _s256(str(parameters.get("code_verifier") or ""))
     if (
         sign_in is None
-        or time.monotonic() - sign_in.began > _CODE_LIFETIME
-        or asked.get("redirect_uri") != sign_in.redirect_uri
+        or time.monotonic() - sign_in.started_at > _CODE_LIFETIME
+        or parameters.get("redirect_uri") != sign_in.redirect_uri
         or not _is_same(challenge, sign_in.code_challenge)
     ):
         # CIAM does write the code itself into its description.
@@ -332,7 +343,7 @@ def _bytes(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def _basic(request: Request) -> tuple[str, str] | None:
+def _basic_credentials(request: Request) -> tuple[str, str] | None:
     """RFC 6749, 2.3.1: both parts are form-encoded first."""
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "basic":
@@ -344,18 +355,18 @@ def _basic(request: Request) -> tuple[str, str] | None:
     return unquote(name), unquote(secret)
 
 
-def bearer(tenant: Tenant, request: Request) -> SignIn:
+def authenticate_bearer(tenant: Tenant, request: Request) -> FakeSignIn:
     """Whose token a request has."""
     given = _token_in(request)
     if given not in tenant.access_tokens:
         # As CIAM writes it, with the whole token.
         raise RefusedError("invalid_token", f"Invalid access token: {given}", 401)
     sign_in = tenant.access_tokens[given]
-    tenant.people.check_still(sign_in.username)
+    tenant.accounts.check_still_enabled(sign_in.username)
     return sign_in
 
 
-def check_application(tenant: Tenant, request: Request, scope: str) -> None:
+def check_application_token(tenant: Tenant, request: Request, scope: str) -> None:
     """Refuse a request without the application's own token, or with one for other calls."""
     given = _token_in(request)
     if given not in tenant.application_tokens:
@@ -377,13 +388,13 @@ def _audience(tenant: Tenant, id_token: str) -> object:
         return None
 
 
-def _happens(sign_in: SignIn, stage: str) -> Outcome | None:
+def _planned_reply(sign_in: FakeSignIn, stage: str) -> Reply | None:
     planned = sign_in.planned.get(stage)
     return planned.response if isinstance(planned, Failure) else planned
 
 
-def tokens_of(
-    tenant: Tenant, sign_in: SignIn | None, scope: str = "APPLICATION_API"
+def issue_tokens(
+    tenant: Tenant, sign_in: FakeSignIn | None, scope: str = "APPLICATION_API"
 ) -> dict[str, Any]:
     """New tokens of a sign-in, or of the application's own."""
     scope = sign_in.scope if sign_in else scope
@@ -399,7 +410,7 @@ def tokens_of(
         "scope": scope,
     }
     if sign_in:
-        tenant.people.know(sign_in.username)
+        tenant.accounts.record_account(sign_in.username)
         answer["refresh_token"] = secrets.token_hex(16)
         tenant.access_tokens[access_token] = sign_in
         tenant.refresh_tokens[answer["refresh_token"]] = sign_in
@@ -427,28 +438,28 @@ def _shared_secret_token(tenant: Tenant, scope: str) -> str:
 # --- Responses --------------------------------------------------------------------------------
 
 
-def _page(content: str, status: int = 200) -> Response:
+def _html_response(content: str, status: int = 200) -> Response:
     return Response(content, status, mimetype="text/html")
 
 
-def _json(body: Mapping[str, Any]) -> Response:
+def _json_response(body: Mapping[str, Any]) -> Response:
     return Response(json.dumps(body, ensure_ascii=False), mimetype="application/json")
 
 
-def enveloped(data: object) -> Response:
+def enveloped_response(data: object) -> Response:
     """CIAM's success."""
-    return _json(
+    return _json_response(
         {
             "success": True,
             "code": "Operation.Success",
             "message": None,
-            "requestId": request_id(),
+            "requestId": new_request_id(),
             "data": data,
         }
     )
 
 
-def _back(tenant: Tenant, asked: Mapping[str, str], **parameters: str) -> Response:
+def _callback_redirect(tenant: Tenant, asked: Mapping[str, str], **parameters: str) -> Response:
     if "state" in asked:
         parameters["state"] = asked["state"]
     if tenant.sends_issuer:
@@ -456,9 +467,11 @@ def _back(tenant: Tenant, asked: Mapping[str, str], **parameters: str) -> Respon
     return redirect(_with_query(asked["redirect_uri"], parameters))
 
 
-def _back_with(tenant: Tenant, asked: Mapping[str, str], failure: Failure) -> Response:
+def _failure_redirect(tenant: Tenant, parameters: Mapping[str, str], failure: Failure) -> Response:
     """RFC 6749, 4.1.2.1."""
-    response = _back(tenant, asked, error=failure.code, error_description=failure.text)
+    response = _callback_redirect(
+        tenant, parameters, error=failure.code, error_description=failure.text
+    )
     response.headers.update(failure.headers)
     return response
 

@@ -28,7 +28,7 @@ FORMATS: Final = ("ciam", "oauth")
 EDGE_COOKIE: Final = "acw_tc=0a3dd2f1fake;path=/;HttpOnly;Max-Age=1800"
 
 
-def one_of(what: str, given: str, allowed: Iterable[str]) -> str:
+def checked_choice(what: str, given: str, allowed: Iterable[str]) -> str:
     """The value, or a ValueError that says what is allowed and what was probably meant."""
     allowed = list(allowed)
     if given in allowed:
@@ -38,7 +38,7 @@ def one_of(what: str, given: str, allowed: Iterable[str]) -> str:
     raise ValueError(f"Unknown {what} {given!r}, must be one of: {', '.join(allowed)}.{meant}")
 
 
-def request_id() -> str:
+def new_request_id() -> str:
     """An id in the shape of CIAM's."""
     return f"{time.time_ns() // 1_000_000}${uuid.uuid4()}"
 
@@ -58,12 +58,14 @@ class Failure:
 
     def __post_init__(self) -> None:
         by_code = "ciam" if "." in self.code else "oauth"
-        object.__setattr__(self, "format", one_of("format", self.format or by_code, FORMATS))
+        object.__setattr__(
+            self, "format", checked_choice("format", self.format or by_code, FORMATS)
+        )
 
     @property
     def response(self) -> Response:
         """The failure as an HTTP response."""
-        given_id = self.request_id or request_id()
+        given_id = self.request_id or new_request_id()
         body: dict[str, Any]
         if self.format == "oauth":
             body = {"error": self.code, "error_description": self.text, "requestId": given_id}
@@ -109,7 +111,7 @@ def _type_code_of(code: str) -> str:
 # --- Bad manners, on the wire -----------------------------------------------------------------
 
 
-def _head(status: str, **headers: str) -> bytes:
+def _head_bytes(status: str, **headers: str) -> bytes:
     """The lines before the body, up to a Content-Length."""
     lines = {"Set-Cookie": EDGE_COOKIE, "Connection": "close"}
     lines |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -117,13 +119,13 @@ def _head(status: str, **headers: str) -> bytes:
     return (first + "".join(f"{name}: {value}\r\n" for name, value in lines.items())).encode()
 
 
-_HEAD: Final = _head("200 OK", Content_Type="application/json")
+_HEAD: Final = _head_bytes("200 OK", Content_Type="application/json")
 _BODY: Final = b'{"access_token": "dripped", "token_type": "Bearer"}'
 _PAGE: Final = b"<!DOCTYPE html><title>405</title><h1>Your request has been blocked</h1>"
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
+class Connection:
     """One connection, and the patience of the fake with it."""
 
     socket: socket.socket
@@ -146,33 +148,33 @@ class Wire:
         self.stopped.wait(self.seconds)
 
 
-def _answer(content: bytes, head: bytes = _HEAD) -> bytes:
+def _response_bytes(content: bytes, head: bytes = _HEAD) -> bytes:
     return head + b"Content-Length: %d\r\n\r\n%b" % (len(content), content)
 
 
-def _slow(wire: Wire) -> None:
+def _send_late(wire: Connection) -> None:
     wire.wait()
-    wire.send(_answer(_BODY))
+    wire.send(_response_bytes(_BODY))
 
 
-def _reset(wire: Wire) -> None:
+def _reset_connection(wire: Connection) -> None:
     # Linger for no time: what is closed so is reset (socket(7)). Closed here, for the server would
     # say goodbye first, which the other side takes for an end.
     wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     socket.close(wire.socket.detach())
 
 
-def _drip_headers(wire: Wire) -> None:
+def _drip_headers(wire: Connection) -> None:
     wire.send(b"HTTP/1.1 200 OK\r\n")
     wire.drip(b"X-Padding: " + b"." * 500 + b"\r\n\r\n")
 
 
-def _drip_body(wire: Wire) -> None:
+def _drip_body(wire: Connection) -> None:
     wire.send(_HEAD + b"Content-Length: %d\r\n\r\n" % len(_BODY))
     wire.drip(_BODY)
 
 
-def _enormous(wire: Wire) -> None:
+def _send_enormous_body(wire: Connection) -> None:
     size = 100 * 1024 * 1024
     wire.send(_HEAD + b'Content-Length: %d\r\n\r\n{"padding": "' % size)
     chunk = b"." * (64 * 1024)
@@ -182,51 +184,55 @@ def _enormous(wire: Wire) -> None:
 
 
 @functools.cache
-def _bomb() -> bytes:
+def _gzip_bomb_bytes() -> bytes:
     """50 KiB that become 50 MiB."""
     return gzip.compress(b'{"padding": "' + b"." * (50 * 1024 * 1024), 9)
 
 
-def _gzip_bomb(wire: Wire) -> None:
-    wire.send(_answer(_bomb(), _HEAD + b"Content-Encoding: gzip\r\n"))
+def _send_gzip_bomb(wire: Connection) -> None:
+    wire.send(_response_bytes(_gzip_bomb_bytes(), _HEAD + b"Content-Encoding: gzip\r\n"))
 
 
-def _redirect(status: str) -> Callable[[Wire], None]:
+def _redirect_sender(status: str) -> Callable[[Connection], None]:
     # Who follows shows up among the requests, with whatever it took along.
-    head = _head(status, Location="/elsewhere")
-    return lambda wire: wire.send(_answer(b"", head))
+    head = _head_bytes(status, Location="/elsewhere")
+    return lambda wire: wire.send(_response_bytes(b"", head))
 
 
-def _body(content: bytes, content_type: str = "application/json") -> Callable[[Wire], None]:
-    head = _head("200 OK", Content_Type=content_type)
-    return lambda wire: wire.send(_answer(content, head))
+def _body_sender(
+    content: bytes, content_type: str = "application/json"
+) -> Callable[[Connection], None]:
+    head = _head_bytes("200 OK", Content_Type=content_type)
+    return lambda wire: wire.send(_response_bytes(content, head))
 
 
-BEHAVIOURS: Final[dict[str, Callable[[Wire], None]]] = {
-    "slow": _slow,
-    "silent": Wire.wait,
-    "reset": _reset,
+BEHAVIOURS: Final[dict[str, Callable[[Connection], None]]] = {
+    "slow": _send_late,
+    "silent": Connection.wait,
+    "reset": _reset_connection,
     "drip_status": lambda wire: wire.drip(b"HTTP/1.1 200 OK\r\n"),
     "drip_headers": _drip_headers,
     "drip_body": _drip_body,
     "html": lambda wire: wire.send(
-        _answer(_PAGE, _head("405 Not Allowed", Content_Type="text/html"))
+        _response_bytes(_PAGE, _head_bytes("405 Not Allowed", Content_Type="text/html"))
     ),
-    "empty": _body(b""),
+    "empty": _body_sender(b""),
     "truncated": lambda wire: wire.send(_HEAD + b"Content-Length: 999\r\n\r\n" + _BODY[:20]),
-    "enormous": _enormous,
-    "gzip_bomb": _gzip_bomb,
-    "redirect": _redirect("302 Found"),
-    "redirect_307": _redirect("307 Temporary Redirect"),
-    "list": _body(b'[{"access_token": "a"}]'),
-    "null": _body(b"null"),
-    "deep": _body(b'{"a":' * 50_000 + b"1" + b"}" * 50_000),
-    "wrong_charset": _body(
+    "enormous": _send_enormous_body,
+    "gzip_bomb": _send_gzip_bomb,
+    "redirect": _redirect_sender("302 Found"),
+    "redirect_307": _redirect_sender("307 Temporary Redirect"),
+    "list": _body_sender(b'[{"access_token": "a"}]'),
+    "null": _body_sender(b"null"),
+    "deep": _body_sender(b'{"a":' * 50_000 + b"1" + b"}" * 50_000),
+    "wrong_charset": _body_sender(
         '{"success": false, "code": "Operation.Failure", "message": "操作失败"}'.encode("gbk")
     ),
-    "no_token": _body(b'{"success": true, "code": "Operation.Success", "data": {}}'),
+    "no_token": _body_sender(b'{"success": true, "code": "Operation.Success", "data": {}}'),
     # As WeChat has it, media type and all.
-    "errcode": _body(b'{"errcode": 40029, "errmsg": "invalid code, rid: 63-marker"}', "text/plain"),
+    "errcode": _body_sender(
+        b'{"errcode": 40029, "errmsg": "invalid code, rid: 63-marker"}', "text/plain"
+    ),
 }
 
 
@@ -241,4 +247,4 @@ class Misbehaviour:
         """Do it, as long as the other side puts up with it."""
         # The other side may have had enough first, which is what it is to learn.
         with contextlib.suppress(OSError):
-            BEHAVIOURS[self.behaviour](Wire(connection, stopped, self.seconds))
+            BEHAVIOURS[self.behaviour](Connection(connection, stopped, self.seconds))

@@ -11,7 +11,7 @@ _FAR_AHEAD: Final = 4_000_000_000
 
 FORGERIES: Final[dict[str, Forgery]] = {
     # Who signed it
-    "bad_signature": Forgery(by_stranger=True),
+    "bad_signature": Forgery(with_other_key=True),
     "alg_none": Forgery(header={"alg": "none"}),
     # With the public key, which everybody has, as the shared secret.
     "alg_hs256": Forgery(header={"alg": "HS256"}),
@@ -38,7 +38,7 @@ FORGERIES: Final[dict[str, Forgery]] = {
     "userinfo_other_sub": Forgery(userinfo={"sub": "somebody-else"}),
     "userinfo_no_sub": Forgery(userinfo={"sub": None}),
     # No id_token of OpenID Connect
-    "as_ciam_documents": Forgery(as_ciam=True),
-    "no_id_token": Forgery(instead=""),
-    "no_jwt": Forgery(instead="no.token.atall"),
+    "as_ciam_documents": Forgery(with_ciam_claims=True),
+    "no_id_token": Forgery(replacement=""),
+    "no_jwt": Forgery(replacement="no.token.atall"),
 }

@@ -24,23 +24,23 @@ from joserfc.util import urlsafe_b64encode
 @functools.cache
 def first_key() -> RSAKey:
     """The key that every fake of this process begins with, for making one takes a while."""
-    return new_key()
+    return generate_key()
 
 
 @functools.cache
-def strangers_key() -> RSAKey:
+def other_key() -> RSAKey:
     """A key that the fake signs nothing with, unless it forges."""
-    return new_key()
+    return generate_key()
 
 
-def new_key() -> RSAKey:
+def generate_key() -> RSAKey:
     """A key with an id of its own."""
     return RSAKey.generate_key(
         2048, {"kid": secrets.token_hex(8), "use": "sig", "alg": "RS256"}, private=True
     )
 
 
-def signed(header: Mapping[str, Any], claims: Mapping[str, Any], key: RSAKey) -> str:
+def sign_token(header: Mapping[str, Any], claims: Mapping[str, Any], key: RSAKey) -> str:
     """A JSON Web Token: by the key with RS256, as forgers make it with other algs or none."""
     if header.get("alg") == "RS256":
         return jwt.encode(dict(header), dict(claims), key)
@@ -54,12 +54,12 @@ def signed(header: Mapping[str, Any], claims: Mapping[str, Any], key: RSAKey) ->
     return (content + b"." + urlsafe_b64encode(signature)).decode()
 
 
-def half_hash(access_token: str) -> str:
+def at_hash_of(access_token: str) -> str:
     """The ``at_hash`` of an access token for RS256 (OpenID Connect Core 1.0, 3.1.3.6)."""
     return urlsafe_b64encode(hashlib.sha256(access_token.encode()).digest()[:16]).decode()
 
 
-def certificate() -> bytes:
+def generate_certificate() -> bytes:
     """A new self-signed certificate for loopback with its key, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ciam_django's fake CIAM")])
@@ -72,7 +72,7 @@ def certificate() -> bytes:
         ),
         False,
     )  # fmt: skip
-    made = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -99,7 +99,7 @@ def certificate() -> bytes:
         )
         .sign(key, hashes.SHA256())
     )
-    return made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+    return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),

@@ -133,12 +133,12 @@ def _form_page(
 </html>"""
 
 
-def plain_page(what: str, language: str) -> str:
+def plain_page(key: str, language: str) -> str:
     """A page of one sentence, named by its key."""
     texts = _TEXTS[language]
     return (
         f'<!DOCTYPE html><html lang="{texts["lang"]}"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{texts[what]} · Fake CIAM</title><style>{_STYLE}</style>"
-        f"<main><h1>{texts[what]}</h1></main></html>"
+        f"<title>{texts[key]} · Fake CIAM</title><style>{_STYLE}</style>"
+        f"<main><h1>{texts[key]}</h1></main></html>"
     )

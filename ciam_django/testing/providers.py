@@ -10,17 +10,17 @@ from urllib.parse import urlencode
 from werkzeug import Request, Response
 from werkzeug.utils import redirect
 
-from ciam_django.testing.endpoints import Endpoint, is_registered
+from ciam_django.testing.endpoints import Route, is_registered
 from ciam_django.testing.page import language_of, plain_page, provider_page
 
 if TYPE_CHECKING:
     from ciam_django.testing.tenant import Tenant
 
-PLACE: Final = "/provider/{name}/authorize"
+AUTHORIZE_PATH: Final = "/provider/{name}/authorize"
 
 
 @dataclass(frozen=True, slots=True)
-class Provider:
+class ProviderPage:
     """A row: names of parameters, what comes beside the code, and what a refusal sends back.
 
     ``refused`` is None where a refusal never comes back, as at WeChat's QR code.
@@ -29,26 +29,30 @@ class Provider:
     name: str
     client_id: str = "client_id"
     code: str = "code"
-    more: Mapping[str, str] = field(default_factory=dict)
-    refused: Mapping[str, str] | None = field(default_factory=lambda: {"error": "access_denied"})
+    extra_parameters: Mapping[str, str] = field(default_factory=dict)
+    refusal_parameters: Mapping[str, str] | None = field(
+        default_factory=lambda: {"error": "access_denied"}
+    )
 
 
-PROVIDERS: Final[Mapping[str, Provider]] = {
-    "wechat-website": Provider("微信 WeChat", "appid", refused=None),
+PROVIDER_PAGES: Final[Mapping[str, ProviderPage]] = {
+    "wechat-website": ProviderPage("微信 WeChat", "appid", refusal_parameters=None),
     # In its app it comes back with nothing but the state.
-    "wechat-in_app": Provider("微信 WeChat", "appid", refused={}),
-    "qq": Provider("QQ", refused={"error": "access_denied", "usercancel": "1"}),
-    "weibo": Provider("微博 Weibo", refused={"error": "access_denied", "error_code": "21330"}),
-    "alipay": Provider("支付宝 Alipay", "app_id", "auth_code", {"source": "alipay_wallet"}),
-    "dingtalk": Provider("钉钉 DingTalk", code="authCode"),
-    "feishu": Provider("飞书 Feishu"),
-    "apple": Provider("Apple", refused={"error": "user_cancelled_authorize"}),
-    "google": Provider("Google"),
-    "generic": Provider("Example"),
+    "wechat-in_app": ProviderPage("微信 WeChat", "appid", refusal_parameters={}),
+    "qq": ProviderPage("QQ", refusal_parameters={"error": "access_denied", "usercancel": "1"}),
+    "weibo": ProviderPage(
+        "微博 Weibo", refusal_parameters={"error": "access_denied", "error_code": "21330"}
+    ),
+    "alipay": ProviderPage("支付宝 Alipay", "app_id", "auth_code", {"source": "alipay_wallet"}),
+    "dingtalk": ProviderPage("钉钉 DingTalk", code="authCode"),
+    "feishu": ProviderPage("飞书 Feishu"),
+    "apple": ProviderPage("Apple", refusal_parameters={"error": "user_cancelled_authorize"}),
+    "google": ProviderPage("Google"),
+    "generic": ProviderPage("Example"),
 }
 
 
-def _page_of(name: str, row: Provider) -> Callable[[Tenant, Request], Response]:
+def _page_handler(name: str, row: ProviderPage) -> Callable[[Tenant, Request], Response]:
     def answer(tenant: Tenant, request: Request) -> Response:
         asked = request.values.to_dict()
         language = language_of(request)
@@ -61,11 +65,15 @@ def _page_of(name: str, row: Provider) -> Callable[[Tenant, Request], Response]:
         given = {"state": asked["state"]} if "state" in asked else {}
         if asked.get("decision") != "cancel":
             username = asked.get("username", "").strip() or "li"
-            given = {row.code: tenant.people.begin_social(username), **row.more, **given}
-        elif row.refused is None:
+            given = {
+                row.code: tenant.accounts.issue_social_code(username),
+                **row.extra_parameters,
+                **given,
+            }
+        elif row.refusal_parameters is None:
             return _html(plain_page("refused", language))
         else:
-            given = {**row.refused, **given}
+            given = {**row.refusal_parameters, **given}
         mark = "&" if "?" in asked["redirect_uri"] else "?"
         return redirect(f"{asked['redirect_uri']}{mark}{urlencode(given)}")
 
@@ -76,7 +84,7 @@ def _html(content: str, status: int = 200) -> Response:
     return Response(content, status, mimetype="text/html")
 
 
-PAGES: Final[dict[str, Endpoint]] = {
-    PLACE.format(name=name): Endpoint("", ("GET", "POST"), _page_of(name, row))
-    for name, row in PROVIDERS.items()
+PROVIDER_ROUTES: Final[dict[str, Route]] = {
+    AUTHORIZE_PATH.format(name=name): Route("", ("GET", "POST"), _page_handler(name, row))
+    for name, row in PROVIDER_PAGES.items()
 }

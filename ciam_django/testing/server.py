@@ -21,8 +21,8 @@ from werkzeug import Request, Response
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from ciam_django.testing import keys
-from ciam_django.testing.api import API
-from ciam_django.testing.endpoints import ENDPOINTS, Outcome, failed, stage_of
+from ciam_django.testing.api import API_ROUTES
+from ciam_django.testing.endpoints import OAUTH_ROUTES, Reply, failure_response, stage_of
 from ciam_django.testing.failures import (
     BEHAVIOURS,
     EDGE_COOKIE,
@@ -30,17 +30,17 @@ from ciam_django.testing.failures import (
     Failure,
     Misbehaviour,
     RefusedError,
-    one_of,
+    checked_choice,
 )
 from ciam_django.testing.forgeries import FORGERIES
-from ciam_django.testing.providers import PAGES, PLACE, PROVIDERS
+from ciam_django.testing.providers import AUTHORIZE_PATH, PROVIDER_PAGES, PROVIDER_ROUTES
 from ciam_django.testing.tenant import PREFIX, Tenant
 from ciam_django.testing.unreachable import UNREACHABLE
 
-_INPUT: Final = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
+_HIDDEN_INPUT: Final = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 
 
-_ENDPOINTS: Final = {**ENDPOINTS, **API, **PAGES}
+_ROUTES: Final = {**OAUTH_ROUTES, **API_ROUTES, **PROVIDER_ROUTES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ class FakeCiam(Tenant):
         self._sockets: set[socket.socket] = set()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._requests: list[RecordedRequest] = []
-        self._until_stopped = contextlib.ExitStack()
-        self._places: dict[str, str] = {}
+        self._cleanup = contextlib.ExitStack()
+        self._unreachable_urls: dict[str, str] = {}
         super().__init__()
 
     # --- Its life -----------------------------------------------------------------------------
@@ -100,7 +100,7 @@ class FakeCiam(Tenant):
         if self._https:
             self._folder = tempfile.TemporaryDirectory(prefix="ciam_django-")
             self.ca_file = str(Path(self._folder.name) / "fake-ciam.pem")
-            Path(self.ca_file).write_bytes(keys.certificate())
+            Path(self.ca_file).write_bytes(keys.generate_certificate())
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self.ca_file)
         self.stopped.clear()
@@ -108,9 +108,9 @@ class FakeCiam(Tenant):
             self._server = server = make_server(
                 "127.0.0.1",
                 self._port,
-                _respond,
+                _unused_application,
                 threaded=True,
-                request_handler=_handler_of(self),
+                request_handler=_handler_class_for(self),
                 fd=listener.fileno(),
             )
         if context:
@@ -140,8 +140,8 @@ class FakeCiam(Tenant):
         if self._folder:
             self._folder.cleanup()
             self._folder = None
-        self._places.clear()
-        self._until_stopped.close()
+        self._unreachable_urls.clear()
+        self._cleanup.close()
 
     def __enter__(self) -> FakeCiam:
         return self.start()
@@ -203,8 +203,8 @@ class FakeCiam(Tenant):
 
         ``seconds`` is how long the slow ones take, 30 or until the fake stops.
         """
-        one_of("behaviour", behaviour, BEHAVIOURS)
-        patience = self.seconds if seconds is None else seconds
+        checked_choice("behaviour", behaviour, BEHAVIOURS)
+        patience = self.slow_seconds if seconds is None else seconds
         self.plan(stage, Misbehaviour(behaviour, patience), times=times)
 
     def unreachable(self, stage: str, how: str) -> None:
@@ -213,11 +213,11 @@ class FakeCiam(Tenant):
         To be told before either is read. ``how`` is of ``places.UNREACHABLE``: ``refused``,
         ``tls_silent``, ``tls_nonsense`` (what answers is no TLS) or ``tls_untrusted``.
         """
-        one_of("stage", stage, STAGES)
-        made = UNREACHABLE[one_of("how", how, UNREACHABLE)]
-        if how not in self._places:
-            self._places[how] = made(self._until_stopped)
-        self.elsewhere[stage] = self._places[how]
+        checked_choice("stage", stage, STAGES)
+        start = UNREACHABLE[checked_choice("how", how, UNREACHABLE)]
+        if how not in self._unreachable_urls:
+            self._unreachable_urls[how] = start(self._cleanup)
+        self.base_urls[stage] = self._unreachable_urls[how]
 
     def forge(self, forgery: str) -> None:
         """Lie about who signed in until ``reset``, in one way of ``forgeries.FORGERIES``.
@@ -225,12 +225,12 @@ class FakeCiam(Tenant):
         The id_token, the key set or userinfo is what an attacker or a slip would make of it, such
         as ``wrong_aud`` or ``alg_none``; all else stays honest.
         """
-        self.forgery = FORGERIES[one_of("forgery", forgery, FORGERIES)]
+        self.forgery = FORGERIES[checked_choice("forgery", forgery, FORGERIES)]
 
     @property
     def provider_urls(self) -> dict[str, str]:
         """The authorize pages of the social providers that it plays."""
-        return {name: self.url + PLACE.format(name=name) for name in PROVIDERS}
+        return {name: self.url + AUTHORIZE_PATH.format(name=name) for name in PROVIDER_PAGES}
 
     # --- What happened ------------------------------------------------------------------------
 
@@ -242,21 +242,21 @@ class FakeCiam(Tenant):
 
     def authorize(self, url: str, *, username: str = "li") -> str:
         """Play the browser at the authorize page; the callback that the fake sends it to."""
-        return self._decided(url, username, "sign_in") or ""
+        return self._submit_decision(url, username, "sign_in") or ""
 
     def authorize_at_provider(
         self, url: str, *, username: str = "li", cancel: bool = False
     ) -> str | None:
         """Play the browser at a social provider's page; None where it is not sent back."""
-        return self._decided(url, username, "cancel" if cancel else "sign_in")
+        return self._submit_decision(url, username, "cancel" if cancel else "sign_in")
 
-    def _decided(self, url: str, username: str, decision: str) -> str | None:
+    def _submit_decision(self, url: str, username: str, decision: str) -> str | None:
         status, page = self._fetch("GET", url)
         if status >= 400:
             raise RuntimeError(f"The authorize page answered {status}: {page}")
         if status >= 300:
             return page
-        fields = {unescape(name): unescape(value) for name, value in _INPUT.findall(page)}
+        fields = {unescape(name): unescape(value) for name, value in _HIDDEN_INPUT.findall(page)}
         form = urlencode({**fields, "username": username, "decision": decision})
         status, location = self._fetch("POST", url, form)
         if status >= 400:
@@ -281,9 +281,9 @@ class FakeCiam(Tenant):
 
     # --- Answering ----------------------------------------------------------------------------
 
-    def outcome(self, request: Request) -> Outcome:
+    def handle_request(self, request: Request) -> Reply:
         """What a request gets: what is planned for its stage, or what its endpoint answers."""
-        endpoint = _ENDPOINTS.get(request.path.removeprefix(PREFIX))
+        endpoint = _ROUTES.get(request.path.removeprefix(PREFIX))
         stage = stage_of(endpoint, request) if endpoint else ""
         with self._lock:
             self._requests.append(
@@ -298,25 +298,25 @@ class FakeCiam(Tenant):
             )
         if endpoint is None:
             return Failure("Resource.NotFound", status=404).response
-        planned = self.next_planned(stage)
+        planned = self.take_planned(stage)
         if isinstance(planned, Failure):
-            return failed(self, request, stage, planned)
+            return failure_response(self, request, stage, planned)
         if planned:
             return planned
         if request.method.replace("HEAD", "GET") not in endpoint.methods:
             return Failure("Unsupported.Media.Type", status=405).response
         try:
-            return endpoint.answer(self, request)
+            return endpoint.handle(self, request)
         except RefusedError as refused:
             return refused.failure.response
 
-    def opened(self, connection: socket.socket) -> None:
+    def add_connection(self, connection: socket.socket) -> None:
         """Count a connection."""
         with self._lock:
             self.connections += 1
             self._sockets.add(connection)
 
-    def closed(self, connection: socket.socket) -> None:
+    def remove_connection(self, connection: socket.socket) -> None:
         """Forget a connection."""
         with self._lock:
             self._sockets.discard(connection)
@@ -325,11 +325,11 @@ class FakeCiam(Tenant):
 # --- HTTP -------------------------------------------------------------------------------------
 
 
-def _respond(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Any:
+def _unused_application(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Any:
     raise AssertionError("The handler answers, never the application.")
 
 
-def _handler_of(fake: FakeCiam) -> type[WSGIRequestHandler]:
+def _handler_class_for(fake: FakeCiam) -> type[WSGIRequestHandler]:
     class Handler(WSGIRequestHandler):
         """Keeps connections open, which werkzeug's own does not, and can be as rude as asked."""
 
@@ -339,10 +339,10 @@ def _handler_of(fake: FakeCiam) -> type[WSGIRequestHandler]:
 
         def setup(self) -> None:
             super().setup()
-            fake.opened(self.connection)
+            fake.add_connection(self.connection)
 
         def finish(self) -> None:
-            fake.closed(self.connection)
+            fake.remove_connection(self.connection)
             with contextlib.suppress(OSError):
                 super().finish()
 
@@ -350,14 +350,14 @@ def _handler_of(fake: FakeCiam) -> type[WSGIRequestHandler]:
             request = Request(self.make_environ())
             # Read now: what stays unread would be taken for the next request.
             request.get_data(cache=True, parse_form_data=False)
-            outcome = fake.outcome(request)
+            outcome = fake.handle_request(request)
             if isinstance(outcome, Misbehaviour):
                 outcome.play(self.connection, fake.stopped)
                 self.close_connection = True
                 return
-            self._write(outcome)
+            self._write_response(outcome)
 
-        def _write(self, response: Response) -> None:
+        def _write_response(self, response: Response) -> None:
             body = response.get_data()
             self.send_response(response.status_code)
             for name, value in response.headers.items():

@@ -13,8 +13,8 @@ from typing import Any, Final
 from joserfc.jwk import RSAKey
 
 from ciam_django.testing import keys
-from ciam_django.testing.accounts import People, user_id_of
-from ciam_django.testing.failures import STAGES, Failure, Misbehaviour, one_of
+from ciam_django.testing.accounts import Accounts, user_id_of
+from ciam_django.testing.failures import STAGES, Failure, Misbehaviour, checked_choice
 
 PREFIX: Final = "/api/bff/v1.2/developer/ciam/"
 APP_ID: Final = "fake_app_0001"
@@ -24,11 +24,11 @@ _OAUTH_STAGES: Final = frozenset({"authorize", "discovery", "jwks", "token", "re
 # Seconds.
 TOKEN_LIFETIME: Final = 7200
 # Seconds: longer than anybody waits.
-PATIENCE: Final = 30.0
+SLOW_SECONDS: Final = 30.0
 
 
 @dataclass
-class SignIn:
+class FakeSignIn:
     """One person's sign-in, from the authorize page on."""
 
     username: str
@@ -36,7 +36,7 @@ class SignIn:
     scope: str
     nonce: str
     code_challenge: str
-    began: float = field(default_factory=time.monotonic)
+    started_at: float = field(default_factory=time.monotonic)
     # OpenID Connect Front-Channel Logout 1.0, 3: the session at CIAM.
     sid: str = field(default_factory=lambda: secrets.token_hex(8))
     # stage -> what the person typed to happen there, and nowhere else.
@@ -70,9 +70,9 @@ class Forgery:
     claims: Mapping[str, Any] = field(default_factory=dict)
     header: Mapping[str, Any] = field(default_factory=dict)
     userinfo: Mapping[str, Any] = field(default_factory=dict)
-    instead: str | None = None
-    as_ciam: bool = False
-    by_stranger: bool = False
+    replacement: str | None = None
+    with_ciam_claims: bool = False
+    with_other_key: bool = False
     is_published: bool = True
 
 
@@ -88,7 +88,7 @@ class Tenant(abc.ABC):
 
     def __init__(self) -> None:
         self.redirect_uris: set[str] = set()
-        self.seconds = PATIENCE
+        self.slow_seconds = SLOW_SECONDS
         self._lock = threading.Lock()
         self.reset()
 
@@ -98,17 +98,17 @@ class Tenant(abc.ABC):
         self.metadata: dict[str, Any] = {}
         self.forgery = Forgery()
         # Stage -> the scheme, host and port that its address has instead of this fake's.
-        self.elsewhere: dict[str, str] = {}
+        self.base_urls: dict[str, str] = {}
         # RFC 9207: whether it names itself in what it sends to the callback, and says that it does.
         self.sends_issuer = False
         self.id_token_claims: dict[str, Any] = {}
         self.id_token_header: dict[str, Any] = {}
-        self.codes: dict[str, SignIn] = {}
-        self.access_tokens: dict[str, SignIn] = {}
-        self.refresh_tokens: dict[str, SignIn] = {}
+        self.codes: dict[str, FakeSignIn] = {}
+        self.access_tokens: dict[str, FakeSignIn] = {}
+        self.refresh_tokens: dict[str, FakeSignIn] = {}
         # Token -> its scopes.
         self.application_tokens: dict[str, frozenset[str]] = {}
-        self.people = People()
+        self.accounts = Accounts()
         # Of which of the tenant's applications the access tokens are; whether they are signed with
         # the published key (RFC 9068), as CIAM's samples are not; and what lies over these.
         self.client_id_of_tokens = APP_ID
@@ -133,36 +133,36 @@ class Tenant(abc.ABC):
         return self.address(f"oidc/{APP_ID}")
 
     @property
-    def published(self) -> tuple[str, str]:
+    def metadata_and_jwks_urls(self) -> tuple[str, str]:
         """The addresses of its metadata and of its keys."""
-        place = f"oidc/{APP_ID}/.well-known"
+        directory = f"oidc/{APP_ID}/.well-known"
         return (
-            self.address(f"{place}/openid-configuration", "discovery"),
-            self.address(f"{place}/jwks.json", "jwks"),
+            self.address(f"{directory}/openid-configuration", "discovery"),
+            self.address(f"{directory}/jwks.json", "jwks"),
         )
 
     @property
-    def kept_names(self) -> list[str]:
+    def cached_document_names(self) -> list[str]:
         """By which ``ciam_django`` keeps what it fetches of this fake, for all processes."""
         kept = ("APPLICATION_API", "MANAGEMENT_APPLICATION_API", "login_page", "consents")
-        return [*self.published, *(f"{self.url} {APP_ID} {name}" for name in kept)]
+        return [*self.metadata_and_jwks_urls, *(f"{self.url} {APP_ID} {name}" for name in kept)]
 
     def address(self, path: str, *stages: str) -> str:
         """The address of a path below CIAM's prefix, where the fake claims these stages to be."""
-        return f"{self._place_of(stages)}{PREFIX}{path}"
+        return f"{self._base_url_of(stages)}{PREFIX}{path}"
 
-    def _place_of(self, stages: Iterable[str]) -> str:
-        return next((self.elsewhere[name] for name in stages if name in self.elsewhere), self.url)
+    def _base_url_of(self, stages: Iterable[str]) -> str:
+        return next((self.base_urls[name] for name in stages if name in self.base_urls), self.url)
 
     def client(self, mode: str = "oidc") -> dict[str, Any]:
         """What belongs into ``AUTHLIB_OAUTH_CLIENTS["ciam"]``, for mode ``oidc`` or ``ciam``."""
         client: dict[str, Any] = {
             "client_id": APP_ID,
             "client_secret": CLIENT_SECRET,
-            "api_base_url": self._place_of(set(STAGES) - _OAUTH_STAGES),
+            "api_base_url": self._base_url_of(set(STAGES) - _OAUTH_STAGES),
         }
-        if one_of("mode", mode, ("oidc", "ciam")) == "oidc":
-            client["server_metadata_url"] = self.published[0]
+        if checked_choice("mode", mode, ("oidc", "ciam")) == "oidc":
+            client["server_metadata_url"] = self.metadata_and_jwks_urls[0]
         else:
             client["authorize_url"] = self.address("oauth/authorize", "authorize")
             client["access_token_url"] = self.address("oauth/token", "token", "refresh")
@@ -170,17 +170,17 @@ class Tenant(abc.ABC):
             client["client_kwargs"] = {"verify": self.ca_file}
         return client
 
-    def plan(self, stage: str, what: Failure | Misbehaviour, *, times: int | None) -> None:
+    def plan(self, stage: str, fault: Failure | Misbehaviour, *, times: int | None) -> None:
         """Have something happen at a stage so many times, after what is planned already."""
-        one_of("stage", stage, STAGES)
+        checked_choice("stage", stage, STAGES)
         if times is not None and times < 1:
             raise ValueError(f"times is {times!r}, must be 1 or more, or None: until reset().")
         with self._lock:
-            self._planned.setdefault(stage, []).append((what, times))
+            self._planned.setdefault(stage, []).append((fault, times))
 
     def rotate_keys(self) -> None:
         """Sign with a new key from now on; the old one is no longer published."""
-        self.key = keys.new_key()
+        self.key = keys.generate_key()
 
     def expire_application_tokens(self) -> None:
         """Refuse the application's own tokens from now on, as CIAM does when they are old."""
@@ -190,7 +190,7 @@ class Tenant(abc.ABC):
         """Refuse the access tokens that people have by now; they can be renewed."""
         self.access_tokens.clear()
 
-    def revoke(self, username: str) -> None:
+    def revoke_tokens(self, username: str) -> None:
         """Refuse all tokens that a person has by now."""
         for tokens in (self.access_tokens, self.refresh_tokens):
             for token in [token for token, it in tokens.items() if it.username == username]:
@@ -199,35 +199,37 @@ class Tenant(abc.ABC):
     @property
     def published_keys(self) -> list[dict[str, Any]]:
         """The key set, for everybody: RFC 7517, 5."""
-        key = self.key if self.forgery.is_published else keys.strangers_key()
+        key = self.key if self.forgery.is_published else keys.other_key()
         return [dict(key.as_dict(private=False))]
 
-    def sign_id_token(self, sign_in: SignIn, access_token: str) -> str:
+    def sign_id_token(self, sign_in: FakeSignIn, access_token: str) -> str:
         """The id_token of a sign-in, empty for none: the truth, and over it what is forged.
 
         Over both lie ``id_token_claims`` and ``id_token_header``. None takes a member away.
         """
         forgery = self.forgery
-        if forgery.instead is not None:
-            return forgery.instead
+        if forgery.replacement is not None:
+            return forgery.replacement
         claims = (
-            self.ciam_claims(sign_in) if forgery.as_ciam else self._claims(sign_in, access_token)
+            self.ciam_claims(sign_in)
+            if forgery.with_ciam_claims
+            else self._honest_claims(sign_in, access_token)
         )
         header = {"alg": "RS256", "kid": self.key.kid, "typ": "JWT"}
-        return keys.signed(
+        return keys.sign_token(
             _without_none({**header, **forgery.header, **self.id_token_header}),
             _without_none({**claims, **forgery.claims, **self.id_token_claims}),
-            keys.strangers_key() if forgery.by_stranger else self.key,
+            keys.other_key() if forgery.with_other_key else self.key,
         )
 
-    def sign_access_token(self, sign_in: SignIn | None, scope: str) -> str:
+    def sign_access_token(self, sign_in: FakeSignIn | None, scope: str) -> str:
         """An access token of a sign-in, or of the application's own, to which forgeries apply.
 
         ``access_token_claims`` and ``access_token_header`` lie over all. None takes one away.
         """
         forgery = self.forgery
-        if forgery.instead:
-            return forgery.instead
+        if forgery.replacement:
+            return forgery.replacement
         now = int(time.time())
         claims = {
             "iss": self.issuer,
@@ -241,15 +243,15 @@ class Tenant(abc.ABC):
             "jti": secrets.token_hex(8),
         }
         header = {"alg": "RS256", "kid": self.key.kid, "typ": "at+jwt"}
-        return keys.signed(
+        return keys.sign_token(
             _without_none({**header, **forgery.header, **self.access_token_header}),
             _without_none({**claims, **forgery.claims, **self.access_token_claims}),
-            keys.strangers_key() if forgery.by_stranger else self.key,
+            keys.other_key() if forgery.with_other_key else self.key,
         )
 
-    def sign_ciam_id_token(self, sign_in: SignIn) -> str:
+    def sign_ciam_id_token(self, sign_in: FakeSignIn) -> str:
         """The id_token that CIAM documents, which proves nothing of the person."""
-        return keys.signed({"alg": "RS256"}, self.ciam_claims(sign_in), self.key)
+        return keys.sign_token({"alg": "RS256"}, self.ciam_claims(sign_in), self.key)
 
     def sign_logout_token(self, *, header: Mapping[str, Any] | None = None, **claims: Any) -> str:
         """A logout token for ``ciam:back_channel_logout``, of ``sub``, ``sid`` or both.
@@ -257,7 +259,7 @@ class Tenant(abc.ABC):
         Whatever is given lies over the truth; None takes a member away.
         """
         now = int(time.time())
-        truth = {
+        honest = {
             "iss": self.issuer,
             "aud": APP_ID,
             "iat": now,
@@ -267,16 +269,16 @@ class Tenant(abc.ABC):
             "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
         }
         own = {"alg": "RS256", "kid": self.key.kid, "typ": "logout+jwt"}
-        return keys.signed(
-            _without_none({**own, **(header or {})}), _without_none({**truth, **claims}), self.key
+        return keys.sign_token(
+            _without_none({**own, **(header or {})}), _without_none({**honest, **claims}), self.key
         )
 
-    def userinfo_of(self, sign_in: SignIn) -> dict[str, Any]:
+    def userinfo_of(self, sign_in: FakeSignIn) -> dict[str, Any]:
         """What userinfo says of a person."""
-        told = {"sub": sign_in.user_id, **sign_in.profile}
-        return _without_none({**told, **self.forgery.userinfo})
+        claims = {"sub": sign_in.user_id, **sign_in.profile}
+        return _without_none({**claims, **self.forgery.userinfo})
 
-    def ciam_claims(self, sign_in: SignIn) -> dict[str, Any]:
+    def ciam_claims(self, sign_in: FakeSignIn) -> dict[str, Any]:
         """Those of CIAM's own id_token, as it documents them.
 
         No ``iss``, ``aud`` or ``nonce``, and the application for a ``sub``.
@@ -296,7 +298,7 @@ class Tenant(abc.ABC):
             "nbf": now,
         }
 
-    def _claims(self, sign_in: SignIn, access_token: str) -> dict[str, Any]:
+    def _honest_claims(self, sign_in: FakeSignIn, access_token: str) -> dict[str, Any]:
         now = int(time.time())
         return {
             "iss": self.issuer,
@@ -308,16 +310,16 @@ class Tenant(abc.ABC):
             # OpenID Connect Core 1.0, 2: as it was sent.
             "nonce": sign_in.nonce or None,
             "sid": sign_in.sid,
-            "at_hash": keys.half_hash(access_token),
+            "at_hash": keys.at_hash_of(access_token),
             **sign_in.profile,
         }
 
-    def next_planned(self, stage: str) -> Failure | Misbehaviour | None:
+    def take_planned(self, stage: str) -> Failure | Misbehaviour | None:
         """What is planned for the next request of a stage, taken off the plan."""
         with self._lock:
-            return self._taken(stage)
+            return self._take_planned(stage)
 
-    def _taken(self, stage: str) -> Failure | Misbehaviour | None:
+    def _take_planned(self, stage: str) -> Failure | Misbehaviour | None:
         planned = self._planned.get(stage)
         if not planned:
             return None

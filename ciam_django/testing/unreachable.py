@@ -15,29 +15,29 @@ from ciam_django.testing import keys
 _HOST: Final = "127.0.0.1"
 
 
-def _refused(until: contextlib.ExitStack) -> str:
+def _reserve_closed_port(cleanup: contextlib.ExitStack) -> str:
     # Bound, so that nobody else takes the port; not listening, so that it is closed.
-    bound = until.enter_context(socket.socket())
+    bound = cleanup.enter_context(socket.socket())
     bound.bind((_HOST, 0))
     return f"http://{_HOST}:{bound.getsockname()[1]}"
 
 
-def _tls_silent(until: contextlib.ExitStack) -> str:
-    return _listening(until, None)
+def _start_silent_server(cleanup: contextlib.ExitStack) -> str:
+    return _start_server(cleanup, None)
 
 
-def _tls_nonsense(until: contextlib.ExitStack) -> str:
+def _start_non_tls_server(cleanup: contextlib.ExitStack) -> str:
     def greet(connection: socket.socket) -> None:
         connection.recv(1024)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    return _listening(until, greet)
+    return _start_server(cleanup, greet)
 
 
-def _tls_untrusted(until: contextlib.ExitStack) -> str:
+def _start_untrusted_server(cleanup: contextlib.ExitStack) -> str:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-        file.write(keys.certificate())
+        file.write(keys.generate_certificate())
         file.flush()
         context.load_cert_chain(file.name)
 
@@ -45,12 +45,14 @@ def _tls_untrusted(until: contextlib.ExitStack) -> str:
         with context.wrap_socket(connection, server_side=True) as secure:
             secure.recv(1024)
 
-    return _listening(until, greet)
+    return _start_server(cleanup, greet)
 
 
-def _listening(until: contextlib.ExitStack, greet: Callable[[socket.socket], None] | None) -> str:
+def _start_server(
+    cleanup: contextlib.ExitStack, greet: Callable[[socket.socket], None] | None
+) -> str:
     """An https address where each connection is greeted, or only accepted by the system."""
-    listener = until.enter_context(socket.create_server((_HOST, 0)))
+    listener = cleanup.enter_context(socket.create_server((_HOST, 0)))
 
     def serve() -> None:
         # It ends when the listener is shut down; what the other side thinks of it is its own.
@@ -65,14 +67,14 @@ def _listening(until: contextlib.ExitStack, greet: Callable[[socket.socket], Non
 
     thread = threading.Thread(target=serve, name="no CIAM", daemon=True)
     thread.start()
-    until.callback(thread.join)
-    until.callback(listener.shutdown, socket.SHUT_RDWR)
+    cleanup.callback(thread.join)
+    cleanup.callback(listener.shutdown, socket.SHUT_RDWR)
     return f"https://{_HOST}:{listener.getsockname()[1]}"
 
 
 UNREACHABLE: Final[dict[str, Callable[[contextlib.ExitStack], str]]] = {
-    "refused": _refused,
-    "tls_silent": _tls_silent,
-    "tls_nonsense": _tls_nonsense,
-    "tls_untrusted": _tls_untrusted,
+    "refused": _reserve_closed_port,
+    "tls_silent": _start_silent_server,
+    "tls_nonsense": _start_non_tls_server,
+    "tls_untrusted": _start_untrusted_server,
 }

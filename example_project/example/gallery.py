@@ -30,11 +30,11 @@ HEADINGS: Final[dict[str, str | Promise]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class GalleryRow:
     """A row of the table, in the active language; ``raised`` is the code that its links raise."""
 
     key: str
-    raised: str
+    raised_code: str
     status: int
     kind: str
     title: str
@@ -58,7 +58,7 @@ class Section:
 
     name: str
     heading: str
-    rows: list[Row] = field(default_factory=list)
+    rows: list[GalleryRow] = field(default_factory=list)
 
 
 def sections_with(query: str) -> list[Section]:
@@ -78,17 +78,17 @@ def number_of_failures() -> int:
     return sum(1 for meaning in CODES.values() if meaning.kind is not Kind.SUCCESS)
 
 
-def _rows() -> Iterator[Row]:
+def _rows() -> Iterator[GalleryRow]:
     for key, row in CODES.items():
         if row.kind is Kind.SUCCESS:
             # Named as a failure, it would be answered as an unknown one.
             continue
         # A family is shown by a code that only it answers for.
-        raised = key.replace("*", "Example")
-        meaning = meaning_of(raised)
-        yield Row(
+        raised_code = key.replace("*", "Example")
+        meaning = meaning_of(raised_code)
+        yield GalleryRow(
             key=key,
-            raised=raised,
+            raised_code=raised_code,
             status=meaning.status,
             kind=str(meaning.kind),
             title=str(KINDS[meaning.kind].title),

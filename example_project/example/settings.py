@@ -46,7 +46,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "example.tries.panel",
+                "example.tries.sample_inputs",
             ]
         },
     }

@@ -14,7 +14,7 @@ from example import tenant
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class SampleInput:
     """What to type, and what comes of it."""
 
     typed: str
@@ -22,56 +22,56 @@ class Try:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SampleInputGroup:
     """Where to type it."""
 
     heading: str | Promise
-    tries: tuple[Try, ...]
+    inputs: tuple[SampleInput, ...]
 
 
-GROUPS: Final = (
-    Group(
+SAMPLE_INPUTS: Final = (
+    SampleInputGroup(
         _("What always works"),
         (
-            Try(PASSWORD, _("Every account's password")),
-            Try(CODE, _("Every code that is sent")),
-            Try(CAPTCHA_TEXT, _("For any picture")),
+            SampleInput(PASSWORD, _("Every account's password")),
+            SampleInput(CODE, _("Every code that is sent")),
+            SampleInput(CAPTCHA_TEXT, _("For any picture")),
         ),
     ),
-    Group(
+    SampleInputGroup(
         _("As the account; or a mobile number that ends so"),
         (
-            Try("li", _("Signs in")),
-            Try("careful · 0004", _("A second step follows")),
-            Try("stale · 0005", _("A new password is wanted")),
-            Try("hesitant · 0006", _("Terms are to be agreed to")),
-            Try("unfinished · 0007", _("Details are missing")),
-            Try("thorough", _("Three steps follow, one after the other")),
-            Try("odd · 0008", _("A step that nobody knows")),
-            Try("nobody · 0001", _("There is no such account, and nobody learns it")),
-            Try("locked · 0002", _("The account is locked")),
-            Try("disabled · 0003", _("The account is disabled")),
+            SampleInput("li", _("Signs in")),
+            SampleInput("careful · 0004", _("A second step follows")),
+            SampleInput("stale · 0005", _("A new password is wanted")),
+            SampleInput("hesitant · 0006", _("Terms are to be agreed to")),
+            SampleInput("unfinished · 0007", _("Details are missing")),
+            SampleInput("thorough", _("Three steps follow, one after the other")),
+            SampleInput("odd · 0008", _("A step that nobody knows")),
+            SampleInput("nobody · 0001", _("There is no such account, and nobody learns it")),
+            SampleInput("locked · 0002", _("The account is locked")),
+            SampleInput("disabled · 0003", _("The account is disabled")),
         ),
     ),
-    Group(
+    SampleInputGroup(
         _("As the person at WeChat, QQ and the others"),
         (
-            Try("stranger", _("An account is to be linked")),
-            Try("unlinked", _("No account is linked, and that is all")),
+            SampleInput("stranger", _("An account is to be linked")),
+            SampleInput("unlinked", _("No account is linked, and that is all")),
         ),
     ),
-    Group(
+    SampleInputGroup(
         _("As any name"),
         (
-            Try("fail:Operation.Failure.IP.Access.Invalid", _("Fails with that code")),
-            Try("slow:password", _("CIAM takes too long")),
+            SampleInput("fail:Operation.Failure.IP.Access.Invalid", _("Fails with that code")),
+            SampleInput("slow:password", _("CIAM takes too long")),
         ),
     ),
 )
 
 
-def panel(request: HttpRequest) -> dict[str, Any]:
+def sample_inputs(request: HttpRequest) -> dict[str, Any]:
     """For the templates: the panel, on the sign-in pages, where CIAM is the fake."""
     match = request.resolver_match
     is_shown = tenant.USES_FAKE and match is not None and match.app_name == "ciam"
-    return {"tries": GROUPS if is_shown else ()}
+    return {"tries": SAMPLE_INPUTS if is_shown else ()}

@@ -52,11 +52,13 @@ def gallery(request: HttpRequest) -> HttpResponse:
     return render(request, "example/gallery.html", context)
 
 
-def as_asked(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+def with_language_and_format(
+    view: Callable[..., HttpResponseBase],
+) -> Callable[..., HttpResponseBase]:
     """Let a link of the gallery name the language and the format, as a browser's headers would."""
 
     @functools.wraps(view)
-    def asked(request: HttpRequest, code: str) -> HttpResponseBase:
+    def wrapper(request: HttpRequest, code: str) -> HttpResponseBase:
         language = request.GET.get("language", "")
         if language in dict(settings.LANGUAGES):
             translation.activate(language)
@@ -67,17 +69,17 @@ def as_asked(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespons
             vars(request).pop("headers", None)
         return view(request, code=code)
 
-    return asked
+    return wrapper
 
 
-@as_asked
+@with_language_and_format
 @require_safe
 def raise_in_django(request: HttpRequest, code: str) -> HttpResponse:
     """Raise the code: the middleware answers."""
     raise CiamError(code)
 
 
-@as_asked
+@with_language_and_format
 @api_view(["GET"])
 def raise_in_drf(request: Request, code: str) -> Response:
     """Raise the code: the exception handler answers."""

@@ -14,9 +14,9 @@ from django.utils.formats import localize
 from django.utils.timezone import localtime
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.backends import user_of
+from ciam_django.accounts.backends import get_or_create_user
 from ciam_django.accounts.models import CiamIdentity, CiamSession
-from ciam_django.accounts.tokens import sealed, unsealed
+from ciam_django.accounts.tokens import decrypted_tokens, encrypted_tokens
 from ciam_django.answers import answer_to
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
@@ -40,8 +40,10 @@ def does(client: Client, action: str, *identities: CiamIdentity) -> Any:
     ["u-1", "o6_bm", "its key", "ciam-"],
 )
 def test_staff_can_look_at_identities_and_add_none(admin_client: Client, query: str) -> None:
-    user_of(Person("https://ciam.example", "u-1", {"unionid": "o6_bm"}, provider="wechat"))
-    user_of(Person("https://ciam.example", "u-2"))
+    get_or_create_user(
+        Person("https://ciam.example", "u-1", {"unionid": "o6_bm"}, provider="wechat")
+    )
+    get_or_create_user(Person("https://ciam.example", "u-2"))
     if query == "its key":
         query = CiamIdentity.objects.get(subject="u-1").key
     shown = admin_client.get(LIST, {"q": query}).content.decode()
@@ -55,14 +57,14 @@ def test_searching_takes_few_queries(
     admin_client: Client, django_assert_max_num_queries: Callable[..., Any]
 ) -> None:
     for number in range(30):
-        user_of(Person("https://ciam.example", f"u-{number}"))
+        get_or_create_user(Person("https://ciam.example", f"u-{number}"))
     # The admin's own, and one for all identities with their users.
     with django_assert_max_num_queries(8):
         admin_client.get(LIST)
 
 
 def test_a_page_tells_when_they_signed_in(admin_client: Client, ciam: FakeCiam) -> None:
-    Browser(ciam).signs_in()
+    Browser(ciam).sign_in()
     identity = CiamIdentity.objects.get()
     page = admin_client.get(f"{LIST}{identity.pk}/change/").content.decode()
 
@@ -75,7 +77,7 @@ def test_a_project_without_time_zones_has_a_page_as_well(
     admin_client: Client, ciam: FakeCiam, settings: Settings
 ) -> None:
     settings.USE_TZ = False
-    Browser(ciam).signs_in()
+    Browser(ciam).sign_in()
     identity = CiamIdentity.objects.get()
     page = admin_client.get(f"{LIST}{identity.pk}/change/").content.decode()
 
@@ -93,10 +95,10 @@ def last_failure(client: Client) -> str:
 
 def test_who_was_refused_by_this_site_is_told_of(admin_client: Client, ciam: FakeCiam) -> None:
     browser = Browser(ciam)
-    browser.signs_in()
+    browser.sign_in()
     assert "·" not in last_failure(admin_client)
     User.objects.filter(pk=browser.user_id or 0).update(is_active=False)
-    answer = Browser(ciam).signs_in()
+    answer = Browser(ciam).sign_in()
 
     assert "account_inactive" in last_failure(admin_client)
     assert answer["Ciam-Request-Id"] in last_failure(admin_client)
@@ -104,7 +106,7 @@ def test_who_was_refused_by_this_site_is_told_of(admin_client: Client, ciam: Fak
 
 def test_whose_session_ciam_has_ended_is_told_of(admin_client: Client, ciam: FakeCiam) -> None:
     browser = Browser(ciam)
-    browser.signs_in()
+    browser.sign_in()
     session = browser.client.session
     session["ciam_session"] = {**session["ciam_session"], "look_at": 1}
     session.save()
@@ -119,9 +121,9 @@ def test_whose_session_ciam_has_ended_is_told_of(admin_client: Client, ciam: Fak
 
 
 def tokens_are_due(browser: Browser) -> None:
-    kept = CiamSession.objects.living().get()
-    due = dataclasses.replace(unsealed(kept.sealed), renewed_from=1.0)
-    CiamSession.objects.update(sealed=sealed(due))
+    kept = CiamSession.objects.active().get()
+    due = dataclasses.replace(decrypted_tokens(kept.sealed), refresh_from=1.0)
+    CiamSession.objects.update(sealed=encrypted_tokens(due))
 
 
 @pytest.mark.parametrize("mode", ["ciam"])
@@ -129,13 +131,13 @@ def test_who_has_typed_their_name_before_is_told_of(
     admin_client: Client, person: Any, settings: Settings
 ) -> None:
     settings.CIAM_LOGIN_METHODS = ["password"]
-    person.opens("/ciam/login/")
-    person.sends(username="Li", password="fake-password")
+    person.open_page("/ciam/login/")
+    person.submit_form(username="Li", password="fake-password")
     assert person.user_id
     person.client.logout()
     assert "·" not in last_failure(admin_client)
-    person.opens("/ciam/login/")
-    person.sends(username=" li ", password="wrong")
+    person.open_page("/ciam/login/")
+    person.submit_form(username=" li ", password="wrong")
 
     assert "Operation.Failure.Username.Or.Password.Error" in last_failure(admin_client)
 
@@ -148,9 +150,9 @@ def test_strangers_leave_nothing_in_the_database(
     person: Any, settings: Settings, django_assert_num_queries: Callable[..., Any]
 ) -> None:
     settings.CIAM_LOGIN_METHODS = ["password"]
-    person.opens("/ciam/login/")
+    person.open_page("/ciam/login/")
     with django_assert_num_queries(0):
-        person.sends(username="li", password="wrong")
+        person.submit_form(username="li", password="wrong")
 
 
 # --- What CIAM is asked to do -------------------------------------------------------------------
@@ -158,7 +160,7 @@ def test_strangers_leave_nothing_in_the_database(
 
 @pytest.fixture
 def identity(ciam: FakeCiam) -> CiamIdentity:
-    Browser(ciam).signs_in()
+    Browser(ciam).sign_in()
     return CiamIdentity.objects.get()
 
 
@@ -183,7 +185,7 @@ def test_who_is_disabled_is_signed_out(
     admin_client: Client, ciam: FakeCiam, identity: CiamIdentity
 ) -> None:
     browser = Browser(ciam)
-    browser.signs_in()
+    browser.sign_in()
     does(admin_client, "disable", identity)
 
     assert browser.user_id is None
@@ -193,7 +195,7 @@ def test_what_ciam_refuses_is_told_with_a_reference(
     admin_client: Client, ciam: FakeCiam, identity: CiamIdentity
 ) -> None:
     browser = Browser(ciam)
-    browser.signs_in()
+    browser.sign_in()
     ciam.fail("api", code="Operation.Failure.User.Not.Exist", text="upstream words", times=None)
     page = does(admin_client, "disable", identity).content.decode()
 
@@ -207,7 +209,7 @@ def test_what_ciam_refuses_is_told_with_a_reference(
 def test_of_many_one_refusal_stops_none(
     admin_client: Client, ciam: FakeCiam, identity: CiamIdentity
 ) -> None:
-    Browser(ciam).signs_in("wang")
+    Browser(ciam).sign_in("wang")
     ciam.fail("api", code="Operation.Failure.User.Not.Exist", times=1)
     does(admin_client, "enable", *CiamIdentity.objects.all())
 

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth import authenticate, get_user_model
 
 from ciam_django.accounts import backends
-from ciam_django.accounts.backends import CiamBackend, user_of
+from ciam_django.accounts.backends import CiamBackend, get_or_create_user
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client.person import Person
 
@@ -20,7 +20,7 @@ LI = Person("https://ciam.example", "u-1")
 
 
 def test_a_new_person_is_a_new_user_without_a_password() -> None:
-    user = user_of(LI)
+    user = get_or_create_user(LI)
 
     assert not user.has_usable_password()
     assert CiamIdentity.objects.get(user_id=user.pk).subject == "u-1"
@@ -31,18 +31,18 @@ def test_a_new_person_is_a_new_user_without_a_password() -> None:
     [Person(LI.issuer, "U-1"), Person("https://ciam.example2", "u-1"), Person(LI.issuer, "u-2")],
 )
 def test_whoever_differs_in_a_letter_is_another_user(other: Person) -> None:
-    assert user_of(LI) != user_of(other)
+    assert get_or_create_user(LI) != get_or_create_user(other)
 
 
 def test_claims_never_link_to_an_existing_user() -> None:
     existing = get_user_model().objects.create_user("li", email="li@example.com")
     claims = {"email": "li@example.com", "preferred_username": "li"}
 
-    assert user_of(Person(LI.issuer, LI.subject, claims)) != existing
+    assert get_or_create_user(Person(LI.issuer, LI.subject, claims)) != existing
 
 
 def test_the_person_who_was_faster_in_another_tab_is_found() -> None:
-    first = user_of(LI)
+    first = get_or_create_user(LI)
     found, real = [], CiamIdentity.objects.select_related
 
     def too_early(*args: str) -> object:
@@ -51,20 +51,20 @@ def test_the_person_who_was_faster_in_another_tab_is_found() -> None:
         return CiamIdentity.objects.none() if len(found) == 1 else real(*args)
 
     with patch.object(type(CiamIdentity.objects), "select_related", side_effect=too_early):
-        second = user_of(LI)
+        second = get_or_create_user(LI)
 
     assert first == second
     assert get_user_model().objects.count() == 1
 
 
 def test_django_finds_the_user_through_the_backend() -> None:
-    assert authenticate(None, ciam_person=LI) == user_of(LI)
+    assert authenticate(None, ciam_person=LI) == get_or_create_user(LI)
     assert CiamBackend().authenticate(None) is None
     assert backends.CiamBackend().authenticate(None, username="li", password="x") is None
 
 
 def test_a_user_who_is_switched_off_stays_out() -> None:
-    user = user_of(LI)
+    user = get_or_create_user(LI)
     get_user_model().objects.filter(pk=user.pk).update(is_active=False)
 
     assert CiamBackend().authenticate(None, ciam_person=LI) is None
@@ -75,7 +75,7 @@ def test_a_user_who_is_switched_off_stays_out() -> None:
 
 @pytest.mark.parametrize("claim", ["unionid", "unionId", "union_id"])
 def test_wechats_union_id_is_noted(claim: str) -> None:
-    user_of(Person(LI.issuer, LI.subject, {claim: "o6_bm"}, provider="wechat"))
+    get_or_create_user(Person(LI.issuer, LI.subject, {claim: "o6_bm"}, provider="wechat"))
     identity = CiamIdentity.objects.get()
 
     assert (identity.union_id, identity.provider) == ("o6_bm", "wechat")
@@ -83,21 +83,21 @@ def test_wechats_union_id_is_noted(claim: str) -> None:
 
 @pytest.mark.parametrize("odd", ["", 7, None, ["x"], "x" * 256, "a\nb"])
 def test_what_is_no_union_id_is_not_noted(odd: object) -> None:
-    user_of(Person(LI.issuer, LI.subject, {"unionid": odd}))
+    get_or_create_user(Person(LI.issuer, LI.subject, {"unionid": odd}))
 
     assert CiamIdentity.objects.get().union_id == ""
 
 
 def test_a_later_sign_in_adds_what_it_tells_and_takes_nothing_away() -> None:
-    user_of(LI)
-    user_of(Person(LI.issuer, LI.subject, {"unionid": "o6_bm"}, provider="wechat"))
-    user_of(LI)
+    get_or_create_user(LI)
+    get_or_create_user(Person(LI.issuer, LI.subject, {"unionid": "o6_bm"}, provider="wechat"))
+    get_or_create_user(LI)
     identity = CiamIdentity.objects.get()
 
     assert (identity.union_id, identity.provider) == ("o6_bm", "wechat")
 
 
 def test_finding_a_user_takes_one_query(django_assert_num_queries: Callable[..., Any]) -> None:
-    user_of(LI)
+    get_or_create_user(LI)
     with django_assert_num_queries(1):
-        user_of(LI)
+        get_or_create_user(LI)

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.backends import user_of
+from ciam_django.accounts.backends import get_or_create_user
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
@@ -65,7 +65,7 @@ def test_users_are_linked_to_whom_ciam_knows(ciam: FakeCiam, written: Written) -
     assert not CiamIdentity.objects.exists()
     assert "1 linked." in said("ciam_link", path, "--apply")
     browser = Browser(ciam)
-    browser.signs_in("li")
+    browser.sign_in("li")
     assert browser.user_id == str(li.pk)
     assert "1 are linked already; 0 to link" in said("ciam_link", path, "--apply")
 
@@ -111,7 +111,7 @@ def test_what_excel_saves_is_read(written: Written) -> None:
 def test_one_wrong_line_stops_all(written: Written, line: str, what: str) -> None:
     for name in ("li", "wang"):
         User.objects.create_user(name)
-    user_of(Person(OLD, "u-9"))
+    get_or_create_user(Person(OLD, "u-9"))
     told = refused("ciam_link", written("user,subject", "li,u-1", line), "--issuer", OLD, "--apply")
 
     assert what in told
@@ -134,8 +134,8 @@ def test_a_file_that_is_no_table_is_told_of(written: Written, tmp_path: Path) ->
 def test_people_stay_who_they_are_in_another_mode(
     ciam: FakeCiam, settings: Settings, written: Written
 ) -> None:
-    user = user_of(Person(OLD, "sub-of-li"))
-    user_of(Person(OLD, "sub-of-wang"))
+    user = get_or_create_user(Person(OLD, "sub-of-li"))
+    get_or_create_user(Person(OLD, "sub-of-wang"))
     table = ["old,new", f"sub-of-li,{user_id_of('li')}", f"sub-of-wang,{user_id_of('wang')}"]
     arguments = ("ciam_rekey", "--from", OLD, "--subjects", written(*table, "gone,u-3"))
     told = said(*arguments)
@@ -145,15 +145,15 @@ def test_people_stay_who_they_are_in_another_mode(
     assert CiamIdentity.objects.filter(issuer=OLD).count() == 2
     assert "2 renamed." in said(*arguments, "--apply")
     browser = Browser(ciam)
-    browser.signs_in("li")
+    browser.sign_in("li")
     assert browser.user_id == str(user.pk)
 
 
 def test_an_issuer_can_move_with_its_subjects() -> None:
-    user = user_of(Person(OLD, "u-1"))
+    user = get_or_create_user(Person(OLD, "u-1"))
     said("ciam_rekey", "--from", OLD, "--to", "https://new.example", "--apply")
 
-    assert user_of(Person("https://new.example", "u-1")) == user
+    assert get_or_create_user(Person("https://new.example", "u-1")) == user
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ def test_an_issuer_can_move_with_its_subjects() -> None:
 )
 def test_whoever_cannot_be_renamed_stops_all(written: Written, table: list[str], what: str) -> None:
     for subject in ("u-1", "u-2"):
-        user_of(Person(OLD, subject))
-    user_of(Person("https://new.example", "taken"))
+        get_or_create_user(Person(OLD, subject))
+    get_or_create_user(Person("https://new.example", "taken"))
     arguments = ["--to", "https://new.example", "--subjects", written("old,new", *table)]
 
     assert what in refused("ciam_rekey", "--from", OLD, *arguments, "--apply")
@@ -177,7 +177,7 @@ def test_whoever_cannot_be_renamed_stops_all(written: Written, table: list[str],
 
 
 def test_an_issuer_of_nobody_is_told_of() -> None:
-    user_of(Person(OLD, "u-1"))
+    get_or_create_user(Person(OLD, "u-1"))
 
     assert f"Allowed: ['{OLD}']" in refused("ciam_rekey", "--from", "x", "--to", "y")
 

@@ -36,7 +36,7 @@ def staff(browser: Browser) -> User:
 def links(browser: Browser, username: str = "li") -> Any:
     response = browser.client.post("/ciam/authorize/", LINKED)
     assert response.status_code == 302
-    return browser.comes_back(browser.identifies(response["Location"], username))
+    return browser.open_callback(browser.sign_in_at_ciam(response["Location"], username))
 
 
 def unlinks(browser: Browser, identity: object) -> Any:
@@ -54,7 +54,7 @@ def test_who_is_signed_in_adds_a_way_in(browser: Browser, staff: User, ciam: Fak
     assert browser.user_id == str(staff.pk)
     assert CiamIdentity.objects.get().user_id == staff.pk
     other = Browser(ciam)
-    other.signs_in()
+    other.sign_in()
     assert other.user_id == str(staff.pk)
     assert User.objects.count() == 1
 
@@ -70,7 +70,7 @@ def test_a_way_in_of_another_users_stays_theirs(
     browser: Browser, staff: User, ciam: FakeCiam
 ) -> None:
     other = Browser(ciam)
-    other.signs_in()
+    other.sign_in()
     answer = links(browser)
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (409, "linked_elsewhere")
@@ -82,7 +82,7 @@ def test_a_way_in_of_another_users_stays_theirs(
 def test_an_address_alone_links_nobody(browser: Browser, staff: User, ciam: FakeCiam) -> None:
     # The same address as the user's of this site, and a sign-in that is not asked to be added.
     assert User.objects.filter(email="li@example.com").count() == 1
-    browser.signs_in("li")
+    browser.sign_in("li")
 
     assert browser.user_id != str(staff.pk)
     assert CiamIdentity.objects.get().user_id != staff.pk
@@ -98,7 +98,7 @@ def test_nobody_adds_to_nobody(browser: Browser) -> None:
 def test_who_is_somebody_else_by_then_adds_nothing(
     browser: Browser, staff: User, is_another: bool
 ) -> None:
-    callback = browser.identifies(browser.client.post("/ciam/authorize/", LINKED)["Location"])
+    callback = browser.sign_in_at_ciam(browser.client.post("/ciam/authorize/", LINKED)["Location"])
     cookies = {name: it.value for name, it in browser.client.cookies.items() if "state" in name}
     browser.client.logout()
     browser.client.cookies.load(cookies)
@@ -106,7 +106,7 @@ def test_who_is_somebody_else_by_then_adds_nothing(
         browser.client.force_login(
             User.objects.create_user("other"), "django.contrib.auth.backends.ModelBackend"
         )
-    answer = browser.comes_back(callback)
+    answer = browser.open_callback(callback)
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (400, "mismatching_state")
     assert not CiamIdentity.objects.exists()
@@ -119,7 +119,7 @@ def test_a_flow_of_several_steps_is_added_at_its_end(
     url = browser.client.post("/ciam/with/qq/", LINKED)["Location"]
     callback = ciam.authorize_at_provider(url, username="stranger")
     assert callback
-    step = browser.comes_back(callback)["Location"]
+    step = browser.open_callback(callback)["Location"]
     answer = browser.client.post(step, {"do": "create"})
 
     assert (answer.status_code, answer["Location"]) == (302, "/account/")
@@ -134,7 +134,7 @@ def test_a_provider_that_says_no_leads_back(
     url = browser.client.post("/ciam/with/qq/", LINKED)["Location"]
     callback = ciam.authorize_at_provider(url, username="li", cancel=True)
     assert callback
-    answer = browser.comes_back(callback)
+    answer = browser.open_callback(callback)
 
     assert answer["Ciam-Error-Code"] == "access_denied"
     assert browser.user_id == str(staff.pk)
@@ -148,7 +148,7 @@ def test_a_way_in_is_taken_away_and_its_sessions_end(
 ) -> None:
     links(browser)
     other = Browser(ciam)
-    other.signs_in()
+    other.sign_in()
     answer = unlinks(browser, CiamIdentity.objects.get().pk)
 
     assert (answer.status_code, answer["Location"]) == (302, "/account/")
@@ -160,21 +160,21 @@ def test_a_way_in_is_taken_away_and_its_sessions_end(
 def test_who_comes_back_by_what_was_taken_away_is_somebody_new(
     browser: Browser, ciam: FakeCiam
 ) -> None:
-    browser.signs_in()
+    browser.sign_in()
     links(browser, "wang")
     unlinks(browser, CiamIdentity.objects.order_by("pk")[0].pk)
     other = Browser(ciam)
 
-    assert other.signs_in().status_code == 302
+    assert other.sign_in().status_code == 302
     assert other.user_id != browser.user_id
 
 
 def test_who_came_in_by_it_stays_until_they_leave(browser: Browser) -> None:
-    browser.signs_in()
+    browser.sign_in()
     user = User.objects.get()
     user.set_password("p")
     user.save()
-    browser.signs_in()
+    browser.sign_in()
     assert unlinks(browser, CiamIdentity.objects.get().pk).status_code == 302
 
     assert browser.user_id == str(user.pk)
@@ -183,7 +183,7 @@ def test_who_came_in_by_it_stays_until_they_leave(browser: Browser) -> None:
 
 
 def test_the_last_way_in_stays(browser: Browser) -> None:
-    browser.signs_in()
+    browser.sign_in()
     answer = unlinks(browser, CiamIdentity.objects.get().pk)
 
     assert (answer.status_code, answer.json()["code"]) == (409, "last_way_in")
@@ -191,7 +191,7 @@ def test_the_last_way_in_stays(browser: Browser) -> None:
 
 
 def test_the_page_that_says_so_leads_back(browser: Browser) -> None:
-    browser.signs_in()
+    browser.sign_in()
     form = {"identity": CiamIdentity.objects.get().pk, "next": "/account/"}
     page = browser.client.post("/ciam/unlink/", form).content.decode()
 
@@ -204,13 +204,13 @@ def test_a_password_is_no_way_in_where_no_backend_takes_it(
 ) -> None:
     links(browser)
     settings.AUTHENTICATION_BACKENDS = ["ciam_django.accounts.backends.CiamBackend"]
-    browser.signs_in()
+    browser.sign_in()
 
     assert unlinks(browser, CiamIdentity.objects.get().pk).json()["code"] == "last_way_in"
 
 
 def test_of_two_ways_in_at_ciam_one_can_go(browser: Browser) -> None:
-    browser.signs_in()
+    browser.sign_in()
     links(browser, "wang")
     first, second = CiamIdentity.objects.order_by("pk")
     assert unlinks(browser, first.pk).status_code == 302
@@ -226,7 +226,7 @@ def test_what_is_no_identity_is_not_found(browser: Browser, staff: User, identit
 def test_nobody_takes_away_what_is_another_users(
     browser: Browser, staff: User, ciam: FakeCiam
 ) -> None:
-    Browser(ciam).signs_in()
+    Browser(ciam).sign_in()
 
     assert unlinks(browser, CiamIdentity.objects.get().pk).status_code == 404
     assert CiamIdentity.objects.count() == 1
@@ -262,16 +262,16 @@ def test_a_project_is_told_what_happens(
         with django_capture_on_commit_callbacks(execute=True):
             unlinks(browser, CiamIdentity.objects.get().pk)
         with django_capture_on_commit_callbacks(execute=True):
-            browser.signs_in("wang")
+            browser.sign_in("wang")
         with django_capture_on_commit_callbacks(execute=True):
             browser.client.post("/ciam/logout/")
         with django_capture_on_commit_callbacks(execute=True):
-            browser.signs_in("wang")
+            browser.sign_in("wang")
         with django_capture_on_commit_callbacks(execute=True):
             session = browser.client.session
             session["ciam_session"] = {**session["ciam_session"], "look_at": 1}
             session.save()
-            CiamSession.objects.living().update(sealed="nothing that anybody sealed")
+            CiamSession.objects.active().update(sealed="nothing that anybody sealed")
             assert browser.client.get("/admin/").status_code == 401
     finally:
         for signal in ALL:
@@ -291,10 +291,10 @@ def test_a_project_is_told_what_happens(
 def test_who_is_refused_is_not_told_of(
     browser: Browser, django_capture_on_commit_callbacks: Callable[..., Any]
 ) -> None:
-    browser.signs_in()
+    browser.sign_in()
     User.objects.update(is_active=False)
     with django_capture_on_commit_callbacks() as callbacks:
-        assert browser.signs_in().status_code == 403
+        assert browser.sign_in().status_code == 403
 
     assert not callbacks
 

@@ -8,7 +8,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.backends import CiamBackend, user_of
+from ciam_django.accounts.backends import CiamBackend, get_or_create_user
 from ciam_django.accounts.login import is_signed_in_by_ciam, sign_in
 from ciam_django.accounts.models import CiamSession
 from ciam_django.client.person import Person
@@ -24,7 +24,7 @@ def test_signing_in_is_djangos_own() -> None:
     request.session = SessionStore()
     sign_in(request, LI, {"access_token": "t-1"})
 
-    assert get_user(request) == user_of(LI)
+    assert get_user(request) == get_or_create_user(LI)
     assert is_signed_in_by_ciam(request)
 
 
@@ -38,7 +38,7 @@ def test_half_a_character_of_a_claim_is_no_accident() -> None:
 
 
 def test_a_user_who_is_switched_off_is_told_so_and_changes_nothing() -> None:
-    get_user_model().objects.filter(pk=user_of(LI).pk).update(is_active=False)
+    get_user_model().objects.filter(pk=get_or_create_user(LI).pk).update(is_active=False)
     request = RequestFactory().get("/")
     request.session = SessionStore()
     with pytest.raises(CiamError) as raised:
@@ -59,7 +59,7 @@ def test_a_backend_made_from_ours_signs_in_as_well(settings: Settings) -> None:
     request.session = SessionStore()
     sign_in(request, LI, {"access_token": "t-1"})
 
-    assert get_user(request) == user_of(LI)
+    assert get_user(request) == get_or_create_user(LI)
     assert is_signed_in_by_ciam(request)
 
 

@@ -41,7 +41,7 @@ def test_the_migrations_are_complete() -> None:
 
 
 def test_a_session_says_whose_it_is_and_since_when(ciam: FakeCiam, db: None) -> None:
-    Browser(ciam).signs_in()
+    Browser(ciam).sign_in()
     session = CiamSession.objects.get()
 
     assert str(session) == f"{session.identity}, {session.created_at:%Y-%m-%d %H:%M}"

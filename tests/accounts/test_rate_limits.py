@@ -16,11 +16,11 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.accounts import rate_limits
 from ciam_django.accounts.rate_limits import (
-    forget_tries,
+    count_attempt,
+    count_code_entry,
+    count_send,
     rates_of,
-    refuse_excess_sends,
-    refuse_excess_tries,
-    refuse_worn_code,
+    uncount_attempt,
 )
 from ciam_django.errors import CiamError
 
@@ -52,9 +52,9 @@ def passed(function: Callable[[], None], times: int) -> int:
 
 
 def test_a_number_gets_one_code_a_minute() -> None:
-    refuse_excess_sends(request_from(), NUMBER, "SMS")
+    count_send(request_from(), NUMBER, "SMS")
     with pytest.raises(CiamError) as raised:
-        refuse_excess_sends(request_from("192.0.2.2"), NUMBER, "SMS")
+        count_send(request_from("192.0.2.2"), NUMBER, "SMS")
 
     error = raised.value
     assert (error.code, error.stage) == ("Operation.Failure.Send.SMS.Too.Frequency", "send_code")
@@ -63,9 +63,9 @@ def test_a_number_gets_one_code_a_minute() -> None:
 
 
 def test_an_address_gets_the_answer_of_mail() -> None:
-    refuse_excess_sends(request_from(), "li@example.com", "EMAIL")
+    count_send(request_from(), "li@example.com", "EMAIL")
     with pytest.raises(CiamError) as raised:
-        refuse_excess_sends(request_from(), "LI@example.com", "EMAIL")
+        count_send(request_from(), "LI@example.com", "EMAIL")
 
     assert raised.value.code == "Operation.Failure.Send.Email.Too.Frequency"
 
@@ -84,7 +84,7 @@ def test_a_time_that_is_over_begins_anew(settings: Settings) -> None:
     settings.CIAM_SEND_LIMITS = {"receiver": ("1/s",)}
 
     def send() -> None:
-        refuse_excess_sends(request_from(), NUMBER, "SMS")
+        count_send(request_from(), NUMBER, "SMS")
 
     assert passed(send, 3) == 1
     time.sleep(SECOND + 0.1)
@@ -97,10 +97,10 @@ def test_a_longer_time_counts_what_the_shorter_let_pass(settings: Settings) -> N
     request = request_from()
 
     for _ in range(3):
-        assert passed(lambda: refuse_excess_sends(request, NUMBER, "SMS"), 5) == 1
+        assert passed(lambda: count_send(request, NUMBER, "SMS"), 5) == 1
         time.sleep(SECOND + 0.1)
     with pytest.raises(CiamError) as raised:
-        refuse_excess_sends(request, NUMBER, "SMS")
+        count_send(request, NUMBER, "SMS")
     assert (raised.value.retry_after or 0) > 3500
 
 
@@ -115,37 +115,37 @@ def test_each_scope_counts_for_itself(
     settings: Settings, scope: str, same: HttpRequest, other: HttpRequest
 ) -> None:
     settings.CIAM_SEND_LIMITS = {scope: ("1/hour",)}
-    refuse_excess_sends(request_from("192.0.2.1", "a"), NUMBER, "SMS")
+    count_send(request_from("192.0.2.1", "a"), NUMBER, "SMS")
 
-    refuse_excess_sends(other, NUMBER, "SMS")
+    count_send(other, NUMBER, "SMS")
     with pytest.raises(CiamError):
-        refuse_excess_sends(same, "+8613900000000", "SMS")
+        count_send(same, "+8613900000000", "SMS")
 
 
 def test_who_has_neither_cookie_nor_session_is_no_visitor(settings: Settings) -> None:
     settings.CIAM_SEND_LIMITS = {"visitor": ("1/hour",)}
 
-    assert passed(lambda: refuse_excess_sends(request_from(), NUMBER, "SMS"), 3) == 3
+    assert passed(lambda: count_send(request_from(), NUMBER, "SMS"), 3) == 3
 
 
 def test_the_addresses_of_one_network_are_one(settings: Settings) -> None:
     settings.CIAM_SEND_LIMITS = {"address": ("1/hour",)}
-    refuse_excess_sends(request_from("2001:db8:1:2::1"), NUMBER, "SMS")
+    count_send(request_from("2001:db8:1:2::1"), NUMBER, "SMS")
 
-    refuse_excess_sends(request_from("2001:db8:1:3::1"), NUMBER, "SMS")
+    count_send(request_from("2001:db8:1:3::1"), NUMBER, "SMS")
     with pytest.raises(CiamError):
-        refuse_excess_sends(request_from("2001:db8:1:2:ffff::9"), NUMBER, "SMS")
+        count_send(request_from("2001:db8:1:2:ffff::9"), NUMBER, "SMS")
 
 
 def test_a_header_changes_nothing(settings: Settings) -> None:
     settings.CIAM_SEND_LIMITS = {"address": ("1/hour",)}
-    refuse_excess_sends(request_from(), NUMBER, "SMS")
+    count_send(request_from(), NUMBER, "SMS")
 
     request = RequestFactory().post(
         "/", REMOTE_ADDR="192.0.2.1", headers={"X-Forwarded-For": "198.51.100.7"}
     )
     with pytest.raises(CiamError):
-        refuse_excess_sends(request, NUMBER, "SMS")
+        count_send(request, NUMBER, "SMS")
 
 
 def address_of_tests(request: HttpRequest) -> str:
@@ -159,11 +159,11 @@ def test_the_project_can_say_where_the_address_is(settings: Settings) -> None:
     def request(address: str) -> HttpRequest:
         return RequestFactory().post("/", headers={"X-Real-IP": address})
 
-    refuse_excess_sends(request("198.51.100.7"), NUMBER, "SMS")
-    refuse_excess_sends(request("198.51.100.8"), NUMBER, "SMS")
-    refuse_excess_sends(request("not an address"), NUMBER, "SMS")
+    count_send(request("198.51.100.7"), NUMBER, "SMS")
+    count_send(request("198.51.100.8"), NUMBER, "SMS")
+    count_send(request("not an address"), NUMBER, "SMS")
     with pytest.raises(CiamError):
-        refuse_excess_sends(request("198.51.100.7"), NUMBER, "SMS")
+        count_send(request("198.51.100.7"), NUMBER, "SMS")
 
 
 def test_a_right_password_counts_for_nothing(settings: Settings) -> None:
@@ -171,38 +171,38 @@ def test_a_right_password_counts_for_nothing(settings: Settings) -> None:
     request = request_from()
 
     for _ in range(5):
-        refuse_excess_tries(request, "li", "password")
-        forget_tries(request, "li")
+        count_attempt(request, "li", "password")
+        uncount_attempt(request, "li")
 
 
 def test_wrong_ones_stay_counted(settings: Settings) -> None:
     settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
     request = request_from()
-    refuse_excess_tries(request, "li", "password")
-    refuse_excess_tries(request, "li", "password")
-    forget_tries(request, "li")
+    count_attempt(request, "li", "password")
+    count_attempt(request, "li", "password")
+    uncount_attempt(request, "li")
 
-    refuse_excess_tries(request, "LI", "password")
+    count_attempt(request, "LI", "password")
     with pytest.raises(CiamError) as raised:
-        refuse_excess_tries(request, "li", "password")
+        count_attempt(request, "li", "password")
     assert (raised.value.code, raised.value.stage) == ("too_many_requests", "password")
 
 
 def test_what_was_never_counted_can_be_given_back() -> None:
-    forget_tries(request_from(), "li")
+    uncount_attempt(request_from(), "li")
 
 
 def test_a_code_wears_out_after_five_entries() -> None:
-    assert passed(lambda: refuse_worn_code("flow 1", "SMS"), 7) == 5
+    assert passed(lambda: count_code_entry("flow 1", "SMS"), 7) == 5
     with pytest.raises(CiamError) as raised:
-        refuse_worn_code("flow 1", "Email")
+        count_code_entry("flow 1", "Email")
     assert raised.value.code == "Operation.Failure.Email.Code.Too.Frequency"
 
-    refuse_worn_code("flow 2", "SMS")
+    count_code_entry("flow 2", "SMS")
 
 
 def test_no_number_and_no_address_is_in_the_cache() -> None:
-    refuse_excess_sends(request_from(visitor="cookie"), NUMBER, "SMS")
+    count_send(request_from(visitor="cookie"), NUMBER, "SMS")
     # The cache of one process, whose contents no method lists and the stubs leave out.
     keys = " ".join(cache._cache)  # type: ignore[attr-defined]
 
@@ -227,8 +227,8 @@ def test_without_a_cache_nobody_is_refused(
         }
     }
     with caplog.at_level(logging.WARNING):
-        assert passed(lambda: refuse_excess_sends(request_from(), NUMBER, "SMS"), 3) == 3
-        forget_tries(request_from(), "li")
+        assert passed(lambda: count_send(request_from(), NUMBER, "SMS"), 3) == 3
+        uncount_attempt(request_from(), "li")
 
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
@@ -242,7 +242,7 @@ def at_once(function: Callable[[], None], times: int) -> int:
 def test_of_many_at_once_just_as_many_pass_as_may(settings: Settings, most: int) -> None:
     settings.CIAM_SEND_LIMITS = {"receiver": (f"{most}/hour",)}
 
-    assert at_once(lambda: refuse_excess_sends(request_from(), NUMBER, "SMS"), 40) == most
+    assert at_once(lambda: count_send(request_from(), NUMBER, "SMS"), 40) == most
 
 
 @pytest.mark.parametrize("most", [1, 7])
@@ -256,9 +256,9 @@ def test_so_it_is_over_redis(settings: Settings, redis: Path, most: int) -> None
     settings.CIAM_SEND_LIMITS = {"receiver": (f"{most}/hour",)}
     settings.CIAM_TRY_LIMITS = {"receiver": (f"{most}/hour",)}
 
-    assert at_once(lambda: refuse_excess_sends(request_from(), NUMBER, "SMS"), 40) == most
+    assert at_once(lambda: count_send(request_from(), NUMBER, "SMS"), 40) == most
 
     request = request_from()
-    refuse_excess_tries(request, "li", "password")
-    forget_tries(request, "li")
-    assert at_once(lambda: refuse_excess_tries(request, "li", "password"), 40) == most
+    count_attempt(request, "li", "password")
+    uncount_attempt(request, "li")
+    assert at_once(lambda: count_attempt(request, "li", "password"), 40) == most

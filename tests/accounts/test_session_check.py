@@ -25,7 +25,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.session_check import access_token_of
 from ciam_django.accounts.session_store import end_sessions
-from ciam_django.accounts.tokens import Tokens, sealed, unsealed
+from ciam_django.accounts.tokens import Tokens, decrypted_tokens, encrypted_tokens
 from ciam_django.client import CiamClient
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser
@@ -61,19 +61,19 @@ def person(browser: Browser, ciam: FakeCiam, settings: Settings) -> Browser:
     client = dict(settings.AUTHLIB_OAUTH_CLIENTS["ciam"])
     client["client_kwargs"] = {"scope": "openid USER_API"}
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
-    assert browser.signs_in().status_code == 302
+    assert browser.sign_in().status_code == 302
     return browser
 
 
 def kept() -> Tokens:
-    return unsealed(CiamSession.objects.living().get().sealed)
+    return decrypted_tokens(CiamSession.objects.active().get().sealed)
 
 
 def change(browser: Browser, **changed: Any) -> None:
     """Change what is kept, and have the next request look at it."""
     tokens = kept()
     given = {name: getattr(tokens, name) for name in tokens.__dataclass_fields__} | changed
-    CiamSession.objects.update(sealed=sealed(Tokens(**given)))
+    CiamSession.objects.update(sealed=encrypted_tokens(Tokens(**given)))
     due(browser)
 
 
@@ -84,11 +84,11 @@ def due(browser: Browser) -> None:
 
 
 def about_to_end(browser: Browser) -> None:
-    change(browser, renewed_from=1.0)
+    change(browser, refresh_from=1.0)
 
 
 def at_their_end(browser: Browser) -> None:
-    change(browser, renewed_from=1.0, expires_at=2.0)
+    change(browser, refresh_from=1.0, expires_at=2.0)
 
 
 def stages(ciam: FakeCiam) -> list[str]:
@@ -130,7 +130,7 @@ def test_a_key_that_is_gone_ends_the_session(person: Browser, settings: Settings
 
 def test_a_project_can_keep_none(browser: Browser, settings: Settings, mode: str) -> None:
     settings.CIAM_KEEP_TOKENS = False
-    browser.signs_in()
+    browser.sign_in()
 
     assert (kept().access_token, kept().refresh_token, kept().id_token) == ("", "", "")
     assert kept().session_key == browser.client.session.session_key
@@ -142,11 +142,11 @@ def test_an_id_token_that_proves_nothing_is_not_kept(person: Browser, mode: str)
 
 
 def test_who_signs_in_again_has_one_session(person: Browser) -> None:
-    living = CiamSession.objects.living()
+    living = CiamSession.objects.active()
     first = living.get().pk
-    person.signs_in()
+    person.sign_in()
     assert living.get().pk != first
-    person.signs_in("wang")
+    person.sign_in("wang")
 
     assert living.get().identity.user_id == int(person.user_id or 0)
     assert kept().session_key == person.client.session.session_key
@@ -155,8 +155,8 @@ def test_who_signs_in_again_has_one_session(person: Browser) -> None:
 def test_what_has_ended_is_swept_at_a_later_sessions_look(person: Browser, ciam: FakeCiam) -> None:
     CiamSession.objects.update(ends_at="2000-01-01T00:00:00Z")
     third, other = Browser(ciam), Browser(ciam)
-    third.signs_in()
-    other.signs_in("wang")
+    third.sign_in()
+    other.sign_in("wang")
     assert CiamSession.objects.count() == 3
     due(third)
     third.client.get("/")
@@ -266,7 +266,7 @@ def test_who_is_gone_for_ciam_is_signed_out(
     assert (answer.status_code, body["code"], body["action"]) == (401, "session_ended", "login")
     assert f"type_code={code}" in caplog.text
     assert person.user_id is None
-    assert not CiamSession.objects.living().exists()
+    assert not CiamSession.objects.active().exists()
     # A public page is only ever in the way once.
     assert person.client.get("/").content == b"False"
 
@@ -282,10 +282,10 @@ def test_a_page_says_so_and_leads_back(person: Browser, ciam: FakeCiam) -> None:
 
 
 def test_who_signs_in_again_just_then_is_not_held_up(person: Browser, ciam: FakeCiam) -> None:
-    callback = person.identifies(person.leaves())
+    callback = person.sign_in_at_ciam(person.start_sign_in())
     at_their_end(person)
     ciam.fail("refresh", code="invalid_grant")
-    answer = person.comes_back(callback)
+    answer = person.open_callback(callback)
 
     assert (answer.status_code, answer["Location"]) == (302, "/accounts/profile/")
     assert person.client.get("/").content == b"True"
@@ -309,7 +309,7 @@ def test_what_was_posted_does_not_become_a_way_back(person: Browser, ciam: FakeC
 
 
 def test_without_a_refresh_token_the_session_goes_on(person: Browser, ciam: FakeCiam) -> None:
-    change(person, refresh_token="", renewed_from=1.0, expires_at=2.0)
+    change(person, refresh_token="", refresh_from=1.0, expires_at=2.0)
 
     assert person.client.get("/").content == b"True"
     assert stages(ciam).count("refresh") == 0
@@ -320,7 +320,7 @@ def test_without_a_refresh_token_the_session_goes_on(person: Browser, ciam: Fake
 def test_tokens_of_unknown_length_are_not_renewed_by_the_clock(
     person: Browser, ciam: FakeCiam
 ) -> None:
-    change(person, renewed_from=0.0, expires_at=0.0)
+    change(person, refresh_from=0.0, expires_at=0.0)
 
     assert person.client.get("/profile/").content == b"li"
     assert stages(ciam).count("refresh") == 0
@@ -390,7 +390,7 @@ def test_a_look_brings_no_session_back(
 def cached(browser: Browser, settings: Settings) -> Browser:
     """Somebody whose next request looks at their session, of a store that looks and then writes."""
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
-    assert browser.signs_in().status_code == 302
+    assert browser.sign_in().status_code == 302
     due(browser)
     return browser
 
@@ -438,14 +438,14 @@ def test_a_look_that_saves_while_the_session_is_ended_does_not_bring_it_back(
 
 def test_a_project_can_ask_never(person: Browser, ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_SESSION_CHECK = 0
-    person.signs_in()
+    person.sign_in()
     look_at = person.client.session["ciam_session"]["look_at"]
 
-    assert look_at == kept().renewed_from
+    assert look_at == kept().refresh_from
 
 
 def test_who_has_been_disabled_is_signed_out(person: Browser, ciam: FakeCiam) -> None:
-    ciam.people.set_state("li", DISABLED)
+    ciam.accounts.set_state("li", DISABLED)
     due(person)
 
     assert person.client.get("/").status_code == 401
@@ -462,7 +462,7 @@ def test_a_token_that_ends_early_is_renewed(person: Browser, ciam: FakeCiam) -> 
 
 
 def test_who_is_signed_out_everywhere_is_so_here(person: Browser, ciam: FakeCiam) -> None:
-    ciam.revoke("li")
+    ciam.revoke_tokens("li")
     due(person)
 
     assert person.client.get("/").status_code == 401
@@ -480,7 +480,7 @@ def test_an_answer_that_says_nothing_of_the_person_ends_nothing(
 
 def test_while_ciam_is_down_one_of_all_waits_for_it(person: Browser, ciam: FakeCiam) -> None:
     other = Browser(ciam)
-    other.signs_in("wang")
+    other.sign_in("wang")
     due(person)
     due(other)
     before = stages(ciam).count("api")
@@ -495,7 +495,7 @@ def test_while_ciam_is_down_one_of_all_waits_for_it(person: Browser, ciam: FakeC
 def test_a_token_for_something_else_is_not_asked_about(
     browser: Browser, ciam: FakeCiam, mode: str
 ) -> None:
-    browser.signs_in()
+    browser.sign_in()
     due(browser)
     browser.client.get("/")
 
@@ -510,7 +510,7 @@ def test_a_project_calls_ciam_with_the_persons_token(
 ) -> None:
     assert person.client.get("/profile/").content == b"li"
     # A view can be the first to need a new one.
-    change(person, renewed_from=1.0, expires_at=2.0)
+    change(person, refresh_from=1.0, expires_at=2.0)
     settings.MIDDLEWARE = [m for m in settings.MIDDLEWARE if "CiamSession" not in m]
     person.client.handler.load_middleware()
     assert person.client.get("/profile/").content == b"li"
@@ -530,7 +530,7 @@ def test_who_has_not_signed_in_has_none(browser: Browser) -> None:
 def test_signing_out_leaves_nothing(person: Browser) -> None:
     person.client.post("/ciam/logout/")
 
-    assert not CiamSession.objects.living().exists()
+    assert not CiamSession.objects.active().exists()
 
 
 def test_a_new_key_of_the_session_is_noticed(person: Browser) -> None:
@@ -576,6 +576,6 @@ def test_it_works_below_asgi(person: Browser, ciam: FakeCiam) -> None:
 
     assert async_to_sync(asked)() == (200, b"False")
     assert async_to_sync(asked)(sessionid=session_key) == (200, b"True")
-    ciam.revoke("li")
+    ciam.revoke_tokens("li")
     due(person)
     assert async_to_sync(asked)(sessionid=session_key)[0] == 401

@@ -14,8 +14,8 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamSession
-from ciam_django.accounts.token_refresh import renewed
-from ciam_django.accounts.tokens import Tokens, sealed, unsealed
+from ciam_django.accounts.token_refresh import refresh_tokens
+from ciam_django.accounts.tokens import Tokens, decrypted_tokens, encrypted_tokens
 from ciam_django.client.oauth import CiamApp
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
@@ -26,20 +26,20 @@ from tests.browser import Browser
 def kept(browser: Browser) -> CiamSession:
     """A session as this request has read it."""
     cache.clear()
-    browser.signs_in()
+    browser.sign_in()
     return CiamSession.objects.get()
 
 
 def tokens_of(kept: CiamSession, **changed: Any) -> Tokens:
-    return dataclasses.replace(unsealed(kept.sealed), **changed)
+    return dataclasses.replace(decrypted_tokens(kept.sealed), **changed)
 
 
 def about_to_end(kept: CiamSession) -> Tokens:
-    return tokens_of(kept, renewed_from=1.0)
+    return tokens_of(kept, refresh_from=1.0)
 
 
 def at_their_end(kept: CiamSession) -> Tokens:
-    return tokens_of(kept, renewed_from=1.0, expires_at=2.0)
+    return tokens_of(kept, refresh_from=1.0, expires_at=2.0)
 
 
 def is_begun_by_another(kept: CiamSession) -> None:
@@ -50,7 +50,7 @@ def is_begun_by_another(kept: CiamSession) -> None:
 def is_done_by_another(kept: CiamSession) -> Tokens:
     newer = tokens_of(kept, access_token="newer")
     CiamSession.objects.filter(pk=kept.pk).update(
-        sealed=sealed(newer), renewals=kept.renewals + 1, renewing_until=None
+        sealed=encrypted_tokens(newer), renewals=kept.renewals + 1, renewing_until=None
     )
     return newer
 
@@ -73,7 +73,7 @@ def test_the_old_ones_serve_while_they_are_good(kept: CiamSession, ciam: FakeCia
     is_begun_by_another(kept)
     tokens = about_to_end(kept)
 
-    assert renewed(kept, tokens) == tokens
+    assert refresh_tokens(kept, tokens) == tokens
     assert refreshes(ciam) == 0
 
 
@@ -85,14 +85,14 @@ def test_the_new_ones_are_awaited_where_the_old_have_ended(
     is_begun_by_another(kept)
     while_waiting(lambda: is_done_by_another(kept))
 
-    assert renewed(kept, at_their_end(kept)).access_token == "newer"
+    assert refresh_tokens(kept, at_their_end(kept)).access_token == "newer"
     assert refreshes(ciam) == 0
 
 
 def test_who_comes_after_all_takes_the_new_ones(kept: CiamSession, ciam: FakeCiam) -> None:
     newer = is_done_by_another(kept)
 
-    assert renewed(kept, at_their_end(kept)) == newer
+    assert refresh_tokens(kept, at_their_end(kept)) == newer
     assert refreshes(ciam) == 0
 
 
@@ -106,7 +106,7 @@ def test_nobody_waits_for_one_who_has_given_up(
     while_waiting(lambda: CiamSession.objects.update(renewing_until=None))
     began = time.monotonic()
     with pytest.raises(CiamError) as raised:
-        renewed(kept, at_their_end(kept))
+        refresh_tokens(kept, at_their_end(kept))
 
     assert (raised.value.code, raised.value.stage) == ("no_connection", "refresh")
     assert time.monotonic() - began < 5
@@ -117,7 +117,7 @@ def test_nobody_waits_for_ever(kept: CiamSession, settings: Settings) -> None:
     is_begun_by_another(kept)
     began = time.monotonic()
     with pytest.raises(CiamError) as raised:
-        renewed(kept, at_their_end(kept))
+        refresh_tokens(kept, at_their_end(kept))
 
     assert raised.value.code == "no_connection"
     assert 0.2 <= time.monotonic() - began < 2
@@ -127,7 +127,7 @@ def test_one_that_died_on_the_way_holds_up_nobody(kept: CiamSession, ciam: FakeC
     past = timezone.now() - datetime.timedelta(seconds=1)
     CiamSession.objects.update(renewing_until=past)
 
-    assert renewed(kept, at_their_end(kept)).is_good
+    assert refresh_tokens(kept, at_their_end(kept)).is_usable
     assert refreshes(ciam) == 1
 
 
@@ -135,9 +135,9 @@ def test_a_session_that_is_ended_meanwhile_is_not_awaited(
     kept: CiamSession, while_waiting: Callable[[Callable[[], object]], None]
 ) -> None:
     is_begun_by_another(kept)
-    while_waiting(CiamSession.objects.all().end)
+    while_waiting(CiamSession.objects.all().mark_ended)
     with pytest.raises(CiamError) as raised:
-        renewed(kept, at_their_end(kept))
+        refresh_tokens(kept, at_their_end(kept))
 
     assert raised.value.code == "session_ended"
 
@@ -146,34 +146,34 @@ def test_a_session_that_is_ended_meanwhile_is_not_awaited(
 def test_what_another_has_done_meanwhile_is_not_undone(
     kept: CiamSession, monkeypatch: pytest.MonkeyPatch, is_ended: bool
 ) -> None:
-    fetched = CiamApp.refreshed_token
+    fetched = CiamApp.refresh_tokens
 
     def overtaken(app: CiamApp, refresh_token: str) -> dict[str, Any]:
         answer = fetched(app, refresh_token)
         if is_ended:
-            CiamSession.objects.all().end()
+            CiamSession.objects.all().mark_ended()
         else:
             is_done_by_another(kept)
         return answer
 
-    monkeypatch.setattr(CiamApp, "refreshed_token", overtaken)
+    monkeypatch.setattr(CiamApp, "refresh_tokens", overtaken)
     if is_ended:
         with pytest.raises(CiamError) as raised:
-            renewed(kept, at_their_end(kept))
+            refresh_tokens(kept, at_their_end(kept))
         assert raised.value.code == "session_ended"
         assert CiamSession.objects.get().sealed == ""
     else:
-        assert renewed(kept, at_their_end(kept)).access_token == "newer"
-        assert unsealed(CiamSession.objects.get().sealed).access_token == "newer"
+        assert refresh_tokens(kept, at_their_end(kept)).access_token == "newer"
+        assert decrypted_tokens(CiamSession.objects.get().sealed).access_token == "newer"
 
 
 def test_ciam_is_left_alone_while_it_is_down(kept: CiamSession, ciam: FakeCiam) -> None:
     ciam.misbehave("refresh", "reset", times=None)
     good, gone = about_to_end(kept), at_their_end(kept)
-    assert renewed(kept, good) == good
-    assert renewed(kept, good) == good
+    assert refresh_tokens(kept, good) == good
+    assert refresh_tokens(kept, good) == good
     with pytest.raises(CiamError) as raised:
-        renewed(kept, gone)
+        refresh_tokens(kept, gone)
 
     assert raised.value.code == "no_connection"
     assert refreshes(ciam) == 1

@@ -13,7 +13,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.backends import user_of
+from ciam_django.accounts.backends import get_or_create_user
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 
@@ -25,7 +25,7 @@ def person(subject: str = "u-1", **claims: Any) -> Person:
 
 
 def made(subject: str = "u-1", **claims: Any) -> User:
-    return User.objects.get(pk=user_of(person(subject, **claims)).pk)
+    return User.objects.get(pk=get_or_create_user(person(subject, **claims)).pk)
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ django.setup()
 from django.core.management import call_command
 call_command("migrate", run_syncdb=True, verbosity=0)
 from shop.models import Customer
-from ciam_django.accounts.backends import user_of
+from ciam_django.accounts.backends import get_or_create_user
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 
 def told(subject, **claims):
     try:
-        return user_of(Person("https://ciam.example", subject, claims)).email
+        return get_or_create_user(Person("https://ciam.example", subject, claims)).email
     except CiamError as error:
         return f"{error.code}: {error.upstream_text}"
 

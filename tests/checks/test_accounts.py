@@ -11,10 +11,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.backends import user_of
+from ciam_django.accounts.backends import get_or_create_user
 from ciam_django.accounts.middleware import CiamSessionMiddleware
 from ciam_django.accounts.models import CiamIdentity
-from ciam_django.checks.settings import IDS, check_identities
+from ciam_django.checks.settings import CHECK_IDS, check_identities
 from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
@@ -41,7 +41,7 @@ def test_sessions_in_cookies_are_refused(
 ) -> None:
     settings.SESSION_ENGINE, settings.CIAM_KEEP_TOKENS = COOKIES, keeps
 
-    assert [message.id for message in found()] == [IDS["session store"]]
+    assert [message.id for message in found()] == [CHECK_IDS["session store"]]
 
 
 @pytest.mark.parametrize("mode", ["ciam"])
@@ -57,7 +57,7 @@ def test_without_a_client_another_check_tells(settings: Settings) -> None:
     settings.SESSION_ENGINE, settings.CIAM_KEEP_TOKENS = COOKIES, False
     settings.AUTHLIB_OAUTH_CLIENTS = {}
 
-    assert [message.id for message in found()] == [IDS["client"]]
+    assert [message.id for message in found()] == [CHECK_IDS["client"]]
 
 
 @pytest.mark.parametrize("is_first", [True, False])
@@ -66,7 +66,9 @@ def test_the_middleware_has_its_place(settings: Settings, is_first: bool) -> Non
     others = [other for other in django_settings.MIDDLEWARE if other != name]
     settings.MIDDLEWARE = [name, *others] if is_first else [*others, f"{__name__}.ShopMiddleware"]
 
-    assert [message.id for message in found()] == ([IDS["session middleware"]] if is_first else [])
+    assert [message.id for message in found()] == (
+        [CHECK_IDS["session middleware"]] if is_first else []
+    )
 
 
 def test_without_a_client_nobody_is_a_stranger(db: None, settings: Settings) -> None:
@@ -81,7 +83,7 @@ def test_without_a_client_nobody_is_a_stranger(db: None, settings: Settings) -> 
 @pytest.mark.django_db
 def test_all_is_well_while_the_people_are_those_of_the_settings(ciam: FakeCiam) -> None:
     assert found_in() == []
-    Browser(ciam).signs_in()
+    Browser(ciam).sign_in()
     assert found_in() == []
 
 
@@ -91,7 +93,7 @@ def test_all_is_well_while_the_people_are_those_of_the_settings(ciam: FakeCiam) 
 def test_a_change_is_refused_while_there_are_people_of_before(
     ciam: FakeCiam, settings: Settings, change: str
 ) -> None:
-    Browser(ciam).signs_in()
+    Browser(ciam).sign_in()
     before = CiamIdentity.objects.get()
     client: dict[str, Any] = ciam.client("ciam" if change == "mode" else "oidc")
     if change == "issuer":
@@ -103,7 +105,7 @@ def test_a_change_is_refused_while_there_are_people_of_before(
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
     messages = found_in()
 
-    assert [message.id for message in messages] == [IDS["identities"]]
+    assert [message.id for message in messages] == [CHECK_IDS["identities"]]
     assert before.issuer in messages[0].msg
     assert f"ciam_rekey --from {before.issuer}" in str(messages[0].hint)
     with pytest.raises(CommandError):
@@ -116,7 +118,7 @@ def test_an_issuer_that_is_not_where_its_metadata_is_is_the_same(
     ciam: FakeCiam, settings: Settings
 ) -> None:
     ciam.metadata = {"issuer": "https://login.example"}
-    user_of(Person("https://login.example", "u-1"))
+    get_or_create_user(Person("https://login.example", "u-1"))
 
     assert found_in() == []
 
@@ -126,11 +128,11 @@ def test_an_issuer_that_is_not_where_its_metadata_is_is_the_same(
 def test_nobody_becomes_a_stranger_meanwhile(
     ciam: FakeCiam, settings: Settings, is_new: bool
 ) -> None:
-    user_of(Person("https://old.example", "u-1"))
+    get_or_create_user(Person("https://old.example", "u-1"))
     if not is_new:
-        user_of(Person(ciam.issuer, "u-2"))
-        user_of(Person(f"{ciam.url}/fake_app_0001", "u-2"))
-    answer = Browser(ciam).signs_in()
+        get_or_create_user(Person(ciam.issuer, "u-2"))
+        get_or_create_user(Person(f"{ciam.url}/fake_app_0001", "u-2"))
+    answer = Browser(ciam).sign_in()
 
     assert answer.status_code == (500 if is_new else 302)
     assert CiamIdentity.objects.count() == (1 if is_new else 4)
@@ -138,7 +140,7 @@ def test_nobody_becomes_a_stranger_meanwhile(
 
 @pytest.mark.django_db
 def test_other_databases_and_missing_tables_are_none_of_our_business(settings: Settings) -> None:
-    user_of(Person("https://old.example", "u-1"))
+    get_or_create_user(Person("https://old.example", "u-1"))
     assert list(check_identities(None, databases=["other"])) == []
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE ciam_accounts_ciamidentity RENAME TO elsewhere")

@@ -16,7 +16,7 @@ from django.utils.functional import lazystr
 from pytest_django.fixtures import Settings
 
 from ciam_django import conf
-from ciam_django.checks.settings import CHECKS, IDS
+from ciam_django.checks.settings import CHECK_IDS, CHECKS
 from ciam_django.codes import CODES
 from ciam_django.kinds import Action
 from ciam_django.middleware import CiamErrorMiddleware
@@ -63,7 +63,7 @@ def found_with(**settings: Any) -> list[CheckMessage]:
 def the_one_of(what: str, **settings: Any) -> CheckMessage:
     """The one message that these settings give, whose id is that."""
     found = found_with(**settings)
-    assert [message.id for message in found] == [IDS[what]], found
+    assert [message.id for message in found] == [CHECK_IDS[what]], found
     return found[0]
 
 
@@ -80,8 +80,8 @@ def test_a_right_project_has_no_messages() -> None:
 
 
 def test_an_id_is_given_once_and_says_how_bad_it_is() -> None:
-    assert len(set(IDS.values())) == len(IDS)
-    assert [int(each[-3:]) for each in IDS.values()] == list(range(1, len(IDS) + 1))
+    assert len(set(CHECK_IDS.values())) == len(CHECK_IDS)
+    assert [int(each[-3:]) for each in CHECK_IDS.values()] == list(range(1, len(CHECK_IDS) + 1))
 
 
 # For each id, settings that are wrong in that way, what is said of them, and what is advised.
@@ -241,7 +241,7 @@ OF_DATABASES = ["identities"]
 
 
 def test_every_id_is_tried() -> None:
-    assert [*WRONG, *OF_DATABASES] == list(IDS)
+    assert [*WRONG, *OF_DATABASES] == list(CHECK_IDS)
 
 
 @pytest.mark.parametrize("what", WRONG)
@@ -252,13 +252,13 @@ def test_a_wrong_setting_is_told_of_with_what_is_allowed(what: str) -> None:
 
     assert text in message.msg
     assert hint in (message.hint or "")
-    assert type(message) is (Warning if ".W" in IDS[what] else Error)
+    assert type(message) is (Warning if ".W" in CHECK_IDS[what] else Error)
 
 
 def test_a_message_can_be_silenced() -> None:
     message = the_one_of("range", CIAM_RETRY_AFTER=-1)
 
-    with override_settings(SILENCED_SYSTEM_CHECKS=[IDS["range"]]):
+    with override_settings(SILENCED_SYSTEM_CHECKS=[CHECK_IDS["range"]]):
         assert message.is_silenced()
 
 
@@ -307,13 +307,13 @@ def test_a_setting_of_the_projects_own_is_its_own(name: str) -> None:
     ids=lambda given: getattr(given, "__name__", str(given)),
 )
 def test_a_setting_of_another_type_is_told_of(name: str, value: object) -> None:
-    found = [message for message in found_with(**{name: value}) if message.id == IDS["type"]]
+    found = [message for message in found_with(**{name: value}) if message.id == CHECK_IDS["type"]]
 
     assert len(found) == 1
     assert name in found[0].msg
 
 
-@pytest.mark.parametrize("name", conf.conf.names())
+@pytest.mark.parametrize("name", conf.conf.setting_names())
 def test_no_setting_makes_the_checks_fail(name: str) -> None:
     values: list[object] = [None, 0, -1, "", "x", "http://[", [], {}, [1], {1: 2}, object, "a.b"]
     values += [{"x": [1]}, {"x": {}}, {"x": {"action": ["retry"]}}, {None: None}, b"", 1.5]
@@ -418,7 +418,7 @@ def test_a_slip_in_a_family_or_an_alias_is_told_of(key: str, meant: str) -> None
     message = the_one_of("override key", CIAM_ERROR_OVERRIDES={key: {"status": 400}})
 
     assert f"Did you mean {meant!r}?" in (message.hint or "")
-    assert IDS["override key"] in (message.hint or "")
+    assert CHECK_IDS["override key"] in (message.hint or "")
 
 
 @pytest.mark.parametrize(
@@ -606,7 +606,7 @@ def test_a_client_of_the_other_mode_is_right() -> None:
 def test_a_form_action_lets_people_leave_for_ciam(sources: object, is_right: bool) -> None:
     found = found_with(SECURE_CSP={"form-action": sources})
 
-    assert [message.id for message in found] == ([] if is_right else [IDS["form action"]])
+    assert [message.id for message in found] == ([] if is_right else [CHECK_IDS["form action"]])
 
 
 @pytest.mark.parametrize("policy", [None, {}, {"default-src": ["'self'"]}], ids=str)

@@ -14,12 +14,12 @@ from pytest_django.fixtures import Settings
 from ciam_django.client import CiamClient
 from ciam_django.client.endpoints import ENDPOINTS
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.results import SignedIn, Step
+from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError
 from ciam_django.lookup import meaning_of
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
-from ciam_django.testing.fixtures import cache_keys
+from ciam_django.testing.fixtures import cache_keys_of
 from tests.browser import query_of
 
 SMS = {"type": "SMS", "phoneRegion": "86", "phoneNumber": "13800000000"}
@@ -44,7 +44,7 @@ def access_token(ciam: FakeCiam) -> str:
         redirect_uri=callback, state="s" * 32, nonce="n" * 32, code_verifier="v" * 43
     )
     code = query_of(ciam.authorize(address, username="li"))["code"]
-    token = app.token_of(code=code, redirect_uri=callback, code_verifier="v" * 43)
+    token = app.exchange_code(code=code, redirect_uri=callback, code_verifier="v" * 43)
     return str(token["access_token"])
 
 
@@ -145,7 +145,7 @@ def test_wrong_passwords_ask_for_a_captcha_and_then_lock(client: CiamClient) -> 
         assert code_of(lambda: client.password_login("li", "wrong")) == wrong
     assert code_of(lambda: client.password_login("li", PASSWORD))[0] == "Params.Blank.CaptchaCode"
 
-    def solved(password: str, text: str = CAPTCHA_TEXT) -> SignedIn | Step:
+    def solved(password: str, text: str = CAPTCHA_TEXT) -> SignedIn | NextStep:
         captcha = client.captcha().id
         return client.password_login("li", password, captchaCode=captcha, captchaText=text)
 
@@ -183,7 +183,7 @@ def test_an_account_that_is_not_a_good_one_is_told(client: CiamClient, state: st
 def test_a_step_is_a_value_and_no_sign_in(client: CiamClient) -> None:
     step = client.password_login("careful-li", PASSWORD)
 
-    assert isinstance(step, Step)
+    assert isinstance(step, NextStep)
     assert (step.flow_type, step.additional["phoneNumber"]) == ("NEED_TWO_FACTOR", "138****0000")
     assert client.prepare_second_factor(step.flow_id, "SMS") == step.flow_id
     wrong = code_of(lambda: client.verify_second_factor(step.flow_id, "SMS", code="000000"))
@@ -216,7 +216,7 @@ def test_a_code_is_for_whom_it_was_sent_to(client: CiamClient) -> None:
 
 
 def test_a_social_code_signs_in_once(client: CiamClient, ciam: FakeCiam) -> None:
-    code = ciam.people.begin_social("li")
+    code = ciam.accounts.issue_social_code("li")
 
     assert isinstance(client.social_login("source_wechat", code), SignedIn)
     assert code_of(lambda: client.social_login("source_wechat", code)) == (
@@ -260,7 +260,7 @@ def test_all_calls_share_one_token(ciam: FakeCiam) -> None:
 def test_the_token_is_not_legible_in_the_cache(client: CiamClient, ciam: FakeCiam) -> None:
     client.captcha()
     (token,) = ciam.application_tokens
-    kept = [cache.get(key) for key in cache_keys(ciam)]
+    kept = [cache.get(key) for key in cache_keys_of(ciam)]
 
     assert any(kept)
     assert token not in repr(kept)

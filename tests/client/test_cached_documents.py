@@ -13,13 +13,13 @@ from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient, cached_documents
-from ciam_django.client.cache import is_first
-from ciam_django.client.cached_documents import Fetched, Kept, cache_key
-from ciam_django.client.oauth import _FRESH as FRESH
+from ciam_django.client.cache import acquire_once
+from ciam_django.client.cached_documents import CachedDocument, FetchedDocument, cache_key
+from ciam_django.client.oauth import _FRESH_SECONDS as FRESH
 from ciam_django.client.oauth import _keys_of, _metadata_of, ciam_app
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.fixtures import cache_keys
+from ciam_django.testing.fixtures import cache_keys_of
 
 
 @pytest.fixture
@@ -40,20 +40,24 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return pass_by
 
 
-def process(ciam: FakeCiam, *, after: float = 0) -> Kept[Any]:
+def process(ciam: FakeCiam, *, after: float = 0) -> CachedDocument[Any]:
     """The metadata as one more process has it, which begins with nothing but the shared cache."""
-    return Kept(ciam.published[0], fetched(ciam.published[0], after), _metadata_of)
+    return CachedDocument(
+        ciam.metadata_and_jwks_urls[0], fetched(ciam.metadata_and_jwks_urls[0], after), _metadata_of
+    )
 
 
-def keys(ciam: FakeCiam, *, after: float = 0) -> Kept[Any]:
-    return Kept(ciam.published[1], fetched(ciam.published[1], after), _keys_of)
+def keys(ciam: FakeCiam, *, after: float = 0) -> CachedDocument[Any]:
+    return CachedDocument(
+        ciam.metadata_and_jwks_urls[1], fetched(ciam.metadata_and_jwks_urls[1], after), _keys_of
+    )
 
 
-def fetched(url: str, after: float) -> Callable[[], Fetched]:
+def fetched(url: str, after: float) -> Callable[[], FetchedDocument]:
     """Asks the fake and takes so many seconds."""
 
-    def fetched_late() -> Fetched:
-        document = ciam_app()._fetched(url)
+    def fetched_late() -> FetchedDocument:
+        document = ciam_app()._fetch_document(url)
         time.sleep(after)
         return document
 
@@ -66,7 +70,7 @@ def fetches(ciam: FakeCiam) -> int:
 
 def test_all_processes_fetch_it_once(ciam: FakeCiam) -> None:
     first, second = process(ciam), process(ciam)
-    copies = [first.current(), first.current(), second.current(), process(ciam).current()]
+    copies = [first.get_copy(), first.get_copy(), second.get_copy(), process(ciam).get_copy()]
 
     assert {copy.content["issuer"] for copy in copies} == {ciam.issuer}
     assert fetches(ciam) == 1
@@ -74,21 +78,21 @@ def test_all_processes_fetch_it_once(ciam: FakeCiam) -> None:
 
 def test_in_an_hour_it_is_fetched_anew(ciam: FakeCiam, later: Callable[[float], None]) -> None:
     first, second = process(ciam), process(ciam)
-    old = first.current()
+    old = first.get_copy()
     later(FRESH - 1)
-    assert first.current() is old
+    assert first.get_copy() is old
     assert fetches(ciam) == 1
 
     later(2)
-    assert first.current().fetched_at > old.fetched_at
-    assert second.current().fetched_at > old.fetched_at
+    assert first.get_copy().fetched_at > old.fetched_at
+    assert second.get_copy().fetched_at > old.fetched_at
     assert fetches(ciam) == 2
 
 
 def test_what_is_parsed_stays_parsed(ciam: FakeCiam) -> None:
     document = keys(ciam)
 
-    assert document.current().content is document.current().content
+    assert document.get_copy().content is document.get_copy().content
 
 
 @pytest.mark.parametrize("has_memory", [True, False])
@@ -99,13 +103,13 @@ def test_while_ciam_is_down_the_old_copy_serves(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     first = process(ciam)
-    old = first.current()
+    old = first.get_copy()
     ciam.misbehave("discovery", "reset", times=None)
     later(FRESH + 1)
     asked = first if has_memory else process(ciam)
 
     for _ in range(3):
-        assert asked.current().fetched_at == old.fetched_at
+        assert asked.get_copy().fetched_at == old.fetched_at
     # One attempt a minute for all, and a line for each.
     assert fetches(ciam) == 2
     (record,) = caplog.records
@@ -113,7 +117,7 @@ def test_while_ciam_is_down_the_old_copy_serves(
     assert "code=no_connection" in record.getMessage()
 
     later(61)
-    assert process(ciam).current().fetched_at == old.fetched_at
+    assert process(ciam).get_copy().fetched_at == old.fetched_at
     assert fetches(ciam) == 3
 
 
@@ -122,15 +126,15 @@ def test_the_old_copy_serves_no_longer_than_the_setting_says(
 ) -> None:
     settings.CIAM_STALE_LIMIT = 7200
     document = process(ciam)
-    document.current()
+    document.get_copy()
     ciam.misbehave("discovery", "reset", times=None)
     later(7100)
-    assert document.current().is_good
+    assert document.get_copy().is_good
 
     later(200)
     for asked in (document, process(ciam)):
         with pytest.raises(CiamError) as raised:
-            asked.current()
+            asked.get_copy()
         assert raised.value.code == "no_connection"
 
 
@@ -138,17 +142,17 @@ def test_a_copy_that_can_not_be_used_replaces_none(
     ciam: FakeCiam, later: Callable[[float], None]
 ) -> None:
     document = process(ciam)
-    old = document.current()
+    old = document.get_copy()
     later(FRESH + 1)
     ciam.metadata = {"token_endpoint": 7}
 
-    assert document.current() == old
-    assert process(ciam).current() == old
+    assert document.get_copy() == old
+    assert process(ciam).get_copy() == old
 
 
 def test_one_fetches_while_the_others_wait(ciam: FakeCiam) -> None:
     with ThreadPoolExecutor(8) as pool:
-        copies = list(pool.map(lambda _: process(ciam, after=0.3).current(), range(8)))
+        copies = list(pool.map(lambda _: process(ciam, after=0.3).get_copy(), range(8)))
 
     assert len({copy.fetched_at for copy in copies}) == 1
     assert fetches(ciam) == 1
@@ -157,14 +161,14 @@ def test_one_fetches_while_the_others_wait(ciam: FakeCiam) -> None:
 def test_one_renews_while_the_others_use_the_old_copy(
     ciam: FakeCiam, later: Callable[[float], None]
 ) -> None:
-    old = process(ciam).current()
+    old = process(ciam).get_copy()
     later(FRESH + 1)
     with ThreadPoolExecutor(1) as pool:
-        renewed = pool.submit(process(ciam, after=0.5).current)
+        renewed = pool.submit(process(ciam, after=0.5).get_copy)
         while fetches(ciam) < 2:
             time.sleep(0.01)
         began = time.monotonic()
-        assert process(ciam).current().fetched_at == old.fetched_at
+        assert process(ciam).get_copy().fetched_at == old.fetched_at
         assert time.monotonic() - began < 0.3
 
         assert renewed.result().fetched_at > old.fetched_at
@@ -174,7 +178,7 @@ def test_one_renews_while_the_others_use_the_old_copy(
 def test_those_who_wait_fail_as_the_one_who_fetches(ciam: FakeCiam) -> None:
     def code_of(_: int) -> str:
         with pytest.raises(CiamError) as raised:
-            process(ciam).current()
+            process(ciam).get_copy()
         return raised.value.code
 
     ciam.fail("discovery", code="Service.Internal.Error", status=500, times=None)
@@ -187,10 +191,10 @@ def test_those_who_wait_fail_as_the_one_who_fetches(ciam: FakeCiam) -> None:
 def test_nobody_waits_longer_than_the_timeout(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_TIMEOUT = 0.3
     # Another process, which has died while it was at it.
-    cache.set(f"{cache_key(ciam.published[0])}.fetching", 1)
+    cache.set(f"{cache_key(ciam.metadata_and_jwks_urls[0])}.fetching", 1)
     began = time.monotonic()
     with pytest.raises(CiamError) as raised:
-        process(ciam).current()
+        process(ciam).get_copy()
 
     assert raised.value.code == "timeout"
     assert 0.3 <= time.monotonic() - began < 0.8
@@ -202,48 +206,48 @@ class TestNewer:
 
     def test_is_fetched_at_once(self, ciam: FakeCiam) -> None:
         document = keys(ciam)
-        old = document.current()
+        old = document.get_copy()
         ciam.rotate_keys()
 
-        assert document.newer(old).content.keys[0].kid == ciam.key.kid
-        assert document.current().content.keys[0].kid == ciam.key.kid
+        assert document.get_newer_copy(old).content.keys[0].kid == ciam.key.kid
+        assert document.get_copy().content.keys[0].kid == ciam.key.kid
         assert fetches(ciam) == 2
 
     def test_is_fetched_by_one(self, ciam: FakeCiam) -> None:
         others = [keys(ciam, after=0.1) for _ in range(8)]
-        old, *_ = [document.current() for document in others]
+        old, *_ = [document.get_copy() for document in others]
         ciam.rotate_keys()
         with ThreadPoolExecutor(8) as pool:
-            newer = list(pool.map(lambda document: document.newer(old), others))
+            newer = list(pool.map(lambda document: document.get_newer_copy(old), others))
 
         assert {copy.content.keys[0].kid for copy in newer} == {ciam.key.kid}
         assert fetches(ciam) == 2
 
     def test_is_found_where_another_process_has_fetched_it(self, ciam: FakeCiam) -> None:
         first, second = keys(ciam), keys(ciam)
-        old, same = first.current(), second.current()
+        old, same = first.get_copy(), second.get_copy()
         ciam.rotate_keys()
-        newer = first.newer(old)
+        newer = first.get_newer_copy(old)
 
-        assert second.newer(same) == newer
+        assert second.get_newer_copy(same) == newer
         assert fetches(ciam) == 2
 
     def test_is_found_where_another_process_is_just_done(
         self, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first, second = keys(ciam), keys(ciam)
-        old = first.current()
-        same = second.current()
+        old = first.get_copy()
+        same = second.get_copy()
         ciam.rotate_keys()
 
         def is_first_at_last(key: str, *, seconds: int) -> bool:
             # The other one is done between our look at the cache and our turn.
             monkeypatch.undo()
-            first.newer(old)
-            return is_first(key, seconds=seconds)
+            first.get_newer_copy(old)
+            return acquire_once(key, seconds=seconds)
 
-        monkeypatch.setattr(cached_documents, "is_first", is_first_at_last)
-        assert second.newer(same).content.keys[0].kid == ciam.key.kid
+        monkeypatch.setattr(cached_documents, "acquire_once", is_first_at_last)
+        assert second.get_newer_copy(same).content.keys[0].kid == ciam.key.kid
         assert fetches(ciam) == 2
 
     @pytest.mark.parametrize("is_cached", [True, False])
@@ -260,19 +264,19 @@ class TestNewer:
             }
         document = keys(ciam)
         for _ in range(5):
-            document.newer(document.current())
+            document.get_newer_copy(document.get_copy())
         assert fetches(ciam) == 2
 
         later(61)
-        document.newer(document.current())
+        document.get_newer_copy(document.get_copy())
         assert fetches(ciam) == 3
 
     def test_is_the_old_one_while_ciam_is_down(self, ciam: FakeCiam) -> None:
         document = keys(ciam)
-        old = document.current()
+        old = document.get_copy()
         ciam.misbehave("jwks", "reset", times=None)
 
-        assert document.newer(old) == old
+        assert document.get_newer_copy(old) == old
 
 
 @pytest.mark.parametrize(
@@ -299,8 +303,8 @@ def test_one_key_that_can_not_be_read_does_not_take_the_others_away(ciam: FakeCi
 def test_the_fixture_forgets_what_is_kept(ciam: FakeCiam) -> None:
     CiamClient().captcha()
     CiamClient().create_user(username="li")
-    process(ciam).current()
-    keys(ciam).current()
-    found = {key for key in cache_keys(ciam) if cache.get(key)}
+    process(ciam).get_copy()
+    keys(ciam).get_copy()
+    found = {key for key in cache_keys_of(ciam) if cache.get(key)}
 
     assert len([key for key in found if "." not in key.removeprefix("ciam_django.kept.")]) == 4

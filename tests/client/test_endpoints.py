@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ciam_django.client.endpoints import ENDPOINTS, PREFIX
-from ciam_django.testing.api import CALLS
+from ciam_django.testing.api import API_OPERATIONS
 
 
 @pytest.mark.parametrize("name", ENDPOINTS)
@@ -25,7 +25,7 @@ BESIDE_OAUTH = {"application_token", "user_info", "change_user_info", "user_logo
 def test_the_fake_plays_each_call(name: str) -> None:
     endpoint = ENDPOINTS[name]
 
-    played = {call.method: call for call in CALLS[endpoint.path]}[endpoint.method]
+    played = {call.method: call for call in API_OPERATIONS[endpoint.path]}[endpoint.method]
 
     assert played.stage == endpoint.stage
     assert played.scope == endpoint.credential

@@ -25,7 +25,7 @@ def address_of(app: CiamApp) -> str:
 
 def token_of(ciam: FakeCiam, app: CiamApp, verifier: str = VERIFIER) -> dict[str, Any]:
     code = query_of(ciam.authorize(address_of(app), username="li"))["code"]
-    return app.token_of(code=code, redirect_uri=CALLBACK, code_verifier=verifier)
+    return app.exchange_code(code=code, redirect_uri=CALLBACK, code_verifier=verifier)
 
 
 def test_a_code_becomes_a_token_in_both_modes(ciam: FakeCiam) -> None:
@@ -132,7 +132,7 @@ class TestOidc:
 
     def test_claims_are_those_of_the_person(self, ciam: FakeCiam) -> None:
         app = ciam_app()
-        claims = app.claims_of(token_of(ciam, app), NONCE)
+        claims = app.verify_id_token(token_of(ciam, app), NONCE)
 
         assert claims["aud"] == app.client_id
         assert claims["sub"]
@@ -164,7 +164,7 @@ class TestOidc:
         app = ciam_app()
         ciam.id_token_claims.update(claims)
         with pytest.raises(CiamError) as raised:
-            app.claims_of(token_of(ciam, app), NONCE)
+            app.verify_id_token(token_of(ciam, app), NONCE)
 
         assert (raised.value.code, raised.value.stage) == (code, "id_token")
 
@@ -173,7 +173,7 @@ class TestOidc:
         app = ciam_app()
         ciam.id_token_header.update(alg=alg)
         with pytest.raises(CiamError) as raised:
-            app.claims_of(token_of(ciam, app), NONCE)
+            app.verify_id_token(token_of(ciam, app), NONCE)
 
         assert raised.value.stage == "id_token"
 
@@ -182,7 +182,7 @@ class TestOidc:
         token = token_of(ciam, app)
         del token["id_token"]
         with pytest.raises(CiamError) as raised:
-            app.claims_of(token, NONCE)
+            app.verify_id_token(token, NONCE)
 
         assert raised.value.code == "missing_id_token"
 
@@ -192,16 +192,16 @@ class TestOidc:
         head, body, signature = token["id_token"].split(".")
         token["id_token"] = f"{head}.{body}.{signature[::-1]}"
         with pytest.raises(CiamError) as raised:
-            app.claims_of(token, NONCE)
+            app.verify_id_token(token, NONCE)
 
         assert raised.value.code == "bad_signature"
 
     def test_rotated_keys_are_fetched_once_more(self, ciam: FakeCiam) -> None:
         app = ciam_app()
-        app.claims_of(token_of(ciam, app), NONCE)
+        app.verify_id_token(token_of(ciam, app), NONCE)
         ciam.rotate_keys()
 
-        assert app.claims_of(token_of(ciam, app), NONCE)["sub"]
+        assert app.verify_id_token(token_of(ciam, app), NONCE)["sub"]
 
     def test_metadata_that_lacks_something_is_our_configuration(self, ciam: FakeCiam) -> None:
         ciam.fail("discovery", code="Resource.NotFound", status=404)
@@ -230,9 +230,9 @@ class TestOidc:
         self, ciam: FakeCiam, settings: Settings
     ) -> None:
         app = ciam_app()
-        app.claims_of(token_of(ciam, app), NONCE)
+        app.verify_id_token(token_of(ciam, app), NONCE)
         settings.AUTHLIB_OAUTH_CLIENTS = dict(settings.AUTHLIB_OAUTH_CLIENTS)
-        assert ciam_app().claims_of(token_of(ciam, ciam_app()), NONCE)["sub"]
+        assert ciam_app().verify_id_token(token_of(ciam, ciam_app()), NONCE)["sub"]
 
         assert [request.stage for request in ciam.requests].count("jwks") == 1
 
@@ -241,23 +241,23 @@ class TestOidc:
         ciam.id_token_header.update(kid="unknown")
         for _ in range(4):
             with pytest.raises(CiamError) as raised:
-                app.claims_of(token_of(ciam, app), NONCE)
+                app.verify_id_token(token_of(ciam, app), NONCE)
             assert (raised.value.code, raised.value.stage) == ("invalid_key_id", "id_token")
 
         assert [request.stage for request in ciam.requests].count("jwks") == 2
 
     def test_the_keys_serve_while_ciam_has_none_to_give(self, ciam: FakeCiam) -> None:
         app = ciam_app()
-        app.claims_of(token_of(ciam, app), NONCE)
+        app.verify_id_token(token_of(ciam, app), NONCE)
         ciam.misbehave("jwks", "reset", times=None)
 
-        assert app.claims_of(token_of(ciam, app), NONCE)["sub"]
+        assert app.verify_id_token(token_of(ciam, app), NONCE)["sub"]
 
     def test_without_keys_nobody_is_proven(self, ciam: FakeCiam) -> None:
         ciam.misbehave("jwks", "reset", times=None)
         app = ciam_app()
         with pytest.raises(CiamError) as raised:
-            app.claims_of(token_of(ciam, app), NONCE)
+            app.verify_id_token(token_of(ciam, app), NONCE)
 
         assert (raised.value.code, raised.value.stage) == ("no_connection", "id_token")
 
@@ -280,11 +280,11 @@ class TestOidc:
     def test_userinfo_is_of_the_same_person(self, ciam: FakeCiam) -> None:
         app = ciam_app()
         token = token_of(ciam, app)
-        subject = app.claims_of(token, NONCE)["sub"]
+        subject = app.verify_id_token(token, NONCE)["sub"]
 
-        assert app.userinfo_of(token["access_token"], subject)["sub"] == subject
+        assert app.fetch_userinfo(token["access_token"], subject)["sub"] == subject
         with pytest.raises(CiamError) as raised:
-            app.userinfo_of(token["access_token"], "another")
+            app.fetch_userinfo(token["access_token"], "another")
         assert (raised.value.code, raised.value.stage) == ("nobody_named", "userinfo")
 
     def test_authlibs_own_userinfo_takes_no_failure_for_claims(self, ciam: FakeCiam) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.person import Person, person_of
+from ciam_django.client.person import Person, identify_person
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from tests.client.test_oauth import NONCE, token_of
@@ -14,8 +14,8 @@ from tests.client.test_oauth import NONCE, token_of
 
 def test_the_person_has_the_same_names_each_time(ciam: FakeCiam) -> None:
     app = ciam_app()
-    first = person_of(app, token_of(ciam, app), NONCE)
-    second = person_of(app, token_of(ciam, app), NONCE)
+    first = identify_person(app, token_of(ciam, app), NONCE)
+    second = identify_person(app, token_of(ciam, app), NONCE)
 
     assert (first.issuer, first.subject) == (second.issuer, second.subject)
     assert first.issuer.startswith(ciam.url)
@@ -36,7 +36,7 @@ class TestOidc:
         app = ciam_app()
         ciam.id_token_claims.update(sub=app.client_id)
         with pytest.raises(CiamError) as raised:
-            person_of(app, token_of(ciam, app), NONCE)
+            identify_person(app, token_of(ciam, app), NONCE)
 
         assert (raised.value.code, raised.value.stage) == ("nobody_named", "id_token")
 
@@ -63,7 +63,7 @@ class TestOidc:
         settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
         app = ciam_app()
         ciam.id_token_claims.update(claims)
-        person = person_of(app, token_of(ciam, app), NONCE)
+        person = identify_person(app, token_of(ciam, app), NONCE)
 
         assert [request.stage for request in ciam.requests].count("userinfo") == calls
         assert bool(person.claims.get("name")) is (calls == 1 or "name" not in claims)
@@ -76,7 +76,7 @@ class TestOidc:
         settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
         app = ciam_app()
 
-        assert person_of(app, token_of(ciam, app), NONCE).subject
+        assert identify_person(app, token_of(ciam, app), NONCE).subject
 
 
 class TestCiam:
@@ -88,7 +88,9 @@ class TestCiam:
 
     def test_the_issuer_is_origin_and_client(self, ciam: FakeCiam) -> None:
         app = ciam_app()
-        person = person_of(app, {"access_token": "a", "userId": "u1", "id_token": "junk"}, NONCE)
+        person = identify_person(
+            app, {"access_token": "a", "userId": "u1", "id_token": "junk"}, NONCE
+        )
 
         assert person == Person(f"{ciam.url}/{app.client_id}", "u1", person.claims)
         assert set(person.claims) == {"userId"}
@@ -98,11 +100,11 @@ class TestCiam:
         token = token_of(ciam, app)
         user_id = token.pop("userId")
 
-        assert person_of(app, token, NONCE).subject == user_id
+        assert identify_person(app, token, NONCE).subject == user_id
 
     @pytest.mark.parametrize("user_id", [7, ["u1"], {"a": 1}, "u" * 256, "u\0", "u\r\n"])
     def test_what_is_no_name_is_nobody(self, ciam: FakeCiam, user_id: object) -> None:
         with pytest.raises(CiamError) as raised:
-            person_of(ciam_app(), {"access_token": "a", "userId": user_id}, NONCE)
+            identify_person(ciam_app(), {"access_token": "a", "userId": user_id}, NONCE)
 
         assert (raised.value.code, raised.value.stage) == ("nobody_named", "userinfo")

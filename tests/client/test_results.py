@@ -15,15 +15,17 @@ from ciam_django.errors import CiamError
 )
 def test_what_has_neither_a_token_nor_a_step_is_unreadable(data: dict[str, Any]) -> None:
     with pytest.raises(CiamError) as raised:
-        results.outcome_of(data)
+        results.sign_in_result_of(data)
 
     assert raised.value.code == "unreadable_answer"
 
 
 def test_a_step_comes_before_a_token() -> None:
-    step = results.outcome_of({"flowType": "NEED_TWO_FACTOR", "fId": "f", "access_token": "t"})
+    step = results.sign_in_result_of(
+        {"flowType": "NEED_TWO_FACTOR", "fId": "f", "access_token": "t"}
+    )
 
-    assert isinstance(step, results.Step)
+    assert isinstance(step, results.NextStep)
     assert step.additional == {}
 
 

@@ -14,7 +14,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import InsecureRequestWarning
 
 from ciam_django.client import transport
-from ciam_django.client.transport import LARGEST_BODY, Session
+from ciam_django.client.transport import LARGEST_BODY, HttpSession
 from ciam_django.errors import CiamError, raising_ciam_errors
 from ciam_django.testing import FakeCiam
 
@@ -29,7 +29,7 @@ def discovery_of(ciam: FakeCiam) -> str:
 
 
 def got(ciam: FakeCiam, **kwargs: object) -> requests.Response:
-    with raising_ciam_errors("api"), Session(**kwargs) as session:
+    with raising_ciam_errors("api"), HttpSession(**kwargs) as session:
         return session.request("GET", discovery_of(ciam), withhold_token=True)
 
 
@@ -40,7 +40,7 @@ def code_of(ciam: FakeCiam, **kwargs: object) -> str:
 
 
 def test_calls_share_a_connection(ciam: FakeCiam) -> None:
-    transport._forget_connections()
+    transport._discard_connections()
     before = ciam.connections
     for _ in range(5):
         assert got(ciam).json()["issuer"]
@@ -49,7 +49,7 @@ def test_calls_share_a_connection(ciam: FakeCiam) -> None:
 
 
 def test_no_cookie_is_kept_or_sent(ciam: FakeCiam) -> None:
-    with Session() as session:
+    with HttpSession() as session:
         first = session.request("GET", discovery_of(ciam), withhold_token=True)
         session.request("GET", discovery_of(ciam), withhold_token=True)
 
@@ -104,7 +104,7 @@ def test_a_closed_port_and_an_unknown_name_are_no_connection(settings: Settings)
         with (
             pytest.raises(CiamError) as raised,
             raising_ciam_errors("api"),
-            Session() as session,
+            HttpSession() as session,
         ):
             session.request("GET", address, withhold_token=True)
         assert raised.value.code == "no_connection"
@@ -113,7 +113,7 @@ def test_a_closed_port_and_an_unknown_name_are_no_connection(settings: Settings)
 def test_a_name_with_several_addresses_tries_each(
     ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transport._forget_connections()
+    transport._discard_connections()
     port = int(ciam.url.rpartition(":")[2])
     real = socket.getaddrinfo
     dead = real("127.0.0.2", port, type=socket.SOCK_STREAM)
@@ -156,7 +156,7 @@ def test_a_child_process_makes_connections_of_its_own(ciam: FakeCiam) -> None:
     got(ciam)
     ours = transport._adapter()
     # What os.register_at_fork calls in the child; forking a process with threads is a warning.
-    transport._forget_connections()
+    transport._discard_connections()
 
     assert transport._adapter() is not ours
     assert got(ciam).ok
@@ -164,7 +164,7 @@ def test_a_child_process_makes_connections_of_its_own(ciam: FakeCiam) -> None:
 
 def test_a_call_without_time_left_does_not_begin(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_TIMEOUT = 1e-9
-    transport._forget_connections()
+    transport._discard_connections()
 
     assert code_of(ciam) == "timeout"
 
@@ -212,7 +212,7 @@ class TestHttps:
 
     def test_the_bundle_is_read_once(self, secure: FakeCiam) -> None:
         with secure:
-            transport._forget_connections()
+            transport._discard_connections()
             for _ in range(4):
                 got(secure, verify=str(secure.ca_file))
 

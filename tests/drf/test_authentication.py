@@ -132,7 +132,7 @@ def test_a_good_token_lets_its_person_in(ciam: FakeCiam) -> None:
 
 
 def test_it_is_the_user_who_has_signed_in_by_browser(browser: Browser, ciam: FakeCiam) -> None:
-    browser.signs_in("li")
+    browser.sign_in("li")
 
     assert get(token_for("li")).json()["user"] == int(browser.user_id or 0)
     assert get(token_for("wang")).json()["user"] != int(browser.user_id or 0)
@@ -240,14 +240,14 @@ def test_a_revoked_person_is_refused(ciam: FakeCiam, settings: Settings) -> None
     settings.CIAM_BEARER_SECONDS = 0
     token = token_for()
     assert get(token).status_code == 200
-    ciam.revoke("li")
+    ciam.revoke_tokens("li")
 
     refused(get(token))
 
 
 def test_who_is_disabled_at_ciam_is_told_so(ciam: FakeCiam) -> None:
     token = token_for()
-    ciam.people.set_state("li", DISABLED)
+    ciam.accounts.set_state("li", DISABLED)
 
     for _ in range(2):
         response = get(token)
@@ -605,7 +605,7 @@ def test_a_setting_that_says_nothing_lets_nobody_in(
 
 
 def test_a_session_works_beside_it(browser: Browser, ciam: FakeCiam) -> None:
-    browser.signs_in("li")
+    browser.sign_in("li")
 
     response = browser.client.get("/profile/", headers={"accept": "application/json"})
 
@@ -619,7 +619,7 @@ def test_a_session_works_beside_it(browser: Browser, ciam: FakeCiam) -> None:
 def test_a_sessions_forms_are_checked_and_a_tokens_are_not(
     browser: Browser, ciam: FakeCiam
 ) -> None:
-    browser.signs_in("li")
+    browser.sign_in("li")
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = browser.client.cookies
 
@@ -628,7 +628,7 @@ def test_a_sessions_forms_are_checked_and_a_tokens_are_not(
 
 
 def test_a_bad_token_is_not_made_good_by_a_session(browser: Browser, ciam: FakeCiam) -> None:
-    browser.signs_in("li")
+    browser.sign_in("li")
 
     refused(browser.client.get("/profile/", headers=header("of-nobody")))
     assert browser.user_id
@@ -651,7 +651,7 @@ def test_the_token_is_nowhere_to_be_read(ciam: FakeCiam, caplog: pytest.LogCaptu
     caplog.set_level(logging.DEBUG)
     token = token_for()
     good = get(token)
-    ciam.revoke("li")
+    ciam.revoke_tokens("li")
     cache.clear()
     bad = get(token)
 
@@ -697,7 +697,7 @@ def test_a_signed_token_needs_no_question(signing: FakeCiam) -> None:
 
 def test_it_is_of_the_user_who_has_signed_in_by_browser(signing: FakeCiam) -> None:
     browser = Browser(signing)
-    browser.signs_in("li")
+    browser.sign_in("li")
 
     assert get(token_for("li")).json()["user"] == int(browser.user_id or 0)
 
@@ -928,7 +928,7 @@ def test_a_provider_without_userinfo_cant_be_asked(fake_ciam: FakeCiam, settings
 
 
 def test_the_ways_to_prove_are_those_that_the_check_allows() -> None:
-    assert set(bearer._PROOFS) == {"check", "jwt"}
+    assert set(bearer._VERIFIERS) == {"check", "jwt"}
 
 
 # --- Error reports ----------------------------------------------------------------------------

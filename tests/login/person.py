@@ -12,36 +12,36 @@ from ciam_django.testing import FakeCiam
 from tests.browser import HTML
 
 
-class Person:
+class FormBrowser:
     """Opens pages and sends their forms; ``answer`` is what came last."""
 
     def __init__(self, ciam: FakeCiam) -> None:
         self.ciam = ciam
         self.client = Client(headers={"Accept": HTML}, enforce_csrf_checks=True)
-        self.answer: Any = None
+        self.response: Any = None
 
-    def opens(self, address: str) -> Any:
+    def open_page(self, address: str) -> Any:
         """Open a page of ours."""
-        self.answer = self.client.get(address)
-        return self.answer
+        self.response = self.client.get(address)
+        return self.response
 
-    def sends(self, **given: object) -> Any:
+    def submit_form(self, **given: object) -> Any:
         """Send the form of the page, all terms agreed to, and follow to a page of ours."""
-        page = self.answer.content.decode()
+        page = self.response.content.decode()
         form = re.search(
             r'<form[^>]* action="([^"]*)"[^>]*data-ciam-form.*?</form>', page, re.DOTALL
         )
         assert form, page
         hidden = re.findall(r'type="hidden" name="([^"]*)" value="([^"]*)"', form[0])
         consents = re.findall(r'name="consent" value="([^"]*)"', form[0])
-        self.answer = self.client.post(form[1], {"consent": consents, **dict(hidden), **given})
-        return self.follows()
+        self.response = self.client.post(form[1], {"consent": consents, **dict(hidden), **given})
+        return self.follow_redirect()
 
-    def follows(self) -> Any:
+    def follow_redirect(self) -> Any:
         """Go where the answer leads, if that is a page of ours."""
-        if self.answer.status_code == 302 and self.answer["Location"].startswith("/ciam/"):
-            return self.opens(self.answer["Location"])
-        return self.answer
+        if self.response.status_code == 302 and self.response["Location"].startswith("/ciam/"):
+            return self.open_page(self.response["Location"])
+        return self.response
 
     @property
     def user_id(self) -> str | None:
@@ -52,12 +52,12 @@ class Person:
     @property
     def title(self) -> str:
         """What the page is about."""
-        found = re.search(r"<h1[^>]*>(.*?)</h1>", self.answer.content.decode())
+        found = re.search(r"<h1[^>]*>(.*?)</h1>", self.response.content.decode())
         assert found
         return found[1]
 
 
-def error_at(response: HttpResponse, field: str) -> str:
+def check_field_error(response: HttpResponse, field: str) -> str:
     """What stands at the field, which has the focus and names it as its description."""
     page = response.content.decode()
     found = re.search(rf'<p class="ciam-error" id="ciam_{field}_error">(.*?)</p>', page)

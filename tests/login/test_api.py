@@ -13,7 +13,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
-from tests.planting import Planted
+from tests.planting import LeakyFailure
 
 NUMBER = "138 0000 1234"
 AGREED = ["terms", "privacy"]
@@ -195,7 +195,7 @@ def test_a_picture_comes_as_data(app: App, ciam: FakeCiam, gives: str) -> None:
 
 def test_what_is_no_picture_is_not_passed_on(app: App, ciam: FakeCiam) -> None:
     body = {"success": True, "data": {"captchaCode": "1", "image": "data:text/html;base64,PGI+"}}
-    ciam.plan("api", Planted(body=body), times=1)
+    ciam.plan("api", LeakyFailure(body=body), times=1)
 
     answer = app.client.get("/ciam/api/captcha/")
     assert (answer.status_code, answer.json()["code"]) == (503, "unreadable_answer")
@@ -301,7 +301,7 @@ def test_a_session_has_no_tokens_to_renew(app: App) -> None:
 
 
 def test_a_mini_program_signs_in_silently(app: App, ciam: FakeCiam, gives: str) -> None:
-    code = ciam.people.begin_social("li")
+    code = ciam.accounts.issue_social_code("li")
 
     assert is_in(app, app.sends("mini_program", login_code=code), gives)
     assert CiamIdentity.objects.get().provider == "wechat-mini_program"

@@ -8,7 +8,7 @@ import pytest
 
 from ciam_django.client.results import Captcha
 from ciam_django.errors import CiamError
-from ciam_django.login.captcha import picture_of
+from ciam_django.login.captcha import captcha_image
 
 
 def captcha(content: bytes) -> Captcha:
@@ -24,7 +24,7 @@ def captcha(content: bytes) -> Captcha:
     ],
 )
 def test_a_picture_is_what_it_begins_like(content: bytes, content_type: str) -> None:
-    assert picture_of(captcha(content)) == (content, content_type)
+    assert captcha_image(captcha(content)) == (content, content_type)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,6 @@ def test_a_picture_is_what_it_begins_like(content: bytes, content_type: str) -> 
 )
 def test_anything_else_is_none(image: str) -> None:
     with pytest.raises(CiamError) as raised:
-        picture_of(Captcha("id", image, {}))
+        captcha_image(Captcha("id", image, {}))
 
     assert raised.value.code == "unreadable_answer"

@@ -167,9 +167,9 @@ def test_who_comes_too_late_is_told_so(chromium: Browser, site: str, ciam: FakeC
                 page.context.add_cookies([cast("SetCookieParam", older)])
         page.goto(callback)
 
-        assert hint_on(page) == hints.text_of(Hint.EXPIRED)
+        assert hint_on(page) == hints.hint_text(Hint.EXPIRED)
         page.reload()
-        assert hint_on(page) == hints.text_of(Hint.EXPIRED)
+        assert hint_on(page) == hints.hint_text(Hint.EXPIRED)
 
 
 @pytest.mark.parametrize("has_been_here", [True, False])
@@ -184,11 +184,11 @@ def test_another_browser_is_told_so(
         other.on("response", lambda it: answers.append((it.url.split("?")[0], it.status)))
         other.goto(callback_of(page, ciam))
 
-        assert hint_on(other) == hints.text_of(Hint.OTHER_BROWSER)
+        assert hint_on(other) == hints.hint_text(Hint.OTHER_BROWSER)
         statuses = [status for url, status in answers if url == f"{site}/ciam/callback/"]
         assert statuses == ([400] if has_been_here else [302, 400])
         other.reload()
-        assert hint_on(other) == hints.text_of(Hint.OTHER_BROWSER)
+        assert hint_on(other) == hints.hint_text(Hint.OTHER_BROWSER)
 
 
 def test_a_browser_inside_of_an_app_is_told_so(
@@ -198,7 +198,7 @@ def test_a_browser_inside_of_an_app_is_told_so(
         leave(page, site)
         in_app.goto(callback_of(page, ciam))
 
-        assert hint_on(in_app) == hints.text_of(Hint.IN_APP_BROWSER)
+        assert hint_on(in_app) == hints.hint_text(Hint.IN_APP_BROWSER)
 
 
 @pytest.fixture
@@ -221,14 +221,14 @@ def test_a_browser_that_keeps_no_cookies_is_told_so_when_it_leaves_and_when_it_c
     page = without_cookies.new_page()
     leave(page, site)
     assert page.url == f"{site}/ciam/authorize/"
-    assert hint_on(page) == hints.text_of(Hint.COOKIES_BLOCKED)
+    assert hint_on(page) == hints.hint_text(Hint.COOKIES_BLOCKED)
 
     with tab(chromium) as other:
         leave(other, site)
         page.goto(callback_of(other, ciam))
-    assert hint_on(page) == hints.text_of(Hint.COOKIES_BLOCKED)
+    assert hint_on(page) == hints.hint_text(Hint.COOKIES_BLOCKED)
     page.reload()
-    assert hint_on(page) == hints.text_of(Hint.COOKIES_BLOCKED)
+    assert hint_on(page) == hints.hint_text(Hint.COOKIES_BLOCKED)
 
 
 def test_a_browser_that_goes_in_circles_ends_at_a_page(
@@ -245,5 +245,5 @@ def test_a_browser_that_goes_in_circles_ends_at_a_page(
 
         page.wait_for_url(f"{site}/ciam/authorize/", wait_until="load")
         assert page.inner_text("h1") == "Too many attempts"
-        assert page.inner_text(".ciam-hint") == hints.text_of(Hint.COOKIES_BLOCKED)
+        assert page.inner_text(".ciam-hint") == hints.hint_text(Hint.COOKIES_BLOCKED)
         assert [asked.stage for asked in ciam.requests].count("token") == 3

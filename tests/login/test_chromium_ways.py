@@ -13,7 +13,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.login.steps import flow as flows
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CODE, PASSWORD
-from ciam_django.testing.providers import PROVIDERS
+from ciam_django.testing.providers import PROVIDER_PAGES
 from tests.login.test_chromium import (
     CHROMIUM,
     WECHAT,
@@ -49,7 +49,7 @@ def everything_offered(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_SEND_LIMITS = {}
     settings.CIAM_SOCIAL_PROVIDERS = registered_at(ciam)
     settings.MIDDLEWARE = ["tests.login.strict.strict_policy", *settings.MIDDLEWARE]
-    ciam.people.__dict__["_last_sends"].clear()
+    ciam.accounts.__dict__["_last_sends"].clear()
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_the_keyboard_is_enough(page: Page, site: str) -> None:
     assert is_signed_in(page)
 
 
-@pytest.mark.parametrize("name", [name for name in PROVIDERS if name != "wechat-in_app"])
+@pytest.mark.parametrize("name", [name for name in PROVIDER_PAGES if name != "wechat-in_app"])
 def test_each_provider_signs_in(page: Page, site: str, name: str) -> None:
     page.goto(f"{site}/ciam/login/?next={HOME}")
     press(page, f"form[action='/ciam/with/{name}/'] button")
@@ -193,11 +193,11 @@ def test_a_picture_can_be_read_and_replaced(page: Page, site: str, ciam: FakeCia
 
     picture = "document.querySelector('.ciam-picture')"
     assert page.evaluate(f"{picture}.naturalWidth") == 160
-    known = len(ciam.people.__dict__["_captchas"])
+    known = len(ciam.accounts.__dict__["_captchas"])
     with page.expect_response(re.compile(r"/ciam/captcha/\?")):
         page.click("text=Show another picture")
-    *_, (_, text) = ciam.people.__dict__["_captchas"].items()
-    assert len(ciam.people.__dict__["_captchas"]) == known + 1
+    *_, (_, text) = ciam.accounts.__dict__["_captchas"].items()
+    assert len(ciam.accounts.__dict__["_captchas"]) == known + 1
 
     send(page, username="li", password=PASSWORD, captcha=text)
     assert is_signed_in(page)
@@ -209,7 +209,7 @@ def test_a_picture_can_be_read_and_replaced(page: Page, site: str, ciam: FakeCia
 def test_a_new_code_has_to_be_waited_for(
     page: Page, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flows, "_BETWEEN_CODES", 6)
+    monkeypatch.setattr(flows, "_RESEND_SECONDS", 6)
     asked_for_code(page, site)
     resend = page.locator("button[value=resend]")
 

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory, override_settings
 from pytest_django.fixtures import Settings
 
-from ciam_django.login.cookies import cookie, drop_cookie, keeps_cookies, set_cookie
+from ciam_django.login.cookies import cookie_value, delete_cookie, has_any_cookie, set_cookie
 
 
 def morsel(*, is_secure: bool = False) -> Morsel[str]:
@@ -39,7 +39,7 @@ def test_the_path_is_what_authorize_and_callback_have_in_common() -> None:
 
 def test_it_is_dropped_where_it_was_set() -> None:
     response = HttpResponse()
-    drop_cookie(response, "x")
+    delete_cookie(response, "x")
 
     assert response.cookies["ciam_x"]["max-age"] == 0
     assert response.cookies["ciam_x"]["path"] == morsel()["path"]
@@ -59,15 +59,15 @@ def test_what_signing_in_sets_shows_that_cookies_are_kept(name: str, is_ours: bo
     request = RequestFactory().get("/")
     request.COOKIES[name] = "value"
 
-    assert keeps_cookies(request) is is_ours
-    assert cookie(request, "x") == ("value" if name == "ciam_x" else None)
+    assert has_any_cookie(request) is is_ours
+    assert cookie_value(request, "x") == ("value" if name == "ciam_x" else None)
 
 
 def test_the_names_of_djangos_own_are_the_settings(settings: Settings) -> None:
     settings.CSRF_COOKIE_NAME = "__Host-form"
     request = RequestFactory().get("/")
     request.COOKIES["csrftoken"] = "value"
-    assert not keeps_cookies(request)
+    assert not has_any_cookie(request)
 
     request.COOKIES["__Host-form"] = "value"
-    assert keeps_cookies(request)
+    assert has_any_cookie(request)

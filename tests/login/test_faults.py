@@ -7,9 +7,9 @@ import time
 import pytest
 from pytest_django.fixtures import Settings
 
-from ciam_django.lookup import finding_of
+from ciam_django.lookup import matched_row
 from ciam_django.testing.accounts import CODE, PASSWORD
-from tests.login.person import Person
+from tests.login.person import FormBrowser
 from tests.matrix.faults import FAULTS, MARKER, Fault
 
 LOCKED = "Operation.Failure.User.Locked"
@@ -32,22 +32,22 @@ def mode() -> str:
 @pytest.mark.parametrize("fault", AT_THE_CALL, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("stage", STEPS)
 def test_a_form_that_fails_is_shown_again(
-    stage: str, fault: Fault, person: Person, settings: Settings
+    stage: str, fault: Fault, person: FormBrowser, settings: Settings
 ) -> None:
     settings.CIAM_LOGIN_METHODS = ["password", "sms"]
-    person.opens("/ciam/login/?method=sms&next=/cart/")
+    person.open_page("/ciam/login/?method=sms&next=/cart/")
     if stage == "verify_code":
-        person.sends(phone_number="138 0000 1234")
+        person.submit_form(phone_number="138 0000 1234")
     else:
-        person.opens("/ciam/login/?next=/cart/")
+        person.open_page("/ciam/login/?next=/cart/")
     settings.CIAM_TIMEOUT = 0.2 if fault.is_slow else 3.0
     fault.plan(person.ciam, stage)
     began = time.monotonic()
-    answer = person.sends(**STEPS[stage])
+    answer = person.submit_form(**STEPS[stage])
 
     page = answer.content.decode()
     code = GENERIC if fault.code == LOCKED else fault.code
-    found = finding_of(code)
+    found = matched_row(code)
     assert time.monotonic() - began < settings.CIAM_TIMEOUT + 0.8
     assert (answer["Ciam-Error-Code"], answer.status_code) == (found.key, found.meaning.status)
     assert str(found.meaning.message)[:12] in page.replace("&#x27;", "'")

@@ -12,7 +12,7 @@ from django.utils.translation import override
 from pytest_django.fixtures import Settings
 
 from ciam_django.login import hints
-from ciam_django.login.hints import HINTS, Hint
+from ciam_django.login.hints import HINT_TEXTS, Hint
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser
 from tests.login.test_hosted import make_older
@@ -74,18 +74,18 @@ def shown_in(response: Any) -> Hint | None:
 
 
 def _escaped(hint: Hint) -> str:
-    return hints.text_of(hint).replace("'", "&#x27;")
+    return hints.hint_text(hint).replace("'", "&#x27;")
 
 
 @pytest.fixture
 def callback(browser: Browser) -> str:
     """The address that someone else's sign-in leads to."""
-    return browser.identifies(browser.leaves())
+    return browser.sign_in_at_ciam(browser.start_sign_in())
 
 
 @pytest.mark.parametrize("app", IN_APP)
 def test_a_browser_inside_of_an_app_is_known(ciam: FakeCiam, callback: str, app: str) -> None:
-    response = Browser(ciam).comes_back(callback, **{"User-Agent": IN_APP[app]})
+    response = Browser(ciam).open_callback(callback, **{"User-Agent": IN_APP[app]})
 
     assert hint_in(response) is Hint.IN_APP_BROWSER
 
@@ -94,7 +94,7 @@ def test_a_browser_inside_of_an_app_is_known(ciam: FakeCiam, callback: str, app:
 def test_other_browsers_are_taken_for_what_they_are(
     ciam: FakeCiam, callback: str, name: str
 ) -> None:
-    response = Browser(ciam).comes_back(callback, **{"User-Agent": BROWSERS[name]})
+    response = Browser(ciam).open_callback(callback, **{"User-Agent": BROWSERS[name]})
 
     assert hint_in(response) is Hint.OTHER_BROWSER
 
@@ -103,18 +103,18 @@ def test_a_browser_that_has_begun_another_sign_in_is_another_browser(
     ciam: FakeCiam, callback: str
 ) -> None:
     other = Browser(ciam)
-    other.leaves()
+    other.start_sign_in()
 
-    assert hint_in(other.comes_back(callback, **AS_PAGE)) is Hint.OTHER_BROWSER
+    assert hint_in(other.open_callback(callback, **AS_PAGE)) is Hint.OTHER_BROWSER
 
 
 @pytest.mark.parametrize("agent", ["", IN_APP["WeChat on iOS"]])
 def test_who_comes_too_late_is_told_so_and_again(browser: Browser, agent: str) -> None:
-    callback = browser.identifies(browser.leaves())
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
     make_older(browser, 601)
 
     for _ in range(2):
-        response = browser.comes_back(callback, **{"User-Agent": agent})
+        response = browser.open_callback(callback, **{"User-Agent": agent})
         assert hint_in(response) is Hint.EXPIRED
 
 
@@ -122,21 +122,21 @@ def test_who_comes_too_late_is_told_so_and_again(browser: Browser, agent: str) -
 def test_where_the_state_has_been_used_there_is_nothing_to_hint_at(
     browser: Browser, ciam: FakeCiam, username: str
 ) -> None:
-    callback = browser.identifies(browser.leaves(), username)
-    browser.comes_back(callback)
+    callback = browser.sign_in_at_ciam(browser.start_sign_in(), username)
+    browser.open_callback(callback)
 
     # Neither here, where the session is gone, nor elsewhere.
     browser.client.cookies.pop("sessionid", None)
     for later in (browser, Browser(ciam)):
-        assert hint_in(later.comes_back(callback, **AS_PAGE)) is None
+        assert hint_in(later.open_callback(callback, **AS_PAGE)) is None
 
 
 def test_a_cookie_that_is_spoilt_says_nothing(browser: Browser) -> None:
-    callback = browser.identifies(browser.leaves())
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
     for name in browser.client.cookies:
         browser.client.cookies[name] = "garbage"
 
-    assert hint_in(browser.comes_back(callback, **AS_PAGE)) is None
+    assert hint_in(browser.open_callback(callback, **AS_PAGE)) is None
 
 
 def test_without_a_state_there_is_no_hint() -> None:
@@ -152,14 +152,14 @@ def test_who_has_no_cookie_is_asked_to_keep_one(
     ciam: FakeCiam, callback: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = Browser(ciam)
-    asked = other.comes_back(callback, **AS_PAGE)
+    asked = other.open_callback(callback, **AS_PAGE)
 
     assert (asked.status_code, asked["Location"]) == (302, "?ciam_asked=1")
     assert asked["Cache-Control"] == "no-store"
     assert asked["Referrer-Policy"] == "no-referrer"
-    assert hint_in(other.comes_back("/ciam/callback/?ciam_asked=1")) is Hint.OTHER_BROWSER
+    assert hint_in(other.open_callback("/ciam/callback/?ciam_asked=1")) is Hint.OTHER_BROWSER
     # Now that this is known, nobody has to be asked.
-    assert hint_in(other.comes_back(callback, **AS_PAGE)) is Hint.OTHER_BROWSER
+    assert hint_in(other.open_callback(callback, **AS_PAGE)) is Hint.OTHER_BROWSER
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
     assert not Session.objects.exists()
 
@@ -271,7 +271,7 @@ def test_the_check_is_djangos_own(
 @pytest.mark.parametrize("hint", Hint)
 def test_every_hint_is_translated(hint: Hint, language: str) -> None:
     with override("en"):
-        english = str(HINTS[hint])
+        english = str(HINT_TEXTS[hint])
     with override(language):
-        assert hints.text_of(hint) not in ("", english)
-    assert hints.text_of(None) == ""
+        assert hints.hint_text(hint) not in ("", english)
+    assert hints.hint_text(None) == ""

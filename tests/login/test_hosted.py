@@ -23,7 +23,7 @@ from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from ciam_django.accounts.models import CiamIdentity, CiamSession
-from ciam_django.accounts.tokens import sealed, unsealed
+from ciam_django.accounts.tokens import decrypted_tokens, encrypted_tokens
 from ciam_django.login import state
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.tenant import APP_ID
@@ -53,7 +53,7 @@ def json_of(response: HttpResponse) -> dict[str, object]:
 
 
 def test_a_person_signs_in_and_goes_on_to_next(browser: Browser) -> None:
-    response = browser.signs_in(next_url="/admin/")
+    response = browser.sign_in(next_url="/admin/")
 
     assert (response.status_code, response["Location"]) == (302, "/admin/")
     assert response["Referrer-Policy"] == "no-referrer"
@@ -65,9 +65,9 @@ def test_a_person_signs_in_and_goes_on_to_next(browser: Browser) -> None:
 
 def test_the_same_person_is_the_same_user_the_next_time(ciam: FakeCiam) -> None:
     first, second, other = Browser(ciam), Browser(ciam), Browser(ciam)
-    first.signs_in("li")
-    second.signs_in("li")
-    other.signs_in("wang")
+    first.sign_in("li")
+    second.sign_in("li")
+    other.sign_in("wang")
 
     assert first.user_id == second.user_id != other.user_id
     assert get_user_model().objects.count() == 2
@@ -78,7 +78,7 @@ def test_without_next_the_way_goes_to_login_redirect_url(
 ) -> None:
     settings.LOGIN_REDIRECT_URL = "ciam:login"
 
-    assert browser.signs_in()["Location"] == "/ciam/login/"
+    assert browser.sign_in()["Location"] == "/ciam/login/"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_without_next_the_way_goes_to_login_redirect_url(
 )
 def test_a_next_that_leads_elsewhere_means_the_default(browser: Browser, next_url: str) -> None:
     page = browser.client.get("/ciam/login/", {"next": next_url.encode(errors="replace")})
-    response = browser.signs_in(next_url=next_url.encode(errors="replace").decode())
+    response = browser.sign_in(next_url=next_url.encode(errors="replace").decode())
 
     assert b"evil" not in page.content
     assert response["Location"] in ("/accounts/profile/", "/%3F", "?")
@@ -101,7 +101,7 @@ def test_the_login_page_leads_to_authorize_and_keeps_next(browser: Browser) -> N
 
 
 def test_leaving_asks_for_a_code_with_pkce_state_and_nonce(browser: Browser, mode: str) -> None:
-    asked = query_of(browser.leaves())
+    asked = query_of(browser.start_sign_in())
 
     assert asked["response_type"] == "code"
     assert asked["code_challenge_method"] == "S256"
@@ -119,7 +119,7 @@ def test_leaving_is_a_post_with_csrf(browser: Browser) -> None:
 
 
 def test_the_state_travels_in_a_sealed_cookie_of_its_own(browser: Browser) -> None:
-    state = query_of(browser.leaves("/admin/"))["state"]
+    state = query_of(browser.start_sign_in("/admin/"))["state"]
     name = states_in(browser.client.cookies)[0]
     cookie = browser.client.cookies[name]
 
@@ -143,19 +143,19 @@ def test_a_sixth_tab_drops_the_oldest(browser: Browser) -> None:
     addresses = []
     for number in range(6):
         make_older(browser, 10)
-        addresses.append(browser.leaves(f"/{number}/"))
+        addresses.append(browser.start_sign_in(f"/{number}/"))
 
     assert len(states_in(browser.client.cookies)) == 5
-    answers = [browser.comes_back(browser.identifies(address)) for address in addresses]
+    answers = [browser.open_callback(browser.sign_in_at_ciam(address)) for address in addresses]
     assert answers[0]["Ciam-Error-Code"] == "mismatching_state"
     assert [answer["Location"] for answer in answers[1:]] == [f"/{n}/" for n in range(1, 6)]
 
 
 def test_tabs_do_not_disturb_each_other(browser: Browser) -> None:
-    first, second = browser.leaves("/first/"), browser.leaves("/second/")
+    first, second = browser.start_sign_in("/first/"), browser.start_sign_in("/second/")
 
-    assert browser.comes_back(browser.identifies(second))["Location"] == "/second/"
-    assert browser.comes_back(browser.identifies(first))["Location"] == "/first/"
+    assert browser.open_callback(browser.sign_in_at_ciam(second))["Location"] == "/second/"
+    assert browser.open_callback(browser.sign_in_at_ciam(first))["Location"] == "/first/"
 
 
 def test_the_session_key_changes(browser: Browser) -> None:
@@ -163,7 +163,7 @@ def test_the_session_key_changes(browser: Browser) -> None:
     session["cart"] = "full"
     session.save()
     browser.client.cookies["sessionid"] = session.session_key or ""
-    browser.signs_in()
+    browser.sign_in()
 
     assert browser.client.session.session_key != session.session_key
     assert browser.client.session["cart"] == "full"
@@ -173,7 +173,7 @@ def test_the_session_key_changes(browser: Browser) -> None:
 
 
 def test_a_locked_account_reads_so_on_the_page(browser: Browser) -> None:
-    response = browser.signs_in(f"fail:{LOCKED}")
+    response = browser.sign_in(f"fail:{LOCKED}")
 
     assert response.status_code == 403
     assert response["Content-Type"].startswith("text/html")
@@ -183,7 +183,7 @@ def test_a_locked_account_reads_so_on_the_page(browser: Browser) -> None:
 
 
 def test_a_locked_account_reads_so_in_json(browser: Browser) -> None:
-    response = browser.signs_in(f"fail:{LOCKED}", accept="application/json")
+    response = browser.sign_in(f"fail:{LOCKED}", accept="application/json")
     body = json_of(response)
 
     assert (response.status_code, body["code"]) == (403, LOCKED)
@@ -198,7 +198,7 @@ def test_a_failure_in_any_wrapping_is_the_same_answer(
 ) -> None:
     browser.ciam.fail("token", code=LOCKED, status=status, content_type=content_type)
 
-    assert browser.signs_in()["Ciam-Error-Code"] == LOCKED
+    assert browser.sign_in()["Ciam-Error-Code"] == LOCKED
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_failure_in_any_wrapping_is_the_same_answer(
 )
 def test_misbehaviour_has_a_code(browser: Browser, behaviour: str, code: str) -> None:
     browser.ciam.misbehave("token", behaviour)
-    response = browser.signs_in()
+    response = browser.sign_in()
 
     assert response["Ciam-Error-Code"] == code
     assert browser.user_id is None
@@ -233,20 +233,20 @@ def test_ciam_has_only_so_much_time(browser: Browser, behaviour: str, settings: 
     settings.CIAM_TIMEOUT = 0.3
     browser.ciam.misbehave("token", behaviour)
 
-    assert browser.signs_in()["Ciam-Error-Code"] == "timeout"
+    assert browser.sign_in()["Ciam-Error-Code"] == "timeout"
 
 
 def test_a_cancelled_sign_in_may_be_begun_again(browser: Browser) -> None:
-    response = browser.signs_in("fail:authorize:access_denied")
+    response = browser.sign_in("fail:authorize:access_denied")
 
     assert response["Ciam-Error-Code"] == "access_denied"
     assert 'href="/ciam/login/"' in response.content.decode()
 
 
 def test_a_failed_sign_in_signs_nobody_out(browser: Browser) -> None:
-    browser.signs_in("li")
+    browser.sign_in("li")
     before = browser.user_id
-    browser.signs_in(f"fail:{LOCKED}")
+    browser.sign_in(f"fail:{LOCKED}")
 
     assert browser.user_id == before is not None
 
@@ -258,7 +258,7 @@ def test_nothing_that_ciam_wrote_is_shown(
     browser.ciam.fail(
         "token", code="invalid_grant", text="Invalid code: MARKER-4711 of li@example.com"
     )
-    response = browser.signs_in()
+    response = browser.sign_in()
 
     assert response["Ciam-Error-Code"] == "invalid_grant"
     ours = "".join(r.getMessage() for r in caplog.records if r.name == "ciam_django")
@@ -295,10 +295,10 @@ def test_whoever_tries_again_still_goes_on_to_next(
 ) -> None:
     settings.CIAM_SUPPORT_URL = "/help/"
     browser.ciam.fail("token", code=code)
-    response = browser.signs_in(next_url="/admin/?a=b&c")
+    response = browser.sign_in(next_url="/admin/?a=b&c")
 
     assert f'href="{way_out}"' in response.content.decode()
-    assert "next" not in browser.signs_in(next_url="//evil.example").content.decode()
+    assert "next" not in browser.sign_in(next_url="//evil.example").content.decode()
 
 
 @pytest.mark.parametrize("mode", ["oidc"])
@@ -307,7 +307,7 @@ def test_discovery_that_fails_is_answered_at_authorize(browser: Browser) -> None
     response = browser.client.post("/ciam/authorize/")
 
     assert (response.status_code, response["Ciam-Error-Code"]) == (503, "unreadable_answer")
-    assert browser.leaves()
+    assert browser.start_sign_in()
 
 
 # --- The state --------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ def test_discovery_that_fails_is_answered_at_authorize(browser: Browser) -> None
 def test_a_callback_without_a_state_of_ours_changes_nothing(
     browser: Browser, query: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    browser.signs_in()
+    browser.sign_in()
     before = browser.user_id
     stranger = Client()
     with caplog.at_level(logging.DEBUG):
@@ -369,15 +369,15 @@ def with_state_of(browser: Browser) -> Browser:
 def test_a_state_is_good_for_once_whatever_the_answer(
     browser: Browser, username: str, status: int
 ) -> None:
-    callback = browser.identifies(browser.leaves("/next/"), username)
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"), username)
     # Who keeps the cookie, against our word.
     again = with_state_of(browser)
 
-    assert browser.comes_back(callback).status_code == status
+    assert browser.open_callback(callback).status_code == status
     assert not states_in(browser.client.cookies)
     asked = len(browser.ciam.requests)
     for _ in range(2):
-        response = again.comes_back(callback)
+        response = again.open_callback(callback)
         assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
     assert again.user_id is None
     assert len(browser.ciam.requests) == asked
@@ -428,17 +428,17 @@ def _got(address: str, cookies: dict[str, str]) -> requests.Response:
 
 @pytest.mark.parametrize(("age", "status"), [(599, 302), (601, 400)])
 def test_a_sign_in_has_ten_minutes(browser: Browser, age: int, status: int) -> None:
-    callback = browser.identifies(browser.leaves())
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
     make_older(browser, age)
 
-    assert browser.comes_back(callback).status_code == status
+    assert browser.open_callback(callback).status_code == status
     assert (browser.user_id is None) is (status == 400)
 
 
 def test_the_state_of_another_provider_is_refused(browser: Browser) -> None:
-    begun = state.begun(next_url="", provider="wechat")
+    begun = state.new_sign_in_state(next_url="", provider="wechat")
     response = HttpResponse()
-    state.keep(RequestFactory().get("/"), response, begun)
+    state.set_state_cookie(RequestFactory().get("/"), response, begun)
     for name, morsel in response.cookies.items():
         browser.client.cookies[name] = morsel.value
     answer = browser.client.get("/ciam/callback/", {"state": begun.state, "code": "c"})
@@ -448,64 +448,64 @@ def test_the_state_of_another_provider_is_refused(browser: Browser) -> None:
 
 
 def test_keys_rotate_while_a_person_is_at_ciam(browser: Browser, settings: Settings) -> None:
-    kept, lost = (browser.identifies(browser.leaves()) for _ in range(2))
+    kept, lost = (browser.sign_in_at_ciam(browser.start_sign_in()) for _ in range(2))
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "new"
-    assert browser.comes_back(kept).status_code == 302
+    assert browser.open_callback(kept).status_code == 302
 
     settings.SECRET_KEY_FALLBACKS = []
-    assert browser.comes_back(lost)["Ciam-Error-Code"] == "mismatching_state"
+    assert browser.open_callback(lost)["Ciam-Error-Code"] == "mismatching_state"
 
 
 def test_garbage_among_the_cookies_disturbs_nobody(browser: Browser) -> None:
     for name in ("ciam_state_", "ciam_state_x", "ciam_laps", "ciam_asked"):
         browser.client.cookies[name] = "\xff garbage"
 
-    assert browser.signs_in(next_url="/next/")["Location"] == "/next/"
+    assert browser.sign_in(next_url="/next/")["Location"] == "/next/"
 
 
 def test_the_browser_that_was_signed_in_by_it_goes_on_when_the_callback_repeats(
     browser: Browser,
 ) -> None:
-    callback = browser.identifies(browser.leaves("/next/"))
-    session = browser.comes_back(callback).cookies["sessionid"].value
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"))
+    session = browser.open_callback(callback).cookies["sessionid"].value
 
     for _ in range(2):
-        again = browser.comes_back(callback)
+        again = browser.open_callback(callback)
         assert again["Location"] == "/next/"
         assert again["Referrer-Policy"] == "no-referrer"
     assert browser.client.cookies["sessionid"].value == session
     browser.client.logout()
-    assert browser.comes_back(callback)["Ciam-Error-Code"] == "mismatching_state"
+    assert browser.open_callback(callback)["Ciam-Error-Code"] == "mismatching_state"
 
 
 def test_each_tab_that_signed_in_goes_on_to_its_own_next(browser: Browser) -> None:
     callbacks = []
     for number in range(6):
-        callbacks.append(browser.identifies(browser.leaves(f"/{number}/")))
-        browser.comes_back(callbacks[-1])
+        callbacks.append(browser.sign_in_at_ciam(browser.start_sign_in(f"/{number}/")))
+        browser.open_callback(callbacks[-1])
     # As many as can be under way at once.
-    assert browser.comes_back(callbacks.pop(0))["Ciam-Error-Code"] == "mismatching_state"
+    assert browser.open_callback(callbacks.pop(0))["Ciam-Error-Code"] == "mismatching_state"
 
-    answers = [browser.comes_back(callback) for callback in callbacks]
+    answers = [browser.open_callback(callback) for callback in callbacks]
     assert [answer["Location"] for answer in answers] == ["/1/", "/2/", "/3/", "/4/", "/5/"]
 
 
 def test_who_was_signed_in_before_someone_else_is_remembered_no_more(browser: Browser) -> None:
-    of_li = browser.identifies(browser.leaves("/li/"), "li")
-    browser.comes_back(of_li)
-    of_wang = browser.identifies(browser.leaves("/wang/"), "wang")
-    browser.comes_back(of_wang)
+    of_li = browser.sign_in_at_ciam(browser.start_sign_in("/li/"), "li")
+    browser.open_callback(of_li)
+    of_wang = browser.sign_in_at_ciam(browser.start_sign_in("/wang/"), "wang")
+    browser.open_callback(of_wang)
 
-    assert browser.comes_back(of_wang)["Location"] == "/wang/"
-    assert browser.comes_back(of_li)["Ciam-Error-Code"] == "mismatching_state"
+    assert browser.open_callback(of_wang)["Location"] == "/wang/"
+    assert browser.open_callback(of_li)["Ciam-Error-Code"] == "mismatching_state"
 
 
 def test_what_next_was_is_checked_again_when_the_callback_repeats(
     browser: Browser, settings: Settings
 ) -> None:
-    callback = browser.identifies(browser.leaves("http://testserver/next/"))
-    browser.comes_back(callback)
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("http://testserver/next/"))
+    browser.open_callback(callback)
     settings.ALLOWED_HOSTS = ["*"]
     parts = urlsplit(callback)
     again = browser.client.get(f"{parts.path}?{parts.query}", headers={"Host": "other.example"})
@@ -514,23 +514,23 @@ def test_what_next_was_is_checked_again_when_the_callback_repeats(
 
 
 def test_another_browser_cannot_use_the_state(browser: Browser, ciam: FakeCiam) -> None:
-    callback = browser.identifies(browser.leaves())
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
     signed_in, stranger = Browser(ciam), Browser(ciam)
-    signed_in.signs_in("wang")
+    signed_in.sign_in("wang")
     before = signed_in.user_id
 
     for other in (signed_in, stranger):
-        response = other.comes_back(callback)
+        response = other.open_callback(callback)
         assert response["Ciam-Error-Code"] == "mismatching_state"
         assert 'href="/ciam/login/">Start again</a>' in response.content.decode()
     assert signed_in.user_id == before is not None
     assert stranger.user_id is None
     # What another browser does takes nothing from this one.
-    assert browser.comes_back(callback).status_code == 302
+    assert browser.open_callback(callback).status_code == 302
 
 
 def test_a_callback_without_a_code_is_refused(browser: Browser) -> None:
-    state = query_of(browser.leaves())["state"]
+    state = query_of(browser.start_sign_in())["state"]
     response = browser.client.get("/ciam/callback/", {"state": state})
 
     assert response["Ciam-Error-Code"] == "missing_code"
@@ -551,7 +551,7 @@ def test_a_cache_that_is_down_lets_people_in(
 ) -> None:
     settings.CACHES = {"default": {"BACKEND": f"{__name__}.BrokenCache"}}
 
-    assert browser.signs_in().status_code == 302
+    assert browser.sign_in().status_code == 302
     warnings = [r for r in caplog.records if r.levelname == "WARNING"]
     assert [r.name for r in warnings] == ["ciam_django"]
     assert "cache is down" in warnings[0].getMessage()
@@ -572,8 +572,8 @@ def test_a_cache_that_is_down_makes_no_noise_for_strangers(
 
 
 def test_signing_out_ends_the_session_here_and_at_ciam(browser: Browser, mode: str) -> None:
-    browser.signs_in()
-    id_token = unsealed(CiamSession.objects.get().sealed).id_token
+    browser.sign_in()
+    id_token = decrypted_tokens(CiamSession.objects.get().sealed).id_token
     response = browser.client.post("/ciam/logout/")
 
     assert browser.user_id is None
@@ -593,10 +593,10 @@ def test_signing_out_ends_the_session_here_and_at_ciam(browser: Browser, mode: s
 
 
 def test_who_holds_no_good_token_is_not_signed_out_at_ciam(browser: Browser, mode: str) -> None:
-    browser.signs_in()
-    tokens = unsealed(CiamSession.objects.get().sealed)
+    browser.sign_in()
+    tokens = decrypted_tokens(CiamSession.objects.get().sealed)
     gone = dataclasses.replace(tokens, expires_at=1.0, id_token="")
-    CiamSession.objects.update(sealed=sealed(gone))
+    CiamSession.objects.update(sealed=encrypted_tokens(gone))
     response = browser.client.post("/ciam/logout/")
 
     assert browser.user_id is None
@@ -605,7 +605,7 @@ def test_who_holds_no_good_token_is_not_signed_out_at_ciam(browser: Browser, mod
 
 
 def test_what_no_key_opens_keeps_nobody_from_signing_out(browser: Browser) -> None:
-    browser.signs_in()
+    browser.sign_in()
     CiamSession.objects.update(sealed="nothing that anybody sealed")
 
     assert browser.client.post("/ciam/logout/").status_code == 302
@@ -613,7 +613,7 @@ def test_what_no_key_opens_keeps_nobody_from_signing_out(browser: Browser) -> No
 
 
 def test_signing_out_is_a_post_with_csrf(browser: Browser) -> None:
-    browser.signs_in()
+    browser.sign_in()
 
     assert browser.client.get("/ciam/logout/").status_code == 405
     assert browser.user_id is not None
@@ -634,7 +634,7 @@ def test_who_did_not_sign_in_at_ciam_is_not_sent_there(
 def test_signing_out_works_while_ciam_is_down(
     browser: Browser, mode: str, settings: Settings
 ) -> None:
-    browser.signs_in()
+    browser.sign_in()
     settings.AUTHLIB_OAUTH_CLIENTS = dict(settings.AUTHLIB_OAUTH_CLIENTS)
     cache.clear()
     browser.ciam.misbehave("discovery", "reset")

@@ -62,10 +62,10 @@ oidc = pytest.mark.parametrize("mode", ["oidc"])
 @oidc
 def test_a_provider_that_names_itself_signs_in(browser: Browser) -> None:
     browser.ciam.sends_issuer = True
-    callback = browser.identifies(browser.leaves("/next/"))
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"))
 
     assert f"iss={quote(browser.ciam.issuer, safe='')}" in callback
-    assert browser.comes_back(callback)["Location"] == "/next/"
+    assert browser.open_callback(callback)["Location"] == "/next/"
 
 
 @oidc
@@ -75,12 +75,12 @@ def test_a_promised_issuer_must_come_and_be_the_one(
     browser: Browser, username: str, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser.ciam.sends_issuer = True
-    callback = browser.identifies(browser.leaves(), username)
+    callback = browser.sign_in_at_ciam(browser.start_sign_in(), username)
     with_issuer = f"&iss={quote(browser.ciam.issuer, safe='')}"
     assert with_issuer in callback
     instead = {"other": f"&iss={quote(OTHER, safe='')}", "missing": ""}[change]
     with caplog.at_level(logging.DEBUG):
-        response = browser.comes_back(callback.replace(with_issuer, instead))
+        response = browser.open_callback(callback.replace(with_issuer, instead))
 
     assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_issuer")
     assert b"evil" not in response.content
@@ -92,8 +92,8 @@ def test_a_promised_issuer_must_come_and_be_the_one(
 
 @oidc
 def test_another_issuer_is_refused_where_none_is_promised(browser: Browser) -> None:
-    callback = browser.identifies(browser.leaves())
-    response = browser.comes_back(f"{callback}&iss={quote(OTHER, safe='')}")
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    response = browser.open_callback(f"{callback}&iss={quote(OTHER, safe='')}")
 
     assert response["Ciam-Error-Code"] == "mismatching_issuer"
     assert not [asked for asked in browser.ciam.requests if asked.stage == "token"]
@@ -101,11 +101,11 @@ def test_another_issuer_is_refused_where_none_is_promised(browser: Browser) -> N
 
 @oidc
 def test_metadata_that_fail_at_the_callback_are_an_answer(browser: Browser) -> None:
-    callback = browser.identifies(browser.leaves())
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
     # As in another process, which has not seen them.
-    conf.forget()
+    conf.clear_settings_caches()
     cache.clear()
     browser.ciam.misbehave("discovery", "reset")
-    response = browser.comes_back(callback)
+    response = browser.open_callback(callback)
 
     assert (response.status_code, response["Ciam-Error-Code"]) == (503, "no_connection")

@@ -60,7 +60,7 @@ def people(ciam: FakeCiam, db: None) -> list[Browser]:
     """Two browsers of Li's, and one of Wang's."""
     browsers = [Browser(ciam) for _ in range(3)]
     for browser, name in zip(browsers, ["li", "li", "wang"], strict=True):
-        assert browser.signs_in(name).status_code == 302
+        assert browser.sign_in(name).status_code == 302
     return browsers
 
 
@@ -98,7 +98,7 @@ def test_a_project_without_time_zones_ends_them_as_well(
 ) -> None:
     settings.USE_TZ = False
     browser = Browser(ciam)
-    browser.signs_in()
+    browser.sign_in()
 
     assert sends(ciam.sign_logout_token(sub=user_id_of("li"))).status_code == 200
     assert are_in([browser]) == [False]
@@ -200,7 +200,7 @@ def test_a_forged_signature_ends_nothing(people: list[Browser], ciam: FakeCiam) 
 def test_a_token_is_good_once(people: list[Browser], ciam: FakeCiam) -> None:
     token = ciam.sign_logout_token(sub=user_id_of("li"))
     assert sends(token).status_code == 200
-    people[0].signs_in()
+    people[0].sign_in()
 
     assert sends(token).status_code == 400
     assert are_in(people) == [True, False, True]
@@ -246,7 +246,7 @@ def test_what_another_process_ends_at_the_same_moment_is_told_of_once(
 ) -> None:
     settings.SESSION_ENGINE = __name__
     ended = CiamSession.objects.filter(identity__user_id=int(people[0].user_id or 0))
-    monkeypatch.setattr(SessionStore, "before_delete", ended.end)
+    monkeypatch.setattr(SessionStore, "before_delete", ended.mark_ended)
     with django_capture_on_commit_callbacks() as callbacks:
         assert sends(ciam.sign_logout_token(sub=user_id_of("li"))).status_code == 200
 
@@ -258,7 +258,7 @@ def test_what_no_key_opens_is_over_all_the_same(people: list[Browser], ciam: Fak
     CiamSession.objects.update(sealed="nothing that anybody sealed")
 
     assert sends(ciam.sign_logout_token(sub=user_id_of("li"))).status_code == 200
-    assert CiamSession.objects.living().count() == 1
+    assert CiamSession.objects.active().count() == 1
 
 
 def test_only_a_post_is_taken(db: None, ciam: FakeCiam) -> None:

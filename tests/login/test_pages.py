@@ -15,7 +15,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
 from tests.browser import HTML
-from tests.login.person import Person, error_at
+from tests.login.person import FormBrowser, check_field_error
 
 EVERY = ["password", "sms", "email", "hosted", "recover", "sign_up"]
 NUMBER = "138 0000 1234"
@@ -36,8 +36,8 @@ def mode() -> str:
 # --- The login page ---------------------------------------------------------------------------
 
 
-def test_the_first_way_is_a_form_and_the_others_are_links(person: Person) -> None:
-    page = person.opens("/ciam/login/?next=/cart/").content.decode()
+def test_the_first_way_is_a_form_and_the_others_are_links(person: FormBrowser) -> None:
+    page = person.open_page("/ciam/login/?next=/cart/").content.decode()
 
     assert 'name="username"' in page
     assert 'href="/ciam/login/?method=sms&amp;next=%2Fcart%2F"' in page
@@ -45,31 +45,35 @@ def test_the_first_way_is_a_form_and_the_others_are_links(person: Person) -> Non
     assert f'action="{reverse("ciam:authorize")}"' in page
 
 
-def test_the_project_chooses_the_ways_and_their_order(person: Person, settings: Settings) -> None:
+def test_the_project_chooses_the_ways_and_their_order(
+    person: FormBrowser, settings: Settings
+) -> None:
     settings.CIAM_LOGIN_METHODS = ["email"]
 
-    page = person.opens("/ciam/login/?method=password").content.decode()
+    page = person.open_page("/ciam/login/?method=password").content.decode()
 
     assert 'name="email"' in page
     assert "ciam-methods" not in page
     assert reverse("ciam:authorize") not in page
-    assert person.opens("/ciam/recover/").status_code == 404
+    assert person.open_page("/ciam/recover/").status_code == 404
 
 
 def test_ciam_says_what_there_is_where_the_project_does_not(
-    person: Person, settings: Settings
+    person: FormBrowser, settings: Settings
 ) -> None:
     settings.CIAM_LOGIN_METHODS = []
     person.ciam.fail("api", code="Service.Internal.Error", times=None)
 
     # It can't be asked: CIAM's own page is there whatever it says.
-    page = person.opens("/ciam/login/").content.decode()
+    page = person.open_page("/ciam/login/").content.decode()
 
     assert 'name="username"' not in page
     assert reverse("ciam:authorize") in page
 
 
-def test_without_a_form_there_is_nothing_to_post_to(person: Person, settings: Settings) -> None:
+def test_without_a_form_there_is_nothing_to_post_to(
+    person: FormBrowser, settings: Settings
+) -> None:
     settings.CIAM_LOGIN_METHODS = ["hosted"]
     client = Client(headers={"Accept": HTML})
 
@@ -80,18 +84,18 @@ def test_without_a_form_there_is_nothing_to_post_to(person: Person, settings: Se
 # --- Password ---------------------------------------------------------------------------------
 
 
-def test_a_password_signs_in(person: Person) -> None:
-    person.opens("/ciam/login/?next=/cart/")
-    answer = person.sends(username="li", password=PASSWORD)
+def test_a_password_signs_in(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/?next=/cart/")
+    answer = person.submit_form(username="li", password=PASSWORD)
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
     assert person.user_id
 
 
 @pytest.mark.parametrize("mode", ["oidc", "ciam"])
-def test_it_is_the_person_of_the_hosted_page(person: Person) -> None:
-    person.opens("/ciam/login/")
-    person.sends(username="li", password=PASSWORD)
+def test_it_is_the_person_of_the_hosted_page(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
+    person.submit_form(username="li", password=PASSWORD)
     by_password = person.user_id
 
     leave = person.client.post(
@@ -104,9 +108,9 @@ def test_it_is_the_person_of_the_hosted_page(person: Person) -> None:
     assert by_password == person.user_id
 
 
-def test_a_wrong_password_is_told_above_the_form(person: Person) -> None:
-    person.opens("/ciam/login/")
-    answer = person.sends(username="li", password="wrong")
+def test_a_wrong_password_is_told_above_the_form(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
+    answer = person.submit_form(username="li", password="wrong")
     page = answer.content.decode()
 
     assert answer.status_code == 401
@@ -118,29 +122,29 @@ def test_a_wrong_password_is_told_above_the_form(person: Person) -> None:
 
 
 @pytest.mark.parametrize("username", ["nobody", "locked", "disabled", "archived"])
-def test_a_stranger_learns_of_no_account(person: Person, username: str) -> None:
-    person.opens("/ciam/login/")
-    answer = person.sends(username=username, password=PASSWORD)
+def test_a_stranger_learns_of_no_account(person: FormBrowser, username: str) -> None:
+    person.open_page("/ciam/login/")
+    answer = person.submit_form(username=username, password=PASSWORD)
 
     assert answer.status_code == 401
     assert answer["Ciam-Error-Code"] == "Operation.Failure.Username.Or.Password.Error"
 
 
-def test_blank_fields_are_told_at_the_field_before_ciam_is_asked(person: Person) -> None:
-    person.opens("/ciam/login/")
+def test_blank_fields_are_told_at_the_field_before_ciam_is_asked(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
     asked = len(person.ciam.requests)
-    answer = person.sends(username=" ", password="")
+    answer = person.submit_form(username=" ", password="")
 
     assert answer.status_code == 400
-    assert "username" in error_at(answer, "username").lower()
+    assert "username" in check_field_error(answer, "username").lower()
     assert 'id="ciam_password_error"' in answer.content.decode()
     assert len(person.ciam.requests) == asked
 
 
-def test_after_failures_a_picture_has_to_be_read(person: Person) -> None:
-    person.opens("/ciam/login/")
+def test_after_failures_a_picture_has_to_be_read(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
     for _ in range(4):
-        answer = person.sends(username="li", password="wrong")
+        answer = person.submit_form(username="li", password="wrong")
     assert answer["Ciam-Error-Code"] == "Params.Blank.CaptchaCode"
     page = answer.content.decode()
     assert 'src="/ciam/captcha/"' in page
@@ -148,43 +152,43 @@ def test_after_failures_a_picture_has_to_be_read(person: Person) -> None:
     picture = person.client.get("/ciam/captcha/")
     assert picture["Content-Type"] == "image/png"
     assert picture["X-Content-Type-Options"] == "nosniff"
-    answer = person.sends(username="li", password=PASSWORD, captcha="not this")
+    answer = person.submit_form(username="li", password=PASSWORD, captcha="not this")
     assert answer["Ciam-Error-Code"] == "Operation.Failure.Captcha.Error"
-    error_at(answer, "captcha")
+    check_field_error(answer, "captcha")
 
     person.client.get("/ciam/captcha/")
-    answer = person.sends(username="li", password=PASSWORD, captcha=CAPTCHA_TEXT)
+    answer = person.submit_form(username="li", password=PASSWORD, captcha=CAPTCHA_TEXT)
     assert answer.status_code == 302
     assert person.user_id
 
 
-def test_pictures_are_limited(person: Person, settings: Settings) -> None:
+def test_pictures_are_limited(person: FormBrowser, settings: Settings) -> None:
     settings.CIAM_TRY_LIMITS = {"address": ("2/min",)}
 
     statuses = [person.client.get("/ciam/captcha/").status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
 
 
-def test_a_lost_password_leads_to_its_page(person: Person) -> None:
-    person.opens("/ciam/login/")
+def test_a_lost_password_leads_to_its_page(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
     person.ciam.fail("password", code="Operation.Failure.Password.Has.Initialized")
-    page = person.sends(username="li", password=PASSWORD).content.decode()
+    page = person.submit_form(username="li", password=PASSWORD).content.decode()
 
     assert '<a class="ciam-link" href="/ciam/recover/">Reset your password</a>' in page
 
 
-def test_developers_read_the_true_code_on_the_page(person: Person, settings: Settings) -> None:
+def test_developers_read_the_true_code_on_the_page(person: FormBrowser, settings: Settings) -> None:
     settings.DEBUG = True
-    person.opens("/ciam/login/")
+    person.open_page("/ciam/login/")
     assert "Operation.Failure.User.Locked" in (
-        person.sends(username="locked", password=PASSWORD).content.decode()
+        person.submit_form(username="locked", password=PASSWORD).content.decode()
     )
-    person.opens("/ciam/login/?method=sms")
-    person.sends(phone_number=NUMBER)
-    assert "Operation.Failure.SMS.Code.Error" in person.sends(code="1").content.decode()
+    person.open_page("/ciam/login/?method=sms")
+    person.submit_form(phone_number=NUMBER)
+    assert "Operation.Failure.SMS.Code.Error" in person.submit_form(code="1").content.decode()
 
 
-def test_a_picture_that_is_none_is_not_passed_on(person: Person) -> None:
+def test_a_picture_that_is_none_is_not_passed_on(person: FormBrowser) -> None:
     person.ciam.misbehave("api", "html")
 
     answer = person.client.get("/ciam/captcha/")
@@ -192,13 +196,13 @@ def test_a_picture_that_is_none_is_not_passed_on(person: Person) -> None:
     assert (answer.status_code, answer.content) == (503, b"")
 
 
-def test_terms_have_to_be_agreed_to_first(person: Person) -> None:
-    page = person.opens("/ciam/login/").content.decode()
+def test_terms_have_to_be_agreed_to_first(person: FormBrowser) -> None:
+    page = person.open_page("/ciam/login/").content.decode()
     assert 'href="https://example.com/terms"' in page
     assert "checked" not in page
 
     asked = len(person.ciam.requests)
-    answer = person.sends(username="li", password=PASSWORD, consent=["terms"])
+    answer = person.submit_form(username="li", password=PASSWORD, consent=["terms"])
 
     assert answer.status_code == 400
     assert answer["Ciam-Error-Code"] == "Params.Illegal.Consent"
@@ -213,12 +217,12 @@ def test_without_a_form_token_nothing_is_tried(ciam: FakeCiam, db: None) -> None
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "csrf_failed")
 
 
-def test_tries_are_limited(person: Person, settings: Settings) -> None:
+def test_tries_are_limited(person: FormBrowser, settings: Settings) -> None:
     settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
-    person.opens("/ciam/login/")
+    person.open_page("/ciam/login/")
     for _ in range(2):
-        person.sends(username="li", password="wrong")
-    answer = person.sends(username="li", password=PASSWORD)
+        person.submit_form(username="li", password="wrong")
+    answer = person.submit_form(username="li", password=PASSWORD)
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (429, "too_many_requests")
     assert int(answer["Retry-After"]) > 50
@@ -234,41 +238,43 @@ def test_tries_are_limited(person: Person, settings: Settings) -> None:
         ("email", "email", "Li@Example.com", "L***@example.com"),
     ],
 )
-def test_a_code_signs_in(person: Person, method: str, field: str, given: str, shown: str) -> None:
-    person.opens(f"/ciam/login/?method={method}&next=/cart/")
-    page = person.sends(**{field: given}).content.decode()
+def test_a_code_signs_in(
+    person: FormBrowser, method: str, field: str, given: str, shown: str
+) -> None:
+    person.open_page(f"/ciam/login/?method={method}&next=/cart/")
+    page = person.submit_form(**{field: given}).content.decode()
     assert f"If there is an account for \u2068{shown}\u2069" in page
 
-    answer = person.sends(code=f" {CODE[:3]} {CODE[3:]} ")
+    answer = person.submit_form(code=f" {CODE[:3]} {CODE[3:]} ")
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
     assert person.user_id
 
 
 @pytest.mark.parametrize("number", ["12345", "010-6234-5678", "li@example.com"])
-def test_what_is_no_mobile_number_is_told_at_the_field(person: Person, number: str) -> None:
-    person.opens("/ciam/login/?method=sms")
+def test_what_is_no_mobile_number_is_told_at_the_field(person: FormBrowser, number: str) -> None:
+    person.open_page("/ciam/login/?method=sms")
     asked = len(person.ciam.requests)
-    answer = person.sends(phone_number=number)
+    answer = person.submit_form(phone_number=number)
 
     assert answer.status_code == 400
-    assert "mobile number" in error_at(answer, "phone_number")
+    assert "mobile number" in check_field_error(answer, "phone_number")
     assert number in answer.content.decode()
     assert len(person.ciam.requests) == asked
 
 
-def test_a_wrong_code_is_told_at_the_field_and_does_not_come_back(person: Person) -> None:
-    person.opens("/ciam/login/?method=sms")
-    person.sends(phone_number=NUMBER)
-    answer = person.sends(code="135790")
+def test_a_wrong_code_is_told_at_the_field_and_does_not_come_back(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/?method=sms")
+    person.submit_form(phone_number=NUMBER)
+    answer = person.submit_form(code="135790")
 
     assert answer.status_code == 400
-    assert error_at(answer, "code")
+    assert check_field_error(answer, "code")
     assert "135790" not in answer.content.decode()
 
 
-def test_a_step_can_be_reloaded_and_read_in_another_language(person: Person) -> None:
-    person.opens("/ciam/login/?method=sms")
-    page = person.sends(phone_number=NUMBER)
+def test_a_step_can_be_reloaded_and_read_in_another_language(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/?method=sms")
+    page = person.submit_form(phone_number=NUMBER)
     address = page.wsgi_request.path
 
     chinese = person.client.get(address, headers={"Accept-Language": "zh-CN"}).content.decode()
@@ -276,19 +282,19 @@ def test_a_step_can_be_reloaded_and_read_in_another_language(person: Person) -> 
     assert "+86 138****1234" in chinese
 
 
-def test_two_tabs_do_not_disturb_each_other(person: Person) -> None:
-    person.opens("/ciam/login/?method=sms")
-    first = person.sends(phone_number=NUMBER).wsgi_request.path
-    person.opens("/ciam/login/?method=email")
-    person.sends(email="li@example.com")
+def test_two_tabs_do_not_disturb_each_other(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/?method=sms")
+    first = person.submit_form(phone_number=NUMBER).wsgi_request.path
+    person.open_page("/ciam/login/?method=email")
+    person.submit_form(email="li@example.com")
 
-    person.opens(first)
-    assert person.sends(code=CODE).status_code == 302
+    person.open_page(first)
+    assert person.submit_form(code=CODE).status_code == 302
 
 
 @pytest.mark.parametrize("address", ["/ciam/step/unknown/", "/ciam/step/%00/"])
-def test_a_step_that_is_over_leads_back(person: Person, address: str) -> None:
-    answer = person.opens(address)
+def test_a_step_that_is_over_leads_back(person: FormBrowser, address: str) -> None:
+    answer = person.open_page(address)
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (
         410,
@@ -297,27 +303,27 @@ def test_a_step_that_is_over_leads_back(person: Person, address: str) -> None:
     assert 'href="/ciam/login/"' in answer.content.decode()
 
 
-def test_a_step_that_ciam_has_forgotten_leads_back(person: Person) -> None:
-    person.opens("/ciam/login/?method=sms&next=/cart/")
-    person.sends(phone_number=NUMBER)
-    person.ciam.people._flows.clear()
-    answer = person.sends(code=CODE)
+def test_a_step_that_ciam_has_forgotten_leads_back(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/?method=sms&next=/cart/")
+    person.submit_form(phone_number=NUMBER)
+    person.ciam.accounts._flows.clear()
+    answer = person.submit_form(code=CODE)
 
     assert answer.status_code == 410
     assert 'href="/ciam/login/?next=%2Fcart%2F"' in answer.content.decode()
 
 
 def test_sends_are_limited_and_the_page_says_for_how_long(
-    person: Person, settings: Settings
+    person: FormBrowser, settings: Settings
 ) -> None:
     settings.CIAM_SEND_LIMITS = {"receiver": ("1/min",)}
-    person.opens("/ciam/login/?method=sms")
-    person.sends(phone_number=NUMBER)
+    person.open_page("/ciam/login/?method=sms")
+    person.submit_form(phone_number=NUMBER)
     asked = len(person.ciam.requests)
-    page = person.answer.content.decode()
+    page = person.response.content.decode()
     assert re.search(r'value="resend"[^>]*data-ciam-wait="(60|59)"', page)
 
-    answer = person.sends(do="resend")
+    answer = person.submit_form(do="resend")
 
     assert answer.status_code == 429
     assert int(answer["Retry-After"]) > 50
@@ -325,44 +331,44 @@ def test_sends_are_limited_and_the_page_says_for_how_long(
 
 
 def test_who_has_tried_too_often_can_still_have_a_new_code(
-    person: Person, settings: Settings
+    person: FormBrowser, settings: Settings
 ) -> None:
     settings.CIAM_TRY_LIMITS = {"receiver": ("1/hour",)}
-    person.opens("/ciam/login/?method=sms")
-    person.sends(phone_number=NUMBER)
-    person.sends(code="1")
-    answer = person.sends(code="2")
+    person.open_page("/ciam/login/?method=sms")
+    person.submit_form(phone_number=NUMBER)
+    person.submit_form(code="1")
+    answer = person.submit_form(code="2")
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (429, "too_many_requests")
     assert re.search(r'value="resend"[^>]*data-ciam-wait="(60|59)"', answer.content.decode())
 
 
 def test_a_page_needs_none_of_the_projects_context_processors(
-    person: Person, settings: Settings
+    person: FormBrowser, settings: Settings
 ) -> None:
     engine = {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}
     settings.TEMPLATES = [engine]
-    person.opens("/ciam/login/?method=sms")
-    person.sends(phone_number=NUMBER)
-    assert f'action="{person.answer.wsgi_request.path}"' in person.answer.content.decode()
-    assert person.sends(code=CODE).status_code == 302
+    person.open_page("/ciam/login/?method=sms")
+    person.submit_form(phone_number=NUMBER)
+    assert f'action="{person.response.wsgi_request.path}"' in person.response.content.decode()
+    assert person.submit_form(code=CODE).status_code == 302
 
 
-def test_a_new_code_is_sent_on_the_same_terms(person: Person) -> None:
+def test_a_new_code_is_sent_on_the_same_terms(person: FormBrowser) -> None:
     person.ciam.requires_consents = True
-    person.opens("/ciam/login/?method=sms")
-    person.sends(phone_number=NUMBER)
-    person.ciam.people._last_sends.clear()
-    person.sends(do="resend")
+    person.open_page("/ciam/login/?method=sms")
+    person.submit_form(phone_number=NUMBER)
+    person.ciam.accounts._last_sends.clear()
+    person.submit_form(do="resend")
 
-    assert person.answer.status_code == 200
-    assert person.sends(code=CODE).status_code == 302
+    assert person.response.status_code == 200
+    assert person.submit_form(code=CODE).status_code == 302
 
 
-def test_a_page_is_not_shown_to_an_app(person: Person) -> None:
-    person.opens("/ciam/login/")
+def test_a_page_is_not_shown_to_an_app(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
     person.client.defaults["HTTP_ACCEPT"] = "application/json"
-    answer = person.sends(username="li", password="wrong")
+    answer = person.submit_form(username="li", password="wrong")
 
     assert answer["Content-Type"] == "application/json"
     assert answer.json()["code"] == "Operation.Failure.Username.Or.Password.Error"
@@ -371,72 +377,72 @@ def test_a_page_is_not_shown_to_an_app(person: Person) -> None:
 # --- The second step --------------------------------------------------------------------------
 
 
-def test_the_second_step_offers_what_the_tenant_has(person: Person) -> None:
-    person.opens("/ciam/login/?next=/cart/")
-    page = person.sends(username="careful", password=PASSWORD).content.decode()
+def test_the_second_step_offers_what_the_tenant_has(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/?next=/cart/")
+    page = person.submit_form(username="careful", password=PASSWORD).content.decode()
     assert person.title == "Confirm that it&#x27;s you"
     assert "138****0000" in page
     assert 'value="SMS"' in page
     assert 'value="PWD"' in page
     assert 'value="EMAIL"' not in page
 
-    page = person.sends(channel="SMS").content.decode()
+    page = person.submit_form(channel="SMS").content.decode()
     assert "A code has been sent to \u2068138****0000\u2069" in page
-    answer = person.sends(code=CODE)
+    answer = person.submit_form(code=CODE)
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
     assert person.user_id
 
 
 def test_the_second_steps_codes_are_counted_for_the_account(
-    person: Person, settings: Settings
+    person: FormBrowser, settings: Settings
 ) -> None:
     settings.CIAM_SEND_LIMITS = {"receiver": ("1/hour",)}
     for status in (200, 429):
-        person.opens("/ciam/login/")
-        person.sends(username="careful", password=PASSWORD)
-        assert person.sends(channel="SMS").status_code == status
+        person.open_page("/ciam/login/")
+        person.submit_form(username="careful", password=PASSWORD)
+        assert person.submit_form(channel="SMS").status_code == status
     # Nor is another way there a new account.
-    person.opens("/ciam/login/")
-    person.sends(username="careful", password=PASSWORD)
+    person.open_page("/ciam/login/")
+    person.submit_form(username="careful", password=PASSWORD)
     for _ in range(2):
-        person.sends(channel="PWD")
-        person.sends(do="other")
-        assert person.sends(channel="SMS").status_code == 429
+        person.submit_form(channel="PWD")
+        person.submit_form(do="other")
+        assert person.submit_form(channel="SMS").status_code == 429
 
 
-def test_at_the_second_step_nothing_is_hidden(person: Person) -> None:
-    person.opens("/ciam/login/")
-    person.sends(username="careful", password=PASSWORD)
+def test_at_the_second_step_nothing_is_hidden(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
+    person.submit_form(username="careful", password=PASSWORD)
     person.ciam.fail("send_code", code="Operation.Failure.User.Locked")
 
-    assert person.sends(channel="SMS").status_code == 401
+    assert person.submit_form(channel="SMS").status_code == 401
     assert person.title == "Confirm that it&#x27;s you"
 
 
-def test_the_second_step_can_be_taken_another_way(person: Person) -> None:
-    person.opens("/ciam/login/")
-    person.sends(username="careful", password=PASSWORD)
-    person.sends(channel="SMS")
-    person.sends(do="other")
-    person.sends(channel="PWD")
-    assert person.sends(password=PASSWORD).status_code == 302
+def test_the_second_step_can_be_taken_another_way(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
+    person.submit_form(username="careful", password=PASSWORD)
+    person.submit_form(channel="SMS")
+    person.submit_form(do="other")
+    person.submit_form(channel="PWD")
+    assert person.submit_form(password=PASSWORD).status_code == 302
     assert person.user_id
 
 
-def test_a_way_that_was_not_offered_is_refused(person: Person) -> None:
-    person.opens("/ciam/login/")
-    person.sends(username="careful", password=PASSWORD)
-    answer = person.sends(channel="EMAIL")
+def test_a_way_that_was_not_offered_is_refused(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
+    person.submit_form(username="careful", password=PASSWORD)
+    answer = person.submit_form(channel="EMAIL")
 
     assert answer.status_code == 400
     assert answer["Ciam-Error-Code"] == "Params.Illegal.Type"
 
 
-def test_a_choice_that_ciam_refuses_is_told_above_the_ways(person: Person) -> None:
-    person.opens("/ciam/login/")
-    person.sends(username="careful", password=PASSWORD)
+def test_a_choice_that_ciam_refuses_is_told_above_the_ways(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
+    person.submit_form(username="careful", password=PASSWORD)
     person.ciam.fail("send_code", code="Operation.Failure.Send.SMS.Fail")
-    answer = person.sends(channel="SMS")
+    answer = person.submit_form(channel="SMS")
 
     assert answer.status_code == 503
     assert 'role="alert"' in answer.content.decode()
@@ -446,90 +452,92 @@ def test_a_choice_that_ciam_refuses_is_told_above_the_ways(person: Person) -> No
 # --- What else CIAM may ask for ---------------------------------------------------------------
 
 
-def test_a_password_that_is_too_old_has_to_be_changed(person: Person) -> None:
-    person.opens("/ciam/login/?next=/cart/")
-    person.sends(username="stale", password=PASSWORD)
+def test_a_password_that_is_too_old_has_to_be_changed(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/?next=/cart/")
+    person.submit_form(username="stale", password=PASSWORD)
     assert person.title == "Choose a new password"
 
-    assert error_at(person.sends(password="short"), "password")
-    assert error_at(person.sends(password=PASSWORD), "password")
-    answer = person.sends(password="a-new-passw0rd")
+    assert check_field_error(person.submit_form(password="short"), "password")
+    assert check_field_error(person.submit_form(password=PASSWORD), "password")
+    answer = person.submit_form(password="a-new-passw0rd")
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
 
     person.client.logout()
-    person.opens("/ciam/login/")
-    assert person.sends(username="stale", password=PASSWORD).status_code == 401
+    person.open_page("/ciam/login/")
+    assert person.submit_form(username="stale", password=PASSWORD).status_code == 401
 
 
-def test_terms_may_come_later(person: Person) -> None:
-    person.opens("/ciam/login/")
-    person.sends(username="hesitant", password=PASSWORD)
+def test_terms_may_come_later(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
+    person.submit_form(username="hesitant", password=PASSWORD)
     assert person.title == "Please agree to our terms"
 
-    answer = person.sends(consent=[])
+    answer = person.submit_form(consent=[])
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (400, "Params.Illegal.Consent")
-    assert person.sends().status_code == 302
+    assert person.submit_form().status_code == 302
     assert person.user_id
 
 
-def test_details_that_are_missing_are_asked_for(person: Person) -> None:
-    person.opens("/ciam/login/")
-    person.sends(username="unfinished", password=PASSWORD)
+def test_details_that_are_missing_are_asked_for(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
+    person.submit_form(username="unfinished", password=PASSWORD)
     assert person.title == "Complete your information"
 
-    answer = person.sends(display_name="Li", email="not an address")
-    assert error_at(answer, "email")
+    answer = person.submit_form(display_name="Li", email="not an address")
+    assert check_field_error(answer, "email")
     assert 'value="Li"' in answer.content.decode()
-    assert error_at(person.sends(display_name="Li", email="taken@example.com"), "email")
-    assert person.sends(display_name="Li", email="li@example.com").status_code == 302
+    assert check_field_error(
+        person.submit_form(display_name="Li", email="taken@example.com"), "email"
+    )
+    assert person.submit_form(display_name="Li", email="li@example.com").status_code == 302
     assert person.user_id
 
 
-def test_a_number_that_is_missing_is_normalized(person: Person) -> None:
-    person.opens("/ciam/login/")
-    person.sends(username="unfinished_phone", password=PASSWORD)
-    assert error_at(person.sends(phone_number="12345"), "phone_number")
-    assert person.sends(phone_number="+86 138-0000-1234").status_code == 302
+def test_a_number_that_is_missing_is_normalized(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
+    person.submit_form(username="unfinished_phone", password=PASSWORD)
+    assert check_field_error(person.submit_form(phone_number="12345"), "phone_number")
+    assert person.submit_form(phone_number="+86 138-0000-1234").status_code == 302
     sent = [request for request in person.ciam.requests if request.path.endswith("complete")]
     assert json.loads(sent[-1].body)["phoneNumber"] == "13800001234"
 
 
-def test_details_can_be_skipped_where_ciam_lets_them(person: Person) -> None:
-    person.opens("/ciam/login/")
-    person.sends(username="unfinished_must", password=PASSWORD)
-    answer = person.sends(do="skip")
+def test_details_can_be_skipped_where_ciam_lets_them(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
+    person.submit_form(username="unfinished_must", password=PASSWORD)
+    answer = person.submit_form(do="skip")
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (
         403,
         "Operation.Failure.Unsupported.Ignore.Complete",
     )
 
-    person.opens("/ciam/login/")
-    person.sends(username="unfinished", password=PASSWORD)
-    assert person.sends(do="skip").status_code == 302
+    person.open_page("/ciam/login/")
+    person.submit_form(username="unfinished", password=PASSWORD)
+    assert person.submit_form(do="skip").status_code == 302
     assert person.user_id
 
 
-def test_one_step_follows_another(person: Person) -> None:
-    person.opens("/ciam/login/?next=/cart/")
-    person.sends(username="thorough", password=PASSWORD)
-    person.sends(channel="SMS")
-    person.sends(code=CODE)
+def test_one_step_follows_another(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/?next=/cart/")
+    person.submit_form(username="thorough", password=PASSWORD)
+    person.submit_form(channel="SMS")
+    person.submit_form(code=CODE)
     assert person.title == "Please agree to our terms"
-    person.sends()
+    person.submit_form()
     assert person.title == "Complete your information"
-    answer = person.sends(display_name="Li", email="li@example.com")
+    answer = person.submit_form(display_name="Li", email="li@example.com")
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
     assert person.user_id
 
 
 def test_a_step_that_nobody_knows_is_told_and_warned_of_once(
-    person: Person, caplog: pytest.LogCaptureFixture
+    person: FormBrowser, caplog: pytest.LogCaptureFixture
 ) -> None:
-    person.opens("/ciam/login/")
+    person.open_page("/ciam/login/")
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        answer = person.sends(username="odd", password=PASSWORD)
+        answer = person.submit_form(username="odd", password=PASSWORD)
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (503, "unsupported_step")
     assert answer["Ciam-Request-Id"] in answer.content.decode()
@@ -539,10 +547,10 @@ def test_a_step_that_nobody_knows_is_told_and_warned_of_once(
     assert person.user_id is None
 
 
-def test_the_project_can_name_a_step_of_its_tenant(person: Person, settings: Settings) -> None:
+def test_the_project_can_name_a_step_of_its_tenant(person: FormBrowser, settings: Settings) -> None:
     settings.CIAM_FLOW_TYPES = {"NEED_MAGIC": "new_password"}
-    person.opens("/ciam/login/")
-    person.sends(username="odd", password=PASSWORD)
+    person.open_page("/ciam/login/")
+    person.submit_form(username="odd", password=PASSWORD)
 
     assert person.title == "Choose a new password"
 
@@ -550,31 +558,35 @@ def test_the_project_can_name_a_step_of_its_tenant(person: Person, settings: Set
 # --- Recovery and sign-up ---------------------------------------------------------------------
 
 
-def test_a_lost_password_can_be_replaced(person: Person) -> None:
-    person.opens("/ciam/recover/?next=/cart/")
-    person.sends(receiver="li@example.com")
-    assert error_at(person.sends(code=CODE[::-1], password="a-new-passw0rd"), "code")
-    page = person.sends(code=CODE, password="a-new-passw0rd").content.decode()
+def test_a_lost_password_can_be_replaced(person: FormBrowser) -> None:
+    person.open_page("/ciam/recover/?next=/cart/")
+    person.submit_form(receiver="li@example.com")
+    assert check_field_error(person.submit_form(code=CODE[::-1], password="a-new-passw0rd"), "code")
+    page = person.submit_form(code=CODE, password="a-new-passw0rd").content.decode()
     assert "Your password has been changed." in page
     assert 'name="next" value="/cart/"' in page
-    assert "Your password has been changed." not in person.opens("/ciam/login/").content.decode()
+    assert (
+        "Your password has been changed." not in person.open_page("/ciam/login/").content.decode()
+    )
 
-    assert person.sends(username="li@example.com", password="a-new-passw0rd").status_code == 302
+    assert (
+        person.submit_form(username="li@example.com", password="a-new-passw0rd").status_code == 302
+    )
 
 
 @pytest.mark.parametrize("place", ["recover", "login"])
-def test_a_stranger_does_not_learn_where_no_account_is(person: Person, place: str) -> None:
+def test_a_stranger_does_not_learn_where_no_account_is(person: FormBrowser, place: str) -> None:
     pages = []
     for number in ("13800000001", "13800001234"):
         address = "/ciam/recover/" if place == "recover" else "/ciam/login/?method=sms"
         field = "receiver" if place == "recover" else "phone_number"
-        person.opens(address)
-        person.sends(**{field: number})
-        found = person.answer.content.decode()
-        assert person.answer.status_code == 200
+        person.open_page(address)
+        person.submit_form(**{field: number})
+        found = person.response.content.decode()
+        assert person.response.status_code == 200
         # Each has worn out after five wrong entries, with the same words.
         for _ in range(6):
-            answer = person.sends(code="135790", password="a-new-passw0rd")
+            answer = person.submit_form(code="135790", password="a-new-passw0rd")
             found += f"{answer.status_code} {answer['Ciam-Error-Code']} "
         pages.append(found)
 
@@ -589,74 +601,74 @@ def test_a_stranger_does_not_learn_where_no_account_is(person: Person, place: st
 
 @pytest.mark.parametrize("code", ["User.Not.Exist", "User.Locked", "User.Disabled"])
 def test_at_recovery_whatever_tells_of_an_account_looks_like_a_code_that_was_sent(
-    person: Person, code: str, caplog: pytest.LogCaptureFixture
+    person: FormBrowser, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    person.opens("/ciam/recover/")
+    person.open_page("/ciam/recover/")
     person.ciam.fail("recover", code=f"Operation.Failure.{code}")
     with caplog.at_level(logging.INFO):
-        page = person.sends(receiver="li@example.com").content.decode()
+        page = person.submit_form(receiver="li@example.com").content.decode()
 
     assert "If there is an account for" in page
     # The operator knows.
     assert f"code=Operation.Failure.{code} " in caplog.text
 
 
-def test_ciam_is_asked_about_a_code_that_was_never_sent(person: Person) -> None:
-    person.opens("/ciam/login/?method=sms")
-    person.sends(phone_number="13800000001")
+def test_ciam_is_asked_about_a_code_that_was_never_sent(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/?method=sms")
+    person.submit_form(phone_number="13800000001")
     asked = len(person.ciam.requests)
-    answer = person.sends(code=CODE)
+    answer = person.submit_form(code=CODE)
 
     assert answer["Ciam-Error-Code"] == "Operation.Failure.SMS.Code.Error"
     assert [request.stage for request in person.ciam.requests[asked:]] == ["verify_code"]
 
 
-def test_an_account_can_be_made(person: Person) -> None:
-    person.opens("/ciam/sign-up/?next=/cart/")
-    page = person.sends(receiver=NUMBER).content.decode()
+def test_an_account_can_be_made(person: FormBrowser) -> None:
+    person.open_page("/ciam/sign-up/?next=/cart/")
+    page = person.submit_form(receiver=NUMBER).content.decode()
     assert "A code has been sent to" in page
-    assert error_at(person.sends(code=CODE, password="short"), "password")
-    person.opens("/ciam/sign-up/?next=/cart/")
-    person.ciam.people._last_sends.clear()
-    person.sends(receiver="138 0000 4321")
-    answer = person.sends(code=CODE, password="a-new-passw0rd")
+    assert check_field_error(person.submit_form(code=CODE, password="short"), "password")
+    person.open_page("/ciam/sign-up/?next=/cart/")
+    person.ciam.accounts._last_sends.clear()
+    person.submit_form(receiver="138 0000 4321")
+    answer = person.submit_form(code=CODE, password="a-new-passw0rd")
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
     assert person.user_id
 
 
-def test_an_account_that_is_there_is_not_told(person: Person) -> None:
-    person.opens("/ciam/sign-up/")
-    person.sends(receiver=NUMBER)
+def test_an_account_that_is_there_is_not_told(person: FormBrowser) -> None:
+    person.open_page("/ciam/sign-up/")
+    person.submit_form(receiver=NUMBER)
     person.ciam.fail("register", code="Params.Exist.User.Phone.Number")
-    answer = person.sends(code=CODE, password="a-new-passw0rd")
+    answer = person.submit_form(code=CODE, password="a-new-passw0rd")
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (400, "sign_up_refused")
 
 
-def test_before_a_code_is_sent_a_picture_may_have_to_be_read(person: Person) -> None:
+def test_before_a_code_is_sent_a_picture_may_have_to_be_read(person: FormBrowser) -> None:
     person.ciam.wants_captcha = True
-    page = person.opens("/ciam/login/?method=sms").content.decode()
+    page = person.open_page("/ciam/login/?method=sms").content.decode()
     assert 'src="/ciam/captcha/"' in page
 
-    assert error_at(person.sends(phone_number=NUMBER), "captcha")
+    assert check_field_error(person.submit_form(phone_number=NUMBER), "captcha")
     person.client.get("/ciam/captcha/")
-    person.sends(phone_number=NUMBER, captcha=CAPTCHA_TEXT)
+    person.submit_form(phone_number=NUMBER, captcha=CAPTCHA_TEXT)
     assert person.title == "Enter the code"
     # And before it is sent again.
-    assert error_at(person.sends(do="resend"), "captcha")
+    assert check_field_error(person.submit_form(do="resend"), "captcha")
     person.client.get("/ciam/captcha/")
-    person.ciam.people._last_sends.clear()
-    person.sends(do="resend", captcha=CAPTCHA_TEXT)
-    assert person.sends(code=CODE).status_code == 302
+    person.ciam.accounts._last_sends.clear()
+    person.submit_form(do="resend", captcha=CAPTCHA_TEXT)
+    assert person.submit_form(code=CODE).status_code == 302
 
 
-def test_whoever_cannot_be_signed_in_here_is_told_on_the_page(person: Person) -> None:
-    person.opens("/ciam/login/")
-    person.sends(username="li", password=PASSWORD)
+def test_whoever_cannot_be_signed_in_here_is_told_on_the_page(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/")
+    person.submit_form(username="li", password=PASSWORD)
     User.objects.update(is_active=False)
     person.client.logout()
-    person.opens("/ciam/login/")
-    answer = person.sends(username="li", password=PASSWORD)
+    person.open_page("/ciam/login/")
+    answer = person.submit_form(username="li", password=PASSWORD)
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "account_inactive")

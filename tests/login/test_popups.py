@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.testing.accounts import PASSWORD
 from tests.browser import HTML, Browser
-from tests.login.person import Person
+from tests.login.person import FormBrowser
 
 POLICY = "Cross-Origin-Opener-Policy"
 DONE = "/ciam/done/?next=/cart/"
@@ -21,13 +21,13 @@ def mode() -> str:
     return "ciam"
 
 
-def test_the_window_keeps_its_opener_all_the_way(person: Person, settings: Settings) -> None:
+def test_the_window_keeps_its_opener_all_the_way(person: FormBrowser, settings: Settings) -> None:
     settings.CIAM_LOGIN_METHODS = ["password"]
-    assert person.opens(f"/ciam/login/?next={DONE}")[POLICY] == "unsafe-none"
-    person.sends(username="hesitant", password=PASSWORD)
-    assert person.answer[POLICY] == "unsafe-none"
+    assert person.open_page(f"/ciam/login/?next={DONE}")[POLICY] == "unsafe-none"
+    person.submit_form(username="hesitant", password=PASSWORD)
+    assert person.response[POLICY] == "unsafe-none"
 
-    page = person.sends()
+    page = person.submit_form()
     assert page[POLICY] == "unsafe-none"
     assert 'href="/cart/" data-ciam-done' in page.content.decode()
 
@@ -35,21 +35,23 @@ def test_the_window_keeps_its_opener_all_the_way(person: Person, settings: Setti
 def test_the_way_to_ciam_and_back_keeps_it_too(browser: Browser) -> None:
     leave = browser.client.post("/ciam/authorize/", {"next": DONE})
     assert leave[POLICY] == "unsafe-none"
-    answer = browser.comes_back(browser.identifies(leave["Location"]))
+    answer = browser.open_callback(browser.sign_in_at_ciam(leave["Location"]))
     assert answer[POLICY] == "unsafe-none"
     assert answer["Location"] == DONE
 
 
-def test_any_other_page_has_djangos_policy(person: Person) -> None:
-    assert person.opens("/ciam/login/?next=/cart/")[POLICY] == "same-origin"
+def test_any_other_page_has_djangos_policy(person: FormBrowser) -> None:
+    assert person.open_page("/ciam/login/?next=/cart/")[POLICY] == "same-origin"
 
 
 @pytest.mark.parametrize("next_url", ["https://evil.example/", "//evil.example", "javascript:1"])
-def test_it_goes_on_to_this_site_only(person: Person, next_url: str, settings: Settings) -> None:
+def test_it_goes_on_to_this_site_only(
+    person: FormBrowser, next_url: str, settings: Settings
+) -> None:
     settings.CIAM_LOGIN_METHODS = ["password"]
     settings.LOGIN_REDIRECT_URL = "/home/"
-    person.opens("/ciam/login/")
-    person.sends(username="li", password=PASSWORD)
+    person.open_page("/ciam/login/")
+    person.submit_form(username="li", password=PASSWORD)
 
     page = person.client.get("/ciam/done/", {"next": next_url}).content.decode()
     assert 'href="/home/" data-ciam-done' in page

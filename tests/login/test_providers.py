@@ -12,11 +12,11 @@ from pytest_django.fixtures import Settings
 from ciam_django.login.providers import (
     MINI_PROGRAM,
     PROVIDERS,
-    Place,
-    offered,
-    place_of,
+    BrowserType,
+    available_providers,
+    browser_type,
     registrations,
-    wants_wechat,
+    suggests_wechat,
 )
 
 DESKTOP = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36"
@@ -46,24 +46,24 @@ def registered(settings: Settings) -> None:
 
 def names_for(agent: str) -> list[str]:
     request = RequestFactory().get("/", headers={"User-Agent": agent})
-    return [each.name for each in offered(request)]
+    return [each.name for each in available_providers(request)]
 
 
 @pytest.mark.parametrize(
     ("agent", "place", "names"),
     [
-        (DESKTOP, Place.DESKTOP, ["wechat-website", "qq"]),
-        ("", Place.DESKTOP, ["wechat-website", "qq"]),
-        (PHONE, Place.PHONE, ["qq"]),
-        (IPHONE, Place.PHONE, ["qq"]),
-        (WECHAT, Place.WECHAT, ["wechat-in_app", "qq"]),
-        (WECHAT_DESKTOP, Place.WECHAT, ["wechat-in_app", "qq"]),
-        (WECOM, Place.PHONE, ["qq"]),
-        (IN_MINI_PROGRAM, Place.PHONE, ["qq"]),
+        (DESKTOP, BrowserType.DESKTOP, ["wechat-website", "qq"]),
+        ("", BrowserType.DESKTOP, ["wechat-website", "qq"]),
+        (PHONE, BrowserType.PHONE, ["qq"]),
+        (IPHONE, BrowserType.PHONE, ["qq"]),
+        (WECHAT, BrowserType.WECHAT, ["wechat-in_app", "qq"]),
+        (WECHAT_DESKTOP, BrowserType.WECHAT, ["wechat-in_app", "qq"]),
+        (WECOM, BrowserType.PHONE, ["qq"]),
+        (IN_MINI_PROGRAM, BrowserType.PHONE, ["qq"]),
     ],
 )
-def test_wechat_is_offered_where_it_works(agent: str, place: Place, names: list[str]) -> None:
-    assert place_of(RequestFactory().get("/", headers={"User-Agent": agent})) is place
+def test_wechat_is_offered_where_it_works(agent: str, place: BrowserType, names: list[str]) -> None:
+    assert browser_type(RequestFactory().get("/", headers={"User-Agent": agent})) is place
     assert names_for(agent) == names
 
 
@@ -71,14 +71,14 @@ def test_wechat_is_offered_where_it_works(agent: str, place: Place, names: list[
     ("agent", "wants"), [(PHONE, True), (DESKTOP, False), (WECHAT, False), (WECOM, True)]
 )
 def test_on_a_phone_the_page_says_to_open_it_in_wechat(agent: str, wants: bool) -> None:
-    assert wants_wechat(RequestFactory().get("/", headers={"User-Agent": agent})) is wants
+    assert suggests_wechat(RequestFactory().get("/", headers={"User-Agent": agent})) is wants
 
 
 def test_who_has_no_wechat_is_not_sent_there(settings: Settings) -> None:
     settings.CIAM_SOCIAL_PROVIDERS = {"qq": REGISTERED["qq"]}
     request = RequestFactory().get("/", headers={"User-Agent": PHONE})
 
-    assert not wants_wechat(request)
+    assert not suggests_wechat(request)
     assert MINI_PROGRAM not in registrations()
 
 

@@ -6,7 +6,12 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from ciam_django.errors import CiamError
-from ciam_django.login.recipients import any_receiver, email_receiver, phone_receiver, username_of
+from ciam_django.login.recipients import (
+    email_recipient,
+    normalized_username,
+    phone_or_email_recipient,
+    phone_recipient,
+)
 
 SMS = {"type": "SMS", "phoneRegion": "86", "phoneNumber": "13800000000"}
 
@@ -27,9 +32,9 @@ SMS = {"type": "SMS", "phoneRegion": "86", "phoneNumber": "13800000000"}
     ],
 )
 def test_a_number_in_any_usual_form_is_the_same(typed: str) -> None:
-    receiver = phone_receiver(typed)
+    receiver = phone_recipient(typed)
 
-    assert receiver.parameters == SMS
+    assert receiver.api_parameters == SMS
     assert receiver.key == "+8613800000000"
     assert receiver.masked == "+86 138****0000"
 
@@ -46,7 +51,7 @@ def test_a_number_in_any_usual_form_is_the_same(typed: str) -> None:
 def test_numbers_of_other_countries_say_which(
     typed: str, region: str, number: str, masked: str
 ) -> None:
-    receiver = phone_receiver(typed)
+    receiver = phone_recipient(typed)
 
     assert (receiver.region, receiver.number, receiver.masked) == (region, number, masked)
 
@@ -54,7 +59,7 @@ def test_numbers_of_other_countries_say_which(
 def test_the_country_of_a_number_that_does_not_say_is_a_setting(settings: Settings) -> None:
     settings.CIAM_PHONE_REGION = "TW"
 
-    assert phone_receiver("0912-345-678").key == "+886912345678"
+    assert phone_recipient("0912-345-678").key == "+886912345678"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +80,7 @@ def test_the_country_of_a_number_that_does_not_say_is_a_setting(settings: Settin
 )
 def test_what_gets_no_text_message_is_refused(typed: str) -> None:
     with pytest.raises(CiamError) as raised:
-        phone_receiver(typed)
+        phone_recipient(typed)
 
     assert raised.value.code == "malformed_phone_number"
 
@@ -83,11 +88,11 @@ def test_what_gets_no_text_message_is_refused(typed: str) -> None:
 @pytest.mark.parametrize("typed", ["", "  ", "\0", "\ud800", "\u200b"])
 def test_nothing_is_blank(typed: str) -> None:
     with pytest.raises(CiamError) as raised:
-        phone_receiver(typed)
+        phone_recipient(typed)
     assert raised.value.code == "Params.Blank.User.Phone.Number"
 
     with pytest.raises(CiamError) as raised:
-        email_receiver(typed)
+        email_recipient(typed)
     assert raised.value.code == "Params.Blank.User.Email"
 
 
@@ -102,14 +107,14 @@ def test_nothing_is_blank(typed: str) -> None:
     ],
 )
 def test_an_address_is_as_mail_wants_it(typed: str, email: str) -> None:
-    receiver = email_receiver(typed)
+    receiver = email_recipient(typed)
 
-    assert receiver.parameters == {"type": "EMAIL", "email": email}
+    assert receiver.api_parameters == {"type": "EMAIL", "email": email}
     assert receiver.key == email.casefold()
 
 
 def test_of_an_address_only_the_beginning_is_shown() -> None:
-    assert email_receiver("li@example.com").masked == "l***@example.com"
+    assert email_recipient("li@example.com").masked == "l***@example.com"
 
 
 @pytest.mark.parametrize(
@@ -126,14 +131,14 @@ def test_of_an_address_only_the_beginning_is_shown() -> None:
 )
 def test_what_is_no_address_is_refused(typed: str) -> None:
     with pytest.raises(CiamError) as raised:
-        email_receiver(typed)
+        email_recipient(typed)
 
     assert raised.value.code == "Params.Illegal.User.Email"
 
 
 def test_an_at_sign_tells_an_address_from_a_number() -> None:
-    assert any_receiver("li＠example.com").channel == "EMAIL"
-    assert any_receiver("138 0000 0000").channel == "SMS"
+    assert phone_or_email_recipient("li＠example.com").channel == "EMAIL"
+    assert phone_or_email_recipient("138 0000 0000").channel == "SMS"
 
 
 @pytest.mark.parametrize(
@@ -151,9 +156,9 @@ def test_an_at_sign_tells_an_address_from_a_number() -> None:
     ],
 )
 def test_an_account_that_is_a_number_is_its_digits(typed: str, username: str) -> None:
-    assert username_of(typed) == username
+    assert normalized_username(typed) == username
 
 
 def test_neither_number_nor_address_is_in_a_report() -> None:
-    assert "138" not in repr(phone_receiver("13800000000"))
-    assert "li" not in repr(email_receiver("li@example.com"))
+    assert "138" not in repr(phone_recipient("13800000000"))
+    assert "li" not in repr(email_recipient("li@example.com"))

@@ -6,7 +6,12 @@ import pytest
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
-from ciam_django.login.redirects import after_sign_in, after_sign_out, callback_url, safe_next
+from ciam_django.login.redirects import (
+    callback_url,
+    safe_next,
+    url_after_sign_in,
+    url_after_sign_out,
+)
 
 
 @pytest.mark.parametrize("url", ["/", "/a?b=c#d", "http://testserver/a", "a/b"])
@@ -47,15 +52,15 @@ def test_https_does_not_lead_to_http() -> None:
 def test_what_was_stored_is_checked_again(settings: Settings) -> None:
     settings.LOGIN_REDIRECT_URL = "/home/"
 
-    assert after_sign_in(RequestFactory().get("/"), "https://evil.example/") == "/home/"
+    assert url_after_sign_in(RequestFactory().get("/"), "https://evil.example/") == "/home/"
 
 
 def test_signing_out_leads_to_the_setting_or_the_login_page(settings: Settings) -> None:
     settings.LOGOUT_REDIRECT_URL = None
-    assert after_sign_out(RequestFactory().post("/")) == "/ciam/login/"
+    assert url_after_sign_out(RequestFactory().post("/")) == "/ciam/login/"
 
     settings.LOGOUT_REDIRECT_URL = "ciam:callback"
-    assert after_sign_out(RequestFactory().post("/")) == "/ciam/callback/"
+    assert url_after_sign_out(RequestFactory().post("/")) == "/ciam/callback/"
 
 
 def test_the_callback_is_the_requests_or_the_settings(settings: Settings) -> None:

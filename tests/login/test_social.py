@@ -13,9 +13,9 @@ from ciam_django.accounts.models import CiamIdentity
 from ciam_django.login import state
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CODE
-from ciam_django.testing.providers import PROVIDERS
+from ciam_django.testing.providers import PROVIDER_PAGES
 from tests.browser import query_of
-from tests.login.person import Person
+from tests.login.person import FormBrowser
 
 
 def registered_at(fake: FakeCiam) -> dict[str, Any]:
@@ -45,9 +45,9 @@ def mode() -> str:
     return "ciam"
 
 
-def leaves(person: Person, name: str, next_url: str = "/cart/") -> str:
+def leaves(person: FormBrowser, name: str, next_url: str = "/cart/") -> str:
     """Begin; the address at the provider."""
-    person.opens(f"/ciam/login/?next={next_url}")
+    person.open_page(f"/ciam/login/?next={next_url}")
     token = person.client.cookies["csrftoken"].value
     answer = person.client.post(
         reverse("ciam:provider", args=[name]), {"next": next_url, "csrfmiddlewaretoken": token}
@@ -56,13 +56,13 @@ def leaves(person: Person, name: str, next_url: str = "/cart/") -> str:
     return str(answer["Location"])
 
 
-def comes_back(person: Person, callback: str) -> Any:
+def comes_back(person: FormBrowser, callback: str) -> Any:
     parts = urlsplit(callback)
-    person.answer = person.client.get(f"{parts.path}?{parts.query}")
-    return person.follows()
+    person.response = person.client.get(f"{parts.path}?{parts.query}")
+    return person.follow_redirect()
 
 
-def goes(person: Person, name: str, username: str = "li", *, cancel: bool = False) -> Any:
+def goes(person: FormBrowser, name: str, username: str = "li", *, cancel: bool = False) -> Any:
     """The whole way."""
     url = leaves(person, name).partition("#")[0]
     callback = person.ciam.authorize_at_provider(url, username=username, cancel=cancel)
@@ -70,9 +70,9 @@ def goes(person: Person, name: str, username: str = "li", *, cancel: bool = Fals
     return comes_back(person, callback)
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("name", PROVIDER_PAGES)
 @pytest.mark.parametrize("mode", ["oidc", "ciam"])
-def test_each_provider_signs_in(person: Person, name: str) -> None:
+def test_each_provider_signs_in(person: FormBrowser, name: str) -> None:
     answer = goes(person, name)
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
@@ -82,11 +82,11 @@ def test_each_provider_signs_in(person: Person, name: str) -> None:
     assert f'"source_{name.replace("-", "_")}"'.encode() in asked[0].body
 
 
-SENDS_BACK = [name for name, row in PROVIDERS.items() if row.refused is not None]
+SENDS_BACK = [name for name, row in PROVIDER_PAGES.items() if row.refusal_parameters is not None]
 
 
 @pytest.mark.parametrize("name", SENDS_BACK)
-def test_who_cancels_is_back_at_the_login_page(person: Person, name: str) -> None:
+def test_who_cancels_is_back_at_the_login_page(person: FormBrowser, name: str) -> None:
     answer = goes(person, name, cancel=True)
     page = answer.content.decode()
 
@@ -95,10 +95,10 @@ def test_who_cancels_is_back_at_the_login_page(person: Person, name: str) -> Non
     assert 'name="next" value="/cart/"' in page
     assert person.user_id is None
     # It is told once.
-    assert "Ciam-Error-Code" not in person.opens("/ciam/login/")
+    assert "Ciam-Error-Code" not in person.open_page("/ciam/login/")
 
 
-def test_a_refusal_at_the_qr_code_never_comes_back(person: Person) -> None:
+def test_a_refusal_at_the_qr_code_never_comes_back(person: FormBrowser) -> None:
     url = leaves(person, "wechat-website")
 
     assert url.endswith("#wechat_redirect")
@@ -107,11 +107,11 @@ def test_a_refusal_at_the_qr_code_never_comes_back(person: Person) -> None:
     assert goes(person, "wechat-website").status_code == 302
 
 
-def test_wechats_state_is_of_letters_and_digits(person: Person) -> None:
+def test_wechats_state_is_of_letters_and_digits(person: FormBrowser) -> None:
     assert query_of(leaves(person, "wechat-in_app").partition("#")[0])["state"].isalnum()
 
 
-def test_a_code_of_one_provider_is_of_no_use_at_another(person: Person) -> None:
+def test_a_code_of_one_provider_is_of_no_use_at_another(person: FormBrowser) -> None:
     callback = person.ciam.authorize_at_provider(leaves(person, "qq"))
     assert callback
     answer = comes_back(person, callback.replace("/with/qq/", "/with/weibo/"))
@@ -120,7 +120,7 @@ def test_a_code_of_one_provider_is_of_no_use_at_another(person: Person) -> None:
     assert [r for r in person.ciam.requests if r.stage == "social"] == []
 
 
-def test_a_state_is_good_once(person: Person) -> None:
+def test_a_state_is_good_once(person: FormBrowser) -> None:
     callback = person.ciam.authorize_at_provider(leaves(person, "qq"))
     assert callback
     comes_back(person, callback)
@@ -135,43 +135,45 @@ def test_a_state_is_good_once(person: Person) -> None:
     assert comes_back(person, callback)["Ciam-Error-Code"] == "mismatching_state"
 
 
-def test_another_browser_is_not_signed_in(person: Person) -> None:
+def test_another_browser_is_not_signed_in(person: FormBrowser) -> None:
     callback = person.ciam.authorize_at_provider(leaves(person, "qq"))
     assert callback
-    victim = Person(person.ciam)
+    victim = FormBrowser(person.ciam)
     answer = comes_back(victim, callback)
 
     assert answer["Ciam-Error-Code"] == "mismatching_state"
     assert victim.user_id is None
 
 
-def test_who_comes_back_late_is_told_so(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_comes_back_late_is_told_so(
+    person: FormBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     callback = person.ciam.authorize_at_provider(leaves(person, "qq"))
     assert callback
-    monkeypatch.setattr(state, "LIFETIME", -1)
+    monkeypatch.setattr(state, "STATE_SECONDS", -1)
 
     assert "More than 10 minutes" in comes_back(person, callback).content.decode()
 
 
-def test_the_step_that_ciam_asks_for_is_next(person: Person) -> None:
+def test_the_step_that_ciam_asks_for_is_next(person: FormBrowser) -> None:
     goes(person, "qq", "careful")
     assert person.title == "Confirm that it&#x27;s you"
 
 
 @pytest.mark.parametrize("given", [{"receiver": "138 0000 1234"}, {"receiver": "li@example.com"}])
-def test_a_social_account_is_linked_by_a_code(person: Person, given: dict[str, str]) -> None:
+def test_a_social_account_is_linked_by_a_code(person: FormBrowser, given: dict[str, str]) -> None:
     goes(person, "qq", "stranger")
     assert person.title == "Link your account"
-    person.sends(**given)
-    answer = person.sends(code=CODE)
+    person.submit_form(**given)
+    answer = person.submit_form(code=CODE)
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
     assert CiamIdentity.objects.get(user_id=person.user_id or 0).provider == "qq"
 
 
-def test_a_social_account_can_have_an_account_of_its_own(person: Person) -> None:
+def test_a_social_account_can_have_an_account_of_its_own(person: FormBrowser) -> None:
     goes(person, "qq", "stranger")
-    answer = person.sends(do="create")
+    answer = person.submit_form(do="create")
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
     assert person.user_id
@@ -187,7 +189,7 @@ def test_a_social_account_can_have_an_account_of_its_own(person: Person) -> None
     ],
 )
 def test_what_fails_is_told_at_the_login_page(
-    person: Person, username: str, status: int, code: str
+    person: FormBrowser, username: str, status: int, code: str
 ) -> None:
     answer = goes(person, "qq", username)
 
@@ -196,14 +198,14 @@ def test_what_fails_is_told_at_the_login_page(
     assert person.user_id is None
 
 
-def test_an_error_of_the_providers_is_told_in_our_words(person: Person) -> None:
+def test_an_error_of_the_providers_is_told_in_our_words(person: FormBrowser) -> None:
     back = query_of(leaves(person, "qq"))["redirect_uri"], query_of(leaves(person, "qq"))["state"]
     answer = comes_back(person, f"{back[0]}?state={back[1]}&error=temporarily_unavailable&x=<b>")
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (503, "temporarily_unavailable")
 
 
-def test_an_app_gets_json(person: Person) -> None:
+def test_an_app_gets_json(person: FormBrowser) -> None:
     callback = person.ciam.authorize_at_provider(leaves(person, "qq"), username="locked")
     assert callback
     person.client.defaults["HTTP_ACCEPT"] = "application/json"
@@ -214,19 +216,19 @@ def test_an_app_gets_json(person: Person) -> None:
 
 @pytest.mark.parametrize("name", ["unknown", "wechat-mini_program", "company"])
 def test_a_provider_that_the_project_does_not_have_is_not_found(
-    person: Person, settings: Settings, name: str
+    person: FormBrowser, settings: Settings, name: str
 ) -> None:
     mini = {"mini_program": {"app_id": "1", "source": "s"}}
     settings.CIAM_SOCIAL_PROVIDERS = {"wechat": mini, "company": {"provider": "generic"}}
 
     assert person.client.get(f"/ciam/with/{name}/callback/").status_code == 404
-    person.opens("/ciam/login/")
+    person.open_page("/ciam/login/")
     token = person.client.cookies["csrftoken"].value
     answer = person.client.post(f"/ciam/with/{name}/", {"csrfmiddlewaretoken": token})
     assert answer.status_code == 404
 
 
-def test_a_front_end_is_told_where_to_go(person: Person) -> None:
+def test_a_front_end_is_told_where_to_go(person: FormBrowser) -> None:
     offered = person.client.get("/ciam/api/").json()
     (weibo,) = [each for each in offered["providers"] if each["name"] == "weibo"]
     assert weibo == {"name": "weibo", "label": "Weibo", "url": "/ciam/with/weibo/"}
@@ -249,14 +251,14 @@ def test_a_front_end_is_told_where_to_go(person: Person) -> None:
         offered = person.client.get("/ciam/api/").json()
 
 
-def test_nobody_else_can_send_a_browser_away(person: Person) -> None:
+def test_nobody_else_can_send_a_browser_away(person: FormBrowser) -> None:
     answer = person.client.post("/ciam/with/qq/")
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "csrf_failed")
 
 
-def test_the_login_page_offers_them(person: Person) -> None:
-    page = person.opens("/ciam/login/?next=/cart/").content.decode()
+def test_the_login_page_offers_them(person: FormBrowser) -> None:
+    page = person.open_page("/ciam/login/?next=/cart/").content.decode()
 
     assert ">Weibo</button>" in page
     assert 'action="/ciam/with/wechat-website/"' in page

@@ -11,13 +11,13 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 from pytest_django.fixtures import Settings
 
-from ciam_django.client.crypto import seal_for
+from ciam_django.client.crypto import fernet_for
 from ciam_django.login import state
 
 
-def sealed(sign_in: state.SignIn, request: HttpRequest | None = None) -> HttpResponse:
+def sealed(sign_in: state.SignInState, request: HttpRequest | None = None) -> HttpResponse:
     response = HttpResponse()
-    state.keep(request or RequestFactory().get("/"), response, sign_in)
+    state.set_state_cookie(request or RequestFactory().get("/"), response, sign_in)
     return response
 
 
@@ -28,13 +28,13 @@ def request_with(response: HttpResponse) -> HttpRequest:
 
 
 def test_what_is_kept_comes_back() -> None:
-    begun = state.begun(next_url="/next/")
+    begun = state.new_sign_in_state(next_url="/next/")
 
-    assert state.kept(request_with(sealed(begun)), begun.state) == begun
+    assert state.state_from_cookie(request_with(sealed(begun)), begun.state) == begun
 
 
 def test_secrets_are_new_each_time() -> None:
-    first, second = state.begun(next_url=""), state.begun(next_url="")
+    first, second = state.new_sign_in_state(next_url=""), state.new_sign_in_state(next_url="")
 
     for name in ("state", "nonce", "code_verifier"):
         assert getattr(first, name) != getattr(second, name)
@@ -43,19 +43,22 @@ def test_secrets_are_new_each_time() -> None:
 
 @pytest.mark.parametrize("asked", ["", "x", "x" * 10_000, "\0", "\ud800", "状态"])
 def test_an_unknown_state_is_none(asked: str) -> None:
-    assert state.kept(request_with(sealed(state.begun(next_url=""))), asked) is None
+    assert (
+        state.state_from_cookie(request_with(sealed(state.new_sign_in_state(next_url=""))), asked)
+        is None
+    )
 
 
 def test_the_state_of_another_provider_is_none() -> None:
-    begun = state.begun(next_url="", provider="wechat")
+    begun = state.new_sign_in_state(next_url="", provider="wechat")
 
-    assert state.kept(request_with(sealed(begun)), begun.state) is None
-    assert state.kept(request_with(sealed(begun)), begun.state, "wechat") == begun
+    assert state.state_from_cookie(request_with(sealed(begun)), begun.state) is None
+    assert state.state_from_cookie(request_with(sealed(begun)), begun.state, "wechat") == begun
 
 
 def aged(cookie: str, seconds: int) -> str:
     """The cookie as it would be if it had been set so long ago."""
-    seal = seal_for(state.__name__)
+    seal = fernet_for(state.__name__)
     key = seal._fernets[0]
     fernet = Fernet(base64.urlsafe_b64encode(key._signing_key + key._encryption_key))
     made_at = seal.extract_timestamp(cookie)
@@ -66,60 +69,62 @@ def aged(cookie: str, seconds: int) -> str:
     ("age", "is_kept"), [(0, True), (599, True), (601, False), (80_000, False)]
 )
 def test_ten_minutes_are_the_end(age: int, is_kept: bool) -> None:
-    begun = state.begun(next_url="")
+    begun = state.new_sign_in_state(next_url="")
     request = request_with(sealed(begun))
     request.COOKIES = {name: aged(value, age) for name, value in request.COOKIES.items()}
 
-    assert (state.kept(request, begun.state) is not None) is is_kept
-    assert state.is_late(request, begun.state) is not is_kept
+    assert (state.state_from_cookie(request, begun.state) is not None) is is_kept
+    assert state.is_expired(request, begun.state) is not is_kept
 
 
 def test_a_cookie_under_another_name_is_none() -> None:
-    begun, other = state.begun(next_url=""), state.begun(next_url="")
+    begun, other = state.new_sign_in_state(next_url=""), state.new_sign_in_state(next_url="")
     request = request_with(sealed(begun))
     value = next(iter(request.COOKIES.values()))
     request.COOKIES = {f"ciam_state_{other.digest}": value}
 
-    assert state.kept(request, other.state) is None
+    assert state.state_from_cookie(request, other.state) is None
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{}", b"no json", b'{"state": 1}'])
 def test_sealed_nonsense_is_none(content: bytes) -> None:
-    begun = state.begun(next_url="")
+    begun = state.new_sign_in_state(next_url="")
     request = RequestFactory().get("/")
     request.COOKIES = {
-        f"ciam_state_{begun.digest}": seal_for(state.__name__).encrypt(content).decode()
+        f"ciam_state_{begun.digest}": fernet_for(state.__name__).encrypt(content).decode()
     }
 
-    assert state.kept(request, begun.state) is None
+    assert state.state_from_cookie(request, begun.state) is None
 
 
 def test_keys_rotate(settings: Settings) -> None:
-    begun = state.begun(next_url="")
+    begun = state.new_sign_in_state(next_url="")
     request = request_with(sealed(begun))
     old = settings.SECRET_KEY
     with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=[old]):
-        assert state.kept(request, begun.state) == begun
+        assert state.state_from_cookie(request, begun.state) == begun
     with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=[]):
-        assert state.kept(request, begun.state) is None
+        assert state.state_from_cookie(request, begun.state) is None
 
 
 def test_a_state_is_spent_once() -> None:
-    begun = state.begun(next_url="")
+    begun = state.new_sign_in_state(next_url="")
 
-    assert [state.spend(begun), state.spend(begun)] == [True, False]
-    assert state.spend(dataclasses.replace(begun, state="another"))
+    assert [state.claim_state(begun), state.claim_state(begun)] == [True, False]
+    assert state.claim_state(dataclasses.replace(begun, state="another"))
 
 
 @pytest.mark.parametrize("garbage", ["", "garbage", "\xff", "gAAAAA" + "=" * 4000])
 def test_garbage_cookies_are_the_first_to_go(garbage: str) -> None:
-    begun = [state.begun(next_url="") for _ in range(4)]
+    begun = [state.new_sign_in_state(next_url="") for _ in range(4)]
     request = RequestFactory().get("/")
     for sign_in in begun:
         request.COOKIES |= request_with(sealed(sign_in)).COOKIES
     request.COOKIES["ciam_state_garbage"] = garbage
     dropped = [
-        n for n, m in sealed(state.begun(next_url=""), request).cookies.items() if not m.value
+        n
+        for n, m in sealed(state.new_sign_in_state(next_url=""), request).cookies.items()
+        if not m.value
     ]
 
     assert dropped == ["ciam_state_garbage"]

@@ -22,20 +22,20 @@ def nothing_known(ciam: FakeCiam) -> None:
 
 def test_ciam_says_what_there_is(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_LOGIN_METHODS = []
-    assert tenant_config.methods() == ["password", "sms", "email", "recover", "sign_up"]
+    assert tenant_config.load_login_methods() == ["password", "sms", "email", "recover", "sign_up"]
 
 
 def test_the_members_that_it_lacks_are_nothing(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_LOGIN_METHODS = []
     ciam.login_page = {"loginType": None, "passwordRecovery": "no", "register": 7}
 
-    assert tenant_config.methods() == ["hosted"]
+    assert tenant_config.load_login_methods() == ["hosted"]
 
 
 def test_it_is_asked_once(ciam: FakeCiam) -> None:
     for _ in range(3):
-        assert tenant_config.login_page().second_factors == ("pwd", "sms")
-        assert [consent.id for consent in tenant_config.consents()] == ["terms", "privacy"]
+        assert tenant_config.load_login_page().second_factors == ("pwd", "sms")
+        assert [consent.id for consent in tenant_config.load_consents()] == ["terms", "privacy"]
 
     paths = [request.path.rpartition("/")[2] for request in ciam.requests]
     assert sorted(paths) == ["consents", "loginpage", "token"]
@@ -45,5 +45,5 @@ def test_while_it_fails_pages_do_not_wait_for_it_again(ciam: FakeCiam) -> None:
     ciam.fail("api", code="Service.Internal.Error", times=None)
 
     for _ in range(3):
-        assert tenant_config.consents() == ()
+        assert tenant_config.load_consents() == ()
     assert [request.stage for request in ciam.requests].count("api") == 1

@@ -15,20 +15,20 @@ def main() -> None:
     django.setup()
     # What these import needs Django set up.
     from ciam_django.testing import FakeCiam  # noqa: PLC0415
-    from tests.matrix.cells import answered  # noqa: PLC0415
+    from tests.matrix.cells import run_cell  # noqa: PLC0415
     from tests.matrix.faults import Fault  # noqa: PLC0415
-    from tests.matrix.stages import Stage  # noqa: PLC0415
-    from tests.matrix.table import table  # noqa: PLC0415
+    from tests.matrix.stages import MatrixStage  # noqa: PLC0415
+    from tests.matrix.table import failure_table  # noqa: PLC0415
 
     setup_test_environment()
     databases = setup_databases(verbosity=0, interactive=False)
     with FakeCiam() as ciam:
 
-        def cell_of(stage: Stage, fault: Fault) -> tuple[int, str]:
-            cell = answered(ciam, stage, fault, "json")
+        def cell_of(stage: MatrixStage, fault: Fault) -> tuple[int, str]:
+            cell = run_cell(ciam, stage, fault, "json")
             return cell.response.status_code, cell.code
 
-        sys.stdout.write(f"{table(cell_of)}\n")
+        sys.stdout.write(f"{failure_table(cell_of)}\n")
     teardown_databases(databases, verbosity=0)
 
 

@@ -14,11 +14,11 @@ from django.http import HttpResponse
 from django.test import override_settings
 
 from ciam_django import answers
-from ciam_django.conf import forget
+from ciam_django.conf import clear_settings_caches
 from ciam_django.testing import FakeCiam
 from tests.matrix import site
 from tests.matrix.faults import Fault
-from tests.matrix.stages import Go, Stage, coming_back
+from tests.matrix.stages import MatrixStage, Run, prepare_callback
 
 # Seconds.
 TIMEOUT: Final = 0.2
@@ -26,79 +26,81 @@ PATIENT_TIMEOUT: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class CellResult:
     """What came of a cell."""
 
     response: HttpResponse
     seconds: float
-    lines: list[logging.LogRecord]
+    log_lines: list[logging.LogRecord]
 
     @property
     def code(self) -> str:
         """By the log line, which has the true one."""
-        return str(_said(self.lines)["code"])
+        return str(_log_fields(self.log_lines)["code"])
 
     @property
     def stage(self) -> str:
         """By the log line."""
-        return str(_said(self.lines)["stage"])
+        return str(_log_fields(self.log_lines)["stage"])
 
 
-def _said(lines: list[logging.LogRecord]) -> dict[str, str]:
+def _log_fields(lines: list[logging.LogRecord]) -> dict[str, str]:
     (line,) = (line for line in lines if line.getMessage().startswith("Sign-in failure:"))
     pairs = (pair.partition("=") for pair in line.getMessage().split() if "=" in pair)
     return {name: value for name, _, value in pairs}
 
 
-def answered(ciam: FakeCiam, stage: Stage, fault: Fault, surface: str) -> Answered:
+def run_cell(ciam: FakeCiam, stage: MatrixStage, fault: Fault, surface: str) -> CellResult:
     """What a person, a program or a REST client gets when a stage fails so."""
     with _project(ciam, stage.scope) as client:
-        go = stage.prepared(ciam, surface)
-        fault.plan(ciam, stage.at)
+        go = stage.prepare(ciam, surface)
+        fault.plan(ciam, stage.fails_at)
         client.update({**ciam.client("oidc"), "client_kwargs": client["client_kwargs"]})
-        return _gone(go, TIMEOUT if fault.is_slow else PATIENT_TIMEOUT)
+        return _run(go, TIMEOUT if fault.is_slow else PATIENT_TIMEOUT)
 
 
-def come_back(ciam: FakeCiam, surface: str, *, forgery: str = "", username: str = "li") -> Answered:
+def run_callback(
+    ciam: FakeCiam, surface: str, *, forgery: str = "", username: str = "li"
+) -> CellResult:
     """What they get who come back from CIAM's page, where they have typed a user name."""
     with _project(ciam, "openid phone"):
-        go = coming_back(ciam, surface, username)
+        go = prepare_callback(ciam, surface, username)
         if forgery:
             ciam.forge(forgery)
-        return _gone(go, PATIENT_TIMEOUT)
+        return _run(go, PATIENT_TIMEOUT)
 
 
-def _gone(go: Go, timeout: float) -> Answered:
-    with override_settings(CIAM_TIMEOUT=timeout), _lines() as lines:
-        _forget()
+def _run(go: Run, timeout: float) -> CellResult:
+    with override_settings(CIAM_TIMEOUT=timeout), _captured_log() as lines:
+        _reset_state()
         began = time.monotonic()
         response = go()
-        return Answered(response, time.monotonic() - began, list(lines))
+        return CellResult(response, time.monotonic() - began, list(lines))
 
 
 @contextlib.contextmanager
 def _project(ciam: FakeCiam, scope: str) -> Iterator[dict[str, Any]]:
     ciam.reset()
-    site.ciam[:] = [ciam]
+    site.fakes[:] = [ciam]
     client = {**ciam.client("oidc"), "client_kwargs": {"scope": scope}}
     with override_settings(
         ROOT_URLCONF="tests.matrix.site", AUTHLIB_OAUTH_CLIENTS={"ciam": client}
     ):
-        _forget()
+        _reset_state()
         yield client
 
 
-def _forget() -> None:
+def _reset_state() -> None:
     """Forget what this process and the cache know of CIAM, and which alarms have sounded."""
     cache.clear()
-    forget()
+    clear_settings_caches()
     answers._alarms.clear()
 
 
 @contextlib.contextmanager
-def _lines() -> Iterator[list[logging.LogRecord]]:
+def _captured_log() -> Iterator[list[logging.LogRecord]]:
     """What all of Python logs, from INFO on."""
-    kept = _Kept()
+    kept = _ListHandler()
     root = logging.getLogger()
     level = root.level
     root.addHandler(kept)
@@ -110,7 +112,7 @@ def _lines() -> Iterator[list[logging.LogRecord]]:
         root.setLevel(level)
 
 
-class _Kept(logging.Handler):
+class _ListHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[logging.LogRecord] = []

@@ -29,7 +29,7 @@ _STATUSES: Final = (200, 400, 401, 403, 429, 500, 503)
 _CONTENT_TYPES: Final = {"json": "application/json", "text": "text/plain", "untyped": ""}
 
 
-def _body(format: str, status: int, content_type: str) -> Plan:  # noqa: A002  (as the fake has it)
+def _failure_body(format: str, status: int, content_type: str) -> Plan:  # noqa: A002  (as the fake has it)
     return lambda ciam, stage: ciam.fail(
         stage,
         code=_CODES[format],
@@ -41,7 +41,7 @@ def _body(format: str, status: int, content_type: str) -> Plan:  # noqa: A002  (
     )
 
 
-def _manners(behaviour: str, seconds: float = 30) -> Plan:
+def _misbehaviour(behaviour: str, seconds: float = 30) -> Plan:
     return lambda ciam, stage: ciam.misbehave(stage, behaviour, seconds=seconds)
 
 
@@ -51,29 +51,29 @@ def _unreachable(how: str) -> Plan:
 
 FAULTS: Final = (
     *(
-        Fault(f"{name} body, {status}, {typed}", code, _body(name, status, content_type))
+        Fault(f"{name} body, {status}, {typed}", code, _failure_body(name, status, content_type))
         for name, code in _CODES.items()
         for status in _STATUSES
         for typed, content_type in _CONTENT_TYPES.items()
     ),
-    Fault("success without a token", "unreadable_answer", _manners("no_token")),
-    Fault("WeChat's errcode", "wechat.40029", _manners("errcode")),
-    Fault("a firewall's page", "unreadable_answer", _manners("html")),
-    Fault("empty body", "unreadable_answer", _manners("empty")),
-    Fault("truncated body", "unreadable_answer", _manners("truncated")),
-    Fault("a list", "unreadable_answer", _manners("list")),
-    Fault("null", "unreadable_answer", _manners("null")),
-    Fault("50,000 levels of nesting", "unreadable_answer", _manners("deep")),
-    Fault("100 MB", "unreadable_answer", _manners("enormous")),
-    Fault("gzip bomb", "unreadable_answer", _manners("gzip_bomb")),
-    Fault("wrong charset", "Operation.Failure", _manners("wrong_charset")),
-    Fault("redirect", "unreadable_answer", _manners("redirect")),
-    Fault("redirect 307", "unreadable_answer", _manners("redirect_307")),
-    Fault("reset", "no_connection", _manners("reset")),
-    Fault("silence", "timeout", _manners("silent"), is_slow=True),
-    Fault("status line by the byte", "timeout", _manners("drip_status"), is_slow=True),
-    Fault("headers by the byte", "timeout", _manners("drip_headers"), is_slow=True),
-    Fault("body by the byte", "timeout", _manners("drip_body"), is_slow=True),
+    Fault("success without a token", "unreadable_answer", _misbehaviour("no_token")),
+    Fault("WeChat's errcode", "wechat.40029", _misbehaviour("errcode")),
+    Fault("a firewall's page", "unreadable_answer", _misbehaviour("html")),
+    Fault("empty body", "unreadable_answer", _misbehaviour("empty")),
+    Fault("truncated body", "unreadable_answer", _misbehaviour("truncated")),
+    Fault("a list", "unreadable_answer", _misbehaviour("list")),
+    Fault("null", "unreadable_answer", _misbehaviour("null")),
+    Fault("50,000 levels of nesting", "unreadable_answer", _misbehaviour("deep")),
+    Fault("100 MB", "unreadable_answer", _misbehaviour("enormous")),
+    Fault("gzip bomb", "unreadable_answer", _misbehaviour("gzip_bomb")),
+    Fault("wrong charset", "Operation.Failure", _misbehaviour("wrong_charset")),
+    Fault("redirect", "unreadable_answer", _misbehaviour("redirect")),
+    Fault("redirect 307", "unreadable_answer", _misbehaviour("redirect_307")),
+    Fault("reset", "no_connection", _misbehaviour("reset")),
+    Fault("silence", "timeout", _misbehaviour("silent"), is_slow=True),
+    Fault("status line by the byte", "timeout", _misbehaviour("drip_status"), is_slow=True),
+    Fault("headers by the byte", "timeout", _misbehaviour("drip_headers"), is_slow=True),
+    Fault("body by the byte", "timeout", _misbehaviour("drip_body"), is_slow=True),
     Fault("refused", "no_connection", _unreachable("refused")),
     Fault("no TLS", "no_connection", _unreachable("tls_nonsense")),
     Fault("an untrusted certificate", "no_connection", _unreachable("tls_untrusted")),

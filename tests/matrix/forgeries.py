@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 # Forgery of the fake's -> code.
-FORGED: Final = {
+CODES_OF_FORGERIES: Final = {
     "bad_signature": "bad_signature",
     "alg_none": "unsupported_algorithm",
     "alg_hs256": "unsupported_algorithm",

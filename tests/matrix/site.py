@@ -14,23 +14,23 @@ from rest_framework.response import Response
 from ciam_django.testing import FakeCiam
 
 # The fake that all is asked of, and what the project's views do: the last ones.
-ciam: list[FakeCiam] = []
-steps: list[Callable[[], Any]] = []
+fakes: list[FakeCiam] = []
+calls: list[Callable[[], Any]] = []
 
 
-def plain(request: HttpRequest) -> HttpResponse:
-    steps[-1]()
+def django_view(request: HttpRequest) -> HttpResponse:
+    calls[-1]()
     return HttpResponse("It went well.")
 
 
 @api_view(["GET"])
-def rest(request: Request) -> Response:
-    steps[-1]()
+def rest_view(request: Request) -> Response:
+    calls[-1]()
     return Response("It went well.")
 
 
 urlpatterns = [
     path("ciam/", include("ciam_django.urls")),
-    path("plain/", plain),
-    path("rest/", rest),
+    path("plain/", django_view),
+    path("rest/", rest_view),
 ]

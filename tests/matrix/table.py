@@ -7,16 +7,16 @@ import operator
 from collections.abc import Callable, Iterator
 
 from tests.matrix.faults import FAULTS, Fault
-from tests.matrix.forgeries import FORGED
-from tests.matrix.stages import STAGES, Stage
+from tests.matrix.forgeries import CODES_OF_FORGERIES
+from tests.matrix.stages import STAGES, MatrixStage
 
 
-def table(cell_of: Callable[[Stage, Fault], tuple[int, str]]) -> str:
+def failure_table(cell_of: Callable[[MatrixStage, Fault], tuple[int, str]]) -> str:
     """The table; ``cell_of`` says with which status, and by which code, a cell is answered."""
     return "\n".join(_lines(cell_of))
 
 
-def _lines(cell_of: Callable[[Stage, Fault], tuple[int, str]]) -> Iterator[str]:
+def _lines(cell_of: Callable[[MatrixStage, Fault], tuple[int, str]]) -> Iterator[str]:
     yield _line("failure", "code", *(stage.name for stage in STAGES))
     yield _line(*["---"] * (len(STAGES) + 2))
     rows = [(fault.name, _cells(fault, cell_of)) for fault in FAULTS]
@@ -30,10 +30,12 @@ def _first_to_last(names: list[str]) -> str:
     return f"{names[0]} … {names[-1]} ({len(names)})"
 
 
-def _cells(fault: Fault, cell_of: Callable[[Stage, Fault], tuple[int, str]]) -> tuple[str, ...]:
+def _cells(
+    fault: Fault, cell_of: Callable[[MatrixStage, Fault], tuple[int, str]]
+) -> tuple[str, ...]:
     cells = [f"`{fault.code}`"]
     for stage in STAGES:
-        if fault.name in stage.without:
+        if fault.name in stage.impossible:
             cells.append("–")
             continue
         status, code = cell_of(stage, fault)
@@ -41,10 +43,13 @@ def _cells(fault: Fault, cell_of: Callable[[Stage, Fault], tuple[int, str]]) -> 
     return tuple(cells)
 
 
-def lies(status_of: Callable[[str], int]) -> str:
+def forgery_table(status_of: Callable[[str], int]) -> str:
     """The table of forged id_tokens; ``status_of`` gives the status for a code."""
     rows = [("forgery", "code", "status"), ("---", "---", "---")]
-    rows += [(f"`{name}`", f"`{code}`", str(status_of(code))) for name, code in FORGED.items()]
+    rows += [
+        (f"`{name}`", f"`{code}`", str(status_of(code)))
+        for name, code in CODES_OF_FORGERIES.items()
+    ]
     return "\n".join(_line(*row) for row in rows)
 
 

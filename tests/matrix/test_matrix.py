@@ -9,34 +9,34 @@ from pathlib import Path
 import pytest
 from django.utils.html import escape
 
-from ciam_django.lookup import finding_of
+from ciam_django.lookup import matched_row
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.forgeries import FORGERIES
-from tests.matrix.cells import PATIENT_TIMEOUT, TIMEOUT, Answered, answered, come_back
+from tests.matrix.cells import PATIENT_TIMEOUT, TIMEOUT, CellResult, run_callback, run_cell
 from tests.matrix.faults import FAULTS, MARKER, Fault
-from tests.matrix.forgeries import FORGED
-from tests.matrix.stages import STAGES, SURFACES, Stage
-from tests.matrix.table import lies, table
+from tests.matrix.forgeries import CODES_OF_FORGERIES
+from tests.matrix.stages import STAGES, SURFACES, MatrixStage
+from tests.matrix.table import failure_table, forgery_table
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
-def test_a_failure_becomes_an_answer(stage: Stage, fault: Fault, fake_ciam: FakeCiam) -> None:
-    if fault.name in stage.without:
+def test_a_failure_becomes_an_answer(stage: MatrixStage, fault: Fault, fake_ciam: FakeCiam) -> None:
+    if fault.name in stage.impossible:
         return
-    code = stage.codes.get(fault.name, fault.code)
+    code = stage.other_codes.get(fault.name, fault.code)
     longest = (TIMEOUT if fault.is_slow else PATIENT_TIMEOUT) + 0.5
     for surface in SURFACES:
-        cell = answered(fake_ciam, stage, fault, surface)
-        if fault.is_slow and (cell.seconds >= longest or cell.stage != stage.label):
+        cell = run_cell(fake_ciam, stage, fault, surface)
+        if fault.is_slow and (cell.seconds >= longest or cell.stage != stage.logged_stage):
             # So short a time a busy machine takes as well; what is no accident happens again.
-            cell = answered(fake_ciam, stage, fault, surface)
+            cell = run_cell(fake_ciam, stage, fault, surface)
 
         assert cell.seconds < longest
-        assert (cell.code, cell.stage) == (code, stage.label)
-        assert [line.name for line in cell.lines] == ["ciam_django"]
+        assert (cell.code, cell.stage) == (code, stage.logged_stage)
+        assert [line.name for line in cell.log_lines] == ["ciam_django"]
         if stage.name == "logout" and surface != "rest":
             assert cell.response.status_code == 302
         else:
@@ -44,13 +44,13 @@ def test_a_failure_becomes_an_answer(stage: Stage, fault: Fault, fake_ciam: Fake
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_a_lie_about_who_it_is_signs_nobody_in(forgery: str, fake_ciam: FakeCiam) -> None:
+def test_a_forged_token_signs_nobody_in(forgery: str, fake_ciam: FakeCiam) -> None:
     for surface in SURFACES:
-        cell = come_back(fake_ciam, surface, forgery=forgery)
+        cell = run_callback(fake_ciam, surface, forgery=forgery)
 
         stage = "userinfo" if forgery.startswith("userinfo") else "id_token"
-        assert (cell.code, cell.stage) == (FORGED[forgery], stage)
-        assert [line.name for line in cell.lines] == ["ciam_django"]
+        assert (cell.code, cell.stage) == (CODES_OF_FORGERIES[forgery], stage)
+        assert [line.name for line in cell.log_lines] == ["ciam_django"]
         check_answer(cell, surface)
 
 
@@ -58,7 +58,7 @@ def test_a_lie_about_who_it_is_signs_nobody_in(forgery: str, fake_ciam: FakeCiam
 def test_a_failure_at_ciams_page_comes_back_as_its_code(code: str, fake_ciam: FakeCiam) -> None:
     # A browser alone comes back so: programs and REST clients have no page to fail at.
     for surface in ("page", "json"):
-        cell = come_back(fake_ciam, surface, username=f"fail:authorize:{code}")
+        cell = run_callback(fake_ciam, surface, username=f"fail:authorize:{code}")
 
         assert (cell.code, cell.stage) == (code, "callback")
         check_answer(cell, surface)
@@ -69,29 +69,29 @@ def test_an_enormous_body_is_not_held_in_memory(fake_ciam: FakeCiam) -> None:
     stages = {stage.name: stage for stage in STAGES}
     for name in ("100 MB", "gzip bomb"):
         # The fake's own part of it, which is in this process as well, comes before.
-        answered(fake_ciam, stages["token"], faults[name], "json")
+        run_cell(fake_ciam, stages["token"], faults[name], "json")
         tracemalloc.start()
         try:
-            answered(fake_ciam, stages["token"], faults[name], "json")
+            run_cell(fake_ciam, stages["token"], faults[name], "json")
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
         assert peak < 8 * 1024 * 1024
 
 
-def test_the_docs_say_what_is_so() -> None:
-    def expected(stage: Stage, fault: Fault) -> tuple[int, str]:
-        code = stage.codes.get(fault.name, fault.code)
+def test_the_readme_tables_match_the_code() -> None:
+    def expected(stage: MatrixStage, fault: Fault) -> tuple[int, str]:
+        code = stage.other_codes.get(fault.name, fault.code)
         signs_out = stage.name == "logout"
-        return 302 if signs_out else finding_of(code).meaning.status, code
+        return 302 if signs_out else matched_row(code).meaning.status, code
 
     readme = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
-    assert table(expected) in readme
-    assert lies(lambda code: finding_of(code).meaning.status) in readme
+    assert failure_table(expected) in readme
+    assert forgery_table(lambda code: matched_row(code).meaning.status) in readme
 
 
-def check_answer(cell: Answered, surface: str) -> None:
-    finding = finding_of(cell.code)
+def check_answer(cell: CellResult, surface: str) -> None:
+    finding = matched_row(cell.code)
     body = cell.response.content.decode()
 
     assert cell.response.status_code == finding.meaning.status
@@ -106,14 +106,14 @@ def check_answer(cell: Answered, surface: str) -> None:
         assert json.loads(body)["detail"] == str(finding.meaning.message)
 
 
-def test_honest_people_sign_in(fake_ciam: FakeCiam) -> None:
+def test_a_sign_in_without_a_forgery_succeeds(fake_ciam: FakeCiam) -> None:
     with pytest.raises(AssertionError, match="somebody has been signed in or out"):
-        come_back(fake_ciam, "page")
+        run_callback(fake_ciam, "page")
 
 
-def test_what_can_not_happen_is_named_as_such() -> None:
+def test_exceptions_of_stages_name_known_faults() -> None:
     names = {fault.name for fault in FAULTS}
 
     for stage in STAGES:
-        assert set(stage.without) | set(stage.codes) <= names
-        assert all(stage.without.values())
+        assert set(stage.impossible) | set(stage.other_codes) <= names
+        assert all(stage.impossible.values())

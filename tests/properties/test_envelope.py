@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ciam_django.answers import BODY_MEMBERS, answer_to
 from ciam_django.client.envelope import data_of
 from ciam_django.codes import CODES
-from ciam_django.errors import REQUEST_ID, CiamError, error_from
+from ciam_django.errors import REQUEST_ID, CiamError, error_from_body
 from ciam_django.kinds import KINDS, Action, Kind
 from ciam_django.lookup import FIELD
 from tests.properties.strategies import BODY, HEADERS, JSON, MEMBERS, STATUS
@@ -64,7 +64,7 @@ def test_any_body_is_data_or_one_error(
 
 @given(JSON | MEMBERS, STATUS, STAGES)
 def test_nothing_of_a_body_is_shown_but_what_may_be(body: Any, status: int, stage: str) -> None:
-    error = error_from(body, status=status, stage=stage)
+    error = error_from_body(body, status=status, stage=stage)
     if error is None:
         assert isinstance(body, dict)
         return
@@ -83,7 +83,7 @@ def test_nothing_of_a_body_is_shown_but_what_may_be(body: Any, status: int, stag
 @given(MEMBERS)
 def test_a_body_says_the_same_in_any_case_of_its_members(body: dict[str, Any]) -> None:
     upper = {name.upper(): value for name, value in body.items()}
-    one, other = error_from(body), error_from(upper)
+    one, other = error_from_body(body), error_from_body(upper)
 
     assert (one and vars(one)) == (other and vars(other))
 

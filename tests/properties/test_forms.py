@@ -18,7 +18,7 @@ from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.table import STEPS
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML
-from tests.planting import Planted
+from tests.planting import LeakyFailure
 from tests.properties.strategies import JSON, MEMBERS
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +50,7 @@ def every_way(fake_ciam: FakeCiam, settings: Settings) -> None:
 
 
 def flow_of(step: str, flow_id: str) -> Flow:
-    return Flow(step, flow_id, receiver={"type": "SMS"}, who="somebody", more=MORE)
+    return Flow(step, flow_id, recipient={"type": "SMS"}, counted_name="somebody", step_data=MORE)
 
 
 def is_answered(response: HttpResponse) -> bool:
@@ -80,8 +80,8 @@ def test_a_step_takes_anything_of_both_sides(
     fake_ciam: FakeCiam, name: str, flow_id: str, given: dict[str, Any], body: dict[str, Any]
 ) -> None:
     for stage in ("password", "send_code", "verify_code", "social", "register", "profile"):
-        fake_ciam.plan(stage, Planted(body=body), times=1)
-    given["flow"] = flows.sealed(flow_of(name, flow_id))
+        fake_ciam.plan(stage, LeakyFailure(body=body), times=1)
+    given["flow"] = flows.encrypted_flow(flow_of(name, flow_id))
     response = Client().post(f"/ciam/api/{name}/", given, content_type="application/json")
     fake_ciam.reset()
 
@@ -93,7 +93,7 @@ def test_a_step_takes_anything_of_both_sides(
 def test_the_page_of_a_step_takes_anything(name: str, flow_id: str, typed: dict[str, str]) -> None:
     client = Client(headers={"Accept": HTML})
     flow = flow_of(name, flow_id)
-    client.cookies[f"ciam_flow_{flow.id}"] = flows.sealed(flow)
+    client.cookies[f"ciam_flow_{flow.id}"] = flows.encrypted_flow(flow)
 
     assert is_answered(cast("HttpResponse", client.get(f"/ciam/step/{flow.id}/")))
     assert is_answered(cast("HttpResponse", client.post(f"/ciam/step/{flow.id}/", typed)))

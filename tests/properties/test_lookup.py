@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ciam_django.answers import answer_to
 from ciam_django.codes import CODES
 from ciam_django.errors import CiamError, code_in
-from ciam_django.lookup import finding_of, meaning_of
+from ciam_django.lookup import matched_row, meaning_of
 from tests.properties.strategies import CODE, JSON, SCALARS, STATUS
 
 FIELDS = st.sampled_from(
@@ -26,17 +26,17 @@ OVERRIDES = st.dictionaries(
 
 @given(st.text(max_size=200) | CODE, st.text(max_size=40) | CODE, st.none() | STATUS)
 def test_any_code_finds_a_row(code: str, type_code: str, status: int | None) -> None:
-    finding = finding_of(code, type_code, status)
+    finding = matched_row(code, type_code, status)
 
     assert finding.key in CODES
-    assert finding.step in ("exact", "family", "type code", "status", "unknown")
+    assert finding.matched_by in ("exact", "family", "type code", "status", "unknown")
 
 
 @given(CODE, st.randoms(use_true_random=False))
 def test_letter_case_does_not_matter(code: str, random: Any) -> None:
     mixed = "".join(random.choice([letter.upper(), letter.lower()]) for letter in code)
 
-    assert finding_of(mixed).key == finding_of(code).key
+    assert matched_row(mixed).key == matched_row(code).key
 
 
 @given(CODE, st.sampled_from([" ", ": ", "\n", "，", " - ", "\t"]), st.text(max_size=80))

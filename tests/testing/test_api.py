@@ -9,8 +9,8 @@ import requests
 from joserfc import jwt
 
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.accounts import CODE, PASSWORD, People, username_of
-from ciam_django.testing.api import CALLS, Call
+from ciam_django.testing.accounts import CODE, PASSWORD, Accounts, username_of_identifier
+from ciam_django.testing.api import API_OPERATIONS, Operation
 from ciam_django.testing.failures import STAGES, RefusedError
 from tests.testing.test_server import fake, http, token_for
 
@@ -143,11 +143,11 @@ def test_a_second_step_can_be_a_password(fake: FakeCiam, application: requests.S
 
 
 def test_people_are_nobody_until_they_are_made() -> None:
-    people = People()
-    people.add("li")
+    people = Accounts()
+    people.create_account("li")
 
     with pytest.raises(Exception, match=r"Params\.Exist\.User\.Username"):
-        people.add("li")
+        people.create_account("li")
 
 
 def test_a_call_fails_as_the_user_name_says(fake: FakeCiam, application: requests.Session) -> None:
@@ -214,26 +214,26 @@ def test_terms_are_required_where_the_tenant_says_so(
 )
 def test_a_new_password_has_to_be_good(password: str, code: str) -> None:
     with pytest.raises(RefusedError) as raised:
-        People().set_password("li", password)
+        Accounts().set_password("li", password)
 
     assert raised.value.failure.code == code
 
 
 def test_each_number_has_an_account_of_its_own() -> None:
-    assert username_of("+86 138 0000 0001") == "nobody13800000001"
-    assert username_of("13800001234") == "13800001234"
-    assert username_of("li@example.com") == "li@example.com"
+    assert username_of_identifier("+86 138 0000 0001") == "nobody13800000001"
+    assert username_of_identifier("13800001234") == "13800001234"
+    assert username_of_identifier("li@example.com") == "li@example.com"
 
 
 def test_a_picture_can_be_read_once() -> None:
-    people = People()
-    captcha, picture = people.new_captcha()
+    people = Accounts()
+    captcha, picture = people.issue_captcha()
     text = people._captchas[captcha]
     assert picture.startswith(b"\x89PNG")
 
-    people.check_captcha({"captchaCode": captcha, "captchaText": text.lower()})
+    people.spend_captcha({"captchaCode": captcha, "captchaText": text.lower()})
     with pytest.raises(RefusedError):
-        people.check_captcha({"captchaCode": captcha, "captchaText": text})
+        people.spend_captcha({"captchaCode": captcha, "captchaText": text})
 
 
 def test_which_id_token_the_api_gives_is_the_tenants(
@@ -250,6 +250,6 @@ def test_which_id_token_the_api_gives_is_the_tenants(
     assert "iss" not in claims()
 
 
-@pytest.mark.parametrize("call", [call for calls in CALLS.values() for call in calls])
-def test_each_call_can_be_told_to_fail(call: Call) -> None:
+@pytest.mark.parametrize("call", [call for calls in API_OPERATIONS.values() for call in calls])
+def test_each_call_can_be_told_to_fail(call: Operation) -> None:
     assert call.stage in STAGES

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.providers import PROVIDERS
+from ciam_django.testing.providers import PROVIDER_PAGES
 from tests.browser import query_of
 from tests.testing.test_server import fake, http
 
@@ -18,19 +18,19 @@ BACK = "http://127.0.0.1:9/back/?tenant=7"
 
 
 def address(fake: FakeCiam, name: str, **asked: str) -> str:
-    row = PROVIDERS[name]
+    row = PROVIDER_PAGES[name]
     given = {row.client_id: "app", "redirect_uri": BACK, "state": "s", **asked}
     return f"{fake.provider_urls[name]}?{urlencode(given)}"
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("name", PROVIDER_PAGES)
 def test_a_person_is_sent_back_with_a_code(fake: FakeCiam, name: str) -> None:
     back = fake.authorize_at_provider(address(fake, name), username="wang")
 
     assert back
     query = query_of(back)
     assert (query["tenant"], query["state"]) == ("7", "s")
-    assert fake.people.spend_social(query[PROVIDERS[name].code]) == "wang"
+    assert fake.accounts.spend_social_code(query[PROVIDER_PAGES[name].code]) == "wang"
 
 
 @pytest.mark.parametrize("asked", [{"redirect_uri": "https://evil.example/"}, {"client_id": ""}])

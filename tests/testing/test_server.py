@@ -26,7 +26,7 @@ from ciam_django.testing import FakeCiam
 from ciam_django.testing.endpoints import is_registered
 from ciam_django.testing.failures import BEHAVIOURS, STAGES
 from ciam_django.testing.forgeries import FORGERIES
-from ciam_django.testing.server import _respond
+from ciam_django.testing.server import _unused_application
 from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET
 from ciam_django.testing.unreachable import UNREACHABLE
 
@@ -276,7 +276,7 @@ def test_a_code_is_good_for_once_and_not_for_ever(fake: FakeCiam, http: requests
     assert code in http.post(fake.address("oidc/token"), data=grant(code)).text
 
     old = code_for(fake)
-    fake.codes[old].began -= 601
+    fake.codes[old].started_at -= 601
     assert http.post(fake.address("oidc/token"), data=grant(old)).status_code == 400
 
 
@@ -503,7 +503,7 @@ def test_an_address_is_of_no_use_until_reset(
                 http.get(metadata["jwks_uri"], timeout=5, verify=False)
 
     fake.reset()
-    assert "keys" in http.get(fake.published[1]).json()
+    assert "keys" in http.get(fake.metadata_and_jwks_urls[1]).json()
 
 
 @pytest.mark.parametrize(
@@ -769,4 +769,4 @@ def test_a_fake_that_is_not_running_has_no_address() -> None:
 
 def test_only_the_handler_answers() -> None:
     with pytest.raises(AssertionError):
-        _respond({}, print)
+        _unused_application({}, print)

@@ -9,61 +9,67 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-from ciam_django.accounts.last_failure import tried_by
+from ciam_django.accounts.last_failure import attribute_failures_to
 from ciam_django.accounts.rate_limits import (
-    forget_tries,
-    refuse_excess_sends,
-    refuse_excess_tries,
-    refuse_worn_code,
+    count_attempt,
+    count_code_entry,
+    count_send,
+    uncount_attempt,
 )
-from ciam_django.answers import answer_to, hides_account
+from ciam_django.answers import answer_to, is_generic_sign_in
 from ciam_django.client.api import CiamClient
-from ciam_django.client.results import SignedIn, Step
+from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError
 from ciam_django.login.recipients import (
-    Receiver,
-    any_receiver,
-    email_receiver,
-    phone_receiver,
-    username_of,
+    Recipient,
+    email_recipient,
+    normalized_username,
+    phone_or_email_recipient,
+    phone_recipient,
 )
 from ciam_django.login.steps.flow import Flow
-from ciam_django.login.steps.results import Finished, Outcome, Turn, gone_on
+from ciam_django.login.steps.results import FlowFinished, StepResult, Submission, continue_flow
 
 T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def trying(turn: Turn, who: str, stage: str) -> Iterator[None]:
+def counting_attempt(submission: Submission, counted_name: str, stage: str) -> Iterator[None]:
     """An attempt, which counts unless it succeeds; ``who`` is empty where nobody is named."""
-    if who:
-        tried_by(turn.request, name_of(who))
-    refuse_excess_tries(turn.request, who, stage)
+    if counted_name:
+        attribute_failures_to(submission.request, typed_name(counted_name))
+    count_attempt(submission.request, counted_name, stage)
     yield
-    forget_tries(turn.request, who)
+    uncount_attempt(submission.request, counted_name)
 
 
 # --- To sign in -------------------------------------------------------------------------------
 
 
-def by_password(turn: Turn) -> Outcome:
-    username = username_of(turn.given["username"])
-    with trying(turn, username, "password"):
-        outcome = CiamClient().password_login(username, turn.given["password"], **turn.more)
-    return gone_on(outcome, dataclasses.replace(turn.flow, who=username))
+def submit_password(submission: Submission) -> StepResult:
+    username = normalized_username(submission.cleaned_data["username"])
+    with counting_attempt(submission, username, "password"):
+        outcome = CiamClient().password_login(
+            username, submission.cleaned_data["password"], **submission.extra_parameters
+        )
+    return continue_flow(outcome, dataclasses.replace(submission.flow, counted_name=username))
 
 
-def by_sms(turn: Turn) -> Outcome:
-    return code_sent(turn, phone_receiver(turn.given["phone_number"]), "code")
+def send_sms_code(submission: Submission) -> StepResult:
+    return start_code_flow(
+        submission, phone_recipient(submission.cleaned_data["phone_number"]), "code"
+    )
 
 
-def by_email(turn: Turn) -> Outcome:
-    return code_sent(turn, email_receiver(turn.given["email"]), "code")
+def send_email_code(submission: Submission) -> StepResult:
+    return start_code_flow(submission, email_recipient(submission.cleaned_data["email"]), "code")
 
 
-def by_code(turn: Turn) -> Outcome:
-    code = turn.given["code"]
-    return proven(turn, lambda flow: CiamClient().verify_code(flow.flow_id, code, **flow.receiver))
+def submit_code(submission: Submission) -> StepResult:
+    code = submission.cleaned_data["code"]
+    return submit_code_with(
+        submission, lambda flow: CiamClient().verify_code(flow.ciam_flow_id, code, **flow.recipient)
+    )
 
 
 # --- Codes ------------------------------------------------------------------------------------
@@ -74,157 +80,172 @@ _SENDERS: Final[Mapping[str, Callable[..., str]]] = {
     "recover_code": lambda flow, *args, **more: CiamClient().recover_obtain_code(*args, **more),
     "sign_up_code": lambda flow, *args, **more: CiamClient().register_obtain_code(*args, **more),
     "link_code": lambda flow, *args, **more: CiamClient().link_obtain_code(
-        flow.more["linked"], *args, **more
+        flow.step_data["linked"], *args, **more
     ),
     "second_factor_code": lambda flow, *args, **more: CiamClient().prepare_second_factor(
-        flow.flow_id, *args
+        flow.ciam_flow_id, *args
     ),
 }
-_NAMES_OF_CHANNELS: Final = {"SMS": "SMS", "EMAIL": "Email"}
+_CHANNEL_NAMES_IN_CODES: Final = {"SMS": "SMS", "EMAIL": "Email"}
 
 
-def code_sent(turn: Turn, receiver: Receiver, then: str, **more: Any) -> Flow:
+def start_code_flow(
+    submission: Submission, recipient: Recipient, next_step: str, **step_data: Any
+) -> Flow:
     """The flow of a code that is on its way, or that nobody may know is not."""
     flow = dataclasses.replace(
-        turn.flow,
-        step=then,
-        receiver=receiver.parameters,
-        who=receiver.key,
-        shown=receiver.masked,
+        submission.flow,
+        step=next_step,
+        recipient=recipient.api_parameters,
+        counted_name=recipient.key,
+        masked_recipient=recipient.masked,
         # A new code is sent on the same terms.
-        more={**more, "consents": turn.more.get("consents")},
+        step_data={**step_data, "consents": submission.extra_parameters.get("consents")},
     )
-    return sent(dataclasses.replace(turn, flow=flow))
+    return send_code(dataclasses.replace(submission, flow=flow))
 
 
-def sent(turn: Turn) -> Flow:
+def send_code(submission: Submission) -> Flow:
     """The flow, whose code is sent, or sent anew."""
-    flow = turn.flow
-    tried_by(turn.request, name_of(flow.who))
-    refuse_excess_sends(turn.request, flow.who, flow.channel)
-    asked = {name: value for name, value in flow.receiver.items() if name != "type"}
-    if consents := flow.more.get("consents"):
-        asked["consents"] = consents
+    flow = submission.flow
+    attribute_failures_to(submission.request, typed_name(flow.counted_name))
+    count_send(submission.request, flow.counted_name, flow.channel)
+    parameters = {name: value for name, value in flow.recipient.items() if name != "type"}
+    if consents := flow.step_data.get("consents"):
+        parameters["consents"] = consents
     try:
-        flow_id = _SENDERS[flow.step](flow, flow.channel, **{**asked, **turn.more})
+        flow_id = _SENDERS[flow.step](
+            flow, flow.channel, **{**parameters, **submission.extra_parameters}
+        )
     except CiamError as error:
         # To a stranger an account that isn't there looks like one that is: no code comes. Who
         # takes the second step is none.
-        is_stranger = flow.step != "second_factor_code"
-        if not (is_stranger and hides_account(answer_to(error, turn.request))):
+        is_anonymous_step = flow.step != "second_factor_code"
+        if not (is_anonymous_step and is_generic_sign_in(answer_to(error, submission.request))):
             raise
         flow_id = ""
-    return dataclasses.replace(flow, flow_id=flow_id, sent_at=time.time())
+    return dataclasses.replace(flow, ciam_flow_id=flow_id, sent_at=time.time())
 
 
-def proven(turn: Turn, verified: Callable[[Flow], SignedIn | Step]) -> Outcome:
+def submit_code_with(
+    submission: Submission, verify: Callable[[Flow], SignedIn | NextStep]
+) -> StepResult:
     """What comes of a code that ``verified`` gives to CIAM."""
-    return gone_on(outcome_of_code(turn, verified), turn.flow)
+    return continue_flow(check_code(submission, verify), submission.flow)
 
 
-def outcome_of_code(turn: Turn, verified: Callable[[Flow], T]) -> T:
+def check_code(submission: Submission, verify: Callable[[Flow], T]) -> T:
     """What CIAM makes of the code, which wears out, be it one that was never sent."""
-    flow = turn.flow
-    name = _NAMES_OF_CHANNELS.get(flow.channel, "SMS")
-    refuse_worn_code(f"{flow.id} {flow.sent_at}", name)
-    with trying(turn, flow.who, "verify_code"):
-        if flow.flow_id:
-            return verified(flow)
+    flow = submission.flow
+    name = _CHANNEL_NAMES_IN_CODES.get(flow.channel, "SMS")
+    count_code_entry(f"{flow.id} {flow.sent_at}", name)
+    with counting_attempt(submission, flow.counted_name, "verify_code"):
+        if flow.ciam_flow_id:
+            return verify(flow)
         # CIAM is asked all the same, or the time that it takes would tell.
         with contextlib.suppress(CiamError):
-            verified(dataclasses.replace(flow, flow_id=secrets.token_hex(16)))
+            verify(dataclasses.replace(flow, ciam_flow_id=secrets.token_hex(16)))
         raise CiamError(f"Operation.Failure.{name}.Code.Error", stage="verify_code")
 
 
 # --- The second step --------------------------------------------------------------------------
 
 
-def by_channel(turn: Turn) -> Outcome:
-    channel, flow = turn.given["channel"], turn.flow
-    if channel not in flow.more["channels"]:
+def choose_channel(submission: Submission) -> StepResult:
+    channel, flow = submission.cleaned_data["channel"], submission.flow
+    if channel not in flow.step_data["channels"]:
         raise CiamError("Params.Illegal.Type", stage="send_code")
     if channel == "PWD":
         return dataclasses.replace(flow, step="second_factor_password")
     flow = dataclasses.replace(
         flow,
         step="second_factor_code",
-        receiver={"type": channel},
-        who=_second_who(flow),
-        shown=flow.more["channels"][channel],
+        recipient={"type": channel},
+        counted_name=_second_factor_counted_name(flow),
+        masked_recipient=flow.step_data["channels"][channel],
     )
-    return sent(dataclasses.replace(turn, flow=flow))
+    return send_code(dataclasses.replace(submission, flow=flow))
 
 
-_SECOND: Final = "second factor "
+_SECOND_FACTOR_PREFIX: Final = "second factor "
 
 
-def _second_who(flow: Flow) -> str:
+def _second_factor_counted_name(flow: Flow) -> str:
     """Whom the second step's codes are counted for: the account, however often it begins."""
-    return _SECOND + name_of(flow.who or flow.flow_id)
+    return _SECOND_FACTOR_PREFIX + typed_name(flow.counted_name or flow.ciam_flow_id)
 
 
-def name_of(who: str) -> str:
+def typed_name(counted_name: str) -> str:
     """The name that was typed, of whom the limits count."""
-    return who.removeprefix(_SECOND)
+    return counted_name.removeprefix(_SECOND_FACTOR_PREFIX)
 
 
-def by_second_code(turn: Turn) -> Outcome:
-    code = turn.given["code"]
-    return proven(
-        turn,
-        lambda flow: CiamClient().verify_second_factor(flow.flow_id, flow.channel, code=code),
+def submit_second_factor_code(submission: Submission) -> StepResult:
+    code = submission.cleaned_data["code"]
+    return submit_code_with(
+        submission,
+        lambda flow: CiamClient().verify_second_factor(flow.ciam_flow_id, flow.channel, code=code),
     )
 
 
-def by_second_password(turn: Turn) -> Outcome:
-    flow, password = turn.flow, turn.given["password"]
-    with trying(turn, _second_who(flow), "verify_code"):
-        outcome = CiamClient().verify_second_factor(flow.flow_id, "PWD", password=password)
-    return gone_on(outcome, flow)
+def submit_second_factor_password(submission: Submission) -> StepResult:
+    flow, password = submission.flow, submission.cleaned_data["password"]
+    with counting_attempt(submission, _second_factor_counted_name(flow), "verify_code"):
+        outcome = CiamClient().verify_second_factor(flow.ciam_flow_id, "PWD", password=password)
+    return continue_flow(outcome, flow)
 
 
-def other_channel(turn: Turn) -> Outcome:
-    return dataclasses.replace(turn.flow, step="second_factor", sent_at=0)
+def choose_another_channel(submission: Submission) -> StepResult:
+    return dataclasses.replace(submission.flow, step="second_factor", sent_at=0)
 
 
 # --- A social account without an account ------------------------------------------------------
 
 
-def linked_to(turn: Turn) -> Outcome:
-    receiver = any_receiver(turn.given["receiver"])
-    return code_sent(turn, receiver, "link_code", linked=turn.flow.flow_id)
+def send_link_code(submission: Submission) -> StepResult:
+    recipient = phone_or_email_recipient(submission.cleaned_data["receiver"])
+    return start_code_flow(submission, recipient, "link_code", linked=submission.flow.ciam_flow_id)
 
 
-def linked(turn: Turn) -> Outcome:
-    code = turn.given["code"]
-    return proven(turn, lambda flow: CiamClient().link_account(flow.flow_id, code, **flow.receiver))
+def link_account(submission: Submission) -> StepResult:
+    code = submission.cleaned_data["code"]
+    return submit_code_with(
+        submission,
+        lambda flow: CiamClient().link_account(flow.ciam_flow_id, code, **flow.recipient),
+    )
 
 
 # --- Recovery and sign-up ---------------------------------------------------------------------
 
 
-def recovery(turn: Turn) -> Outcome:
-    return code_sent(turn, any_receiver(turn.given["receiver"]), "recover_code")
-
-
-def recovered(turn: Turn) -> Outcome:
-    code, password = turn.given["code"], turn.given["password"]
-    outcome_of_code(
-        turn,
-        lambda flow: CiamClient().recover_submit(flow.flow_id, code, password, **flow.receiver),
+def send_recovery_code(submission: Submission) -> StepResult:
+    return start_code_flow(
+        submission, phone_or_email_recipient(submission.cleaned_data["receiver"]), "recover_code"
     )
-    return Finished("password_changed")
 
 
-def sign_up(turn: Turn) -> Outcome:
-    return code_sent(turn, any_receiver(turn.given["receiver"]), "sign_up_code")
+def reset_password(submission: Submission) -> StepResult:
+    code, password = submission.cleaned_data["code"], submission.cleaned_data["password"]
+    check_code(
+        submission,
+        lambda flow: CiamClient().recover_submit(
+            flow.ciam_flow_id, code, password, **flow.recipient
+        ),
+    )
+    return FlowFinished("password_changed")
 
 
-def signed_up(turn: Turn) -> Outcome:
-    code, password = turn.given["code"], turn.given["password"]
-    return proven(
-        turn,
+def send_sign_up_code(submission: Submission) -> StepResult:
+    return start_code_flow(
+        submission, phone_or_email_recipient(submission.cleaned_data["receiver"]), "sign_up_code"
+    )
+
+
+def create_account(submission: Submission) -> StepResult:
+    code, password = submission.cleaned_data["code"], submission.cleaned_data["password"]
+    return submit_code_with(
+        submission,
         lambda flow: CiamClient().register_submit(
-            flow.flow_id, code=code, password=password, **flow.receiver
+            flow.ciam_flow_id, code=code, password=password, **flow.recipient
         ),
     )

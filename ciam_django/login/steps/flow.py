@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponseBase
 
-from ciam_django.login.cookies import SealedCookies
+from ciam_django.login.cookies import EncryptedCookies
 
 # Seconds: CIAM forgets a flow after as long.
-LIFETIME: Final = 600
+FLOW_SECONDS: Final = 600
 # Seconds between two codes to the same place, for the countdown.
-_BETWEEN_CODES: Final = 60
-_COOKIES: Final = SealedCookies(__name__, "flow_", LIFETIME, most=3)
+_RESEND_SECONDS: Final = 60
+_COOKIES: Final = EncryptedCookies(__name__, "flow_", FLOW_SECONDS, max_count=3)
 _LONGEST: Final = 4096
 
 
@@ -32,54 +32,58 @@ class Flow:
     """
 
     step: str
-    flow_id: str = dataclasses.field(repr=False)
+    ciam_flow_id: str = dataclasses.field(repr=False)
     next: str = dataclasses.field(default="", repr=False)
-    receiver: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
-    who: str = dataclasses.field(default="", repr=False)
-    shown: str = dataclasses.field(default="", repr=False)
+    recipient: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    counted_name: str = dataclasses.field(default="", repr=False)
+    masked_recipient: str = dataclasses.field(default="", repr=False)
     sent_at: float = 0
-    more: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    step_data: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     id: str = dataclasses.field(default_factory=lambda: secrets.token_urlsafe(12))
     provider: str = ""
-    link_to: str = ""
+    link_to_user: str = ""
 
     @property
-    def wait(self) -> int:
+    def resend_wait(self) -> int:
         """Seconds until a new code can be sent."""
-        return max(0, round(self.sent_at + _BETWEEN_CODES - time.time())) if self.sent_at else 0
+        return max(0, round(self.sent_at + _RESEND_SECONDS - time.time())) if self.sent_at else 0
 
     @property
     def channel(self) -> str:
         """``SMS`` or ``EMAIL``."""
-        return self.receiver.get("type", "")
+        return self.recipient.get("type", "")
 
 
-def keep(request: HttpRequest, response: HttpResponseBase, flow: Flow) -> None:
+def set_flow_cookie(request: HttpRequest, response: HttpResponseBase, flow: Flow) -> None:
     """Have the browser carry the flow."""
-    _COOKIES.keep(request, response, flow.id, dataclasses.asdict(flow))
+    _COOKIES.set(request, response, flow.id, dataclasses.asdict(flow))
 
 
-def kept(request: HttpRequest, flow_id: str) -> Flow | None:
+def flow_from_cookie(request: HttpRequest, flow_id: str) -> Flow | None:
     """The flow of that id which this browser carries, if it is not too old."""
-    return _flow_of(_COOKIES.kept(request, flow_id, LIFETIME))
+    return _flow_from_content(_COOKIES.content(request, flow_id, FLOW_SECONDS))
 
 
-def forget(response: HttpResponseBase, flow: Flow) -> None:
+def delete_flow_cookie(response: HttpResponseBase, flow: Flow) -> None:
     """Have the browser drop a flow that is over."""
-    _COOKIES.forget(response, flow.id)
+    _COOKIES.delete(response, flow.id)
 
 
-def sealed(flow: Flow) -> str:
+def encrypted_flow(flow: Flow) -> str:
     """The flow for who has no cookies: an app hands it back with its next step."""
-    return _COOKIES.sealed(dataclasses.asdict(flow))
+    return _COOKIES.encrypted(dataclasses.asdict(flow))
 
 
-def opened(text: str) -> Flow | None:
+def decrypted_flow(text: str) -> Flow | None:
     """The flow that an app hands back, if it is not too old."""
-    return _flow_of(_COOKIES.opened(text, LIFETIME)) if len(text) <= _LONGEST else None
+    return (
+        _flow_from_content(_COOKIES.decrypted(text, FLOW_SECONDS))
+        if len(text) <= _LONGEST
+        else None
+    )
 
 
-def _flow_of(content: dict[str, Any] | None) -> Flow | None:
+def _flow_from_content(content: dict[str, Any] | None) -> Flow | None:
     try:
         return Flow(**content) if content else None
     except TypeError:

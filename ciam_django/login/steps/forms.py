@@ -73,27 +73,27 @@ def add_error(
     return answer
 
 
-class _OnceInput(forms.PasswordInput):
+class _WriteOnlyInput(forms.PasswordInput):
     """An input in which what was typed can be read, and never comes back."""
 
     input_type = "text"
 
 
-def _once(autocomplete: str, **attrs: str) -> _OnceInput:
-    return _OnceInput(
+def _write_only_input(autocomplete: str, **attrs: str) -> _WriteOnlyInput:
+    return _WriteOnlyInput(
         attrs={"autocomplete": autocomplete, "autocapitalize": "none", "spellcheck": "false"}
         | attrs
     )
 
 
-def _line(autocomplete: str, **attrs: str) -> forms.TextInput:
+def _text_input(autocomplete: str, **attrs: str) -> forms.TextInput:
     return forms.TextInput(
         attrs={"autocomplete": autocomplete, "autocapitalize": "none", "spellcheck": "false"}
         | attrs
     )
 
 
-class Text(forms.CharField):
+class StrictTextField(forms.CharField):
     """A text, and nothing that could be written as one: JSON has numbers, which lose zeros."""
 
     def to_python(self, value: Any) -> Any:
@@ -109,7 +109,7 @@ class CiamForm(forms.Form):
     ``captcha`` is added when a picture has to be read first, ``consent`` when there are terms.
     """
 
-    fields_of: ClassVar[Mapping[str, str]] = {}
+    field_aliases: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
@@ -132,37 +132,39 @@ class CiamForm(forms.Form):
 
     def add_captcha(self) -> None:
         """Ask for what a picture says, from now on."""
-        self.fields["captcha"] = Text(
-            label=_("Characters in the picture"), max_length=_LONGEST, widget=_once("off")
+        self.fields["captcha"] = StrictTextField(
+            label=_("Characters in the picture"),
+            max_length=_LONGEST,
+            widget=_write_only_input("off"),
         )
         # The terms stand last, above the button.
         self.order_fields(sorted(self.fields, key="consent".__eq__))
 
-    def refused(self) -> Iterator[CiamError]:
+    def validation_errors(self) -> Iterator[CiamError]:
         """What is wrong before CIAM is asked: each field's first error, as a code of the table."""
         for name, errors in self.errors.as_data().items():
-            field = next((key for key, own in self.fields_of.items() if own == name), name)
+            field = next((key for key, own in self.field_aliases.items() if own == name), name)
             is_blank = errors[0].code == "required"
             yield CiamError(CODES_OF_FIELDS[field][0 if is_blank else 1])
-        given = set(self.cleaned_data.get("consent", ()))
-        if given and any(c.is_required and c.id not in given for c in self.consents):
+        agreed_ids = set(self.cleaned_data.get("consent", ()))
+        if agreed_ids and any(c.is_required and c.id not in agreed_ids for c in self.consents):
             yield CiamError("Params.Illegal.Consent")
 
-    def put(self, error: CiamError, request: HttpRequest) -> Answer:
+    def add_ciam_error(self, error: CiamError, request: HttpRequest) -> Answer:
         """Put the error where it belongs; a picture comes with one that is about it."""
         if answer_to(error, request).kind == Kind.CAPTCHA and "captcha" not in self.fields:
             self.add_captcha()
-        return add_error(self, error, request, {"captcha_id": "captcha", **self.fields_of})
+        return add_error(self, error, request, {"captcha_id": "captcha", **self.field_aliases})
 
-    def focus(self) -> None:
+    def set_autofocus(self) -> None:
         """Have the browser begin at the first field that is wrong, or else empty."""
         names = [name for name in self.fields if name in self.errors] or [
-            name for name in self.fields if self._is_empty(name)
+            name for name in self.fields if self._is_rendered_empty(name)
         ]
         if names:
             self.fields[names[0]].widget.attrs["autofocus"] = True
 
-    def _is_empty(self, name: str) -> bool:
+    def _is_rendered_empty(self, name: str) -> bool:
         comes_back = getattr(self.fields[name].widget, "render_value", True)
         return not comes_back or not self[name].value()
 
@@ -172,24 +174,26 @@ class CiamForm(forms.Form):
         return "".join(code.split())
 
 
-def _code_field() -> Text:
-    return Text(
+def _code_field() -> StrictTextField:
+    return StrictTextField(
         label=_("Verification code"),
         max_length=20,
-        widget=_once("one-time-code", inputmode="numeric"),
+        widget=_write_only_input("one-time-code", inputmode="numeric"),
     )
 
 
-def _password_field(label: str | StrPromise, autocomplete: str) -> Text:
+def _password_field(label: str | StrPromise, autocomplete: str) -> StrictTextField:
     widget = forms.PasswordInput(attrs={"autocomplete": autocomplete})
-    return Text(label=label, max_length=_LONGEST, strip=False, widget=widget)
+    return StrictTextField(label=label, max_length=_LONGEST, strip=False, widget=widget)
 
 
 class PasswordForm(CiamForm):
     """An account and its password."""
 
-    username = Text(
-        label=_("Mobile number, email or username"), max_length=_LONGEST, widget=_line("username")
+    username = StrictTextField(
+        label=_("Mobile number, email or username"),
+        max_length=_LONGEST,
+        widget=_text_input("username"),
     )
     password = _password_field(_("Password"), "current-password")
 
@@ -197,33 +201,35 @@ class PasswordForm(CiamForm):
 class SmsForm(CiamForm):
     """Where a text message goes."""
 
-    phone_number = Text(
+    phone_number = StrictTextField(
         label=_("Mobile number"),
         max_length=_LONGEST,
-        widget=_line("tel", inputmode="tel"),
+        widget=_text_input("tel", inputmode="tel"),
     )
 
 
 class EmailForm(CiamForm):
     """Where an email goes."""
 
-    email = Text(
+    email = StrictTextField(
         label=_("Email address"),
         max_length=_LONGEST,
-        widget=_line("email", inputmode="email"),
+        widget=_text_input("email", inputmode="email"),
     )
 
 
-class ReceiverForm(CiamForm):
+class RecipientForm(CiamForm):
     """Where a code goes, be it a number or an address."""
 
-    fields_of: ClassVar[Mapping[str, str]] = {
+    field_aliases: ClassVar[Mapping[str, str]] = {
         "phone_number": "receiver",
         "email": "receiver",
         "username": "receiver",
     }
-    receiver = Text(
-        label=_("Mobile number or email address"), max_length=_LONGEST, widget=_line("username")
+    receiver = StrictTextField(
+        label=_("Mobile number or email address"),
+        max_length=_LONGEST,
+        widget=_text_input("username"),
     )
 
 
@@ -246,7 +252,7 @@ class CodeAndPasswordForm(CiamForm):
     password = _password_field(_("New password"), "new-password")
 
 
-class ProvePasswordForm(CiamForm):
+class ConfirmPasswordForm(CiamForm):
     """The password, once more."""
 
     password = _password_field(_("Password"), "current-password")
@@ -255,7 +261,7 @@ class ProvePasswordForm(CiamForm):
 class ChannelForm(CiamForm):
     """Which way to prove it; each is a button."""
 
-    channel = Text(max_length=10, widget=forms.HiddenInput)
+    channel = StrictTextField(max_length=10, widget=forms.HiddenInput)
 
 
 class ConsentForm(CiamForm):
@@ -271,28 +277,28 @@ _LONGEST_SECRET: Final = 8192
 class MiniProgramForm(CiamForm):
     """The code of ``wx.login``."""
 
-    login_code = Text(max_length=_LONGEST)
+    login_code = StrictTextField(max_length=_LONGEST)
 
 
 class MiniProgramPhoneForm(MiniProgramForm):
     """A button's ``getPhoneNumber``: its code, or what it gave in the old style."""
 
-    phone_code = Text(max_length=_LONGEST, required=False)
-    encrypted_data = Text(max_length=_LONGEST_SECRET, required=False)
-    iv = Text(max_length=_LONGEST, required=False)
+    phone_code = StrictTextField(max_length=_LONGEST, required=False)
+    encrypted_data = StrictTextField(max_length=_LONGEST_SECRET, required=False)
+    iv = StrictTextField(max_length=_LONGEST, required=False)
 
 
 class MiniProgramUserInfoForm(MiniProgramForm):
     """``wx.getUserInfo``'s encrypted data."""
 
-    encrypted_data = Text(max_length=_LONGEST_SECRET)
-    iv = Text(max_length=_LONGEST)
+    encrypted_data = StrictTextField(max_length=_LONGEST_SECRET)
+    iv = StrictTextField(max_length=_LONGEST)
 
 
 # --- The profile ------------------------------------------------------------------------------
 
 # CIAM's name of a member of the profile -> label, autocomplete; ``birthday`` has a picker.
-PROFILE: Final[Mapping[str, tuple[Any, str]]] = {
+PROFILE_FIELDS: Final[Mapping[str, tuple[Any, str]]] = {
     "displayName": (_("Name"), "name"),
     "enDisplayName": (_("Name in Latin letters"), "off"),
     "email": (_("Email address"), "email"),
@@ -313,16 +319,16 @@ class ProfileForm(CiamForm):
 
     def __init__(self, data: Mapping[str, Any] | None = None, **more: Any) -> None:
         super().__init__(data, **more)
-        for name in self.flow.more["asked"]:
-            label, autocomplete = PROFILE[name]
+        for name in self.flow.step_data["asked"]:
+            label, autocomplete = PROFILE_FIELDS[name]
             attrs = {"type": "date"} if name == "birthday" else {}
-            self.fields[table_name(name)] = Text(
+            self.fields[snake_case_name(name)] = StrictTextField(
                 label=label,
                 max_length=_LONGEST,
                 widget=forms.TextInput(attrs={"autocomplete": autocomplete, **attrs}),
             )
 
 
-def table_name(name: str) -> str:
+def snake_case_name(name: str) -> str:
     """``en_display_name`` for ``enDisplayName``."""
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)

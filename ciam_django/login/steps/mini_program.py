@@ -4,38 +4,42 @@ from __future__ import annotations
 
 from ciam_django.client.api import CiamClient
 from ciam_django.login.providers import MINI_PROGRAM, registrations
-from ciam_django.login.steps.credentials import trying
-from ciam_django.login.steps.results import Outcome, Turn, gone_on
+from ciam_django.login.steps.credentials import counting_attempt
+from ciam_django.login.steps.results import StepResult, Submission, continue_flow
 
 
-def _source() -> str:
+def _auth_source() -> str:
     """CIAM's source for it; who has none is not offered these steps."""
     return registrations()[MINI_PROGRAM].source
 
 
-def silently(turn: Turn) -> Outcome:
-    with trying(turn, "", "social"):
-        outcome = CiamClient().mini_program_login(_source(), turn.given["login_code"])
-    return gone_on(outcome, turn.flow)
+def submit_login_code(submission: Submission) -> StepResult:
+    with counting_attempt(submission, "", "social"):
+        outcome = CiamClient().mini_program_login(
+            _auth_source(), submission.cleaned_data["login_code"]
+        )
+    return continue_flow(outcome, submission.flow)
 
 
-def by_phone_of_wechat(turn: Turn) -> Outcome:
-    given = turn.given
-    proof = {
+def submit_wechat_phone(submission: Submission) -> StepResult:
+    given = submission.cleaned_data
+    phone_parameters = {
         "phoneNumberCode": given["phone_code"],
         "phoneNumberEncryptedData": given["encrypted_data"],
         "phoneNumberIv": given["iv"],
     }
-    proof = {name: value for name, value in proof.items() if value}
-    with trying(turn, "", "social"):
-        outcome = CiamClient().mini_program_phone(_source(), given["login_code"], **proof)
-    return gone_on(outcome, turn.flow)
-
-
-def by_user_info(turn: Turn) -> Outcome:
-    given = turn.given
-    with trying(turn, "", "social"):
-        outcome = CiamClient().mini_program_user_info(
-            _source(), given["login_code"], given["encrypted_data"], given["iv"]
+    phone_parameters = {name: value for name, value in phone_parameters.items() if value}
+    with counting_attempt(submission, "", "social"):
+        outcome = CiamClient().mini_program_phone(
+            _auth_source(), given["login_code"], **phone_parameters
         )
-    return gone_on(outcome, turn.flow)
+    return continue_flow(outcome, submission.flow)
+
+
+def submit_wechat_user_info(submission: Submission) -> StepResult:
+    given = submission.cleaned_data
+    with counting_attempt(submission, "", "social"):
+        outcome = CiamClient().mini_program_user_info(
+            _auth_source(), given["login_code"], given["encrypted_data"], given["iv"]
+        )
+    return continue_flow(outcome, submission.flow)

@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 from ciam_django.client.api import CiamClient
-from ciam_django.login.recipients import email_receiver, phone_receiver
-from ciam_django.login.steps.credentials import trying
-from ciam_django.login.steps.forms import table_name
-from ciam_django.login.steps.results import Outcome, Turn, gone_on
+from ciam_django.login.recipients import email_recipient, phone_recipient
+from ciam_django.login.steps.credentials import counting_attempt
+from ciam_django.login.steps.forms import snake_case_name
+from ciam_django.login.steps.results import StepResult, Submission, continue_flow
 
 
-def with_new_password(turn: Turn) -> Outcome:
-    password = turn.given["password"]
-    return gone_on(CiamClient().set_new_password(turn.flow.flow_id, password), turn.flow)
+def submit_new_password(submission: Submission) -> StepResult:
+    password = submission.cleaned_data["password"]
+    return continue_flow(
+        CiamClient().set_new_password(submission.flow.ciam_flow_id, password), submission.flow
+    )
 
 
-def with_consent(turn: Turn) -> Outcome:
-    given = turn.given.get("consent", ())
-    return gone_on(CiamClient().give_consent(turn.flow.flow_id, given), turn.flow)
+def submit_consent(submission: Submission) -> StepResult:
+    consent_ids = submission.cleaned_data.get("consent", ())
+    return continue_flow(
+        CiamClient().give_consent(submission.flow.ciam_flow_id, consent_ids), submission.flow
+    )
 
 
-def with_profile(turn: Turn) -> Outcome:
-    asked = {name: turn.given[table_name(name)] for name in turn.flow.more["asked"]}
-    if "email" in asked:
-        asked["email"] = email_receiver(asked["email"]).email
-    if "phoneNumber" in asked:
-        receiver = phone_receiver(asked["phoneNumber"]).parameters
-        asked |= {name: receiver[name] for name in ("phoneRegion", "phoneNumber")}
-    return gone_on(CiamClient().complete_profile(turn.flow.flow_id, **asked), turn.flow)
+def submit_profile(submission: Submission) -> StepResult:
+    profile = {
+        name: submission.cleaned_data[snake_case_name(name)]
+        for name in submission.flow.step_data["asked"]
+    }
+    if "email" in profile:
+        profile["email"] = email_recipient(profile["email"]).email
+    if "phoneNumber" in profile:
+        receiver = phone_recipient(profile["phoneNumber"]).api_parameters
+        profile |= {name: receiver[name] for name in ("phoneRegion", "phoneNumber")}
+    return continue_flow(
+        CiamClient().complete_profile(submission.flow.ciam_flow_id, **profile), submission.flow
+    )
 
 
-def without_profile(turn: Turn) -> Outcome:
-    return gone_on(CiamClient().complete_profile(turn.flow.flow_id, ignore=True), turn.flow)
+def skip_profile(submission: Submission) -> StepResult:
+    return continue_flow(
+        CiamClient().complete_profile(submission.flow.ciam_flow_id, ignore=True), submission.flow
+    )
 
 
-def with_new_account(turn: Turn) -> Outcome:
-    with trying(turn, "", "social"):
-        outcome = CiamClient().create_linked(turn.flow.flow_id)
-    return gone_on(outcome, turn.flow)
+def create_linked_account(submission: Submission) -> StepResult:
+    with counting_attempt(submission, "", "social"):
+        outcome = CiamClient().create_linked(submission.flow.ciam_flow_id)
+    return continue_flow(outcome, submission.flow)

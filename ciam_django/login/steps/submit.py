@@ -8,71 +8,77 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from ciam_django.accounts.last_failure import tried_by
+from ciam_django.accounts.last_failure import attribute_failures_to
 from ciam_django.accounts.login import sign_in_without_session
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.person import person_of
+from ciam_django.client.person import identify_person
 from ciam_django.client.results import SignedIn
-from ciam_django.login.captcha import solved
-from ciam_django.login.link_views import let_in
-from ciam_django.login.steps.credentials import name_of
+from ciam_django.login.captcha import captcha_parameters
+from ciam_django.login.link_views import sign_in_or_link
+from ciam_django.login.steps.credentials import typed_name
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.forms import CiamForm
-from ciam_django.login.steps.results import Outcome, Turn
+from ciam_django.login.steps.results import StepResult, Submission
 from ciam_django.login.steps.table import STEPS
-from ciam_django.login.tenant_config import consents, login_page
+from ciam_django.login.tenant_config import load_consents, load_login_page
 
 
-def form_of(flow: Flow, data: Mapping[str, Any] | None) -> CiamForm:
+def build_form(flow: Flow, data: Mapping[str, Any] | None) -> CiamForm:
     """The form of the flow's step, with the terms and the picture that it may need."""
     row = STEPS[flow.step]
     return row.form(
         data,
         flow=flow,
         has_captcha="captcha" in (data or {})
-        or (row.sends and login_page().wants_captcha_for_codes),
-        consents=consents() if row.has_consents else (),
+        or (row.sends_code and load_login_page().wants_captcha_for_codes),
+        consents=load_consents() if row.has_consents else (),
     )
 
 
-def outcome_of(
+def submit_form(
     request: HttpRequest, flow: Flow, form: CiamForm, data: Mapping[str, Any]
-) -> Outcome:
+) -> StepResult:
     """What comes of the form, or of another button of its page, which ``do`` names.
 
     Where the form itself is wrong, that is raised, with all its fields marked.
     """
-    if flow.who:
-        tried_by(request, name_of(flow.who))
+    if flow.counted_name:
+        attribute_failures_to(request, typed_name(flow.counted_name))
     row = STEPS[flow.step]
-    other = row.others.get(str(data.get("do", "")))
-    if other:
+    other_button = row.others.get(str(data.get("do", "")))
+    if other_button:
         # It needs nothing of the form, but perhaps what a picture says.
         form.errors.clear()
-    elif refused := list(form.refused()):
-        for error in refused[1:]:
-            form.put(error, request)
-        raise refused[0]
-    submit = other[1] if other else row.submit
-    return submit(Turn(request, flow, form.cleaned_data, _more(request, form, data)))
+    elif validation_errors := list(form.validation_errors()):
+        for error in validation_errors[1:]:
+            form.add_ciam_error(error, request)
+        raise validation_errors[0]
+    submit = other_button[1] if other_button else row.submit
+    return submit(
+        Submission(request, flow, form.cleaned_data, _extra_parameters(request, form, data))
+    )
 
 
-def admitted(request: HttpRequest, outcome: SignedIn, flow: Flow, *, with_session: bool) -> None:
+def finish_sign_in(
+    request: HttpRequest, tokens: SignedIn, flow: Flow, *, with_session: bool
+) -> None:
     """Let in whom CIAM has signed in, in a session or without; a ``CiamError`` if that can't be."""
-    person = person_of(ciam_app(), outcome.data, None)
+    person = identify_person(ciam_app(), tokens.data, None)
     person = dataclasses.replace(person, provider=flow.provider)
     if with_session:
-        let_in(request, person, outcome.data, flow.link_to)
+        sign_in_or_link(request, person, tokens.data, flow.link_to_user)
     else:
         sign_in_without_session(request, person)
 
 
-def _more(request: HttpRequest, form: CiamForm, data: Mapping[str, Any]) -> dict[str, Any]:
+def _extra_parameters(
+    request: HttpRequest, form: CiamForm, data: Mapping[str, Any]
+) -> dict[str, Any]:
     """What goes along to CIAM."""
-    given = form.cleaned_data
-    more: dict[str, Any] = {}
-    if text := given.get("captcha"):
-        more |= solved(request, text, str(data.get("captcha_id", "")))
-    if agreed := given.get("consent"):
-        more["consents"] = agreed
-    return more
+    cleaned_data = form.cleaned_data
+    parameters: dict[str, Any] = {}
+    if text := cleaned_data.get("captcha"):
+        parameters |= captcha_parameters(request, text, str(data.get("captcha_id", "")))
+    if consent_ids := cleaned_data.get("consent"):
+        parameters["consents"] = consent_ids
+    return parameters

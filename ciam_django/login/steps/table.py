@@ -14,12 +14,12 @@ from django.utils.translation import gettext_lazy as _
 
 from ciam_django.login.providers import MINI_PROGRAM
 from ciam_django.login.steps import credentials, forms, mini_program, profile
-from ciam_django.login.steps.results import Submit
+from ciam_django.login.steps.results import SubmitFunction
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
-Others = Mapping[str, tuple["str | StrPromise", Submit]]
+OtherButtons = Mapping[str, tuple["str | StrPromise", SubmitFunction]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,79 +35,81 @@ class Step:
     title: str | StrPromise
     lead: str | StrPromise
     button: str | StrPromise
-    submit: Submit
-    others: Others = dataclasses.field(default_factory=dict)
+    submit: SubmitFunction
+    others: OtherButtons = dataclasses.field(default_factory=dict)
     template: str = "ciam_django/step.html"
-    begins: bool = False
+    starts_flow: bool = False
     has_consents: bool = False
-    sends: bool = False
+    sends_code: bool = False
     provider: str = ""
 
 
 # --- The table --------------------------------------------------------------------------------
 
-_RESEND: Final[Others] = {"resend": (_("Send a new code"), credentials.sent)}
-_OTHER: Final[Others] = {"other": (_("Use another way"), credentials.other_channel)}
-_SKIP: Final[Others] = {"skip": (_("Skip for now"), profile.without_profile)}
-_CREATE: Final[Others] = {"create": (_("Create a new account"), profile.with_new_account)}
+_RESEND: Final[OtherButtons] = {"resend": (_("Send a new code"), credentials.send_code)}
+_OTHER: Final[OtherButtons] = {"other": (_("Use another way"), credentials.choose_another_channel)}
+_SKIP: Final[OtherButtons] = {"skip": (_("Skip for now"), profile.skip_profile)}
+_CREATE: Final[OtherButtons] = {
+    "create": (_("Create a new account"), profile.create_linked_account)
+}
 # To a stranger it is the same whether there is one.
-_SENT_IF_ANY: Final = _("If there is an account for {shown}, a code has been sent there.")
+_SENT_IF_ACCOUNT: Final = _("If there is an account for {shown}, a code has been sent there.")
 _SENT: Final = _("A code has been sent to {shown}.")
 
 # fmt: off
 STEPS: Final[Mapping[str, Step]] = {
     # To begin with.
     "password": Step(forms.PasswordForm, _("Password"), "", _("Sign in"),
-        credentials.by_password, begins=True, has_consents=True),
+        credentials.submit_password, starts_flow=True, has_consents=True),
     "sms": Step(forms.SmsForm, _("SMS"),
         _("We'll text you a code to sign in with."), _("Send code"),
-        credentials.by_sms, begins=True, has_consents=True, sends=True),
+        credentials.send_sms_code, starts_flow=True, has_consents=True, sends_code=True),
     "email": Step(forms.EmailForm, _("Email"),
         _("We'll email you a code to sign in with."), _("Send code"),
-        credentials.by_email, begins=True, has_consents=True, sends=True),
-    "recover": Step(forms.ReceiverForm, _("Reset your password"),
+        credentials.send_email_code, starts_flow=True, has_consents=True, sends_code=True),
+    "recover": Step(forms.RecipientForm, _("Reset your password"),
         _("Tell us the mobile number or email address of your account."), _("Send code"),
-        credentials.recovery, begins=True, sends=True),
-    "sign_up": Step(forms.ReceiverForm, _("Create an account"),
+        credentials.send_recovery_code, starts_flow=True, sends_code=True),
+    "sign_up": Step(forms.RecipientForm, _("Create an account"),
         _("We'll send you a code to make sure that it's yours."), _("Send code"),
-        credentials.sign_up, begins=True, has_consents=True, sends=True),
+        credentials.send_sign_up_code, starts_flow=True, has_consents=True, sends_code=True),
     # After a code was sent.
-    "code": Step(forms.CodeForm, _("Enter the code"), _SENT_IF_ANY, _("Sign in"),
-        credentials.by_code, _RESEND),
-    "recover_code": Step(forms.CodeAndPasswordForm, _("Choose a new password"), _SENT_IF_ANY,
-        _("Change password"), credentials.recovered, _RESEND),
+    "code": Step(forms.CodeForm, _("Enter the code"), _SENT_IF_ACCOUNT, _("Sign in"),
+        credentials.submit_code, _RESEND),
+    "recover_code": Step(forms.CodeAndPasswordForm, _("Choose a new password"), _SENT_IF_ACCOUNT,
+        _("Change password"), credentials.reset_password, _RESEND),
     "sign_up_code": Step(forms.CodeAndPasswordForm, _("Create an account"), _SENT,
-        _("Create account"), credentials.signed_up, _RESEND),
-    "link_code": Step(forms.CodeForm, _("Enter the code"), _SENT_IF_ANY, _("Link account"),
-        credentials.linked, _RESEND),
+        _("Create account"), credentials.create_account, _RESEND),
+    "link_code": Step(forms.CodeForm, _("Enter the code"), _SENT_IF_ACCOUNT, _("Link account"),
+        credentials.link_account, _RESEND),
     # What CIAM may ask for next.
     "second_factor": Step(forms.ChannelForm, _("Confirm that it's you"),
         _("One more step keeps your account safe."), "",
-        credentials.by_channel, template="ciam_django/channels.html"),
+        credentials.choose_channel, template="ciam_django/channels.html"),
     "second_factor_code": Step(forms.CodeForm, _("Confirm that it's you"), _SENT, _("Confirm"),
-        credentials.by_second_code, {**_RESEND, **_OTHER}),
-    "second_factor_password": Step(forms.ProvePasswordForm, _("Confirm that it's you"),
+        credentials.submit_second_factor_code, {**_RESEND, **_OTHER}),
+    "second_factor_password": Step(forms.ConfirmPasswordForm, _("Confirm that it's you"),
         _("Enter your password."), _("Confirm"),
-        credentials.by_second_password, _OTHER),
+        credentials.submit_second_factor_password, _OTHER),
     "new_password": Step(forms.NewPasswordForm, _("Choose a new password"),
         _("Your password has to be changed before you go on."), _("Continue"),
-        profile.with_new_password),
+        profile.submit_new_password),
     "consent": Step(forms.ConsentForm, _("Please agree to our terms"),
         _("They apply to your account."), _("Agree and continue"),
-        profile.with_consent, has_consents=True),
+        profile.submit_consent, has_consents=True),
     "profile": Step(forms.ProfileForm, _("Complete your information"),
         _("A few details are still missing."), _("Continue"),
-        profile.with_profile, _SKIP),
-    "link": Step(forms.ReceiverForm, _("Link your account"),
+        profile.submit_profile, _SKIP),
+    "link": Step(forms.RecipientForm, _("Link your account"),
         _("This sign-in isn't linked to an account yet. If you have one, tell us its mobile "
           "number or email address."), _("Send code"),
-        credentials.linked_to, _CREATE, sends=True),
+        credentials.send_link_code, _CREATE, sends_code=True),
     # As JSON alone.
     "mini_program": Step(forms.MiniProgramForm, _("Sign in"), "", "",
-        mini_program.silently, begins=True, provider=MINI_PROGRAM),
+        mini_program.submit_login_code, starts_flow=True, provider=MINI_PROGRAM),
     "mini_program_phone": Step(forms.MiniProgramPhoneForm, _("Sign in"), "", "",
-        mini_program.by_phone_of_wechat, begins=True, provider=MINI_PROGRAM),
+        mini_program.submit_wechat_phone, starts_flow=True, provider=MINI_PROGRAM),
     "mini_program_user_info": Step(forms.MiniProgramUserInfoForm, _("Sign in"), "", "",
-        mini_program.by_user_info, begins=True, provider=MINI_PROGRAM),
+        mini_program.submit_wechat_user_info, starts_flow=True, provider=MINI_PROGRAM),
 }
 # fmt: on

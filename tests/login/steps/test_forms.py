@@ -11,15 +11,15 @@ from ciam_django.errors import CiamError
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.forms import (
     CODES_OF_FIELDS,
-    PROFILE,
+    PROFILE_FIELDS,
     CiamForm,
     ProfileForm,
     add_error,
-    table_name,
+    snake_case_name,
 )
 from ciam_django.login.steps.results import FLOW_TYPES
 from ciam_django.login.steps.table import STEPS
-from ciam_django.lookup import finding_of
+from ciam_django.lookup import matched_row
 
 
 class ProjectForm(forms.Form):
@@ -78,20 +78,20 @@ def test_a_stranger_learns_no_more_than_from_the_doors() -> None:
 
 
 def form_of(name: str) -> CiamForm:
-    more = {"asked": list(PROFILE), "channels": {"SMS": ""}}
-    return STEPS[name].form({}, flow=Flow(name, "", more=more))
+    more = {"asked": list(PROFILE_FIELDS), "channels": {"SMS": ""}}
+    return STEPS[name].form({}, flow=Flow(name, "", step_data=more))
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_each_blank_field_has_a_code_that_stands_at_it(name: str) -> None:
     form = form_of(name)
     form.add_captcha()
-    errors = list(form.refused())
+    errors = list(form.validation_errors())
 
     required = [name for name, field in form.fields.items() if field.required]
     assert len(errors) == len(required) >= 1
     for error in errors:
-        form.put(error, RequestFactory().post("/"))
+        form.add_ciam_error(error, RequestFactory().post("/"))
     # What nobody types stands above the form.
     if not name.startswith("mini_program") and name != "second_factor":
         assert not form.non_field_errors()
@@ -100,15 +100,15 @@ def test_each_blank_field_has_a_code_that_stands_at_it(name: str) -> None:
 @pytest.mark.parametrize("field", CODES_OF_FIELDS)
 def test_the_codes_of_a_field_are_in_the_table(field: str) -> None:
     for code in CODES_OF_FIELDS[field]:
-        assert finding_of(code).step in ("exact", "family")
+        assert matched_row(code).matched_by in ("exact", "family")
 
 
-@pytest.mark.parametrize("name", PROFILE)
+@pytest.mark.parametrize("name", PROFILE_FIELDS)
 def test_each_member_of_a_profile_has_its_codes(name: str) -> None:
-    assert table_name(name) in CODES_OF_FIELDS
-    form = ProfileForm({}, flow=Flow("profile", "", more={"asked": [name]}))
+    assert snake_case_name(name) in CODES_OF_FIELDS
+    form = ProfileForm({}, flow=Flow("profile", "", step_data={"asked": [name]}))
 
-    assert list(form.fields) == [table_name(name)]
+    assert list(form.fields) == [snake_case_name(name)]
 
 
 def test_each_step_of_ciams_is_one_of_ours() -> None:
@@ -120,7 +120,7 @@ def test_what_is_too_long_is_refused_in_our_words() -> None:
         {"username": "x" * 300, "password": "x"}, flow=Flow("password", "")
     )
 
-    assert [error.code for error in form.refused()] == ["Params.Illegal.User.Username"]
+    assert [error.code for error in form.validation_errors()] == ["Params.Illegal.User.Username"]
 
 
 @pytest.mark.parametrize(
@@ -147,4 +147,6 @@ def test_only_required_terms_have_to_be_agreed_to(
     data = {"username": "li", "password": "x", "consent": given}
     form = STEPS["password"].form(data, flow=Flow("password", ""), consents=consents)
 
-    assert [e.code for e in form.refused()] == (["Params.Illegal.Consent"] if refused else [])
+    assert [e.code for e in form.validation_errors()] == (
+        ["Params.Illegal.Consent"] if refused else []
+    )

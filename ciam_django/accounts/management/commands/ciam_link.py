@@ -11,7 +11,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import FieldDoesNotExist
 from django.core.management.base import BaseCommand, CommandError
 
-from ciam_django.accounts.csv_rows import Row, in_chunks, rows_of, told, unique
+from ciam_django.accounts.csv_rows import CsvRow, confirm_changes, duplicates, in_chunks, read_rows
 from ciam_django.accounts.models import CiamIdentity, identity_key
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import is_subject, issuer_of
@@ -44,8 +44,8 @@ class Command(BaseCommand):
         by = options["by"] or model.USERNAME_FIELD
         issuer = options["issuer"] or issuer_of(ciam_app())
         _check_unique(model, by)
-        rows = list(rows_of(options["file"], "user", "subject"))
-        wrong = [*unique(rows, "subject"), *_wrong_subjects(rows)]
+        rows = list(read_rows(options["file"], "user", "subject"))
+        problems = [*duplicates(rows, "subject"), *_subject_problems(rows)]
         new, known = [], 0
         for chunk in in_chunks(rows):
             users = model._default_manager.in_bulk([row["user"] for row in chunk], field_name=by)
@@ -55,7 +55,9 @@ class Command(BaseCommand):
             for row, key in zip(chunk, keys, strict=True):
                 user = by_text.get(row["user"])
                 if user is None:
-                    wrong.append(f"line {row.line}: there is no user with the {by} {row['user']!r}")
+                    problems.append(
+                        f"line {row.line}: there is no user with the {by} {row['user']!r}"
+                    )
                 elif key not in taken:
                     new.append(
                         CiamIdentity(user=user, issuer=issuer, subject=row["subject"], key=key)
@@ -63,9 +65,11 @@ class Command(BaseCommand):
                 elif taken[key].user_id == user.pk:
                     known += 1
                 else:
-                    wrong.append(f"line {row.line}: {row['subject']!r} is linked to another user")
+                    problems.append(
+                        f"line {row.line}: {row['subject']!r} is linked to another user"
+                    )
         self.stdout.write(f"{known} are linked already; {len(new)} to link, at {issuer}.")
-        if told(self, wrong, apply=options["apply"]):
+        if confirm_changes(self, problems, apply=options["apply"]):
             CiamIdentity.objects.bulk_create(new, batch_size=500)
             self.stdout.write(f"{len(new)} linked.")
 
@@ -80,7 +84,7 @@ def _check_unique(model: type[AbstractBaseUser], by: str) -> None:
         raise CommandError(f"--by {by}: is no unique field of the user model. Allowed: {names}.")
 
 
-def _wrong_subjects(rows: list[Row]) -> Iterator[str]:
+def _subject_problems(rows: list[CsvRow]) -> Iterator[str]:
     for row in rows:
         if not is_subject(row["subject"]):
             yield f"line {row.line}: the subject is empty, too long or not printable"

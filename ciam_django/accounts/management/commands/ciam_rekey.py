@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from ciam_django.accounts.csv_rows import in_chunks, rows_of, told, unique
+from ciam_django.accounts.csv_rows import confirm_changes, duplicates, in_chunks, read_rows
 from ciam_django.accounts.models import CiamIdentity, identity_key
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import is_subject, issuer_of
@@ -35,40 +35,40 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Look at all of them, then rename."""
-        old, to = options["old"], options["to"] or issuer_of(ciam_app())
-        found = list(CiamIdentity.objects.filter(issuer=old))
-        if not found:
+        old_issuer, new_issuer = options["old"], options["to"] or issuer_of(ciam_app())
+        identities = list(CiamIdentity.objects.filter(issuer=old_issuer))
+        if not identities:
             issuers = CiamIdentity.objects.values_list("issuer", flat=True).distinct()
-            raise CommandError(f"--from {old}: has no identity. Allowed: {sorted(issuers)}.")
-        rows = list(rows_of(options["subjects"], "old", "new")) if options["subjects"] else []
+            raise CommandError(f"--from {old_issuer}: has no identity. Allowed: {sorted(issuers)}.")
+        rows = list(read_rows(options["subjects"], "old", "new")) if options["subjects"] else []
         subjects = {row["old"]: row["new"] for row in rows}
-        wrong = [*unique(rows, "old"), *unique(rows, "new")]
-        wrong += [
+        problems = [*duplicates(rows, "old"), *duplicates(rows, "new")]
+        problems += [
             f"line {row.line}: the new subject is empty, too long or not printable"
             for row in rows
             if not is_subject(row["new"])
         ]
-        for identity in found:
+        for identity in identities:
             if options["subjects"] and identity.subject not in subjects:
-                wrong.append(f"{identity.subject!r} is not in the table")
-            identity.issuer = to
+                problems.append(f"{identity.subject!r} is not in the table")
+            identity.issuer = new_issuer
             identity.subject = subjects.get(identity.subject, identity.subject)
-            identity.key = identity_key(to, identity.subject)
-        wrong += _taken(found)
-        self.stdout.write(f"{len(found)} to rename, from {old} to {to}.")
-        if told(self, wrong, apply=options["apply"]):
+            identity.key = identity_key(new_issuer, identity.subject)
+        problems += _conflicts(identities)
+        self.stdout.write(f"{len(identities)} to rename, from {old_issuer} to {new_issuer}.")
+        if confirm_changes(self, problems, apply=options["apply"]):
             with transaction.atomic():
                 CiamIdentity.objects.bulk_update(
-                    found, ["issuer", "subject", "key"], batch_size=200
+                    identities, ["issuer", "subject", "key"], batch_size=200
                 )
-            self.stdout.write(f"{len(found)} renamed.")
+            self.stdout.write(f"{len(identities)} renamed.")
 
 
-def _taken(found: list[CiamIdentity]) -> list[str]:
+def _conflicts(identities: list[CiamIdentity]) -> list[str]:
     """Whose new name somebody else has; swapping names among themselves is refused as well."""
-    own = {identity.pk: identity.key for identity in found}
-    taken: list[str] = []
-    for chunk in in_chunks(found):
+    own = {identity.pk: identity.key for identity in identities}
+    problems: list[str] = []
+    for chunk in in_chunks(identities):
         others = CiamIdentity.objects.filter(key__in=[identity.key for identity in chunk])
-        taken += [f"{it.subject!r} is taken" for it in others if own.get(it.pk) != it.key]
-    return taken
+        problems += [f"{it.subject!r} is taken" for it in others if own.get(it.pk) != it.key]
+    return problems

@@ -25,7 +25,7 @@ from ciam_django.testing import FakeCiam
 from example import tenant
 
 HOST: Final = "127.0.0.1"
-_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Command(BaseCommand):
@@ -49,34 +49,38 @@ class Command(BaseCommand):
     def handle(self, *args: Any, port: int, fake_port: int, mode: str, **options: Any) -> None:
         """Serve until a signal says stop."""
         call_command("migrate", verbosity=0, interactive=False)
-        for number in _STOPPING:
+        for number in _STOP_SIGNALS:
             signal.signal(number, _stop)
         with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
             if tenant.USES_FAKE:
                 fake = stack.enter_context(FakeCiam(port=_free_port(fake_port)))
-                use("AUTHLIB_OAUTH_CLIENTS", {"ciam": fake.client(mode)})
-                use("CIAM_SOCIAL_PROVIDERS", tenant.social_providers(fake.url))
+                change_setting("AUTHLIB_OAUTH_CLIENTS", {"ciam": fake.client(mode)})
+                change_setting("CIAM_SOCIAL_PROVIDERS", tenant.social_providers(fake.url))
                 # Of another port or mode: nobody is they any more.
                 CiamIdentity.objects.exclude(issuer=issuer_of(ciam_app())).delete()
-            server = stack.enter_context(_site(_free_port(port)))
-            self._say(f"The example runs at http://{HOST}:{server.server_port}/  (Ctrl-C stops it)")
-            self._say(f"It signs people in at {_origin_of(settings.AUTHLIB_OAUTH_CLIENTS['ciam'])}")
+            server = stack.enter_context(_site_server(_free_port(port)))
+            self._write_line(
+                f"The example runs at http://{HOST}:{server.server_port}/  (Ctrl-C stops it)"
+            )
+            self._write_line(
+                f"It signs people in at {_origin_of(settings.AUTHLIB_OAUTH_CLIENTS['ciam'])}"
+            )
             server.serve_forever()
-        self._say("Stopped.")
+        self._write_line("Stopped.")
 
-    def _say(self, text: str) -> None:
+    def _write_line(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
 
 
-def use(setting: str, value: dict[str, Any]) -> None:
+def change_setting(setting: str, value: dict[str, Any]) -> None:
     """Have a setting be this from now on."""
     setattr(settings, setting, value)
     setting_changed.send(sender=Command, setting=setting, value=value, enter=True)
 
 
 @contextlib.contextmanager
-def _site(port: int) -> Iterator[ThreadedWSGIServer]:
+def _site_server(port: int) -> Iterator[ThreadedWSGIServer]:
     server = ThreadedWSGIServer((HOST, port), WSGIRequestHandler)
     server.set_app(StaticFilesHandler(get_wsgi_application()))
     try:
@@ -104,6 +108,6 @@ def _origin_of(client: dict[str, Any]) -> str:
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
     # Once is enough: what stops need not be told again.
-    for each in _STOPPING:
-        signal.signal(each, signal.SIG_IGN)
+    for stop_signal in _STOP_SIGNALS:
+        signal.signal(stop_signal, signal.SIG_IGN)
     raise KeyboardInterrupt
