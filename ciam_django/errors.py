@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import enum
 import re
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 from ciam_django.privacy import clear_frames, clear_frames_on_error, loggable_code, redacted_text
 
@@ -28,20 +30,62 @@ _SUCCESS_CODE: Final = "operation.success"
 _RETRY_AFTER_RANGE: Final = range(1, 3601)
 
 
+@enum.unique
+class Stage(enum.StrEnum):
+    """The part of a sign-in, or of a call to CIAM, that failed.
+
+    Some stages decide what an anonymous user may learn (``answers.GENERIC_ERROR_STAGES``), so that
+    an unknown stage is an error.
+    """
+
+    AUTHORIZE = "authorize"
+    CALLBACK = "callback"
+    TOKEN = "token"  # noqa: S105  (the name of a stage, not a secret)
+    ID_TOKEN = "id_token"  # noqa: S105
+    USERINFO = "userinfo"
+    REFRESH = "refresh"
+    LOGOUT = "logout"
+    PASSWORD = "password"  # noqa: S105
+    SEND_CODE = "send_code"
+    VERIFY_CODE = "verify_code"
+    SOCIAL = "social"
+    REGISTER = "register"
+    RECOVER = "recover"
+    PROFILE = "profile"
+    API = "api"
+
+
+NoStage = Literal[""]
+
+
+def stage_named(stage: str) -> Stage | NoStage:
+    """The stage of that name; empty for the empty text; a ``ValueError`` for an unknown name."""
+    if not stage:
+        return ""
+    try:
+        return Stage(stage)
+    except ValueError:
+        allowed = ", ".join(Stage)
+        raise ValueError(f"{stage!r} is not a stage of ciam_django. Allowed: {allowed}") from None
+
+
 class CiamError(Exception):
-    """A failure on the way in that has a code; each door turns it into one answer.
+    """A failure that has a code. Each entry point turns it into one answer.
 
-    Raise it in your own code with any code of ``ciam_django.codes.CODES``, of
-    ``CIAM_ERROR_OVERRIDES``, or one that neither knows.
+    Projects may raise it with a code of ``ciam_django.codes.CODES``, with a key of
+    ``CIAM_ERROR_OVERRIDES``, or with a code that neither has.
 
-    ``type_code`` is the code that CIAM's envelope gave when its message named a more exact one.
-    ``upstream_text`` is what CIAM wrote for developers: redacted here, meant for logs, and in
-    neither ``str``, ``repr`` nor the pickle. ``request_id`` is CIAM's; what is not in the shape
-    of one is dropped. ``upstream_status`` is the HTTP status that CIAM answered with, ``stage``
-    where on the way it failed, ``retry_after`` the seconds that CIAM asked to wait, 1 to 3600.
-    ``causes`` names the classes of the exceptions that it came from, the last one first: they
-    themselves hold what upstream wrote, and are let go. ``scopes`` are those that the request's
-    token would have needed.
+    ``type_code`` is the ``code`` of CIAM's envelope where its ``message`` named a more exact code.
+    ``upstream_text`` is what CIAM wrote for developers. It is redacted here and meant for logs;
+    ``str``, ``repr`` and the pickle do not have it. ``request_id`` is CIAM's; a text that does not
+    have the form of a request id is dropped.
+    ``upstream_status`` is the HTTP status that CIAM answered with. ``stage`` is a ``Stage`` or its
+    name; any other text is a ``ValueError``. ``retry_after`` is the number of seconds that CIAM
+    asked to wait, from 1 to 3600.
+
+    ``cause_names`` holds the class names of the exceptions behind the error, the last first. The
+    exceptions themselves hold what upstream wrote and are not kept. ``required_scopes`` are the
+    scopes that the access token of the request lacks.
     """
 
     def __init__(
@@ -60,16 +104,22 @@ class CiamError(Exception):
         self.type_code = type_code
         self.upstream_text = redacted_text(upstream_text)
         self.request_id = request_id if REQUEST_ID.fullmatch(request_id) else ""
+        self._local_request_id = f"local-{secrets.token_hex(8)}"
         self.upstream_status = upstream_status
-        self.stage = stage
-        # Asked for None, a range looks at each of its numbers.
+        self.stage: Stage | NoStage = stage_named(stage)
+        # ``None in range(...)`` compares None with each number of the range.
         self.retry_after = (
             retry_after if retry_after and retry_after in _RETRY_AFTER_RANGE else None
         )
         self.cause_names: tuple[str, ...] = ()
         self.required_scopes: tuple[str, ...] = ()
-        # The answers log an error once, however many doors it passes.
+        # ``reporting.report`` reports an error once, however many entry points it passes.
         self.is_reported = False
+
+    @property
+    def reference(self) -> str:
+        """The id that the log and the answer have: CIAM's request id, or a local id of our own."""
+        return self.request_id or self._local_request_id
 
     def __str__(self) -> str:
         return loggable_code(self.code)
@@ -280,7 +330,7 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
     """
 
     def __init__(self, stage: str) -> None:
-        self.stage = stage
+        self.stage = stage_named(stage)
 
     def __call__(self, func: F) -> F:
         # A wrapper is called as what it wraps.
@@ -315,11 +365,14 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
             del found
 
 
+def cause_names_of(error: CiamError) -> tuple[str, ...]:
+    """The class names of the exceptions that an error came from, the last first."""
+    return error.cause_names or tuple(_class_names_in_chain(error.__cause__ or error.__context__))
+
+
 def detach_causes(error: CiamError) -> None:
-    """Keep the names of the exceptions that an error came from, and no more of them."""
-    error.cause_names = error.cause_names or tuple(
-        _class_names_in_chain(error.__cause__ or error.__context__)
-    )
+    """Replace the exceptions that an error came from by their class names."""
+    error.cause_names = cause_names_of(error)
     error.__cause__ = error.__context__ = None
 
 

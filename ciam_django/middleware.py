@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 
-from ciam_django.answers import answer_to, handled_error
+from ciam_django.answers import handled_error
+from ciam_django.reporting import answer_and_report
 from ciam_django.responses import response_for
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
@@ -38,4 +39,4 @@ class CiamErrorMiddleware:
         error = handled_error(exception)
         if error is None:
             return None
-        return response_for(request, answer_to(error, request))
+        return response_for(request, answer_and_report(error, request))

@@ -17,7 +17,7 @@ import pytest
 from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
-from ciam_django import answers, conf
+from ciam_django import conf, reporting
 from ciam_django.client import cache as client_cache
 from ciam_django.codes import CODES, Meaning
 from ciam_django.testing import FakeCiam
@@ -42,10 +42,10 @@ def pytest_runtest_makereport(
 @pytest.fixture(autouse=True)
 def no_alarm_has_sounded() -> Iterator[None]:
     """A code's first log line differs from its next ones, in each process."""
-    answers._alarms.clear()
+    reporting._last_logged.clear()
     client_cache._logged_at.clear()
     yield
-    answers._alarms.clear()
+    reporting._last_logged.clear()
     client_cache._logged_at.clear()
 
 

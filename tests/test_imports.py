@@ -27,14 +27,16 @@ ROOMS: Final[dict[str, set[str]]] = {
     "signals": set(),
     "codes": {"kinds"},
     "lookup": {"codes", "conf", "kinds"},
-    "answers": {"privacy", "lookup", "errors", "signals", "conf", "kinds"},
+    "answers": {"privacy", "lookup", "errors", "conf", "kinds"},
+    "reporting": {"answers", "privacy", "lookup", "errors", "kinds", "signals"},
     "responses": {"answers", "conf"},
     # the doors
-    "middleware": {"responses", "answers", "errors", "conf"},
-    "drf": {"login", "accounts", "client", "responses", "answers", "errors", "conf"},
+    "middleware": {"reporting", "responses", "answers", "errors", "conf"},
+    "drf": {"reporting", "login", "accounts", "client", "responses", "answers", "errors", "conf"},
     # talking to CIAM, signing in
     "client": {"privacy", "errors", "conf"},
     "accounts": {
+        "reporting",
         "privacy",
         "checks",
         "client",
@@ -44,7 +46,17 @@ ROOMS: Final[dict[str, set[str]]] = {
         "signals",
         "conf",
     },
-    "login": {"privacy", "accounts", "client", "responses", "answers", "errors", "kinds", "conf"},
+    "login": {
+        "reporting",
+        "privacy",
+        "accounts",
+        "client",
+        "responses",
+        "answers",
+        "errors",
+        "kinds",
+        "conf",
+    },
     "urls": {"privacy", "checks", "login", "signals"},
     # wiring
     "apps": {"checks"},

@@ -12,9 +12,10 @@ from django.dispatch import Signal
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from ciam_django.answers import Answer, answer_to
+from ciam_django.answers import Answer
 from ciam_django.errors import CiamError
 from ciam_django.middleware import CiamErrorMiddleware
+from ciam_django.reporting import answer_and_report
 from ciam_django.signals import login_failed, unknown_code
 
 LOCKED = "Operation.Failure.User.Locked"
@@ -63,7 +64,7 @@ def test_a_failure_on_the_way_in_is_told_with_its_true_code(stage: str, hearing:
     heard = hearing(login_failed)
     request = RequestFactory().get("/")
     error = CiamError(LOCKED, stage=stage)
-    answer = answer_to(error, request)
+    answer = answer_and_report(error, request)
 
     assert [(h["request"], h["error"], h["answer"]) for h in heard] == [(request, error, answer)]
     assert heard[0]["error"].code == LOCKED
@@ -72,7 +73,7 @@ def test_a_failure_on_the_way_in_is_told_with_its_true_code(stage: str, hearing:
 @pytest.mark.parametrize("stage", ELSEWHERE)
 def test_no_other_failure_is(stage: str, hearing: Hearing) -> None:
     heard = hearing(login_failed)
-    answer_to(CiamError(LOCKED, stage=stage))
+    answer_and_report(CiamError(LOCKED, stage=stage))
 
     assert heard == []
 
@@ -92,7 +93,7 @@ def test_an_unknown_code_is_told_of_as_often_as_it_is_a_warning(
 ) -> None:
     heard = hearing(unknown_code)
     for code in ("Brand.New", "BRAND.new", "Newer.Still", LOCKED, "Params.Blank.New", "Brand.New"):
-        answer_to(CiamError(code))
+        answer_and_report(CiamError(code))
 
     assert [h["code"] for h in heard] == ["Brand.New", "Newer.Still", "Params.Blank.New"]
     assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 3
@@ -100,7 +101,7 @@ def test_an_unknown_code_is_told_of_as_often_as_it_is_a_warning(
 
 def test_a_code_that_anyone_can_write_into_an_address_is_not_told_of(hearing: Hearing) -> None:
     heard = hearing(unknown_code)
-    answer_to(CiamError("Brand.New"), RequestFactory().get("/", {"error": "Brand.New"}))
+    answer_and_report(CiamError("Brand.New"), RequestFactory().get("/", {"error": "Brand.New"}))
 
     assert heard == []
 
@@ -115,7 +116,7 @@ def test_a_receiver_that_raises_changes_no_answer_and_is_logged(
     error = "brand.new" if signal is unknown_code else WRONG
     signal.connect(broken, weak=False)
     try:
-        answer = answer_to(CiamError(error, stage="password"), RequestFactory().post("/"))
+        answer = answer_and_report(CiamError(error, stage="password"), RequestFactory().post("/"))
     finally:
         signal.disconnect(broken)
 
@@ -131,7 +132,7 @@ def test_wrong_credentials_are_a_failed_login_of_djangos(
 ) -> None:
     heard = hearing(user_login_failed)
     request = RequestFactory().post("/", {"username": "li", "password": "secret"})
-    answer_to(CiamError(code, stage=stage), request)
+    answer_and_report(CiamError(code, stage=stage), request)
 
     assert [(h["request"], h["credentials"]) for h in heard] == [(request, {})]
 
@@ -154,13 +155,13 @@ def test_wrong_credentials_are_a_failed_login_of_djangos(
 )
 def test_nothing_else_is(code: str, stage: str, hearing: Hearing) -> None:
     heard = hearing(user_login_failed)
-    answer_to(CiamError(code, stage=stage), RequestFactory().post("/"))
+    answer_and_report(CiamError(code, stage=stage), RequestFactory().post("/"))
 
     assert heard == []
 
 
 def test_without_a_request_django_is_told_of_nobody(hearing: Hearing) -> None:
     heard = hearing(user_login_failed)
-    answer_to(CiamError(WRONG, stage="password"))
+    answer_and_report(CiamError(WRONG, stage="password"))
 
     assert heard == []

@@ -17,9 +17,9 @@ from django.utils.translation import gettext_lazy as _
 from ciam_django.accounts.last_failure import last_failure_of
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.accounts.session_store import end_sessions
-from ciam_django.answers import answer_to
 from ciam_django.client.api import CiamClient
 from ciam_django.errors import CiamError
+from ciam_django.reporting import answer_and_report
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[CiamIdentity]
@@ -119,7 +119,7 @@ class CiamIdentityAdmin(_ModelAdmin):
             try:
                 call(identity.subject)
             except CiamError as error:
-                answer = answer_to(error, request)
+                answer = answer_and_report(error, request)
                 text = f"{answer.detail} ({answer.code}, {answer.request_id})"
                 self.message_user(request, f"{text} · {identity.subject}", messages.ERROR)
             else:

@@ -23,7 +23,7 @@ from ciam_django.client.crypto import fernet_for
 from ciam_django.client.oauth import CiamApp, ciam_app
 from ciam_django.client.person import Person
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _get_or_verify_grant(request: HttpRequest, token: str) -> TokenInfo:
         refusal = _refusal(error)
         if refusal is None:
             uncount_token_check(request)
-            error.stage = "api"
+            error.stage = Stage.API
             raise
         _cache_result(key, {"code": refusal.code, "type_code": refusal.type_code}, _REFUSAL_SECONDS)
         raise refusal from error

@@ -25,9 +25,10 @@ from ciam_django.accounts.session_store import (
     end_ciam_session,
 )
 from ciam_django.accounts.signals import created, send_on_commit, signed_in
-from ciam_django.answers import Answer, answer_to
+from ciam_django.answers import Answer
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
+from ciam_django.reporting import answer_and_report
 from ciam_django.responses import response_for
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def send_user_login_failed(
 
 def lockout_response(request: HttpRequest, *args: object) -> HttpResponse:
     """For ``AXES_LOCKOUT_CALLABLE``: the answer to whom django-axes has locked out."""
-    return response_for(request, answer_to(CiamError("too_many_requests"), request))
+    return response_for(request, answer_and_report(CiamError("too_many_requests"), request))
 
 
 def _is_locked_out(request: HttpRequest) -> bool:

@@ -13,7 +13,7 @@ from django.urls import Resolver404, resolve
 
 from ciam_django.accounts.last_failure import record_failure
 from ciam_django.accounts.session_check import refresh_or_end_session
-from ciam_django.answers import answer_to
+from ciam_django.reporting import answer_and_report
 from ciam_django.responses import response_for
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
@@ -59,7 +59,7 @@ def _refuse_ended_session(request: HttpRequest) -> HttpResponse | None:
     error = refresh_or_end_session(request)
     if error is None:
         return None
-    answer = answer_to(error, request)
+    answer = answer_and_report(error, request)
     record_failure(request, error.type_code or error.code, answer.request_id)
     if _is_ciam_view(request):
         # Who signs in again, or out, gets what they came for.

@@ -22,11 +22,11 @@ from ciam_django.accounts.token_refresh import (
     start_backoff,
 )
 from ciam_django.accounts.tokens import Tokens
-from ciam_django.answers import answer_to
 from ciam_django.client.api import REFUSED_TOKEN_CODES, CiamClient
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.privacy import clear_frames_on_error
+from ciam_django.reporting import report
 
 
 @clear_frames_on_error
@@ -66,7 +66,7 @@ def refresh_or_end_session(request: HttpRequest) -> CiamError | None:
             if is_access_refused(error):
                 raise
             # For the log: who is signed in need not know.
-            answer_to(error, request)
+            report(error, request)
         schedule_next_check(request, ciam_session, tokens)
     except CiamError as error:
         if ciam_session:

@@ -11,11 +11,12 @@ from django.utils import timezone
 
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.tokens import Tokens, decrypted_tokens, encrypted_tokens, updated_tokens
-from ciam_django.answers import answer_to, kind_of
+from ciam_django.answers import kind_of
 from ciam_django.client.cache import get_cached, set_cached
 from ciam_django.client.oauth import ciam_app
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
+from ciam_django.reporting import report
 
 # Seconds: between two looks at what another request is fetching; and for which nobody asks CIAM
 # again that could not be reached, so that no page waits for it.
@@ -86,7 +87,7 @@ def _fetch_and_store_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens
         if not tokens.is_usable:
             raise
         # For the log: nobody is to be disturbed.
-        answer_to(error)
+        report(error)
         return tokens
     replaced = _unchanged_row(ciam_session).update(
         sealed=encrypted_tokens(new_tokens), renewals=F("renewals") + 1, renewing_until=None

@@ -10,10 +10,11 @@ from django.utils.module_loading import import_string
 from rest_framework import views
 from rest_framework.response import Response
 
-from ciam_django.answers import answer_to, handled_error
+from ciam_django.answers import handled_error
 from ciam_django.conf import conf
 from ciam_django.drf.scopes import insufficient_scope_error
 from ciam_django.errors import CiamError
+from ciam_django.reporting import answer_and_report
 from ciam_django.responses import mark_as_logged
 
 
@@ -28,7 +29,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         fallback = import_string(conf.CIAM_DRF_FALLBACK_HANDLER)
         response: Response | None = fallback(exc, context)
         return response
-    answer = answer_to(error, django_request(context))
+    answer = answer_and_report(error, django_request(context))
     # Looked up now: this module is imported while REST framework's views are.
     views.set_rollback()
     response = Response(answer.as_dict(), status=answer.status, headers=answer.headers)

@@ -8,8 +8,9 @@ from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from ciam_django.answers import Answer, answer_to
+from ciam_django.answers import Answer
 from ciam_django.drf.handler import django_request, handled_drf_error
+from ciam_django.reporting import answer_and_report
 from ciam_django.responses import mark_as_logged
 
 
@@ -38,7 +39,7 @@ class CiamExceptionHandler(ExceptionHandler):
         error = handled_drf_error(exc, self.context)
         if error is None:
             return super().convert_known_exceptions(exc)
-        answer = answer_to(error, django_request(self.context))
+        answer = answer_and_report(error, django_request(self.context))
         is_of_input = answer.status == 400 and answer.field
         return _InvalidInputError(answer) if is_of_input else _AnsweredError(answer)
 

@@ -21,7 +21,6 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
 from ciam_django.accounts.rate_limits import count_attempt, uncount_attempt
-from ciam_django.answers import answer_to
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import SignedIn
 from ciam_django.conf import conf
@@ -36,6 +35,7 @@ from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.results import FlowFinished, StepResult
 from ciam_django.login.steps.submit import build_form, finish_sign_in, submit_form
 from ciam_django.login.steps.table import STEPS
+from ciam_django.reporting import answer_and_report
 from ciam_django.responses import json_response_for
 
 View = Callable[..., HttpResponse]
@@ -52,7 +52,7 @@ def _answer_as_json(view: View) -> View:
         try:
             return view(request, *args, **kwargs)
         except CiamError as error:
-            return json_response_for(request, answer_to(error, request))
+            return json_response_for(request, answer_and_report(error, request))
 
     return login_not_required(never_cache(json_view))
 

@@ -12,11 +12,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from ciam_django.accounts.rate_limits import count_captcha
-from ciam_django.answers import answer_to
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import Captcha
 from ciam_django.errors import CiamError
 from ciam_django.login.cookies import EncryptedCookies
+from ciam_django.reporting import answer_and_report
 
 # Seconds.
 _LIFETIME: Final = 600
@@ -40,7 +40,7 @@ def issue_captcha_image(request: HttpRequest) -> HttpResponse:
         content, content_type = captcha_image(captcha)
     except CiamError as error:
         # Nobody reads a page in the place of a picture.
-        return HttpResponse(status=answer_to(error, request).status)
+        return HttpResponse(status=answer_and_report(error, request).status)
     response = HttpResponse(content, content_type=content_type)
     response["Content-Security-Policy"] = "default-src 'none'"
     response["X-Content-Type-Options"] = "nosniff"

@@ -12,10 +12,10 @@ from django.urls import reverse
 from django.utils.decorators import decorator_from_middleware
 from django.views.decorators.csrf import csrf_exempt
 
-from ciam_django.answers import answer_to
 from ciam_django.errors import CiamError
 from ciam_django.login.hints import Hint, hint_at_form, hint_text
 from ciam_django.login.redirects import requested_next
+from ciam_django.reporting import answer_and_report
 from ciam_django.responses import response_for
 
 View = Callable[..., HttpResponse]
@@ -25,7 +25,7 @@ def answer_error(
     request: HttpRequest, error: CiamError, hint: Hint | None = None, next_url: str = ""
 ) -> HttpResponse:
     """The answer to the error; the way out of its page keeps ``next``."""
-    answer, login_url = answer_to(error, request), reverse("ciam:login")
+    answer, login_url = answer_and_report(error, request), reverse("ciam:login")
     context = {"hint": hint_text(hint)}
     if next_url and answer.action_url in (None, login_url):
         # Whoever tries again still wants to go there.

@@ -12,11 +12,11 @@ from django.views.decorators.http import require_POST
 
 from ciam_django.accounts.linking import link_identity, unlink_identity
 from ciam_django.accounts.login import sign_in
-from ciam_django.answers import answer_to
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 from ciam_django.login.error_responses import protect_from_csrf
 from ciam_django.login.redirects import redirect_response, requested_next, url_after_sign_in
+from ciam_django.reporting import answer_and_report
 from ciam_django.responses import response_for
 
 
@@ -59,7 +59,7 @@ def unlink(request: HttpRequest) -> HttpResponse:
 
 def answer_link_error(request: HttpRequest, error: CiamError, next_url: str) -> HttpResponse:
     """The answer to who is signed in and could not change their ways in: the way out is back."""
-    answer, context = answer_to(error, request), {}
+    answer, context = answer_and_report(error, request), {}
     if answer.action_url is None:
         context = {
             "way_out": url_after_sign_in(request, next_url),

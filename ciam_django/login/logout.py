@@ -20,7 +20,7 @@ from ciam_django.accounts.login import is_signed_in_by_ciam
 from ciam_django.accounts.models import CiamSession, CiamSessionQuerySet, identity_key
 from ciam_django.accounts.session_store import end_sessions, stored_tokens
 from ciam_django.accounts.tokens import Tokens
-from ciam_django.answers import answer_to, kind_of
+from ciam_django.answers import kind_of
 from ciam_django.client.api import CiamClient
 from ciam_django.client.cache import acquire_once, delete_cached
 from ciam_django.client.logout_tokens import MAX_AGE, verify_logout_token
@@ -30,6 +30,7 @@ from ciam_django.kinds import Kind
 from ciam_django.login import loop_guard
 from ciam_django.login.error_responses import answer_errors
 from ciam_django.login.redirects import redirect_response, url_after_sign_out
+from ciam_django.reporting import report
 
 # Failures that say nothing of the token: CIAM may send it again.
 _RETRYABLE_KINDS: Final = frozenset({Kind.UPSTREAM, Kind.CONFIGURATION})
@@ -49,7 +50,7 @@ def logout(request: HttpRequest) -> HttpResponse:
             next_url = _sign_out_at_ciam(tokens, request.build_absolute_uri(next_url)) or next_url
         except CiamError as error:
             # The person has signed out of this site, which is what they can see and asked for.
-            answer_to(error, request)
+            report(error, request)
     response = redirect_response(next_url)
     loop_guard.delete_count(response)
     return response

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from ciam_django.answers import Answer, answer_to
 from ciam_django.errors import CiamError
 from ciam_django.login.cookies import EncryptedCookies
+from ciam_django.reporting import report
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -26,8 +27,8 @@ SUCCESS_TEXTS: Final[dict[str, str | StrPromise]] = {
 
 def set_error_notice(request: HttpRequest, response: HttpResponse, error: CiamError) -> None:
     """Have the login page tell of an error, which is logged here."""
-    answer_to(error, request)
-    content = {"code": error.code, "request_id": error.request_id, "stage": error.stage}
+    report(error, request)
+    content = {"code": error.code, "request_id": error.reference, "stage": error.stage}
     _COOKIES.set(request, response, _NAME, {"error": content})
 
 
@@ -40,9 +41,7 @@ def notice_from_cookie(request: HttpRequest) -> tuple[Answer | None, str]:
     """The answer to the error, if it is one, and the good news."""
     content = _COOKIES.content(request, _NAME, _LIFETIME) or {}
     if "error" in content:
-        error = CiamError(**content["error"])
-        error.is_reported = True
-        return answer_to(error, request), ""
+        return answer_to(CiamError(**content["error"]), request), ""
     return None, str(SUCCESS_TEXTS.get(content.get("good_news", ""), ""))
 
 

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from ciam_django.answers import answer_to
 from ciam_django.client.api import CiamClient
 from ciam_django.client.cache import acquire_once, get_cached
 from ciam_django.client.cached_documents import FetchedDocument
 from ciam_django.client.results import Consent, LoginPage, consents_of, login_page_of
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
+from ciam_django.reporting import report
 
 logger = logging.getLogger("ciam_django")
 
@@ -69,7 +69,7 @@ def _load_document(
     try:
         return cached.get_copy().content
     except CiamError as error:
-        answer_to(error)
+        report(error)
         # A page that can be shown without it need not wait for it each time.
         acquire_once(pause_key, seconds=_RETRY_INTERVAL)
         return parse(fallback)

@@ -13,7 +13,7 @@ from django.core.cache import cache
 from django.http import HttpResponse
 from django.test import override_settings
 
-from ciam_django import answers
+from ciam_django import reporting
 from ciam_django.conf import clear_settings_caches
 from ciam_django.testing import FakeCiam
 from tests.matrix import site
@@ -94,7 +94,7 @@ def _reset_state() -> None:
     """Forget what this process and the cache know of CIAM, and which alarms have sounded."""
     cache.clear()
     clear_settings_caches()
-    answers._alarms.clear()
+    reporting._last_logged.clear()
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from ciam_django.login.recipients import (
 )
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.results import FlowFinished, StepResult, Submission, continue_flow
+from ciam_django.reporting import report
 
 T = TypeVar("T")
 
@@ -121,8 +122,10 @@ def send_code(submission: Submission) -> Flow:
         # To a stranger an account that isn't there looks like one that is: no code comes. Who
         # takes the second step is none.
         is_anonymous_step = flow.step != "second_factor_code"
-        if not (is_anonymous_step and is_generic_sign_in(answer_to(error, submission.request))):
+        answer = answer_to(error, submission.request)
+        if not (is_anonymous_step and is_generic_sign_in(answer)):
             raise
+        report(error, submission.request, answer)
         flow_id = ""
     return dataclasses.replace(flow, ciam_flow_id=flow_id, sent_at=time.time())
 

@@ -16,6 +16,7 @@ from ciam_django.client.results import Consent
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Kind
 from ciam_django.login.steps.flow import Flow
+from ciam_django.reporting import answer_and_report
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -65,7 +66,7 @@ def add_error(
     ``fields`` says what the form calls a field of the table: ``{"phone_number": "mobile"}``. What
     stood there before gives way. Give the response the answer's ``status``.
     """
-    answer = answer_to(error, request)
+    answer = answer_and_report(error, request)
     name = (fields or {}).get(answer.field or "", answer.field)
     place = name if name in form.fields else None
     form.errors.pop(place or NON_FIELD_ERRORS, None)

@@ -1,0 +1,135 @@
+"""The report of a ``CiamError``: one log line, and the signals of ``ciam_django.signals``."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Final
+
+from django.http import HttpRequest
+
+from ciam_django.answers import GENERIC_ERROR_STAGES, Answer, answer_to
+from ciam_django.errors import CiamError, Stage, code_in, detach_causes
+from ciam_django.kinds import KINDS
+from ciam_django.lookup import MatchedRow
+from ciam_django.privacy import loggable_code
+from ciam_django.signals import login_failed, unknown_code
+
+logger = logging.getLogger("ciam_django")
+
+# The stages of a sign-in; at the other stages the user has signed in before.
+_SIGN_IN_STAGES: Final = GENERIC_ERROR_STAGES | {
+    Stage.AUTHORIZE, Stage.CALLBACK, Stage.TOKEN, Stage.ID_TOKEN, Stage.USERINFO, Stage.SOCIAL,
+}  # fmt: skip
+# Seconds between two ERROR lines of one row.
+_ERROR_INTERVAL: Final = 600
+_MAX_LAST_LOGGED: Final = 1000
+
+
+def answer_and_report(error: CiamError, request: HttpRequest | None = None) -> Answer:
+    """Report the error, and give its answer; for entry points."""
+    _detach(error)
+    answer = answer_to(error, request)
+    report(error, request, answer)
+    return answer
+
+
+def report(
+    error: CiamError, request: HttpRequest | None = None, answer: Answer | None = None
+) -> None:
+    """Write the error's log line and send its signals, unless that has been done before.
+
+    ``answer`` is the error's answer where the caller has it already; it is worked out otherwise.
+    """
+    if error.is_reported:
+        return
+    error.is_reported = True
+    _detach(error)
+    answer = answer or answer_to(error, request)
+    _log_failure(error, answer, request)
+    if error.stage in _SIGN_IN_STAGES:
+        login_failed.send_robust(CiamError, request=request, error=error, answer=answer)
+
+
+def _detach(error: CiamError) -> None:
+    # An exception raised from here on would show this error, its causes and its frames.
+    detach_causes(error)
+    error.__traceback__ = None
+
+
+# --- The log line -----------------------------------------------------------------------------
+
+# Key -> the time of its last line.
+_last_logged: dict[str, float] = {}
+_last_logged_lock = threading.Lock()
+
+
+def _log_failure(error: CiamError, answer: Answer, request: HttpRequest | None) -> None:
+    row = answer.true_row
+    level, is_first_unknown = (
+        (logging.INFO, False)
+        if _is_from_query_string(request, error)
+        else _claim_log_level(error.code, row)
+    )
+    logger.log(
+        level,
+        "Sign-in failure: code=%s type_code=%s row=%s matched_by=%s kind=%s stage=%s status=%s "
+        "shown=%s upstream_status=%s request_id=%s upstream_text=%r",
+        loggable_code(error.code),
+        loggable_code(error.type_code) or "-",
+        row.key,
+        row.matched_by.replace(" ", "_"),
+        row.meaning.kind,
+        error.stage or "-",
+        answer.status,
+        answer.code,
+        error.upstream_status or "-",
+        answer.request_id,
+        error.upstream_text,
+    )
+    if is_first_unknown:
+        code = loggable_code(error.code)
+        unknown_code.send_robust(CiamError, request=request, error=error, code=code)
+
+
+def _is_from_query_string(request: HttpRequest | None, error: CiamError) -> bool:
+    """Whether the error's code stands in the request's ``?error=``, where anybody can write it.
+
+    Authlib raises what ``?error=`` says before it checks the state. Our own callback checks the
+    state first, and its errors have a stage.
+    """
+    requested = request.GET.get("error", "") if request and not error.stage else ""
+    return bool(requested) and code_in(requested) == error.code
+
+
+def _claim_log_level(code: str, row: MatchedRow) -> tuple[int, bool]:
+    """The level of this line, and whether the code is unknown and seen for the first time.
+
+    A code without a row of its own is a WARNING once. An ERROR is repeated as a WARNING within ten
+    minutes.
+    """
+    level, is_first_unknown = KINDS[row.meaning.kind].log_level, False
+    if row.matched_by not in ("exact", "status"):
+        is_first_unknown = _claim_interval(f"unknown {loggable_code(code).casefold()}", None)
+        if row.matched_by == "unknown" or level < logging.WARNING:
+            return (logging.WARNING if is_first_unknown else logging.INFO), is_first_unknown
+    if level == logging.ERROR and not _claim_interval(row.key, _ERROR_INTERVAL):
+        level = logging.WARNING
+    return level, is_first_unknown
+
+
+def _claim_interval(key: str, interval: float | None) -> bool:
+    """Whether ``interval`` seconds have passed since the key's last claim, which this one becomes.
+
+    Without an interval, only the first claim in this process succeeds.
+    """
+    now = time.monotonic()
+    with _last_logged_lock:
+        last = _last_logged.get(key)
+        if last is not None and (interval is None or now - last < interval):
+            return False
+        if len(_last_logged) >= _MAX_LAST_LOGGED:
+            _last_logged.pop(next(iter(_last_logged)))
+        _last_logged[key] = now
+    return True
