@@ -1,0 +1,39 @@
+"""A test over all rows of a table names every wrong row in one failure."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Test = Callable[..., None]
+
+
+def for_each_row(name: str, rows: Iterable[Any]) -> Callable[[Test], Test]:
+    """The test, called with each row as its argument ``name``, as one test of all rows.
+
+    The fixtures of the test are the same for all rows. The rows are counted when the test runs.
+    """
+
+    def of_all_rows(test: Test) -> Test:
+        signature = inspect.signature(test)
+        others = [it for it in signature.parameters.values() if it.name != name]
+        assert len(others) == len(signature.parameters) - 1, f"the test has no argument {name!r}"
+
+        @functools.wraps(test)
+        def over_rows(**fixtures: Any) -> None:
+            tried, wrong = 0, []
+            for tried, row in enumerate(rows, start=1):  # noqa: B007  (counted for the next line)
+                try:
+                    test(**fixtures, **{name: row})
+                except Exception as error:  # noqa: BLE001  (a row that raises is a wrong row, too)
+                    wrong.append(f"{name} {row!r}: {type(error).__name__}: {error}")
+            assert tried, f"there is no row for {name!r}"
+            assert not wrong, f"{len(wrong)} of {tried} rows are wrong:\n" + "\n".join(wrong)
+
+        # What pytest takes the names of the fixtures from.
+        over_rows.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
+        return over_rows
+
+    return of_all_rows
