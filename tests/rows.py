@@ -10,26 +10,29 @@ from typing import Any
 Test = Callable[..., None]
 
 
-def for_each_row(name: str, rows: Iterable[Any]) -> Callable[[Test], Test]:
-    """The test, called with each row as its argument ``name``, as one test of all rows.
+def for_each_row(names: str, rows: Iterable[Any]) -> Callable[[Test], Test]:
+    """The test, called with each row as its argument, as one test of all rows.
 
-    The fixtures of the test are the same for all rows. The rows are counted when the test runs.
+    Several names, with commas between them, take the parts of a row. The fixtures of the test are
+    the same for all rows.
     """
+    arguments = names.split(", ")
 
     def of_all_rows(test: Test) -> Test:
         signature = inspect.signature(test)
-        others = [it for it in signature.parameters.values() if it.name != name]
-        assert len(others) == len(signature.parameters) - 1, f"the test has no argument {name!r}"
+        assert set(arguments) <= set(signature.parameters), f"the test does not take {names!r}"
+        others = [it for it in signature.parameters.values() if it.name not in arguments]
 
         @functools.wraps(test)
         def over_rows(**fixtures: Any) -> None:
             tried, wrong = 0, []
             for tried, row in enumerate(rows, start=1):  # noqa: B007  (counted for the next line)
+                parts = row if len(arguments) > 1 else [row]
                 try:
-                    test(**fixtures, **{name: row})
+                    test(**fixtures, **dict(zip(arguments, parts, strict=True)))
                 except Exception as error:  # noqa: BLE001  (a row that raises is a wrong row, too)
-                    wrong.append(f"{name} {row!r}: {type(error).__name__}: {error}")
-            assert tried, f"there is no row for {name!r}"
+                    wrong.append(f"{names} = {row!r:.200}: {type(error).__name__}: {error}")
+            assert tried, f"there is no row for {names!r}"
             assert not wrong, f"{len(wrong)} of {tried} rows are wrong:\n" + "\n".join(wrong)
 
         # What pytest takes the names of the fixtures from.

@@ -32,6 +32,7 @@ from ciam_django.drf import exception_handler
 from ciam_django.errors import CiamError
 from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
 from ciam_django.middleware import CiamErrorMiddleware
+from tests.rows import for_each_row
 
 LOCKED = "Operation.Failure.User.Locked"
 REQUEST_ID = "1700000000000$0f0e0d0c-1111-2222-3333-444455556666"
@@ -75,7 +76,7 @@ def bytes_of(answer: Answer) -> bytes:
 # --- Members and headers ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [code for code in CODES if code != "Operation.Success"])
+@for_each_row("code", [code for code in CODES if code != "Operation.Success"])
 def test_an_answer_is_its_row(code: str) -> None:
     row = CODES[code]
 
@@ -218,9 +219,9 @@ def test_a_field_of_the_settings_is_in_that_alphabet_too(field: str, settings: S
 # --- WWW-Authenticate and Retry-After ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [code for code, row in CODES.items() if row.status == 401])
-@pytest.mark.parametrize(
-    ("presented", "is_token"),
+@for_each_row("code", [code for code, row in CODES.items() if row.status == 401])
+@for_each_row(
+    "presented, is_token",
     [
         (None, False),
         ("", False),
@@ -284,7 +285,7 @@ def test_the_wait_is_a_setting(setting: int, expected: int | None, settings: Set
 # --- Where an action leads --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("action", Action)
+@for_each_row("action", Action)
 def test_an_action_leads_where_the_sign_in_views_are_or_nowhere(action: Action) -> None:
     leads = action in (Action.LOGIN, Action.RESTART, Action.USE_ANOTHER_METHOD)
 
@@ -339,7 +340,7 @@ def test_without_urls_there_is_nowhere_at_all(settings: Settings) -> None:
     assert answer_to(CiamError("invalid_grant")).action_url is None
 
 
-@pytest.mark.parametrize("action", Action)
+@for_each_row("action", Action)
 def test_every_action_has_a_label(action: Action, settings: Settings) -> None:
     settings.CIAM_ERROR_OVERRIDES = {LOCKED: {"action": str(action)}}
 
@@ -354,8 +355,8 @@ def test_what_collapses_is_what_would_tell_who_has_an_account() -> None:
     assert len(COLLAPSING) == 15 + 2  # the catalogue's, and two families
 
 
-@pytest.mark.parametrize("stage", sorted(GUARDED_STAGES))
-@pytest.mark.parametrize("code", COLLAPSING)
+@for_each_row("stage", sorted(GUARDED_STAGES))
+@for_each_row("code", COLLAPSING)
 def test_a_stranger_reads_the_same_whatever_is_wrong_with_the_account(
     code: str, stage: str
 ) -> None:
@@ -385,13 +386,13 @@ def test_a_type_code_that_collapses_does_so() -> None:
     assert answer.code == "Operation.Failure.Username.Or.Password.Error"
 
 
-@pytest.mark.parametrize("stage", OPEN_STAGES)
-@pytest.mark.parametrize("code", COLLAPSING)
+@for_each_row("stage", OPEN_STAGES)
+@for_each_row("code", COLLAPSING)
 def test_it_is_told_where_ciam_has_authenticated_someone(code: str, stage: str) -> None:
     assert answer_to(CiamError(code, stage=stage)).code == code
 
 
-@pytest.mark.parametrize("code", COLLAPSING)
+@for_each_row("code", COLLAPSING)
 def test_it_is_told_to_who_has_signed_in(code: str) -> None:
     error = CiamError(code, stage="password")
 
@@ -437,7 +438,7 @@ def test_the_generic_row_itself_can_be_reworded(settings: Settings) -> None:
     assert answer_to(CiamError(LOCKED, stage="password")).detail == "No."
 
 
-@pytest.mark.parametrize("code", [code for code in CODES if code not in COLLAPSING])
+@for_each_row("code", [code for code in CODES if code not in COLLAPSING])
 def test_nothing_else_collapses(code: str) -> None:
     if code != "Operation.Success":
         assert answer_to(CiamError(code, stage="password")).code == code
@@ -498,8 +499,10 @@ def levels(log: pytest.LogCaptureFixture) -> list[str]:
     return [record.levelname for record in log.records]
 
 
-@pytest.mark.parametrize("code", CODES)
+@for_each_row("code", CODES)
 def test_a_line_has_the_level_of_its_kind(code: str, log: pytest.LogCaptureFixture) -> None:
+    log.clear()
+    answers._alarms.clear()
     answer_to(CiamError(code))
 
     kind = CODES[code].kind

@@ -36,6 +36,7 @@ from ciam_django.errors import (
     redacted,
 )
 from ciam_django.lookup import finding_of
+from tests.rows import for_each_row
 
 REQUEST_ID = "1700000000000$0f0e0d0c-1111-2222-3333-444455556666"
 JWT = (
@@ -140,7 +141,7 @@ def test_a_hostile_code_is_shown_in_the_alphabet_of_codes() -> None:
     assert "\n" not in repr(error)
 
 
-@pytest.mark.parametrize(
+@for_each_row(
     "request_id",
     [
         "",
@@ -174,8 +175,8 @@ def test_a_wait_is_one_to_3600_seconds(given: int | None, kept: int | None) -> N
 # --- Redaction --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "secret"),
+@for_each_row(
+    "text, secret",
     [
         ("Invalid authorization code: 202301020304055abcDEfG", "202301020304055abcDEfG"),
         ("code 202301020304055abcDEfG was used", "abcDEfG"),
@@ -213,7 +214,7 @@ def test_what_may_be_secret_or_personal_is_redacted(text: str, secret: str) -> N
     assert secret not in CiamError("invalid_grant", upstream_text=text).upstream_text
 
 
-@pytest.mark.parametrize(
+@for_each_row(
     "text",
     [
         "",
@@ -287,8 +288,8 @@ def test_a_loggable_code_has_the_alphabet_of_codes(code: str, loggable: str) -> 
 # --- Codes in texts ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "code"),
+@for_each_row(
+    "text, code",
     [
         ("Operation.Failure.User.Locked", "Operation.Failure.User.Locked"),
         ("  Operation.Failure.User.Locked ", "Operation.Failure.User.Locked"),
@@ -312,8 +313,8 @@ def test_a_code_is_what_a_text_begins_with(text: object, code: str) -> None:
     assert code_in(text) == code
 
 
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize("tail", ["", ": 29 minutes left", "，请稍后", " (retry later)", "\n"])
+@for_each_row("code", CODES)
+@for_each_row("tail", ["", ": 29 minutes left", "，请稍后", " (retry later)", "\n"])
 def test_every_code_is_found_in_both_formats_in_any_case_with_words_behind(
     code: str, tail: str
 ) -> None:
@@ -377,8 +378,8 @@ def test_a_message_that_repeats_the_code_has_no_type_code() -> None:
     assert (error.code, error.type_code) == ("params.illegal", "")
 
 
-@pytest.mark.parametrize(
-    ("body", "code"),
+@for_each_row(
+    "body, code",
     [
         (None, "unreadable_answer"),
         ([], "unreadable_answer"),
@@ -429,14 +430,13 @@ def test_a_message_that_repeats_the_code_has_no_type_code() -> None:
         ({"errcode": 40029, "errmsg": "invalid code, rid: 1"}, "wechat.40029"),
         ({"errcode": -1, "errmsg": "system error"}, "wechat.1"),
     ],
-    ids=str,
 )
 def test_a_failure_is_told_by_the_body(body: object, code: str) -> None:
     assert failure(body).code == code
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
+@for_each_row(
+    "body, status",
     [
         ({"access_token": "x"}, 200),
         ({}, 200),
@@ -456,14 +456,13 @@ def test_a_failure_is_told_by_the_body(body: object, code: str) -> None:
         ({"error": {}, "access_token": "x"}, 200),
         ({"errcode": 0, "errmsg": "ok"}, 200),
     ],
-    ids=str,
 )
 def test_what_tells_of_no_failure_is_none(body: object, status: int) -> None:
     assert error_from(body, status=status) is None
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 500, 503])
-@pytest.mark.parametrize("body", [{}, None, {"code": "Operation.Success"}, {"code": 200}], ids=str)
+@for_each_row("status", [400, 401, 404, 500, 503])
+@for_each_row("body", [{}, None, {"code": "Operation.Success"}, {"code": 200}])
 def test_a_body_that_says_nothing_fails_with_its_status(body: object, status: int) -> None:
     error = failure(body, status)
 
@@ -495,8 +494,8 @@ def test_what_wechat_wrote_is_kept_for_the_log() -> None:
     assert error.upstream_text == "invalid code, openid: [redacted]"
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"),
+@for_each_row(
+    "value, seconds",
     [
         ("30", 30),
         (" 30 ", 30),
@@ -585,9 +584,7 @@ def turned(raised: Exception, stage: str = "token") -> CiamError:
     return caught.value
 
 
-@pytest.mark.parametrize(
-    ("raised", "code"), [*AUTHLIB, *JOSERFC, *REQUESTS], ids=lambda given: str(given)[:40]
-)
+@for_each_row("raised, code", [*AUTHLIB, *JOSERFC, *REQUESTS])
 def test_an_exception_of_theirs_leaves_as_ours(raised: Exception, code: str) -> None:
     error = turned(raised, "userinfo")
 
@@ -597,7 +594,7 @@ def test_an_exception_of_theirs_leaves_as_ours(raised: Exception, code: str) -> 
     assert error.__cause__ is error.__context__ is None
 
 
-@pytest.mark.parametrize(("raised", "code"), AUTHLIB, ids=lambda given: str(given)[:40])
+@for_each_row("raised, code", AUTHLIB)
 def test_the_doors_may_know_those_of_authlibs_client(raised: Exception, code: str) -> None:
     error = error_from_authlib(raised)
 
@@ -668,7 +665,7 @@ def test_a_server_error_with_a_body_of_ciam_is_read() -> None:
     assert caught.value.retry_after == 9
 
 
-@pytest.mark.parametrize(
+@for_each_row(
     "content",
     [
         b"",
@@ -679,11 +676,8 @@ def test_a_server_error_with_a_body_of_ciam_is_read() -> None:
         b"[" * 10**5,
         b'"Operation.Failure"',
     ],
-    ids=lambda content: str(content[:20]),
 )
-@pytest.mark.parametrize(
-    ("status", "code"), [(500, "unreadable_answer"), (502, "unreadable_answer")]
-)
+@for_each_row("status, code", [(500, "unreadable_answer"), (502, "unreadable_answer")])
 def test_a_server_error_with_any_other_body_is_unreadable(
     content: bytes, status: int, code: str
 ) -> None:
@@ -933,7 +927,7 @@ def test_the_border_as_a_decorator_leaves_no_values() -> None:
     assert call("good") == "good"
 
 
-@pytest.mark.parametrize(
+@for_each_row(
     "text",
     [
         "li.si@example.com is not registered",
@@ -951,6 +945,6 @@ def test_what_may_be_a_secret_is_no_code(text: str) -> None:
         assert failure(body, 400).code == "unreadable_answer"
 
 
-@pytest.mark.parametrize("code", [code for code in CODES if "*" not in code])
+@for_each_row("code", [code for code in CODES if "*" not in code])
 def test_every_code_of_the_table_is_one(code: str) -> None:
     assert code_in(code) == code

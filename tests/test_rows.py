@@ -21,9 +21,9 @@ def test_every_wrong_row_is_named_in_one_failure() -> None:
     assert seen == [0, 1, 2, 3, 4, 5]
     assert str(failed.value).splitlines()[0] == "3 of 6 rows are wrong:"
     assert [line for line in str(failed.value).splitlines() if "number" in line] == [
-        "number 1: AssertionError: odd",
-        "number 3: AssertionError: odd",
-        "number 5: AssertionError: odd",
+        "number = 1: AssertionError: odd",
+        "number = 3: AssertionError: odd",
+        "number = 5: AssertionError: odd",
     ]
 
 
@@ -32,7 +32,9 @@ def test_a_row_that_raises_is_wrong_and_the_rest_is_tried() -> None:
     def is_divided(number: int) -> None:
         assert 1 / number
 
-    with pytest.raises(AssertionError, match="1 of 2 rows are wrong:\nnumber 0: ZeroDivisionError"):
+    with pytest.raises(
+        AssertionError, match="1 of 2 rows are wrong:\nnumber = 0: ZeroDivisionError"
+    ):
         is_divided()
 
 
@@ -45,10 +47,19 @@ def test_two_tables_are_tried_in_all_combinations() -> None:
         seen.append((letter, number))
         assert (letter, number) != ("b", 2)
 
-    with pytest.raises(AssertionError, match=r"letter 'b': .*\n.*number 2"):
+    with pytest.raises(AssertionError, match=r"letter = 'b': .*\n.*number = 2"):
         is_right()
 
     assert seen == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
+
+
+def test_the_parts_of_a_row_are_arguments() -> None:
+    @for_each_row("number, squared", [(2, 4), (3, 8)])
+    def is_squared(number: int, squared: int) -> None:
+        assert number * number == squared
+
+    with pytest.raises(AssertionError, match=r"1 of 2 rows .*\nnumber, squared = \(3, 8\)"):
+        is_squared()
 
 
 def test_an_empty_table_proves_nothing() -> None:
@@ -64,7 +75,7 @@ def test_a_test_without_the_argument_is_refused() -> None:
     def is_right(row: object) -> None:
         pass
 
-    with pytest.raises(AssertionError, match="no argument 'code'"):
+    with pytest.raises(AssertionError, match="does not take 'code'"):
         for_each_row("code", [1])(is_right)
 
 

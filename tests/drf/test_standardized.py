@@ -25,6 +25,7 @@ from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from tests.drf.test_authentication import header, token_for
 from tests.drf.test_permissions import OrdersView
+from tests.rows import for_each_row
 from tests.test_checks import found_with
 
 LOCKED = "Operation.Failure.User.Locked"
@@ -56,7 +57,7 @@ def get(error: Exception, **headers: str) -> Any:
     return Client(raise_request_exception=False).get("/", headers=headers)
 
 
-@pytest.mark.parametrize("code", [*CODES, "nobody.knows"])
+@for_each_row("code", [*CODES, "nobody.knows"])
 def test_the_body_is_that_packages(code: str) -> None:
     response = get(CiamError(code))
     told = response.json()

@@ -20,6 +20,7 @@ from ciam_django.login.forms import (
 from ciam_django.login.outcomes import FLOW_TYPES
 from ciam_django.login.steps import STEPS
 from ciam_django.lookup import finding_of
+from tests.rows import for_each_row
 
 
 class ProjectForm(forms.Form):
@@ -82,7 +83,7 @@ def form_of(name: str) -> CiamForm:
     return STEPS[name].form({}, flow=Flow(name, "", more=more))
 
 
-@pytest.mark.parametrize("name", STEPS)
+@for_each_row("name", STEPS)
 def test_each_blank_field_has_a_code_that_stands_at_it(name: str) -> None:
     form = form_of(name)
     form.add_captcha()
@@ -97,13 +98,13 @@ def test_each_blank_field_has_a_code_that_stands_at_it(name: str) -> None:
         assert not form.non_field_errors()
 
 
-@pytest.mark.parametrize("field", CODES_OF_FIELDS)
+@for_each_row("field", CODES_OF_FIELDS)
 def test_the_codes_of_a_field_are_in_the_table(field: str) -> None:
     for code in CODES_OF_FIELDS[field]:
         assert finding_of(code).step in ("exact", "family")
 
 
-@pytest.mark.parametrize("name", PROFILE)
+@for_each_row("name", PROFILE)
 def test_each_member_of_a_profile_has_its_codes(name: str) -> None:
     assert table_name(name) in CODES_OF_FIELDS
     form = ProfileForm({}, flow=Flow("profile", "", more={"asked": [name]}))
