@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +40,56 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, where nothing may be: {report.longrepr}"
     return report
+
+
+# --- What pytest's last lines say, and what xdist needs for it ---------------------------------
+
+_not_covered: set[str] = set()
+# What takes the time -> how many slow tests were left out for it.
+_left_out: Counter[str] = Counter()
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Count the slow tests that are left out, by the reason that their marker gives."""
+    _left_out.update(
+        marker.args[0] for item in items if (marker := item.get_closest_marker("slow"))
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
+    """Start the workers of xdist with this Python's -X dev and -W, which xdist would leave out."""
+    options = ["-X", "dev"] if sys.flags.dev_mode else []
+    options += [f"-W{each}" for each in sys.warnoptions]
+    for spec in specs:
+        spec.python = shlex.join([sys.executable, *options])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of xdist has no last lines: it gives to the controller what they would say."""
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["not_covered"] = sorted(_not_covered)
+        output["left_out"] = dict(_left_out)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take what a worker gives; a worker that has crashed gives nothing."""
+    output = getattr(node, "workeroutput", {})
+    _not_covered.update(output.get("not_covered", ()))
+    # Each worker collects all tests, and leaves out the same.
+    _left_out.update(Counter(output.get("left_out", {})) - _left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests had to do without, which ran all the same; and which tests did not run."""
+    for line in sorted(_not_covered):
+        terminalreporter.write_line(f"not covered: {line}")
+    if _left_out:
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in _left_out.most_common())
+        terminalreporter.write_line(f"left out: {_left_out.total()} tests marked slow: {reasons}")
+        terminalreporter.write_line("run them with: tox run -e full")
 
 
 @pytest.fixture(autouse=True)
@@ -88,14 +141,6 @@ def browser(ciam: FakeCiam, db: None) -> Browser:
 
 
 # --- A deployment's servers, each of our own and listening to nobody else --------------------
-
-_not_covered: set[str] = set()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests had to do without, which ran all the same."""
-    for line in sorted(_not_covered):
-        terminalreporter.write_line(f"not covered: {line}")
 
 
 def _not_covered_here(what: str) -> None:

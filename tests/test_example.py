@@ -29,6 +29,8 @@ from ciam_django.kinds import Kind
 from ciam_django.lookup import meaning_of
 from ciam_django.testing import FakeCiam, people
 
+pytestmark = pytest.mark.slow("the example project")
+
 PROJECT = Path(__file__).parents[1] / "example_project"
 LOCKED = "Operation.Failure.User.Locked"
 

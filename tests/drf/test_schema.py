@@ -22,6 +22,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ciam_django import answers
 from ciam_django.answers import BODY_MEMBERS, Answer, answer_to
 from ciam_django.codes import CODES
 from ciam_django.conf import forget
@@ -205,7 +206,7 @@ def test_the_answers_are_computed_once_for_a_language(
     gives: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[str | None] = []
-    possible_answers = problems.possible_answers
+    possible_answers = answers.possible_answers
 
     def counted() -> dict[str, Answer]:
         computed.append(get_language())

@@ -18,6 +18,8 @@ from pytest_django.live_server_helper import LiveServer
 from ciam_django.testing import FakeCiam
 from tests.drf.test_schema import document
 
+pytestmark = pytest.mark.slow("schemathesis")
+
 PROGRAM: Final = Path(sys.executable).with_name("schemathesis")
 # All of them take 95 seconds; of steps that differ only in a row of the table, one will do.
 ONE_OF_EACH: Final = {

@@ -32,6 +32,7 @@ WECHAT = (
 )
 
 pytestmark = [
+    pytest.mark.slow("Chromium"),
     pytest.mark.django_db(transaction=True),
     pytest.mark.parametrize("mode", ["oidc"]),
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),

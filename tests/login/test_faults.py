@@ -12,6 +12,8 @@ from ciam_django.testing.people import CODE, PASSWORD
 from tests.login.person import Person
 from tests.matrix.faults import FAULTS, MARKER, Fault
 
+pytestmark = pytest.mark.slow("forms that fail")
+
 LOCKED = "Operation.Failure.User.Locked"
 GENERIC = "Operation.Failure.Username.Or.Password.Error"
 # Those of a place where nobody is: the matrix has them, and here the form comes from there, too.

@@ -19,8 +19,10 @@ from tests.matrix.stages import STAGES, SURFACES, Stage
 from tests.matrix.table import lies, table
 
 pytestmark = pytest.mark.django_db
+slow = pytest.mark.slow("failures at every stage")
 
 
+@slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_a_failure_becomes_an_answer(stage: Stage, fault: Fault, fake_ciam: FakeCiam) -> None:
@@ -43,6 +45,7 @@ def test_a_failure_becomes_an_answer(stage: Stage, fault: Fault, fake_ciam: Fake
             check_answer(cell, surface)
 
 
+@slow
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_a_lie_about_who_it_is_signs_nobody_in(forgery: str, fake_ciam: FakeCiam) -> None:
     for surface in SURFACES:
@@ -54,6 +57,7 @@ def test_a_lie_about_who_it_is_signs_nobody_in(forgery: str, fake_ciam: FakeCiam
         check_answer(cell, surface)
 
 
+@slow
 @pytest.mark.parametrize("code", ["access_denied", "server_error", "Remote.Error", "brand_new"])
 def test_a_failure_at_ciams_page_comes_back_as_its_code(code: str, fake_ciam: FakeCiam) -> None:
     # A browser alone comes back so: programs and REST clients have no page to fail at.
@@ -64,6 +68,7 @@ def test_a_failure_at_ciams_page_comes_back_as_its_code(code: str, fake_ciam: Fa
         check_answer(cell, surface)
 
 
+@slow
 def test_an_enormous_body_is_not_held_in_memory(fake_ciam: FakeCiam) -> None:
     faults = {fault.name: fault for fault in FAULTS}
     stages = {stage.name: stage for stage in STAGES}

@@ -19,6 +19,8 @@ from ciam_django.kinds import KINDS, Action, Kind
 from ciam_django.lookup import FIELD
 from tests.properties.strategies import BODY, HEADERS, JSON, MEMBERS, STATUS
 
+pytestmark = pytest.mark.slow("properties")
+
 # RFC 9110, 5.5: visible characters, spaces between them.
 HEADER_VALUE = re.compile(r"[\x21-\x7e]+( [\x21-\x7e]+)*")
 STAGES = st.sampled_from(["", "token", "password", "recover", "api", "logout"])

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from ciam_django.errors import CiamError, redacted
 
+pytestmark = pytest.mark.slow("properties")
+
 WORDS = st.text(max_size=80)
 AROUND = st.sampled_from([" ", ": ", "=", '"', "'", ", ", "\n", "，", "。", "(", ")", "<", ">"])
 
