@@ -123,7 +123,8 @@ def mode(request: pytest.FixtureRequest) -> str:
 def ciam(fake_ciam: FakeCiam, mode: str, settings: Settings) -> FakeCiam:
     """The fake CIAM, which the project's settings point at."""
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client(mode)}
-    settings.CIAM_TIMEOUT = 2.0
+    # A busy machine takes its time.
+    settings.CIAM_TIMEOUT = 30.0
     return fake_ciam
 
 
@@ -208,7 +209,7 @@ def running(command: Sequence[str | Path], place: Path, **options: Any) -> Itera
     options = {"stdout": subprocess.DEVNULL, **options}
     with subprocess.Popen(command, **options) as server:
         try:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 180
             while not place.exists():
                 assert server.poll() is None
                 assert time.monotonic() < until

@@ -264,10 +264,11 @@ def test_a_secret_is_not_cut_in_two() -> None:
     "text", ["a" * 10**6, "@" * 10**6, "1 " * 10**6, "a@" * 10**6, "'" * 10**6]
 )
 def test_a_hostile_text_is_redacted_quickly(text: str) -> None:
-    before = time.perf_counter()
+    # The time of the processor, which a busy machine does not change.
+    before = time.thread_time()
     redacted(text)
 
-    assert time.perf_counter() - before < 0.5
+    assert time.thread_time() - before < 0.5
 
 
 @pytest.mark.parametrize(
