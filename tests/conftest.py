@@ -65,6 +65,12 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None
         spec.python = shlex.join([sys.executable, *options])
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A worker of xdist is measured; a process that a test starts is not, as without workers."""
+    if hasattr(config, "workerinput"):
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker of xdist has no last lines: it gives to the controller what they would say."""
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
