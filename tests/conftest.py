@@ -50,10 +50,10 @@ _left_out: Counter[str] = Counter()
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
-    """Count the slow tests that are left out, by the reason that their marker gives."""
-    _left_out.update(
-        marker.args[0] for item in items if (marker := item.get_closest_marker("slow"))
-    )
+    """Count the slow tests that "-m" leaves out, by the reason that their marker gives."""
+    if items and "slow" in items[0].config.option.markexpr:
+        slow = (item.get_closest_marker("slow") for item in items)
+        _left_out.update(marker.args[0] for marker in slow if marker)
 
 
 @pytest.hookimpl(optionalhook=True)

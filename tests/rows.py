@@ -11,10 +11,10 @@ Test = Callable[..., None]
 
 
 def for_each_row(names: str, rows: Iterable[Any]) -> Callable[[Test], Test]:
-    """The test, called with each row as its argument, as one test of all rows.
+    """Have one test try all rows: it is called with each of them as the argument of this name.
 
-    Several names, with commas between them, take the parts of a row. The fixtures of the test are
-    the same for all rows.
+    Several names, with commas between them, take the parts of a row. All rows have the same
+    fixtures.
     """
     arguments = names.split(", ")
 
