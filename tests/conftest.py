@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.utils import translation
 from pytest_django.fixtures import Settings
 
 from ciam_django import answers, conf
@@ -106,6 +107,14 @@ def no_alarm_has_sounded() -> Iterator[None]:
     yield
     answers._alarms.clear()
     shared._logged_at.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_language_is_active() -> Iterator[None]:
+    """The language of the last request stays active in its thread."""
+    translation.deactivate()
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture
