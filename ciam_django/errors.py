@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import enum
+import functools
 import re
 import secrets
 import sys
@@ -96,7 +97,7 @@ class CiamError(Exception):
         upstream_text: str = "",
         request_id: str = "",
         upstream_status: int | None = None,
-        stage: str = "",
+        stage: Stage | str = "",
         retry_after: int | None = None,
     ) -> None:
         super().__init__(code)
@@ -104,7 +105,6 @@ class CiamError(Exception):
         self.type_code = type_code
         self.upstream_text = redacted_text(upstream_text)
         self.request_id = request_id if REQUEST_ID.fullmatch(request_id) else ""
-        self._local_request_id = f"local-{secrets.token_hex(8)}"
         self.upstream_status = upstream_status
         self.stage: Stage | NoStage = stage_named(stage)
         # ``None in range(...)`` compares None with each number of the range.
@@ -116,10 +116,10 @@ class CiamError(Exception):
         # ``reporting.report`` reports an error once, however many entry points it passes.
         self.is_reported = False
 
-    @property
+    @functools.cached_property
     def reference(self) -> str:
         """The id that the log and the answer have: CIAM's request id, or a local id of our own."""
-        return self.request_id or self._local_request_id
+        return self.request_id or f"local-{secrets.token_hex(8)}"
 
     def __str__(self) -> str:
         return loggable_code(self.code)
@@ -141,7 +141,7 @@ def code_in(text: object) -> str:
 
 
 def error_from_body(
-    body: object, *, status: int = 200, headers: Mapping[str, str] | None = None, stage: str = ""
+    body: object, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> CiamError | None:
     """The failure that a parsed body tells of, in OAuth's format or in CIAM's; None if it is none.
 
@@ -150,7 +150,6 @@ def error_from_body(
     """
     error_arguments: dict[str, Any] = {
         "upstream_status": status,
-        "stage": stage,
         "retry_after": _retry_after_in(headers),
     }
     if not isinstance(body, dict):
@@ -329,7 +328,7 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
     everything else passes untouched.
     """
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: Stage | str) -> None:
         self.stage = stage_named(stage)
 
     def __call__(self, func: F) -> F:

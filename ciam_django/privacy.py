@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import sys
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, Final, ParamSpec, TypeVar
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, QueryDict
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -56,17 +59,37 @@ def loggable_code(code: str) -> str:
 # --- Frames -------------------------------------------------------------------------------------
 
 
-def clear_frames(error: BaseException) -> None:
-    """Empty the variables of all functions that the exception ended, and of its causes'.
+# The packages whose variables hold codes, tokens and passwords. Under DEBUG the frames of other
+# packages, the project's own among them, keep their variables.
+_SECRET_PACKAGES: Final = sys.stdlib_module_names | {
+    "asgiref", "authlib", "ciam_django", "django", "joserfc", "requests", "rest_framework",
+    "urllib3",
+}  # fmt: skip
 
-    Error reports (Django's page and mail, Sentry's events) print them: codes, tokens, passwords.
+
+def clear_frames(error: BaseException) -> None:
+    """Empty the variables of the functions that the exception and its causes ended.
+
+    Error reports (Django's page and mail, Sentry's events) show these variables. Under DEBUG the
+    functions of the project keep theirs, so that its developers can mend them.
     """
+    # Outside of a Django project there are no settings.
+    keeps_project_frames = settings.configured and settings.DEBUG
     seen: set[int] = set()
     following: BaseException | None = error
     while following is not None and id(following) not in seen:
         seen.add(id(following))
-        traceback.clear_frames(following.__traceback__)
+        for frame, _line in traceback.walk_tb(following.__traceback__):
+            if not (keeps_project_frames and _is_project_frame(frame)):
+                # A frame that still runs refuses, and is emptied by whatever it returns to.
+                with contextlib.suppress(RuntimeError):
+                    frame.clear()
         following = following.__cause__ or following.__context__
+
+
+def _is_project_frame(frame: FrameType) -> bool:
+    package = str(frame.f_globals.get("__name__")).partition(".")[0]
+    return package not in _SECRET_PACKAGES
 
 
 def clear_frames_on_error(function: Callable[P, T]) -> Callable[P, T]:

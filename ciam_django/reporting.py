@@ -74,7 +74,7 @@ def _log_failure(error: CiamError, answer: Answer, request: HttpRequest | None) 
     )
     logger.log(
         level,
-        "Sign-in failure: code=%s type_code=%s row=%s matched_by=%s kind=%s stage=%s status=%s "
+        "Sign-in failure: code=%s type_code=%s row=%s step=%s kind=%s stage=%s status=%s "
         "shown=%s upstream_status=%s request_id=%s upstream_text=%r",
         loggable_code(error.code),
         loggable_code(error.type_code) or "-",

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.utils import translation
 from pytest_django.fixtures import Settings
 
 from ciam_django import conf, reporting
@@ -39,6 +43,62 @@ def pytest_runtest_makereport(
     return report
 
 
+# --- What pytest's last lines say, and what xdist needs for it ---------------------------------
+
+_not_covered: set[str] = set()
+# What takes the time -> how many slow tests were left out for it.
+_left_out: Counter[str] = Counter()
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Count the slow tests that "-m" leaves out, by the reason that their marker gives."""
+    if items and "slow" in items[0].config.option.markexpr:
+        slow = (item.get_closest_marker("slow") for item in items)
+        _left_out.update(marker.args[0] for marker in slow if marker)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
+    """Start the workers of xdist with this Python's -X dev and -W, which xdist would leave out."""
+    options = ["-X", "dev"] if sys.flags.dev_mode else []
+    options += [f"-W{each}" for each in sys.warnoptions]
+    for spec in specs:
+        spec.python = shlex.join([sys.executable, *options])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A worker of xdist is measured; a process that a test starts is not, as without workers."""
+    if hasattr(config, "workerinput"):
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of xdist has no last lines: it gives to the controller what they would say."""
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["not_covered"] = sorted(_not_covered)
+        output["left_out"] = dict(_left_out)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take what a worker gives; a worker that has crashed gives nothing."""
+    output = getattr(node, "workeroutput", {})
+    _not_covered.update(output.get("not_covered", ()))
+    # Each worker collects all tests, and leaves out the same.
+    _left_out.update(Counter(output.get("left_out", {})) - _left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests had to do without, which ran all the same; and which tests did not run."""
+    for line in sorted(_not_covered):
+        terminalreporter.write_line(f"not covered: {line}")
+    if _left_out:
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in _left_out.most_common())
+        terminalreporter.write_line(f"left out: {_left_out.total()} tests marked slow: {reasons}")
+        terminalreporter.write_line("run them with: tox run -e full")
+
+
 @pytest.fixture(autouse=True)
 def no_alarm_has_sounded() -> Iterator[None]:
     """A code's first log line differs from its next ones, in each process."""
@@ -47,6 +107,14 @@ def no_alarm_has_sounded() -> Iterator[None]:
     yield
     reporting._last_logged.clear()
     client_cache._logged_at.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_language_is_active() -> Iterator[None]:
+    """The language of the last request stays active in its thread."""
+    translation.deactivate()
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture
@@ -70,7 +138,8 @@ def mode(request: pytest.FixtureRequest) -> str:
 def ciam(fake_ciam: FakeCiam, mode: str, settings: Settings) -> FakeCiam:
     """The fake CIAM, which the project's settings point at."""
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client(mode)}
-    settings.CIAM_TIMEOUT = 2.0
+    # A busy machine takes its time.
+    settings.CIAM_TIMEOUT = 30.0
     return fake_ciam
 
 
@@ -88,14 +157,6 @@ def browser(ciam: FakeCiam, db: None) -> Browser:
 
 
 # --- A deployment's servers, each of our own and listening to nobody else --------------------
-
-_not_covered: set[str] = set()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests had to do without, which ran all the same."""
-    for line in sorted(_not_covered):
-        terminalreporter.write_line(f"not covered: {line}")
 
 
 def _not_covered_here(what: str) -> None:
@@ -163,7 +224,7 @@ def running(command: Sequence[str | Path], place: Path, **options: Any) -> Itera
     options = {"stdout": subprocess.DEVNULL, **options}
     with subprocess.Popen(command, **options) as server:
         try:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 180
             while not place.exists():
                 assert server.poll() is None
                 assert time.monotonic() < until

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
-import threading
-import time
 from typing import Any
 
 import pytest
 from authlib.integrations.base_client.errors import MismatchingStateError, OAuthError
 from django.contrib.auth.models import AnonymousUser, User
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.test import RequestFactory
 from django.utils import translation
 from joserfc.errors import BadSignatureError
 from pytest_django.fixtures import Settings
 
-from ciam_django import reporting
 from ciam_django.answers import (
     BODY_MEMBERS,
     GENERIC_ERROR_STAGES,
@@ -27,11 +23,11 @@ from ciam_django.answers import (
     answer_to,
     handled_error,
 )
-from ciam_django.codes import CODES, COLLAPSE_TARGETS, UNKNOWN, Meaning
-from ciam_django.drf import exception_handler
+from ciam_django.codes import CODES, COLLAPSE_TARGETS, UNKNOWN
 from ciam_django.errors import CiamError
 from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
-from ciam_django.middleware import CiamErrorMiddleware
+from ciam_django.reporting import report
+from tests.rows import for_each_row
 
 LOCKED = "Operation.Failure.User.Locked"
 REQUEST_ID = "1700000000000$0f0e0d0c-1111-2222-3333-444455556666"
@@ -54,12 +50,6 @@ COLLAPSING = {code: row.collapse for code, row in CODES.items() if row.collapse}
 pytestmark = pytest.mark.usefixtures("no_alarm_has_sounded")
 
 
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.DEBUG, "ciam_django")
-    return caplog
-
-
 def asked_by(user: User | AnonymousUser) -> HttpRequest:
     request = RequestFactory().get("/")
     request.user = user
@@ -75,7 +65,7 @@ def bytes_of(answer: Answer) -> bytes:
 # --- Members and headers ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [code for code in CODES if code != "Operation.Success"])
+@for_each_row("code", [code for code in CODES if code != "Operation.Success"])
 def test_an_answer_is_its_row(code: str) -> None:
     row = CODES[code]
 
@@ -178,15 +168,16 @@ def test_a_code_is_shown_only_if_it_is_a_row_or_the_projects(
 
 @pytest.mark.parametrize("request_id", ["", "a\r\nSet-Cookie: x=y", "<b>", "a" * 129])
 def test_a_request_id_is_made_where_there_is_none(
-    request_id: str, log: pytest.LogCaptureFixture
+    request_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     error = CiamError("no_connection", request_id=request_id)
 
     answer = answer_to(error)
+    report(error)
 
     assert re.fullmatch(r"local-[0-9a-f]{16}", answer.request_id)
-    assert answer.headers["Ciam-Request-Id"] == answer.request_id == error.request_id
-    assert f"request_id={answer.request_id}" in log.text
+    assert answer.headers["Ciam-Request-Id"] == answer.request_id == error.reference
+    assert f"request_id={answer.request_id}" in caplog.text
 
 
 def test_a_request_id_that_was_made_stays_and_no_two_are_alike() -> None:
@@ -218,9 +209,9 @@ def test_a_field_of_the_settings_is_in_that_alphabet_too(field: str, settings: S
 # --- WWW-Authenticate and Retry-After ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [code for code, row in CODES.items() if row.status == 401])
-@pytest.mark.parametrize(
-    ("presented", "is_token"),
+@for_each_row("code", [code for code, row in CODES.items() if row.status == 401])
+@for_each_row(
+    "presented, is_token",
     [
         (None, False),
         ("", False),
@@ -284,7 +275,7 @@ def test_the_wait_is_a_setting(setting: int, expected: int | None, settings: Set
 # --- Where an action leads --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("action", Action)
+@for_each_row("action", Action)
 def test_an_action_leads_where_the_sign_in_views_are_or_nowhere(action: Action) -> None:
     leads = action in (Action.LOGIN, Action.RESTART, Action.USE_ANOTHER_METHOD)
 
@@ -339,7 +330,7 @@ def test_without_urls_there_is_nowhere_at_all(settings: Settings) -> None:
     assert answer_to(CiamError("invalid_grant")).action_url is None
 
 
-@pytest.mark.parametrize("action", Action)
+@for_each_row("action", Action)
 def test_every_action_has_a_label(action: Action, settings: Settings) -> None:
     settings.CIAM_ERROR_OVERRIDES = {LOCKED: {"action": str(action)}}
 
@@ -354,8 +345,8 @@ def test_what_collapses_is_what_would_tell_who_has_an_account() -> None:
     assert len(COLLAPSING) == 15 + 2  # the catalogue's, and two families
 
 
-@pytest.mark.parametrize("stage", sorted(GENERIC_ERROR_STAGES))
-@pytest.mark.parametrize("code", COLLAPSING)
+@for_each_row("stage", sorted(GENERIC_ERROR_STAGES))
+@for_each_row("code", COLLAPSING)
 def test_a_stranger_reads_the_same_whatever_is_wrong_with_the_account(
     code: str, stage: str
 ) -> None:
@@ -385,13 +376,13 @@ def test_a_type_code_that_collapses_does_so() -> None:
     assert answer.code == "Operation.Failure.Username.Or.Password.Error"
 
 
-@pytest.mark.parametrize("stage", OPEN_STAGES)
-@pytest.mark.parametrize("code", COLLAPSING)
+@for_each_row("stage", OPEN_STAGES)
+@for_each_row("code", COLLAPSING)
 def test_it_is_told_where_ciam_has_authenticated_someone(code: str, stage: str) -> None:
     assert answer_to(CiamError(code, stage=stage)).code == code
 
 
-@pytest.mark.parametrize("code", COLLAPSING)
+@for_each_row("code", COLLAPSING)
 def test_it_is_told_to_who_has_signed_in(code: str) -> None:
     error = CiamError(code, stage="password")
 
@@ -437,18 +428,10 @@ def test_the_generic_row_itself_can_be_reworded(settings: Settings) -> None:
     assert answer_to(CiamError(LOCKED, stage="password")).detail == "No."
 
 
-@pytest.mark.parametrize("code", [code for code in CODES if code not in COLLAPSING])
+@for_each_row("code", [code for code in CODES if code not in COLLAPSING])
 def test_nothing_else_collapses(code: str) -> None:
     if code != "Operation.Success":
         assert answer_to(CiamError(code, stage="password")).code == code
-
-
-def test_the_log_keeps_the_true_code(log: pytest.LogCaptureFixture) -> None:
-    answer_to(CiamError(LOCKED, stage="password"))
-
-    assert f"code={LOCKED} " in log.text
-    assert f"row={LOCKED} " in log.text
-    assert "shown=Operation.Failure.Username.Or.Password.Error " in log.text
 
 
 # --- What a door answers ----------------------------------------------------------------------
@@ -489,190 +472,3 @@ def test_an_authlib_error_that_the_settings_name_is_answered(settings: Settings)
 
     assert error is not None
     assert answer_to(error).detail == "We do."
-
-
-# --- The log ----------------------------------------------------------------------------------
-
-
-def levels(log: pytest.LogCaptureFixture) -> list[str]:
-    return [record.levelname for record in log.records]
-
-
-@pytest.mark.parametrize("code", CODES)
-def test_a_line_has_the_level_of_its_kind(code: str, log: pytest.LogCaptureFixture) -> None:
-    answer_to(CiamError(code))
-
-    kind = CODES[code].kind
-    expected = {Kind.CONFIGURATION: "ERROR", Kind.UPSTREAM: "WARNING", Kind.SUCCESS: "WARNING"}
-    assert levels(log) == [expected.get(kind, "INFO")]
-    assert log.records[0].name == "ciam_django"
-
-
-def test_a_line_tells_all_and_is_one(log: pytest.LogCaptureFixture) -> None:
-    error = CiamError(
-        "Params.Blank.New",
-        type_code="Params.Blank",
-        upstream_text="It's blank\nreally",
-        request_id=REQUEST_ID,
-        upstream_status=400,
-        stage="profile",
-    )
-
-    answer_to(error)
-
-    (record,) = log.records
-    assert record.getMessage() == (
-        "Sign-in failure: code=Params.Blank.New type_code=Params.Blank row=Params.Blank.* "
-        "step=family kind=validation stage=profile status=400 shown=Params.Blank.* "
-        f'upstream_status=400 request_id={REQUEST_ID} upstream_text="It\'s blank really"'
-    )
-    assert record.exc_info is None
-    assert not hasattr(record, "request")
-
-
-def test_a_line_has_a_dash_for_what_is_not_known(log: pytest.LogCaptureFixture) -> None:
-    answer_to(CiamError("mismatching_state", request_id="abc"))
-
-    (line,) = log.messages
-    assert line == (
-        "Sign-in failure: code=mismatching_state type_code=- row=mismatching_state step=exact "
-        "kind=flow stage=- status=400 shown=mismatching_state upstream_status=- request_id=abc "
-        "upstream_text=''"
-    )
-
-
-def test_an_error_is_logged_once_through_however_many_doors(
-    log: pytest.LogCaptureFixture, rf: RequestFactory
-) -> None:
-    error = CiamError("timeout")
-    middleware = CiamErrorMiddleware(lambda request: HttpResponse())
-
-    answer_to(error)
-    exception_handler(error, {"request": rf.get("/")})
-    middleware.process_exception(rf.get("/"), error)
-
-    assert len(log.records) == 1
-
-
-def test_a_misconfiguration_is_an_error_once_in_ten_minutes(
-    log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = time.monotonic()
-    for seconds in (0, 1, 599, 601, 602, 1200, 1202):
-        with monkeypatch.context() as patch:
-            patch.setattr(time, "monotonic", lambda seconds=seconds: now + seconds)
-            answer_to(CiamError("invalid_client"))
-
-    assert levels(log) == ["ERROR", "WARNING", "WARNING", "ERROR", "WARNING", "WARNING", "ERROR"]
-
-
-def test_each_misconfiguration_is_an_alarm_of_its_own_in_any_spelling(
-    log: pytest.LogCaptureFixture,
-) -> None:
-    for code in ("invalid_client", "INVALID_CLIENT", "invalid_scope", "Invalid_Client"):
-        answer_to(CiamError(code))
-
-    assert levels(log) == ["ERROR", "WARNING", "ERROR", "WARNING"]
-
-
-@pytest.mark.parametrize(
-    ("code", "type_code"),
-    [("Brand.New", ""), ("Params.Blank.New", ""), ("Brand.New", "Params.Blank"), ("", "")],
-)
-def test_an_unknown_code_is_a_warning_once(
-    code: str, type_code: str, log: pytest.LogCaptureFixture
-) -> None:
-    for spelling in (code, code, code.upper()):
-        answer_to(CiamError(spelling, type_code=type_code))
-
-    assert levels(log) == ["WARNING", "INFO", "INFO"]
-
-
-@pytest.mark.parametrize("code", ["invalid_client", "Brand.New"])
-def test_what_anyone_can_write_into_an_address_is_no_alarm(
-    code: str, rf: RequestFactory, log: pytest.LogCaptureFixture
-) -> None:
-    # Authlib raises it before it has looked at the state.
-    request = rf.get("/my/callback/", {"error": code})
-    answer_to(CiamError(code), request)
-    answer_to(CiamError(code, stage="callback"), request)
-    answer_to(CiamError("unauthorized_client"), request)
-
-    assert levels(log)[0] == "INFO"
-    assert "INFO" not in levels(log)[1:]
-
-
-def test_an_unpublished_code_of_a_misconfigured_family_is_an_alarm(
-    table: dict[str, Meaning], log: pytest.LogCaptureFixture
-) -> None:
-    table["Brand.*"] = table["invalid_client"]
-    answer_to(CiamError("Brand.New"))
-    answer_to(CiamError("Brand.New"))
-
-    assert levels(log) == ["ERROR", "WARNING"]
-
-
-def test_each_unknown_code_is_a_warning(log: pytest.LogCaptureFixture) -> None:
-    answer_to(CiamError("Brand.New"))
-    answer_to(CiamError("Brand.Newer"))
-
-    assert levels(log) == ["WARNING", "WARNING"]
-
-
-def test_a_429_without_a_code_is_no_unknown_code(log: pytest.LogCaptureFixture) -> None:
-    answer_to(CiamError("too_many_requests", upstream_status=429))
-
-    assert levels(log) == ["INFO"]
-
-
-def test_a_code_of_the_settings_is_not_unknown(
-    log: pytest.LogCaptureFixture, settings: Settings
-) -> None:
-    settings.CIAM_ERROR_OVERRIDES = {"Brand.New": {"kind": "flow"}}
-    answer_to(CiamError("Brand.New"))
-
-    assert levels(log) == ["INFO"]
-
-
-def test_what_is_remembered_for_that_is_bounded(log: pytest.LogCaptureFixture) -> None:
-    for number in range(1500):
-        answer_to(CiamError(f"Brand.New{number}"))
-
-    assert len(reporting._last_logged) == 1000
-
-
-def test_one_alarm_sounds_however_many_threads_fail_at_once(log: pytest.LogCaptureFixture) -> None:
-    threads = [
-        threading.Thread(target=answer_to, args=[CiamError("invalid_client")]) for _ in range(16)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert sorted(levels(log)) == ["ERROR"] + ["WARNING"] * 15
-
-
-def test_hostile_codes_and_stages_make_no_line_of_their_own(log: pytest.LogCaptureFixture) -> None:
-    answer_to(
-        CiamError(
-            "x\r\nERROR all is lost\x1b[2J" + "y" * 500,
-            type_code="z\nstage=token",
-            upstream_text="a\r\nERROR b\u2028c\x85d\x9be",
-            stage="p\nq=1",
-        )
-    )
-
-    (line,) = log.messages
-    assert len(line.splitlines()) == 1
-    assert line.isprintable()
-    assert "code=xERRORallislost2J" + "y" * 111 + " " in line
-    assert "stage=pq1 " in line
-    assert "type_code=zstagetoken " in line
-
-
-def test_what_may_be_secret_is_in_no_line(log: pytest.LogCaptureFixture) -> None:
-    answer_to(CiamError("invalid_grant", upstream_text="Invalid authorization code: 20230102abcDE"))
-
-    assert "20230102" not in log.text
-    assert "abcDE" not in log.text

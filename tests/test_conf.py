@@ -13,6 +13,7 @@ from django.test import override_settings
 
 from ciam_django import conf as module
 from ciam_django.conf import Conf, cached_until_settings_change, clear_settings_caches, conf
+from tests.rows import for_each_row
 
 DEFAULTS: Mapping[str, Any] = {
     "CIAM_ERROR_OVERRIDES": {},
@@ -34,7 +35,7 @@ def has_default(name: str) -> bool:
     return bool(getattr(conf, name) == getattr(Conf, name))
 
 
-@pytest.mark.parametrize("name", DEFAULTS)
+@for_each_row("name", DEFAULTS)
 def test_a_project_that_sets_nothing_has_the_default(name: str) -> None:
     assert not hasattr(django_settings, name)
     assert getattr(conf, name) == DEFAULTS[name]
@@ -45,7 +46,7 @@ def test_the_names_are_those_of_the_settings() -> None:
     assert all(has_default(name) for name in conf.setting_names())
 
 
-@pytest.mark.parametrize("name", conf.setting_names())
+@for_each_row("name", conf.setting_names())
 def test_a_setting_has_a_type_and_one_sentence(name: str) -> None:
     body = ast.parse(inspect.getsource(Conf)).body[0]
     assert isinstance(body, ast.ClassDef)

@@ -37,6 +37,8 @@ from tests.deployed import set_up_django
 
 PROCESSES = 4
 
+pytestmark = pytest.mark.slow("deployments of several processes")
+
 
 def who(request: HttpRequest) -> HttpResponse:
     return HttpResponse(request.user.get_username())

@@ -10,6 +10,7 @@ import pytest
 
 from ciam_django.conf import conf
 from ciam_django.login.steps.table import STEPS
+from tests.rows import for_each_row
 
 ROOT = Path(__file__).parents[1]
 COMMAND = re.compile(r"^(?:\$ )?(python3 -m venv .+)$", re.MULTILINE)
@@ -29,7 +30,7 @@ def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
         assert f"'{command}'" in text_of(".ci/run")
 
 
-@pytest.mark.parametrize("setting", conf.setting_names())
+@for_each_row("setting", conf.setting_names())
 def test_the_readme_has_every_setting(setting: str) -> None:
     assert re.search(rf"\b{setting}\b", text_of("README.md"))
 

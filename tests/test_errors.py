@@ -26,6 +26,7 @@ from requests.structures import CaseInsensitiveDict
 from ciam_django.codes import CODES
 from ciam_django.errors import (
     CiamError,
+    Stage,
     code_in,
     error_from_authlib,
     error_from_body,
@@ -34,6 +35,7 @@ from ciam_django.errors import (
 )
 from ciam_django.lookup import matched_row
 from ciam_django.privacy import clear_frames_on_error, loggable_code, redacted_text
+from tests.rows import for_each_row
 
 REQUEST_ID = "1700000000000$0f0e0d0c-1111-2222-3333-444455556666"
 JWT = (
@@ -94,6 +96,23 @@ def test_a_code_is_all_that_an_error_needs() -> None:
     assert error.retry_after is None
 
 
+def test_a_stage_is_given_as_a_member_or_by_its_name() -> None:
+    assert CiamError("timeout", stage=Stage.TOKEN).stage is Stage.TOKEN
+    assert CiamError("timeout", stage="token").stage is Stage.TOKEN
+    assert CiamError("timeout").stage == ""
+    assert [str(stage) for stage in Stage] == [
+        "authorize", "callback", "token", "id_token", "userinfo", "refresh", "logout", "password",
+        "send_code", "verify_code", "social", "register", "recover", "profile", "api",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", ["pasword", "Password", " token"])
+def test_an_unknown_stage_is_an_error_where_it_is_written(stage: str) -> None:
+    for use in (lambda: CiamError("timeout", stage=stage), lambda: raising_ciam_errors(stage)):
+        with pytest.raises(ValueError, match="is not a stage of ciam_django"):
+            use()
+
+
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_an_error_survives_pickling_without_what_upstream_wrote(protocol: int) -> None:
     error = CiamError(
@@ -138,7 +157,7 @@ def test_a_hostile_code_is_shown_in_the_alphabet_of_codes() -> None:
     assert "\n" not in repr(error)
 
 
-@pytest.mark.parametrize(
+@for_each_row(
     "request_id",
     [
         "",
@@ -172,8 +191,8 @@ def test_a_wait_is_one_to_3600_seconds(given: int | None, kept: int | None) -> N
 # --- Redaction --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "secret"),
+@for_each_row(
+    "text, secret",
     [
         ("Invalid authorization code: 202301020304055abcDEfG", "202301020304055abcDEfG"),
         ("code 202301020304055abcDEfG was used", "abcDEfG"),
@@ -211,7 +230,7 @@ def test_what_may_be_secret_or_personal_is_redacted(text: str, secret: str) -> N
     assert secret not in CiamError("invalid_grant", upstream_text=text).upstream_text
 
 
-@pytest.mark.parametrize(
+@for_each_row(
     "text",
     [
         "",
@@ -261,10 +280,11 @@ def test_a_secret_is_not_cut_in_two() -> None:
     "text", ["a" * 10**6, "@" * 10**6, "1 " * 10**6, "a@" * 10**6, "'" * 10**6]
 )
 def test_a_hostile_text_is_redacted_quickly(text: str) -> None:
-    before = time.perf_counter()
+    # The time of the processor, which a busy machine does not change.
+    before = time.thread_time()
     redacted_text(text)
 
-    assert time.perf_counter() - before < 0.5
+    assert time.thread_time() - before < 0.5
 
 
 @pytest.mark.parametrize(
@@ -285,8 +305,8 @@ def test_a_loggable_code_has_the_alphabet_of_codes(code: str, loggable: str) -> 
 # --- Codes in texts ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "code"),
+@for_each_row(
+    "text, code",
     [
         ("Operation.Failure.User.Locked", "Operation.Failure.User.Locked"),
         ("  Operation.Failure.User.Locked ", "Operation.Failure.User.Locked"),
@@ -310,8 +330,8 @@ def test_a_code_is_what_a_text_begins_with(text: object, code: str) -> None:
     assert code_in(text) == code
 
 
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize("tail", ["", ": 29 minutes left", "，请稍后", " (retry later)", "\n"])
+@for_each_row("code", CODES)
+@for_each_row("tail", ["", ": 29 minutes left", "，请稍后", " (retry later)", "\n"])
 def test_every_code_is_found_in_both_formats_in_any_case_with_words_behind(
     code: str, tail: str
 ) -> None:
@@ -375,8 +395,8 @@ def test_a_message_that_repeats_the_code_has_no_type_code() -> None:
     assert (error.code, error.type_code) == ("params.illegal", "")
 
 
-@pytest.mark.parametrize(
-    ("body", "code"),
+@for_each_row(
+    "body, code",
     [
         (None, "unreadable_answer"),
         ([], "unreadable_answer"),
@@ -427,14 +447,13 @@ def test_a_message_that_repeats_the_code_has_no_type_code() -> None:
         ({"errcode": 40029, "errmsg": "invalid code, rid: 1"}, "wechat.40029"),
         ({"errcode": -1, "errmsg": "system error"}, "wechat.1"),
     ],
-    ids=str,
 )
 def test_a_failure_is_told_by_the_body(body: object, code: str) -> None:
     assert failure(body).code == code
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
+@for_each_row(
+    "body, status",
     [
         ({"access_token": "x"}, 200),
         ({}, 200),
@@ -454,14 +473,13 @@ def test_a_failure_is_told_by_the_body(body: object, code: str) -> None:
         ({"error": {}, "access_token": "x"}, 200),
         ({"errcode": 0, "errmsg": "ok"}, 200),
     ],
-    ids=str,
 )
 def test_what_tells_of_no_failure_is_none(body: object, status: int) -> None:
     assert error_from_body(body, status=status) is None
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 500, 503])
-@pytest.mark.parametrize("body", [{}, None, {"code": "Operation.Success"}, {"code": 200}], ids=str)
+@for_each_row("status", [400, 401, 404, 500, 503])
+@for_each_row("body", [{}, None, {"code": "Operation.Success"}, {"code": 200}])
 def test_a_body_that_says_nothing_fails_with_its_status(body: object, status: int) -> None:
     error = failure(body, status)
 
@@ -493,8 +511,8 @@ def test_what_wechat_wrote_is_kept_for_the_log() -> None:
     assert error.upstream_text == "invalid code, openid: [redacted]"
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"),
+@for_each_row(
+    "value, seconds",
     [
         ("30", 30),
         (" 30 ", 30),
@@ -583,9 +601,7 @@ def turned(raised: Exception, stage: str = "token") -> CiamError:
     return caught.value
 
 
-@pytest.mark.parametrize(
-    ("raised", "code"), [*AUTHLIB, *JOSERFC, *REQUESTS], ids=lambda given: str(given)[:40]
-)
+@for_each_row("raised, code", [*AUTHLIB, *JOSERFC, *REQUESTS])
 def test_an_exception_of_theirs_leaves_as_ours(raised: Exception, code: str) -> None:
     error = turned(raised, "userinfo")
 
@@ -595,7 +611,7 @@ def test_an_exception_of_theirs_leaves_as_ours(raised: Exception, code: str) -> 
     assert error.__cause__ is error.__context__ is None
 
 
-@pytest.mark.parametrize(("raised", "code"), AUTHLIB, ids=lambda given: str(given)[:40])
+@for_each_row("raised, code", AUTHLIB)
 def test_the_doors_may_know_those_of_authlibs_client(raised: Exception, code: str) -> None:
     error = error_from_authlib(raised)
 
@@ -666,7 +682,7 @@ def test_a_server_error_with_a_body_of_ciam_is_read() -> None:
     assert caught.value.retry_after == 9
 
 
-@pytest.mark.parametrize(
+@for_each_row(
     "content",
     [
         b"",
@@ -677,11 +693,8 @@ def test_a_server_error_with_a_body_of_ciam_is_read() -> None:
         b"[" * 10**5,
         b'"Operation.Failure"',
     ],
-    ids=lambda content: str(content[:20]),
 )
-@pytest.mark.parametrize(
-    ("status", "code"), [(500, "unreadable_answer"), (502, "unreadable_answer")]
-)
+@for_each_row("status, code", [(500, "unreadable_answer"), (502, "unreadable_answer")])
 def test_a_server_error_with_any_other_body_is_unreadable(
     content: bytes, status: int, code: str
 ) -> None:
@@ -931,7 +944,7 @@ def test_the_border_as_a_decorator_leaves_no_values() -> None:
     assert call("good") == "good"
 
 
-@pytest.mark.parametrize(
+@for_each_row(
     "text",
     [
         "li.si@example.com is not registered",
@@ -949,6 +962,6 @@ def test_what_may_be_a_secret_is_no_code(text: str) -> None:
         assert failure(body, 400).code == "unreadable_answer"
 
 
-@pytest.mark.parametrize("code", [code for code in CODES if "*" not in code])
+@for_each_row("code", [code for code in CODES if "*" not in code])
 def test_every_code_of_the_table_is_one(code: str) -> None:
     assert code_in(code) == code

@@ -29,6 +29,8 @@ from ciam_django.kinds import Kind
 from ciam_django.lookup import meaning_of
 from ciam_django.testing import FakeCiam, accounts
 
+pytestmark = pytest.mark.slow("the example project")
+
 PROJECT = Path(__file__).parents[1] / "example_project"
 LOCKED = "Operation.Failure.User.Locked"
 
@@ -85,15 +87,15 @@ class Browser:
         self.session.headers.update({"Accept": "text/html", "Accept-Language": language})
 
     def open(self, path: str) -> Page:
-        return Page(self.session.get(urljoin(self.site, path), timeout=20))
+        return Page(self.session.get(urljoin(self.site, path), timeout=60))
 
     def api(self, path: str) -> requests.Response:
         headers = {"Accept": "application/json"}
-        return self.session.get(urljoin(self.site, path), headers=headers, timeout=20)
+        return self.session.get(urljoin(self.site, path), headers=headers, timeout=60)
 
     def submit(self, form: Form, **inputs: str) -> Page:
         data = {**form.inputs, **inputs}
-        return Page(self.session.post(form.action, data=data, timeout=20))
+        return Page(self.session.post(form.action, data=data, timeout=60))
 
     def sign_in(self, user_name: str, path: str = "/ciam/login/") -> Page:
         at_ciam = self.submit(self.open(path).form_to("/ciam/authorize/"))
@@ -114,7 +116,7 @@ class Example:
     def stop(self, number: int) -> tuple[int, str]:
         """The exit code, and all that was printed."""
         self.process.send_signal(number)
-        output = self.process.communicate(timeout=20)[0]
+        output = self.process.communicate(timeout=60)[0]
         return self.process.returncode, output + self.log.read_text()
 
 
@@ -131,7 +133,7 @@ def running(directory: Path, *arguments: str, **variables: str) -> Iterator[Exam
             command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
         ) as process,
     ):
-        timer = threading.Timer(60, process.kill)
+        timer = threading.Timer(300, process.kill)
         timer.start()
         try:
             assert process.stdout
@@ -229,7 +231,7 @@ def test_signs_in_at_the_tenant_that_the_environment_names(tmp_path: Path) -> No
         browser = Browser(example.site)
         assert "real CIAM tenant" in browser.open("/").words
         form = browser.open("/ciam/login/").form_to("/ciam/authorize/")
-        left = browser.session.post(form.action, form.inputs, timeout=20, allow_redirects=False)
+        left = browser.session.post(form.action, form.inputs, timeout=60, allow_redirects=False)
     address = urlsplit(left.headers["Location"])
     query = dict(parse_qsl(address.query))
     assert f"{address.scheme}://{address.netloc}{address.path}" == tenants["CIAM_AUTHORIZE_URL"]
@@ -324,7 +326,7 @@ ROW = re.compile(
 
 def rows_of(browser: Browser, query: str = "") -> list[tuple[int, str, str, list[str]]]:
     """Status, code, sentence and links of each row."""
-    answer = browser.session.get(f"{browser.site}gallery/", params={"q": query}, timeout=20)
+    answer = browser.session.get(f"{browser.site}gallery/", params={"q": query}, timeout=60)
     return [
         (
             int(status),
@@ -361,7 +363,7 @@ def test_every_link_of_the_gallery_is_answered_as_its_row_says(
             f"{link}: {answer.status_code}, {answer.text}"
             for link in links
             if f"/raise/{door}/" in link and link.endswith(f"language={language}&as={form}")
-            for answer in [browser.session.get(link, timeout=20)]
+            for answer in [browser.session.get(link, timeout=60)]
             if answer.status_code != status
             or answer.headers["Content-Language"] != language
             or answer.headers["Ciam-Error-Code"] != code

@@ -21,6 +21,7 @@ from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, Collapse
 from ciam_django.errors import CiamError
 from ciam_django.lookup import matched_row
 from tests.browser import HTML
+from tests.rows import for_each_row
 
 SIGN_IN, SIGN_UP = Collapse.SIGN_IN, Collapse.SIGN_UP
 LOCKED = "Operation.Failure.User.Locked"
@@ -126,8 +127,8 @@ def generic(collapse: Collapse | None, stage: str) -> CiamError:
     return CiamError(COLLAPSE_TARGETS[collapse], stage=stage, request_id=another_id)
 
 
-@pytest.mark.parametrize("language", ["en", "zh-hans", "zh-hant"])
-@pytest.mark.parametrize("way", [*ROWS, *WAYS])
+@for_each_row("language", ["en", "zh-hans", "zh-hant"])
+@for_each_row("way", [*ROWS, *WAYS])
 def test_a_stranger_cannot_tell_it_from_the_general_one(
     way: str, language: str, answered: Any
 ) -> None:
@@ -142,7 +143,7 @@ def test_a_stranger_cannot_tell_it_from_the_general_one(
         assert collapsed["Ciam-Request-Id"] == REQUEST_ID
 
 
-@pytest.mark.parametrize("way", [*ROWS, *WAYS])
+@for_each_row("way", [*ROWS, *WAYS])
 def test_it_is_told_where_somebody_has_been_authenticated(way: str, answered: Any) -> None:
     code, type_code, _ = {**ROWS, **WAYS}[way]
     for stage in OPEN_STAGES:
@@ -153,10 +154,10 @@ def test_it_is_told_where_somebody_has_been_authenticated(way: str, answered: An
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("code", ROWS)
+@for_each_row("code", ROWS)
 def test_it_is_told_to_who_has_signed_in(code: str, answered: Any) -> None:
     client = Client()
-    user = get_user_model().objects.create_user("li")
+    user, _ = get_user_model().objects.get_or_create(username="li")
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     for stage in STAGES:
         response = answered(failed(code, "", stage), client)
@@ -164,7 +165,7 @@ def test_it_is_told_to_who_has_signed_in(code: str, answered: Any) -> None:
         assert response["Ciam-Error-Code"] == code
 
 
-@pytest.mark.parametrize("code", ROWS)
+@for_each_row("code", ROWS)
 def test_it_is_told_in_the_words_of_who_decided_to(
     code: str, answered: Any, settings: Settings
 ) -> None:
@@ -176,7 +177,7 @@ def test_it_is_told_in_the_words_of_who_decided_to(
         assert "Call us on 95187." in response.content.decode()
 
 
-@pytest.mark.parametrize("code", ROWS)
+@for_each_row("code", ROWS)
 def test_it_is_told_where_generic_errors_are_off(
     code: str, answered: Any, settings: Settings
 ) -> None:
@@ -209,8 +210,8 @@ OVERRIDES: dict[str, tuple[dict[str, Any], str, Collapse]] = {
 }
 
 
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("case", OVERRIDES)
+@for_each_row("stage", STAGES)
+@for_each_row("case", OVERRIDES)
 def test_overrides_that_reword_no_exact_code_tell_nothing(
     case: str, stage: str, answered: Any, settings: Settings
 ) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 
-import pytest
-
 from ciam_django.kinds import DEFAULT_UPSTREAM_STATUS, KINDS, Action, Audience, Kind
+from tests.rows import for_each_row
 
 FAILURES = [kind for kind in Kind if kind is not Kind.SUCCESS]
 
@@ -15,13 +14,13 @@ def test_every_kind_has_a_row_in_the_order_of_the_kinds() -> None:
     assert list(KINDS) == list(Kind)
 
 
-@pytest.mark.parametrize("kind", FAILURES)
+@for_each_row("kind", FAILURES)
 def test_a_failure_has_the_status_of_one(kind: Kind) -> None:
     assert 400 <= KINDS[kind].status <= 599
     assert KINDS[kind].status not in (502, 504), "edges replace their bodies"
 
 
-@pytest.mark.parametrize("kind", Kind)
+@for_each_row("kind", Kind)
 def test_a_title_is_short_and_no_sentence(kind: Kind) -> None:
     title = str(KINDS[kind].title)
 
@@ -51,9 +50,7 @@ def test_upstream_trouble_is_a_503_and_a_warning() -> None:
     assert row.log_level == logging.WARNING
 
 
-@pytest.mark.parametrize(
-    "kind", [k for k in FAILURES if k not in (Kind.CONFIGURATION, Kind.UPSTREAM)]
-)
+@for_each_row("kind", [k for k in FAILURES if k not in (Kind.CONFIGURATION, Kind.UPSTREAM)])
 def test_what_the_user_can_mend_is_info(kind: Kind) -> None:
     assert KINDS[kind].log_level == logging.INFO
     assert KINDS[kind].audience is Audience.USER

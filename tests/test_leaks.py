@@ -49,7 +49,7 @@ from tests.planting import (
 )
 from tests.test_middleware import ADMINS
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow("leaks")]
 
 JSON = "application/json"
 BODIES = {

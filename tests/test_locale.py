@@ -18,6 +18,7 @@ from ciam_django.codes import CODES
 from ciam_django.errors import CiamError
 from ciam_django.kinds import ACTION_LABELS, KINDS
 from ciam_django.lookup import meaning_of
+from tests.rows import for_each_row
 
 LOCALE: Final = Path(ciam_django.__file__).parent / "locale"
 LANGUAGES: Final = {"zh_Hans": "zh-hans", "zh_Hant": "zh-hant"}
@@ -131,7 +132,7 @@ def test_placeholders_are_the_same(language: str) -> None:
 
 
 @each_language
-@pytest.mark.parametrize("code", CODES)
+@for_each_row("code", CODES)
 def test_a_row_is_read_in_chinese(code: str, language: str) -> None:
     english = str(CODES[code].message)
     with translation.override(LANGUAGES[language]):

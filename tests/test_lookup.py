@@ -21,6 +21,7 @@ from ciam_django.errors import CiamError
 from ciam_django.kinds import Action, Audience, Kind
 from ciam_django.lookup import MatchedRow, generic_row, is_known, matched_row, meaning_of
 from ciam_django.middleware import CiamErrorMiddleware
+from tests.rows import for_each_row
 
 LOCKED = "Operation.Failure.User.Locked"
 LOCKED_FOLDED = LOCKED.casefold()
@@ -34,7 +35,7 @@ def row(code: str, **fields: Any) -> Meaning:
 # --- The steps --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", CODES)
+@for_each_row("code", CODES)
 def test_every_code_finds_its_own_row_in_any_case(code: str) -> None:
     generator = random.Random(code)
     mixed = "".join(generator.choice([c.lower(), c.upper()]) for c in code)
@@ -43,15 +44,15 @@ def test_every_code_finds_its_own_row_in_any_case(code: str) -> None:
         assert matched_row(spelling) == MatchedRow(code, CODES[code], "exact")
 
 
-@pytest.mark.parametrize("alias", ALIASES)
+@for_each_row("alias", ALIASES)
 def test_an_alias_finds_the_row_that_it_stands_for(alias: str) -> None:
     expected = MatchedRow(ALIASES[alias], CODES[ALIASES[alias]], "exact")
 
     assert matched_row(alias) == matched_row(alias.upper()) == expected
 
 
-@pytest.mark.parametrize(
-    ("code", "family"),
+@for_each_row(
+    "code, family",
     [
         ("Params.Blank.Something.New", "Params.Blank.*"),
         ("Params.Blank.OauthClient.New", "Params.Blank.OauthClient.*"),
@@ -83,7 +84,7 @@ def test_an_unpublished_code_takes_its_family_meaning(code: str, family: str) ->
     assert dataclasses.replace(found.meaning, field=None) == CODES[family]
 
 
-@pytest.mark.parametrize(
+@for_each_row(
     "code",
     [
         "",
@@ -202,8 +203,8 @@ def test_what_collapses_has_a_generic_row(collapse: Collapse, key: str) -> None:
 # --- Derived fields ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("code", "field"),
+@for_each_row(
+    "code, field",
     [
         ("Params.Blank.User.Nick.Name", "nick_name"),
         ("Params.Blank.User.NickName", "nick_name"),

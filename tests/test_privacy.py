@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Any
 
 import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
+from pytest_django.fixtures import Settings
 
-from ciam_django.privacy import hide_request_data
+from ciam_django.privacy import clear_frames_on_error, hide_request_data
 
 SECRET = "S3cret-4711"
 
@@ -130,3 +132,28 @@ def test_its_events_keep_method_address_and_lines(
     hide_request_data(lambda request: HttpResponse())(asked())
 
     assert sentry.processors[0](event, {}) == bare
+
+
+def _fail_at_ciam(token: str) -> None:
+    @clear_frames_on_error
+    def call(secret: str) -> None:
+        raise ZeroDivisionError
+
+    namespace: dict[str, Any] = {"__name__": "shop.users", "call": call}
+    exec("def create(person):\n    local = person\n    call(person)", namespace)  # noqa: S102
+    namespace["create"](token)
+
+
+@pytest.mark.parametrize("is_debug", [True, False])
+def test_under_debug_the_functions_of_the_project_keep_their_variables(
+    is_debug: bool, settings: Settings
+) -> None:
+    settings.DEBUG = is_debug
+    with pytest.raises(ZeroDivisionError) as raised:
+        clear_frames_on_error(_fail_at_ciam)("a token")
+
+    variables = {
+        frame.f_code.co_name: dict(frame.f_locals)
+        for frame, _line in traceback.walk_tb(raised.value.__traceback__)
+    }
+    assert variables["create"] == ({"person": "a token", "local": "a token"} if is_debug else {})

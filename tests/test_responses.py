@@ -17,6 +17,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.answers import Answer, answer_to
 from ciam_django.errors import CiamError
 from ciam_django.responses import mark_as_logged, media_type_for, render_page, response_for
+from tests.rows import for_each_row
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 HTML = "text/html"
@@ -64,8 +65,8 @@ def templates(**texts: str) -> list[dict[str, Any]]:
 # --- Negotiation ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("accept", "dest", "media_type"),
+@for_each_row(
+    "accept, dest, media_type",
     [
         # curl, and whoever says nothing
         (None, None, JSON),
@@ -118,7 +119,7 @@ def test_accept_decides(accept: str | None, dest: str | None, media_type: str) -
     assert response_for(request, answer())["Content-Type"].partition(";")[0] == media_type
 
 
-@pytest.mark.parametrize(
+@for_each_row(
     "accept",
     [
         "garbage",
@@ -138,7 +139,6 @@ def test_accept_decides(accept: str | None, dest: str | None, media_type: str) -
         "a/b;" + "x" * 11_000,
         "a/b," * 5_000,
     ],
-    ids=lambda accept: accept[:20],
 )
 def test_garbage_is_answered(accept: str) -> None:
     response = response_for(asked(accept), answer())

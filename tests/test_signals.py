@@ -106,7 +106,11 @@ def test_a_code_that_anyone_can_write_into_an_address_is_not_told_of(hearing: He
     assert heard == []
 
 
-@pytest.mark.parametrize("signal", [login_failed, unknown_code, user_login_failed], ids=str)
+@pytest.mark.parametrize(
+    "signal",
+    [login_failed, unknown_code, user_login_failed],
+    ids=["login_failed", "unknown_code", "user_login_failed"],
+)
 def test_a_receiver_that_raises_changes_no_answer_and_is_logged(
     signal: Signal, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from ciam_django.accounts.models import CiamIdentity, identity_key
 from ciam_django.accounts.users import create_user
 from ciam_django.client.person import Person
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -77,7 +77,7 @@ def get_or_create_identity(person: Person) -> CiamIdentity:
             # what has to be unique: an email address, say.
             found = CiamIdentity.objects.select_related("user").filter(key=key).first()
             if found is None:
-                raise CiamError("account_exists", stage="callback") from error
+                raise CiamError("account_exists", stage=Stage.CALLBACK) from error
             identity = found
     _update_identity(identity, person)
     return identity
@@ -92,7 +92,7 @@ def refuse_unknown_issuer(person: Person) -> None:
     if known.exists() and not known.filter(issuer=person.issuer).exists():
         raise CiamError(
             "bad_configuration",
-            stage="callback",
+            stage=Stage.CALLBACK,
             upstream_text=f"nobody is known of {person.issuer}: see manage.py check --database",
         )
 

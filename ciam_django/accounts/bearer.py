@@ -75,7 +75,7 @@ def _presented_token(request: HttpRequest) -> str | None:
         return None
     found = _HEADER.fullmatch(header)
     if found is None or len(found[1]) > _MAX_LENGTH:
-        raise CiamError("invalid_token", stage="api")
+        raise CiamError("invalid_token", stage=Stage.API)
     return found[1]
 
 
@@ -126,7 +126,7 @@ def _refusal(error: CiamError) -> CiamError | None:
         upstream_text=error.upstream_text,
         request_id=error.request_id,
         upstream_status=error.upstream_status,
-        stage="api",
+        stage=Stage.API,
     )
 
 
@@ -159,7 +159,7 @@ def _cached_result(key: str) -> TokenInfo | CiamError | None:
         # Of another project in the same cache, or of a key that has gone.
         return None
     if "code" in cached:
-        return CiamError(cached["code"], type_code=cached["type_code"], stage="api")
+        return CiamError(cached["code"], type_code=cached["type_code"], stage=Stage.API)
     ends_at = cached["expires_at"]
     if 0 < ends_at <= time.time():
         return None

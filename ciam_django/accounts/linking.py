@@ -15,7 +15,7 @@ from ciam_django.accounts.models import CiamIdentity, identity_key
 from ciam_django.accounts.session_store import ciam_session_of, discard_ciam_session, end_sessions
 from ciam_django.accounts.signals import linked, send_on_commit, unlinked
 from ciam_django.client.person import Person
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 
 if TYPE_CHECKING:
     # The stubs know only the one user model of the tests.
@@ -40,7 +40,7 @@ def link_identity(request: HttpRequest, person: Person) -> CiamIdentity:
     }
     identity, is_new = CiamIdentity.objects.get_or_create(key=key, defaults=defaults)
     if identity.user_id != user.pk:
-        raise CiamError("linked_elsewhere", stage="callback")
+        raise CiamError("linked_elsewhere", stage=Stage.CALLBACK)
     update_names(request, identity, person)
     if is_new:
         send_on_commit(linked, identity, request=request, person=person)

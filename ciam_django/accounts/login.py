@@ -27,7 +27,7 @@ from ciam_django.accounts.session_store import (
 from ciam_django.accounts.signals import created, send_on_commit, signed_in
 from ciam_django.answers import Answer
 from ciam_django.client.person import Person
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import response_for
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 # Where a person has proved wrong what they typed to us.
-_CREDENTIAL_STAGES: Final = frozenset({"password", "verify_code"})
+_CREDENTIAL_STAGES: Final = frozenset({Stage.PASSWORD, Stage.VERIFY_CODE})
 
 
 def sign_in(request: HttpRequest, person: Person, token_response: Mapping[str, Any]) -> None:
@@ -74,7 +74,7 @@ def authenticate_person(request: HttpRequest, person: Person) -> User:
             refuse_unknown_issuer(person)
     if user is None:
         attribute_failures_to(request, identity_key(person.issuer, person.subject))
-        raise CiamError(_refusal_code(request), stage="callback")
+        raise CiamError(_refusal_code(request), stage=Stage.CALLBACK)
     identity = resolve_identity(request, person)
     update_names(request, identity, person)
     if identity.is_new:
@@ -95,7 +95,7 @@ def authenticate_token_holder(request: HttpRequest, person: Person) -> User:
     # A project's own backend may let in others than Django's does.
     backend = cast("CiamBackend", load_backend(ours[0]))
     if not backend.user_can_authenticate(identity.user):
-        raise CiamError("account_inactive", stage="api")
+        raise CiamError("account_inactive", stage=Stage.API)
     return identity.user
 
 

@@ -18,7 +18,7 @@ from django.utils.module_loading import import_string
 
 from ciam_django.client.cache import decrement_count, increment_count
 from ciam_django.conf import cached_until_settings_change, conf
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 
 _RATE: Final = re.compile(r"(\d{1,6})/(s|min|hour|day)")
 _SECONDS: Final = {"s": 1, "min": 60, "hour": 3600, "day": 86400}
@@ -38,10 +38,10 @@ def count_send(request: HttpRequest, recipient: str, channel: str) -> None:
     wait = _count(request, recipient, "send", conf.CIAM_SEND_LIMITS)
     if wait:
         code = f"Operation.Failure.Send.{name}.Too.Frequency"
-        raise CiamError(code, stage="send_code", retry_after=wait)
+        raise CiamError(code, stage=Stage.SEND_CODE, retry_after=wait)
 
 
-def count_attempt(request: HttpRequest, recipient: str, stage: str) -> None:
+def count_attempt(request: HttpRequest, recipient: str, stage: Stage) -> None:
     """Count an attempt to prove something, or raise ``too_many_requests``."""
     wait = _count(request, recipient, "try", conf.CIAM_TRY_LIMITS)
     if wait:
@@ -63,14 +63,14 @@ def count_captcha(request: HttpRequest) -> None:
     """Count a picture that CIAM is asked for, as if it were an attempt."""
     wait = _count(request, "", "picture", conf.CIAM_TRY_LIMITS)
     if wait:
-        raise CiamError("too_many_requests", stage="api", retry_after=wait)
+        raise CiamError("too_many_requests", stage=Stage.API, retry_after=wait)
 
 
 def count_token_check(request: HttpRequest) -> None:
     """Count a bearer token that has to be proved, as if it were an attempt."""
     wait = _count(request, "", "token", conf.CIAM_TRY_LIMITS)
     if wait:
-        raise CiamError("too_many_requests", stage="api", retry_after=wait)
+        raise CiamError("too_many_requests", stage=Stage.API, retry_after=wait)
 
 
 def uncount_token_check(request: HttpRequest) -> None:
@@ -82,7 +82,9 @@ def count_code_entry(code_id: str, channel_name: str) -> None:
     """Count an entry of one code that was sent, or none was: both wear out alike."""
     count, _ = increment_count(_key("code", "entry", code_id), _CODE_LIFETIME)
     if count > _MAX_CODE_ENTRIES:
-        raise CiamError(f"Operation.Failure.{channel_name}.Code.Too.Frequency", stage="verify_code")
+        raise CiamError(
+            f"Operation.Failure.{channel_name}.Code.Too.Frequency", stage=Stage.VERIFY_CODE
+        )
 
 
 def _count(request: HttpRequest, recipient: str, act: str, limits: Limits) -> int:

@@ -24,7 +24,7 @@ from ciam_django.accounts.token_refresh import (
 from ciam_django.accounts.tokens import Tokens
 from ciam_django.client.api import REFUSED_TOKEN_CODES, CiamClient
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error
 from ciam_django.reporting import report
 
@@ -38,15 +38,15 @@ def access_token_of(request: HttpRequest) -> str:
     """
     ciam_session = ciam_session_of(request)
     if ciam_session is None:
-        raise CiamError("missing_token", stage="refresh")
+        raise CiamError("missing_token", stage=Stage.REFRESH)
     tokens = sync_ciam_session(request, ciam_session)
     if not tokens.access_token:
-        raise CiamError("missing_token", stage="refresh")
+        raise CiamError("missing_token", stage=Stage.REFRESH)
     if tokens.is_usable and not tokens.is_refresh_due:
         return tokens.access_token
     tokens = refresh_if_due(ciam_session, tokens)
     if not tokens.is_usable:
-        raise CiamError("session_ended", stage="refresh")
+        raise CiamError("session_ended", stage=Stage.REFRESH)
     schedule_next_check(request, ciam_session, tokens)
     return tokens.access_token
 
@@ -58,7 +58,7 @@ def refresh_or_end_session(request: HttpRequest) -> CiamError | None:
     ciam_session = ciam_session_of(request)
     try:
         if ciam_session is None:
-            raise CiamError("session_ended", stage="refresh")
+            raise CiamError("session_ended", stage=Stage.REFRESH)
         tokens = sync_ciam_session(request, ciam_session)
         try:
             tokens = _check_tokens(ciam_session, refresh_if_due(ciam_session, tokens))
@@ -102,5 +102,5 @@ def _session_ended_error(error: CiamError) -> CiamError:
         upstream_text=error.upstream_text,
         request_id=error.request_id,
         upstream_status=error.upstream_status,
-        stage="refresh",
+        stage=Stage.REFRESH,
     )

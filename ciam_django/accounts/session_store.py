@@ -22,7 +22,7 @@ from ciam_django.accounts.tokens import Tokens, decrypted_tokens, encrypted_toke
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person, is_subject
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error
 
 # In Django's session: the row's id, the digest of the session's key, and when to look again.
@@ -79,7 +79,7 @@ def schedule_next_check(request: HttpRequest, ciam_session: CiamSession, tokens:
     # then, has brought back is deleted here or there.
     if not CiamSession.objects.active().filter(pk=ciam_session.pk).exists():
         stored_session.delete()
-        raise CiamError("session_ended", stage="refresh")
+        raise CiamError("session_ended", stage=Stage.REFRESH)
     is_modified = request.session.modified
     request.session[_ENTRY_KEY] = entry
     request.session.modified = is_modified

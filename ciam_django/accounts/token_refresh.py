@@ -15,7 +15,7 @@ from ciam_django.answers import kind_of
 from ciam_django.client.cache import get_cached, set_cached
 from ciam_django.client.oauth import ciam_app
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 from ciam_django.reporting import report
 
 # Seconds: between two looks at what another request is fetching; and for which nobody asks CIAM
@@ -105,13 +105,13 @@ def _wait_for_tokens(ciam_session: CiamSession) -> Tokens:
         if reloaded.renewing_until is None:
             break
         time.sleep(_POLL_INTERVAL)
-    raise CiamError("no_connection", stage="refresh")
+    raise CiamError("no_connection", stage=Stage.REFRESH)
 
 
 def _require_usable(tokens: Tokens) -> Tokens:
     if tokens.is_usable:
         return tokens
-    raise CiamError("no_connection", stage="refresh")
+    raise CiamError("no_connection", stage=Stage.REFRESH)
 
 
 def _stored_tokens(ciam_session: CiamSession) -> Tokens:
@@ -121,7 +121,7 @@ def _stored_tokens(ciam_session: CiamSession) -> Tokens:
 def _reload_ciam_session(ciam_session: CiamSession) -> CiamSession:
     found = CiamSession.objects.active().filter(pk=ciam_session.pk).first()
     if found is None:
-        raise CiamError("session_ended", stage="refresh")
+        raise CiamError("session_ended", stage=Stage.REFRESH)
     return found
 
 

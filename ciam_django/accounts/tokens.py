@@ -11,7 +11,7 @@ from typing import Any, Final
 from cryptography.fernet import InvalidToken
 
 from ciam_django.client.crypto import fernet_for
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error
 
 # Seconds before its end from which an access token is renewed; of a short life, a tenth.
@@ -86,4 +86,4 @@ def decrypted_tokens(encrypted: str) -> Tokens:
     try:
         return Tokens(**json.loads(fernet_for(__name__).decrypt(encrypted)))
     except (InvalidToken, ValueError, TypeError) as error:
-        raise CiamError("session_ended", stage="refresh") from error
+        raise CiamError("session_ended", stage=Stage.REFRESH) from error

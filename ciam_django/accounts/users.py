@@ -13,7 +13,7 @@ from django.utils.module_loading import import_string
 
 from ciam_django.client.person import Person
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 
 
 def create_user(person: Person) -> AbstractBaseUser:
@@ -82,7 +82,7 @@ def _check_complete(model: type[AbstractBaseUser], values: Mapping[str, str]) ->
             claim_names = conf.CIAM_USER_FIELDS.get(name, ())
             raise CiamError(
                 "bad_configuration",
-                stage="callback",
+                stage=Stage.CALLBACK,
                 upstream_text=f"{model.__name__} needs a value for {name!r}: CIAM_USER_FIELDS "
                 f"takes it from {list(claim_names)}, and CIAM tells none of them",
             )

@@ -18,7 +18,7 @@ from ciam_django.client.api import CiamClient
 from ciam_django.client.oauth import LEEWAY, CiamApp
 from ciam_django.client.person import Person, checked_person, identify_token_holder
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError, raising_ciam_errors
+from ciam_django.errors import CiamError, Stage, raising_ciam_errors
 from ciam_django.privacy import clear_frames_on_error
 
 # By which OAuth and CIAM name whom a token is for, and which application was given it.
@@ -62,7 +62,7 @@ def verify_token_at_ciam(app: CiamApp, token: str) -> TokenInfo:
 @clear_frames_on_error
 def verify_token_as_jwt(app: CiamApp, token: str) -> TokenInfo:
     """The grant of a JWT that one of CIAM's keys has signed (RFC 9068, 4), or a ``CiamError``."""
-    with raising_ciam_errors("api"):
+    with raising_ciam_errors(Stage.API):
         if not app.is_oidc:
             raise CiamError(
                 "bad_configuration",
@@ -84,7 +84,7 @@ def verify_token_as_jwt(app: CiamApp, token: str) -> TokenInfo:
         _check_type(verified.header, claims)
         _check_claims(app, claims, requires_audience=True)
         return TokenInfo(
-            person=checked_person(app, issuer, claims["sub"], claims, "api"),
+            person=checked_person(app, issuer, claims["sub"], claims, Stage.API),
             scopes=_scopes_in(claims),
             expires_at=_expiry_in(claims),
         )

@@ -15,7 +15,7 @@ from ciam_django.client.crypto import fernet_for
 from ciam_django.client.endpoints import PREFIX, Credential, Endpoint, endpoint_of
 from ciam_django.client.envelope import data_of
 from ciam_django.client.oauth import CiamApp, ciam_app
-from ciam_django.errors import CiamError, raising_ciam_errors
+from ciam_django.errors import CiamError, Stage, raising_ciam_errors
 from ciam_django.privacy import clear_frames_on_error
 
 T = TypeVar("T")
@@ -300,7 +300,7 @@ class CiamClient:
         parse: Callable[[dict[str, Any]], T],
         access_token: str = "",
     ) -> T:
-        with raising_ciam_errors("api"):
+        with raising_ciam_errors(Stage.API):
             endpoint = endpoint_of(name)
         with raising_ciam_errors(endpoint.stage):
             if endpoint.credential is Credential.USER:

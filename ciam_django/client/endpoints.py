@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ciam_django.conf import cached_until_settings_change, conf
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 
 
 @enum.unique
@@ -38,7 +38,7 @@ class Endpoint:
     method: str
     path: str
     credential: Credential
-    stage: str = "api"
+    stage: Stage = Stage.API
     documented: bool = True
     parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -55,26 +55,27 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "auth_sources": Endpoint("GET", "load_enterprise_auths", Credential.APPLICATION),
     "adapter_info": Endpoint("GET", "get_adapter_info", Credential.APPLICATION),
     "captcha": Endpoint("GET", "captcha", Credential.APPLICATION),
-    "password_login": Endpoint("POST", "login/pwd", Credential.APPLICATION, "password"),
-    "obtain_code": Endpoint("POST", "login/obtain_code", Credential.APPLICATION, "send_code"),
-    "verify_code": Endpoint("POST", "login/verify_code", Credential.APPLICATION, "verify_code"),
-    "social_login": Endpoint("POST", "login/social", Credential.APPLICATION, "social"),
+    "password_login": Endpoint("POST", "login/pwd", Credential.APPLICATION, Stage.PASSWORD),
+    "obtain_code": Endpoint("POST", "login/obtain_code", Credential.APPLICATION, Stage.SEND_CODE),
+    "verify_code": Endpoint("POST", "login/verify_code", Credential.APPLICATION, Stage.VERIFY_CODE),
+    "social_login": Endpoint("POST", "login/social", Credential.APPLICATION, Stage.SOCIAL),
     "prepare_second_factor":
-        Endpoint("POST", "prepare_second_factor", Credential.APPLICATION, "send_code"),
+        Endpoint("POST", "prepare_second_factor", Credential.APPLICATION, Stage.SEND_CODE),
     "verify_second_factor":
-        Endpoint("POST", "verify_second_factor", Credential.APPLICATION, "verify_code"),
+        Endpoint("POST", "verify_second_factor", Credential.APPLICATION, Stage.VERIFY_CODE),
     "register_obtain_code":
-        Endpoint("POST", "register/obtain_code", Credential.APPLICATION, "send_code"),
-    "register_submit": Endpoint("POST", "register/submit", Credential.APPLICATION, "register"),
+        Endpoint("POST", "register/obtain_code", Credential.APPLICATION, Stage.SEND_CODE),
+    "register_submit": Endpoint("POST", "register/submit", Credential.APPLICATION, Stage.REGISTER),
     # https://help.aliyun.com/en/idaas/ciam/developer-reference/user-interface
     "user_check": Endpoint("GET", "user/token/check", Credential.USER),
-    "operate_check": Endpoint("GET", "user/operate_check", Credential.USER, "profile"),
+    "operate_check": Endpoint("GET", "user/operate_check", Credential.USER, Stage.PROFILE),
     "user_info": Endpoint("GET", "user/info", Credential.USER),
-    "change_user_info": Endpoint("PUT", "user/info", Credential.USER, "profile"),
+    "change_user_info": Endpoint("PUT", "user/info", Credential.USER, Stage.PROFILE),
     "login_history": Endpoint("GET", "user/login/history/list", Credential.USER),
     "agreements": Endpoint("GET", "user/get_agree_records", Credential.USER),
-    "recall_agreement": Endpoint("POST", "user/agree_records/recall", Credential.USER, "profile"),
-    "user_logout": Endpoint("POST", "user/logout", Credential.USER, "logout"),
+    "recall_agreement":
+        Endpoint("POST", "user/agree_records/recall", Credential.USER, Stage.PROFILE),
+    "user_logout": Endpoint("POST", "user/logout", Credential.USER, Stage.LOGOUT),
     # https://help.aliyun.com/en/idaas/ciam/developer-reference/management-interface
     "find_user": Endpoint("GET", "management/user", Credential.MANAGEMENT),
     "create_user": Endpoint("POST", "management/user", Credential.MANAGEMENT),
@@ -83,37 +84,39 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "unlock_user": Endpoint("POST", "management/user/unlock", Credential.MANAGEMENT),
     # The vendor names what these do and does not say where they are: unverified.
     "change_password":
-        Endpoint("PUT", "user/password", Credential.USER, "profile", documented=False),
-    "change_phone": Endpoint("PUT", "user/phone", Credential.USER, "profile", documented=False),
-    "change_email": Endpoint("PUT", "user/email", Credential.USER, "profile", documented=False),
+        Endpoint("PUT", "user/password", Credential.USER, Stage.PROFILE, documented=False),
+    "change_phone": Endpoint("PUT", "user/phone", Credential.USER, Stage.PROFILE, documented=False),
+    "change_email": Endpoint("PUT", "user/email", Credential.USER, Stage.PROFILE, documented=False),
     "close_account":
-        Endpoint("POST", "user/unsubscribe", Credential.USER, "profile", documented=False),
+        Endpoint("POST", "user/unsubscribe", Credential.USER, Stage.PROFILE, documented=False),
     "set_new_password":
-        Endpoint("POST", "login/update_pwd", Credential.APPLICATION, "profile", documented=False),
+        Endpoint("POST", "login/update_pwd", Credential.APPLICATION, Stage.PROFILE,
+                 documented=False),
     "give_consent":
-        Endpoint("POST", "login/consent", Credential.APPLICATION, "profile", documented=False),
+        Endpoint("POST", "login/consent", Credential.APPLICATION, Stage.PROFILE, documented=False),
     "complete_profile":
-        Endpoint("POST", "login/complete", Credential.APPLICATION, "profile", documented=False),
+        Endpoint("POST", "login/complete", Credential.APPLICATION, Stage.PROFILE, documented=False),
     "link_obtain_code":
-        Endpoint("POST", "social/obtain_code", Credential.APPLICATION, "send_code",
+        Endpoint("POST", "social/obtain_code", Credential.APPLICATION, Stage.SEND_CODE,
                  documented=False),
     "link_account":
-        Endpoint("POST", "social/bind", Credential.APPLICATION, "verify_code", documented=False),
+        Endpoint("POST", "social/bind", Credential.APPLICATION, Stage.VERIFY_CODE,
+                 documented=False),
     "create_linked":
-        Endpoint("POST", "social/register", Credential.APPLICATION, "social", documented=False),
+        Endpoint("POST", "social/register", Credential.APPLICATION, Stage.SOCIAL, documented=False),
     "recover_obtain_code":
-        Endpoint("POST", "password/obtain_code", Credential.APPLICATION, "recover",
+        Endpoint("POST", "password/obtain_code", Credential.APPLICATION, Stage.RECOVER,
                  documented=False),
     "recover_submit":
-        Endpoint("POST", "password/reset", Credential.APPLICATION, "recover", documented=False),
+        Endpoint("POST", "password/reset", Credential.APPLICATION, Stage.RECOVER, documented=False),
     "mini_program_login":
-        Endpoint("POST", "login/mini_program/silent", Credential.APPLICATION, "social",
+        Endpoint("POST", "login/mini_program/silent", Credential.APPLICATION, Stage.SOCIAL,
                  documented=False),
     "mini_program_phone":
-        Endpoint("POST", "login/mini_program/phone", Credential.APPLICATION, "social",
+        Endpoint("POST", "login/mini_program/phone", Credential.APPLICATION, Stage.SOCIAL,
                  documented=False),
     "mini_program_user_info":
-        Endpoint("POST", "login/mini_program/userinfo", Credential.APPLICATION, "social",
+        Endpoint("POST", "login/mini_program/userinfo", Credential.APPLICATION, Stage.SOCIAL,
                  documented=False),
 }
 # fmt: on
@@ -125,6 +128,8 @@ def endpoint_of(name: str) -> Endpoint:
     replaced: Mapping[str, Any] = conf.CIAM_ENDPOINTS.get(name, {})
     try:
         row = dataclasses.replace(ENDPOINTS[name], **replaced)
-        return dataclasses.replace(row, credential=Credential(row.credential))
+        return dataclasses.replace(
+            row, credential=Credential(row.credential), stage=Stage(row.stage)
+        )
     except (TypeError, ValueError) as error:
         raise CiamError("bad_configuration", upstream_text=f"CIAM_ENDPOINTS: {error}") from error

@@ -9,7 +9,7 @@ from typing import Any, Final
 from joserfc import jwt
 
 from ciam_django.client.oauth import LEEWAY, CiamApp
-from ciam_django.errors import CiamError, raising_ciam_errors
+from ciam_django.errors import CiamError, Stage, raising_ciam_errors
 
 # Seconds for which one is looked at, as long as its `exp` allows that.
 MAX_AGE: Final = 600
@@ -25,8 +25,8 @@ def verify_logout_token(app: CiamApp, logout_token: str) -> dict[str, Any]:
     Whether its ``jti`` comes for the first time is for the caller to say.
     """
     if len(logout_token) > _LONGEST:
-        raise CiamError("invalid_logout_token", stage="logout")
-    with raising_ciam_errors("logout"):
+        raise CiamError("invalid_logout_token", stage=Stage.LOGOUT)
+    with raising_ciam_errors(Stage.LOGOUT):
         token = app.verify_signature(logout_token)
         jwt.JWTClaimsRegistry(
             leeway=LEEWAY,

@@ -23,7 +23,7 @@ from ciam_django.client.cached_documents import CachedDocument, FetchedDocument
 from ciam_django.client.envelope import data_of
 from ciam_django.client.transport import HttpSession
 from ciam_django.conf import cached_until_settings_change, conf
-from ciam_django.errors import CiamError, raising_ciam_errors
+from ciam_django.errors import CiamError, Stage, raising_ciam_errors
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ class CiamApp(_App):
         self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str
     ) -> str:
         """Where to send the browser: CIAM's own page, asked for a code with PKCE S256."""
-        with raising_ciam_errors("authorize"):
+        with raising_ciam_errors(Stage.AUTHORIZE):
             asked = self.create_authorization_url(
                 redirect_uri, state=state, nonce=nonce, code_verifier=code_verifier
             )
@@ -127,7 +127,7 @@ class CiamApp(_App):
 
     def exchange_code(self, *, code: str, redirect_uri: str, code_verifier: str) -> dict[str, Any]:
         """The token answer for a code; the code is spent, whatever comes."""
-        with raising_ciam_errors("token"):
+        with raising_ciam_errors(Stage.TOKEN):
             return self.fetch_access_token(
                 redirect_uri=redirect_uri, code=code, code_verifier=code_verifier
             )
@@ -135,7 +135,7 @@ class CiamApp(_App):
     def refresh_tokens(self, refresh_token: str) -> dict[str, Any]:
         """The token answer for a refresh token (RFC 6749, 6)."""
         with (
-            raising_ciam_errors("refresh"),
+            raising_ciam_errors(Stage.REFRESH),
             self._get_oauth_client(**self.load_server_metadata()) as session,
         ):
             endpoint = session.metadata.get("token_endpoint") or self.access_token_url
@@ -148,8 +148,8 @@ class CiamApp(_App):
         ``nonce`` is None where none was sent: for a token of CIAM's API, which no browser carried.
         """
         if not token.get("id_token"):
-            raise CiamError("missing_id_token", stage="id_token")
-        with raising_ciam_errors("id_token"):
+            raise CiamError("missing_id_token", stage=Stage.ID_TOKEN)
+        with raising_ciam_errors(Stage.ID_TOKEN):
             required = {
                 "iss": {"essential": True, "value": self.load_server_metadata()["issuer"]},
                 "aud": {"essential": True, "value": self.client_id},
@@ -177,7 +177,7 @@ class CiamApp(_App):
 
     def userinfo(self, **kwargs: Any) -> UserInfo:
         """As Authlib has it, but that a failure body is no person's claims."""
-        with raising_ciam_errors("userinfo"):
+        with raising_ciam_errors(Stage.USERINFO):
             endpoint = self.load_server_metadata()["userinfo_endpoint"]
             return UserInfo(data_of(self.get(endpoint, **kwargs)))
 
@@ -193,7 +193,7 @@ class CiamApp(_App):
 
         ``subject`` is whom an id_token that came with it has named; None where there was none.
         """
-        with raising_ciam_errors("userinfo"):
+        with raising_ciam_errors(Stage.USERINFO):
             endpoint = self.load_server_metadata().get("userinfo_endpoint")
             if not endpoint:
                 raise CiamError(
@@ -214,7 +214,7 @@ class CiamApp(_App):
 
         With the session's id_token it knows which, and need not ask the person.
         """
-        with raising_ciam_errors("logout"):
+        with raising_ciam_errors(Stage.LOGOUT):
             endpoint = self.load_server_metadata().get("end_session_endpoint")
             if not endpoint:
                 return None

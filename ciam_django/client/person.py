@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ciam_django.client.api import CiamClient
 from ciam_django.client.oauth import CiamApp
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 
 _LONGEST: Final = 255
 # Scope -> the claims that it asks for (OpenID Connect Core 1.0, 5.4); any of them will do.
@@ -69,7 +69,7 @@ def issuer_of(app: CiamApp) -> str:
 
 def _identify_by_id_token(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
     claims = app.verify_id_token(token, nonce)
-    person = checked_person(app, claims["iss"], claims["sub"], claims, "id_token")
+    person = checked_person(app, claims["iss"], claims["sub"], claims, Stage.ID_TOKEN)
     if not _lacks_claims(app, claims):
         return person
     more = app.fetch_userinfo(token["access_token"], person.subject)
@@ -80,7 +80,7 @@ def _identify_by_user_info(app: CiamApp, token: Mapping[str, Any]) -> Person:
     is_in_token = bool(token.get("userId"))
     user_info = token if is_in_token else CiamClient(app).user_info(token["access_token"]).data
     claims = {name: value for name, value in user_info.items() if not name.endswith("_token")}
-    return checked_person(app, issuer_of(app), claims.get("userId"), claims, "userinfo")
+    return checked_person(app, issuer_of(app), claims.get("userId"), claims, Stage.USERINFO)
 
 
 def identify_token_holder(app: CiamApp, access_token: str) -> Person:
@@ -89,11 +89,11 @@ def identify_token_holder(app: CiamApp, access_token: str) -> Person:
         return _identify_by_user_info(app, {"access_token": access_token})
     claims = app.fetch_userinfo(access_token)
     issuer = app.load_server_metadata()["issuer"]
-    return checked_person(app, issuer, claims.get("sub"), claims, "userinfo")
+    return checked_person(app, issuer, claims.get("sub"), claims, Stage.USERINFO)
 
 
 def checked_person(
-    app: CiamApp, issuer: str, subject: object, claims: Mapping[str, Any], stage: str
+    app: CiamApp, issuer: str, subject: object, claims: Mapping[str, Any], stage: Stage
 ) -> Person:
     """The person, or ``nobody_named`` where that is no person's name."""
     # An application that passed for a person would let everyone in as the same one.

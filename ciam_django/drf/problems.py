@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
-from django.utils.translation import override, to_locale
+from django.urls import get_script_prefix, get_urlconf
+from django.utils.translation import get_language, override, to_locale
 
 from ciam_django.answers import BODY_MEMBERS, Answer, possible_answers
+from ciam_django.conf import cached_until_settings_change
 
 PROBLEM: Final = "CiamProblem"
 _MEDIA_TYPES: Final = ("application/json", "application/problem+json")
@@ -49,7 +51,7 @@ _HEADER_DESCRIPTIONS: Final[Mapping[str, str]] = {
 
 def problem_component() -> dict[str, Any]:
     """The schema of the body (RFC 9457), with the codes, kinds and actions that there can be."""
-    answers = possible_answers().values()
+    answers = _answers().values()
     members = {name: dict(_MEMBER_SCHEMAS[name]) for name in BODY_MEMBERS}
     for name in ("code", "kind", "action"):
         members[name]["enum"] = list(dict.fromkeys(getattr(answer, name) for answer in answers))
@@ -58,7 +60,7 @@ def problem_component() -> dict[str, Any]:
 
 def answer_statuses() -> list[int]:
     """All statuses that an answer can have: what CIAM is asked, it can answer with any code."""
-    return sorted({answer.status for answer in possible_answers().values()})
+    return sorted({answer.status for answer in _answers().values()})
 
 
 def response_reference(status: int) -> dict[str, str]:
@@ -95,9 +97,20 @@ def _response_of(status: int) -> dict[str, Any]:
 
 
 def _example_answer(status: int) -> Answer:
-    answers = possible_answers()
+    answers = _answers()
     telling = [answers[code] for code in _EXAMPLE_CODES if code in answers]
     return next(it for it in (*telling, *answers.values()) if it.status == status)
+
+
+def _answers() -> Mapping[str, Answer]:
+    """The possible answers, which are computed once for a language and a place of the URLs."""
+    return _answers_in(get_language(), get_urlconf(), get_script_prefix())
+
+
+@cached_until_settings_change
+def _answers_in(language: str | None, urlconf: Any, prefix: str) -> Mapping[str, Answer]:
+    """The arguments are what the answers depend on besides the settings."""
+    return possible_answers()
 
 
 def _json_value(value: object) -> object:

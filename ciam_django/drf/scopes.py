@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from rest_framework import exceptions
 from rest_framework.request import Request
 
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 
 # RFC 6749, 3.3.
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
@@ -54,6 +54,6 @@ def insufficient_scope_error(exc: Exception, context: Mapping[str, Any]) -> Ciam
     view, request = context.get("view"), context.get("request")
     if not hasattr(view, "required_scopes") or not isinstance(request, Request | HttpRequest):
         return None
-    error = CiamError(INSUFFICIENT_SCOPE, stage="api")
+    error = CiamError(INSUFFICIENT_SCOPE, stage=Stage.API)
     error.required_scopes = required_scopes(view, request.method)
     return error

@@ -24,7 +24,7 @@ from ciam_django.accounts.rate_limits import count_attempt, uncount_attempt
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import SignedIn
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 from ciam_django.login import providers, tenant_config
 from ciam_django.login.captcha import captcha_image, fetch_captcha
 from ciam_django.login.error_responses import protect_from_csrf
@@ -143,8 +143,8 @@ def refresh_tokens(request: HttpRequest) -> HttpResponse:
         raise Http404
     refresh_token = _json_body(request).get("refresh_token")
     if not isinstance(refresh_token, str) or not refresh_token:
-        raise CiamError("invalid_request", stage="refresh")
-    count_attempt(request, "", "refresh")
+        raise CiamError("invalid_request", stage=Stage.REFRESH)
+    count_attempt(request, "", Stage.REFRESH)
     tokens = _token_members(ciam_app().refresh_tokens(refresh_token))
     uncount_attempt(request, "")
     return _json_response(tokens)
@@ -185,7 +185,7 @@ def _new_or_submitted_flow(request: HttpRequest, name: str, body: Mapping[str, A
         return Flow(name, "", next=next_url, provider=STEPS[name].provider)
     flow = flows.decrypted_flow(body.get("flow", ""))
     if flow is None or flow.step != name:
-        raise CiamError("Operation.Failure.FId.Not.Found", stage="verify_code")
+        raise CiamError("Operation.Failure.FId.Not.Found", stage=Stage.VERIFY_CODE)
     return flow
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 from ciam_django.login import state
 from ciam_django.login.error_responses import answer_error
 from ciam_django.login.hints import cookie_test_response, hint_at_callback
@@ -63,7 +63,7 @@ def _retry_response(request: HttpRequest) -> HttpResponse:
 
     It asks again by itself when the first is through. Once, for its cookie is gone then.
     """
-    response = answer_error(request, CiamError("mismatching_state", stage="callback"))
+    response = answer_error(request, CiamError("mismatching_state", stage=Stage.CALLBACK))
     response["Refresh"] = str(_RETRY_SECONDS)
     return response
 
@@ -72,5 +72,5 @@ def _refuse_callback(request: HttpRequest, returned_state: str, provider: str) -
     """A state that is too old, spent, foreign or none: whoever it was may start again."""
     hint = hint_at_callback(request, returned_state, provider)
     return cookie_test_response(request, hint) or answer_error(
-        request, CiamError("mismatching_state", stage="callback"), hint
+        request, CiamError("mismatching_state", stage=Stage.CALLBACK), hint
     )

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 from ciam_django.accounts.rate_limits import count_captcha
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import Captcha
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 from ciam_django.login.cookies import EncryptedCookies
 from ciam_django.reporting import answer_and_report
 
@@ -64,7 +64,7 @@ def captcha_image(captcha: Captcha) -> tuple[bytes, str]:
     for start, content_type in _IMAGE_TYPES.items():
         if content.startswith(start):
             return content, content_type
-    raise CiamError("unreadable_answer", stage="api", upstream_text="the captcha is no picture")
+    raise CiamError("unreadable_answer", stage=Stage.API, upstream_text="the captcha is no picture")
 
 
 def captcha_parameters(request: HttpRequest, text: str, captcha_id: str = "") -> dict[str, str]:

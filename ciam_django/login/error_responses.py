@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.decorators import decorator_from_middleware
 from django.views.decorators.csrf import csrf_exempt
 
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 from ciam_django.login.hints import Hint, hint_at_form, hint_text
 from ciam_django.login.redirects import requested_next
 from ciam_django.reporting import answer_and_report
@@ -56,7 +56,7 @@ class _AnsweringCsrfMiddleware(CsrfViewMiddleware):
     """Django's check, unchanged, but for the page that tells of its failure."""
 
     def _reject(self, request: HttpRequest, reason: str) -> HttpResponse:
-        error = CiamError("csrf_failed", stage="authorize", upstream_text=reason)
+        error = CiamError("csrf_failed", stage=Stage.AUTHORIZE, upstream_text=reason)
         return answer_error(request, error, hint_at_form(request))
 
 

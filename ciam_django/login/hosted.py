@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import identify_person
-from ciam_django.errors import CiamError, code_in, raising_ciam_errors
+from ciam_django.errors import CiamError, Stage, code_in, raising_ciam_errors
 from ciam_django.login import loop_guard, state
 from ciam_django.login.callback import handle_callback, remember_state
 from ciam_django.login.error_responses import answer_error, answer_errors, protect_from_csrf
@@ -37,7 +37,7 @@ def authorize(request: HttpRequest) -> HttpResponse:
     """Leave for CIAM. A POST with CSRF, so that no other site can begin a sign-in."""
     if loop_guard.is_looping(request):
         error = CiamError(
-            "too_many_requests", stage="authorize", retry_after=loop_guard.LOOP_SECONDS
+            "too_many_requests", stage=Stage.AUTHORIZE, retry_after=loop_guard.LOOP_SECONDS
         )
         return answer_error(request, error, Hint.COOKIES_BLOCKED)
     sign_in_state = state.new_sign_in_state(
@@ -74,18 +74,18 @@ def callback(request: HttpRequest) -> HttpResponse:
 
 def _sign_in_with_code(request: HttpRequest, sign_in_state: state.SignInState) -> HttpResponse:
     app = ciam_app()
-    with raising_ciam_errors("callback"):
+    with raising_ciam_errors(Stage.CALLBACK):
         metadata = app.load_server_metadata()
     refuse_other_issuer(metadata, request.GET.getlist("iss"))
     if error := request.GET.get("error"):
         raise CiamError(
             code_in(error) or "oauth_error",
             upstream_text=request.GET.get("error_description", ""),
-            stage="callback",
+            stage=Stage.CALLBACK,
         )
     code = request.GET.get("code")
     if not code:
-        raise CiamError("missing_code", stage="callback")
+        raise CiamError("missing_code", stage=Stage.CALLBACK)
     token_response = app.exchange_code(
         code=code, redirect_uri=callback_url(request), code_verifier=sign_in_state.code_verifier
     )
@@ -114,4 +114,4 @@ def refuse_other_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[
         return
     is_promised = metadata.get("authorization_response_iss_parameter_supported") is True
     if any(iss != issuer for iss in returned_issuers) or (is_promised and not returned_issuers):
-        raise CiamError("mismatching_issuer", stage="callback")
+        raise CiamError("mismatching_issuer", stage=Stage.CALLBACK)

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 from ciam_django.accounts.linking import link_identity, unlink_identity
 from ciam_django.accounts.login import sign_in
 from ciam_django.client.person import Person
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 from ciam_django.login.error_responses import protect_from_csrf
 from ciam_django.login.redirects import redirect_response, requested_next, url_after_sign_in
 from ciam_django.reporting import answer_and_report
@@ -25,7 +25,7 @@ def requested_link_user(request: HttpRequest) -> str:
     if not request.POST.get("link"):
         return ""
     if not request.user.is_authenticated:
-        raise CiamError("missing_token", stage="authorize")
+        raise CiamError("missing_token", stage=Stage.AUTHORIZE)
     return str(request.user.pk)
 
 
@@ -39,7 +39,7 @@ def sign_in_or_link(
         link_identity(request, person)
     else:
         # Somebody has signed out, or in as somebody else, in another tab.
-        raise CiamError("mismatching_state", stage="callback")
+        raise CiamError("mismatching_state", stage=Stage.CALLBACK)
 
 
 @login_not_required

@@ -25,7 +25,7 @@ from ciam_django.client.api import CiamClient
 from ciam_django.client.cache import acquire_once, delete_cached
 from ciam_django.client.logout_tokens import MAX_AGE, verify_logout_token
 from ciam_django.client.oauth import LEEWAY, CiamApp, ciam_app
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Kind
 from ciam_django.login import loop_guard
 from ciam_django.login.error_responses import answer_errors
@@ -82,11 +82,13 @@ def back_channel_logout(request: HttpRequest) -> HttpResponse:
     app = _oidc_app()
     given = request.POST.getlist("logout_token")
     if len(given) != 1:
-        raise CiamError("invalid_logout_token", stage="logout")
+        raise CiamError("invalid_logout_token", stage=Stage.LOGOUT)
     claims = _verified_claims(app, given[0])
     jti_key = f"ciam_django.logout.{_digest(claims['iss'], claims['jti'])}"
     if not acquire_once(jti_key, seconds=MAX_AGE + 2 * LEEWAY):
-        raise CiamError("invalid_logout_token", stage="logout", upstream_text="wrong: jti, again")
+        raise CiamError(
+            "invalid_logout_token", stage=Stage.LOGOUT, upstream_text="wrong: jti, again"
+        )
     try:
         end_sessions(_sessions_of_claims(claims), "back_channel")
     except BaseException:
@@ -110,7 +112,7 @@ def front_channel_logout(request: HttpRequest) -> HttpResponse:
     issuer = app.load_server_metadata()["issuer"]
     issuers, sids = request.GET.getlist("iss"), request.GET.getlist("sid")
     if len(issuers) != 1 or len(sids) != 1 or not sids[0] or issuers[0] != issuer:
-        raise CiamError("invalid_logout_token", stage="logout")
+        raise CiamError("invalid_logout_token", stage=Stage.LOGOUT)
     sessions = CiamSession.objects.filter(sid_key=identity_key(issuer, sids[0]))
     end_sessions(sessions, "front_channel")
     response = _empty_response()
@@ -138,7 +140,7 @@ def _verified_claims(app: CiamApp, logout_token: str) -> dict[str, Any]:
             "invalid_logout_token",
             type_code=error.code,
             upstream_text=error.upstream_text,
-            stage="logout",
+            stage=Stage.LOGOUT,
         ) from error
 
 

@@ -22,7 +22,7 @@ from django.views.decorators.http import require_http_methods
 
 from ciam_django.answers import Answer
 from ciam_django.client.results import SignedIn
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Action, Kind
 from ciam_django.login import notices, providers
 from ciam_django.login.error_responses import (
@@ -102,7 +102,7 @@ def step_page(request: HttpRequest, flow_id: str) -> HttpResponse:
     """The next step of a sign-in that this browser has under way."""
     flow = flows.flow_from_cookie(request, flow_id)
     if flow is None or flow.step not in STEPS:
-        raise CiamError("Operation.Failure.FId.Not.Found", stage="verify_code")
+        raise CiamError("Operation.Failure.FId.Not.Found", stage=Stage.VERIFY_CODE)
     return _show_or_submit(request, flow)
 
 
@@ -126,7 +126,7 @@ def _show_or_submit(request: HttpRequest, flow: Flow) -> HttpResponse:
             flows.delete_flow_cookie(response, flow)
             return response
         # The button for a new code rests for as long as the answer says of codes.
-        wait = answer.retry_after if error.stage == "send_code" else None
+        wait = answer.retry_after if error.stage == Stage.SEND_CODE else None
         return _step_page_response(request, row, form, flow, answer, wait or 0)
     return result_response(request, result, flow)
 

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import SignedIn
-from ciam_django.errors import CiamError, code_in
+from ciam_django.errors import CiamError, Stage, code_in
 from ciam_django.login import notices, state
 from ciam_django.login.callback import handle_callback, remember_state
 from ciam_django.login.error_responses import (
@@ -81,9 +81,9 @@ def _sign_in_with_provider_code(
     error, code = request.GET.get("error"), request.GET.get(registration.provider.code)
     # WeChat, for one, sends who has refused back with nothing but the state.
     if error == registration.provider.cancel_error or not (error or code):
-        raise CiamError("access_denied", stage="social")
+        raise CiamError("access_denied", stage=Stage.SOCIAL)
     if error or not code:
-        raise CiamError(code_in(error or "") or "oauth_error", stage="social")
+        raise CiamError(code_in(error or "") or "oauth_error", stage=Stage.SOCIAL)
     outcome = CiamClient().social_login(registration.source, code)
     flow = Flow(
         "",

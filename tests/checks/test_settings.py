@@ -20,6 +20,7 @@ from ciam_django.checks.settings import CHECK_IDS, CHECKS
 from ciam_django.codes import CODES
 from ciam_django.kinds import Action
 from ciam_django.middleware import CiamErrorMiddleware
+from tests.rows import for_each_row
 
 LOCKED = "Operation.Failure.User.Locked"
 CLIENT = {
@@ -244,7 +245,7 @@ def test_every_id_is_tried() -> None:
     assert [*WRONG, *OF_DATABASES] == list(CHECK_IDS)
 
 
-@pytest.mark.parametrize("what", WRONG)
+@for_each_row("what", WRONG)
 def test_a_wrong_setting_is_told_of_with_what_is_allowed(what: str) -> None:
     settings, text, hint = WRONG[what]
 
@@ -283,8 +284,8 @@ def test_a_setting_of_the_projects_own_is_its_own(name: str) -> None:
     assert found_with(**{name: 1}) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
+@for_each_row(
+    "name, value",
     [
         ("CIAM_ERROR_OVERRIDES", []),
         ("CIAM_ERROR_OVERRIDES", None),
@@ -304,7 +305,6 @@ def test_a_setting_of_the_projects_own_is_its_own(name: str) -> None:
         ("CIAM_PROBLEM_TYPE_URL", None),
         ("CIAM_BASE_TEMPLATE", ["base.html"]),
     ],
-    ids=lambda given: getattr(given, "__name__", str(given)),
 )
 def test_a_setting_of_another_type_is_told_of(name: str, value: object) -> None:
     found = [message for message in found_with(**{name: value}) if message.id == CHECK_IDS["type"]]
@@ -313,7 +313,7 @@ def test_a_setting_of_another_type_is_told_of(name: str, value: object) -> None:
     assert name in found[0].msg
 
 
-@pytest.mark.parametrize("name", conf.conf.setting_names())
+@for_each_row("name", conf.conf.setting_names())
 def test_no_setting_makes_the_checks_fail(name: str) -> None:
     values: list[object] = [None, 0, -1, "", "x", "http://[", [], {}, [1], {1: 2}, object, "a.b"]
     values += [{"x": [1]}, {"x": {}}, {"x": {"action": ["retry"]}}, {None: None}, b"", 1.5]
@@ -356,7 +356,7 @@ def test_a_right_value_is_right(name: str, value: object) -> None:
 # --- CIAM_ERROR_OVERRIDES ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each_row(
     "overrides",
     [
         {"invalid_grant": "M."},
@@ -386,13 +386,12 @@ def test_a_right_value_is_right(name: str, value: object) -> None:
         {"Operation.Failure.ServerInternal.Error": "M."},
         {},
     ],
-    ids=str,
 )
 def test_right_overrides_are_right(overrides: dict[str, Any]) -> None:
     assert found_with(CIAM_ERROR_OVERRIDES=overrides) == []
 
 
-@pytest.mark.parametrize("code", CODES)
+@for_each_row("code", CODES)
 def test_a_slip_in_any_code_is_told_of(code: str) -> None:
     # Two letters in the wrong order, before a family's end.
     low = code.casefold()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from ciam_django.client.endpoints import ENDPOINTS, PREFIX
 from ciam_django.testing.api import API_OPERATIONS
+from tests.rows import for_each_row
 
 
-@pytest.mark.parametrize("name", ENDPOINTS)
+@for_each_row("name", ENDPOINTS)
 def test_paths_are_below_the_prefix(name: str) -> None:
     endpoint = ENDPOINTS[name]
 
@@ -21,7 +20,7 @@ def test_paths_are_below_the_prefix(name: str) -> None:
 BESIDE_OAUTH = {"application_token", "user_info", "change_user_info", "user_logout"}
 
 
-@pytest.mark.parametrize("name", sorted(set(ENDPOINTS) - BESIDE_OAUTH))
+@for_each_row("name", sorted(set(ENDPOINTS) - BESIDE_OAUTH))
 def test_the_fake_plays_each_call(name: str) -> None:
     endpoint = ENDPOINTS[name]
 

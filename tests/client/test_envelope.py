@@ -9,6 +9,7 @@ import requests
 
 from ciam_django.client.envelope import data_of
 from ciam_django.errors import CiamError
+from tests.rows import for_each_row
 
 
 def response_of(content: bytes, status: int = 200, **headers: str) -> requests.Response:
@@ -40,11 +41,11 @@ def test_the_code_survives_a_wrong_charset() -> None:
     assert raised.value.code == "Params.Illegal"
 
 
-@pytest.mark.parametrize(
+@for_each_row(
     "content",
     [b"", b"<html>", b"[]", b"null", b"7", b'"text"', b"{", b"\xff\xfe\xfd", b"[" * 100_000],
 )
-@pytest.mark.parametrize("status", [200, 400, 503])
+@for_each_row("status", [200, 400, 503])
 def test_what_is_no_object_is_unreadable(content: bytes, status: int) -> None:
     with pytest.raises(CiamError) as raised:
         data_of(response_of(content, status))

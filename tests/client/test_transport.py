@@ -78,7 +78,9 @@ def test_the_timeout_is_for_the_whole_call(
     began = time.monotonic()
 
     assert code_of(ciam) == "timeout"
-    assert time.monotonic() - began < 0.9
+    # What the fake does takes 30 seconds, and a busy machine takes its time.
+    assert 0.4 <= time.monotonic() - began < 10
+    assert [request.stage for request in ciam.requests] == ["discovery"]
 
 
 @pytest.mark.parametrize("behaviour", ["enormous", "gzip_bomb", "truncated"])
@@ -200,7 +202,7 @@ class TestHttps:
                 secure.misbehave("discovery", behaviour)
                 began = time.monotonic()
                 assert code_of(secure, verify=str(secure.ca_file)) == "timeout"
-                assert time.monotonic() - began < 0.9
+                assert 0.4 <= time.monotonic() - began < 10
 
     def test_a_client_certificate_is_one_of_the_projects_too(
         self, secure: FakeCiam, tmp_path: Path

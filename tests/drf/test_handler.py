@@ -28,6 +28,7 @@ from rest_framework.views import APIView
 from ciam_django.codes import CODES
 from ciam_django.drf import exception_handler
 from ciam_django.errors import CiamError
+from tests.rows import for_each_row
 
 LOCKED = "Operation.Failure.User.Locked"
 GENERIC = "Operation.Failure.Username.Or.Password.Error"
@@ -126,7 +127,7 @@ def fallback(exc: Exception, context: dict[str, Any]) -> Response:
 # --- As the middleware ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [*CODES, "nobody.knows", "Params.Blank.User.Nick.Name"])
+@for_each_row("code", [*CODES, "nobody.knows", "Params.Blank.User.Nick.Name"])
 def test_the_answer_is_that_of_the_middleware(code: str) -> None:
     _raised.append(CiamError(code, request_id="abc", retry_after=7))
     rest = get("/rest/", authorization="Bearer abc")
@@ -165,7 +166,7 @@ def test_it_is_answered_under_asgi_too() -> None:
     assert json.loads(response.content)["code"] == LOCKED
 
 
-@pytest.mark.parametrize("code", [code for code, row in CODES.items() if row.status == 401])
+@for_each_row("code", [code for code, row in CODES.items() if row.status == 401])
 def test_a_401_stays_one_whatever_authenticates(code: str) -> None:
     """REST framework's own become a 403 where the first authenticator has no challenge."""
     _raised.append(CiamError(code))

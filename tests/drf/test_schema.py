@@ -11,7 +11,8 @@ import jsonschema  # type: ignore[import-untyped]  # drf-spectacular brings it, 
 import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
-from django.urls import include, path
+from django.urls import clear_script_prefix, include, path, set_script_prefix
+from django.utils.translation import get_language
 from drf_spectacular import generators, validation
 from drf_spectacular import settings as theirs
 from drf_spectacular.utils import extend_schema
@@ -21,8 +22,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from ciam_django.answers import BODY_MEMBERS, answer_to
+from ciam_django import answers
+from ciam_django.answers import BODY_MEMBERS, Answer, answer_to
 from ciam_django.codes import CODES
+from ciam_django.conf import clear_settings_caches
+from ciam_django.drf import problems
 from ciam_django.drf.authentication import CiamBearerAuthentication
 from ciam_django.drf.permissions import HasScope
 from ciam_django.errors import CiamError
@@ -198,6 +202,56 @@ def test_every_code_that_can_be_answered_is_in_it(gives: str, settings: Settings
     assert "423" in found["paths"]["/here/ciam/api/password/"]["post"]["responses"]
 
 
+def test_the_answers_are_computed_once_for_a_language(
+    gives: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[str | None] = []
+    possible_answers = answers.possible_answers
+
+    def counted() -> dict[str, Answer]:
+        computed.append(get_language())
+        return possible_answers()
+
+    monkeypatch.setattr(problems, "possible_answers", counted)
+    clear_settings_caches()
+    document()
+    document()
+
+    assert sorted(map(str, computed)) == ["en", "zh-hans", "zh-hant"]
+
+
+def test_a_setting_that_changes_changes_the_next_document(gives: str, settings: Settings) -> None:
+    def documented() -> tuple[bool, str]:
+        found = document()
+        examples = found["components"]["responses"]["CiamProblem403"]["content"]
+        detail = examples["application/json"]["examples"]["en"]["value"]["detail"]
+        codes = found["components"]["schemas"]["CiamProblem"]["properties"]["code"]["enum"]
+        return "Shop.Closed" in codes, str(detail)
+
+    before = documented()
+    settings.CIAM_ERROR_OVERRIDES = {"Shop.Closed": "We open at nine.", LOCKED: "Call us."}
+    changed = documented()
+    settings.CIAM_ERROR_OVERRIDES = {}
+
+    assert before == (False, "This account is locked. Contact support to unlock it.")
+    assert changed == (True, "Call us.")
+    assert documented() == before
+
+
+def test_an_address_of_an_answer_is_below_the_prefix_of_the_request(gives: str) -> None:
+    addresses = []
+    for prefix in ("/", "/shop/"):
+        set_script_prefix(prefix)
+        try:
+            examples = examples_in(document())
+        finally:
+            clear_script_prefix()
+        addresses.append({value["action_url"] for _, _, value in examples} - {None})
+
+    assert addresses[0]
+    assert addresses[1] == {f"/shop{address}" for address in addresses[0]}
+
+
 def test_nothing_is_logged_or_told_for_an_example(
     gives: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -210,11 +264,14 @@ def test_nothing_is_logged_or_told_for_an_example(
 def test_each_answer_is_as_the_component_says(gives: str) -> None:
     found = document()
     schema = resolved(found, found["components"]["schemas"]["CiamProblem"])
+    validator_of = jsonschema.validators.validator_for(schema)
+    validator_of.check_schema(schema)
+    validator = validator_of(schema)
     for code in CODES:
-        jsonschema.validate(answer_to(CiamError(code, stage="password")).as_dict(), schema)
+        validator.validate(answer_to(CiamError(code, stage="password")).as_dict())
     seen = [(name, language) for name, language, value in examples_in(found)]
     for _, _, value in examples_in(found):
-        jsonschema.validate(value, schema)
+        validator.validate(value)
 
     assert {language for _, language in seen} == {"en", "zh-hans", "zh-hant"}
     assert len({name for name, _ in seen}) >= 8

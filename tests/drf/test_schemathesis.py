@@ -18,6 +18,8 @@ from pytest_django.live_server_helper import LiveServer
 from ciam_django.testing import FakeCiam
 from tests.drf.test_schema import document
 
+pytestmark = pytest.mark.slow("schemathesis")
+
 PROGRAM: Final = Path(sys.executable).with_name("schemathesis")
 # All of them take 95 seconds; of steps that differ only in a row of the table, one will do.
 ONE_OF_EACH: Final = {
@@ -53,7 +55,7 @@ def test_it_finds_nothing(  # noqa: PLR0917  (fixtures)
     }
     (tmp_path / "openapi.json").write_text(json.dumps(document()), encoding="utf-8")
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION, encoding="utf-8")
-    offered = requests.get(f"{live_server.url}/ciam/api/", timeout=10)
+    offered = requests.get(f"{live_server.url}/ciam/api/", timeout=60)
     headers = []
     if gives == "session":
         headers = ["-H", f"X-CSRFToken: {offered.json()['csrf_token']}"]
@@ -63,7 +65,7 @@ def test_it_finds_nothing(  # noqa: PLR0917  (fixtures)
     if "CIAM_DJANGO_EXAMPLES" not in os.environ:
         command += ["--include-path-regex", f"api/({ONE_OF_EACH[gives]})$"]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=1200
     )
 
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

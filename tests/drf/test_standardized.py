@@ -26,6 +26,7 @@ from ciam_django.testing import FakeCiam
 from tests.checks.test_settings import found_with
 from tests.drf.test_authentication import header, token_for
 from tests.drf.test_permissions import OrdersView
+from tests.rows import for_each_row
 
 LOCKED = "Operation.Failure.User.Locked"
 THEIRS = "drf_standardized_errors.handler.exception_handler"
@@ -56,7 +57,7 @@ def get(error: Exception, **headers: str) -> Any:
     return Client(raise_request_exception=False).get("/", headers=headers)
 
 
-@pytest.mark.parametrize("code", [*CODES, "nobody.knows"])
+@for_each_row("code", [*CODES, "nobody.knows"])
 def test_the_body_is_that_packages(code: str) -> None:
     response = get(CiamError(code))
     told = response.json()

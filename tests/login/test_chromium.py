@@ -32,6 +32,7 @@ WECHAT = (
 )
 
 pytestmark = [
+    pytest.mark.slow("Chromium"),
     pytest.mark.django_db(transaction=True),
     pytest.mark.parametrize("mode", ["oidc"]),
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
@@ -65,7 +66,7 @@ def site(live_server: LiveServer, ciam: FakeCiam, settings: Settings) -> str:
 def tab(chromium: Browser, **options: Any) -> Iterator[Page]:
     """A new browser, as far as cookies go."""
     context = chromium.new_context(**{"locale": "en-US", **options})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(120_000)
     yield context.new_page()
     context.close()
 
@@ -136,7 +137,7 @@ def test_of_two_callbacks_at_once_both_end_at_next(
 
     def wait(**kwargs: object) -> None:
         first_is_under_way.set()
-        second_is_answered.wait(10)
+        second_is_answered.wait(60)
 
     with tab(chromium) as first:
         leave(first, site)
@@ -145,7 +146,7 @@ def test_of_two_callbacks_at_once_both_end_at_next(
         user_logged_in.connect(wait)
         try:
             first.evaluate("address => { setTimeout(() => { location = address }) }", callback)
-            assert first_is_under_way.wait(10)
+            assert first_is_under_way.wait(60)
             # Chromium would let an equal address wait for the first.
             second.goto(f"{callback}&again")
             assert second.inner_text("h1") == "Sign-in interrupted"

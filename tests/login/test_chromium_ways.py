@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["chromium", "chromium_type", "site"]
 
 pytestmark = [
+    pytest.mark.slow("Chromium"),
     pytest.mark.django_db(transaction=True),
     pytest.mark.parametrize("mode", ["ciam"]),
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),

@@ -22,6 +22,8 @@ class Fault:
     code: str
     plan: Plan
     is_slow: bool = False
+    # One of many bodies that say the same, each in another way.
+    is_variant: bool = False
 
 
 _CODES: Final = {"ciam": "Operation.Failure.User.Locked", "oauth": "access_denied"}
@@ -51,7 +53,12 @@ def _unreachable(how: str) -> Plan:
 
 FAULTS: Final = (
     *(
-        Fault(f"{name} body, {status}, {typed}", code, _failure_body(name, status, content_type))
+        Fault(
+            f"{name} body, {status}, {typed}",
+            code,
+            _failure_body(name, status, content_type),
+            is_variant=True,
+        )
         for name, code in _CODES.items()
         for status in _STATUSES
         for typed, content_type in _CONTENT_TYPES.items()

@@ -21,7 +21,7 @@ from tests.browser import HTML
 from tests.planting import LeakyFailure
 from tests.properties.strategies import JSON, MEMBERS
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow("properties")]
 
 FIELDS = sorted(
     {

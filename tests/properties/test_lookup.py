@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,8 @@ from ciam_django.codes import CODES
 from ciam_django.errors import CiamError, code_in
 from ciam_django.lookup import matched_row, meaning_of
 from tests.properties.strategies import CODE, JSON, SCALARS, STATUS
+
+pytestmark = pytest.mark.slow("properties")
 
 FIELDS = st.sampled_from(
     ["message", "status", "kind", "action", "field", "audience", "retry", "collapse", "mesage"]

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from ciam_django.errors import CiamError
 from ciam_django.privacy import redacted_text
 
+pytestmark = pytest.mark.slow("properties")
+
 WORDS = st.text(max_size=80)
 AROUND = st.sampled_from([" ", ": ", "=", '"', "'", ", ", "\n", "，", "。", "(", ")", "<", ">"])
 

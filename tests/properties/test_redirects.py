@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ada_url
+import pytest
 from django.test import RequestFactory
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ciam_django.login.redirects import safe_next
+
+pytestmark = pytest.mark.slow("properties")
 
 HERE = "http://testserver"
 # From http, https at the same host is no other site: Django lets it pass, too.

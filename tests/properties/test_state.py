@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 
+import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ciam_django.login import state
+
+pytestmark = pytest.mark.slow("properties")
 
 
 def request_with(**cookies: str) -> HttpRequest:

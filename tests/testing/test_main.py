@@ -55,7 +55,7 @@ def test_it_is_a_command() -> None:
     assert process.stdout
     assert "http://127.0.0.1:" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=60)
 
     assert (process.returncode, errors) == (0, "")
 

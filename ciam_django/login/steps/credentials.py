@@ -19,7 +19,7 @@ from ciam_django.accounts.rate_limits import (
 from ciam_django.answers import answer_to, is_generic_sign_in
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import NextStep, SignedIn
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, Stage
 from ciam_django.login.recipients import (
     Recipient,
     email_recipient,
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def counting_attempt(submission: Submission, counted_name: str, stage: str) -> Iterator[None]:
+def counting_attempt(submission: Submission, counted_name: str, stage: Stage) -> Iterator[None]:
     """An attempt, which counts unless it succeeds; ``who`` is empty where nobody is named."""
     if counted_name:
         attribute_failures_to(submission.request, typed_name(counted_name))
@@ -49,7 +49,7 @@ def counting_attempt(submission: Submission, counted_name: str, stage: str) -> I
 
 def submit_password(submission: Submission) -> StepResult:
     username = normalized_username(submission.cleaned_data["username"])
-    with counting_attempt(submission, username, "password"):
+    with counting_attempt(submission, username, Stage.PASSWORD):
         outcome = CiamClient().password_login(
             username, submission.cleaned_data["password"], **submission.extra_parameters
         )
@@ -142,13 +142,13 @@ def check_code(submission: Submission, verify: Callable[[Flow], T]) -> T:
     flow = submission.flow
     name = _CHANNEL_NAMES_IN_CODES.get(flow.channel, "SMS")
     count_code_entry(f"{flow.id} {flow.sent_at}", name)
-    with counting_attempt(submission, flow.counted_name, "verify_code"):
+    with counting_attempt(submission, flow.counted_name, Stage.VERIFY_CODE):
         if flow.ciam_flow_id:
             return verify(flow)
         # CIAM is asked all the same, or the time that it takes would tell.
         with contextlib.suppress(CiamError):
             verify(dataclasses.replace(flow, ciam_flow_id=secrets.token_hex(16)))
-        raise CiamError(f"Operation.Failure.{name}.Code.Error", stage="verify_code")
+        raise CiamError(f"Operation.Failure.{name}.Code.Error", stage=Stage.VERIFY_CODE)
 
 
 # --- The second step --------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def check_code(submission: Submission, verify: Callable[[Flow], T]) -> T:
 def choose_channel(submission: Submission) -> StepResult:
     channel, flow = submission.cleaned_data["channel"], submission.flow
     if channel not in flow.step_data["channels"]:
-        raise CiamError("Params.Illegal.Type", stage="send_code")
+        raise CiamError("Params.Illegal.Type", stage=Stage.SEND_CODE)
     if channel == "PWD":
         return dataclasses.replace(flow, step="second_factor_password")
     flow = dataclasses.replace(
@@ -193,7 +193,7 @@ def submit_second_factor_code(submission: Submission) -> StepResult:
 
 def submit_second_factor_password(submission: Submission) -> StepResult:
     flow, password = submission.flow, submission.cleaned_data["password"]
-    with counting_attempt(submission, _second_factor_counted_name(flow), "verify_code"):
+    with counting_attempt(submission, _second_factor_counted_name(flow), Stage.VERIFY_CODE):
         outcome = CiamClient().verify_second_factor(flow.ciam_flow_id, "PWD", password=password)
     return continue_flow(outcome, flow)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ciam_django.client.api import CiamClient
+from ciam_django.errors import Stage
 from ciam_django.login.providers import MINI_PROGRAM, registrations
 from ciam_django.login.steps.credentials import counting_attempt
 from ciam_django.login.steps.results import StepResult, Submission, continue_flow
@@ -14,7 +15,7 @@ def _auth_source() -> str:
 
 
 def submit_login_code(submission: Submission) -> StepResult:
-    with counting_attempt(submission, "", "social"):
+    with counting_attempt(submission, "", Stage.SOCIAL):
         outcome = CiamClient().mini_program_login(
             _auth_source(), submission.cleaned_data["login_code"]
         )
@@ -29,7 +30,7 @@ def submit_wechat_phone(submission: Submission) -> StepResult:
         "phoneNumberIv": given["iv"],
     }
     phone_parameters = {name: value for name, value in phone_parameters.items() if value}
-    with counting_attempt(submission, "", "social"):
+    with counting_attempt(submission, "", Stage.SOCIAL):
         outcome = CiamClient().mini_program_phone(
             _auth_source(), given["login_code"], **phone_parameters
         )
@@ -38,7 +39,7 @@ def submit_wechat_phone(submission: Submission) -> StepResult:
 
 def submit_wechat_user_info(submission: Submission) -> StepResult:
     given = submission.cleaned_data
-    with counting_attempt(submission, "", "social"):
+    with counting_attempt(submission, "", Stage.SOCIAL):
         outcome = CiamClient().mini_program_user_info(
             _auth_source(), given["login_code"], given["encrypted_data"], given["iv"]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ciam_django.client.api import CiamClient
+from ciam_django.errors import Stage
 from ciam_django.login.recipients import email_recipient, phone_recipient
 from ciam_django.login.steps.credentials import counting_attempt
 from ciam_django.login.steps.forms import snake_case_name
@@ -45,6 +46,6 @@ def skip_profile(submission: Submission) -> StepResult:
 
 
 def create_linked_account(submission: Submission) -> StepResult:
-    with counting_attempt(submission, "", "social"):
+    with counting_attempt(submission, "", Stage.SOCIAL):
         outcome = CiamClient().create_linked(submission.flow.ciam_flow_id)
     return continue_flow(outcome, submission.flow)

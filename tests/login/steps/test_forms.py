@@ -20,6 +20,7 @@ from ciam_django.login.steps.forms import (
 from ciam_django.login.steps.results import FLOW_TYPES
 from ciam_django.login.steps.table import STEPS
 from ciam_django.lookup import matched_row
+from tests.rows import for_each_row
 
 
 class ProjectForm(forms.Form):
@@ -82,7 +83,7 @@ def form_of(name: str) -> CiamForm:
     return STEPS[name].form({}, flow=Flow(name, "", step_data=more))
 
 
-@pytest.mark.parametrize("name", STEPS)
+@for_each_row("name", STEPS)
 def test_each_blank_field_has_a_code_that_stands_at_it(name: str) -> None:
     form = form_of(name)
     form.add_captcha()
@@ -97,13 +98,13 @@ def test_each_blank_field_has_a_code_that_stands_at_it(name: str) -> None:
         assert not form.non_field_errors()
 
 
-@pytest.mark.parametrize("field", CODES_OF_FIELDS)
+@for_each_row("field", CODES_OF_FIELDS)
 def test_the_codes_of_a_field_are_in_the_table(field: str) -> None:
     for code in CODES_OF_FIELDS[field]:
         assert matched_row(code).matched_by in ("exact", "family")
 
 
-@pytest.mark.parametrize("name", PROFILE_FIELDS)
+@for_each_row("name", PROFILE_FIELDS)
 def test_each_member_of_a_profile_has_its_codes(name: str) -> None:
     assert snake_case_name(name) in CODES_OF_FIELDS
     form = ProfileForm({}, flow=Flow("profile", "", step_data={"asked": [name]}))

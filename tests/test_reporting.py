@@ -1,0 +1,245 @@
+"""An error is reported in one log line, once, at the level of its kind."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import pytest
+from django.http import HttpResponse
+from django.test import RequestFactory
+from pytest_django.fixtures import Settings
+
+from ciam_django import reporting
+from ciam_django.answers import answer_to
+from ciam_django.codes import CODES, Meaning
+from ciam_django.drf import exception_handler
+from ciam_django.errors import CiamError
+from ciam_django.kinds import Kind
+from ciam_django.middleware import CiamErrorMiddleware
+from ciam_django.reporting import answer_and_report, report
+from tests.rows import for_each_row
+
+LOCKED = "Operation.Failure.User.Locked"
+REQUEST_ID = "1700000000000$0f0e0d0c-1111-2222-3333-444455556666"
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.DEBUG, "ciam_django")
+    return caplog
+
+
+def levels(log: pytest.LogCaptureFixture) -> list[str]:
+    return [record.levelname for record in log.records]
+
+
+@for_each_row("code", CODES)
+def test_a_line_has_the_level_of_its_kind(code: str, log: pytest.LogCaptureFixture) -> None:
+    log.clear()
+    reporting._last_logged.clear()
+    answer_and_report(CiamError(code))
+
+    kind = CODES[code].kind
+    expected = {Kind.CONFIGURATION: "ERROR", Kind.UPSTREAM: "WARNING", Kind.SUCCESS: "WARNING"}
+    assert levels(log) == [expected.get(kind, "INFO")]
+    assert log.records[0].name == "ciam_django"
+
+
+def test_a_line_tells_all_and_is_one(log: pytest.LogCaptureFixture) -> None:
+    error = CiamError(
+        "Params.Blank.New",
+        type_code="Params.Blank",
+        upstream_text="It's blank\nreally",
+        request_id=REQUEST_ID,
+        upstream_status=400,
+        stage="profile",
+    )
+
+    answer_and_report(error)
+
+    (record,) = log.records
+    assert record.getMessage() == (
+        "Sign-in failure: code=Params.Blank.New type_code=Params.Blank row=Params.Blank.* "
+        "step=family kind=validation stage=profile status=400 shown=Params.Blank.* "
+        f'upstream_status=400 request_id={REQUEST_ID} upstream_text="It\'s blank really"'
+    )
+    assert record.exc_info is None
+    assert not hasattr(record, "request")
+
+
+def test_a_line_has_a_dash_for_what_is_not_known(log: pytest.LogCaptureFixture) -> None:
+    answer_and_report(CiamError("mismatching_state", request_id="abc"))
+
+    (line,) = log.messages
+    assert line == (
+        "Sign-in failure: code=mismatching_state type_code=- row=mismatching_state step=exact "
+        "kind=flow stage=- status=400 shown=mismatching_state upstream_status=- request_id=abc "
+        "upstream_text=''"
+    )
+
+
+def test_an_error_is_logged_once_through_however_many_doors(
+    log: pytest.LogCaptureFixture, rf: RequestFactory
+) -> None:
+    error = CiamError("timeout")
+    middleware = CiamErrorMiddleware(lambda request: HttpResponse())
+
+    answer_and_report(error)
+    exception_handler(error, {"request": rf.get("/")})
+    middleware.process_exception(rf.get("/"), error)
+
+    assert len(log.records) == 1
+
+
+def test_a_misconfiguration_is_an_error_once_in_ten_minutes(
+    log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    for seconds in (0, 1, 599, 601, 602, 1200, 1202):
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "monotonic", lambda seconds=seconds: now + seconds)
+            answer_and_report(CiamError("invalid_client"))
+
+    assert levels(log) == ["ERROR", "WARNING", "WARNING", "ERROR", "WARNING", "WARNING", "ERROR"]
+
+
+def test_each_misconfiguration_is_an_alarm_of_its_own_in_any_spelling(
+    log: pytest.LogCaptureFixture,
+) -> None:
+    for code in ("invalid_client", "INVALID_CLIENT", "invalid_scope", "Invalid_Client"):
+        answer_and_report(CiamError(code))
+
+    assert levels(log) == ["ERROR", "WARNING", "ERROR", "WARNING"]
+
+
+@pytest.mark.parametrize(
+    ("code", "type_code"),
+    [("Brand.New", ""), ("Params.Blank.New", ""), ("Brand.New", "Params.Blank"), ("", "")],
+)
+def test_an_unknown_code_is_a_warning_once(
+    code: str, type_code: str, log: pytest.LogCaptureFixture
+) -> None:
+    for spelling in (code, code, code.upper()):
+        answer_and_report(CiamError(spelling, type_code=type_code))
+
+    assert levels(log) == ["WARNING", "INFO", "INFO"]
+
+
+@pytest.mark.parametrize("code", ["invalid_client", "Brand.New"])
+def test_what_anyone_can_write_into_an_address_is_no_alarm(
+    code: str, rf: RequestFactory, log: pytest.LogCaptureFixture
+) -> None:
+    # Authlib raises it before it has looked at the state.
+    request = rf.get("/my/callback/", {"error": code})
+    answer_and_report(CiamError(code), request)
+    answer_and_report(CiamError(code, stage="callback"), request)
+    answer_and_report(CiamError("unauthorized_client"), request)
+
+    assert levels(log)[0] == "INFO"
+    assert "INFO" not in levels(log)[1:]
+
+
+def test_an_unpublished_code_of_a_misconfigured_family_is_an_alarm(
+    table: dict[str, Meaning], log: pytest.LogCaptureFixture
+) -> None:
+    table["Brand.*"] = table["invalid_client"]
+    answer_and_report(CiamError("Brand.New"))
+    answer_and_report(CiamError("Brand.New"))
+
+    assert levels(log) == ["ERROR", "WARNING"]
+
+
+def test_each_unknown_code_is_a_warning(log: pytest.LogCaptureFixture) -> None:
+    answer_and_report(CiamError("Brand.New"))
+    answer_and_report(CiamError("Brand.Newer"))
+
+    assert levels(log) == ["WARNING", "WARNING"]
+
+
+def test_a_429_without_a_code_is_no_unknown_code(log: pytest.LogCaptureFixture) -> None:
+    answer_and_report(CiamError("too_many_requests", upstream_status=429))
+
+    assert levels(log) == ["INFO"]
+
+
+def test_a_code_of_the_settings_is_not_unknown(
+    log: pytest.LogCaptureFixture, settings: Settings
+) -> None:
+    settings.CIAM_ERROR_OVERRIDES = {"Brand.New": {"kind": "flow"}}
+    answer_and_report(CiamError("Brand.New"))
+
+    assert levels(log) == ["INFO"]
+
+
+def test_what_is_remembered_for_that_is_bounded(log: pytest.LogCaptureFixture) -> None:
+    for number in range(1500):
+        answer_and_report(CiamError(f"Brand.New{number}"))
+
+    assert len(reporting._last_logged) == 1000
+
+
+def test_one_alarm_sounds_however_many_threads_fail_at_once(log: pytest.LogCaptureFixture) -> None:
+    threads = [
+        threading.Thread(target=answer_and_report, args=[CiamError("invalid_client")])
+        for _ in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(levels(log)) == ["ERROR"] + ["WARNING"] * 15
+
+
+def test_hostile_codes_make_no_line_of_their_own(log: pytest.LogCaptureFixture) -> None:
+    answer_and_report(
+        CiamError(
+            "x\r\nERROR all is lost\x1b[2J" + "y" * 500,
+            type_code="z\nstage=token",
+            upstream_text="a\r\nERROR b\u2028c\x85d\x9be",
+        )
+    )
+
+    (line,) = log.messages
+    assert len(line.splitlines()) == 1
+    assert line.isprintable()
+    assert "code=xERRORallislost2J" + "y" * 111 + " " in line
+    assert "type_code=zstagetoken " in line
+
+
+def test_answering_reports_nothing_and_gives_the_same_answer_again(
+    log: pytest.LogCaptureFixture,
+) -> None:
+    error = CiamError(LOCKED, stage="password")
+
+    assert answer_to(error) == answer_to(error)
+    assert levels(log) == []
+    assert error.is_reported is False
+
+
+def test_a_report_needs_no_answer(log: pytest.LogCaptureFixture) -> None:
+    error = CiamError(LOCKED, stage="callback")
+    report(error)
+    report(error)
+
+    assert levels(log) == ["INFO"]
+    assert f"request_id={answer_to(error).request_id} " in log.messages[0]
+
+
+def test_what_may_be_secret_is_in_no_line(log: pytest.LogCaptureFixture) -> None:
+    answer_and_report(
+        CiamError("invalid_grant", upstream_text="Invalid authorization code: 20230102abcDE")
+    )
+
+    assert "20230102" not in log.text
+    assert "abcDE" not in log.text
+
+
+def test_the_log_keeps_the_true_code(log: pytest.LogCaptureFixture) -> None:
+    answer_and_report(CiamError(LOCKED, stage="password"))
+
+    assert f"code={LOCKED} " in log.text
+    assert f"row={LOCKED} " in log.text
+    assert "shown=Operation.Failure.Username.Or.Password.Error " in log.text
