@@ -321,19 +321,19 @@ def _is_from_client_package(traceback: TracebackType | None) -> bool:
 
 
 class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used like a function)
-    """Around a call to CIAM or Authlib: what fails there leaves as a ``CiamError``.
+    """Turn the failures of a call to CIAM or Authlib into a ``CiamError``.
 
-    ``stage`` says where on the way the call stands (``token``, ``userinfo``, ...). Exceptions of
-    Authlib, joserfc and requests are turned; a ``CiamError`` gets the stage that it lacks;
-    everything else passes untouched.
+    A context manager, and a decorator. ``stage`` is a ``Stage`` or its name; an unknown name is a
+    ``ValueError``. Exceptions of Authlib, joserfc and requests become a ``CiamError`` of the stage.
+    A ``CiamError`` without a stage gets the stage. Other exceptions pass unchanged.
     """
 
     def __init__(self, stage: Stage | str) -> None:
         self.stage = stage_named(stage)
 
     def __call__(self, func: F) -> F:
-        # A wrapper is called as what it wraps.
-        return cast("F", clear_frames_on_error(super().__call__(func)))
+        # One frame for both decorators; a wrapper is called as what it wraps.
+        return cast("F", clear_frames_on_error(func, self._converted))
 
     def __enter__(self) -> None:
         pass
@@ -344,24 +344,31 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        converted = self._converted(error)
+        if error:
+            clear_frames(error)
+        if converted is None:
+            return
+        # Error reports show the variables of each frame, of this frame too.
+        del error, trace
+        try:
+            raise converted
+        finally:
+            # ``from None`` would only hide the context, which has the URL, the body and the token.
+            converted.__context__ = None
+            del converted
+
+    def _converted(self, error: BaseException | None) -> CiamError | None:
+        """The error to raise in place of another; None where that passes, perhaps with a stage."""
         if isinstance(error, CiamError):
             error.stage = error.stage or self.stage
             detach_causes(error)
-            clear_frames(error)
-            return
-        found = error_from_exception(error) if isinstance(error, Exception) else None
-        if found is None:
-            return
-        found.stage = self.stage
-        found.cause_names = tuple(_class_names_in_chain(error))
-        # Error reports print the variables of each frame, this one's too.
-        del error, trace
-        try:
-            raise found
-        finally:
-            # `from None` would only hide it: whoever walks the chain finds URL, body and token.
-            found.__context__ = None
-            del found
+            return None
+        converted = error_from_exception(error) if isinstance(error, Exception) else None
+        if converted is not None:
+            converted.stage = self.stage
+            converted.cause_names = tuple(_class_names_in_chain(error))
+        return converted
 
 
 def cause_names_of(error: CiamError) -> tuple[str, ...]:

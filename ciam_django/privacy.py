@@ -92,20 +92,33 @@ def _is_project_frame(frame: FrameType) -> bool:
     return package not in _SECRET_PACKAGES
 
 
-def clear_frames_on_error(function: Callable[P, T]) -> Callable[P, T]:
-    """A decorator: exceptions pass, and show no value that the function was given or worked out."""
+def clear_frames_on_error(
+    function: Callable[P, T],
+    convert: Callable[[BaseException], BaseException | None] | None = None,
+) -> Callable[P, T]:
+    """A decorator that clears the frames of an exception which leaves the function.
+
+    ``convert`` may give another exception to raise in its place.
+    """
 
     @functools.wraps(function)
-    def emptied(*args: P.args, **kwargs: P.kwargs) -> T:
+    def clearing_function(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
         except BaseException as error:
-            # This frame still runs, and is not emptied with the others.
+            # The frame of this function still runs, so that it can't be cleared.
             del args, kwargs
+            converted = convert(error) if convert else None
             clear_frames(error)
-            raise
+            if converted is None:
+                raise
+        try:
+            raise converted
+        finally:
+            # Whatever walks the chain of exceptions would find what upstream wrote.
+            converted.__context__ = None
 
-    return emptied
+    return clearing_function
 
 
 # --- Requests -----------------------------------------------------------------------------------

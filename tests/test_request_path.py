@@ -1,0 +1,45 @@
+"""The path of a request through the package is short: few modules, and few changes of module."""
+
+from __future__ import annotations
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from ciam_django.testing.accounts import PASSWORD
+from tests.browser import Browser
+from tests.login.person import FormBrowser
+from tests.request_path import RequestPath, path_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.parametrize("mode", ["oidc"])]
+
+
+def test_a_correct_password_passes_few_modules(person: FormBrowser, settings: Settings) -> None:
+    settings.CIAM_LOGIN_METHODS = ["password"]
+
+    def send_password() -> None:
+        person.open_page("/ciam/login/")
+        response = person.submit_form(username="li", password=PASSWORD)
+        assert response.status_code == 302
+
+    send_password()
+    person.client.logout()
+    person.open_page("/ciam/login/")
+    path = path_of(lambda: person.submit_form(username="li", password=PASSWORD))
+
+    assert "_auth_user_id" in person.client.session
+    check(path, modules=24, changes=80)
+
+
+def test_a_callback_of_a_known_user_passes_few_modules(browser: Browser) -> None:
+    browser.sign_in()
+    browser.client.logout()
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    path = path_of(lambda: browser.open_callback(callback))
+
+    assert "_auth_user_id" in browser.client.session
+    check(path, modules=20, changes=60)
+
+
+def check(path: RequestPath, *, modules: int, changes: int) -> None:
+    assert 5 < len(path.modules) <= modules, path
+    assert 5 < path.changes <= changes, path
