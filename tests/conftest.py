@@ -17,7 +17,7 @@ import pytest
 from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
-from ciam_django import answers, conf
+from ciam_django import answers, conf, lookup
 from ciam_django.client import cache as client_cache
 from ciam_django.codes import CODES, Meaning
 from ciam_django.testing import FakeCiam
@@ -53,10 +53,16 @@ def no_alarm_has_sounded() -> Iterator[None]:
 def table() -> Iterator[dict[str, Meaning]]:
     """The table, to be changed at will: afterwards it is as it was, its order too."""
     rows = dict(CODES)
-    conf.clear_settings_caches()
+    forget_rows()
     yield CODES
     CODES.clear()
     CODES.update(rows)
+    forget_rows()
+
+
+def forget_rows() -> None:
+    """Forget the results of changes to the table, which changes in tests only."""
+    lookup._keys_by_folded_code.cache_clear()
     conf.clear_settings_caches()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ciam_django.conf import conf
+from ciam_django.conf import SETTINGS
 from ciam_django.login.steps.table import STEPS
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +29,7 @@ def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
         assert f"'{command}'" in text_of(".ci/run")
 
 
-@pytest.mark.parametrize("setting", conf.setting_names())
+@pytest.mark.parametrize("setting", SETTINGS)
 def test_the_readme_has_every_setting(setting: str) -> None:
     assert re.search(rf"\b{setting}\b", text_of("README.md"))
 
