@@ -1,154 +1,525 @@
-"""The settings: each with its type, its default and what it does."""
+"""The settings: one row for each, with its default, its allowed values and one sentence.
+
+The type, the check of ``manage.py check`` and ``docs/settings.md`` come from the row. To add a
+setting, add a row to ``Conf``.
+"""
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Generic, ParamSpec, Self, TypeVar, overload
 
 from django.conf import settings
-from django.core.signals import setting_changed
+from django.utils.functional import empty
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# How often something may happen: ``5/hour``.
+RATE: Final = re.compile(r"(\d{1,6})/(s|min|hour|day)")
+
+
+# --- Allowed values ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowed(Generic[T]):
+    """The values that a setting, or a part of a setting, may have.
+
+    ``check`` is the key of ``checks.messages.CHECK_IDS`` for a value that is not allowed.
+    ``checks/messages.py`` has a function for each subclass, which judges a value.
+    """
+
+    type_name: ClassVar[str]
+    types: ClassVar[tuple[type, ...]]
+    excluded_types: ClassVar[tuple[type, ...]] = ()
+    check: str = "type"
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return f"any {self.type_name}"
+
+    def is_of_type(self, value: object) -> bool:
+        """Tell if the value has the right type."""
+        return isinstance(value, self.types) and not isinstance(value, self.excluded_types)
+
+
+@dataclass(frozen=True)
+class Flag(Allowed[bool]):
+    """``True`` or ``False``."""
+
+    type_name = "bool"
+    types = (bool,)
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return "True or False"
+
+
+@dataclass(frozen=True)
+class Integer(Allowed[int]):
+    """A whole number in a range, both ends included."""
+
+    type_name = "int"
+    types = (int,)
+    excluded_types = (bool,)
+    low: int
+    high: int
+    check: str = field(default="range", kw_only=True)
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return f"{self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Number(Allowed[float]):
+    """A number in a range, both ends included."""
+
+    type_name = "float"
+    types = (float, int)
+    excluded_types = (bool,)
+    low: float
+    high: float
+    check: str = field(default="range", kw_only=True)
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return f"{self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Text(Allowed[str]):
+    """Any text."""
+
+    type_name = "str"
+    types = (str,)
+
+
+@dataclass(frozen=True)
+class Choice(Text):
+    """One of some names."""
+
+    names: tuple[str, ...]
+    check: str = field(kw_only=True)
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return f"one of: {', '.join(map(repr, self.names))}"
+
+
+@dataclass(frozen=True)
+class Target(Text):
+    """The address of a link, also one inside the project."""
+
+    check: str = field(default="address", kw_only=True)
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return (
+            "an http, https, mailto or tel URL, a path that begins with /, or the name of a URL "
+            "pattern"
+        )
+
+
+@dataclass(frozen=True)
+class AbsoluteUrl(Text):
+    """A URL with scheme and host, or nothing."""
+
+    check: str = field(default="address", kw_only=True)
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return "an absolute URL, such as 'https://example.com/ciam/callback/'"
+
+
+@dataclass(frozen=True)
+class DottedPath(Text):
+    """The dotted path of a function, or nothing; only judged where ``app`` is installed."""
+
+    app: str = "ciam_django"
+    check: str = field(default="dotted path", kw_only=True)
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return "the dotted path of a function, such as 'shop.ciam.function'"
+
+
+@dataclass(frozen=True)
+class Template(Text):
+    """The name of a template, or nothing."""
+
+    check: str = field(default="template", kw_only=True)
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return "the name of a template that has a block 'content'"
+
+
+@dataclass(frozen=True)
+class PhoneRegion(Text):
+    """A country; ``checks/login.py`` has the list of the countries with phone numbers."""
+
+    check: str = field(default="phone region", kw_only=True)
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return "a country of ISO 3166, such as 'CN'"
+
+
+@dataclass(frozen=True)
+class Rate(Text):
+    """A number of times in a span of time."""
+
+    check: str = field(default="limit", kw_only=True)
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return "a rate, such as '10/s', '1/min', '5/hour' or '10/day'"
+
+
+@dataclass(frozen=True)
+class ListOf(Allowed[Sequence[T]]):
+    """A list or tuple of items."""
+
+    type_name = "list"
+    types = (Sequence,)
+    excluded_types = (str, bytes)
+    items: Allowed[T]
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return f"a list of items; an item: {self.items.words}"
+
+
+@dataclass(frozen=True)
+class DictOf(Allowed[Mapping[str, T]]):
+    """A dict of values by name."""
+
+    type_name = "dict"
+    types = (Mapping,)
+    values: Allowed[T]
+    keys: Allowed[str] = Text()
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return f"a dict; a key: {self.keys.words}; a value: {self.values.words}"
+
+
+@dataclass(frozen=True)
+class Fields(Allowed[Mapping[str, Any]]):
+    """A dict whose content only a table of another module can judge.
+
+    ``checks.settings.TABLE_CHECKS`` or ``checks.login.TABLE_CHECKS`` names the function.
+    """
+
+    type_name = "dict"
+    types = (Mapping,)
+    content: str
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return f"a dict of {self.content}"
+
+
+# --- Reading ----------------------------------------------------------------------------------
+
+# Each read of an attribute of `settings` runs Python code of Django, and a missing attribute
+# raises twice. That is twenty times as slow as a look into the object that `settings` wraps.
+# Plain assignment, `del` and `override_settings` all change that object or replace it.
+_lazy_settings: Final[dict[str, Any]] = object.__getattribute__(settings, "__dict__")
+_MISSING: Final = object()
+
 _cache_clearers: list[Callable[[], None]] = []
 
 
-def cached_until_settings_change(function: Callable[P, T]) -> Callable[P, T]:
-    """``functools.cache`` until a setting changes: for what is worked out from settings."""
-    cached = functools.lru_cache(maxsize=2048)(function)
-    _cache_clearers.append(cached.cache_clear)
-    return cast("Callable[P, T]", cached)
+class Setting(Generic[T]):
+    """A row: reads the setting from Django's settings at each use, and knows the default."""
+
+    name: str
+
+    def __init__(self, default: T, allowed: Allowed[T], description: str) -> None:
+        self.default = default
+        self.allowed = allowed
+        self.description = description
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object, owner: type) -> Self | T:
+        """The row itself from the class ``Conf``; the value of the setting from ``conf``."""
+        if instance is None:
+            return self
+        source = _lazy_settings["_wrapped"]
+        # Django loads the settings on the first read of one.
+        value: T = getattr(settings if source is empty else source, self.name, self.default)
+        return value
 
 
-class Conf:
-    """Django's settings with our defaults, read at use and remembered until one changes."""
+def cached_until_settings_change(
+    *names: str,
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Make a decorator that caches results for as long as the settings of these names are the same.
 
-    CIAM_ERROR_OVERRIDES: Mapping[str, str | Mapping[str, Any]] = {}
-    """Your words for a code or a family: a text, or the row's fields to replace."""
+    ``names`` are all settings that the results depend on, Django's own included. Each call
+    compares the setting objects by identity. A change inside a dict or list is not noticed.
+    """
 
-    CIAM_GENERIC_ERRORS: bool = True
-    """Whether anonymous people are kept from learning which accounts exist."""
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        def new_state(values: Sequence[object]) -> tuple[Sequence[object], Callable[P, T]]:
+            cached = functools.lru_cache(maxsize=2048)(function)
+            return values, cached  # type: ignore[return-value]  # typeshed's cache has no P
 
-    CIAM_UPSTREAM_STATUS: int = 503
-    """The status when CIAM itself fails; edges tend to replace the bodies of 502 and 504."""
+        # One tuple, so that a thread never sees new values with an old cache. Old values stay
+        # referenced: a new object can't have the identity of an old one.
+        state = new_state([_MISSING] * len(names))
 
-    CIAM_ACTION_URLS: Mapping[str, str] = {}
-    """Where an action leads: action -> URL, path or URL name."""
+        @functools.wraps(function)
+        def cached_function(*args: P.args, **kwargs: P.kwargs) -> T:
+            nonlocal state
+            values, cached = state
+            source = _lazy_settings["_wrapped"]
+            for name, value in zip(names, values, strict=True):
+                if getattr(source, name, _MISSING) is not value:
+                    state = new_state([getattr(source, name, _MISSING) for name in names])
+                    _, cached = state
+                    break
+            return cached(*args, **kwargs)
 
-    CIAM_SUPPORT_URL: str = ""
-    """Where ``contact_support`` leads: an https or mailto URL, a path or a URL name."""
+        def clear() -> None:
+            nonlocal state
+            state = new_state([_MISSING] * len(names))
 
-    CIAM_RETRY_AFTER: int = 60
-    """Seconds to wait after a rate limit for which CIAM gives no time; 0 for none."""
+        _cache_clearers.append(clear)
+        return cached_function
 
-    CIAM_TIMEOUT: float = 10.0
-    """Seconds that a call to CIAM may take, from connecting to the last byte."""
-
-    CIAM_ENDPOINTS: Mapping[str, Mapping[str, Any]] = {}
-    """Fields of ``client/endpoints.py`` to replace: name -> ``path``, ``method``, ..."""
-
-    CIAM_STALE_LIMIT: int = 86400
-    """Seconds for which CIAM's metadata and keys serve while it can't be reached."""
-
-    CIAM_HANDLE_AUTHLIB_ERRORS: bool = True
-    """Whether the doors answer errors of Authlib's client from your own views, too."""
-
-    CIAM_DRF_FALLBACK_HANDLER: str = "rest_framework.views.exception_handler"
-    """The REST framework handler of every other exception, as a dotted path."""
-
-    CIAM_LOGIN_METHODS: Sequence[str] = ("hosted",)
-    """What the login page offers: ``hosted`` (CIAM's own page), ``password``, ``sms``, ``email``,
-    ``recover`` and ``sign_up``, in your order; empty: what CIAM's configuration says."""
-
-    CIAM_SOCIAL_PROVIDERS: Mapping[str, Mapping[str, Any]] = {}
-    """Name of ``login/providers.py`` -> your ``app_id`` there and CIAM's ``source`` for it."""
-
-    CIAM_API_SIGN_IN: str = "session"
-    """What signing in as JSON gives: a Django ``session``, or CIAM's ``token``."""
-
-    CIAM_BEARER: str = "check"
-    """Who proves a bearer token: CIAM, which is asked (``check``), or its signature (``jwt``)."""
-
-    CIAM_BEARER_SECONDS: int = 30
-    """Seconds for which it is remembered that a bearer token was good; 0: not at all."""
-
-    CIAM_BEARER_AUDIENCES: Sequence[str] = ()
-    """Whose bearer tokens are let in besides those for your own client id; ``*``: anybody's."""
-
-    CIAM_FLOW_TYPES: Mapping[str, str] = {}
-    """Your tenant's name of a step that follows -> ``second_factor``, ``new_password``, ..."""
-
-    CIAM_USER_FIELDS: Mapping[str, Sequence[str]] = {
-        "first_name": ("given_name", "name", "displayName"),
-        "last_name": ("family_name",),
-        "email": ("email",),
-    }
-    """Field of a new user -> the claims that it is taken from, the first that CIAM tells."""
-
-    CIAM_NEW_USER: str = ""
-    """Your function ``(person) -> user``, as a dotted path, which makes and saves new users."""
-
-    CIAM_KEEP_TOKENS: bool = True
-    """Whether a session keeps CIAM's tokens, and is renewed with them."""
-
-    CIAM_SESSION_CHECK: int = 300
-    """Seconds after which a session asks CIAM whether the person may still be here; 0: never."""
-
-    CIAM_PHONE_REGION: str = "CN"
-    """Of which country a mobile number is that does not say so: two letters of ISO 3166."""
-
-    CIAM_SEND_LIMITS: Mapping[str, Sequence[str]] = {
-        "receiver": ("1/min", "5/hour", "10/day"),
-        "visitor": ("10/hour", "20/day"),
-        "address": ("60/hour", "300/day"),
-    }
-    """How many codes are sent to a ``receiver``, for a ``visitor`` and for a client ``address``."""
-
-    CIAM_TRY_LIMITS: Mapping[str, Sequence[str]] = {
-        "receiver": ("10/min", "30/hour"),
-        "visitor": ("20/min", "100/hour"),
-        "address": ("60/min", "600/hour"),
-    }
-    """How many passwords and codes can be tried; a right one counts for nothing."""
-
-    CIAM_CLIENT_IP: str = ""
-    """Your function ``(request) -> str``, as a dotted path; empty: ``REMOTE_ADDR``."""
-
-    CIAM_CALLBACK_URL: str = ""
-    """The absolute URL of ``ciam:callback`` as registered with CIAM; empty: the request's."""
-
-    CIAM_PROBLEM_TYPE_URL: str = ""
-    """The JSON body's ``type``, with ``{kind}`` filled in; empty: ``about:blank``."""
-
-    CIAM_BASE_TEMPLATE: str = ""
-    """Your own base template, with a block ``content``, for our pages; empty: they stand alone."""
-
-    if not TYPE_CHECKING:  # pragma: no branch
-
-        def __getattribute__(self, name: str) -> Any:
-            return (
-                _setting_value(name) if name.startswith("CIAM_") else super().__getattribute__(name)
-            )
-
-    def setting_names(self) -> Sequence[str]:
-        """The names of all settings."""
-        return [name for name in vars(Conf) if name.startswith("CIAM_")]
+    return decorate
 
 
-@cached_until_settings_change
-def _setting_value(name: str) -> Any:
-    return getattr(settings, name, getattr(Conf, name))
-
-
-conf = Conf()
-
-
-def clear_settings_caches(**kwargs: object) -> None:
-    """Read the settings anew, and what was worked out from them."""
+def clear_settings_caches() -> None:
+    """Forget all results of functions that are ``cached_until_settings_change``."""
     for clear in _cache_clearers:
         clear()
 
 
-setting_changed.connect(clear_settings_caches, dispatch_uid="ciam_django.conf")
+# --- The settings -----------------------------------------------------------------------------
+
+
+class Conf:
+    """All settings of the package; ``conf.CIAM_…`` is the value of a setting."""
+
+    __slots__ = ()
+
+    CIAM_ERROR_OVERRIDES = Setting(
+        {},
+        Fields("texts, or dicts of the row's fields, by code or family"),
+        "Replaces the text, or other fields, of a code or of a family of codes.",
+    )
+    CIAM_GENERIC_ERRORS = Setting(
+        True,
+        Flag(),
+        "Hides from anonymous users if an account exists.",
+    )
+    CIAM_UPSTREAM_STATUS = Setting(
+        503,
+        Integer(500, 599),
+        "The status when CIAM fails; proxies may replace the bodies of 502 and 504.",
+    )
+    CIAM_ACTION_URLS = Setting(
+        {},
+        DictOf(
+            Target(),
+            Choice(
+                (
+                    "none",
+                    "retry",
+                    "wait",
+                    "login",
+                    "restart",
+                    "resend_code",
+                    "change_input",
+                    "reset_password",
+                    "use_another_method",
+                    "complete_profile",
+                    "bind_account",
+                    "give_consent",
+                    "solve_captcha",
+                    "contact_support",
+                ),
+                check="action",
+            ),
+        ),
+        "The link of an action: a URL, a path or a URL name.",
+    )
+    CIAM_SUPPORT_URL = Setting(
+        "",
+        Target(),
+        "The link of `contact_support`: a URL, a path or a URL name.",
+    )
+    CIAM_RETRY_AFTER = Setting(
+        60,
+        Integer(0, 3600),
+        "Seconds to wait after a rate limit for which CIAM gives no time; 0 gives none.",
+    )
+    CIAM_TIMEOUT = Setting(
+        10.0,
+        Number(0.1, 120),
+        "Seconds that a call to CIAM may take, from connecting to the last byte.",
+    )
+    CIAM_ENDPOINTS = Setting(
+        {},
+        DictOf(Fields("fields of an `Endpoint`")),
+        "Replaces fields of a row of `client/endpoints.py`, such as `path` or `method`.",
+    )
+    CIAM_STALE_LIMIT = Setting(
+        86400,
+        Integer(3600, 2592000),
+        "Seconds for which CIAM's metadata and keys are used while CIAM is down.",
+    )
+    CIAM_HANDLE_AUTHLIB_ERRORS = Setting(
+        True,
+        Flag(),
+        "Answers errors of Authlib's client from your own views, too.",
+    )
+    CIAM_DRF_FALLBACK_HANDLER = Setting(
+        "rest_framework.views.exception_handler",
+        DottedPath(app="rest_framework"),
+        "The REST framework handler of all other exceptions.",
+    )
+    CIAM_LOGIN_METHODS = Setting(
+        ("hosted",),
+        ListOf(
+            Choice(("hosted", "password", "sms", "email", "recover", "sign_up"), check="way in")
+        ),
+        "The methods on the login page, in your order; `hosted` is CIAM's own page, and an empty "
+        "list takes the methods from CIAM's configuration.",
+    )
+    CIAM_SOCIAL_PROVIDERS = Setting(
+        {},
+        DictOf(Fields("fields of the registration")),
+        "The social providers on the login page, by a name of `login/providers.py`, with your "
+        "`app_id` at the provider and CIAM's `source`.",
+    )
+    CIAM_API_SIGN_IN = Setting(
+        "session",
+        Choice(("session", "token"), check="way in"),
+        "The result of a sign-in as JSON: a Django session, or CIAM's tokens.",
+    )
+    CIAM_BEARER = Setting(
+        "check",
+        Choice(("check", "jwt"), check="bearer"),
+        "The proof of a bearer token: a call to CIAM (`check`), or the signature (`jwt`).",
+    )
+    CIAM_BEARER_SECONDS = Setting(
+        30,
+        Integer(0, 300),
+        "Seconds for which a valid bearer token is not proved again; 0 proves it each time.",
+    )
+    CIAM_BEARER_AUDIENCES = Setting(
+        (),
+        ListOf(Text()),
+        "The audiences of accepted bearer tokens besides your client id; `*` accepts all.",
+    )
+    CIAM_FLOW_TYPES = Setting(
+        {},
+        DictOf(
+            Choice(("second_factor", "new_password", "consent", "profile", "link"), check="step")
+        ),
+        "The step for each `flowType` of your tenant.",
+    )
+    CIAM_USER_FIELDS = Setting(
+        {
+            "first_name": ("given_name", "name", "displayName"),
+            "last_name": ("family_name",),
+            "email": ("email",),
+        },
+        DictOf(ListOf(Text())),
+        "The claims for each field of a new user; the first claim with a value is taken.",
+    )
+    CIAM_NEW_USER = Setting(
+        "",
+        DottedPath(),
+        "The dotted path of your function `(person) -> user`, which makes and saves a new user.",
+    )
+    CIAM_KEEP_TOKENS = Setting(
+        True,
+        Flag(),
+        "Keeps CIAM's tokens on the server, and refreshes the session with them.",
+    )
+    CIAM_SESSION_CHECK = Setting(
+        300,
+        Integer(0, 86400),
+        "Seconds after which CIAM is asked again about a session's token; 0 never asks.",
+    )
+    CIAM_PHONE_REGION = Setting(
+        "CN",
+        PhoneRegion(),
+        "The country of a phone number without a country code: two letters of ISO 3166.",
+    )
+    CIAM_SEND_LIMITS = Setting(
+        {
+            "receiver": ("1/min", "5/hour", "10/day"),
+            "visitor": ("10/hour", "20/day"),
+            "address": ("60/hour", "300/day"),
+        },
+        DictOf(ListOf(Rate()), Choice(("receiver", "visitor", "address"), check="limit")),
+        "The rate limits of sent codes, per receiver, visitor (a browser) and client address.",
+    )
+    CIAM_TRY_LIMITS = Setting(
+        {
+            "receiver": ("10/min", "30/hour"),
+            "visitor": ("20/min", "100/hour"),
+            "address": ("60/min", "600/hour"),
+        },
+        DictOf(ListOf(Rate()), Choice(("receiver", "visitor", "address"), check="limit")),
+        "The rate limits of wrong passwords and codes, per receiver, visitor and client address.",
+    )
+    CIAM_CLIENT_IP = Setting(
+        "",
+        DottedPath(),
+        "The dotted path of your function `(request) -> str`, which finds the client's address; "
+        "empty takes `REMOTE_ADDR`.",
+    )
+    CIAM_CALLBACK_URL = Setting(
+        "",
+        AbsoluteUrl(),
+        "The absolute URL of `ciam:callback` at CIAM; empty takes the request's.",
+    )
+    CIAM_PROBLEM_TYPE_URL = Setting(
+        "",
+        Text(),
+        "The JSON body's `type`, with `{kind}` filled in; empty: `about:blank`.",
+    )
+    CIAM_BASE_TEMPLATE = Setting(
+        "",
+        Template(),
+        "Your base template with a block `content`, for our pages; empty takes our own.",
+    )
+
+
+SETTINGS: Final[Mapping[str, Setting[Any]]] = {
+    name: row for name, row in vars(Conf).items() if isinstance(row, Setting)
+}
+
+conf: Final = Conf()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -48,7 +49,7 @@ def meaning_of(code: str, type_code: str = "") -> Meaning:
     return matched_row(code, type_code).meaning
 
 
-@cached_until_settings_change
+@cached_until_settings_change("CIAM_ERROR_OVERRIDES", "CIAM_UPSTREAM_STATUS")
 def matched_row(code: str, type_code: str = "", upstream_status: int | None = None) -> MatchedRow:
     """The row that answers for a code, and how it was found."""
     if found := _row_of_code(code):
@@ -168,17 +169,17 @@ def _field_in(code: str) -> str | None:
     return name if FIELD.fullmatch(name) else None
 
 
-@cached_until_settings_change
+@functools.cache
 def _keys_by_folded_code() -> Mapping[str, str]:
     return {key.casefold(): key for key in CODES}
 
 
-@cached_until_settings_change
+@functools.cache
 def _aliases() -> Mapping[str, str]:
     return {alias.casefold(): key.casefold() for alias, key in ALIASES.items()}
 
 
-@cached_until_settings_change
+@cached_until_settings_change("CIAM_ERROR_OVERRIDES")
 def _overrides() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
     """Folded key -> the key as the project wrote it, and the fields that it replaces."""
     # As given, which need not be as declared.

@@ -152,7 +152,8 @@ def _log_broken_page(template: str, error: Exception) -> None:
     )
 
 
-@cached_until_settings_change
+# Django's engine takes its debug mode from DEBUG.
+@cached_until_settings_change("DEBUG")
 def _package_engine() -> BaseEngine:
     return DjangoTemplates(
         {

@@ -5,20 +5,15 @@ from __future__ import annotations
 from django.apps import apps
 from django.urls import URLPattern, path
 
-from ciam_django.signals import checking
-
 app_name = "ciam"
 
 urlpatterns: list[URLPattern] = []
 
 # Without their models the views can't even be imported; ``manage.py check`` says what to do.
 if apps.is_installed("ciam_django.accounts"):
-    from ciam_django.checks import login
     from ciam_django.login import api, captcha, hosted, link_views, logout, pages, popups, social
     from ciam_django.privacy import hide_request_data
 
-    # What `manage.py check` says of the views' settings comes with the views.
-    checking.connect(login.check_login_settings, dispatch_uid=__name__)
     urlpatterns += [
         path("login/", hide_request_data(pages.login), name="login"),
         path("step/<str:flow_id>/", hide_request_data(pages.step_page), name="step"),

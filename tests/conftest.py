@@ -21,7 +21,7 @@ from django.core.cache import cache
 from django.utils import translation
 from pytest_django.fixtures import Settings
 
-from ciam_django import conf, reporting
+from ciam_django import conf, lookup, reporting
 from ciam_django.client import cache as client_cache
 from ciam_django.codes import CODES, Meaning
 from ciam_django.testing import FakeCiam
@@ -121,10 +121,16 @@ def no_language_is_active() -> Iterator[None]:
 def table() -> Iterator[dict[str, Meaning]]:
     """The table, to be changed at will: afterwards it is as it was, its order too."""
     rows = dict(CODES)
-    conf.clear_settings_caches()
+    forget_rows()
     yield CODES
     CODES.clear()
     CODES.update(rows)
+    forget_rows()
+
+
+def forget_rows() -> None:
+    """Forget the results of changes to the table, which changes in tests only."""
+    lookup._keys_by_folded_code.cache_clear()
     conf.clear_settings_caches()
 
 

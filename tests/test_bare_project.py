@@ -190,3 +190,26 @@ print(run_checks())
 """
 
     assert run(program) == "[]\n"
+
+
+def test_a_bare_project_learns_of_each_wrong_setting_without_authlib() -> None:
+    wrong = {
+        "CIAM_TIMEOUT": "5",
+        "CIAM_LOGIN_METHODS": ["pasword"],
+        "CIAM_TRY_LIMITS": {"receiver": ["5 a day"]},
+        "CIAM_PHONE_REGION": "China",
+    }
+    program = f"""
+import sys
+sys.modules["authlib"] = sys.modules["requests"] = None
+import django
+from django.conf import settings
+settings.configure(
+    INSTALLED_APPS=["ciam_django"], DATABASES={{}}, MIDDLEWARE={MIDDLEWARE!r}, **{wrong!r}
+)
+django.setup()
+from django.core.checks import run_checks
+print(sorted(message.id[-4:] for message in run_checks()))
+"""
+
+    assert run(program) == "['E002', 'E020', 'E022', 'E024']\n"

@@ -1,18 +1,25 @@
-"""Settings are read at use, with our defaults, and anew when one changes."""
+"""Settings are read at use, with the default of their row, and change at once."""
 
 from __future__ import annotations
 
-import ast
-import inspect
-from collections.abc import Mapping
-from typing import Any, get_type_hints
+import timeit
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from unittest import mock
 
 import pytest
 from django.conf import settings as django_settings
 from django.test import override_settings
+from django.utils.functional import empty
 
 from ciam_django import conf as module
-from ciam_django.conf import Conf, cached_until_settings_change, clear_settings_caches, conf
+from ciam_django.conf import (
+    SETTINGS,
+    Conf,
+    cached_until_settings_change,
+    clear_settings_caches,
+    conf,
+)
 from tests.rows import for_each_row
 
 DEFAULTS: Mapping[str, Any] = {
@@ -31,8 +38,12 @@ DEFAULTS: Mapping[str, Any] = {
 }
 
 
-def has_default(name: str) -> bool:
-    return bool(getattr(conf, name) == getattr(Conf, name))
+@pytest.fixture(autouse=True)
+def no_cache_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_cache_clearers", [*module._cache_clearers])
+
+
+# --- Rows -------------------------------------------------------------------------------------
 
 
 @for_each_row("name", DEFAULTS)
@@ -41,66 +52,160 @@ def test_a_project_that_sets_nothing_has_the_default(name: str) -> None:
     assert getattr(conf, name) == DEFAULTS[name]
 
 
-def test_the_names_are_those_of_the_settings() -> None:
-    assert set(DEFAULTS) <= set(conf.setting_names())
-    assert all(has_default(name) for name in conf.setting_names())
+@for_each_row("name", SETTINGS)
+def test_a_row_has_a_default_of_its_type_and_one_sentence(name: str) -> None:
+    row = SETTINGS[name]
+
+    assert row.name == name
+    assert getattr(conf, name) == row.default
+    assert row.allowed.is_of_type(row.default)
+    assert row.allowed.words
+    assert row.description.endswith(".")
+    assert ". " not in row.description
 
 
-@for_each_row("name", conf.setting_names())
-def test_a_setting_has_a_type_and_one_sentence(name: str) -> None:
-    body = ast.parse(inspect.getsource(Conf)).body[0]
-    assert isinstance(body, ast.ClassDef)
-    following = dict(zip(body.body, body.body[1:], strict=False))
-    (place,) = [
-        node
-        for node in body.body
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name
-    ]
+def test_the_class_has_the_rows_and_its_instance_has_the_values() -> None:
+    row: object = Conf.CIAM_RETRY_AFTER
 
-    assert name in get_type_hints(Conf)
-    said = following[place]
-    assert isinstance(said, ast.Expr)
-    assert isinstance(said.value, ast.Constant)
-    assert str(said.value.value).endswith(".")
-
-
-def test_a_setting_overridden_in_a_test_works_at_once_and_only_there() -> None:
+    assert row is SETTINGS["CIAM_RETRY_AFTER"]
     assert conf.CIAM_RETRY_AFTER == 60
-
-    with override_settings(CIAM_RETRY_AFTER=5):
-        assert conf.CIAM_RETRY_AFTER == 5
-    assert conf.CIAM_RETRY_AFTER == 60
-
-
-def test_a_value_is_remembered_until_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert conf.CIAM_TIMEOUT == 10.0
-    # As no project does it: without the signal.
-    monkeypatch.setattr(django_settings, "CIAM_TIMEOUT", 3.0, raising=False)
-    before = conf.CIAM_TIMEOUT
-    clear_settings_caches()
-    after = conf.CIAM_TIMEOUT
-    monkeypatch.undo()
-    clear_settings_caches()
-
-    assert (before, after) == (10.0, 3.0)
-
-
-def test_what_is_worked_out_of_settings_is_worked_out_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Our own list of what to forget, so that this test leaves none of its own behind.
-    monkeypatch.setattr(module, "_cache_clearers", [])
-    calls: list[int] = []
-
-    @cached_until_settings_change
-    def squared(number: int) -> int:
-        calls.append(number)
-        return number * number
-
-    assert [squared(3), squared(3)] == [9, 9]
-    clear_settings_caches()
-    assert squared(3) == 9
-    assert calls == [3, 3]
 
 
 def test_an_unknown_name_is_no_setting() -> None:
     with pytest.raises(AttributeError, match="CIAM_TIMEUOT"):
-        getattr(conf, "CIAM_TIMEUOT")  # noqa: B009  (mypy would not let it pass otherwise)
+        conf.CIAM_TIMEUOT  # type: ignore[attr-defined]  # noqa: B018  (mypy refuses the name, too)
+
+
+def test_a_value_cannot_be_assigned_to_conf() -> None:
+    with pytest.raises(AttributeError):
+        conf.CIAM_TIMEOUT = 5.0  # type: ignore[misc]  # mypy refuses it, too
+
+
+# --- Reading ----------------------------------------------------------------------------------
+
+
+def override() -> Iterator[float]:
+    with override_settings(CIAM_TIMEOUT=3.0):
+        yield conf.CIAM_TIMEOUT
+
+
+def assign() -> Iterator[float]:
+    django_settings.CIAM_TIMEOUT = 3.0
+    yield conf.CIAM_TIMEOUT
+    del django_settings.CIAM_TIMEOUT  # type: ignore[misc]  # django-stubs knows Django's only
+
+
+def patch() -> Iterator[float]:
+    with mock.patch.object(django_settings, "CIAM_TIMEOUT", 3.0, create=True):
+        yield conf.CIAM_TIMEOUT
+
+
+def assign_below_override() -> Iterator[float]:
+    with override_settings(CIAM_TIMEOUT=5.0):
+        django_settings.CIAM_TIMEOUT = 3.0
+        yield conf.CIAM_TIMEOUT
+        del django_settings.CIAM_TIMEOUT  # type: ignore[misc]  # as above
+        assert conf.CIAM_TIMEOUT == 10.0
+
+
+Change = Callable[[], Iterator[float]]
+each_change = pytest.mark.parametrize("change", [override, assign, patch, assign_below_override])
+
+
+@each_change
+def test_a_changed_setting_works_at_once(change: Change) -> None:
+    assert conf.CIAM_TIMEOUT == 10.0
+    assert list(change()) == [3.0]
+    assert conf.CIAM_TIMEOUT == 10.0
+
+
+def test_the_first_read_loads_djangos_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(module._lazy_settings, "_wrapped", empty)
+
+    assert conf.CIAM_TIMEOUT == 10.0
+    assert django_settings.configured
+
+
+def test_a_default_is_read_faster_than_django_finds_that_a_setting_is_missing() -> None:
+    def seconds_of(read: Callable[[], object]) -> float:
+        return min(timeit.repeat(read, number=2000, repeat=5))
+
+    of_django = seconds_of(lambda: getattr(django_settings, "CIAM_TIMEOUT", 10.0))
+
+    assert seconds_of(lambda: conf.CIAM_TIMEOUT) < of_django / 2
+
+
+# --- Results that depend on settings ----------------------------------------------------------
+
+
+@each_change
+def test_a_result_changes_with_its_setting(change: Change) -> None:
+    calls: list[int] = []
+
+    @cached_until_settings_change("CIAM_TIMEOUT", "DEBUG")
+    def multiple(number: int) -> float:
+        calls.append(number)
+        return number * conf.CIAM_TIMEOUT
+
+    assert [multiple(3), multiple(3)] == [30.0, 30.0]
+    for _ in change():
+        assert [multiple(3), multiple(3)] == [9.0, 9.0]
+    assert multiple(3) == 30.0
+    assert calls == [3, 3, 3]
+
+
+def test_a_result_is_kept_when_other_settings_change() -> None:
+    calls: list[int] = []
+
+    @cached_until_settings_change("CIAM_TIMEOUT")
+    def first(number: int) -> int:
+        """The docstring stays."""
+        calls.append(number)
+        return number
+
+    first(1)
+    with override_settings(CIAM_RETRY_AFTER=5):
+        first(1)
+
+    assert calls == [1]
+    assert (first.__name__, first.__doc__) == ("first", "The docstring stays.")
+
+
+def test_a_setting_of_none_differs_from_a_missing_setting() -> None:
+    @cached_until_settings_change("CIAM_NO_SETTING")
+    def value() -> object:
+        return getattr(django_settings, "CIAM_NO_SETTING", "default")
+
+    assert value() == "default"
+    with override_settings(CIAM_NO_SETTING=None):
+        assert value() is None
+    assert value() == "default"
+
+
+def test_results_can_be_forgotten() -> None:
+    calls: list[int] = []
+
+    @cached_until_settings_change("CIAM_TIMEOUT")
+    def call() -> None:
+        calls.append(1)
+
+    call()
+    clear_settings_caches()
+    call()
+
+    assert calls == [1, 1]
+
+
+def test_an_error_is_not_remembered() -> None:
+    outcomes: list[object] = [ValueError("no"), "yes"]
+
+    @cached_until_settings_change("CIAM_TIMEOUT")
+    def outcome() -> object:
+        found = outcomes.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    with pytest.raises(ValueError, match="no"):
+        outcome()
+    assert outcome() == "yes"

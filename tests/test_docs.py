@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from ciam_django.conf import conf
+from ciam_django.conf import SETTINGS
 from ciam_django.login.steps.table import STEPS
-from tests.rows import for_each_row
+from tests import settings_reference
+from tests.settings_reference import declaration
 
 ROOT = Path(__file__).parents[1]
 COMMAND = re.compile(r"^(?:\$ )?(python3 -m venv .+)$", re.MULTILINE)
+DECLARATION = re.compile(r"`((CIAM_\w+): [^`]+)`")
 # Absolute, not the path of an address: somebody's home, or the directory of a build machine.
 MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:root|work|home/\w+|Users/\w+)/")
 
@@ -30,9 +32,29 @@ def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
         assert f"'{command}'" in text_of(".ci/run")
 
 
-@for_each_row("setting", conf.setting_names())
-def test_the_readme_has_every_setting(setting: str) -> None:
-    assert re.search(rf"\b{setting}\b", text_of("README.md"))
+@pytest.mark.parametrize("name", ["README.md", "example_project/README.md"])
+def test_settings_are_documented_as_their_rows_are(name: str) -> None:
+    text = " ".join(text_of(name).split())
+    declared = DECLARATION.findall(text)
+
+    assert declared
+    assert set(re.findall(r"\bCIAM_(?!DJANGO_)[A-Z_]+\b", text)) <= set(SETTINGS)
+    for whole, setting in declared:
+        assert whole == declaration(setting)
+
+
+def test_the_readme_describes_settings_with_the_sentences_of_their_rows() -> None:
+    text = text_of("README.md")
+    items = re.findall(r"^- `(CIAM_\w+)[^`]*`\s+((?:.+\n(?:  (?! *```).+\n)*))", text, re.MULTILINE)
+
+    assert [name for name, _ in items] == [name for name in SETTINGS if f"`{name}: " in text]
+    for name, words in items:
+        assert " ".join(words.split()).startswith(SETTINGS[name].description)
+
+
+def test_the_reference_of_the_settings_is_that_of_the_rows() -> None:
+    assert settings_reference.PATH.read_text(encoding="utf-8") == settings_reference.reference()
+    assert "](docs/settings.md)" in text_of("README.md")
 
 
 def test_the_readme_is_short() -> None:

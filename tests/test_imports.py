@@ -38,7 +38,6 @@ ROOMS: Final[dict[str, set[str]]] = {
     "accounts": {
         "reporting",
         "privacy",
-        "checks",
         "client",
         "responses",
         "answers",
@@ -57,20 +56,10 @@ ROOMS: Final[dict[str, set[str]]] = {
         "kinds",
         "conf",
     },
-    "urls": {"privacy", "checks", "login", "signals"},
+    "urls": {"privacy", "login"},
     # wiring
     "apps": {"checks"},
-    "checks": {
-        "login",
-        "accounts",
-        "client",
-        "conf",
-        "codes",
-        "lookup",
-        "kinds",
-        "errors",
-        "signals",
-    },
+    "checks": {"login", "accounts", "client", "lookup", "codes", "errors", "conf"},
     "management": {"codes", "lookup", "answers", "kinds"},
     "testing": {"codes"},
 }

@@ -13,7 +13,6 @@ from django.utils import translation
 from django.utils.functional import lazystr
 from pytest_django.fixtures import Settings
 
-from ciam_django import conf
 from ciam_django.answers import answer_to
 from ciam_django.codes import ALIASES, CODES, UNKNOWN, Collapse, Meaning
 from ciam_django.drf import exception_handler
@@ -21,6 +20,7 @@ from ciam_django.errors import CiamError
 from ciam_django.kinds import Action, Audience, Kind
 from ciam_django.lookup import MatchedRow, generic_row, is_known, matched_row, meaning_of
 from ciam_django.middleware import CiamErrorMiddleware
+from tests.conftest import forget_rows
 from tests.rows import for_each_row
 
 LOCKED = "Operation.Failure.User.Locked"
@@ -159,7 +159,7 @@ def test_a_meaning_is_that_of_the_finding() -> None:
 def test_a_row_that_is_taken_out_falls_to_its_family(table: dict[str, Meaning]) -> None:
     assert matched_row(LOCKED).key == LOCKED
     del table[LOCKED]
-    conf.clear_settings_caches()
+    forget_rows()
 
     assert matched_row(LOCKED).key == "Operation.Failure.User.*"
     assert matched_row(LOCKED).meaning.collapse is Collapse.SIGN_IN
@@ -167,7 +167,7 @@ def test_a_row_that_is_taken_out_falls_to_its_family(table: dict[str, Meaning]) 
 
 def test_a_row_that_is_put_in_is_found(table: dict[str, Meaning]) -> None:
     table["Brand.New"] = CODES["access_denied"]
-    conf.clear_settings_caches()
+    forget_rows()
 
     assert matched_row("brand.new") == MatchedRow("Brand.New", CODES["access_denied"], "exact")
 
@@ -247,7 +247,7 @@ def test_the_fields_of_published_codes_are_mostly_what_would_be_derived(
     fields = {code: CODES[code].field for code in codes if "*" not in code}
     for code in fields:
         del table[code]
-    conf.clear_settings_caches()
+    forget_rows()
     derived = {code: matched_row(code).meaning.field for code in fields}
 
     assert {code for code in fields if fields[code] != derived[code]} == {

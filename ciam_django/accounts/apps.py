@@ -6,7 +6,7 @@ from django.apps import AppConfig
 from django.contrib.auth.signals import user_logged_out
 from django.utils.translation import gettext_lazy as _
 
-from ciam_django.signals import checking, checking_databases, login_failed
+from ciam_django.signals import login_failed
 
 
 class CiamAccountsConfig(AppConfig):
@@ -24,10 +24,7 @@ class CiamAccountsConfig(AppConfig):
             end_session_on_logout,
             send_user_login_failed,
         )
-        from ciam_django.checks.accounts import check_identities, check_sessions  # noqa: PLC0415
 
-        checking.connect(check_sessions, dispatch_uid=self.label)
-        checking_databases.connect(check_identities, dispatch_uid=self.label)
         login_failed.connect(send_user_login_failed, dispatch_uid=self.label)
         login_failed.connect(record_login_failure, dispatch_uid=f"{self.label}.failures")
         user_logged_out.connect(end_session_on_logout, dispatch_uid=self.label)

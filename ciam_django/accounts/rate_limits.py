@@ -6,9 +6,9 @@ address. Who is over a limit gets the same answer as CIAM would give.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import ipaddress
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -17,10 +17,9 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from ciam_django.client.cache import decrement_count, increment_count
-from ciam_django.conf import cached_until_settings_change, conf
+from ciam_django.conf import RATE, conf
 from ciam_django.errors import CiamError, Stage
 
-_RATE: Final = re.compile(r"(\d{1,6})/(s|min|hour|day)")
 _SECONDS: Final = {"s": 1, "min": 60, "hour": 3600, "day": 86400}
 # As CIAM's own: wrong entries of one code, and seconds for which it is good.
 _MAX_CODE_ENTRIES: Final = 5
@@ -134,12 +133,7 @@ def _address(request: HttpRequest) -> str:
     return str(parsed)
 
 
-def is_rate(text: object) -> bool:
-    """Whether it reads like ``5/hour``."""
-    return isinstance(text, str) and _RATE.fullmatch(text) is not None
-
-
-@cached_until_settings_change
+@functools.lru_cache(maxsize=64)
 def rates_of(
     given: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> Sequence[tuple[str, Sequence[tuple[int, int]]]]:
@@ -149,7 +143,7 @@ def rates_of(
     """
     found = []
     for limit_key, rates in given:
-        matches = [match for match in map(_RATE.fullmatch, rates) if match]
+        matches = [match for match in map(RATE.fullmatch, rates) if match]
         pairs = [(int(match[1]), _SECONDS[match[2]]) for match in matches]
         found.append((limit_key, sorted(pairs, key=lambda pair: pair[1])))
     return found

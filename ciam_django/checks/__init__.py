@@ -1,3 +1,3 @@
-"""What ``manage.py check`` says of the settings: one file for each room that has some."""
+"""The messages of ``manage.py check``: one file for the settings and one for each upper room."""
 
 from __future__ import annotations

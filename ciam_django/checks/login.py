@@ -1,18 +1,23 @@
-"""What is wrong with the settings of signing in: ``manage.py check`` asks, where the views are."""
+"""The checks that need the tables of ``login`` and ``client``.
+
+They are registered where ``ciam_django.accounts`` is installed. What a row of ``conf.py`` refuses
+is reported by ``checks/settings.py`` and not judged again here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import phonenumbers
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.utils.module_loading import import_string
+from django.core.checks import CheckMessage
+from django.utils.functional import Promise
 
-from ciam_django.accounts.rate_limits import LIMIT_KEYS, is_rate
 from ciam_django.accounts.users import fillable_fields
+from ciam_django.checks.messages import check_message, hint_for, setting_messages
+from ciam_django.checks.settings import are_urls_included, is_allowed_form_action, oauth_client
 from ciam_django.client.endpoints import ENDPOINTS, Credential, Endpoint
 from ciam_django.conf import Conf, conf
 from ciam_django.login.providers import (
@@ -24,227 +29,168 @@ from ciam_django.login.providers import (
     provider_entries,
     provider_of_entry,
 )
-from ciam_django.login.steps.results import FLOW_TYPES
 from ciam_django.login.steps.table import STEPS
 from ciam_django.login.tenant_config import HOSTED, OWN_METHODS
 
-# Caches that no other process sees.
+# Caches that each process has for itself.
 _PER_PROCESS_CACHES: Final = ("LocMemCache", "DummyCache")
+_ENTRY_FIELDS: Final = (*REQUIRED_FIELDS, *sorted(OVERRIDABLE_FIELDS), "provider")
 
 
-ProblemsOf = Callable[[Any], Iterator["Problem"]]
+def is_allowed_by_row(name: str) -> bool:
+    """Tell if the row of the setting allows the setting's value."""
+    return not setting_messages(name)
 
 
-class Problem(NamedTuple):
-    """An id of ``checks.IDS``, what was given, and what is allowed."""
-
-    check_name: str
-    message: str
-    hint: str
+# --- Values -----------------------------------------------------------------------------------
 
 
-def _method_problems(value: Any) -> Iterator[Problem]:
-    for name in value:
-        if name not in (HOSTED, *OWN_METHODS):
-            yield Problem(
-                "way in",
-                f"CIAM_LOGIN_METHODS has {name!r}.",
-                hint_for(name, (HOSTED, *OWN_METHODS)),
+def check_phone_region(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """The country of ``CIAM_PHONE_REGION`` has phone numbers."""
+    region = conf.CIAM_PHONE_REGION
+    if is_allowed_by_row("CIAM_PHONE_REGION") and region not in phonenumbers.SUPPORTED_REGIONS:
+        row = Conf.CIAM_PHONE_REGION
+        text = f"CIAM_PHONE_REGION is {region!r}."
+        yield check_message("phone region", text, f"It must be {row.allowed.words}.")
+
+
+def check_user_fields(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """The keys of ``CIAM_USER_FIELDS`` are fields of the user model."""
+    if not is_allowed_by_row("CIAM_USER_FIELDS"):
+        return
+    model = get_user_model()
+    fields = fillable_fields(model)
+    for name in conf.CIAM_USER_FIELDS:
+        # A user model need not have the fields of the default.
+        if name not in fields and name not in Conf.CIAM_USER_FIELDS.default:
+            yield check_message(
+                "user field",
+                f"CIAM_USER_FIELDS has {name!r}, which is no field of {model.__name__}.",
+                hint_for(name, fields),
             )
-    backend = settings.CACHES["default"]["BACKEND"]
-    sends = any(STEPS[name].sends_code for name in OWN_METHODS if name in value)
-    if sends and backend.endswith(_PER_PROCESS_CACHES) and not settings.DEBUG:
-        yield Problem(
-            "cache",
-            f"The default cache is {backend!r}, which each process has for itself.",
-            "Each would count the codes of CIAM_SEND_LIMITS anew: use Redis or Memcached.",
-        )
 
 
-def _api_sign_in_problems(value: Any) -> Iterator[Problem]:
-    if value not in ("session", "token"):
-        yield Problem(
-            "way in", f"CIAM_API_SIGN_IN is {value!r}.", "It is to be 'session' or 'token'."
-        )
-
-
-def _flow_type_problems(value: Any) -> Iterator[Problem]:
-    for flow_type, name in value.items():
-        if name not in FLOW_TYPES.values():
-            text = f"CIAM_FLOW_TYPES[{flow_type!r}] is {name!r}."
-            yield Problem("step", text, hint_for(name, FLOW_TYPES.values()))
-
-
-def _phone_region_problems(value: Any) -> Iterator[Problem]:
-    if value not in phonenumbers.SUPPORTED_REGIONS:
-        text = f"CIAM_PHONE_REGION is {value!r}."
-        yield Problem("phone region", text, "It is to be a country of ISO 3166, such as 'CN'.")
-
-
-def _provider_problems(value: Any) -> Iterator[Problem]:
-    if not _is_dict_of_dicts(value.get(WECHAT, {})):
-        yield Problem(
-            "provider",
-            "CIAM_SOCIAL_PROVIDERS: 'wechat' is no dict of its registrations.",
-            "It is to have a dict for 'website', 'in_app' or 'mini_program', or for each.",
-        )
-    for name, given in provider_entries(value).items():
-        place = f"CIAM_SOCIAL_PROVIDERS: {name!r}"
-        row = provider_of_entry(name, given)
-        if row is None:
-            kind = given.get("provider", name)
-            yield Problem("provider", f"{place} is no provider.", hint_for(kind, PROVIDERS))
-            continue
-        allowed = [*REQUIRED_FIELDS, *sorted(OVERRIDABLE_FIELDS), "provider"]
-        for field in given:
-            if field not in allowed:
-                yield Problem(
-                    "provider", f"{place} has no field {field!r}.", hint_for(field, allowed)
-                )
-        needed = [
-            *REQUIRED_FIELDS,
-            *([] if row.authorize_url or not row.has_page else ["authorize_url"]),
-        ]
-        for field in needed:
-            if not given.get(field):
-                yield Problem(
-                    "provider",
-                    f"{place} has no {field}, so that it is not offered.",
-                    "'app_id' is of the provider's, 'source' is CIAM's authentication source.",
-                )
-
-
-def _limit_problems(value: Any) -> Iterator[Problem]:
-    for scope, rates in value.items():
-        if scope not in LIMIT_KEYS:
-            yield Problem("limit", f"There is a limit for {scope!r}.", hint_for(scope, LIMIT_KEYS))
-        for rate in rates:
-            if not is_rate(rate):
-                text = f"The limit for {scope!r} is {rate!r}."
-                yield Problem("limit", text, "It is to be like '1/min', '5/hour' or '10/day'.")
-
-
-def _path_problems(name: str) -> ProblemsOf:
-    def slips_of_path(value: Any) -> Iterator[Problem]:
-        try:
-            if value:
-                import_string(value)
-        except ImportError as error:
-            yield Problem("dotted path", f"{name} is {value!r}.", f"{error}.")
-
-    return slips_of_path
-
-
-def _user_field_problems(value: Any) -> Iterator[Problem]:
-    fields = fillable_fields(get_user_model())
-    for name in value:
-        # Those of the default need not be there.
-        if name not in fields and name not in Conf.CIAM_USER_FIELDS:
-            text = (
-                f"CIAM_USER_FIELDS has {name!r}, which is no field of {get_user_model().__name__}."
-            )
-            yield Problem("user field", text, hint_for(name, fields))
-
-
-def _endpoint_problems(value: Any) -> Iterator[Problem]:
+def check_endpoints(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """The names and fields of ``CIAM_ENDPOINTS``."""
+    if not is_allowed_by_row("CIAM_ENDPOINTS"):
+        return
     fields = Endpoint.__dataclass_fields__
-    for name, given in value.items():
+    for name, given in conf.CIAM_ENDPOINTS.items():
         place = f"CIAM_ENDPOINTS[{name!r}]"
         if name not in ENDPOINTS:
-            yield Problem("endpoint", f"{place} is no call of CIAM's.", hint_for(name, ENDPOINTS))
-        for field, each in given.items():
+            yield check_message(
+                "endpoint", f"{place} is no call of CIAM's API.", hint_for(name, ENDPOINTS)
+            )
+        for field, value in given.items():
             if field not in fields:
-                yield Problem(
+                yield check_message(
                     "endpoint", f"{place} has no field {field!r}.", hint_for(field, fields)
                 )
-            elif field == "credential" and each not in list(Credential):
-                allowed = f"Allowed: {', '.join(Credential)}."
-                yield Problem("endpoint", f"{place}: the credential is {each!r}.", allowed)
-
-
-# --- All of them ------------------------------------------------------------------------------
-
-
-def _is_dict_of_dicts(value: Any) -> bool:
-    return all(isinstance(each, Mapping) for each in value.values())
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
-def _is_dict_of_lists(value: Any) -> bool:
-    return all(_is_list(each) for each in value.values())
-
-
-def _is_any_value(value: Any) -> bool:
-    return True
-
-
-# Setting -> whether it can be read at all, what it is to be, and its slips.
-_SETTINGS: Final[Mapping[str, tuple[Callable[[Any], bool], str, ProblemsOf]]] = {
-    "CIAM_LOGIN_METHODS": (_is_list, "a list of names", _method_problems),
-    "CIAM_API_SIGN_IN": (_is_any_value, "", _api_sign_in_problems),
-    "CIAM_FLOW_TYPES": (_is_any_value, "", _flow_type_problems),
-    "CIAM_PHONE_REGION": (_is_any_value, "", _phone_region_problems),
-    "CIAM_SOCIAL_PROVIDERS": (
-        _is_dict_of_dicts,
-        "a dict with a dict for each provider",
-        _provider_problems,
-    ),
-    "CIAM_SEND_LIMITS": (_is_dict_of_lists, "a dict with a list for each scope", _limit_problems),
-    "CIAM_TRY_LIMITS": (_is_dict_of_lists, "a dict with a list for each scope", _limit_problems),
-    "CIAM_CLIENT_IP": (_is_any_value, "", _path_problems("CIAM_CLIENT_IP")),
-    "CIAM_NEW_USER": (_is_any_value, "", _path_problems("CIAM_NEW_USER")),
-    "CIAM_USER_FIELDS": (
-        _is_dict_of_lists,
-        "a dict with a list for each field",
-        _user_field_problems,
-    ),
-    "CIAM_ENDPOINTS": (_is_dict_of_dicts, "a dict with a dict for each call", _endpoint_problems),
-}
-
-
-def check_login_settings(
-    sender: object,
-    is_well_typed: Callable[[str], bool],
-    is_in_policy: Callable[[str], bool],
-    **kwargs: Any,
-) -> Iterator[Problem]:
-    """Everything that is wrong in the settings that are of their type."""
-    for name, (is_readable, wanted, problems_of) in _SETTINGS.items():
-        value = getattr(conf, name)
-        if not is_well_typed(name):
-            continue
-        if is_readable(value):
-            yield from problems_of(value)
-        else:
-            yield Problem("type", f"{name} is {value!r}.", f"It is to be {wanted}.")
-    if all(map(is_well_typed, ("CIAM_LOGIN_METHODS", "CIAM_SOCIAL_PROVIDERS"))):
-        yield from _client_problems()
-        for origin in sorted(form_action_origins()):
-            if not is_in_policy(origin):
-                yield Problem(
-                    "form action",
-                    f"The form-action of SECURE_CSP lacks {origin}.",
-                    "Add it: the form of a social provider is redirected there.",
+            elif field == "credential" and value not in list(Credential):
+                yield check_message(
+                    "endpoint",
+                    f"{place}: the credential is {value!r}.",
+                    f"Allowed: {', '.join(Credential)}.",
                 )
 
 
-def _client_problems() -> Iterator[Problem]:
-    """What the ways in need of the OAuth client, whose own check tells of any other slip."""
-    clients = getattr(settings, "AUTHLIB_OAUTH_CLIENTS", None)
-    client = clients.get("ciam") if isinstance(clients, Mapping) else None
-    needs_api = set(conf.CIAM_LOGIN_METHODS) - {HOSTED} or conf.CIAM_SOCIAL_PROVIDERS
-    if needs_api and isinstance(client, Mapping) and not client.get("api_base_url"):
-        yield Problem(
+def check_social_providers(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """The names and fields of ``CIAM_SOCIAL_PROVIDERS``."""
+    if not is_allowed_by_row("CIAM_SOCIAL_PROVIDERS"):
+        return
+    setting = conf.CIAM_SOCIAL_PROVIDERS
+    if not all(isinstance(each, Mapping) for each in setting.get(WECHAT, {}).values()):
+        yield check_message(
+            "provider",
+            "CIAM_SOCIAL_PROVIDERS: 'wechat' is no dict of its registrations.",
+            "It must have a dict for 'website', 'in_app' or 'mini_program', or for each.",
+        )
+    for name, given in provider_entries(setting).items():
+        yield from _entry_messages(name, given)
+
+
+def _entry_messages(name: str, given: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    place = f"CIAM_SOCIAL_PROVIDERS: {name!r}"
+    provider_name = given.get("provider", name)
+    if not isinstance(provider_name, str) or provider_name not in PROVIDERS:
+        yield check_message(
+            "provider", f"{place} is no provider.", hint_for(provider_name, PROVIDERS)
+        )
+        return
+    for field, value in given.items():
+        if field not in _ENTRY_FIELDS:
+            yield check_message(
+                "provider", f"{place} has no field {field!r}.", hint_for(field, _ENTRY_FIELDS)
+            )
+        elif not isinstance(value, Mapping if field == "more" else str | Promise):
+            wanted = "a dict" if field == "more" else "a str"
+            yield check_message(
+                "provider", f"{place}: the {field} is {value!r}.", f"It must be {wanted}."
+            )
+    row = provider_of_entry(name, given)
+    needs_url = row is not None and row.has_page and not row.authorize_url
+    for field in (*REQUIRED_FIELDS, *(["authorize_url"] if needs_url else [])):
+        if not given.get(field):
+            yield check_message(
+                "provider",
+                f"{place} has no {field}, and is not offered.",
+                "'app_id' is your id at the provider, 'source' is CIAM's authentication source.",
+            )
+
+
+# --- The OAuth client and the cache of a project with sign-in URLs ----------------------------
+
+
+def check_login_methods(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """The client and the cache that the methods of a project with ``ciam_django.urls`` need."""
+    if not are_urls_included() or not is_allowed_by_row("CIAM_LOGIN_METHODS"):
+        return
+    methods = set(conf.CIAM_LOGIN_METHODS)
+    client = oauth_client()
+    needs_api = methods - {HOSTED} or conf.CIAM_SOCIAL_PROVIDERS
+    # Without a client there is a message already.
+    if needs_api and client is not None and not client.get("api_base_url"):
+        yield check_message(
             "client",
             'AUTHLIB_OAUTH_CLIENTS["ciam"] has no api_base_url.',
-            "CIAM_LOGIN_METHODS or CIAM_SOCIAL_PROVIDERS have what CIAM's API does.",
+            "CIAM_LOGIN_METHODS or CIAM_SOCIAL_PROVIDERS need CIAM's API.",
+        )
+    backend = settings.CACHES["default"]["BACKEND"]
+    sends_codes = any(STEPS[name].sends_code for name in methods.intersection(OWN_METHODS))
+    if sends_codes and backend.endswith(_PER_PROCESS_CACHES) and not settings.DEBUG:
+        yield check_message(
+            "cache",
+            f"The default cache is {backend!r}, which each process has for itself.",
+            "Each process would count the codes of CIAM_SEND_LIMITS alone: use Redis or Memcached.",
         )
 
 
-def hint_for(given: object, allowed: Iterable[str] | Mapping[str, object]) -> str:
-    names = list(allowed)
-    close = get_close_matches(str(given), names, n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"Allowed: {', '.join(names)}."
+def check_provider_form_actions(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """The policy of a project with ``ciam_django.urls`` lets forms lead to its providers."""
+    if not are_urls_included() or not is_allowed_by_row("CIAM_SOCIAL_PROVIDERS"):
+        return
+    if any(check_social_providers(None)):
+        return
+    for origin in sorted(form_action_origins()):
+        if not is_allowed_form_action(origin):
+            yield check_message(
+                "form action",
+                f"The form-action of SECURE_CSP lacks {origin}.",
+                "Add it: the form of a social provider is redirected there.",
+            )
+
+
+# The settings with `Fields` in their row -> the check of the fields.
+TABLE_CHECKS: Final = {
+    "CIAM_ENDPOINTS": check_endpoints,
+    "CIAM_SOCIAL_PROVIDERS": check_social_providers,
+}
+
+CHECKS: Final = (
+    check_phone_region,
+    check_user_fields,
+    check_endpoints,
+    check_social_providers,
+    check_login_methods,
+    check_provider_form_actions,
+)

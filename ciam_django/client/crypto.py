@@ -11,7 +11,7 @@ from django.utils.crypto import salted_hmac
 from ciam_django.conf import cached_until_settings_change
 
 
-@cached_until_settings_change
+@cached_until_settings_change("SECRET_KEY", "SECRET_KEY_FALLBACKS")
 def fernet_for(purpose: str) -> MultiFernet:
     """The seal of a purpose: new texts by ``SECRET_KEY``, old ones by its fallbacks, too."""
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]

@@ -122,7 +122,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
 # fmt: on
 
 
-@cached_until_settings_change
+@cached_until_settings_change("CIAM_ENDPOINTS")
 def endpoint_of(name: str) -> Endpoint:
     """The row of the table, with the fields that ``CIAM_ENDPOINTS`` replaces."""
     replaced: Mapping[str, Any] = conf.CIAM_ENDPOINTS.get(name, {})

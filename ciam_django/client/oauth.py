@@ -225,7 +225,8 @@ class CiamApp(_App):
             return str(add_params_to_uri(endpoint, list(asked.items())))
 
 
-@cached_until_settings_change
+# The app keeps documents under cache keys that are made with SECRET_KEY.
+@cached_until_settings_change("AUTHLIB_OAUTH_CLIENTS", "SECRET_KEY")
 def ciam_app() -> CiamApp:
     """The app that the setting describes, made anew when the setting changes."""
     config: Mapping[str, Any] = (getattr(settings, "AUTHLIB_OAUTH_CLIENTS", None) or {}).get(

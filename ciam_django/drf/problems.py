@@ -107,7 +107,16 @@ def _answers() -> Mapping[str, Answer]:
     return _answers_in(get_language(), get_urlconf(), get_script_prefix())
 
 
-@cached_until_settings_change
+@cached_until_settings_change(
+    "CIAM_ACTION_URLS",
+    "CIAM_ERROR_OVERRIDES",
+    "CIAM_LOGIN_METHODS",
+    "CIAM_PROBLEM_TYPE_URL",
+    "CIAM_RETRY_AFTER",
+    "CIAM_SUPPORT_URL",
+    "CIAM_UPSTREAM_STATUS",
+    "LANGUAGE_CODE",
+)
 def _answers_in(language: str | None, urlconf: Any, prefix: str) -> Mapping[str, Answer]:
     """The arguments are what the answers depend on besides the settings."""
     return possible_answers()

@@ -132,7 +132,7 @@ class Registration:
         return f"{row.authorize_url}{mark}{query}{fragment}"
 
 
-@cached_until_settings_change
+@cached_until_settings_change("CIAM_SOCIAL_PROVIDERS")
 def registrations() -> Mapping[str, Registration]:
     """Those of ``CIAM_SOCIAL_PROVIDERS`` that are complete, by name; a check names the others."""
     complete = {}

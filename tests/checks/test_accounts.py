@@ -14,7 +14,8 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts.backends import get_or_create_user
 from ciam_django.accounts.middleware import CiamSessionMiddleware
 from ciam_django.accounts.models import CiamIdentity
-from ciam_django.checks.settings import CHECK_IDS, check_identities
+from ciam_django.checks.accounts import check_identities
+from ciam_django.checks.messages import CHECK_IDS
 from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser

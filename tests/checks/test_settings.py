@@ -15,9 +15,11 @@ from django.urls import include, path
 from django.utils.functional import lazystr
 from pytest_django.fixtures import Settings
 
-from ciam_django import conf
-from ciam_django.checks.settings import CHECK_IDS, CHECKS
+from ciam_django.checks import accounts, login
+from ciam_django.checks.messages import CHECK_IDS
+from ciam_django.checks.settings import CHECKS
 from ciam_django.codes import CODES
+from ciam_django.conf import SETTINGS
 from ciam_django.kinds import Action
 from ciam_django.middleware import CiamErrorMiddleware
 from tests.rows import for_each_row
@@ -92,7 +94,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "CIAM_TIMEUOT is no setting of ciam_django.",
         "Did you mean 'CIAM_TIMEOUT'?",
     ),
-    "type": ({"CIAM_TIMEOUT": "5"}, "CIAM_TIMEOUT is '5', a str.", "It is to be a float."),
+    "type": ({"CIAM_TIMEOUT": "5"}, "CIAM_TIMEOUT is '5', a str.", "It must be a float."),
     "range": ({"CIAM_RETRY_AFTER": -1}, "CIAM_RETRY_AFTER is -1.", "Allowed: 0 to 3600."),
     "override key": (
         {"CIAM_ERROR_OVERRIDES": {"Operation.Failure.User.Lokced": "M."}},
@@ -107,7 +109,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "override value": (
         {"CIAM_ERROR_OVERRIDES": {"invalid_grant": {"status": 200}}},
         "CIAM_ERROR_OVERRIDES['invalid_grant']: the status is 200.",
-        "It is to be an HTTP status from 400 to 599.",
+        "It must be an HTTP status from 400 to 599.",
     ),
     "override uncollapsed": (
         {"CIAM_ERROR_OVERRIDES": {LOCKED: "Call us."}},
@@ -116,7 +118,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
     ),
     "action": (
         {"CIAM_ACTION_URLS": {"reset_pasword": "/reset/"}},
-        "CIAM_ACTION_URLS has the key 'reset_pasword', which is no action.",
+        "CIAM_ACTION_URLS has the key 'reset_pasword'.",
         "Did you mean 'reset_password'?",
     ),
     "address": (
@@ -182,7 +184,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
     ),
     "way in": (
         {"CIAM_LOGIN_METHODS": ["hosted", "pasword"]},
-        "CIAM_LOGIN_METHODS has 'pasword'.",
+        "CIAM_LOGIN_METHODS[1] is 'pasword'.",
         "Did you mean 'password'?",
     ),
     "step": (
@@ -202,8 +204,8 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
     ),
     "limit": (
         {"CIAM_TRY_LIMITS": {"receiver": ["5 a minute"]}},
-        "The limit for 'receiver' is '5 a minute'.",
-        "like '1/min'",
+        "CIAM_TRY_LIMITS['receiver'][0] is '5 a minute'.",
+        "'1/min'",
     ),
     "cache": (
         {"CIAM_LOGIN_METHODS": ["sms"]},
@@ -212,7 +214,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
     ),
     "endpoint": (
         {"CIAM_ENDPOINTS": {"change_pasword": {"path": "x"}}},
-        "CIAM_ENDPOINTS['change_pasword'] is no call of CIAM's.",
+        "CIAM_ENDPOINTS['change_pasword'] is no call of CIAM's API.",
         "Did you mean 'change_password'?",
     ),
     "user field": (
@@ -237,8 +239,19 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "use 'check', or OpenID Connect",
     ),
 }
-# Those that only a database can tell: tests/checks/test_accounts.py.
+# The checks of databases: tests/checks/test_accounts.py.
 OF_DATABASES = ["identities"]
+# The checks of what only the views of ``ciam_django.urls`` need.
+NEED_URLS = {
+    "client",
+    "accounts",
+    "backend",
+    "language prefix",
+    "form action",
+    "cache",
+    "session store",
+    "session middleware",
+}
 
 
 def test_every_id_is_tried() -> None:
@@ -254,6 +267,24 @@ def test_a_wrong_setting_is_told_of_with_what_is_allowed(what: str) -> None:
     assert text in message.msg
     assert hint in (message.hint or "")
     assert type(message) is (Warning if ".W" in CHECK_IDS[what] else Error)
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_only_checks_of_the_sign_in_views_need_the_urls(what: str) -> None:
+    settings, _, _ = WRONG[what]
+
+    found = found_with(**{**settings, "ROOT_URLCONF": NoUrls})
+
+    assert [message.id for message in found] == ([] if what in NEED_URLS else [CHECK_IDS[what]])
+
+
+def test_a_project_with_bearer_tokens_alone_learns_of_each_wrong_setting() -> None:
+    wrong = ("way in", "step", "phone region", "provider", "limit", "endpoint", "user field")
+    settings = {name: value for what in wrong for name, value in WRONG[what][0].items()}
+
+    found = found_with(**settings, ROOT_URLCONF=NoUrls)
+
+    assert sorted(str(message.id) for message in found) == [CHECK_IDS[what] for what in wrong]
 
 
 def test_a_message_can_be_silenced() -> None:
@@ -313,7 +344,7 @@ def test_a_setting_of_another_type_is_told_of(name: str, value: object) -> None:
     assert name in found[0].msg
 
 
-@for_each_row("name", conf.conf.setting_names())
+@for_each_row("name", SETTINGS)
 def test_no_setting_makes_the_checks_fail(name: str) -> None:
     values: list[object] = [None, 0, -1, "", "x", "http://[", [], {}, [1], {1: 2}, object, "a.b"]
     values += [{"x": [1]}, {"x": {}}, {"x": {"action": ["retry"]}}, {None: None}, b"", 1.5]
@@ -467,7 +498,7 @@ def test_a_wrong_value_is_told_of(value: object) -> None:
     message = the_one_of("override value", CIAM_ERROR_OVERRIDES={"invalid_grant": value})
 
     assert "CIAM_ERROR_OVERRIDES['invalid_grant']: the " in message.msg
-    assert (message.hint or "").startswith("It is to be ")
+    assert (message.hint or "").startswith("It must be ")
 
 
 def test_a_language_that_was_taken_for_a_field_is_told_of() -> None:
@@ -496,7 +527,7 @@ def test_an_address_leads_somewhere(url: str) -> None:
 def test_an_address_that_leads_nowhere_is_told_of(url: object) -> None:
     message = the_one_of("address", CIAM_ACTION_URLS={"wait": url})
 
-    assert f"CIAM_ACTION_URLS['wait'] is {url!r}." in message.msg
+    assert f"CIAM_ACTION_URLS['wait'] is {url!r}" in message.msg
 
 
 def test_an_action_far_from_any_is_told_of_with_all_that_there_are() -> None:
@@ -521,7 +552,7 @@ def test_a_callback_over_http_is_for_development() -> None:
 def test_our_own_handler_is_no_fallback_of_itself() -> None:
     path = "ciam_django.drf.exception_handler"
 
-    assert "itself" in the_one_of("dotted path", CIAM_DRF_FALLBACK_HANDLER=path).msg
+    assert "calls itself" in the_one_of("dotted path", CIAM_DRF_FALLBACK_HANDLER=path).msg
 
 
 def test_without_rest_framework_no_handler_is_looked_at() -> None:
@@ -636,89 +667,6 @@ def test_a_handler_of_ours_is_as_good() -> None:
 
 
 def test_the_checks_are_registered() -> None:
-    assert set(CHECKS) <= set(registry.registered_checks)
+    checks = {*CHECKS, *login.CHECKS, *accounts.CHECKS, *accounts.DATABASE_CHECKS}
 
-
-# --- The ways in ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("what", "settings", "text"),
-    [
-        ("way in", {"CIAM_API_SIGN_IN": "cookie"}, "CIAM_API_SIGN_IN is 'cookie'."),
-        (
-            "provider",
-            {"CIAM_SOCIAL_PROVIDERS": {"qq": {"app_id": "1"}}},
-            "CIAM_SOCIAL_PROVIDERS: 'qq' has no source, so that it is not offered.",
-        ),
-        (
-            "provider",
-            {"CIAM_SOCIAL_PROVIDERS": {"qq": {"app_id": "1", "source": "s", "scopes": "x"}}},
-            "CIAM_SOCIAL_PROVIDERS: 'qq' has no field 'scopes'.",
-        ),
-        (
-            "provider",
-            {
-                "CIAM_SOCIAL_PROVIDERS": {
-                    "company": {"provider": "generic", "app_id": "1", "source": "s"}
-                }
-            },
-            "CIAM_SOCIAL_PROVIDERS: 'company' has no authorize_url, so that it is not offered.",
-        ),
-        ("type", {"CIAM_SOCIAL_PROVIDERS": {"qq": 7}}, "CIAM_SOCIAL_PROVIDERS is"),
-        (
-            "provider",
-            {"CIAM_SOCIAL_PROVIDERS": {"wechat": {"app_id": "1", "source": "s"}}},
-            "CIAM_SOCIAL_PROVIDERS: 'wechat' is no dict of its registrations.",
-        ),
-        ("limit", {"CIAM_SEND_LIMITS": {"reciever": []}}, "There is a limit for 'reciever'."),
-        ("type", {"CIAM_SEND_LIMITS": {"receiver": "1/min"}}, "CIAM_SEND_LIMITS is"),
-        ("dotted path", {"CIAM_CLIENT_IP": "tests.nobody"}, "CIAM_CLIENT_IP is 'tests.nobody'."),
-        (
-            "endpoint",
-            {"CIAM_ENDPOINTS": {"captcha": {"pth": "x"}}},
-            "CIAM_ENDPOINTS['captcha'] has no field 'pth'.",
-        ),
-        (
-            "endpoint",
-            {"CIAM_ENDPOINTS": {"captcha": {"credential": "nobody"}}},
-            "CIAM_ENDPOINTS['captcha']: the credential is 'nobody'.",
-        ),
-        (
-            "client",
-            {
-                "CIAM_LOGIN_METHODS": ["password"],
-                "AUTHLIB_OAUTH_CLIENTS": client(api_base_url=None),
-            },
-            'AUTHLIB_OAUTH_CLIENTS["ciam"] has no api_base_url.',
-        ),
-        (
-            "form action",
-            {
-                "CIAM_SOCIAL_PROVIDERS": {"qq": {"app_id": "1", "source": "s"}},
-                "SECURE_CSP": {"form-action": ["'self'", "https://ciam.invalid"]},
-            },
-            "The form-action of SECURE_CSP lacks https://graph.qq.com.",
-        ),
-    ],
-)
-def test_what_is_wrong_with_a_way_in_is_told(
-    what: str, settings: dict[str, Any], text: str
-) -> None:
-    assert text in the_one_of(what, **settings).msg
-
-
-def test_a_way_in_that_is_right_has_no_messages() -> None:
-    assert not found_with(
-        DEBUG=True,
-        CIAM_LOGIN_METHODS=["sms", "password", "hosted"],
-        CIAM_SOCIAL_PROVIDERS={"wechat": {"mini_program": {"app_id": "1", "source": "s"}}},
-        CIAM_CLIENT_IP="tests.checks.test_settings.client",
-        CIAM_ENDPOINTS={"captcha": {"credential": "user", "path": "x"}},
-        CIAM_FLOW_TYPES={"NEED_MAGIC": "consent"},
-        CIAM_SEND_LIMITS={"receiver": ["1/min"]},
-    )
-
-
-def test_a_cache_of_one_process_will_do_for_a_developer() -> None:
-    assert not found_with(DEBUG=True, CIAM_LOGIN_METHODS=["sms"])
+    assert checks <= set(registry.registered_checks)

@@ -1,0 +1,239 @@
+"""The ids of the checks, and a value of a setting in, messages about the value out."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  (Django's name)
+from django.template import TemplateDoesNotExist, TemplateSyntaxError
+from django.template.loader import get_template
+from django.urls import NoReverseMatch, reverse
+from django.utils.module_loading import import_string
+
+from ciam_django.conf import (
+    RATE,
+    SETTINGS,
+    AbsoluteUrl,
+    Allowed,
+    Choice,
+    DictOf,
+    DottedPath,
+    Fields,
+    Flag,
+    Integer,
+    ListOf,
+    Number,
+    PhoneRegion,
+    Rate,
+    Target,
+    Template,
+    Text,
+    conf,
+)
+
+# One id for each thing that can be wrong.
+CHECK_IDS: Final = {
+    "name": "ciam_django.W001",
+    "type": "ciam_django.E002",
+    "range": "ciam_django.E003",
+    "override key": "ciam_django.E004",
+    "override field": "ciam_django.E005",
+    "override value": "ciam_django.E006",
+    "override uncollapsed": "ciam_django.W007",
+    "action": "ciam_django.E008",
+    "address": "ciam_django.E009",
+    "dotted path": "ciam_django.E010",
+    "template": "ciam_django.E011",
+    "client": "ciam_django.E012",
+    "insecure callback": "ciam_django.W013",
+    "accounts": "ciam_django.E014",
+    "backend": "ciam_django.E015",
+    "language prefix": "ciam_django.E016",
+    "middleware": "ciam_django.W017",
+    "handler": "ciam_django.W018",
+    "form action": "ciam_django.W019",
+    "way in": "ciam_django.E020",
+    "step": "ciam_django.E021",
+    "phone region": "ciam_django.E022",
+    "provider": "ciam_django.E023",
+    "limit": "ciam_django.E024",
+    "cache": "ciam_django.W025",
+    "endpoint": "ciam_django.E026",
+    "user field": "ciam_django.E027",
+    "session store": "ciam_django.E028",
+    "session middleware": "ciam_django.W029",
+    "bearer": "ciam_django.E030",
+    "bearer mode": "ciam_django.E031",
+    "identities": "ciam_django.E032",
+}
+
+
+def check_message(check: str, message: str, hint: str | None = None) -> CheckMessage:
+    """A message with the id of a check: a warning or an error, as the id says."""
+    severity = Warning if ".W" in CHECK_IDS[check] else Error
+    return severity(message, hint=hint, id=CHECK_IDS[check])
+
+
+def hint_for(given: object, allowed: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """``Did you mean 'x'?``, or the allowed names, or nothing where the list would be long."""
+    allowed = list(allowed)
+    close = difflib.get_close_matches(str(given), allowed, n=1, cutoff=cutoff)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Allowed: {', '.join(allowed)}." if len(allowed) < 20 else ""
+
+
+def setting_messages(name: str) -> list[CheckMessage]:
+    """The messages about the value of a setting, as far as the row of the setting can judge it."""
+    allowed: Allowed[Any] = SETTINGS[name].allowed
+    return list(_value_messages(allowed, name, getattr(conf, name), type_check="type"))
+
+
+def scheme_and_host(url: object) -> tuple[str, str]:
+    """Scheme and host with port of a URL; empty texts where there are none."""
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+    except ValueError:
+        # Brackets without an IPv6 address.
+        return "", ""
+    return parts.scheme, parts.netloc
+
+
+def import_problem(path: str) -> str:
+    """The reason why a dotted path can't be imported; empty if it can."""
+    try:
+        import_string(path)
+    except (ImportError, TypeError, ValueError) as error:
+        # A path that begins with dots gives the last two.
+        return f"{error}."
+    return ""
+
+
+# --- One value --------------------------------------------------------------------------------
+
+
+def _value_messages(
+    allowed: Allowed[Any], place: str, value: Any, type_check: str
+) -> Iterator[CheckMessage]:
+    """The messages about one value; ``place`` is the Python expression of the value."""
+    if allowed.is_of_type(value):
+        yield from _content_messages(allowed, place, value)
+        return
+    type_name = allowed.type_name
+    hint = f"It must be {_with_article(type_name)}"
+    hint += f": [{value!r}]." if type_name == "list" and isinstance(value, str) else "."
+    text = f"{place} is {value!r}, {_with_article(type(value).__name__)}."
+    yield check_message(type_check, text, hint)
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+@functools.singledispatch
+def _content_messages(allowed: Allowed[Any], place: str, value: Any) -> Iterator[CheckMessage]:
+    """The messages about a value of the right type."""
+    raise NotImplementedError(type(allowed).__name__)
+
+
+@_content_messages.register(Flag)
+@_content_messages.register(Text)
+@_content_messages.register(Fields)
+def _(allowed: Allowed[Any], place: str, value: Any) -> Iterator[CheckMessage]:
+    # Each value of the type is allowed, or a function of TABLE_CHECKS judges it.
+    return iter(())
+
+
+@_content_messages.register(Integer)
+@_content_messages.register(Number)
+def _(allowed: Integer | Number, place: str, value: Any) -> Iterator[CheckMessage]:
+    if not allowed.low <= value <= allowed.high:
+        yield _not_allowed(allowed, place, value, f"Allowed: {allowed.words}.")
+
+
+@_content_messages.register
+def _(allowed: Choice, place: str, value: Any) -> Iterator[CheckMessage]:
+    if value not in allowed.names:
+        yield _not_allowed(allowed, place, value, hint_for(value, allowed.names))
+
+
+@_content_messages.register
+def _(allowed: Target, place: str, value: Any) -> Iterator[CheckMessage]:
+    if not _is_valid_target(value):
+        yield _not_allowed(allowed, place, value)
+
+
+@_content_messages.register
+def _(allowed: AbsoluteUrl, place: str, value: Any) -> Iterator[CheckMessage]:
+    scheme, host = scheme_and_host(value)
+    if value and (scheme not in ("http", "https") or not host):
+        yield _not_allowed(allowed, place, value)
+
+
+@_content_messages.register
+def _(allowed: DottedPath, place: str, value: Any) -> Iterator[CheckMessage]:
+    if value and apps.is_installed(allowed.app) and (problem := import_problem(value)):
+        yield _not_allowed(allowed, place, value, problem)
+
+
+@_content_messages.register
+def _(allowed: Template, place: str, value: Any) -> Iterator[CheckMessage]:
+    try:
+        if value:
+            get_template(value)
+    except (TemplateDoesNotExist, TemplateSyntaxError) as error:
+        text = f"{place} is {value!r}: {type(error).__name__}: {error}."
+        yield check_message(allowed.check, text, f"It must be {allowed.words}.")
+
+
+@_content_messages.register
+def _(allowed: PhoneRegion, place: str, value: Any) -> Iterator[CheckMessage]:
+    if not (len(value) == 2 and value.isascii() and value.isupper()):
+        yield _not_allowed(allowed, place, value)
+
+
+@_content_messages.register
+def _(allowed: Rate, place: str, value: Any) -> Iterator[CheckMessage]:
+    if not RATE.fullmatch(value):
+        yield _not_allowed(allowed, place, value)
+
+
+@_content_messages.register(ListOf)
+def _(allowed: ListOf[Any], place: str, value: Sequence[Any]) -> Iterator[CheckMessage]:
+    for index, item in enumerate(value):
+        yield from _value_messages(allowed.items, f"{place}[{index}]", item, allowed.items.check)
+
+
+@_content_messages.register(DictOf)
+def _(allowed: DictOf[Any], place: str, value: Mapping[Any, Any]) -> Iterator[CheckMessage]:
+    keys, values = allowed.keys, allowed.values
+    for key, each in value.items():
+        if any(_value_messages(keys, place, key, keys.check)):
+            hint = hint_for(key, keys.names) if isinstance(keys, Choice) else "It must be a str."
+            yield check_message(keys.check, f"{place} has the key {key!r}.", hint)
+        yield from _value_messages(values, f"{place}[{key!r}]", each, values.check)
+
+
+def _not_allowed(
+    allowed: Allowed[Any], place: str, value: object, hint: str | None = None
+) -> CheckMessage:
+    text = f"{place} is {value!r}."
+    return check_message(allowed.check, text, hint or f"It must be {allowed.words}.")
+
+
+def _is_valid_target(url: str) -> bool:
+    if not url or url.startswith(("/", "https://", "http://", "mailto:", "tel:")):
+        return True
+    if not hasattr(settings, "ROOT_URLCONF"):
+        return False
+    try:
+        reverse(url)
+    except NoReverseMatch:
+        return False
+    return True

@@ -1,0 +1,215 @@
+"""``manage.py check`` of the login methods, providers and calls, and what their rows name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.utils.functional import lazystr
+
+from ciam_django.accounts.rate_limits import _SECONDS as SECONDS_OF_UNITS
+from ciam_django.accounts.rate_limits import LIMIT_KEYS
+from ciam_django.checks import login
+from ciam_django.checks import settings as settings_checks
+from ciam_django.conf import RATE, SETTINGS, Allowed, Choice, Conf, DictOf, Fields, ListOf
+from ciam_django.kinds import Action
+from ciam_django.login.steps.results import FLOW_TYPES
+from ciam_django.login.tenant_config import HOSTED, OWN_METHODS
+from tests.checks.test_settings import CLIENT, NoUrls, client, found_with, the_one_of
+
+
+def fields_in(allowed: Allowed[Any]) -> bool:
+    """Tell if an upper table judges a part of the value."""
+    match allowed:
+        case Fields():
+            return True
+        case DictOf():
+            return fields_in(allowed.values)
+        case ListOf():
+            return fields_in(allowed.items)
+    return False
+
+
+# --- Rows and tables --------------------------------------------------------------------------
+
+
+def names_of(allowed: Allowed[Any]) -> set[str]:
+    assert isinstance(allowed, Choice)
+    return set(allowed.names)
+
+
+def keys_of(allowed: Allowed[Any]) -> set[str]:
+    assert isinstance(allowed, DictOf)
+    return names_of(allowed.keys)
+
+
+def test_the_rows_name_exactly_what_the_tables_have() -> None:
+    methods, steps = Conf.CIAM_LOGIN_METHODS.allowed, Conf.CIAM_FLOW_TYPES.allowed
+    assert isinstance(methods, ListOf)
+    assert isinstance(steps, DictOf)
+
+    assert names_of(methods.items) == {HOSTED, *OWN_METHODS}
+    assert names_of(steps.values) == set(FLOW_TYPES.values())
+    assert keys_of(Conf.CIAM_ACTION_URLS.allowed) == set(Action)
+    assert keys_of(Conf.CIAM_SEND_LIMITS.allowed) == set(LIMIT_KEYS)
+    assert keys_of(Conf.CIAM_TRY_LIMITS.allowed) == set(LIMIT_KEYS)
+    assert all(RATE.fullmatch(f"1/{unit}") for unit in SECONDS_OF_UNITS)
+    assert RATE.pattern.endswith(f"({'|'.join(SECONDS_OF_UNITS)})")
+
+
+def test_each_setting_that_its_row_cannot_judge_alone_has_a_check() -> None:
+    with_fields = {name for name, row in SETTINGS.items() if fields_in(row.allowed)}
+    checks = {**settings_checks.TABLE_CHECKS, **login.TABLE_CHECKS}
+
+    assert set(checks) == with_fields
+    assert set(checks.values()) <= {*settings_checks.CHECKS, *login.CHECKS}
+
+
+# --- Values -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("what", "settings", "text"),
+    [
+        ("way in", {"CIAM_API_SIGN_IN": "cookie"}, "CIAM_API_SIGN_IN is 'cookie'."),
+        (
+            "provider",
+            {"CIAM_SOCIAL_PROVIDERS": {"qq": {"app_id": "1"}}},
+            "CIAM_SOCIAL_PROVIDERS: 'qq' has no source, and is not offered.",
+        ),
+        (
+            "provider",
+            {"CIAM_SOCIAL_PROVIDERS": {"qq": {"app_id": "1", "source": "s", "scopes": "x"}}},
+            "CIAM_SOCIAL_PROVIDERS: 'qq' has no field 'scopes'.",
+        ),
+        (
+            "provider",
+            {
+                "CIAM_SOCIAL_PROVIDERS": {
+                    "company": {"provider": "generic", "app_id": "1", "source": "s"}
+                }
+            },
+            "CIAM_SOCIAL_PROVIDERS: 'company' has no authorize_url, and is not offered.",
+        ),
+        ("type", {"CIAM_SOCIAL_PROVIDERS": {"qq": 7}}, "CIAM_SOCIAL_PROVIDERS['qq'] is 7, an int."),
+        (
+            "provider",
+            {"CIAM_SOCIAL_PROVIDERS": {"wechat": {"app_id": "1", "source": "s"}}},
+            "CIAM_SOCIAL_PROVIDERS: 'wechat' is no dict of its registrations.",
+        ),
+        (
+            "limit",
+            {"CIAM_SEND_LIMITS": {"reciever": []}},
+            "CIAM_SEND_LIMITS has the key 'reciever'.",
+        ),
+        ("type", {"CIAM_SEND_LIMITS": {"receiver": "1/min"}}, "CIAM_SEND_LIMITS['receiver'] is"),
+        ("dotted path", {"CIAM_CLIENT_IP": "tests.nobody"}, "CIAM_CLIENT_IP is 'tests.nobody'."),
+        (
+            "endpoint",
+            {"CIAM_ENDPOINTS": {"captcha": {"pth": "x"}}},
+            "CIAM_ENDPOINTS['captcha'] has no field 'pth'.",
+        ),
+        (
+            "endpoint",
+            {"CIAM_ENDPOINTS": {"captcha": {"credential": "nobody"}}},
+            "CIAM_ENDPOINTS['captcha']: the credential is 'nobody'.",
+        ),
+        (
+            "client",
+            {
+                "CIAM_LOGIN_METHODS": ["password"],
+                "AUTHLIB_OAUTH_CLIENTS": client(api_base_url=None),
+            },
+            'AUTHLIB_OAUTH_CLIENTS["ciam"] has no api_base_url.',
+        ),
+        (
+            "form action",
+            {
+                "CIAM_SOCIAL_PROVIDERS": {"qq": {"app_id": "1", "source": "s"}},
+                "SECURE_CSP": {"form-action": ["'self'", "https://ciam.invalid"]},
+            },
+            "The form-action of SECURE_CSP lacks https://graph.qq.com.",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_way_in_is_told(
+    what: str, settings: dict[str, Any], text: str
+) -> None:
+    assert text in the_one_of(what, **settings).msg
+
+
+def test_a_way_in_that_is_right_has_no_messages() -> None:
+    assert not found_with(
+        DEBUG=True,
+        CIAM_LOGIN_METHODS=["sms", "password", "hosted"],
+        CIAM_SOCIAL_PROVIDERS={"wechat": {"mini_program": {"app_id": "1", "source": "s"}}},
+        CIAM_CLIENT_IP="tests.checks.test_settings.client",
+        CIAM_ENDPOINTS={"captcha": {"credential": "user", "path": "x"}},
+        CIAM_FLOW_TYPES={"NEED_MAGIC": "consent"},
+        CIAM_SEND_LIMITS={"receiver": ["1/min"]},
+    )
+
+
+def test_a_cache_of_one_process_will_do_for_a_developer() -> None:
+    assert not found_with(DEBUG=True, CIAM_LOGIN_METHODS=["sms"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ({"provider": ["qq"]}, "'shop' is no provider."),
+        ({"provider": "qq", "app_id": 5, "source": "s"}, "'shop': the app_id is 5."),
+        (
+            {"provider": "qq", "app_id": "1", "source": "s", "authorize_url": b"x"},
+            "'shop': the authorize_url is b'x'.",
+        ),
+        (
+            {"provider": "qq", "app_id": "1", "source": "s", "more": "x=y"},
+            "'shop': the more is 'x=y'.",
+        ),
+    ],
+)
+def test_a_field_of_a_provider_has_its_type(entry: dict[str, object], text: str) -> None:
+    assert text in the_one_of("provider", CIAM_SOCIAL_PROVIDERS={"shop": entry}).msg
+
+
+def test_a_providers_label_may_be_translated() -> None:
+    entry = {"app_id": "1", "source": "s", "label": lazystr("QQ"), "more": {"a": "b"}}
+
+    assert found_with(CIAM_SOCIAL_PROVIDERS={"qq": entry}) == []
+
+
+def test_a_country_without_phone_numbers_is_told_of() -> None:
+    assert "'ZZ'" in the_one_of("phone region", CIAM_PHONE_REGION="ZZ").msg
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CIAM_ENDPOINTS", {"captcha": 5}),
+        ("CIAM_ENDPOINTS", {5: {}}),
+        ("CIAM_USER_FIELDS", {"emial": "email"}),
+        ("CIAM_USER_FIELDS", {"emial": [5]}),
+        ("CIAM_SOCIAL_PROVIDERS", {"wechat": []}),
+        ("CIAM_LOGIN_METHODS", "sms"),
+    ],
+)
+def test_what_the_row_refuses_has_one_message(name: str, value: object) -> None:
+    the_one_of("type", **{name: value})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"CIAM_LOGIN_METHODS": ["password"], "AUTHLIB_OAUTH_CLIENTS": client(api_base_url=None)},
+        {
+            "CIAM_SOCIAL_PROVIDERS": {"qq": {"app_id": "1", "source": "s"}},
+            "SECURE_CSP": {"form-action": ["'self'"]},
+        },
+        {"AUTHLIB_OAUTH_CLIENTS": {"ciam": {**CLIENT, "client_id": ""}}},
+    ],
+)
+def test_without_the_urls_nothing_needs_ciams_api_or_a_form_action(
+    settings: dict[str, Any],
+) -> None:
+    assert found_with(**settings, ROOT_URLCONF=NoUrls) == []
