@@ -12,10 +12,10 @@ import pytest
 from ciam_django import lookup
 from ciam_django.answers import answer_to
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN, Collapse, Meaning, row
-from ciam_django.conf import clear_settings_caches
 from ciam_django.errors import CiamError
 from ciam_django.kinds import KINDS, Action, Kind
 from ciam_django.lookup import FIELD
+from tests.conftest import forget_rows
 from tests.rows import for_each_row
 
 # The facts of each key on the vendor's page, in the page's order:
@@ -264,7 +264,7 @@ def test_a_row_that_is_taken_out_falls_to_its_family_or_to_unknown(
 ) -> None:
     rows = dict(table)
     del table[code]
-    clear_settings_caches()
+    forget_rows()
     found = lookup.matched_row(code)
     table.update(rows)
 
