@@ -11,7 +11,17 @@ urlpatterns: list[URLPattern] = []
 
 # Without their models the views can't even be imported; ``manage.py check`` says what to do.
 if apps.is_installed("ciam_django.accounts"):
-    from ciam_django.login import api, captcha, hosted, link_views, logout, pages, popups, social
+    from ciam_django.login import (
+        api,
+        callback,
+        captcha,
+        hosted,
+        link_views,
+        logout,
+        pages,
+        popups,
+        social,
+    )
     from ciam_django.privacy import hide_request_data
 
     urlpatterns += [
@@ -42,7 +52,7 @@ if apps.is_installed("ciam_django.accounts"):
         path("api/renew/", hide_request_data(api.refresh_tokens), name="api_renew"),
         path("api/<str:name>/", hide_request_data(api.submit_step), name="api_step"),
         path("authorize/", hide_request_data(hosted.authorize), name="authorize"),
-        path("callback/", hide_request_data(hosted.callback), name="callback"),
+        path("callback/", hide_request_data(callback.callback), name="callback"),
         path("unlink/", hide_request_data(link_views.unlink), name="unlink"),
         path("logout/", hide_request_data(logout.logout), name="logout"),
         path(

@@ -25,7 +25,7 @@ from django.urls import include, path
 from ciam_django.accounts import backends
 from ciam_django.accounts.linking import unlink_identity
 from ciam_django.accounts.models import CiamIdentity, CiamSession
-from ciam_django.accounts.tokens import decrypted_tokens, encrypted_tokens
+from ciam_django.accounts.session_store import decrypted_tokens, encrypted_tokens
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
@@ -120,11 +120,11 @@ def all_at_once(processes: ProcessPoolExecutor, function: Callable[[], Any]) -> 
 
 
 def _key_id() -> object:
-    return ciam_app()._cached_keys().get_copy().content.keys[0].kid
+    return ciam_app()._cached_keys(ciam_app().load_server_metadata()).get_copy().content.keys[0].kid
 
 
 def _newer_key_id() -> object:
-    keys = ciam_app()._cached_keys()
+    keys = ciam_app()._cached_keys(ciam_app().load_server_metadata())
     return keys.get_newer_copy(keys.get_copy()).content.keys[0].kid
 
 

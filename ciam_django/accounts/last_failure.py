@@ -12,23 +12,16 @@ from datetime import UTC, datetime
 from typing import Final
 
 from django.http import HttpRequest
-from django.utils.crypto import salted_hmac
 
+from ciam_django.accounts.backends import attributed_digest, name_digest
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.answers import Answer
 from ciam_django.client.cache import get_cached, set_cached
-from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 from ciam_django.privacy import loggable_code
 
 # Seconds: who asks for help does so soon, and strangers can fill what is kept for long.
 _LIFETIME: Final = 24 * 3600
-# Who is known by more is found by the newest.
-_MAX_NAMES: Final = 8
-# Where a request carries whom its failure is of.
-_REQUEST_ATTRIBUTE: Final = "_ciam_tried_by"
-# What people are known by to CIAM, and may type to sign in.
-_NAME_CLAIMS: Final = ("email", "preferred_username", "username")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,28 +33,6 @@ class LastFailure:
     request_id: str
 
 
-def name_digest(name: str) -> str:
-    """What stands for a name of somebody; phone numbers are few, hence with Django's key."""
-    plain = name.strip().casefold().encode(errors="replace")
-    return salted_hmac(__name__, plain, algorithm="sha256").hexdigest()[:32]
-
-
-def attribute_failures_to(request: HttpRequest, name: str) -> None:
-    """Have the request's failures noted for whom it names."""
-    vars(request)[_REQUEST_ATTRIBUTE] = name_digest(name)
-
-
-def update_names(request: HttpRequest, identity: CiamIdentity, person: Person) -> None:
-    """Note how the person is found again: by what they have typed, here or at CIAM."""
-    claimed = [person.claims.get(name) for name in _NAME_CLAIMS]
-    digests = [name_digest(name) for name in claimed if isinstance(name, str) and name]
-    typed_digest = vars(request).get(_REQUEST_ATTRIBUTE)
-    digests += [typed_digest] if typed_digest else []
-    if not set(digests) <= set(identity.names):
-        identity.names = [*dict.fromkeys([*digests, *identity.names])][:_MAX_NAMES]
-        CiamIdentity.objects.filter(pk=identity.pk).update(names=identity.names)
-
-
 def record_login_failure(
     sender: object, *, request: HttpRequest | None, error: CiamError, answer: Answer, **more: object
 ) -> None:
@@ -71,9 +42,8 @@ def record_login_failure(
 
 
 def record_failure(request: HttpRequest, code: str, request_id: str) -> None:
-    """Note the failure for whom the request was ``attribute_failures_to``, if that is known."""
-    digest = vars(request).get(_REQUEST_ATTRIBUTE)
-    if digest:
+    """Record the failure for the name of ``attribute_failures_to``, if the request has a name."""
+    if digest := attributed_digest(request):
         record = [time.time(), loggable_code(code), request_id]
         set_cached(_cache_key(digest), record, seconds=_LIFETIME)
 

@@ -9,11 +9,15 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.http import HttpRequest
 
-from ciam_django.accounts.backends import is_ciam_backend
-from ciam_django.accounts.last_failure import update_names
-from ciam_django.accounts.models import CiamIdentity, identity_key
-from ciam_django.accounts.session_store import ciam_session_of, discard_ciam_session, end_sessions
-from ciam_django.accounts.signals import linked, send_on_commit, unlinked
+from ciam_django.accounts.backends import is_ciam_backend, update_names
+from ciam_django.accounts.models import CiamIdentity
+from ciam_django.accounts.session_store import (
+    ciam_session_of,
+    discard_ciam_session,
+    end_sessions,
+    send_on_commit,
+)
+from ciam_django.accounts.signals import linked, unlinked
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError, Stage
 
@@ -30,7 +34,7 @@ def link_identity(request: HttpRequest, person: Person) -> CiamIdentity:
     email address or a phone number would not.
     """
     user = _signed_in_user(request)
-    key = identity_key(person.issuer, person.subject)
+    key = person.key
     defaults = {
         "user": user,
         "issuer": person.issuer,

@@ -13,18 +13,21 @@ from django.http import HttpRequest, HttpResponse
 
 from ciam_django.accounts.backends import (
     CiamBackend,
+    attribute_failures_to,
     is_ciam_backend,
     refuse_unknown_issuer,
     resolve_identity,
+    update_names,
 )
-from ciam_django.accounts.last_failure import attribute_failures_to, update_names
-from ciam_django.accounts.models import CiamIdentity, identity_key
+from ciam_django.accounts.linking import link_identity
+from ciam_django.accounts.models import CiamIdentity
 from ciam_django.accounts.session_store import (
     create_ciam_session,
     discard_ciam_session,
     end_ciam_session,
+    send_on_commit,
 )
-from ciam_django.accounts.signals import created, send_on_commit, signed_in
+from ciam_django.accounts.signals import created, signed_in
 from ciam_django.answers import Answer
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError, Stage
@@ -46,8 +49,7 @@ def sign_in(request: HttpRequest, person: Person, token_response: Mapping[str, A
     """
     # One transaction, so that no user is left without a sign-in, nor a sign-in without a user.
     with transaction.atomic():
-        user = authenticate_person(request, person)
-        identity = resolve_identity(request, person)
+        user, identity = authenticate_person(request, person)
         discard_ciam_session(request)
         # Changes the session's key, and empties a session that was another user's.
         login(request, user)
@@ -58,28 +60,45 @@ def sign_in(request: HttpRequest, person: Person, token_response: Mapping[str, A
 def sign_in_without_session(request: HttpRequest, person: Person) -> None:
     """The same for an app that keeps CIAM's tokens itself, and sends them as bearer tokens."""
     with transaction.atomic():
-        authenticate_person(request, person)
-        send_on_commit(signed_in, resolve_identity(request, person), request=request, person=person)
+        _, identity = authenticate_person(request, person)
+        send_on_commit(signed_in, identity, request=request, person=person)
 
 
-def authenticate_person(request: HttpRequest, person: Person) -> User:
-    """The user whom the person is let in as, or a ``CiamError``.
+def sign_in_or_link(
+    request: HttpRequest, person: Person, token_response: Mapping[str, Any], link_to_user: str
+) -> None:
+    """Sign the person in, or link the person to the user who began this and is still signed in.
 
-    Every backend of the project is asked first, so that one that locks people out
-    (django-axes') may refuse; Django then sends ``user_login_failed``.
+    ``link_to_user`` is the primary key of that user, and empty for a plain sign-in.
+    """
+    if not link_to_user:
+        sign_in(request, person, token_response)
+    elif str(request.user.pk) == link_to_user:
+        link_identity(request, person)
+    else:
+        # In another tab, the user has signed out, or another user has signed in.
+        raise CiamError("mismatching_state", stage=Stage.CALLBACK)
+
+
+def authenticate_person(request: HttpRequest, person: Person) -> tuple[User, CiamIdentity]:
+    """The person's user and identity, which are created at the first sign-in, or a ``CiamError``.
+
+    Django asks every backend of the project, so that a backend which locks users out (such as
+    django-axes') may refuse. Django then sends ``user_login_failed``.
     """
     with transaction.atomic():
         user = authenticate(request, ciam_person=person)
-        if user and resolve_identity(request, person).is_new:
-            refuse_unknown_issuer(person)
+        if user:
+            identity = resolve_identity(request, person)
+            if identity.is_new:
+                refuse_unknown_issuer(person)
     if user is None:
-        attribute_failures_to(request, identity_key(person.issuer, person.subject))
+        attribute_failures_to(request, person.key)
         raise CiamError(_refusal_code(request), stage=Stage.CALLBACK)
-    identity = resolve_identity(request, person)
     update_names(request, identity, person)
     if identity.is_new:
         send_on_commit(created, identity, person=person)
-    return user
+    return user, identity
 
 
 def authenticate_token_holder(request: HttpRequest, person: Person) -> User:
@@ -87,11 +106,10 @@ def authenticate_token_holder(request: HttpRequest, person: Person) -> User:
 
     Who is unknown is let in as at a first sign-in; who is known does not sign in again.
     """
-    key = identity_key(person.issuer, person.subject)
-    identity = CiamIdentity.objects.select_related("user").filter(key=key).first()
+    identity = CiamIdentity.objects.select_related("user").filter(key=person.key).first()
     ours = [path for path in settings.AUTHENTICATION_BACKENDS if is_ciam_backend(path)]
     if identity is None or not ours:
-        return authenticate_person(request, person)
+        return authenticate_person(request, person)[0]
     # A project's own backend may let in others than Django's does.
     backend = cast("CiamBackend", load_backend(ours[0]))
     if not backend.user_can_authenticate(identity.user):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Self
 
 from django.conf import settings
@@ -10,13 +9,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-
-def identity_key(issuer: str, subject: str) -> str:
-    """SHA-256 of issuer, NUL, subject, in hex.
-
-    Databases differ in whether letter case counts in a comparison; in a digest it always does.
-    """
-    return hashlib.sha256(f"{issuer}\0{subject}".encode()).hexdigest()
+from ciam_django.client.person import identity_key
 
 
 class CiamIdentity(models.Model):

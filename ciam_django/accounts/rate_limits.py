@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from ciam_django.client.cache import decrement_count, increment_count
+from ciam_django.client.cache import count_all, increment_count, uncount_all
 from ciam_django.conf import RATE, conf
 from ciam_django.errors import CiamError, Stage
 
@@ -27,14 +27,13 @@ _CODE_LIFETIME: Final = 600
 # A network gives a household, or a phone, as many addresses of IPv6.
 _IPV6_PREFIX: Final = 64
 
-Limits = Mapping[str, Sequence[str]]
 LIMIT_KEYS: Final = ("receiver", "visitor", "address")
 
 
 def count_send(request: HttpRequest, recipient: str, channel: str) -> None:
     """Count a code that is to be sent, or raise ``...Send.SMS.Too.Frequency`` or its like."""
     name = "Email" if channel == "EMAIL" else "SMS"
-    wait = _count(request, recipient, "send", conf.CIAM_SEND_LIMITS)
+    wait = _count(request, recipient, "send")
     if wait:
         code = f"Operation.Failure.Send.{name}.Too.Frequency"
         raise CiamError(code, stage=Stage.SEND_CODE, retry_after=wait)
@@ -42,7 +41,7 @@ def count_send(request: HttpRequest, recipient: str, channel: str) -> None:
 
 def count_attempt(request: HttpRequest, recipient: str, stage: Stage) -> None:
     """Count an attempt to prove something, or raise ``too_many_requests``."""
-    wait = _count(request, recipient, "try", conf.CIAM_TRY_LIMITS)
+    wait = _count(request, recipient, "try")
     if wait:
         raise CiamError("too_many_requests", stage=stage, retry_after=wait)
 
@@ -53,21 +52,19 @@ def uncount_attempt(request: HttpRequest, recipient: str) -> None:
 
 
 def _uncount(request: HttpRequest, recipient: str, act: str) -> None:
-    for key, rates in _counters(request, recipient, act, conf.CIAM_TRY_LIMITS):
-        for _, seconds in rates:
-            decrement_count(f"{key}.{seconds}")
+    uncount_all(_counters(request, recipient, act))
 
 
 def count_captcha(request: HttpRequest) -> None:
     """Count a picture that CIAM is asked for, as if it were an attempt."""
-    wait = _count(request, "", "picture", conf.CIAM_TRY_LIMITS)
+    wait = _count(request, "", "picture")
     if wait:
         raise CiamError("too_many_requests", stage=Stage.API, retry_after=wait)
 
 
 def count_token_check(request: HttpRequest) -> None:
     """Count a bearer token that has to be proved, as if it were an attempt."""
-    wait = _count(request, "", "token", conf.CIAM_TRY_LIMITS)
+    wait = _count(request, "", "token")
     if wait:
         raise CiamError("too_many_requests", stage=Stage.API, retry_after=wait)
 
@@ -86,25 +83,24 @@ def count_code_entry(code_id: str, channel_name: str) -> None:
         )
 
 
-def _count(request: HttpRequest, recipient: str, act: str, limits: Limits) -> int:
-    """Seconds to wait, 0 for none. Longer times count only what the shorter ones let pass."""
-    for key, rates in _counters(request, recipient, act, limits):
-        for limit, seconds in rates:
-            count, wait = increment_count(f"{key}.{seconds}", seconds)
-            if count > limit:
-                return wait
-    return 0
+def _count(request: HttpRequest, recipient: str, act: str) -> int:
+    """The seconds to wait, or 0. A longer period counts only what the shorter periods allow."""
+    return count_all(_counters(request, recipient, act))
 
 
-def _counters(
-    request: HttpRequest, recipient: str, act: str, limits: Limits
-) -> Iterator[tuple[str, Sequence[tuple[int, int]]]]:
-    """For each scope that the request is in, the key that counts it, and its rates."""
-    counted_as = (recipient.casefold(), _visitor(request), _address(request))
+def _counters(request: HttpRequest, recipient: str, act: str) -> Sequence[tuple[str, int, int]]:
+    """The counters of the request, for ``client.cache.count_all``."""
+    limits = conf.CIAM_SEND_LIMITS if act == "send" else conf.CIAM_TRY_LIMITS
+    address = _address(request, conf.CIAM_CLIENT_IP)
+    counted_as = (recipient.casefold(), _visitor(request), address)
     names = dict(zip(LIMIT_KEYS, counted_as, strict=True))
-    for limit_key, rates in rates_of(tuple((name, tuple(given)) for name, given in limits.items())):
-        if name := names.get(limit_key):
-            yield _key(act, limit_key, name), rates
+    rates = rates_of(tuple((name, tuple(given)) for name, given in limits.items()))
+    return [
+        (f"{_key(act, limit_key, names[limit_key])}.{seconds}", limit, seconds)
+        for limit_key, pairs in rates
+        if names.get(limit_key)
+        for limit, seconds in pairs
+    ]
 
 
 def _key(act: str, limit_key: str, name: str) -> str:
@@ -120,10 +116,16 @@ def _visitor(request: HttpRequest) -> str:
     return (session.session_key if session is not None else "") or form_token
 
 
-def _address(request: HttpRequest) -> str:
-    """The client's address; of IPv6, its network. Never a header that anyone can write."""
-    named = conf.CIAM_CLIENT_IP
-    address = import_string(named)(request) if named else request.META.get("REMOTE_ADDR", "")
+def _address(request: HttpRequest, function_path: str) -> str:
+    """The client's address, or its network for IPv6; never a header that anybody can write.
+
+    ``function_path`` is ``CIAM_CLIENT_IP``.
+    """
+    address = (
+        import_string(function_path)(request)
+        if function_path
+        else request.META.get("REMOTE_ADDR", "")
+    )
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from django.contrib.auth import logout
 from django.http import HttpRequest
 
-from ciam_django.accounts.last_failure import attribute_failures_to
+from ciam_django.accounts.backends import attribute_failures_to
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.session_store import (
+    Tokens,
     ciam_session_of,
     end_ciam_session,
     is_check_due,
@@ -21,7 +22,6 @@ from ciam_django.accounts.token_refresh import (
     refresh_tokens,
     start_backoff,
 )
-from ciam_django.accounts.tokens import Tokens
 from ciam_django.client.api import REFUSED_TOKEN_CODES, CiamClient
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage

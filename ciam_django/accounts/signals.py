@@ -6,13 +6,9 @@ Django and changes nothing. All come with ``identity``, a ``CiamIdentity``, and 
 
 from __future__ import annotations
 
-import functools
-from typing import Any, Final
+from typing import Final
 
-from django.db import transaction
 from django.dispatch import Signal
-
-from ciam_django.accounts.models import CiamIdentity
 
 created: Final = Signal()
 """Somebody's first sign-in made an identity and a user: with ``person``, whose claims are new."""
@@ -32,11 +28,3 @@ linked: Final = Signal()
 
 unlinked: Final = Signal()
 """A user has taken an identity away, which is deleted: with ``request``."""
-
-
-def send_on_commit(signal: Signal, identity: CiamIdentity, **more: Any) -> None:
-    """Send the signal as soon as what it tells of is certain."""
-    send = functools.partial(
-        signal.send_robust, CiamIdentity, identity=identity, user=identity.user, **more
-    )
-    transaction.on_commit(send, robust=True)

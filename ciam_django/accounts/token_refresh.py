@@ -10,12 +10,18 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from ciam_django.accounts.models import CiamSession
-from ciam_django.accounts.tokens import Tokens, decrypted_tokens, encrypted_tokens, updated_tokens
+from ciam_django.accounts.session_store import (
+    Tokens,
+    decrypted_tokens,
+    encrypted_tokens,
+    updated_tokens,
+)
 from ciam_django.answers import kind_of
 from ciam_django.client.cache import get_cached, set_cached
 from ciam_django.client.oauth import ciam_app
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
+from ciam_django.privacy import clear_frames_on_error
 from ciam_django.reporting import report
 
 # Seconds: between two looks at what another request is fetching; and for which nobody asks CIAM
@@ -46,6 +52,7 @@ def is_backing_off() -> bool:
     return bool(get_cached(_BACKOFF_KEY))
 
 
+@clear_frames_on_error
 def refresh_if_due(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
     """The tokens of the session, or newer ones where these are about to end.
 
@@ -58,6 +65,7 @@ def refresh_if_due(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
     )
 
 
+@clear_frames_on_error
 def refresh_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
     """Newer tokens than these (RFC 6749, 6), or these while another request fetches newer ones."""
     if is_backing_off():

@@ -68,9 +68,10 @@ def verify_token_as_jwt(app: CiamApp, token: str) -> TokenInfo:
                 "bad_configuration",
                 upstream_text="CIAM's own mode publishes no keys",
             )
-        issuer = app.load_server_metadata()["issuer"]
+        metadata = app.load_server_metadata()
+        issuer = metadata["issuer"]
         try:
-            verified = app.verify_signature(token)
+            verified = app.verify_signature(token, metadata)
             registry = JWTClaimsRegistry(
                 leeway=LEEWAY,
                 iss={"essential": True, "value": issuer},

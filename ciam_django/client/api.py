@@ -15,7 +15,7 @@ from ciam_django.client.crypto import fernet_for
 from ciam_django.client.endpoints import PREFIX, Credential, Endpoint, endpoint_of
 from ciam_django.client.envelope import data_of
 from ciam_django.client.oauth import CiamApp, ciam_app
-from ciam_django.errors import CiamError, Stage, raising_ciam_errors
+from ciam_django.errors import CiamError, raising_ciam_errors
 from ciam_django.privacy import clear_frames_on_error
 
 T = TypeVar("T")
@@ -33,12 +33,14 @@ _REFUSED_APPLICATION_CODES: Final = frozenset({"invalid_grant", "invalid_token",
 # Seconds before its end from which a token is renewed, and from which it is used no more.
 _REFRESH_BEFORE_EXPIRY: Final = 600
 _UNUSED_BEFORE_EXPIRY: Final = 30
+# The purpose of the key that encrypts the token in the cache.
+_ENCRYPTION_PURPOSE: Final = "ciam_django.client.api"
 
 
 def _clear_method_frames(client: type[T]) -> type[T]:
-    """The class, whose methods leave what they were given out of error reports."""
+    """Decorate the public methods of the class, whose arguments are secret in error reports."""
     for name, method in list(vars(client).items()):
-        if inspect.isfunction(method):
+        if inspect.isfunction(method) and not name.startswith("_"):
             setattr(client, name, clear_frames_on_error(method))
     return client
 
@@ -300,12 +302,14 @@ class CiamClient:
         parse: Callable[[dict[str, Any]], T],
         access_token: str = "",
     ) -> T:
-        with raising_ciam_errors(Stage.API):
-            endpoint = endpoint_of(name)
-        with raising_ciam_errors(endpoint.stage):
+        endpoint = endpoint_of(name)
+        try:
             if endpoint.credential is Credential.USER:
                 return parse(self._send_request(endpoint, access_token, parameters))
             return parse(self._call_with_application_token(endpoint, parameters))
+        except CiamError as error:
+            error.stage = error.stage or endpoint.stage
+            raise
 
     def _call_with_application_token(
         self, endpoint: Endpoint, parameters: Mapping[str, Any]
@@ -341,15 +345,14 @@ class CiamClient:
             "grant_type": "client_credentials",
             "scope": scope,
         }
-        with raising_ciam_errors(""):
-            try:
-                data = self._send_request(endpoint_of("application_token"), "", asked)
-            except CiamError as error:
-                if error.code not in _REFUSED_APPLICATION_CODES:
-                    raise
-                raise _misconfiguration(error) from error
+        try:
+            data = self._send_request(endpoint_of("application_token"), "", asked)
+        except CiamError as error:
+            if error.code not in _REFUSED_APPLICATION_CODES:
+                raise
+            raise _misconfiguration(error) from error
         token = results.signed_in_of(data)
-        encrypted = fernet_for(__name__).encrypt(token.access_token.encode()).decode()
+        encrypted = fernet_for(_ENCRYPTION_PURPOSE).encrypt(token.access_token.encode()).decode()
         usable_for = token.expires_in - _UNUSED_BEFORE_EXPIRY
         return FetchedDocument(
             encrypted,
@@ -357,6 +360,8 @@ class CiamClient:
             good_for=usable_for,
         )
 
+    # The stage is that of the call which needs the request.
+    @raising_ciam_errors("")
     def _send_request(
         self, endpoint: Endpoint, access_token: str, parameters: Mapping[str, Any]
     ) -> dict[str, Any]:
@@ -380,7 +385,7 @@ class CiamClient:
 
 def _decrypted_token(sealed: str) -> str:
     try:
-        return fernet_for(__name__).decrypt(sealed).decode()
+        return fernet_for(_ENCRYPTION_PURPOSE).decrypt(sealed).decode()
     except InvalidToken as error:
         raise CiamError("bad_configuration", upstream_text="SECRET_KEY has changed") from error
 

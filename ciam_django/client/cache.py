@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 from django.core.cache import cache
@@ -68,6 +69,24 @@ def increment_count(key: str, seconds: int) -> tuple[int, int]:
     except Exception as error:  # noqa: BLE001
         _log_cache_failure(error, logging.WARNING)
         return 1, seconds
+
+
+def count_all(counters: Iterable[tuple[str, int, int]]) -> int:
+    """Increment each count until one exceeds its limit; the seconds to wait then, or 0.
+
+    A counter is a key, a limit, and the seconds that it counts for.
+    """
+    for key, limit, seconds in counters:
+        count, wait = increment_count(key, seconds)
+        if count > limit:
+            return wait
+    return 0
+
+
+def uncount_all(counters: Iterable[tuple[str, int, int]]) -> None:
+    """Take one count back from each counter of ``count_all``."""
+    for key, _limit, _seconds in counters:
+        decrement_count(key)
 
 
 def decrement_count(key: str) -> None:

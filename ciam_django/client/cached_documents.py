@@ -45,11 +45,6 @@ class CachedCopy(Generic[T]):
     content: T
 
     @property
-    def is_fresh(self) -> bool:
-        """Whether it is as good as new."""
-        return time.time() < self.fresh_until
-
-    @property
     def is_good(self) -> bool:
         """Whether it can be used."""
         return time.time() < self.good_until
@@ -75,11 +70,12 @@ class CachedDocument(Generic[T]):
     def get_copy(self) -> CachedCopy[T]:
         """A fresh copy, or a good one while CIAM can't be reached."""
         copy = self._copy
-        if copy is None or not copy.is_fresh:
-            copy = self._load_newest()
+        if copy and time.time() < copy.fresh_until:
+            return copy
+        copy = self._load_newest()
         if copy is None:
             return self._try_fetch() or self._wait_for_copy(None)
-        return copy if copy.is_fresh else self._try_refresh(copy) or copy
+        return copy if time.time() < copy.fresh_until else self._try_refresh(copy) or copy
 
     def get_newer_copy(self, old: CachedCopy[T]) -> CachedCopy[T]:
         """A newer one than a copy that has proved wrong; asked for at most once a minute."""

@@ -132,4 +132,6 @@ def endpoint_of(name: str) -> Endpoint:
             row, credential=Credential(row.credential), stage=Stage(row.stage)
         )
     except (TypeError, ValueError) as error:
-        raise CiamError("bad_configuration", upstream_text=f"CIAM_ENDPOINTS: {error}") from error
+        raise CiamError(
+            "bad_configuration", stage=Stage.API, upstream_text=f"CIAM_ENDPOINTS: {error}"
+        ) from error

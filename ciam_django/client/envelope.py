@@ -21,12 +21,23 @@ def data_of(response: requests.Response) -> dict[str, Any]:
         body = _parsed_json(response.content)
     except (ValueError, RecursionError):
         body = None
-    if error := error_from_body(body, status=status, headers=headers):
+    if not _is_plain_success(body) and (
+        error := error_from_body(body, status=status, headers=headers)
+    ):
         raise error
     if not isinstance(body, dict) or 300 <= status < 400:
         raise CiamError("unreadable_answer", upstream_status=status)
     data = body.get("data")
     return data if isinstance(data, dict) and "access_token" not in body else body
+
+
+def _is_plain_success(body: object) -> bool:
+    """Whether the body has ``"success": true`` and no member that could contradict it."""
+    if not isinstance(body, dict) or body.get("success") is not True:
+        return False
+    # The names of members may be in any letter case, see ``error_from_body``.
+    contradicting = {"success", "error", "errcode"}
+    return not any(name != "success" and str(name).casefold() in contradicting for name in body)
 
 
 def _parsed_json(content: bytes) -> object:

@@ -27,10 +27,11 @@ def verify_logout_token(app: CiamApp, logout_token: str) -> dict[str, Any]:
     if len(logout_token) > _LONGEST:
         raise CiamError("invalid_logout_token", stage=Stage.LOGOUT)
     with raising_ciam_errors(Stage.LOGOUT):
-        token = app.verify_signature(logout_token)
+        metadata = app.load_server_metadata()
+        token = app.verify_signature(logout_token, metadata)
         jwt.JWTClaimsRegistry(
             leeway=LEEWAY,
-            iss={"essential": True, "value": app.load_server_metadata()["issuer"]},
+            iss={"essential": True, "value": metadata["issuer"]},
             aud={"essential": True, "value": app.client_id},
             iat={"essential": True},
             exp={"essential": True},

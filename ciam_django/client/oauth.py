@@ -72,7 +72,7 @@ class CiamApp(_App):
 
     client_cls = HttpSession
 
-    @property
+    @functools.cached_property
     def is_oidc(self) -> bool:
         """Whether the setting asks for OpenID Connect."""
         return bool(self._server_metadata_url)
@@ -93,8 +93,8 @@ class CiamApp(_App):
             chosen["token_endpoint_auth_method"] = _auth_method(metadata, self.client_secret)
         return super()._get_oauth_client(**chosen)
 
-    def _cached_keys(self) -> CachedDocument[KeySet]:
-        return self._cached_publication(self.load_server_metadata()["jwks_uri"], _keys_of)
+    def _cached_keys(self, metadata: Mapping[str, Any]) -> CachedDocument[KeySet]:
+        return self._cached_publication(metadata["jwks_uri"], _keys_of)
 
     def _cached_publication(self, url: str, parse: Callable[[Any], T]) -> CachedDocument[T]:
         return self.cached_document(url, lambda: self._fetch_document(url), parse)
@@ -102,8 +102,10 @@ class CiamApp(_App):
     def cached_document(
         self, name: str, fetch: Callable[[], FetchedDocument], parse: Callable[[Any], T]
     ) -> CachedDocument[T]:
-        """What goes by the name, kept for as long as the settings are these."""
-        return self._cached_documents.setdefault(name, CachedDocument(name, fetch, parse))
+        """The document of that name, which is cached for as long as this app is."""
+        if name not in self._cached_documents:
+            self._cached_documents.setdefault(name, CachedDocument(name, fetch, parse))
+        return self._cached_documents[name]
 
     @functools.cached_property
     def _cached_documents(self) -> dict[str, CachedDocument[Any]]:
@@ -125,12 +127,12 @@ class CiamApp(_App):
             )
         return str(asked["url"])
 
+    @raising_ciam_errors(Stage.TOKEN)
     def exchange_code(self, *, code: str, redirect_uri: str, code_verifier: str) -> dict[str, Any]:
-        """The token answer for a code; the code is spent, whatever comes."""
-        with raising_ciam_errors(Stage.TOKEN):
-            return self.fetch_access_token(
-                redirect_uri=redirect_uri, code=code, code_verifier=code_verifier
-            )
+        """The token response for a code. The code can't be used again, also after a failure."""
+        return self.fetch_access_token(
+            redirect_uri=redirect_uri, code=code, code_verifier=code_verifier
+        )
 
     def refresh_tokens(self, refresh_token: str) -> dict[str, Any]:
         """The token answer for a refresh token (RFC 6749, 6)."""
@@ -142,37 +144,44 @@ class CiamApp(_App):
             token: dict[str, Any] = session.refresh_token(endpoint, refresh_token=refresh_token)
             return token
 
-    def verify_id_token(self, token: Mapping[str, Any], nonce: str | None) -> dict[str, Any]:
-        """The proven claims of the token answer's id_token (OpenID Connect Core 1.0, 3.1.3.7).
+    @raising_ciam_errors(Stage.ID_TOKEN)
+    def verify_id_token(
+        self, token_response: Mapping[str, Any], nonce: str | None
+    ) -> dict[str, Any]:
+        """The verified claims of the response's id_token (OpenID Connect Core 1.0, 3.1.3.7).
 
-        ``nonce`` is None where none was sent: for a token of CIAM's API, which no browser carried.
+        ``nonce`` is None where no nonce was sent: for a token of CIAM's API, which no browser
+        carried.
         """
-        if not token.get("id_token"):
-            raise CiamError("missing_id_token", stage=Stage.ID_TOKEN)
-        with raising_ciam_errors(Stage.ID_TOKEN):
-            required = {
-                "iss": {"essential": True, "value": self.load_server_metadata()["issuer"]},
-                "aud": {"essential": True, "value": self.client_id},
-                **{name: {"essential": True} for name in ("sub", "exp", "iat")},
-            }
-            verified = self.verify_signature(token["id_token"])
-            expected = {"client_id": self.client_id, "access_token": token["access_token"]}
-            if nonce is not None:
-                required["nonce"] = {"essential": True}
-                expected["nonce"] = nonce
-            claims = CodeIDToken(verified.claims, verified.header, required, expected)
-            claims.validate(leeway=LEEWAY)
-            return dict(claims)
+        if not token_response.get("id_token"):
+            raise CiamError("missing_id_token")
+        metadata = self.load_server_metadata()
+        required = {
+            "iss": {"essential": True, "value": metadata["issuer"]},
+            "aud": {"essential": True, "value": self.client_id},
+            **{name: {"essential": True} for name in ("sub", "exp", "iat")},
+        }
+        verified = self.verify_signature(token_response["id_token"], metadata)
+        expected = {"client_id": self.client_id, "access_token": token_response["access_token"]}
+        if nonce is not None:
+            required["nonce"] = {"essential": True}
+            expected["nonce"] = nonce
+        claims = CodeIDToken(verified.claims, verified.header, required, expected)
+        claims.validate(leeway=LEEWAY)
+        return dict(claims)
 
-    def verify_signature(self, token: str) -> jwt.Token:
-        """The token, if one of CIAM's keys has signed it; they may have been rotated just now."""
-        algorithms = self.load_server_metadata()["id_token_signing_alg_values_supported"]
+    def verify_signature(self, token: str, metadata: Mapping[str, Any]) -> jwt.Token:
+        """The token, if it is signed with a key of the provider that the metadata describes.
+
+        A key that is not known yet is looked for once more, since keys are rotated.
+        """
+        algorithms = metadata["id_token_signing_alg_values_supported"]
         registry = JWSRegistry(algorithms=algorithms, strict_check_header=False)
-        keys = self._cached_keys().get_copy()
+        keys = self._cached_keys(metadata).get_copy()
         try:
             return jwt.decode(token, keys.content, registry=registry)
         except (InvalidKeyIdError, BadSignatureError):
-            keys = self._cached_keys().get_newer_copy(keys)
+            keys = self._cached_keys(metadata).get_newer_copy(keys)
             return jwt.decode(token, keys.content, registry=registry)
 
     def userinfo(self, **kwargs: Any) -> UserInfo:
@@ -183,9 +192,10 @@ class CiamApp(_App):
 
     def fetch_jwk_set(self, force: bool = False) -> dict[str, Any]:
         """As Authlib has it, but from where all processes keep it; ``force`` as ``Kept.newer``."""
-        keys = self._cached_keys().get_copy()
+        cached_keys = self._cached_keys(self.load_server_metadata())
+        keys = cached_keys.get_copy()
         if force:
-            keys = self._cached_keys().get_newer_copy(keys)
+            keys = cached_keys.get_newer_copy(keys)
         return dict(keys.content.as_dict(private=False))
 
     def fetch_userinfo(self, access_token: str, subject: str | None = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -36,10 +37,23 @@ class Person:
     provider: str = ""
 
     @property
+    def key(self) -> str:
+        """The key of the person's identity, see ``identity_key``."""
+        return identity_key(self.issuer, self.subject)
+
+    @property
     def union_id(self) -> str:
         """WeChat's, which is the same in all apps of one company; empty where none is told."""
         values = [self.claims.get(name) for name in _UNION_ID_CLAIMS]
         return next((str(value) for value in values if is_subject(value)), "")
+
+
+def identity_key(issuer: str, subject: str) -> str:
+    """SHA-256 of the issuer, a NUL and the subject, in hex.
+
+    Some databases ignore letter case in comparisons; a digest differs in any case.
+    """
+    return hashlib.sha256(f"{issuer}\0{subject}".encode()).hexdigest()
 
 
 def identify_person(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
@@ -70,10 +84,10 @@ def issuer_of(app: CiamApp) -> str:
 def _identify_by_id_token(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
     claims = app.verify_id_token(token, nonce)
     person = checked_person(app, claims["iss"], claims["sub"], claims, Stage.ID_TOKEN)
-    if not _lacks_claims(app, claims):
+    if not (_lacks_claims(app, claims) and app.load_server_metadata().get("userinfo_endpoint")):
         return person
-    more = app.fetch_userinfo(token["access_token"], person.subject)
-    return replace(person, claims={**more, **claims})
+    userinfo = app.fetch_userinfo(token["access_token"], person.subject)
+    return replace(person, claims={**userinfo, **claims})
 
 
 def _identify_by_user_info(app: CiamApp, token: Mapping[str, Any]) -> Person:
@@ -109,13 +123,10 @@ def checked_person(
 
 
 def _lacks_claims(app: CiamApp, claims: Mapping[str, Any]) -> bool:
-    """Whether userinfo may know what was asked for, and the id_token does not say it."""
-    if not app.load_server_metadata().get("userinfo_endpoint"):
-        return False
-    asked = str(app.client_kwargs["scope"]).split()
-    return any(
-        scope in asked and not claims.keys() & named for scope, named in _CLAIMS_OF_SCOPES.items()
-    )
+    """Whether the id_token lacks claims that the requested scopes stand for."""
+    requested = str(app.client_kwargs["scope"]).split()
+    scopes = [scope for scope in requested if scope in _CLAIMS_OF_SCOPES]
+    return any(not claims.keys() & _CLAIMS_OF_SCOPES[scope] for scope in scopes)
 
 
 def is_subject(subject: object) -> bool:

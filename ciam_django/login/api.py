@@ -31,8 +31,7 @@ from ciam_django.login.error_responses import protect_from_csrf
 from ciam_django.login.notices import SUCCESS_TEXTS
 from ciam_django.login.redirects import safe_next, url_after_sign_in
 from ciam_django.login.steps import flow as flows
-from ciam_django.login.steps.flow import Flow
-from ciam_django.login.steps.results import FlowFinished, StepResult
+from ciam_django.login.steps.flow import Flow, FlowFinished, StepResult
 from ciam_django.login.steps.submit import build_form, finish_sign_in, submit_form
 from ciam_django.login.steps.table import STEPS
 from ciam_django.reporting import answer_and_report

@@ -1,24 +1,100 @@
-"""A browser that comes back, from CIAM or a provider: its state is looked at before all else."""
+"""The callback from CIAM or a provider: its state is checked before everything else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET
 
-from ciam_django.errors import CiamError, Stage
-from ciam_django.login import state
+from ciam_django.accounts.login import sign_in_or_link
+from ciam_django.client.oauth import ciam_app
+from ciam_django.client.person import identify_person
+from ciam_django.errors import CiamError, Stage, code_in
+from ciam_django.login import loop_guard, state
 from ciam_django.login.error_responses import answer_error
 from ciam_django.login.hints import cookie_test_response, hint_at_callback
-from ciam_django.login.popups import set_opener_policy
-from ciam_django.login.redirects import redirect_response, url_after_sign_in
+from ciam_django.login.link_views import answer_link_error
+from ciam_django.login.redirects import (
+    callback_url,
+    redirect_response,
+    safe_next,
+    set_opener_policy,
+    url_after_sign_in,
+)
 
 # In the session: the digests of the states that signed it in, and where each led, the newest last.
 _USED_STATES_KEY: Final = "ciam_signed_in_by"
 _MAX_USED_STATES: Final = 5
 # Seconds that the first of two equal callbacks gets before the second asks again.
 _RETRY_SECONDS: Final = 2
+
+
+@login_not_required
+@csrf_exempt
+@require_GET
+def callback(request: HttpRequest) -> HttpResponse:
+    """Come back from CIAM."""
+
+    def complete(begun: state.SignInState) -> HttpResponse:
+        try:
+            return _sign_in_with_code(request, begun)
+        except CiamError as error:
+            error.stage = error.stage or Stage.CALLBACK
+            if begun.link_to_user:
+                return answer_link_error(request, error, begun.next)
+            return answer_error(request, error, next_url=safe_next(request, begun.next))
+
+    return handle_callback(request, "ciam", complete)
+
+
+def _sign_in_with_code(request: HttpRequest, sign_in_state: state.SignInState) -> HttpResponse:
+    app = ciam_app()
+    refuse_other_issuer(app.load_server_metadata(), request.GET.getlist("iss"))
+    if error := request.GET.get("error"):
+        raise CiamError(
+            code_in(error) or "oauth_error",
+            upstream_text=request.GET.get("error_description", ""),
+            stage=Stage.CALLBACK,
+        )
+    code = request.GET.get("code")
+    if not code:
+        raise CiamError("missing_code", stage=Stage.CALLBACK)
+    token_response = app.exchange_code(
+        code=code, redirect_uri=callback_url(request), code_verifier=sign_in_state.code_verifier
+    )
+    earlier_sign_ins = loop_guard.recent_sign_ins(request)
+    sign_in_or_link(
+        request,
+        identify_person(app, token_response, sign_in_state.nonce),
+        token_response,
+        sign_in_state.link_to_user,
+    )
+    remember_state(request, sign_in_state)
+    response = redirect_response(url_after_sign_in(request, sign_in_state.next))
+    loop_guard.count_sign_in(request, response, earlier_sign_ins)
+    return response
+
+
+def refuse_other_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[str]) -> None:
+    """A ``CiamError`` unless the callback is from the provider that the metadata are of.
+
+    ``came`` holds each ``iss`` of the callback. One that differs is refused even where none is
+    promised: it is of a provider that our code would be sent to by mistake (RFC 9207, 2.4).
+    Without metadata (CIAM's own mode) there is no issuer to compare with.
+    """
+    issuer = metadata.get("issuer")
+    if not issuer:
+        return
+    is_promised = metadata.get("authorization_response_iss_parameter_supported") is True
+    if any(iss != issuer for iss in returned_issuers) or (is_promised and not returned_issuers):
+        raise CiamError("mismatching_issuer", stage=Stage.CALLBACK)
+
+
+# --- The state --------------------------------------------------------------------------------
 
 
 def handle_callback(

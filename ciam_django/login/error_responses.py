@@ -52,14 +52,28 @@ def answer_errors(view: View) -> View:
     return answering_view
 
 
-class _AnsweringCsrfMiddleware(CsrfViewMiddleware):
-    """Django's check, unchanged, but for the page that tells of its failure."""
+class _CsrfMiddleware(CsrfViewMiddleware):
+    """Django's check with an answer of ours in place of Django's page."""
 
     def _reject(self, request: HttpRequest, reason: str) -> HttpResponse:
         error = CiamError("csrf_failed", stage=Stage.AUTHORIZE, upstream_text=reason)
         return answer_error(request, error, hint_at_form(request))
 
 
+class _FormMiddleware(_CsrfMiddleware):
+    """The check, and an answer to the errors that the view raises."""
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, CiamError):
+            return None
+        return answer_error(request, exception, next_url=requested_next(request))
+
+
 def protect_from_csrf(view: View) -> Callable[..., HttpResponseBase]:
-    """Exempt from the middleware of ``MIDDLEWARE``, whose page is Django's, to be checked here."""
-    return csrf_exempt(decorator_from_middleware(_AnsweringCsrfMiddleware)(view))
+    """Check the view's form token here, and exempt the view from the check of ``MIDDLEWARE``."""
+    return csrf_exempt(decorator_from_middleware(_CsrfMiddleware)(view))
+
+
+def protect_form(view: View) -> Callable[..., HttpResponseBase]:
+    """Do as ``protect_from_csrf`` and ``answer_errors`` do, in one layer."""
+    return csrf_exempt(decorator_from_middleware(_FormMiddleware)(view))

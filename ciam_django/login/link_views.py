@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
-from ciam_django.accounts.linking import link_identity, unlink_identity
-from ciam_django.accounts.login import sign_in
-from ciam_django.client.person import Person
+from ciam_django.accounts.linking import unlink_identity
 from ciam_django.errors import CiamError, Stage
 from ciam_django.login.error_responses import protect_from_csrf
 from ciam_django.login.redirects import redirect_response, requested_next, url_after_sign_in
@@ -27,19 +22,6 @@ def requested_link_user(request: HttpRequest) -> str:
     if not request.user.is_authenticated:
         raise CiamError("missing_token", stage=Stage.AUTHORIZE)
     return str(request.user.pk)
-
-
-def sign_in_or_link(
-    request: HttpRequest, person: Person, token_response: Mapping[str, Any], link_to_user: str
-) -> None:
-    """Sign the person in, or add them to the user who began this, and is still signed in."""
-    if not link_to_user:
-        sign_in(request, person, token_response)
-    elif str(request.user.pk) == link_to_user:
-        link_identity(request, person)
-    else:
-        # Somebody has signed out, or in as somebody else, in another tab.
-        raise CiamError("mismatching_state", stage=Stage.CALLBACK)
 
 
 @login_not_required

@@ -17,14 +17,14 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
 from ciam_django.accounts.login import is_signed_in_by_ciam
-from ciam_django.accounts.models import CiamSession, CiamSessionQuerySet, identity_key
-from ciam_django.accounts.session_store import end_sessions, stored_tokens
-from ciam_django.accounts.tokens import Tokens
+from ciam_django.accounts.models import CiamSession, CiamSessionQuerySet
+from ciam_django.accounts.session_store import Tokens, end_sessions, stored_tokens
 from ciam_django.answers import kind_of
 from ciam_django.client.api import CiamClient
 from ciam_django.client.cache import acquire_once, delete_cached
 from ciam_django.client.logout_tokens import MAX_AGE, verify_logout_token
 from ciam_django.client.oauth import LEEWAY, CiamApp, ciam_app
+from ciam_django.client.person import identity_key
 from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Kind
 from ciam_django.login import loop_guard

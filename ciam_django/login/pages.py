@@ -25,19 +25,16 @@ from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Action, Kind
 from ciam_django.login import notices, providers
-from ciam_django.login.error_responses import (
-    View,
-    answer_error,
-    answer_errors,
-    login_page_url,
-    protect_from_csrf,
+from ciam_django.login.error_responses import View, answer_error, login_page_url, protect_form
+from ciam_django.login.redirects import (
+    redirect_response,
+    requested_next,
+    set_opener_policy,
+    url_after_sign_in,
 )
-from ciam_django.login.popups import set_opener_policy
-from ciam_django.login.redirects import redirect_response, requested_next, url_after_sign_in
 from ciam_django.login.steps import flow as flows
-from ciam_django.login.steps.flow import Flow
+from ciam_django.login.steps.flow import Flow, FlowFinished, StepResult
 from ciam_django.login.steps.forms import CiamForm
-from ciam_django.login.steps.results import FlowFinished, StepResult
 from ciam_django.login.steps.submit import build_form, finish_sign_in, submit_form
 from ciam_django.login.steps.table import STEPS, Step
 from ciam_django.login.tenant_config import (
@@ -68,7 +65,7 @@ _LINK_ACTIONS: Final = frozenset(
 
 def _form_page(view: View) -> Callable[..., HttpResponseBase]:
     """A page with a form for everybody: shown, and sent to the same address."""
-    answered = protect_from_csrf(ensure_csrf_cookie(answer_errors(view)))
+    answered = protect_form(ensure_csrf_cookie(view))
     limited = require_http_methods(["GET", "HEAD", "POST"])(never_cache(answered))
     return login_not_required(limited)
 
@@ -143,7 +140,8 @@ def result_response(request: HttpRequest, result: StepResult, flow: Flow) -> Htt
         notices.set_success_notice(request, response, result.notice)
     else:
         response = redirect_response(url_after_sign_in(request, flow.next))
-    flows.delete_flow_cookie(response, flow)
+    if flow.step in STEPS and not STEPS[flow.step].starts_flow:
+        flows.delete_flow_cookie(response, flow)
     set_opener_policy(response, flow.next)
     return response
 

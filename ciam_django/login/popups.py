@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from ciam_django.login.redirects import url_after_sign_in
+from ciam_django.login.redirects import OPENER_POLICY, url_after_sign_in
 from ciam_django.responses import render_page
-
-_OPENER_POLICY = "Cross-Origin-Opener-Policy"
-
-
-def set_opener_policy(response: HttpResponse, next_url: str) -> None:
-    """Let a window that was opened to sign in keep its opener, over CIAM's pages and back.
-
-    Django's own policy, same-origin, would part them for good
-    (https://html.spec.whatwg.org/#cross-origin-opener-policies).
-    """
-    if urlsplit(next_url).path == reverse("ciam:done"):
-        response[_OPENER_POLICY] = "unsafe-none"
 
 
 @login_not_required
@@ -36,6 +21,6 @@ def popup_done(request: HttpRequest) -> HttpResponse:
         "is_signed_in": request.user.is_authenticated,
     }
     response = HttpResponse(render_page(request, "ciam_django/done.html", context))
-    response[_OPENER_POLICY] = "unsafe-none"
+    response[OPENER_POLICY] = "unsafe-none"
     response["Referrer-Policy"] = "same-origin"
     return response

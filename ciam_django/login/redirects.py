@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -13,6 +14,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from ciam_django.conf import conf
 
 _LONGEST: Final = 1024
+OPENER_POLICY: Final = "Cross-Origin-Opener-Policy"
 
 
 def safe_next(request: HttpRequest, url: str | None) -> str:
@@ -65,3 +67,13 @@ def departure_response(request: HttpRequest, url: str) -> HttpResponse:
     response = JsonResponse({"status": "redirect", "url": url})
     response["Cache-Control"] = "no-store"
     return response
+
+
+def set_opener_policy(response: HttpResponse, next_url: str) -> None:
+    """Let a window that was opened to sign in keep its opener, over CIAM's pages and back.
+
+    Django's own policy, same-origin, would part them for good
+    (https://html.spec.whatwg.org/#cross-origin-opener-policies).
+    """
+    if urlsplit(next_url).path == reverse("ciam:done"):
+        response[OPENER_POLICY] = "unsafe-none"

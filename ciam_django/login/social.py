@@ -9,36 +9,30 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from ciam_django.client.api import CiamClient
-from ciam_django.client.results import SignedIn
+from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError, Stage, code_in
 from ciam_django.login import notices, state
 from ciam_django.login.callback import handle_callback, remember_state
-from ciam_django.login.error_responses import (
-    answer_error,
-    answer_errors,
-    login_page_url,
-    protect_from_csrf,
-)
+from ciam_django.login.error_responses import answer_error, login_page_url, protect_form
 from ciam_django.login.link_views import answer_link_error, requested_link_user
 from ciam_django.login.pages import result_response
-from ciam_django.login.popups import set_opener_policy
 from ciam_django.login.providers import Registration, registrations
 from ciam_django.login.redirects import (
     departure_response,
     redirect_response,
     requested_next,
     safe_next,
+    set_opener_policy,
 )
 from ciam_django.login.steps.flow import Flow
-from ciam_django.login.steps.results import continue_flow
+from ciam_django.login.steps.results import next_flow
 from ciam_django.login.steps.submit import finish_sign_in
 from ciam_django.responses import HTML, media_type_for
 
 
 @login_not_required
 @require_POST
-@protect_from_csrf
-@answer_errors
+@protect_form
 def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
     """Leave for a provider. A POST with CSRF, so that no other site can begin a sign-in."""
     registration = _registration_or_404(name)
@@ -92,7 +86,7 @@ def _sign_in_with_provider_code(
         provider=sign_in_state.provider,
         link_to_user=sign_in_state.link_to_user,
     )
-    result = continue_flow(outcome, flow)
+    result = next_flow(outcome, flow) if isinstance(outcome, NextStep) else outcome
     if isinstance(result, SignedIn):
         finish_sign_in(request, result, flow, with_session=True)
         remember_state(request, sign_in_state)

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from ciam_django.client.api import CiamClient
 from ciam_django.client.cache import acquire_once, get_cached
 from ciam_django.client.cached_documents import FetchedDocument
+from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import Consent, LoginPage, consents_of, login_page_of
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
@@ -54,10 +55,9 @@ def load_consents() -> Sequence[Consent]:
 def _load_document(
     name: str, fetch: Callable[[], Any], parse: Callable[[Any], T], fallback: Any
 ) -> T:
-    client = CiamClient()
-    key = f"{client.app.api_base_url} {client.app.client_id} {name}"
-    cached = client.app.cached_document(
-        key,
+    app = ciam_app()
+    cached = app.cached_document(
+        f"{app.api_base_url} {app.client_id} {name}",
         lambda: FetchedDocument(
             dict(fetch()), fresh_for=_FRESH_SECONDS, good_for=conf.CIAM_STALE_LIMIT
         ),

@@ -16,7 +16,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.backends import get_or_create_user
 from ciam_django.accounts.models import CiamIdentity, CiamSession
-from ciam_django.accounts.tokens import decrypted_tokens, encrypted_tokens
+from ciam_django.accounts.session_store import decrypted_tokens, encrypted_tokens
 from ciam_django.answers import answer_to
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError

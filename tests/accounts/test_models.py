@@ -10,7 +10,8 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import IntegrityError, transaction
 
-from ciam_django.accounts.models import CiamIdentity, CiamSession, identity_key
+from ciam_django.accounts.models import CiamIdentity, CiamSession
+from ciam_django.client.person import identity_key
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
 

@@ -14,8 +14,8 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamSession
+from ciam_django.accounts.session_store import Tokens, decrypted_tokens, encrypted_tokens
 from ciam_django.accounts.token_refresh import refresh_tokens
-from ciam_django.accounts.tokens import Tokens, decrypted_tokens, encrypted_tokens
 from ciam_django.client.oauth import CiamApp
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam

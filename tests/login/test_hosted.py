@@ -23,7 +23,7 @@ from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from ciam_django.accounts.models import CiamIdentity, CiamSession
-from ciam_django.accounts.tokens import decrypted_tokens, encrypted_tokens
+from ciam_django.accounts.session_store import decrypted_tokens, encrypted_tokens
 from ciam_django.login import state
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.tenant import APP_ID

@@ -10,7 +10,7 @@ from django.core.cache import cache
 
 from ciam_django import conf
 from ciam_django.errors import CiamError
-from ciam_django.login.hosted import refuse_other_issuer
+from ciam_django.login.callback import refuse_other_issuer
 from tests.browser import Browser
 
 OURS = "https://ciam.example/oidc/app"

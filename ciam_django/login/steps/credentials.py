@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-from ciam_django.accounts.last_failure import attribute_failures_to
+from ciam_django.accounts.backends import attribute_failures_to
 from ciam_django.accounts.rate_limits import (
     count_attempt,
     count_code_entry,
@@ -27,8 +27,8 @@ from ciam_django.login.recipients import (
     phone_or_email_recipient,
     phone_recipient,
 )
-from ciam_django.login.steps.flow import Flow
-from ciam_django.login.steps.results import FlowFinished, StepResult, Submission, continue_flow
+from ciam_django.login.steps.flow import Flow, FlowFinished, Submission, SubmitResult
+from ciam_django.login.steps.results import next_flow
 from ciam_django.reporting import report
 
 T = TypeVar("T")
@@ -47,26 +47,28 @@ def counting_attempt(submission: Submission, counted_name: str, stage: Stage) ->
 # --- To sign in -------------------------------------------------------------------------------
 
 
-def submit_password(submission: Submission) -> StepResult:
+def submit_password(submission: Submission) -> SubmitResult:
     username = normalized_username(submission.cleaned_data["username"])
     with counting_attempt(submission, username, Stage.PASSWORD):
         outcome = CiamClient().password_login(
             username, submission.cleaned_data["password"], **submission.extra_parameters
         )
-    return continue_flow(outcome, dataclasses.replace(submission.flow, counted_name=username))
+    if isinstance(outcome, NextStep):
+        return next_flow(outcome, dataclasses.replace(submission.flow, counted_name=username))
+    return outcome
 
 
-def send_sms_code(submission: Submission) -> StepResult:
+def send_sms_code(submission: Submission) -> SubmitResult:
     return start_code_flow(
         submission, phone_recipient(submission.cleaned_data["phone_number"]), "code"
     )
 
 
-def send_email_code(submission: Submission) -> StepResult:
+def send_email_code(submission: Submission) -> SubmitResult:
     return start_code_flow(submission, email_recipient(submission.cleaned_data["email"]), "code")
 
 
-def submit_code(submission: Submission) -> StepResult:
+def submit_code(submission: Submission) -> SubmitResult:
     code = submission.cleaned_data["code"]
     return submit_code_with(
         submission, lambda flow: CiamClient().verify_code(flow.ciam_flow_id, code, **flow.recipient)
@@ -132,9 +134,9 @@ def send_code(submission: Submission) -> Flow:
 
 def submit_code_with(
     submission: Submission, verify: Callable[[Flow], SignedIn | NextStep]
-) -> StepResult:
+) -> SubmitResult:
     """What comes of a code that ``verified`` gives to CIAM."""
-    return continue_flow(check_code(submission, verify), submission.flow)
+    return check_code(submission, verify)
 
 
 def check_code(submission: Submission, verify: Callable[[Flow], T]) -> T:
@@ -154,7 +156,7 @@ def check_code(submission: Submission, verify: Callable[[Flow], T]) -> T:
 # --- The second step --------------------------------------------------------------------------
 
 
-def choose_channel(submission: Submission) -> StepResult:
+def choose_channel(submission: Submission) -> SubmitResult:
     channel, flow = submission.cleaned_data["channel"], submission.flow
     if channel not in flow.step_data["channels"]:
         raise CiamError("Params.Illegal.Type", stage=Stage.SEND_CODE)
@@ -183,7 +185,7 @@ def typed_name(counted_name: str) -> str:
     return counted_name.removeprefix(_SECOND_FACTOR_PREFIX)
 
 
-def submit_second_factor_code(submission: Submission) -> StepResult:
+def submit_second_factor_code(submission: Submission) -> SubmitResult:
     code = submission.cleaned_data["code"]
     return submit_code_with(
         submission,
@@ -191,26 +193,25 @@ def submit_second_factor_code(submission: Submission) -> StepResult:
     )
 
 
-def submit_second_factor_password(submission: Submission) -> StepResult:
+def submit_second_factor_password(submission: Submission) -> SubmitResult:
     flow, password = submission.flow, submission.cleaned_data["password"]
     with counting_attempt(submission, _second_factor_counted_name(flow), Stage.VERIFY_CODE):
-        outcome = CiamClient().verify_second_factor(flow.ciam_flow_id, "PWD", password=password)
-    return continue_flow(outcome, flow)
+        return CiamClient().verify_second_factor(flow.ciam_flow_id, "PWD", password=password)
 
 
-def choose_another_channel(submission: Submission) -> StepResult:
+def choose_another_channel(submission: Submission) -> SubmitResult:
     return dataclasses.replace(submission.flow, step="second_factor", sent_at=0)
 
 
 # --- A social account without an account ------------------------------------------------------
 
 
-def send_link_code(submission: Submission) -> StepResult:
+def send_link_code(submission: Submission) -> SubmitResult:
     recipient = phone_or_email_recipient(submission.cleaned_data["receiver"])
     return start_code_flow(submission, recipient, "link_code", linked=submission.flow.ciam_flow_id)
 
 
-def link_account(submission: Submission) -> StepResult:
+def link_account(submission: Submission) -> SubmitResult:
     code = submission.cleaned_data["code"]
     return submit_code_with(
         submission,
@@ -221,13 +222,13 @@ def link_account(submission: Submission) -> StepResult:
 # --- Recovery and sign-up ---------------------------------------------------------------------
 
 
-def send_recovery_code(submission: Submission) -> StepResult:
+def send_recovery_code(submission: Submission) -> SubmitResult:
     return start_code_flow(
         submission, phone_or_email_recipient(submission.cleaned_data["receiver"]), "recover_code"
     )
 
 
-def reset_password(submission: Submission) -> StepResult:
+def reset_password(submission: Submission) -> SubmitResult:
     code, password = submission.cleaned_data["code"], submission.cleaned_data["password"]
     check_code(
         submission,
@@ -238,13 +239,13 @@ def reset_password(submission: Submission) -> StepResult:
     return FlowFinished("password_changed")
 
 
-def send_sign_up_code(submission: Submission) -> StepResult:
+def send_sign_up_code(submission: Submission) -> SubmitResult:
     return start_code_flow(
         submission, phone_or_email_recipient(submission.cleaned_data["receiver"]), "sign_up_code"
     )
 
 
-def create_account(submission: Submission) -> StepResult:
+def create_account(submission: Submission) -> SubmitResult:
     code, password = submission.cleaned_data["code"], submission.cleaned_data["password"]
     return submit_code_with(
         submission,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponseBase
 
+from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.login.cookies import EncryptedCookies
 
 # Seconds: CIAM forgets a flow after as long.
@@ -39,7 +41,7 @@ class Flow:
     masked_recipient: str = dataclasses.field(default="", repr=False)
     sent_at: float = 0
     step_data: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
-    id: str = dataclasses.field(default_factory=lambda: secrets.token_urlsafe(12))
+    id: str = dataclasses.field(default_factory=functools.partial(secrets.token_urlsafe, 12))
     provider: str = ""
     link_to_user: str = ""
 
@@ -52,6 +54,35 @@ class Flow:
     def channel(self) -> str:
         """``SMS`` or ``EMAIL``."""
         return self.recipient.get("type", "")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Submission:
+    """A form that was submitted at a step of a flow, which is a new flow at the first step.
+
+    ``extra_parameters`` are sent to CIAM as well: a solved CAPTCHA, and the terms agreed to.
+    """
+
+    request: HttpRequest
+    flow: Flow
+    cleaned_data: Mapping[str, Any]
+    extra_parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FlowFinished:
+    """The end of a flow that signs nobody in; ``notice`` is a key of ``notices.SUCCESS_TEXTS``."""
+
+    notice: str
+
+
+StepResult = SignedIn | Flow | FlowFinished
+# A function of the table of steps may return the step that CIAM asks for, too.
+SubmitResult = StepResult | NextStep
+SubmitFunction = Callable[[Submission], SubmitResult]
+
+
+# --- Cookies, and texts for apps --------------------------------------------------------------
 
 
 def set_flow_cookie(request: HttpRequest, response: HttpResponseBase, flow: Flow) -> None:

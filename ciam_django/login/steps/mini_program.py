@@ -6,7 +6,7 @@ from ciam_django.client.api import CiamClient
 from ciam_django.errors import Stage
 from ciam_django.login.providers import MINI_PROGRAM, registrations
 from ciam_django.login.steps.credentials import counting_attempt
-from ciam_django.login.steps.results import StepResult, Submission, continue_flow
+from ciam_django.login.steps.flow import Submission, SubmitResult
 
 
 def _auth_source() -> str:
@@ -14,15 +14,14 @@ def _auth_source() -> str:
     return registrations()[MINI_PROGRAM].source
 
 
-def submit_login_code(submission: Submission) -> StepResult:
+def submit_login_code(submission: Submission) -> SubmitResult:
     with counting_attempt(submission, "", Stage.SOCIAL):
-        outcome = CiamClient().mini_program_login(
+        return CiamClient().mini_program_login(
             _auth_source(), submission.cleaned_data["login_code"]
         )
-    return continue_flow(outcome, submission.flow)
 
 
-def submit_wechat_phone(submission: Submission) -> StepResult:
+def submit_wechat_phone(submission: Submission) -> SubmitResult:
     given = submission.cleaned_data
     phone_parameters = {
         "phoneNumberCode": given["phone_code"],
@@ -31,16 +30,14 @@ def submit_wechat_phone(submission: Submission) -> StepResult:
     }
     phone_parameters = {name: value for name, value in phone_parameters.items() if value}
     with counting_attempt(submission, "", Stage.SOCIAL):
-        outcome = CiamClient().mini_program_phone(
+        return CiamClient().mini_program_phone(
             _auth_source(), given["login_code"], **phone_parameters
         )
-    return continue_flow(outcome, submission.flow)
 
 
-def submit_wechat_user_info(submission: Submission) -> StepResult:
+def submit_wechat_user_info(submission: Submission) -> SubmitResult:
     given = submission.cleaned_data
     with counting_attempt(submission, "", Stage.SOCIAL):
-        outcome = CiamClient().mini_program_user_info(
+        return CiamClient().mini_program_user_info(
             _auth_source(), given["login_code"], given["encrypted_data"], given["iv"]
         )
-    return continue_flow(outcome, submission.flow)

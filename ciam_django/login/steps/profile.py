@@ -6,25 +6,21 @@ from ciam_django.client.api import CiamClient
 from ciam_django.errors import Stage
 from ciam_django.login.recipients import email_recipient, phone_recipient
 from ciam_django.login.steps.credentials import counting_attempt
+from ciam_django.login.steps.flow import Submission, SubmitResult
 from ciam_django.login.steps.forms import snake_case_name
-from ciam_django.login.steps.results import StepResult, Submission, continue_flow
 
 
-def submit_new_password(submission: Submission) -> StepResult:
+def submit_new_password(submission: Submission) -> SubmitResult:
     password = submission.cleaned_data["password"]
-    return continue_flow(
-        CiamClient().set_new_password(submission.flow.ciam_flow_id, password), submission.flow
-    )
+    return CiamClient().set_new_password(submission.flow.ciam_flow_id, password)
 
 
-def submit_consent(submission: Submission) -> StepResult:
+def submit_consent(submission: Submission) -> SubmitResult:
     consent_ids = submission.cleaned_data.get("consent", ())
-    return continue_flow(
-        CiamClient().give_consent(submission.flow.ciam_flow_id, consent_ids), submission.flow
-    )
+    return CiamClient().give_consent(submission.flow.ciam_flow_id, consent_ids)
 
 
-def submit_profile(submission: Submission) -> StepResult:
+def submit_profile(submission: Submission) -> SubmitResult:
     profile = {
         name: submission.cleaned_data[snake_case_name(name)]
         for name in submission.flow.step_data["asked"]
@@ -34,18 +30,13 @@ def submit_profile(submission: Submission) -> StepResult:
     if "phoneNumber" in profile:
         receiver = phone_recipient(profile["phoneNumber"]).api_parameters
         profile |= {name: receiver[name] for name in ("phoneRegion", "phoneNumber")}
-    return continue_flow(
-        CiamClient().complete_profile(submission.flow.ciam_flow_id, **profile), submission.flow
-    )
+    return CiamClient().complete_profile(submission.flow.ciam_flow_id, **profile)
 
 
-def skip_profile(submission: Submission) -> StepResult:
-    return continue_flow(
-        CiamClient().complete_profile(submission.flow.ciam_flow_id, ignore=True), submission.flow
-    )
+def skip_profile(submission: Submission) -> SubmitResult:
+    return CiamClient().complete_profile(submission.flow.ciam_flow_id, ignore=True)
 
 
-def create_linked_account(submission: Submission) -> StepResult:
+def create_linked_account(submission: Submission) -> SubmitResult:
     with counting_attempt(submission, "", Stage.SOCIAL):
-        outcome = CiamClient().create_linked(submission.flow.ciam_flow_id)
-    return continue_flow(outcome, submission.flow)
+        return CiamClient().create_linked(submission.flow.ciam_flow_id)

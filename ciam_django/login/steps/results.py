@@ -1,45 +1,17 @@
-"""What comes of a submission: the end of the sign-in, or the ``Flow`` with the next step."""
+"""The flow of the step that CIAM asks for after a submission."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from django.http import HttpRequest
-
-from ciam_django.client.results import NextStep, SignedIn
+from ciam_django.client.results import NextStep
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.forms import PROFILE_FIELDS
 from ciam_django.login.tenant_config import load_login_page
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Submission:
-    """One submission: what was given, and the flow that it belongs to (an empty one at first).
-
-    ``more`` is what goes along to CIAM: an answered captcha, the terms agreed to.
-    """
-
-    request: HttpRequest
-    flow: Flow
-    cleaned_data: Mapping[str, Any]
-    extra_parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class FlowFinished:
-    """The end of what is no sign-in, and what of ``notices.GOOD_NEWS`` to tell."""
-
-    notice: str
-
-
-StepResult = SignedIn | Flow | FlowFinished
-SubmitFunction = Callable[[Submission], StepResult]
-
 
 # CIAM's name of a step that a sign-in goes on with -> ours. The first two are in its
 # documentation, the others unverified: CIAM_FLOW_TYPES has the last word.
@@ -52,25 +24,20 @@ FLOW_TYPES: Final[Mapping[str, str]] = {
 }
 
 
-def continue_flow(outcome: SignedIn | NextStep, flow: Flow) -> SignedIn | Flow:
-    """The end of the sign-in, or the flow with the step that CIAM asks for.
-
-    A step that has no page here is a ``CiamError``: ``success: true`` is no sign-in.
-    """
-    if isinstance(outcome, SignedIn):
-        return outcome
-    name = {**FLOW_TYPES, **conf.CIAM_FLOW_TYPES}.get(outcome.flow_type, "")
+def next_flow(ciam_step: NextStep, flow: Flow) -> Flow:
+    """The flow with the step that CIAM asks for; ``unsupported_step`` if there is no such step."""
+    name = {**FLOW_TYPES, **conf.CIAM_FLOW_TYPES}.get(ciam_step.flow_type, "")
     if name not in _DATA_OF_STEPS:
-        raise CiamError("unsupported_step", upstream_text=f"the flowType is {outcome.flow_type}")
+        raise CiamError("unsupported_step", upstream_text=f"the flowType is {ciam_step.flow_type}")
     return Flow(
         name,
-        outcome.flow_id,
+        ciam_step.flow_id,
         next=flow.next,
         counted_name=flow.counted_name,
         id=flow.id,
         provider=flow.provider,
         link_to_user=flow.link_to_user,
-        step_data=_DATA_OF_STEPS[name](outcome),
+        step_data=_DATA_OF_STEPS[name](ciam_step),
     )
 
 

@@ -8,17 +8,16 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from ciam_django.accounts.last_failure import attribute_failures_to
-from ciam_django.accounts.login import sign_in_without_session
+from ciam_django.accounts.backends import attribute_failures_to
+from ciam_django.accounts.login import sign_in_or_link, sign_in_without_session
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import identify_person
-from ciam_django.client.results import SignedIn
+from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.login.captcha import captcha_parameters
-from ciam_django.login.link_views import sign_in_or_link
 from ciam_django.login.steps.credentials import typed_name
-from ciam_django.login.steps.flow import Flow
+from ciam_django.login.steps.flow import Flow, StepResult, Submission
 from ciam_django.login.steps.forms import CiamForm
-from ciam_django.login.steps.results import StepResult, Submission
+from ciam_django.login.steps.results import next_flow
 from ciam_django.login.steps.table import STEPS
 from ciam_django.login.tenant_config import load_consents, load_login_page
 
@@ -54,9 +53,10 @@ def submit_form(
             form.add_ciam_error(error, request)
         raise validation_errors[0]
     submit = other_button[1] if other_button else row.submit
-    return submit(
+    result = submit(
         Submission(request, flow, form.cleaned_data, _extra_parameters(request, form, data))
     )
+    return next_flow(result, flow) if isinstance(result, NextStep) else result
 
 
 def finish_sign_in(

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ciam_django.login.providers import MINI_PROGRAM
 from ciam_django.login.steps import credentials, forms, mini_program, profile
-from ciam_django.login.steps.results import SubmitFunction
+from ciam_django.login.steps.flow import SubmitFunction
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise

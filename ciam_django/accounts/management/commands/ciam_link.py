@@ -12,9 +12,9 @@ from django.core.exceptions import FieldDoesNotExist
 from django.core.management.base import BaseCommand, CommandError
 
 from ciam_django.accounts.csv_rows import CsvRow, confirm_changes, duplicates, in_chunks, read_rows
-from ciam_django.accounts.models import CiamIdentity, identity_key
+from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.person import is_subject, issuer_of
+from ciam_django.client.person import identity_key, is_subject, issuer_of
 
 
 class Command(BaseCommand):
