@@ -110,6 +110,12 @@ def no_alarm_has_sounded() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def nothing_is_cached() -> None:
+    """The cache of a process keeps what an earlier test counted and noted."""
+    cache.clear()
+
+
+@pytest.fixture(autouse=True)
 def no_language_is_active() -> Iterator[None]:
     """The language of the last request stays active in its thread."""
     translation.deactivate()
