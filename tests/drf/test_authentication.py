@@ -86,7 +86,7 @@ def get(token: str, place: str = "/profile/", **extra: Any) -> Any:
     return Client().get(place, headers=header(token), **extra)
 
 
-def sent(value: str, **headers: str) -> Any:
+def get_with_authorization(value: str, **headers: str) -> Any:
     """Send the whole Authorization header, and return the response."""
     return Client().get(
         "/profile/", headers={"accept": "application/json", "authorization": value, **headers}
@@ -99,7 +99,7 @@ def token_for(username: str = "li") -> str:
     return signed_in.access_token
 
 
-def asked(ciam: FakeCiam) -> list[str]:
+def token_calls(ciam: FakeCiam) -> list[str]:
     """Return the last path segment of each call to CIAM that checks a token."""
     paths = [request.path for request in ciam.requests]
     return [each.rpartition("/")[2] for each in paths if "/user/" in each or "info" in each]
@@ -111,7 +111,7 @@ def unsigned(claims: Mapping[str, Any], **head: Any) -> str:
     return b".".join([*encoded, b"c2lnbmF0dXJl"]).decode()
 
 
-def refused(response: Any, code: str = "invalid_token") -> None:
+def assert_refused(response: Any, code: str = "invalid_token") -> None:
     """Assert that the response is a 401 with our body and headers."""
     assert response.status_code == 401, response.content
     assert response.json()["code"] == code
@@ -154,7 +154,7 @@ def test_scopes_in_an_unverified_token_are_ignored(ciam: FakeCiam) -> None:
 
 def test_a_request_without_a_bearer_token_goes_to_the_next_authenticator(ciam: FakeCiam) -> None:
     for value in ("", "Basic bGk6cHc=", "Token abc", "Bearerabc"):
-        response = sent(value)
+        response = get_with_authorization(value)
 
         assert response.status_code == 401
         assert response["WWW-Authenticate"] == "Bearer"
@@ -165,7 +165,7 @@ def test_a_request_without_a_bearer_token_goes_to_the_next_authenticator(ciam: F
 def test_the_scheme_may_have_any_letter_case_and_several_spaces_after_it(ciam: FakeCiam) -> None:
     token = token_for()
 
-    assert sent(f"bEARER   {token}").status_code == 200
+    assert get_with_authorization(f"bEARER   {token}").status_code == 200
 
 
 def test_a_token_outside_the_authorization_header_is_ignored(ciam: FakeCiam) -> None:
@@ -202,20 +202,20 @@ def test_a_token_outside_the_authorization_header_is_ignored(ciam: FakeCiam) -> 
 def test_a_malformed_token_is_refused_without_a_call_to_ciam(value: str, ciam: FakeCiam) -> None:
     response = Client().get("/profile/", headers={"accept": "*/*"}, HTTP_AUTHORIZATION=value)
 
-    refused(response)
+    assert_refused(response)
     assert not ciam.requests
 
 
 def test_a_token_of_8_kib_is_sent_to_ciam(ciam: FakeCiam) -> None:
-    refused(get("a" * 8192))
+    assert_refused(get("a" * 8192))
 
-    assert asked(ciam) == ["check"]
+    assert token_calls(ciam) == ["check"]
 
 
 def test_a_token_that_ciam_refuses_is_refused(ciam: FakeCiam) -> None:
     response = get("of-nobody")
 
-    refused(response)
+    assert_refused(response)
     assert response["WWW-Authenticate"] == PRESENTED
     assert response.json()["detail"] == "Your session has expired. Sign in again."
     assert not User.objects.exists()
@@ -228,14 +228,14 @@ def test_each_code_of_ciam_for_an_invalid_token_is_a_refusal(code: str, ciam: Fa
     token = token_for()
     ciam.fail("api", code=code)
 
-    refused(get(token))
+    assert_refused(get(token))
 
 
 def test_the_token_of_a_deleted_account_is_refused(ciam: FakeCiam) -> None:
     token = token_for()
     ciam.fail("api", code="Operation.Failure.User.Not.Exist")
 
-    refused(get(token))
+    assert_refused(get(token))
 
 
 def test_a_revoked_token_is_refused(ciam: FakeCiam, settings: Settings) -> None:
@@ -244,7 +244,7 @@ def test_a_revoked_token_is_refused(ciam: FakeCiam, settings: Settings) -> None:
     assert get(token).status_code == 200
     ciam.revoke_tokens("li")
 
-    refused(get(token))
+    assert_refused(get(token))
 
 
 def test_an_account_disabled_at_ciam_is_answered_with_its_own_code(ciam: FakeCiam) -> None:
@@ -255,7 +255,7 @@ def test_an_account_disabled_at_ciam_is_answered_with_its_own_code(ciam: FakeCia
         response = get(token)
         assert response.status_code == 403
         assert response.json()["code"] == DISABLED
-    assert asked(ciam) == ["check"]
+    assert token_calls(ciam) == ["check"]
 
 
 @pytest.mark.parametrize("seconds", [0, 30])
@@ -295,7 +295,7 @@ def test_an_application_token_is_refused(ciam: FakeCiam) -> None:
     token_for()
     (token,) = ciam.application_tokens
 
-    refused(get(token))
+    assert_refused(get(token))
 
 
 @pytest.mark.parametrize("mode", ["oidc"])
@@ -305,7 +305,7 @@ def test_userinfo_without_a_valid_sub_is_refused(sub: object, ciam: FakeCiam) ->
     ciam.forge("userinfo_no_sub")
     ciam.forgery = type(ciam.forgery)(userinfo={"sub": sub})
 
-    refused(get(token))
+    assert_refused(get(token))
     assert not User.objects.exists()
 
 
@@ -336,8 +336,8 @@ def test_a_token_whose_own_claims_do_not_fit_is_refused(
     ciam.access_token_claims = claims
     token = token_for()
 
-    refused(get(token))
-    assert not asked(ciam)
+    assert_refused(get(token))
+    assert not token_calls(ciam)
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_a_token_without_an_audience_needs_one_from_ciam_or_a_wildcard(
     ciam: FakeCiam, settings: Settings
 ) -> None:
     ciam.access_token_claims = {"client_id": None}
-    refused(get(token_for()))
+    assert_refused(get(token_for()))
     ciam.token_check = {"client_id": APP_ID}
     assert get(token_for()).status_code == 200
     ciam.token_check = {}
@@ -380,7 +380,7 @@ def test_a_token_for_another_audience_according_to_ciam_is_refused(
     token = token_for()
     ciam.token_check = {member: "another_app"}
 
-    refused(get(token))
+    assert_refused(get(token))
     assert not User.objects.exists()
 
 
@@ -390,7 +390,7 @@ def test_a_setting_allows_tokens_of_other_audiences(
 ) -> None:
     ciam.client_id_of_tokens = "mobile_app"
     token = token_for()
-    refused(get(token))
+    assert_refused(get(token))
 
     settings.CIAM_BEARER_AUDIENCES = audiences
     assert get(token).status_code == 200
@@ -412,9 +412,9 @@ def test_a_setting_allows_tokens_of_other_audiences(
     ],
 )
 def test_the_content_of_a_token_proves_nothing_without_ciam(token: str, ciam: FakeCiam) -> None:
-    refused(get(token))
+    assert_refused(get(token))
 
-    assert asked(ciam) == ["check"]
+    assert token_calls(ciam) == ["check"]
 
 
 # --- The cache --------------------------------------------------------------------------------
@@ -423,10 +423,10 @@ def test_the_content_of_a_token_proves_nothing_without_ciam(token: str, ciam: Fa
 def test_a_good_answer_is_cached_for_the_next_requests(ciam: FakeCiam) -> None:
     token = token_for()
     first = get(token)
-    calls = asked(ciam)
+    calls = token_calls(ciam)
 
     assert [get(token).json() for _ in range(3)] == [first.json()] * 3
-    assert asked(ciam) == calls
+    assert token_calls(ciam) == calls
 
 
 def test_zero_seconds_switch_the_cache_off(ciam: FakeCiam, settings: Settings) -> None:
@@ -435,7 +435,7 @@ def test_zero_seconds_switch_the_cache_off(ciam: FakeCiam, settings: Settings) -
     get(token)
     get(token)
 
-    assert asked(ciam).count("check") == 2
+    assert token_calls(ciam).count("check") == 2
     assert not [key for key in keys_in_cache() if "bearer" in key]
 
 
@@ -443,21 +443,21 @@ def test_a_refusal_is_cached_for_some_seconds(
     ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
-        refused(get("of-nobody"))
-    assert asked(ciam) == ["check"]
+        assert_refused(get("of-nobody"))
+    assert token_calls(ciam) == ["check"]
 
-    later(monkeypatch, 6)
-    refused(get("of-nobody"))
-    assert asked(ciam) == ["check"] * 2
+    move_clock(monkeypatch, 6)
+    assert_refused(get("of-nobody"))
+    assert token_calls(ciam) == ["check"] * 2
 
 
 def test_a_cached_answer_expires(ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch) -> None:
     token = token_for()
     get(token)
-    later(monkeypatch, 31)
+    move_clock(monkeypatch, 31)
     get(token)
 
-    assert asked(ciam).count("check") == 2
+    assert token_calls(ciam).count("check") == 2
 
 
 @pytest.mark.parametrize("is_exp_from_ciam", [True, False])
@@ -471,13 +471,13 @@ def test_no_cached_answer_outlives_its_token(
         ciam.token_lifetime = 10
     token = token_for()
     get(token)
-    later(monkeypatch, 5)
+    move_clock(monkeypatch, 5)
     get(token)
-    assert asked(ciam).count("check") == 1
+    assert token_calls(ciam).count("check") == 1
 
-    later(monkeypatch, 11)
+    move_clock(monkeypatch, 11)
     get(token)
-    assert asked(ciam).count("check") == 2
+    assert token_calls(ciam).count("check") == 2
 
 
 def test_an_answer_that_the_cache_holds_too_long_is_not_used(
@@ -488,10 +488,10 @@ def test_an_answer_that_the_cache_holds_too_long_is_not_used(
     get(token)
     for key in keys_in_cache():
         cache.touch(key, 3600)
-    later(monkeypatch, 11)
+    move_clock(monkeypatch, 11)
     get(token)
 
-    assert asked(ciam).count("check") == 2
+    assert token_calls(ciam).count("check") == 2
 
 
 def test_a_cached_answer_is_encrypted_and_its_key_hides_the_token(ciam: FakeCiam) -> None:
@@ -513,7 +513,7 @@ def test_foreign_values_in_the_cache_are_ignored(ciam: FakeCiam, settings: Setti
     for value in nonsense:
         cache.set(key, value)
         assert get(token).status_code == 200
-    assert asked(ciam).count("check") == 5
+    assert token_calls(ciam).count("check") == 5
 
 
 def test_a_stricter_setting_applies_at_once(ciam: FakeCiam, settings: Settings) -> None:
@@ -523,7 +523,7 @@ def test_a_stricter_setting_applies_at_once(ciam: FakeCiam, settings: Settings) 
     assert get(token).status_code == 200
     settings.CIAM_BEARER_AUDIENCES = []
 
-    refused(get(token))
+    assert_refused(get(token))
 
 
 def keys_in_cache() -> list[str]:
@@ -531,7 +531,7 @@ def keys_in_cache() -> list[str]:
     return [str(key).split(":", 2)[2] for key in stored._cache]
 
 
-def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+def move_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.undo()
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + seconds)
@@ -567,7 +567,7 @@ def test_many_invalid_tokens_are_rate_limited_before_ciam_is_called(
     assert [answer.status_code for answer in answers] == [401] * 3 + [429] * 3
     assert answers[-1].json()["code"] == "too_many_requests"
     assert 0 < int(answers[-1]["Retry-After"]) <= 60
-    assert asked(ciam).count("check") == 4
+    assert token_calls(ciam).count("check") == 4
     # A cached token needs no call to CIAM, and each address has a limit of its own.
     assert get(good).status_code == 200
     assert get("random-7", REMOTE_ADDR="192.0.2.7").status_code == 401
@@ -634,7 +634,7 @@ def test_csrf_is_checked_for_sessions_and_not_for_tokens(browser: Browser, ciam:
 def test_a_bad_token_is_refused_in_spite_of_a_session(browser: Browser, ciam: FakeCiam) -> None:
     browser.sign_in("li")
 
-    refused(browser.client.get("/profile/", headers=header("of-nobody")))
+    assert_refused(browser.client.get("/profile/", headers=header("of-nobody")))
     assert browser.user_id
 
 
@@ -661,7 +661,7 @@ def test_the_token_is_in_no_log_and_no_answer(
     cache.clear()
     bad = get(token)
 
-    refused(bad)
+    assert_refused(bad)
     for text in (caplog.text, str(good.content), str(bad.content), str(bad.headers)):
         for part in (token, *token.split(".")):
             assert part not in text
@@ -685,7 +685,7 @@ def test_each_refused_request_is_logged_once(
 
 
 @pytest.fixture
-def signing(fake_ciam: FakeCiam, settings: Settings) -> FakeCiam:
+def signing_ciam(fake_ciam: FakeCiam, settings: Settings) -> FakeCiam:
     """A fake CIAM that signs its access tokens, so that no call is needed to verify them."""
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client("oidc")}
     settings.CIAM_BEARER = "jwt"
@@ -694,22 +694,22 @@ def signing(fake_ciam: FakeCiam, settings: Settings) -> FakeCiam:
     return fake_ciam
 
 
-def test_a_signed_token_is_verified_without_a_call_to_ciam(signing: FakeCiam) -> None:
+def test_a_signed_token_is_verified_without_a_call_to_ciam(signing_ciam: FakeCiam) -> None:
     response = get(token_for())
 
     assert response.json()["scopes"] == ["USER_API"]
-    assert not asked(signing)
+    assert not token_calls(signing_ciam)
 
 
-def test_a_signed_token_authenticates_the_user_of_the_browser_login(signing: FakeCiam) -> None:
-    browser = Browser(signing)
+def test_a_signed_token_authenticates_the_user_of_the_browser_login(signing_ciam: FakeCiam) -> None:
+    browser = Browser(signing_ciam)
     browser.sign_in("li")
 
     assert get(token_for("li")).json()["user"] == int(browser.user_id or 0)
 
 
 # Name of a forgery -> True if an access token with that forgery is still valid.
-LIES: dict[str, bool] = dict.fromkeys(FORGERIES, False) | {
+IS_STILL_VALID: dict[str, bool] = dict.fromkeys(FORGERIES, False) | {
     # These forgeries concern only an id_token, or userinfo, which is not called here.
     "no_nonce": True,
     "no_id_token": True,
@@ -721,16 +721,16 @@ LIES: dict[str, bool] = dict.fromkeys(FORGERIES, False) | {
 }
 
 
-@pytest.mark.parametrize("forgery", LIES)
-def test_a_forged_token_is_refused(forgery: str, signing: FakeCiam) -> None:
-    signing.api_id_token = "ciam"
-    signing.forge(forgery)
+@pytest.mark.parametrize("forgery", IS_STILL_VALID)
+def test_a_forged_token_is_refused(forgery: str, signing_ciam: FakeCiam) -> None:
+    signing_ciam.api_id_token = "ciam"
+    signing_ciam.forge(forgery)
     response = get(token_for())
 
-    if LIES[forgery]:
+    if IS_STILL_VALID[forgery]:
         assert response.status_code == 200
     else:
-        refused(response)
+        assert_refused(response)
         assert response["WWW-Authenticate"] == PRESENTED
         assert not User.objects.exists()
 
@@ -759,12 +759,12 @@ def test_a_forged_token_is_refused(forgery: str, signing: FakeCiam) -> None:
     ids=str,
 )
 def test_a_signed_token_whose_claims_do_not_fit_is_refused(
-    claims: dict[str, Any], signing: FakeCiam
+    claims: dict[str, Any], signing_ciam: FakeCiam
 ) -> None:
-    signing.access_token_claims = claims
+    signing_ciam.access_token_claims = claims
     token = token_for()
 
-    refused(get(token))
+    assert_refused(get(token))
     assert not User.objects.exists()
 
 
@@ -783,15 +783,15 @@ def test_a_signed_token_whose_claims_do_not_fit_is_refused(
     ],
 )
 def test_a_signed_token_must_have_the_type_of_an_access_token(
-    typ: str, scope: str | None, is_good: bool, signing: FakeCiam
+    typ: str, scope: str | None, is_good: bool, signing_ciam: FakeCiam
 ) -> None:
-    signing.access_token_header = {"typ": typ}
-    signing.access_token_claims = {"scope": scope}
+    signing_ciam.access_token_header = {"typ": typ}
+    signing_ciam.access_token_claims = {"scope": scope}
     response = get(token_for())
 
     assert (response.status_code == 200) is is_good, response.content
     if not is_good:
-        refused(response)
+        assert_refused(response)
 
 
 @pytest.mark.parametrize(
@@ -804,34 +804,34 @@ def test_a_signed_token_must_have_the_type_of_an_access_token(
     ],
 )
 def test_scopes_may_be_a_string_or_a_list(
-    claims: dict[str, Any], scopes: list[str], signing: FakeCiam
+    claims: dict[str, Any], scopes: list[str], signing_ciam: FakeCiam
 ) -> None:
-    signing.access_token_claims = claims
+    signing_ciam.access_token_claims = claims
 
     assert get(token_for()).json()["scopes"] == scopes
 
 
-def test_an_id_token_is_refused(signing: FakeCiam) -> None:
+def test_an_id_token_is_refused(signing_ciam: FakeCiam) -> None:
     signed_in = CiamClient().password_login("li", PASSWORD)
 
-    refused(get(signed_in.data["id_token"]))
+    assert_refused(get(signed_in.data["id_token"]))
 
 
-def test_a_signed_application_token_is_refused(signing: FakeCiam) -> None:
+def test_a_signed_application_token_is_refused(signing_ciam: FakeCiam) -> None:
     token_for()
-    (token,) = signing.application_tokens
+    (token,) = signing_ciam.application_tokens
 
-    refused(get(token))
+    assert_refused(get(token))
 
 
 @pytest.mark.parametrize("member", ["client_id", "azp"])
 def test_a_signed_token_of_an_allowed_application_is_refused(
-    member: str, signing: FakeCiam, settings: Settings
+    member: str, signing_ciam: FakeCiam, settings: Settings
 ) -> None:
     settings.CIAM_BEARER_AUDIENCES = ["mobile_app"]
-    signing.access_token_claims = {member: "mobile_app", "sub": "mobile_app"}
+    signing_ciam.access_token_claims = {member: "mobile_app", "sub": "mobile_app"}
 
-    refused(get(token_for()))
+    assert_refused(get(token_for()))
     assert not User.objects.exists()
 
 
@@ -851,67 +851,67 @@ def test_a_signed_token_of_an_allowed_application_is_refused(
     ],
     ids=str,
 )
-def test_an_unsafe_token_header_is_refused(head: dict[str, Any], signing: FakeCiam) -> None:
-    claims = {"iss": signing.issuer, "sub": "li", "aud": APP_ID, "exp": int(time.time()) + 60}
+def test_an_unsafe_token_header_is_refused(head: dict[str, Any], signing_ciam: FakeCiam) -> None:
+    claims = {"iss": signing_ciam.issuer, "sub": "li", "aud": APP_ID, "exp": int(time.time()) + 60}
 
-    refused(get(unsigned(claims, **{"typ": "at+jwt", **head})))
+    assert_refused(get(unsigned(claims, **{"typ": "at+jwt", **head})))
 
 
 @pytest.mark.parametrize("token", ["opaque", "a.b.c", "..", "a.b.c.d.e", "é.é.é".encode().hex()])
-def test_a_token_that_is_no_jwt_is_refused(token: str, signing: FakeCiam) -> None:
-    refused(get(token))
+def test_a_token_that_is_no_jwt_is_refused(token: str, signing_ciam: FakeCiam) -> None:
+    assert_refused(get(token))
 
 
-def test_a_rotated_key_is_fetched(signing: FakeCiam) -> None:
+def test_a_rotated_key_is_fetched(signing_ciam: FakeCiam) -> None:
     assert get(token_for()).status_code == 200
-    signing.rotate_keys()
+    signing_ciam.rotate_keys()
 
     assert get(token_for()).status_code == 200
-    assert [request.stage for request in signing.requests].count("jwks") == 2
+    assert [request.stage for request in signing_ciam.requests].count("jwks") == 2
 
 
-def test_many_unknown_keys_cause_a_single_fetch(signing: FakeCiam) -> None:
+def test_many_unknown_keys_cause_a_single_fetch(signing_ciam: FakeCiam) -> None:
     assert get(token_for()).status_code == 200
-    signing.access_token_header = {"kid": "unknown"}
+    signing_ciam.access_token_header = {"kid": "unknown"}
     for _ in range(4):
-        refused(get(token_for()))
+        assert_refused(get(token_for()))
 
-    assert [request.stage for request in signing.requests].count("jwks") <= 2
+    assert [request.stage for request in signing_ciam.requests].count("jwks") <= 2
 
 
-def test_an_outage_of_the_keys_does_not_refuse_the_token(signing: FakeCiam) -> None:
+def test_an_outage_of_the_keys_does_not_refuse_the_token(signing_ciam: FakeCiam) -> None:
     token = token_for()
     cache.clear()
-    signing.misbehave("jwks", "reset", times=None)
+    signing_ciam.misbehave("jwks", "reset", times=None)
 
     assert get(token).status_code == 503
 
 
 def test_a_setting_allows_signed_tokens_without_an_audience(
-    signing: FakeCiam, settings: Settings
+    signing_ciam: FakeCiam, settings: Settings
 ) -> None:
-    signing.access_token_claims = {"aud": None, "client_id": None}
+    signing_ciam.access_token_claims = {"aud": None, "client_id": None}
     token = token_for()
-    refused(get(token))
+    assert_refused(get(token))
     settings.CIAM_BEARER_AUDIENCES = ["*"]
 
     assert get(token).status_code == 200
 
 
 def test_a_verification_is_not_cached_beyond_the_expiry_of_the_token(
-    signing: FakeCiam, monkeypatch: pytest.MonkeyPatch
+    signing_ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signing.token_lifetime = 10
+    signing_ciam.token_lifetime = 10
     token = token_for()
     assert get(token).status_code == 200
     (key,) = [key for key in keys_in_cache() if "bearer" in key]
-    later(monkeypatch, 11)
+    move_clock(monkeypatch, 11)
 
     assert cache.get(key) is None
     # CIAM's clock may be two minutes ahead of ours.
     assert get(token).status_code == 200
-    later(monkeypatch, 140)
-    refused(get(token))
+    move_clock(monkeypatch, 140)
+    assert_refused(get(token))
 
 
 def test_jwt_without_published_keys_is_a_misconfiguration(
@@ -969,12 +969,12 @@ def test_an_error_report_does_not_contain_the_token(ciam: FakeCiam, settings: Se
 
 @pytest.mark.parametrize("algorithms", [["HS256"], ["none"], [], None, "RS256"])
 def test_metadata_without_a_usable_algorithm_verifies_no_token(
-    algorithms: Any, signing: FakeCiam
+    algorithms: Any, signing_ciam: FakeCiam
 ) -> None:
-    signing.metadata = {"id_token_signing_alg_values_supported": algorithms}
-    signing.forge("alg_hs256")
+    signing_ciam.metadata = {"id_token_signing_alg_values_supported": algorithms}
+    signing_ciam.forge("alg_hs256")
 
-    refused(get(token_for()))
+    assert_refused(get(token_for()))
 
 
 def test_an_error_of_ciam_that_is_not_about_the_token_is_not_cached(
