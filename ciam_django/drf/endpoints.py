@@ -1,4 +1,4 @@
-"""Describe our JSON endpoints as OpenAPI: no generator finds plain Django views by itself."""
+"""Describe our JSON endpoints as OpenAPI, because no generator finds plain Django views."""
 
 from __future__ import annotations
 
