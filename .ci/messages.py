@@ -27,13 +27,13 @@ def main() -> int:
 
 
 def update_and_check(package: Path) -> list[str]:
-    """What is still wrong with a package's catalogues that are now up to date."""
+    """Update a package's catalogues, and return the faults that remain."""
     update_catalogues(package)
     return [fault for locale in LOCALES for fault in faults_of(catalogue(package, locale))]
 
 
 def compare_with_sources(package: Path) -> list[str]:
-    """What is wrong with a package's committed catalogues."""
+    """Return the faults of a package's committed catalogues; change nothing."""
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / package.name
         shutil.copytree(package, copy)
@@ -44,8 +44,9 @@ def compare_with_sources(package: Path) -> list[str]:
 def update_catalogues(package: Path) -> None:
     """Collect the texts into the .po files and compile them.
 
-    The options keep a change small: file names without lines, no wrapping (which differs between
-    versions of gettext) and no leftovers. Django keeps a file whose date alone would change.
+    The options keep a diff small: file names without line numbers, no wrapping (it differs between
+    versions of gettext) and no obsolete entries. Django does not rewrite a file if only its date
+    would change.
     """
     locales = [f"--locale={locale}" for locale in LOCALES]
     (package / "locale").mkdir(exist_ok=True)
@@ -56,20 +57,22 @@ def update_catalogues(package: Path) -> None:
 
 
 def differences(locale: str, package: Path, fresh_package: Path) -> list[str]:
-    """What is wrong with a committed catalogue, seen beside a fresh one."""
+    """Return the faults of a committed catalogue, compared with a new one from the sources."""
     ours, fresh = catalogue(package, locale), catalogue(fresh_package, locale)
     if not ours.exists() or not ours.with_suffix(".mo").exists():
         return [f"{locale}: no catalogue. Run tox run -e messages -- --write"]
     faults = faults_of(ours)
     if normalized(ours) != normalized(fresh):
-        faults.append(f"{ours}: not what the sources say. Run tox run -e messages -- --write")
+        faults.append(f"{ours}: differs from the sources. Run tox run -e messages -- --write")
     if compiled(ours) != compiled(fresh):
-        faults.append(f"{ours.with_suffix('.mo')}: not what the .po file says. Compile it.")
+        faults.append(
+            f"{ours.with_suffix('.mo')}: differs from the .po file. Compile the .po file."
+        )
     return faults
 
 
 def faults_of(po: Path) -> list[str]:
-    """The entries that users would see in English."""
+    """Return the entries that users would see in English, and the errors that msgfmt finds."""
     kinds = ("untranslated", "only-fuzzy")
     faults = [f"{po}: {kind}:\n{entries}" for kind in kinds if (entries := entries_of(po, kind))]
     checked = subprocess.run(
@@ -85,7 +88,7 @@ def entries_of(po: Path, kind: str) -> str:
 
 
 def normalized(po: Path) -> list[str]:
-    """The lines as the gettext of this machine writes them, without the date."""
+    """Return the lines as the installed gettext writes them, without the date."""
     lines = output_of("msgcat", "--no-wrap", "--sort-output", str(po)).splitlines()
     return [line for line in lines if not line.startswith('"POT-Creation-Date:')]
 
@@ -95,7 +98,10 @@ def output_of(*command: str) -> str:
 
 
 def compiled(po: Path) -> dict[object, str]:
-    """The texts of the .mo file beside a .po file; its bytes differ between versions of gettext."""
+    """Return the texts of a .po file's .mo file.
+
+    The bytes of a .mo file differ between versions of gettext, so texts are compared.
+    """
     with po.with_suffix(".mo").open("rb") as file:
         texts: dict[object, str] = dict(vars(gettext.GNUTranslations(file))["_catalog"])
     texts.pop("")  # the header, with the date

@@ -1,4 +1,4 @@
-"""Take the pictures that README.md shows, of the example, into example_project/screenshots."""
+"""Take the README's screenshots of the example, into example_project/screenshots."""
 
 from __future__ import annotations
 
@@ -23,35 +23,36 @@ SUBMIT_BUTTON = "form[data-ciam-form] button[type=submit]:not([name=do])"
 
 
 def open_login(page: Page, site: str) -> None:
-    """The login page."""
+    """Open the login page."""
     page.goto(f"{site}ciam/login/")
 
 
 def enter_wrong_password(page: Page, site: str) -> None:
-    """A password that is wrong."""
+    """Enter a wrong password."""
     open_login(page, site)
     submit(page, username="li", password=PASSWORD[::-1])
 
 
 def enter_wrong_code(page: Page, site: str) -> None:
-    """A code that is wrong, and another to wait for."""
+    """Enter a wrong code; the page then also shows the wait until a new code can be sent."""
     page.goto(f"{site}ciam/login/?method=sms")
     submit(page, phone_number=next(NUMBERS))
     submit(page, code="123456")
 
 
 def open_second_step(page: Page, site: str) -> None:
-    """The second step."""
+    """Open the second step of a login."""
     open_login(page, site)
     submit(page, username="careful", password=PASSWORD)
 
 
 def open_locked_account(page: Page, site: str) -> None:
-    """An account that is locked, after CIAM's own page."""
+    """Open the answer for a locked account, as after a login on CIAM's own page."""
     page.goto(f"{site}raise/django/Operation.Failure.User.Locked/?as=page")
 
 
-# What differs each time, or is for developers: the caret, the reference, the fold-out.
+# Remove the parts that differ between runs or are for developers: the caret, the request id, the
+# seconds to wait and the developers' section.
 STABILIZE_SCRIPT = """() => {
     document.activeElement.blur();
     document.querySelector(".ciam-developer")?.remove();
@@ -66,9 +67,9 @@ PAGES = (open_login, enter_wrong_password, enter_wrong_code, open_second_step, o
 NUMBERS = iter(["138 0000 1234", "138 0000 4321"])
 
 
-def submit(page: Page, **given: str) -> None:
+def submit(page: Page, **fields: str) -> None:
     """Fill in the form, agree to the terms, and send it."""
-    for name, value in given.items():
+    for name, value in fields.items():
         page.fill(f"#ciam_{name}", value)
     for box in page.query_selector_all("input[name=consent]"):
         box.check()
@@ -78,7 +79,7 @@ def submit(page: Page, **given: str) -> None:
 
 @contextlib.contextmanager
 def running_example() -> Iterator[str]:
-    """The address of the example, running."""
+    """Run the example, and yield its address."""
     with tempfile.TemporaryDirectory() as directory:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "EXAMPLE_DATABASE": f"{directory}/db"}
         command = [sys.executable, "manage.py", "example", "--port", "0", "--fake-port", "0"]
@@ -101,7 +102,7 @@ def running_example() -> Iterator[str]:
 
 
 def main() -> None:
-    """Take them all."""
+    """Take each screenshot in each language."""
     SCREENSHOTS.mkdir(exist_ok=True)
     with running_example() as site, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(

@@ -1,4 +1,4 @@
-"""Run the README's first command as a person would: wait for the address, open it, press Ctrl-C."""
+"""Run the README's first command as a user does: wait for the address, open it, press Ctrl-C."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TIMEOUT = 300.0
 
 
 def main(command: str) -> str:
-    """What is wrong; nothing, if nothing is."""
-    # bash starts what is in the background deaf to Ctrl-C, and the deafness is inherited.
+    """Run the command, and return an error message, or an empty text if all went well."""
+    # bash starts background processes with SIGINT ignored, and child processes inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     example = subprocess.Popen(
         ["bash", "-c", command],
@@ -47,15 +47,15 @@ def main(command: str) -> str:
     print(rest, end="", flush=True)
     if status != "200":
         return f"the example's address should answer 200: {status or 'it printed none'}"
-    # After any Ctrl-C tox says "SKIP" and "evaluation failed", and exits with 1; it says "FAIL"
-    # where the example itself ended badly, and a negative status is a signal's.
+    # After any Ctrl-C tox prints "SKIP" and "evaluation failed", and exits with 1. It prints "FAIL"
+    # if the example itself failed. A negative exit status means that a signal ended the process.
     if "Traceback" in output + rest or "FAIL" in rest or example.returncode < 0:
         return "Ctrl-C did not stop the example cleanly"
     return ""
 
 
 def wait_for_status(address: str) -> str:
-    """The status of a page, which may need a moment to be there, or what went wrong."""
+    """Return the HTTP status of a page, or the last error if the page is not up in 10 seconds."""
     opener = build_opener(ProxyHandler({}))
     last_error = ""
     for _attempt in range(20):

@@ -1,6 +1,6 @@
-"""Look at the installed package: its files are the tree's, and it answers in Chinese.
+"""Check that the installed package has all files of the tree and answers in Chinese.
 
-Runs from another directory, without REST framework and the other extras.
+The script runs from another directory, without REST framework and the other extras.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from django.utils import translation
 
 import ciam_django
 
-# What must be in the wheel, whatever the tree holds.
+# The wheel must have these files, even if they are missing in the tree.
 PATTERNS = (
     "py.typed",
     "locale/zh_Hans/LC_MESSAGES/django.mo",
@@ -47,7 +47,7 @@ def main(root: Path) -> None:
 
 def compare(tree: set[str], wheel: set[str]) -> None:
     assert not tree - wheel, f"not in the wheel (see setup.cfg): {sorted(tree - wheel)}"
-    # setuptools keeps what it once built.
+    # setuptools does not delete old files in build/.
     assert not wheel - tree, f"only in the wheel (remove build/): {sorted(wheel - tree)}"
 
 
@@ -61,10 +61,10 @@ def files_of(package: Path) -> set[str]:
 
 
 def check_chinese_answer() -> None:
-    """The least project that house rules promise: no database, no sessions, no extras."""
+    """Answer an error in a minimal project: no database, no sessions, no extras."""
     settings.configure(INSTALLED_APPS=["ciam_django"], DATABASES={}, LOGGING_CONFIG=None)
     django.setup()
-    # Needs settings.
+    # These imports need the settings.
     from ciam_django.errors import CiamError  # noqa: PLC0415
     from ciam_django.middleware import CiamErrorMiddleware  # noqa: PLC0415
 
@@ -75,7 +75,7 @@ def check_chinese_answer() -> None:
         with translation.override("zh-hans"):
             response = middleware.process_exception(request, error)
         assert isinstance(response, HttpResponse)
-        # JsonResponse escapes what is not ASCII, and HTML needs no escape for Chinese.
+        # JsonResponse escapes all but ASCII; HTML has Chinese texts as they are.
         text = response.content.decode()
         text = json.loads(text)["detail"] if accept == "application/json" else text
         assert response.headers["Content-Type"].startswith(accept), response.headers

@@ -1,5 +1,6 @@
-"""How fast it is, beside what others do: one file per question, ``python -m benchmarks`` asks all.
+"""Compare the speed of ``ciam_django`` and other packages; ``python -m benchmarks`` runs all.
 
-Each file has its cases (name -> what is timed) and its rows (what is told of them). Only ratios and
-differences of medians of one run count: the same case is half as fast on another machine.
+Each suite is a file with cases (name -> timed function) and rows (the figures that are reported).
+Only ratios and differences of medians of one run count: the same case may take twice as long on
+another machine.
 """

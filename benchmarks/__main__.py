@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: ask every question, and write what was found into README.md."""
+"""Run all suites with ``python -m benchmarks``, and write the results into README.md."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ PEERS: Final = (
     "Django", "djangorestframework", "Authlib", "requests", "social-auth-app-django",
     "django-allauth", "django-cors-headers", "drf-standardized-errors", "drf-exceptions-hog",
 )  # fmt: skip
-# Each case in turn, so many times: a noisy minute then is nobody's alone.
+# The number of runs of each suite. Other load on the machine then affects all cases alike.
 ROUNDS: Final = 3
-# Where trying how many loops make a value would take longer than the values.
+# pyperf's search for the number of loops would take longer than the values of these suites.
 OPTIONS: Final = {"logins": ("--loops", "6"), "imports": ("--loops", "3")}
 _README: Final = Path(__file__).with_name("README.md")
 
 
 def main() -> None:
-    """Write the table anew."""
-    # requests would take these before the certificates that a session is told.
+    """Measure everything, and write README.md."""
+    # requests prefers these variables to the certificates that a session is configured with.
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -53,15 +53,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, running_fake_ciam() as client:
         environment["BENCHMARKS_CIAM"] = json.dumps({"ciam": client})
         medians: dict[str, dict[str, float]] = {}
-        for question in SUITES:
-            medians[question] = measure_medians(question, Path(folder), environment)
+        for suite in SUITES:
+            medians[suite] = measure_medians(suite, Path(folder), environment)
         profiles = {
-            (question, row.case): run_module(
-                "benchmarks.profiled", question, row.case, **environment
-            )
-            for question in SUITES
-            for row in load_rows(question)
-            if not is_within_target(row, medians[question])
+            (suite, row.case): run_module("benchmarks.profiled", suite, row.case, **environment)
+            for suite in SUITES
+            for row in load_rows(suite)
+            if not is_within_target(row, medians[suite])
         }
     counts = json.loads(run_module("benchmarks.counts", **environment))
     minutes = (time.monotonic() - began) / 60
@@ -71,9 +69,10 @@ def main() -> None:
 
 @contextlib.contextmanager
 def running_fake_ciam() -> Iterator[Mapping[str, Any]]:
-    """A fake CIAM over https in a process of its own, as a setting of Authlib's.
+    """Run a fake CIAM over https in a separate process; yield its client for Authlib's setting.
 
-    Its certificate is the last of certifi's, so that as many are read as for a real CIAM.
+    The fake's certificate follows certifi's in one file, so that a login reads as many certificates
+    as with a real CIAM.
     """
     command = [sys.executable, "-m", "ciam_django.testing", "--https", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -87,19 +86,19 @@ def running_fake_ciam() -> Iterator[Mapping[str, Any]]:
         try:
             yield client
         finally:
-            # As Ctrl-C, upon which it removes its folder.
+            # The fake removes its folder after SIGINT, the signal of Ctrl-C.
             process.send_signal(signal.SIGINT)
             process.communicate()
 
 
 def measure_medians(suite: str, folder: Path, environment: Mapping[str, str]) -> dict[str, float]:
-    """Case -> its median in seconds, over all rounds."""
+    """Return the median of each case in seconds, over all rounds."""
     suites = []
     for number in range(ROUNDS):
         output = folder / f"{suite}{number}.json"
         command = [sys.executable, "-m", "benchmarks.ask", suite, "--quiet"]
-        few = ["--processes", "1", "--values", "5", "--min-time", "0.02"]
-        options = [*few, *OPTIONS.get(suite, ())]
+        short_run = ["--processes", "1", "--values", "5", "--min-time", "0.02"]
+        options = [*short_run, *OPTIONS.get(suite, ())]
         inherited = ["--inherit-environ", "BENCHMARKS_CIAM"]
         subprocess.run(
             [*command, *options, *inherited, "-o", str(output)],
@@ -115,14 +114,14 @@ def measure_medians(suite: str, folder: Path, environment: Mapping[str, str]) ->
 
 
 def run_module(module: str, *arguments: str, **environment: str) -> str:
-    """What a module of ours prints."""
+    """Run one of our modules, and return its standard output."""
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
-    return done.stdout
+    completed = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+    return completed.stdout
 
 
 def load_rows(suite: str) -> list[Row]:
-    """The lines of a question's table."""
+    """Return the rows of a suite's table."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
     django.setup()
     rows: list[Row] = import_module(f"benchmarks.{suite}").ROWS
@@ -130,11 +129,11 @@ def load_rows(suite: str) -> list[Row]:
 
 
 def is_within_target(row: Row, medians: Mapping[str, float]) -> bool:
-    """Whether the figure is what it is to be, as it is printed: to two places."""
+    """Return True if the figure, rounded to two places as printed, does not exceed the target."""
     return row.target is None or round(row.figure(medians), 2) <= row.target
 
 
-# --- What is written ----------------------------------------------------------------------------
+# --- The text of README.md ----------------------------------------------------------------------
 
 _HEAD: Final = """\
 # How fast it is
@@ -151,14 +150,14 @@ def readme_text(
     counts: Mapping[str, Mapping[str, int]],
     minutes: float,
 ) -> str:
-    """The whole file."""
+    """Return the whole text of README.md."""
     parts = [_HEAD, _machine_text(minutes)]
-    for question, title in SUITES.items():
+    for suite, title in SUITES.items():
         lines = [f"## {title}\n", "| what | figure | to be | reached |", "|---|--:|--:|---|"]
-        lines += [_table_line(row, medians[question]) for row in load_rows(question)]
+        lines += [_table_line(row, medians[suite]) for row in load_rows(suite)]
         parts.append("\n".join(lines) + "\n")
-        for (suite_of_profile, case), profile in profiles.items():
-            if suite_of_profile == question:
+        for (profiled_suite, case), profile in profiles.items():
+            if profiled_suite == suite:
                 parts.append(f"Where `{case}` spends its time:\n\n```\n{profile}\n```\n")
     parts.append(_counts_table(counts))
     return "\n".join(parts)
@@ -179,12 +178,12 @@ def _counts_table(counts: Mapping[str, Mapping[str, int]]) -> str:
         "| what | ciam_django | to be | Authlib |",
     ]
     lines.append("|---|--:|--:|--:|")
-    for name, text, most in (
+    for name, text, target in (
         ("calls", "calls to CIAM", 1),
         ("connections", "new connections", 0),
         ("queries", "queries besides BEGIN and COMMIT", 6),
     ):
-        lines.append(f"| {text} | {ours[name]} | {most} | {theirs[name]} |")
+        lines.append(f"| {text} | {ours[name]} | {target} | {theirs[name]} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What does it cost to make an answer of a code, in the user's language, with its line logged?"""
+"""Time making the answer for a code in the user's language."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS = [
     Row("Code to answer, over a dict look-up and one gettext", "answer", "by hand", 6.0),
     Row("Code to answer with 200 overrides, over none", "200 overrides", "answer", 1.0),
 ]
-# The codes of other rows, so that the answer is the same.
+# Overrides for other codes only, so that the answer stays the same.
 OVERRIDES: Final = {code: {"status": 418} for code in [c for c in CODES if c != CODE][:150]} | {
     f"My.Own.{number}": "A text of the project." for number in range(50)
 }

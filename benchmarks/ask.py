@@ -1,4 +1,4 @@
-"""``python -m benchmarks.ask rest -o rest.json``: time the cases of one question with pyperf."""
+"""Time the cases of one suite with pyperf: ``python -m benchmarks.ask rest -o rest.json``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.cases import Case
 
 
 def load_cases(suite: str) -> Mapping[str, Case]:
-    """The cases of a question, in the project of ``settings`` with the question's own views."""
+    """Set up the project of ``settings`` with a suite's views, and return the suite's cases."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
     django.setup()
     module = import_module(f"benchmarks.{suite}")
@@ -26,10 +26,10 @@ def load_cases(suite: str) -> Mapping[str, Case]:
 
 
 def main() -> None:
-    """Ask the question that the command line names; pyperf's workers come here as well."""
+    """Time the suite that the command line names; pyperf's worker processes call this, too."""
     suite = sys.argv[1]
     runner = pyperf.Runner(program_args=("-m", "benchmarks.ask", suite))
-    runner.argparser.add_argument("question")
+    runner.argparser.add_argument("suite")
     for name, case in load_cases(suite).items():
         runner.bench_time_func(name, case)
 

@@ -1,4 +1,4 @@
-"""What a question consists of: cases that are timed, and rows that compare their medians."""
+"""Define the parts of a suite: cases that are timed, and rows that compare their medians."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from cProfile import Profile
 from dataclasses import dataclass
 from typing import Any
 
-# So many loops in, so many seconds out.
+# A function that runs a number of loops and returns the CPU seconds of all of them.
 Case = Callable[[int], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: ``case`` beside ``over``, as a ratio, or a difference in ``unit``.
+    """One line of the table: ``case`` compared with ``baseline``.
 
-    ``at_most`` is what it is to be; None reports a figure and promises nothing.
+    The figure is a ratio if ``unit`` is "×", else a difference in ``unit`` ("µs" or "ms").
+    ``target`` is the largest figure that is wanted; None only reports the figure.
     """
 
     label: str
@@ -26,16 +27,19 @@ class Row:
     unit: str = "×"
 
     def figure(self, medians: Mapping[str, float]) -> float:
-        """What the medians, in seconds, say."""
-        case, over = medians[self.case], medians[self.baseline]
-        return case / over if self.unit == "×" else (case - over) * _PER_SECOND[self.unit]
+        """Return the row's figure; the medians are in seconds, by case."""
+        case, baseline = medians[self.case], medians[self.baseline]
+        return case / baseline if self.unit == "×" else (case - baseline) * _PER_SECOND[self.unit]
 
 
 _PER_SECOND = {"µs": 1e6, "ms": 1e3}
 
 
 def measure_cpu(function: Callable[[], object]) -> tuple[float, Any]:
-    """The CPU seconds that a call takes, and its result; the profile, if there is one, sees it."""
+    """Call the function, and return the CPU seconds of the call and its result.
+
+    ``active_profile``, if it is set, profiles the call.
+    """
     if active_profile:
         active_profile.enable()
     began = time.process_time()
@@ -46,12 +50,15 @@ def measure_cpu(function: Callable[[], object]) -> tuple[float, Any]:
     return seconds, result
 
 
-# Of `profiled`; None while the clock is what counts.
+# `profiled` sets the profile; None while cases are only timed.
 active_profile: Profile | None = None
 
 
 def cpu_case(function: Callable[[], object]) -> Case:
-    """A function as a case. CPU time, since other programs have the wall's."""
+    """Return a case that calls the function.
+
+    The case measures CPU time, because other programs add to the wall-clock time.
+    """
 
     def call_repeatedly(loops: int) -> None:
         for _ in range(loops):

@@ -1,4 +1,4 @@
-"""What does a sign-in in a warm process ask of CIAM and of the database?"""
+"""Count the calls to CIAM and the database queries of a login in a warm process."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 from ciam_django.testing import FakeCiam
 
-# What a transaction is made of is no question to the database.
+# Statements that only begin or end a transaction are not counted as queries.
 _OF_TRANSACTIONS = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
 
 
 def count_calls(url_prefix: str, fake: FakeCiam) -> dict[str, int]:
-    """Calls to CIAM, new connections to it, and queries, of the second sign-in there."""
+    """Count the calls to CIAM, new connections to CIAM, and queries of the second login."""
     from django.db import connection  # noqa: PLC0415
     from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
 
@@ -41,14 +41,14 @@ def count_calls(url_prefix: str, fake: FakeCiam) -> dict[str, int]:
 
 
 def main() -> None:
-    """Print the counts of ours and of Authlib's as JSON."""
+    """Print the counts for ``ciam_django`` and for Authlib as JSON."""
     with FakeCiam(https=True) as fake:
         os.environ["BENCHMARKS_CIAM"] = json.dumps({"ciam": fake.client()})
         from benchmarks.ask import load_cases  # noqa: PLC0415
 
         load_cases("logins")
-        found = {place: count_calls(place, fake) for place in ("ciam", "authlib")}
-    sys.stdout.write(json.dumps(found))
+        counts = {prefix: count_calls(prefix, fake) for prefix in ("ciam", "authlib")}
+    sys.stdout.write(json.dumps(counts))
 
 
 if __name__ == "__main__":

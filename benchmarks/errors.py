@@ -1,4 +1,4 @@
-"""What does an error cost that a view raises, from WSGI's call to the bytes of the body?"""
+"""Time an error that a view raises, from the WSGI call to the bytes of the body."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ ROWS = [
 
 
 class HandError(Exception):
-    """What a project without us would raise."""
+    """The exception that a project without ``ciam_django`` would raise."""
 
 
 HAND_TABLE: Final = {CODE: (403, "Your account is locked. Please contact support.")}
 
 
 class HandMiddleware:
-    """The least that tells a user in their language what is wrong."""
+    """The smallest middleware that answers an error in the user's language."""
 
     def __init__(self, get_response: Any) -> None:
         self.get_response = get_response
@@ -43,7 +43,7 @@ class HandMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """A status and a message, or nothing for any other error."""
+        """Return a status and a message for a ``HandError``, or None for any other exception."""
         if not isinstance(error, HandError):
             return None
         status, message = HAND_TABLE[str(error)]

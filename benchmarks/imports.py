@@ -1,4 +1,4 @@
-"""What does importing both doors cost a process that has Django and REST framework?"""
+"""Time importing both entry points in a process that has imported Django and REST framework."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.cases import Case, Row
 
 ROWS = [Row("Importing both doors, over Django and REST framework", "doors", "nothing", 5, "ms")]
 
-# What a project has loaded before its first request, and then the doors.
+# The modules that a project has imported before its first request.
 _BEFORE: Final = """
 import time
 import django
@@ -41,11 +41,13 @@ def cases() -> Mapping[str, Case]:
 
 
 def profile_imports() -> str:
-    """Which modules take the time, by Python itself, those that they import not counted in."""
+    """Return the slowest modules by ``-X importtime``, each without the modules that it imports."""
     program = (
-        _BEFORE + "import sys\nprint('the doors:', file=sys.stderr, flush=True)\n" + _ENTRY_POINTS
+        _BEFORE
+        + "import sys\nprint('the entry points:', file=sys.stderr, flush=True)\n"
+        + _ENTRY_POINTS
     )
-    output = _run(program, "-X", "importtime").stderr.partition("the doors:\n")[2]
+    output = _run(program, "-X", "importtime").stderr.partition("the entry points:\n")[2]
     times = [line.removeprefix("import time:").split("|") for line in output.splitlines()]
     slowest = sorted(times, key=lambda row: -int(row[0]))[:12]
     return "\n".join([" in µs  module", *(f"{int(row[0]):6}  {row[2].strip()}" for row in slowest)])
@@ -58,7 +60,7 @@ def _process_case(program: str) -> Case:
 def _run(program: str, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *options, "-c", program],
-        # With the compiled files that an installed package has.
+        # Python may write compiled files, because an installed package has them.
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
         check=True,
         capture_output=True,

@@ -1,7 +1,7 @@
-"""What does a sign-in cost, beside Authlib's own Django client?
+"""Time a login, compared with a login by Authlib's own Django client.
 
-Timed are the two requests of ours, leaving for CIAM and coming back; not what the browser does at
-CIAM. The certificates are certifi's with the fake's own, as many as stand in the way of a real one.
+Our two requests are timed, the redirect to CIAM and the callback, but not the browser's requests to
+CIAM. The certificates are certifi's and the fake's, as many as a login with a real CIAM reads.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ ROWS = [
     ),
 ]
 
-# --- A sign-in with Authlib alone -------------------------------------------------------------
+# --- A login with Authlib alone ---------------------------------------------------------------
 
 
 def registered_authlib_app() -> Any:
-    """Authlib's app of its documentation, with the PKCE that we have."""
+    """Return Authlib's app as its documentation registers it, with PKCE as in our app."""
     if not hasattr(oauth, "ciam"):
-        given: Any = settings.AUTHLIB_OAUTH_CLIENTS["ciam"]
-        arguments = given["client_kwargs"] | {"scope": "openid", "code_challenge_method": "S256"}
-        oauth.register("ciam", **{**given, "client_kwargs": arguments})
+        client: Any = settings.AUTHLIB_OAUTH_CLIENTS["ciam"]
+        arguments = client["client_kwargs"] | {"scope": "openid", "code_challenge_method": "S256"}
+        oauth.register("ciam", **{**client, "client_kwargs": arguments})
     return oauth.ciam
 
 
@@ -98,11 +98,11 @@ urlpatterns = [
 ]
 
 
-# --- The transport, not timed ------------------------------------------------------------------
+# --- The transport, without its time -----------------------------------------------------------
 
 
 class UntimedAdapter(HTTPAdapter):
-    """Real answers over real connections, whose CPU time is counted and not the caller's."""
+    """Send real requests over real connections, and add up their CPU time, to be subtracted."""
 
     cpu_seconds = 0.0
 
@@ -129,9 +129,9 @@ def cases() -> Mapping[str, Case]:
     call_command("migrate", verbosity=0)
     return {"Django": _login_case("django", "li", stubbed=False)} | {
         f"{name}{', failing' if fails else ''}{', stubbed' if stubbed else ''}": _login_case(
-            place, FAILING_USERNAME if fails else "li", stubbed=stubbed
+            prefix, FAILING_USERNAME if fails else "li", stubbed=stubbed
         )
-        for name, place in (("ciam_django", "ciam"), ("Authlib", "authlib"))
+        for name, prefix in (("ciam_django", "ciam"), ("Authlib", "authlib"))
         for fails in (False, True)
         for stubbed in (False, True)
     }
@@ -140,18 +140,19 @@ def cases() -> Mapping[str, Case]:
 def sign_in(
     url_prefix: str, username: str, run_request: Callable[[Callable[[], Any]], Any]
 ) -> HttpResponse:
-    """One sign-in of a browser that has not been here, our two requests through ``timed``."""
+    """Sign in with a new browser, with our two requests made by ``run_request``."""
     fake = FakeCiam()
-    # The browser needs but the fake's own certificate.
-    given: Any = settings.AUTHLIB_OAUTH_CLIENTS["ciam"]
-    certificates = Path(given["client_kwargs"]["verify"])
+    # The browser needs only the fake's own certificate.
+    config: Any = settings.AUTHLIB_OAUTH_CLIENTS["ciam"]
+    certificates = Path(config["client_kwargs"]["verify"])
     fake.ca_file = str(certificates.with_name("fake-ciam.pem"))
     client = Client()
-    page, program = {"Accept": "text/html"}, {"Accept": "application/json"}
-    back = run_request(lambda: client.post(f"/{url_prefix}/authorize/", headers=page))["Location"]
+    html_headers, json_headers = {"Accept": "text/html"}, {"Accept": "application/json"}
+    redirect = run_request(lambda: client.post(f"/{url_prefix}/authorize/", headers=html_headers))
+    back = redirect["Location"]
     if back.startswith("https:"):
         back = fake.authorize(back, username=username).removeprefix("http://testserver")
-    response: HttpResponse = run_request(lambda: client.get(back, headers=program))
+    response: HttpResponse = run_request(lambda: client.get(back, headers=json_headers))
     return response
 
 
@@ -172,7 +173,7 @@ def _login_case(url_prefix: str, username: str, *, stubbed: bool) -> Case:
             stub = UntimedAdapter()
             requests.Session.get_adapter = lambda *args, **kwargs: stub  # type: ignore[method-assign]
         try:
-            # The first fetches what CIAM publishes; the process is warm after it.
+            # The first login fetches CIAM's metadata and keys. The process is warm afterwards.
             sign_in(url_prefix, "li", lambda request: request())
             for _ in range(loops):
                 response = sign_in(url_prefix, username, timed)

@@ -1,4 +1,4 @@
-"""What does our middleware cost a request that goes well?"""
+"""Time our middleware in a request without an error."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ciam_django.middleware import CiamErrorMiddleware
 
 KINDS = ("sync", "async")
 ROWS = [
-    Row(f"{name} alone on a 200, {kind}, over none", f"{name} {kind}", f"none {kind}", most, "µs")
+    Row(f"{name} alone on a 200, {kind}, over none", f"{name} {kind}", f"none {kind}", target, "µs")
     for kind in KINDS
-    for name, most in [
+    for name, target in [
         ("ciam_django", 0.5),
         ("social-auth-app-django", None),
         ("django-allauth", None),
@@ -30,7 +30,7 @@ ROWS = [
 
 
 def cases() -> Mapping[str, Case]:
-    # It has models, and refuses to be installed without its middleware.
+    # allauth has models, and it raises if it is installed without its middleware.
     own = "allauth.account.middleware.AccountMiddleware"
     override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, own]).enable()
     override_settings(INSTALLED_APPS=[*settings.INSTALLED_APPS, "allauth.account"]).enable()
@@ -51,11 +51,11 @@ def cases() -> Mapping[str, Case]:
     async def async_view(request: HttpRequest) -> HttpResponse:
         return response
 
-    found: dict[str, Case] = {}
+    timed: dict[str, Case] = {}
     for name, layer in layers.items():
-        found[f"{name} sync"] = _sync_case(layer(view), request)
-        found[f"{name} async"] = _async_case(layer(async_view), request)
-    return found
+        timed[f"{name} sync"] = _sync_case(layer(view), request)
+        timed[f"{name} async"] = _async_case(layer(async_view), request)
+    return timed
 
 
 def _sync_case(middleware: Callable[[HttpRequest], object], request: HttpRequest) -> Case:

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.profiled answers answer``: in which functions a case spends its time."""
+"""Profile one case by function: ``python -m benchmarks.profiled answers answer``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LINES: Final = 12
 _SECONDS: Final = 0.5
 
 
-def profile_case(question: str, name: str) -> str:
-    """The functions in which a case spends most, and how much of the whole that is."""
-    case = load_cases(question)[name]
-    if question == "imports":
+def profile_case(suite: str, name: str) -> str:
+    """Return a table of the functions in which a case spends the most time, with their shares."""
+    case = load_cases(suite)[name]
+    if suite == "imports":
         return imports.profile_imports()
-    # Warm, and as many loops as fit.
+    # The first five loops warm up the process. The profile runs as many loops as fit into _SECONDS.
     loops = max(5, int(_SECONDS / max(case(5) / 5, 1e-6)))
     cases.active_profile = cProfile.Profile()
     case(loops)
@@ -33,7 +33,7 @@ def profile_case(question: str, name: str) -> str:
     for line in out.getvalue().splitlines():
         if match := re.match(r"\s*(\d+)(?:/\d+)?\s+([\d.]+)\s+\S+\s+\S+\s+\S+\s+(.+)", line):
             calls, seconds, function = int(match[1]), float(match[2]), match[3]
-            # No path and no address of this machine.
+            # The report names no path and no memory address of the machine.
             function = re.sub(r"\S*/(?:site-packages|lib/python[\d.]+)/", "", function)
             function = re.sub(r" at 0x\w+", "", function)
             function = re.sub(r"\S*/(ciam_django|benchmarks)/", r"\1/", function)

@@ -1,4 +1,4 @@
-"""What does an error cost that a view of REST framework raises, and its handler alone?"""
+"""Time an error that a view of REST framework raises, as a request and in the handler alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ROWS = [
 
 
 def error_for(name: str) -> Exception:
-    """The same refusal in the words of each: ours, and REST framework's own."""
+    """Return the exception to raise: ours, or REST framework's for the other handlers."""
     if name == "ciam_django":
         return CiamError(
             "Operation.Failure.User.Locked", request_id="1656572265429$49b4", stage="token"
@@ -44,7 +44,7 @@ def error_for(name: str) -> Exception:
 
 
 class RefusingView(APIView):
-    """Refuses, and has the handler of its name."""
+    """Raises the exception for its handler, which ``name`` selects."""
 
     name = ""
     authentication_classes = ()
@@ -65,13 +65,13 @@ urlpatterns = [
 
 
 def cases() -> Mapping[str, Case]:
-    handlers.update({name: import_string(dotted) for name, dotted in HANDLERS.items()})
+    handlers.update({name: import_string(dotted_path) for name, dotted_path in HANDLERS.items()})
     application = get_wsgi_application()
-    found: dict[str, Case] = {}
+    timed: dict[str, Case] = {}
     for name in HANDLERS:
-        found[name] = _request_case(application, name)
-        found[f"{name} alone"] = _handler_case(name)
-    return found
+        timed[name] = _request_case(application, name)
+        timed[f"{name} alone"] = _handler_case(name)
+    return timed
 
 
 def _request_case(application: Any, name: str) -> Case:

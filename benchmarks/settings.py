@@ -1,6 +1,6 @@
-"""The project that every case runs in: that of ``startproject``, REST framework, ours, the peers'.
+"""The settings of all cases: those of ``startproject``, REST framework, our apps and the peers.
 
-Ours and a peer's differ in what is timed alone, never in what stands around it.
+Our case and the case of a peer differ only in the timed code; the project is the same.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 
-SECRET_KEY = "for benchmarks only"  # noqa: S105  (it opens nothing)
+SECRET_KEY = "for benchmarks only"  # noqa: S105  (the key protects nothing)
 ALLOWED_HOSTS = ["testserver"]
 ROOT_URLCONF = "ciam_django.urls"
 USE_TZ = True
@@ -39,10 +39,10 @@ DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memor
 AUTHENTICATION_BACKENDS = ["ciam_django.accounts.backends.CiamBackend"]
 CORS_ALLOWED_ORIGINS = ["https://example.com"]
 
-# Where the fake CIAM runs, in a process of its own.
+# The client of the fake CIAM, which runs in a separate process.
 AUTHLIB_OAUTH_CLIENTS = json.loads(os.environ.get("BENCHMARKS_CIAM", "{}"))
 
-# The lines are made and go nowhere: what a file or a terminal takes is not ours to time.
+# Log records are made and discarded: the time of a file or a terminal is not measured.
 _QUIET = {"handlers": ["nowhere"], "level": "INFO", "propagate": False}
 LOGGING = {
     "version": 1,

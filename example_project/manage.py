@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The example's manage.py; ``python example_project/manage.py example`` starts all of it."""
+"""Run the example's management commands; the command ``example`` starts the whole example."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django.core.management import execute_from_command_line
 
 if __name__ == "__main__":
     here = Path(__file__).resolve().parent
-    # ciam_django of this checkout, installed or not.
+    # Import ciam_django from this checkout, even if the package is installed.
     sys.path[:1] = [str(here), str(here.parent)]
-    # Where `test` looks for tests: those of the checkout are pytest's.
+    # `manage.py test` searches the current directory, and the checkout's tests are pytest's.
     os.chdir(here)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example.settings")
     execute_from_command_line(sys.argv)

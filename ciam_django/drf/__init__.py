@@ -1,4 +1,4 @@
-"""The doors and siblings for REST framework, one file per optional package."""
+"""The entry points for REST framework and the packages around it, in one file per package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request of REST framework's in, the user of its bearer token out."""
+"""Authenticate a request of REST framework by its CIAM access token."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from ciam_django.accounts.bearer import Bearer, user_and_bearer
 from ciam_django.errors import CiamError
 
 if TYPE_CHECKING:
-    # The stubs know only the one user model of the tests.
+    # The stubs know only the user model of the tests.
     from django.contrib.auth.models import User
 
 
 class CiamBearerAuthentication(BaseAuthentication):
-    """For ``authentication_classes``: CIAM's access tokens, as ``CIAM_BEARER`` has them proved.
+    """Accept CIAM's access tokens; for ``authentication_classes``.
 
-    ``request.auth`` is a ``Bearer``. Whoever has no token is left to the authenticators that
-    follow; who has one that is refused is answered by ``exception_handler``.
+    The setting ``CIAM_BEARER`` says how a token is verified. ``request.auth`` is a ``Bearer``.
+    A request without a token goes to the next authenticator. A refused token raises a
+    ``CiamError``, which ``exception_handler`` answers.
     """
 
     def authenticate(self, request: Request) -> tuple[User, Bearer] | None:
-        """The user and what the token lets them do."""
+        """Return the user and the ``Bearer``, or None if the request has no token."""
         try:
             return user_and_bearer(request._request)
         except CiamError:
-            # As after REST framework's own exceptions, or its pages would authenticate again.
+            # REST framework does the same after its own exceptions. Otherwise its browsable API
+            # would authenticate the request again.
             request._not_authenticated()  # type: ignore[attr-defined]  # the stubs lack it
             raise
 
     def authenticate_header(self, request: Request) -> str:
-        """RFC 6750, 3: what makes REST framework's own refusals a 401."""
+        """Return the challenge (RFC 6750, 3), so that REST framework refuses with a 401."""
         return "Bearer"

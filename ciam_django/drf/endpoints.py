@@ -1,4 +1,4 @@
-"""Our JSON endpoints as OpenAPI: plain Django views, which no generator sees by itself."""
+"""Describe our JSON endpoints as OpenAPI, because no generator finds plain Django views."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ciam_django.login.steps.forms import PROFILE_FIELDS
 from ciam_django.login.steps.table import STEPS, Step
 
 TAG: Final = "sign-in"
-# Of a form's own header, where a session comes of it.
+# The scheme of the CSRF header. A step needs the header where it starts a session.
 CSRF_SCHEME: Final = "CiamCsrfToken"
 
 _TEXT: Final[Mapping[str, Any]] = {"type": "string"}
@@ -48,11 +48,11 @@ def _token_members() -> dict[str, Mapping[str, Any]]:
     }
 
 
-# --- What our endpoints take and give -----------------------------------------------------------
+# --- Requests and responses of our endpoints ----------------------------------------------------
 
 
 def endpoint_components() -> dict[str, Any]:
-    """Name -> schema of what our endpoints give."""
+    """Return the schemas of our endpoints' responses, by name."""
     returns_tokens = conf.CIAM_API_SIGN_IN == "token"
     session = {"next": _TEXT, "csrf_token": _TEXT}
     offered = {
@@ -89,7 +89,10 @@ def endpoint_components() -> dict[str, Any]:
 
 
 def endpoint_paths() -> dict[str, Any]:
-    """Path -> its operations; none where the project does not include ``ciam_django.urls``."""
+    """Return the operations of our endpoints, by path.
+
+    The dict is empty where the project does not include ``ciam_django.urls``.
+    """
     try:
         return dict(_endpoint_paths())
     except NoReverseMatch:
@@ -98,7 +101,7 @@ def endpoint_paths() -> dict[str, Any]:
 
 def _endpoint_paths() -> Iterator[tuple[str, dict[str, Any]]]:
     returns_tokens = conf.CIAM_API_SIGN_IN == "token"
-    # Without CIAM's answer it offers what the settings do.
+    # If CIAM fails, the endpoint answers from the settings, so 500 is its only failure.
     offered = _operation(
         "offered", "What there is to sign in with", "CiamOffered", failure_statuses=[500]
     )
@@ -129,7 +132,7 @@ def _operation(
 ) -> dict[str, Any]:
     schemas = [{"$ref": f"#/components/schemas/{each}"} for each in response_schemas]
     schema: dict[str, Any] = {"oneOf": schemas} if len(schemas) > 1 else schemas[0]
-    # What CIAM is asked it may answer with any code.
+    # CIAM may answer any call with any code.
     failure_responses = {
         str(status): response_reference(status) for status in failure_statuses or answer_statuses()
     }
@@ -145,7 +148,6 @@ def _operation(
 
 
 def _english_title(row: Step) -> str:
-    """The page's words, in English."""
     with override("en"):
         return str(row.title)
 
@@ -155,13 +157,13 @@ def _request_body(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _step_schema(name: str, row: Step) -> dict[str, Any]:
-    """The fields of the step's form, and what goes along with every step."""
+    """Return the fields of the step's form and the members that every step accepts."""
     form = row.form(
         None, flow=Flow(name, "", step_data={"asked": list(PROFILE_FIELDS)}), has_captcha=True
     )
     members = {each: _field_schema(field) for each, field in form.fields.items()}
     members |= {"captcha_id": dict(_TEXT), "next": dict(_TEXT), "consent": dict(_TEXTS)}
-    # Of a profile CIAM says what it wants; a picture is asked for now and then.
+    # CIAM decides which profile fields it needs, and when it needs a CAPTCHA.
     required = [
         each
         for each, field in form.fields.items()
@@ -172,7 +174,7 @@ def _step_schema(name: str, row: Step) -> dict[str, Any]:
         members["flow"] = {**_TEXT, "minLength": 1}
     schema: dict[str, Any] = {"type": "object", "properties": members}
     if row.others:
-        # Another button needs nothing of the form.
+        # The form's other buttons need none of its fields.
         members["do"] = {"type": "string", "enum": list(row.others)}
         schema["anyOf"] = [
             {"required": [*flow_members, *required]},

@@ -1,4 +1,4 @@
-"""The door of REST framework's views: a ``CiamError`` raised in one becomes a ``Response``."""
+"""Answer a ``CiamError`` that a view of REST framework raises with a ``Response``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from ciam_django.responses import mark_as_logged
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """The ``EXCEPTION_HANDLER`` of REST framework's settings.
+    """Answer an exception of a view; for ``EXCEPTION_HANDLER`` in REST framework's settings.
 
-    Answers what is ours with the same status, members and headers as the middleware would, and
-    hands everything else to ``CIAM_DRF_FALLBACK_HANDLER``, REST framework's own by default.
+    A ``CiamError`` gets the same status, members and headers as from the middleware. So do the
+    exceptions that count as a ``CiamError``: Authlib's errors that have a row in the table, and
+    a refusal by ``HasScope``. Every other exception goes to ``CIAM_DRF_FALLBACK_HANDLER``, which
+    is REST framework's own handler by default.
     """
     error = handled_drf_error(exc, context)
     if error is None:
@@ -30,7 +32,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         response: Response | None = fallback(exc, context)
         return response
     answer = answer_and_report(error, django_request(context))
-    # Looked up now: this module is imported while REST framework's views are.
+    # An attribute of the module, because REST framework imports this module while its views
+    # are being imported.
     views.set_rollback()
     response = Response(answer.as_dict(), status=answer.status, headers=answer.headers)
     mark_as_logged(response)
@@ -38,11 +41,11 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
 
 
 def handled_drf_error(exc: Exception, context: Mapping[str, Any]) -> CiamError | None:
-    """The exception as what this door answers; None if it is none of ours."""
+    """Return the ``CiamError`` to answer for an exception, or None if the exception is not ours."""
     return handled_error(exc) or insufficient_scope_error(exc, context)
 
 
 def django_request(context: Mapping[str, Any]) -> HttpRequest | None:
-    """Django's request: REST framework's would authenticate again when asked for its user."""
+    """Return Django's request; ``user`` of REST framework's request would authenticate again."""
     request = context.get("request")
     return getattr(request, "_request", request)

@@ -1,4 +1,4 @@
-"""``HasScope``: a view's ``required_scopes`` in, whether the request may pass out."""
+"""Permit a request only if its access token has the scopes that the view requires."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ from ciam_django.accounts.bearer import Bearer
 from ciam_django.drf.scopes import INSUFFICIENT_SCOPE, required_scopes
 
 if TYPE_CHECKING:
-    # That module imports this one, where a project's defaults name it.
+    # rest_framework.views imports this module where a project's default permissions name it.
     from rest_framework.views import APIView
 
 
 class HasScope(BasePermission):
-    """For ``permission_classes``: whether the token has all of the view's ``required_scopes``.
+    """Require a token with all of the view's ``required_scopes``; for ``permission_classes``.
 
-    A person who came without a token, by a session say, passes: scopes say what others may do for
-    them. Nobody passes who is nobody, and none of others' tokens does. The refusal is
-    REST framework's own exception, so that it can stand beside other permissions;
-    ``exception_handler`` answers it with the scopes (RFC 6750, 3.1).
+    A user without a token, for example with a session, passes: scopes limit what an application
+    may do for a user. Anonymous users and the tokens of other authenticators are refused. The
+    refusal is REST framework's own exception, so that ``HasScope`` can be combined with other
+    permissions; ``exception_handler`` answers the exception with the scopes (RFC 6750, 3.1).
     """
 
     code = INSUFFICIENT_SCOPE
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        """Whether the request may pass; ``ImproperlyConfigured`` where the view asks nothing."""
+        """Return True if the request may pass.
+
+        Raises ``ImproperlyConfigured`` if the view has no valid ``required_scopes``.
+        """
         required = required_scopes(view, request.method)
-        # A project may have None for who is nobody.
+        # The anonymous user of a project may be None (UNAUTHENTICATED_USER).
         if not getattr(request.user, "is_authenticated", False):
             return False
         if isinstance(request.auth, Bearer):

@@ -1,4 +1,4 @@
-"""What an answer looks like, as OpenAPI: the component, and the responses that have it."""
+"""Describe the answers as OpenAPI: the component of the body, and the responses that use it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROBLEM: Final = "CiamProblem"
 _MEDIA_TYPES: Final = ("application/json", "application/problem+json")
 _LOCALES: Final = Path(__file__).parents[1] / "locale"
 
-# The codes that tell the most of their status.
+# The most instructive code of each status.
 _EXAMPLE_CODES: Final = (
     "Operation.Failure.SMS.Code.Error",
     "Operation.Failure.Username.Or.Password.Error",
@@ -50,7 +50,7 @@ _HEADER_DESCRIPTIONS: Final[Mapping[str, str]] = {
 
 
 def problem_component() -> dict[str, Any]:
-    """The schema of the body (RFC 9457), with the codes, kinds and actions that there can be."""
+    """Return the schema of the body (RFC 9457), with all possible codes, kinds and actions."""
     answers = _answers().values()
     members = {name: dict(_MEMBER_SCHEMAS[name]) for name in BODY_MEMBERS}
     for name in ("code", "kind", "action"):
@@ -59,17 +59,17 @@ def problem_component() -> dict[str, Any]:
 
 
 def answer_statuses() -> list[int]:
-    """All statuses that an answer can have: what CIAM is asked, it can answer with any code."""
+    """Return all statuses that an answer can have; CIAM may answer any call with any code."""
     return sorted({answer.status for answer in _answers().values()})
 
 
 def response_reference(status: int) -> dict[str, str]:
-    """A response of the document's, by its name."""
+    """Return a reference to the document's response for a status."""
     return {"$ref": f"#/components/responses/{PROBLEM}{status}"}
 
 
 def problem_responses() -> dict[str, Any]:
-    """Name -> a response with the component, and an example in every language, of all statuses."""
+    """Return a response for each status, by name, with an example in every language."""
     return {f"{PROBLEM}{status}": _response_of(status) for status in answer_statuses()}
 
 
@@ -78,7 +78,7 @@ def _response_of(status: int) -> dict[str, Any]:
     for language in _translated_languages():
         with override(language):
             answer = _example_answer(status)
-            # drf-spectacular and validators want what JSON has, no lazy texts.
+            # drf-spectacular and validators accept JSON's types only, no lazy texts.
             value = {name: _json_value(value) for name, value in answer.as_dict().items()}
         examples[language] = {"summary": answer.title, "value": value}
     with override("en"):
@@ -98,12 +98,13 @@ def _response_of(status: int) -> dict[str, Any]:
 
 def _example_answer(status: int) -> Answer:
     answers = _answers()
-    telling = [answers[code] for code in _EXAMPLE_CODES if code in answers]
-    return next(it for it in (*telling, *answers.values()) if it.status == status)
+    preferred = [answers[code] for code in _EXAMPLE_CODES if code in answers]
+    candidates = (*preferred, *answers.values())
+    return next(answer for answer in candidates if answer.status == status)
 
 
 def _answers() -> Mapping[str, Answer]:
-    """The possible answers, which are computed once for a language and a place of the URLs."""
+    """Return the possible answers, computed once for each language, URLconf and script prefix."""
     return _answers_in(get_language(), get_urlconf(), get_script_prefix())
 
 
@@ -118,7 +119,7 @@ def _answers() -> Mapping[str, Answer]:
     "LANGUAGE_CODE",
 )
 def _answers_in(language: str | None, urlconf: Any, prefix: str) -> Mapping[str, Answer]:
-    """The arguments are what the answers depend on besides the settings."""
+    """The answers depend on the arguments and on the settings."""
     return possible_answers()
 
 
@@ -127,7 +128,10 @@ def _json_value(value: object) -> object:
 
 
 def _translated_languages() -> list[str]:
-    """The project's languages that we have texts for."""
-    codes = [code for code, _ in settings.LANGUAGES]
-    ours = [it for it in codes if it == "en" or (_LOCALES / to_locale(it)).is_dir()]
-    return ours or ["en"]
+    """Return the project's languages for which we have texts, or English."""
+    translated = [
+        code
+        for code, _ in settings.LANGUAGES
+        if code == "en" or (_LOCALES / to_locale(code)).is_dir()
+    ]
+    return translated or ["en"]

@@ -1,4 +1,4 @@
-"""``application/problem+json`` for REST framework's content negotiation."""
+"""Add ``application/problem+json`` to REST framework's content negotiation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from rest_framework.renderers import JSONRenderer
 
 
 class ProblemJSONRenderer(JSONRenderer):
-    """RFC 9457's media type, for ``DEFAULT_RENDERER_CLASSES`` beside ``JSONRenderer``."""
+    """Render RFC 9457's media type; for ``DEFAULT_RENDERER_CLASSES``, beside ``JSONRenderer``."""
 
     media_type = "application/problem+json"
     format = "problem"

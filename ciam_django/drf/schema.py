@@ -1,4 +1,4 @@
-"""drf-spectacular's document, with our answers and our endpoints in it."""
+"""Add our answers and our endpoints to drf-spectacular's document."""
 
 from __future__ import annotations
 
@@ -21,26 +21,31 @@ from ciam_django.drf.problems import (
 )
 from ciam_django.drf.scopes import required_scopes
 
-# What a bearer token can come to, as the answers' own statuses.
+# The statuses with which a request with a bearer token can fail.
 _BEARER_STATUSES: Final = (401, 403, 429, 500, 503)
 
 
 class CiamAutoSchema(AutoSchema):
-    """For REST framework's ``DEFAULT_SCHEMA_CLASS``: what a bearer token can come to.
+    """Document the answers to bearer tokens; for REST framework's ``DEFAULT_SCHEMA_CLASS``.
 
-    What a project says with ``extend_schema`` stays.
+    Responses that a project documents with ``extend_schema`` do not change.
     """
 
     def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
-        """The operation, with our answers where it takes CIAM's tokens, and the scopes it needs."""
+        """Return the operation.
+
+        An operation that accepts CIAM's tokens has our answers. An operation with ``HasScope``
+        has the scopes in its description.
+        """
         operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
-        if any(isinstance(it, CiamBearerAuthentication) for it in self.view.get_authenticators()):
+        authenticators = self.view.get_authenticators()
+        if any(isinstance(each, CiamBearerAuthentication) for each in authenticators):
             for status in set(_BEARER_STATUSES) & set(answer_statuses()):
                 operation["responses"].setdefault(str(status), response_reference(status))
-        if any(isinstance(it, HasScope) for it in self.view.get_permissions()):
-            scopes = ", ".join(f"`{it}`" for it in required_scopes(self.view, self.method))
+        if any(isinstance(each, HasScope) for each in self.view.get_permissions()):
+            scopes = ", ".join(f"`{scope}`" for scope in required_scopes(self.view, self.method))
             description = operation.get("description", "")
             needed = f"A bearer token needs: {scopes or 'nothing'}."
             operation["description"] = f"{description}\n\n{needed}".strip()
@@ -48,20 +53,22 @@ class CiamAutoSchema(AutoSchema):
 
 
 class CiamBearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # as above
-    """``CiamBearerAuthentication``, for those who try the document out."""
+    """Document ``CiamBearerAuthentication``, so that the document's pages can send a token."""
 
     target_class = "ciam_django.drf.authentication.CiamBearerAuthentication"
     name = "CiamBearer"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
-        """RFC 6750."""
+        """Return the security scheme of bearer tokens (RFC 6750)."""
         return {"type": "http", "scheme": "bearer"}
 
 
 def with_ciam(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """For ``POSTPROCESSING_HOOKS`` of ``SPECTACULAR_SETTINGS``: the answer, and our endpoints.
+    """Add our answers and endpoints to a document; for ``POSTPROCESSING_HOOKS``.
 
-    Their paths are there where the project includes ``ciam_django.urls``.
+    The setting is in ``SPECTACULAR_SETTINGS``. Returns a new document. The paths of the endpoints
+    are in it where the project includes ``ciam_django.urls``. Where the project uses a name of
+    ours, the project's definition stays.
     """
     ours = {"paths": endpoint_paths(), "components": {"schemas": {PROBLEM: problem_component()}}}
     ours["components"]["responses"] = problem_responses()
@@ -75,20 +82,21 @@ def with_ciam(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
 
 
 def _merged_schema(result: Any, ours: Any) -> Any:
-    """Ours below the project's, which keeps what has the same name."""
+    """Return both documents merged; the project's members override ours of the same name."""
     if not isinstance(result, Mapping) or not isinstance(ours, Mapping):
         return result
-    return {**ours, **{name: _merged_schema(it, ours.get(name)) for name, it in result.items()}}
+    merged = {name: _merged_schema(member, ours.get(name)) for name, member in result.items()}
+    return {**ours, **merged}
 
 
 def _in_openapi_version(node: Any) -> Any:
-    """OpenAPI 3.1 says in the type that a member may be null, where 3.0 has ``nullable``."""
+    """Write ``nullable`` as OpenAPI 3.1 does, in the type, where the document has that version."""
     if isinstance(node, list):
         return [_in_openapi_version(each) for each in node]
     if not isinstance(node, Mapping):
         return node
-    found = {name: _in_openapi_version(value) for name, value in node.items()}
-    if "nullable" in found and str(spectacular_settings.OAS_VERSION).startswith("3.1"):
-        del found["nullable"]
-        found["type"] = [found["type"], "null"]
-    return found
+    converted = {name: _in_openapi_version(value) for name, value in node.items()}
+    if "nullable" in converted and str(spectacular_settings.OAS_VERSION).startswith("3.1"):
+        del converted["nullable"]
+        converted["type"] = [converted["type"], "null"]
+    return converted

@@ -1,4 +1,4 @@
-"""A view in, the scopes that a token needs for it out."""
+"""Read the scopes that a view requires of a token, and answer their absence."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ INSUFFICIENT_SCOPE: Final = "insufficient_scope"
 
 
 def required_scopes(view: object, method: str | None) -> tuple[str, ...]:
-    """The view's ``required_scopes``: a sequence, or a dict of them by method.
+    """Return the scopes that a view requires for a method.
 
-    ``HEAD`` needs what ``GET`` does. A method that a dict lacks needs nothing where the view does
-    not have it either, or only tells of itself (``OPTIONS``).
+    ``required_scopes`` of the view is a sequence of scopes (RFC 6749, 3.3), or a dict of HTTP
+    method -> sequence. ``HEAD`` needs the scopes of ``GET``, unless the dict has ``HEAD``.
+    ``OPTIONS`` needs none, unless the dict has it. Raises ``ImproperlyConfigured`` if the
+    attribute is anything else, or if the dict lacks a method that the view has.
     """
     required: Any = getattr(view, "required_scopes", None)
     name = type(view).__name__
@@ -35,7 +37,7 @@ def required_scopes(view: object, method: str | None) -> tuple[str, ...]:
     if isinstance(required, str) or not _are_scopes(required):
         raise ImproperlyConfigured(
             f"{name}.required_scopes is {required!r}, and is to be a list of scopes "
-            '(["orders.read"]), or a dict with one for each method, where HasScope is used.'
+            '(["orders.read"]) or a dict with such a list for each method: the view uses HasScope.'
         )
     return tuple(required)
 
@@ -48,7 +50,7 @@ def _are_scopes(required: Any) -> bool:
 
 
 def insufficient_scope_error(exc: Exception, context: Mapping[str, Any]) -> CiamError | None:
-    """REST framework's exception for a refusal of ``HasScope``, as ours; None for any other."""
+    """Return the ``CiamError`` for a refusal by ``HasScope``, or None for any other exception."""
     if not isinstance(exc, exceptions.PermissionDenied) or exc.get_codes() != INSUFFICIENT_SCOPE:
         return None
     view, request = context.get("view"), context.get("request")

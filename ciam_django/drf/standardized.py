@@ -1,4 +1,4 @@
-"""A ``CiamError`` in, the body of drf-standardized-errors out, with our words and our status."""
+"""Answer a ``CiamError`` in the format of drf-standardized-errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ciam_django.responses import mark_as_logged
 
 
 class _AnsweredError(exceptions.APIException):
-    """An answer, as that package can format it."""
+    """An answer as an exception that drf-standardized-errors can format."""
 
     def __init__(self, answer: Answer) -> None:
         detail = exceptions.ErrorDetail(answer.detail, code=answer.code)
@@ -25,14 +25,15 @@ class _AnsweredError(exceptions.APIException):
 
 
 class _InvalidInputError(_AnsweredError, exceptions.ValidationError):
-    """One that names a field, which is that package's ``validation_error``."""
+    """An answer with a field; drf-standardized-errors calls it a ``validation_error``."""
 
 
 class CiamExceptionHandler(ExceptionHandler):
-    """For ``DRF_STANDARDIZED_ERRORS = {"EXCEPTION_HANDLER_CLASS": ...}``.
+    """Answer exceptions; for ``DRF_STANDARDIZED_ERRORS = {"EXCEPTION_HANDLER_CLASS": ...}``.
 
-    What is ours has that package's members (``type``, and ``errors`` with ``code``, ``detail`` and
-    ``attr``) and our headers. Everything else is as that package has it.
+    The answer to a ``CiamError`` has the members of drf-standardized-errors (``type``, and
+    ``errors`` with ``code``, ``detail`` and ``attr``), and our texts, status and headers.
+    drf-standardized-errors itself answers every other exception.
     """
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
@@ -40,8 +41,8 @@ class CiamExceptionHandler(ExceptionHandler):
         if error is None:
             return super().convert_known_exceptions(exc)
         answer = answer_and_report(error, django_request(self.context))
-        is_of_input = answer.status == 400 and answer.field
-        return _InvalidInputError(answer) if is_of_input else _AnsweredError(answer)
+        is_about_input = answer.status == 400 and answer.field
+        return _InvalidInputError(answer) if is_about_input else _AnsweredError(answer)
 
     def get_headers(self, exc: exceptions.APIException) -> dict[str, Any]:
         if isinstance(exc, _AnsweredError):
@@ -49,7 +50,7 @@ class CiamExceptionHandler(ExceptionHandler):
         return super().get_headers(exc)
 
     def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
-        # Ours have been logged, without a traceback.
+        # Our answers are logged already, without a traceback.
         if isinstance(exc, _AnsweredError):
             mark_as_logged(response)
         else:

@@ -1,1 +1,1 @@
-"""A small site that signs people in through CIAM, and shows every answer to a failure."""
+"""A small site that signs users in through CIAM and shows the answer to every failure."""

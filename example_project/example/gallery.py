@@ -1,4 +1,4 @@
-"""What the gallery shows: the rows of the table under their headings."""
+"""Collect the rows of the table of codes under headings; the gallery page shows them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ciam_django.codes import CODES
 from ciam_django.kinds import KINDS, Kind
 from ciam_django.lookup import meaning_of
 
-# Where a section of the table begins -> its heading.
+# First code of a section of the table -> heading of the section.
 HEADINGS: Final[dict[str, str | Promise]] = {
     "invalid_request": _("OAuth 2.0 errors"),
     "Service.Internal.Error": _("CIAM: codes of the envelope"),
@@ -31,7 +31,7 @@ HEADINGS: Final[dict[str, str | Promise]] = {
 
 @dataclass(frozen=True, slots=True)
 class GalleryRow:
-    """A row of the table, in the active language; ``raised`` is the code that its links raise."""
+    """A row of the table in the active language; its links raise ``raised_code``."""
 
     key: str
     raised_code: str
@@ -43,11 +43,11 @@ class GalleryRow:
 
     @property
     def parts(self) -> list[str]:
-        """The code's segments: a line may break between them."""
+        """The segments of the code; a line may break between two segments."""
         return self.key.split(".")
 
     def has(self, words: list[str]) -> bool:
-        """Whether each of the words is somewhere in the row."""
+        """Return True if the row contains each of the words, which are case-folded."""
         row = f"{self.key} {self.status} {self.kind} {self.title} {self.action} {self.text}"
         return all(word in row.casefold() for word in words)
 
@@ -62,7 +62,7 @@ class Section:
 
 
 def sections_with(query: str) -> list[Section]:
-    """The sections that have rows with all words of the query, and these rows."""
+    """Return the rows that contain all words of the query, in their sections."""
     words = query.casefold().split()
     sections: list[Section] = []
     for row in _rows():
@@ -74,16 +74,16 @@ def sections_with(query: str) -> list[Section]:
 
 
 def number_of_failures() -> int:
-    """How many rows the gallery has."""
+    """Return the number of rows in the gallery."""
     return sum(1 for meaning in CODES.values() if meaning.kind is not Kind.SUCCESS)
 
 
 def _rows() -> Iterator[GalleryRow]:
     for key, row in CODES.items():
         if row.kind is Kind.SUCCESS:
-            # Named as a failure, it would be answered as an unknown one.
+            # CIAM's code for success is no failure: raised, it would get the answer of UNKNOWN.
             continue
-        # A family is shown by a code that only it answers for.
+        # The links of a family raise a code that only the family matches.
         raised_code = key.replace("*", "Example")
         meaning = meaning_of(raised_code)
         yield GalleryRow(

@@ -1,4 +1,4 @@
-"""The settings: those of ``startproject``, and what ``ciam_django`` needs."""
+"""The settings that ``startproject`` writes, and the settings that ``ciam_django`` needs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from example import tenant
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# --- What startproject writes -----------------------------------------------------------------
+# --- Settings of startproject -----------------------------------------------------------------
 
-SECRET_KEY = "example-only-" + "x" * 50  # never use this one
+SECRET_KEY = "example-only-" + "x" * 50  # never use this key in a real project
 DEBUG = True
 ROOT_URLCONF = "example.urls"
 INSTALLED_APPS = [
@@ -69,7 +69,7 @@ LOGGING = {
     "loggers": {"ciam_django": {"handlers": ["console"], "level": "INFO"}},
 }
 
-# --- What ciam_django needs -------------------------------------------------------------------
+# --- Settings for ciam_django -----------------------------------------------------------------
 
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
@@ -91,7 +91,7 @@ REST_FRAMEWORK = {
 }
 CIAM_LOGIN_METHODS = ["password", "sms", "email", "hosted", "recover", "sign_up"]
 CIAM_SOCIAL_PROVIDERS = tenant.social_providers()
-# Or a window that signs somebody in would lose the page that opened it.
+# With Django's default, "same-origin", a sign-in pop-up loses the page that opened it.
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin-allow-popups"
 CIAM_BASE_TEMPLATE = "example/base.html"
 CIAM_SUPPORT_URL = "mailto:support@example.com"

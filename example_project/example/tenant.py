@@ -1,4 +1,4 @@
-"""Which CIAM: a tenant that the environment names, else the fake that ``example`` starts."""
+"""Select the CIAM: the tenant in the environment, or else the fake of the command ``example``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, Final
 
 USES_FAKE: Final = "CIAM_CLIENT_ID" not in os.environ
 FAKE_PORT: Final = 8400
-# Each tenant has people of its own.
+# A tenant's accounts are its own, so each tenant has a database of its own.
 DATABASE: Final = "db.sqlite3" if USES_FAKE else f"db-{os.environ['CIAM_CLIENT_ID']}.sqlite3"
 
-# WeChat's three registrations count as three.
+# Each registration at WeChat is a provider of its own for CIAM.
 _PROVIDERS: Final = (
     "wechat-website",
     "wechat-in_app",
@@ -34,7 +34,7 @@ _VARIABLES: Final = {
 
 
 def client() -> dict[str, Any]:
-    """The client for ``AUTHLIB_OAUTH_CLIENTS``."""
+    """Return the OAuth client for ``AUTHLIB_OAUTH_CLIENTS``."""
     if not USES_FAKE:
         return {key: os.environ[name] for key, name in _VARIABLES.items() if name in os.environ}
     fake = f"http://127.0.0.1:{FAKE_PORT}"
@@ -48,8 +48,8 @@ def client() -> dict[str, Any]:
 
 
 def social_providers(fake: str = f"http://127.0.0.1:{FAKE_PORT}") -> dict[str, Any]:
-    """For ``CIAM_SOCIAL_PROVIDERS``: those that the fake plays; of a real tenant, none."""
-    found: dict[str, Any] = {}
+    """Return ``CIAM_SOCIAL_PROVIDERS``: the fake's providers, or none for a real tenant."""
+    providers: dict[str, Any] = {}
     for name in _PROVIDERS if USES_FAKE else ():
         provider, _, registration = name.partition("-")
         row = {
@@ -58,12 +58,12 @@ def social_providers(fake: str = f"http://127.0.0.1:{FAKE_PORT}") -> dict[str, A
             "authorize_url": f"{fake}/provider/{name}/authorize",
         }
         if registration:
-            found.setdefault(provider, {})[registration] = row
+            providers.setdefault(provider, {})[registration] = row
         else:
-            found[name] = row
+            providers[name] = row
     if USES_FAKE:
-        found["wechat"]["mini_program"] = {
+        providers["wechat"]["mini_program"] = {
             "app_id": "fake_wechat",
             "source": "source_wechat_mini_program",
         }
-    return found
+    return providers

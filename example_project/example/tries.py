@@ -1,4 +1,4 @@
-"""What to type at the fake CIAM, and what comes of it: the panel beside the sign-in pages."""
+"""List inputs for the fake CIAM and their results; a panel beside the sign-in pages shows them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from example import tenant
 
 @dataclass(frozen=True, slots=True)
 class SampleInput:
-    """What to type, and what comes of it."""
+    """A text to type and a description of its result."""
 
     typed: str
     text: str | Promise
@@ -23,7 +23,7 @@ class SampleInput:
 
 @dataclass(frozen=True, slots=True)
 class SampleInputGroup:
-    """Where to type it."""
+    """Inputs for one kind of form field, which the heading names."""
 
     heading: str | Promise
     inputs: tuple[SampleInput, ...]
@@ -71,7 +71,7 @@ SAMPLE_INPUTS: Final = (
 
 
 def sample_inputs(request: HttpRequest) -> dict[str, Any]:
-    """For the templates: the panel, on the sign-in pages, where CIAM is the fake."""
+    """Give the panel to the templates of the sign-in pages if CIAM is the fake."""
     match = request.resolver_match
     is_shown = tenant.USES_FAKE and match is not None and match.app_name == "ciam"
     return {"tries": SAMPLE_INPUTS if is_shown else ()}

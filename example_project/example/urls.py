@@ -1,4 +1,4 @@
-"""Where the pages are."""
+"""The URLs of the example."""
 
 from __future__ import annotations
 

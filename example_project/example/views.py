@@ -1,4 +1,4 @@
-"""The pages, and the views that raise."""
+"""The pages of the example, and the views that raise a code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ciam_django.errors import CiamError
 from example import tenant
 from example.gallery import number_of_failures, sections_with
 
-# What `?as=` asks for, as a browser or a front end would.
+# Value of `?as=` -> the Accept header that a browser or a front end would send.
 ACCEPT: Final = {
     "page": "text/html",
     "json": "application/json",
@@ -29,7 +29,7 @@ ACCEPT: Final = {
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Who is signed in, and what to try."""
+    """Show the user's identities and links to try."""
     user = request.user
     context = {
         "identities": user.ciam_identities.all() if user.is_authenticated else (),
@@ -41,7 +41,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def gallery(request: HttpRequest) -> HttpResponse:
-    """Every code with its answer; `?q=` searches."""
+    """Show every code with its answer; `?q=` searches."""
     query = request.GET.get("q", "").strip()
     sections = sections_with(query)
     context = {
@@ -55,7 +55,7 @@ def gallery(request: HttpRequest) -> HttpResponse:
 def with_language_and_format(
     view: Callable[..., HttpResponseBase],
 ) -> Callable[..., HttpResponseBase]:
-    """Let a link of the gallery name the language and the format, as a browser's headers would."""
+    """Take the language and the format from a gallery link, in place of the browser's headers."""
 
     @functools.wraps(view)
     def wrapper(request: HttpRequest, code: str) -> HttpResponseBase:
@@ -65,7 +65,7 @@ def with_language_and_format(
             request.LANGUAGE_CODE = language
         if accept := ACCEPT.get(request.GET.get("as", "")):
             request.META["HTTP_ACCEPT"] = accept
-            # Made from META again: some middleware has looked at them before.
+            # Django caches the headers, and a middleware has read them already.
             vars(request).pop("headers", None)
         return view(request, code=code)
 
@@ -75,20 +75,20 @@ def with_language_and_format(
 @with_language_and_format
 @require_safe
 def raise_in_django(request: HttpRequest, code: str) -> HttpResponse:
-    """Raise the code: the middleware answers."""
+    """Raise the code; the middleware answers."""
     raise CiamError(code)
 
 
 @with_language_and_format
 @api_view(["GET"])
 def raise_in_drf(request: Request, code: str) -> Response:
-    """Raise the code: the exception handler answers."""
+    """Raise the code; the exception handler answers."""
     raise CiamError(code)
 
 
 @api_view(["GET"])
 def me(request: Request) -> Response:
-    """Who is signed in, as JSON."""
+    """Return the user and the identities as JSON; raise ``login_required`` without a user."""
     user = request.user
     if not user.is_authenticated:
         raise CiamError("login_required")

@@ -1,3 +1,3 @@
-"""The tests of the doors and siblings for REST framework."""
+"""The tests of the entry points for REST framework and the packages around it."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A bearer token is proved by CIAM or by its signature, and nothing else lets anybody in."""
+"""Test that a bearer token authenticates only if CIAM or its signature verifies the token."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PRESENTED = 'Bearer error="invalid_token"'
 
 
 class ProfileView(APIView):
-    """Bearer tokens, and beside them sessions."""
+    """Accepts bearer tokens and sessions."""
 
     authentication_classes = (CiamBearerAuthentication, SessionAuthentication)
     permission_classes = (IsAuthenticated,)
@@ -82,12 +82,12 @@ def header(token: str) -> dict[str, str]:
     return {"accept": "application/json", "authorization": f"Bearer {token}"}
 
 
-def get(token: str, place: str = "/profile/", **more: Any) -> Any:
-    return Client().get(place, headers=header(token), **more)
+def get(token: str, place: str = "/profile/", **extra: Any) -> Any:
+    return Client().get(place, headers=header(token), **extra)
 
 
-def sent(value: str, **headers: str) -> Any:
-    """The answer to this whole header."""
+def get_with_authorization(value: str, **headers: str) -> Any:
+    """Send the whole Authorization header, and return the response."""
     return Client().get(
         "/profile/", headers={"accept": "application/json", "authorization": value, **headers}
     )
@@ -99,10 +99,10 @@ def token_for(username: str = "li") -> str:
     return signed_in.access_token
 
 
-def asked(ciam: FakeCiam) -> list[str]:
-    """The last parts of the addresses where CIAM was asked of a token."""
-    places = [request.path for request in ciam.requests]
-    return [place.rpartition("/")[2] for place in places if "/user/" in place or "info" in place]
+def token_calls(ciam: FakeCiam) -> list[str]:
+    """Return the last path segment of each call to CIAM that checks a token."""
+    paths = [request.path for request in ciam.requests]
+    return [each.rpartition("/")[2] for each in paths if "/user/" in each or "info" in each]
 
 
 def unsigned(claims: Mapping[str, Any], **head: Any) -> str:
@@ -111,18 +111,18 @@ def unsigned(claims: Mapping[str, Any], **head: Any) -> str:
     return b".".join([*encoded, b"c2lnbmF0dXJl"]).decode()
 
 
-def refused(response: Any, code: str = "invalid_token") -> None:
-    """It is a 401 in our body that challenges as RFC 6750 has it."""
+def assert_refused(response: Any, code: str = "invalid_token") -> None:
+    """Assert that the response is a 401 with our body and headers."""
     assert response.status_code == 401, response.content
     assert response.json()["code"] == code
     assert response["Ciam-Error-Code"] == code
     assert response["Cache-Control"] == "no-store"
 
 
-# --- Who is let in ----------------------------------------------------------------------------
+# --- Accepted tokens --------------------------------------------------------------------------
 
 
-def test_a_good_token_lets_its_person_in(ciam: FakeCiam) -> None:
+def test_a_valid_token_authenticates_its_user(ciam: FakeCiam) -> None:
     response = get(token_for())
 
     identity = CiamIdentity.objects.get()
@@ -131,7 +131,9 @@ def test_a_good_token_lets_its_person_in(ciam: FakeCiam) -> None:
     assert "sessionid" not in response.cookies
 
 
-def test_it_is_the_user_who_has_signed_in_by_browser(browser: Browser, ciam: FakeCiam) -> None:
+def test_a_token_authenticates_the_user_of_the_browser_login(
+    browser: Browser, ciam: FakeCiam
+) -> None:
     browser.sign_in("li")
 
     assert get(token_for("li")).json()["user"] == int(browser.user_id or 0)
@@ -139,20 +141,20 @@ def test_it_is_the_user_who_has_signed_in_by_browser(browser: Browser, ciam: Fak
     assert User.objects.count() == 2
 
 
-def test_the_scopes_are_those_that_ciam_tells(ciam: FakeCiam) -> None:
+def test_the_scopes_come_from_the_answer_of_ciam(ciam: FakeCiam) -> None:
     token = token_for()
     ciam.token_check = {"scope": "USER_API orders.read"}
 
     assert get(token).json()["scopes"] == ["USER_API", "orders.read"]
 
 
-def test_scopes_that_only_the_token_tells_are_none(ciam: FakeCiam) -> None:
+def test_scopes_in_an_unverified_token_are_ignored(ciam: FakeCiam) -> None:
     assert get(token_for()).json()["scopes"] == []
 
 
-def test_neither_header_nor_token_leaves_it_to_who_follows(ciam: FakeCiam) -> None:
-    for given in ("", "Basic bGk6cHc=", "Token abc", "Bearerabc"):
-        response = sent(given)
+def test_a_request_without_a_bearer_token_goes_to_the_next_authenticator(ciam: FakeCiam) -> None:
+    for value in ("", "Basic bGk6cHc=", "Token abc", "Bearerabc"):
+        response = get_with_authorization(value)
 
         assert response.status_code == 401
         assert response["WWW-Authenticate"] == "Bearer"
@@ -160,13 +162,13 @@ def test_neither_header_nor_token_leaves_it_to_who_follows(ciam: FakeCiam) -> No
     assert not ciam.requests
 
 
-def test_the_scheme_is_of_any_letter_case_and_spaces_may_be_many(ciam: FakeCiam) -> None:
+def test_the_scheme_may_have_any_letter_case_and_several_spaces_after_it(ciam: FakeCiam) -> None:
     token = token_for()
 
-    assert sent(f"bEARER   {token}").status_code == 200
+    assert get_with_authorization(f"bEARER   {token}").status_code == 200
 
 
-def test_a_token_elsewhere_is_none(ciam: FakeCiam) -> None:
+def test_a_token_outside_the_authorization_header_is_ignored(ciam: FakeCiam) -> None:
     token = token_for()
     client = Client(headers={"accept": "application/json"})
 
@@ -174,7 +176,7 @@ def test_a_token_elsewhere_is_none(ciam: FakeCiam) -> None:
     assert client.post("/profile/", {"access_token": token}).status_code == 401
 
 
-# --- Who is not -------------------------------------------------------------------------------
+# --- Refused tokens ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -197,23 +199,23 @@ def test_a_token_elsewhere_is_none(ciam: FakeCiam) -> None:
         f"Bearer {'a b' * 100_000}",
     ],
 )
-def test_a_malformed_token_is_refused_without_a_question(value: str, ciam: FakeCiam) -> None:
+def test_a_malformed_token_is_refused_without_a_call_to_ciam(value: str, ciam: FakeCiam) -> None:
     response = Client().get("/profile/", headers={"accept": "*/*"}, HTTP_AUTHORIZATION=value)
 
-    refused(response)
+    assert_refused(response)
     assert not ciam.requests
 
 
-def test_a_token_of_8_kib_is_long_enough(ciam: FakeCiam) -> None:
-    refused(get("a" * 8192))
+def test_a_token_of_8_kib_is_sent_to_ciam(ciam: FakeCiam) -> None:
+    assert_refused(get("a" * 8192))
 
-    assert asked(ciam) == ["check"]
+    assert token_calls(ciam) == ["check"]
 
 
 def test_a_token_that_ciam_refuses_is_refused(ciam: FakeCiam) -> None:
     response = get("of-nobody")
 
-    refused(response)
+    assert_refused(response)
     assert response["WWW-Authenticate"] == PRESENTED
     assert response.json()["detail"] == "Your session has expired. Sign in again."
     assert not User.objects.exists()
@@ -222,30 +224,30 @@ def test_a_token_that_ciam_refuses_is_refused(ciam: FakeCiam) -> None:
 @pytest.mark.parametrize(
     "code", ["Server.Access.Denied.Token.Expire", "Operation.Failure.Invalid.AccessToken"]
 )
-def test_however_ciam_says_so(code: str, ciam: FakeCiam) -> None:
+def test_each_code_of_ciam_for_an_invalid_token_is_a_refusal(code: str, ciam: FakeCiam) -> None:
     token = token_for()
     ciam.fail("api", code=code)
 
-    refused(get(token))
+    assert_refused(get(token))
 
 
-def test_who_is_gone_has_no_token(ciam: FakeCiam) -> None:
+def test_the_token_of_a_deleted_account_is_refused(ciam: FakeCiam) -> None:
     token = token_for()
     ciam.fail("api", code="Operation.Failure.User.Not.Exist")
 
-    refused(get(token))
+    assert_refused(get(token))
 
 
-def test_a_revoked_person_is_refused(ciam: FakeCiam, settings: Settings) -> None:
+def test_a_revoked_token_is_refused(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_BEARER_SECONDS = 0
     token = token_for()
     assert get(token).status_code == 200
     ciam.revoke_tokens("li")
 
-    refused(get(token))
+    assert_refused(get(token))
 
 
-def test_who_is_disabled_at_ciam_is_told_so(ciam: FakeCiam) -> None:
+def test_an_account_disabled_at_ciam_is_answered_with_its_own_code(ciam: FakeCiam) -> None:
     token = token_for()
     ciam.accounts.set_state("li", DISABLED)
 
@@ -253,33 +255,33 @@ def test_who_is_disabled_at_ciam_is_told_so(ciam: FakeCiam) -> None:
         response = get(token)
         assert response.status_code == 403
         assert response.json()["code"] == DISABLED
-    assert asked(ciam) == ["check"]
+    assert token_calls(ciam) == ["check"]
 
 
 @pytest.mark.parametrize("seconds", [0, 30])
-def test_who_is_switched_off_here_is_refused_at_once(
+def test_an_inactive_user_is_refused_at_once(
     seconds: int, ciam: FakeCiam, settings: Settings
 ) -> None:
     settings.CIAM_BEARER_SECONDS = seconds
-    told: list[object] = []
+    failed_logins: list[object] = []
 
-    def note(**kwargs: object) -> None:
-        told.append(kwargs)
+    def record(**kwargs: object) -> None:
+        failed_logins.append(kwargs)
 
-    user_login_failed.connect(note)
+    user_login_failed.connect(record)
     token = token_for()
     assert get(token).status_code == 200
     User.objects.update(is_active=False)
 
     response = get(token)
-    user_login_failed.disconnect(note)
+    user_login_failed.disconnect(record)
 
     assert response.status_code == 403
     assert response.json()["code"] == "account_inactive"
-    assert not told
+    assert not failed_logins
 
 
-def test_a_project_without_our_backend_is_told_so(ciam: FakeCiam, settings: Settings) -> None:
+def test_a_project_without_our_backend_is_misconfigured(ciam: FakeCiam, settings: Settings) -> None:
     token = token_for()
     settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 
@@ -289,25 +291,25 @@ def test_a_project_without_our_backend_is_told_so(ciam: FakeCiam, settings: Sett
     assert response.json()["code"] == "bad_configuration"
 
 
-def test_an_application_is_no_person(ciam: FakeCiam) -> None:
+def test_an_application_token_is_refused(ciam: FakeCiam) -> None:
     token_for()
     (token,) = ciam.application_tokens
 
-    refused(get(token))
+    assert_refused(get(token))
 
 
 @pytest.mark.parametrize("mode", ["oidc"])
 @pytest.mark.parametrize("sub", [APP_ID, "", None, 7, "a" * 256, "a\nb", ["li"]])
-def test_userinfo_of_nobody_lets_nobody_in(sub: object, ciam: FakeCiam) -> None:
+def test_userinfo_without_a_valid_sub_is_refused(sub: object, ciam: FakeCiam) -> None:
     token = token_for()
     ciam.forge("userinfo_no_sub")
     ciam.forgery = type(ciam.forgery)(userinfo={"sub": sub})
 
-    refused(get(token))
+    assert_refused(get(token))
     assert not User.objects.exists()
 
 
-# --- For whom a token is ----------------------------------------------------------------------
+# --- The audience of a token ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -328,14 +330,14 @@ def test_userinfo_of_nobody_lets_nobody_in(sub: object, ciam: FakeCiam) -> None:
     ],
     ids=str,
 )
-def test_what_a_token_says_of_itself_can_keep_it_out(
+def test_a_token_whose_own_claims_do_not_fit_is_refused(
     claims: dict[str, Any], ciam: FakeCiam
 ) -> None:
     ciam.access_token_claims = claims
     token = token_for()
 
-    refused(get(token))
-    assert not asked(ciam)
+    assert_refused(get(token))
+    assert not token_calls(ciam)
 
 
 @pytest.mark.parametrize(
@@ -351,17 +353,19 @@ def test_what_a_token_says_of_itself_can_keep_it_out(
     ],
     ids=str,
 )
-def test_what_it_does_not_say_is_for_ciam_to_judge(claims: dict[str, Any], ciam: FakeCiam) -> None:
+def test_missing_or_unusable_claims_leave_the_decision_to_ciam(
+    claims: dict[str, Any], ciam: FakeCiam
+) -> None:
     ciam.access_token_claims = claims
 
     assert get(token_for()).status_code == 200
 
 
-def test_a_token_for_nobody_named_could_be_another_applications(
+def test_a_token_without_an_audience_needs_one_from_ciam_or_a_wildcard(
     ciam: FakeCiam, settings: Settings
 ) -> None:
     ciam.access_token_claims = {"client_id": None}
-    refused(get(token_for()))
+    assert_refused(get(token_for()))
     ciam.token_check = {"client_id": APP_ID}
     assert get(token_for()).status_code == 200
     ciam.token_check = {}
@@ -370,19 +374,23 @@ def test_a_token_for_nobody_named_could_be_another_applications(
 
 
 @pytest.mark.parametrize("member", ["aud", "azp", "client_id", "clientId", "idaasAppId"])
-def test_a_token_that_ciam_says_is_for_others_is_refused(member: str, ciam: FakeCiam) -> None:
+def test_a_token_for_another_audience_according_to_ciam_is_refused(
+    member: str, ciam: FakeCiam
+) -> None:
     token = token_for()
     ciam.token_check = {member: "another_app"}
 
-    refused(get(token))
+    assert_refused(get(token))
     assert not User.objects.exists()
 
 
 @pytest.mark.parametrize("audiences", [["mobile_app"], ["*"]])
-def test_others_can_be_let_in(audiences: list[str], ciam: FakeCiam, settings: Settings) -> None:
+def test_a_setting_allows_tokens_of_other_audiences(
+    audiences: list[str], ciam: FakeCiam, settings: Settings
+) -> None:
     ciam.client_id_of_tokens = "mobile_app"
     token = token_for()
-    refused(get(token))
+    assert_refused(get(token))
 
     settings.CIAM_BEARER_AUDIENCES = audiences
     assert get(token).status_code == 200
@@ -403,78 +411,76 @@ def test_others_can_be_let_in(audiences: list[str], ciam: FakeCiam, settings: Se
         f"a.{base64.urlsafe_b64encode(bytes([0xFF, 0xFE])).decode().rstrip('=')}.c",
     ],
 )
-def test_a_token_proves_nothing_of_itself(token: str, ciam: FakeCiam) -> None:
-    refused(get(token))
+def test_the_content_of_a_token_proves_nothing_without_ciam(token: str, ciam: FakeCiam) -> None:
+    assert_refused(get(token))
 
-    assert asked(ciam) == ["check"]
-
-
-# --- What is remembered -----------------------------------------------------------------------
+    assert token_calls(ciam) == ["check"]
 
 
-def test_a_good_answer_serves_for_the_next_requests(ciam: FakeCiam) -> None:
+# --- The cache --------------------------------------------------------------------------------
+
+
+def test_a_good_answer_is_cached_for_the_next_requests(ciam: FakeCiam) -> None:
     token = token_for()
     first = get(token)
-    questions = asked(ciam)
+    calls = token_calls(ciam)
 
     assert [get(token).json() for _ in range(3)] == [first.json()] * 3
-    assert asked(ciam) == questions
+    assert token_calls(ciam) == calls
 
 
-def test_without_seconds_nothing_is_remembered(ciam: FakeCiam, settings: Settings) -> None:
+def test_zero_seconds_switch_the_cache_off(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_BEARER_SECONDS = 0
     token = token_for()
     get(token)
     get(token)
 
-    assert asked(ciam).count("check") == 2
+    assert token_calls(ciam).count("check") == 2
     assert not [key for key in keys_in_cache() if "bearer" in key]
 
 
-def test_a_refusal_is_remembered_for_some_seconds(
+def test_a_refusal_is_cached_for_some_seconds(
     ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
-        refused(get("of-nobody"))
-    assert asked(ciam) == ["check"]
+        assert_refused(get("of-nobody"))
+    assert token_calls(ciam) == ["check"]
 
-    later(monkeypatch, 6)
-    refused(get("of-nobody"))
-    assert asked(ciam) == ["check"] * 2
+    move_clock(monkeypatch, 6)
+    assert_refused(get("of-nobody"))
+    assert token_calls(ciam) == ["check"] * 2
 
 
-def test_a_good_answer_is_forgotten_in_time(
-    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cached_answer_expires(ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch) -> None:
     token = token_for()
     get(token)
-    later(monkeypatch, 31)
+    move_clock(monkeypatch, 31)
     get(token)
 
-    assert asked(ciam).count("check") == 2
+    assert token_calls(ciam).count("check") == 2
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_no_answer_outlives_its_token(
-    told: bool, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_exp_from_ciam", [True, False])
+def test_no_cached_answer_outlives_its_token(
+    is_exp_from_ciam: bool, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if told:
+    if is_exp_from_ciam:
         ciam.access_token_claims = {"exp": None}
         ciam.token_check = {"exp": int(time.time()) + 10}
     else:
         ciam.token_lifetime = 10
     token = token_for()
     get(token)
-    later(monkeypatch, 5)
+    move_clock(monkeypatch, 5)
     get(token)
-    assert asked(ciam).count("check") == 1
+    assert token_calls(ciam).count("check") == 1
 
-    later(monkeypatch, 11)
+    move_clock(monkeypatch, 11)
     get(token)
-    assert asked(ciam).count("check") == 2
+    assert token_calls(ciam).count("check") == 2
 
 
-def test_not_even_where_a_cache_keeps_it_too_long(
+def test_an_answer_that_the_cache_holds_too_long_is_not_used(
     ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ciam.token_lifetime = 10
@@ -482,42 +488,42 @@ def test_not_even_where_a_cache_keeps_it_too_long(
     get(token)
     for key in keys_in_cache():
         cache.touch(key, 3600)
-    later(monkeypatch, 11)
+    move_clock(monkeypatch, 11)
     get(token)
 
-    assert asked(ciam).count("check") == 2
+    assert token_calls(ciam).count("check") == 2
 
 
-def test_what_is_remembered_is_sealed_and_does_not_name_the_token(ciam: FakeCiam) -> None:
+def test_a_cached_answer_is_encrypted_and_its_key_hides_the_token(ciam: FakeCiam) -> None:
     token = token_for()
     get(token)
     (key,) = [key for key in keys_in_cache() if "bearer" in key]
 
-    kept = cache.get(key)
+    cached = cache.get(key)
     assert token not in key
     for secret in (token, token.split(".")[1], "li@example.com", ciam.access_tokens[token].user_id):
-        assert secret not in kept
+        assert secret not in cached
 
 
-def test_what_others_have_written_is_not_believed(ciam: FakeCiam, settings: Settings) -> None:
+def test_foreign_values_in_the_cache_are_ignored(ciam: FakeCiam, settings: Settings) -> None:
     token = token_for()
     get(token)
     (key,) = [key for key in keys_in_cache() if "bearer" in key]
     nonsense: list[Any] = ["nonsense", b"nonsense", 7, {"person": {}}]
-    for written in nonsense:
-        cache.set(key, written)
+    for value in nonsense:
+        cache.set(key, value)
         assert get(token).status_code == 200
-    assert asked(ciam).count("check") == 5
+    assert token_calls(ciam).count("check") == 5
 
 
-def test_a_stricter_setting_holds_at_once(ciam: FakeCiam, settings: Settings) -> None:
+def test_a_stricter_setting_applies_at_once(ciam: FakeCiam, settings: Settings) -> None:
     ciam.client_id_of_tokens = "mobile_app"
     settings.CIAM_BEARER_AUDIENCES = ["mobile_app"]
     token = token_for()
     assert get(token).status_code == 200
     settings.CIAM_BEARER_AUDIENCES = []
 
-    refused(get(token))
+    assert_refused(get(token))
 
 
 def keys_in_cache() -> list[str]:
@@ -525,32 +531,32 @@ def keys_in_cache() -> list[str]:
     return [str(key).split(":", 2)[2] for key in stored._cache]
 
 
-def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+def move_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.undo()
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + seconds)
 
 
-# --- When CIAM is down, and when there is too much --------------------------------------------
+# --- Outages and rate limits ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stage", ["api", "userinfo"])
-def test_ciam_being_down_is_no_fault_of_the_tokens(
+def test_an_outage_of_ciam_does_not_refuse_the_token(
     stage: str, ciam: FakeCiam, mode: str, settings: Settings
 ) -> None:
     token = token_for()
     if stage == "userinfo" and mode == "ciam":
         stage = "api"
-    for how in ("reset", "html", "truncated"):
-        ciam.misbehave(stage, how)
+    for fault in ("reset", "html", "truncated"):
+        ciam.misbehave(stage, fault)
         response = get(token)
 
-        assert response.status_code == 503, how
+        assert response.status_code == 503, fault
         assert "WWW-Authenticate" not in response
     assert get(token).status_code == 200
 
 
-def test_random_tokens_are_not_brought_before_ciam_for_long(
+def test_many_invalid_tokens_are_rate_limited_before_ciam_is_called(
     ciam: FakeCiam, settings: Settings
 ) -> None:
     good = token_for()
@@ -561,13 +567,13 @@ def test_random_tokens_are_not_brought_before_ciam_for_long(
     assert [answer.status_code for answer in answers] == [401] * 3 + [429] * 3
     assert answers[-1].json()["code"] == "too_many_requests"
     assert 0 < int(answers[-1]["Retry-After"]) <= 60
-    assert asked(ciam).count("check") == 4
-    # Who is remembered is asked nothing, and another address is another one.
+    assert token_calls(ciam).count("check") == 4
+    # A cached token needs no call to CIAM, and each address has a limit of its own.
     assert get(good).status_code == 200
     assert get("random-7", REMOTE_ADDR="192.0.2.7").status_code == 401
 
 
-def test_good_tokens_and_a_ciam_that_is_down_count_for_nothing(
+def test_valid_tokens_and_outages_do_not_count_towards_the_rate_limit(
     ciam: FakeCiam, settings: Settings
 ) -> None:
     settings.CIAM_TRY_LIMITS = {"address": ["2/min"]}
@@ -579,7 +585,7 @@ def test_good_tokens_and_a_ciam_that_is_down_count_for_nothing(
     assert [get(token).status_code for _ in range(5)] == [503] * 5
 
 
-def test_a_cache_that_is_down_keeps_nobody_out(ciam: FakeCiam, settings: Settings) -> None:
+def test_a_cache_outage_does_not_refuse_a_valid_token(ciam: FakeCiam, settings: Settings) -> None:
     token = token_for()
     settings.CACHES = {
         "default": {
@@ -591,20 +597,20 @@ def test_a_cache_that_is_down_keeps_nobody_out(ciam: FakeCiam, settings: Setting
     assert get(token).status_code == 200
 
 
-@pytest.mark.parametrize("given", ["chek", "", None])
-def test_a_setting_that_says_nothing_lets_nobody_in(
-    given: Any, ciam: FakeCiam, settings: Settings
+@pytest.mark.parametrize("value", ["chek", "", None])
+def test_an_invalid_ciam_bearer_setting_answers_every_token_with_a_500(
+    value: Any, ciam: FakeCiam, settings: Settings
 ) -> None:
     token = token_for()
-    settings.CIAM_BEARER = given
+    settings.CIAM_BEARER = value
 
     assert get(token).status_code == 500
 
 
-# --- Beside sessions --------------------------------------------------------------------------
+# --- Bearer tokens beside sessions ------------------------------------------------------------
 
 
-def test_a_session_works_beside_it(browser: Browser, ciam: FakeCiam) -> None:
+def test_a_session_works_beside_bearer_tokens(browser: Browser, ciam: FakeCiam) -> None:
     browser.sign_in("li")
 
     response = browser.client.get("/profile/", headers={"accept": "application/json"})
@@ -616,9 +622,7 @@ def test_a_session_works_beside_it(browser: Browser, ciam: FakeCiam) -> None:
     }
 
 
-def test_a_sessions_forms_are_checked_and_a_tokens_are_not(
-    browser: Browser, ciam: FakeCiam
-) -> None:
+def test_csrf_is_checked_for_sessions_and_not_for_tokens(browser: Browser, ciam: FakeCiam) -> None:
     browser.sign_in("li")
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = browser.client.cookies
@@ -627,15 +631,15 @@ def test_a_sessions_forms_are_checked_and_a_tokens_are_not(
     assert strict.post("/profile/", headers=header(token_for("li"))).status_code == 200
 
 
-def test_a_bad_token_is_not_made_good_by_a_session(browser: Browser, ciam: FakeCiam) -> None:
+def test_a_bad_token_is_refused_in_spite_of_a_session(browser: Browser, ciam: FakeCiam) -> None:
     browser.sign_in("li")
 
-    refused(browser.client.get("/profile/", headers=header("of-nobody")))
+    assert_refused(browser.client.get("/profile/", headers=header("of-nobody")))
     assert browser.user_id
 
 
 @pytest.mark.parametrize("value", ["Bearer of-nobody", "Bearer a b"])
-def test_a_page_of_rest_frameworks_answers_too(value: str, ciam: FakeCiam) -> None:
+def test_the_browsable_api_refuses_a_bad_token_too(value: str, ciam: FakeCiam) -> None:
     client = Client(headers={"accept": "text/html", "authorization": value})
     response = client.get("/page/")
 
@@ -644,10 +648,12 @@ def test_a_page_of_rest_frameworks_answers_too(value: str, ciam: FakeCiam) -> No
     assert value.encode() not in response.content
 
 
-# --- What is told -----------------------------------------------------------------------------
+# --- Logs and answers -------------------------------------------------------------------------
 
 
-def test_the_token_is_nowhere_to_be_read(ciam: FakeCiam, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_token_is_in_no_log_and_no_answer(
+    ciam: FakeCiam, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     token = token_for()
     good = get(token)
@@ -655,7 +661,7 @@ def test_the_token_is_nowhere_to_be_read(ciam: FakeCiam, caplog: pytest.LogCaptu
     cache.clear()
     bad = get(token)
 
-    refused(bad)
+    assert_refused(bad)
     for text in (caplog.text, str(good.content), str(bad.content), str(bad.headers)):
         for part in (token, *token.split(".")):
             assert part not in text
@@ -663,7 +669,7 @@ def test_the_token_is_nowhere_to_be_read(ciam: FakeCiam, caplog: pytest.LogCaptu
     assert [record.name for record in caplog.records if record.name == "ciam_django"] != []
 
 
-def test_it_is_logged_once_and_for_every_request(
+def test_each_refused_request_is_logged_once(
     ciam: FakeCiam, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "ciam_django")
@@ -675,12 +681,12 @@ def test_it_is_logged_once_and_for_every_request(
     assert all("code=invalid_token" in line and "stage=api" in line for line in lines)
 
 
-# --- jwt --------------------------------------------------------------------------------------
+# --- CIAM_BEARER = "jwt" ----------------------------------------------------------------------
 
 
 @pytest.fixture
-def signing(fake_ciam: FakeCiam, settings: Settings) -> FakeCiam:
-    """A CIAM whose access tokens can be proved without it."""
+def signing_ciam(fake_ciam: FakeCiam, settings: Settings) -> FakeCiam:
+    """A fake CIAM that signs its access tokens, so that no call is needed to verify them."""
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client("oidc")}
     settings.CIAM_BEARER = "jwt"
     settings.CIAM_TRY_LIMITS = {}
@@ -688,43 +694,43 @@ def signing(fake_ciam: FakeCiam, settings: Settings) -> FakeCiam:
     return fake_ciam
 
 
-def test_a_signed_token_needs_no_question(signing: FakeCiam) -> None:
+def test_a_signed_token_is_verified_without_a_call_to_ciam(signing_ciam: FakeCiam) -> None:
     response = get(token_for())
 
     assert response.json()["scopes"] == ["USER_API"]
-    assert not asked(signing)
+    assert not token_calls(signing_ciam)
 
 
-def test_it_is_of_the_user_who_has_signed_in_by_browser(signing: FakeCiam) -> None:
-    browser = Browser(signing)
+def test_a_signed_token_authenticates_the_user_of_the_browser_login(signing_ciam: FakeCiam) -> None:
+    browser = Browser(signing_ciam)
     browser.sign_in("li")
 
     assert get(token_for("li")).json()["user"] == int(browser.user_id or 0)
 
 
-# What an access token differs in from a good one, and whether it is good all the same.
-LIES: dict[str, bool] = dict.fromkeys(FORGERIES, False) | {
-    # These are about an id_token alone, or about userinfo, which isn't asked.
+# Name of a forgery -> True if an access token with that forgery is still valid.
+IS_STILL_VALID: dict[str, bool] = dict.fromkeys(FORGERIES, False) | {
+    # These forgeries concern only an id_token, or userinfo, which is not called here.
     "no_nonce": True,
     "no_id_token": True,
     "userinfo_other_sub": True,
     "userinfo_no_sub": True,
-    # RFC 9068 wants one; whose token it is, says `client_id`.
+    # RFC 9068 requires `aud`; these tokens name the application in `client_id`.
     "no_aud": True,
     "as_ciam_documents": True,
 }
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_a_forged_token_is_refused(lie: str, signing: FakeCiam) -> None:
-    signing.api_id_token = "ciam"
-    signing.forge(lie)
+@pytest.mark.parametrize("forgery", IS_STILL_VALID)
+def test_a_forged_token_is_refused(forgery: str, signing_ciam: FakeCiam) -> None:
+    signing_ciam.api_id_token = "ciam"
+    signing_ciam.forge(forgery)
     response = get(token_for())
 
-    if LIES[lie]:
+    if IS_STILL_VALID[forgery]:
         assert response.status_code == 200
     else:
-        refused(response)
+        assert_refused(response)
         assert response["WWW-Authenticate"] == PRESENTED
         assert not User.objects.exists()
 
@@ -752,11 +758,13 @@ def test_a_forged_token_is_refused(lie: str, signing: FakeCiam) -> None:
     ],
     ids=str,
 )
-def test_a_token_of_ciams_own_has_to_fit(claims: dict[str, Any], signing: FakeCiam) -> None:
-    signing.access_token_claims = claims
+def test_a_signed_token_whose_claims_do_not_fit_is_refused(
+    claims: dict[str, Any], signing_ciam: FakeCiam
+) -> None:
+    signing_ciam.access_token_claims = claims
     token = token_for()
 
-    refused(get(token))
+    assert_refused(get(token))
     assert not User.objects.exists()
 
 
@@ -774,16 +782,16 @@ def test_a_token_of_ciams_own_has_to_fit(claims: dict[str, Any], signing: FakeCi
         ("secevent+jwt", "USER_API", False),
     ],
 )
-def test_it_has_to_be_typed_as_an_access_token(
-    typ: str, scope: str | None, is_good: bool, signing: FakeCiam
+def test_a_signed_token_must_have_the_type_of_an_access_token(
+    typ: str, scope: str | None, is_good: bool, signing_ciam: FakeCiam
 ) -> None:
-    signing.access_token_header = {"typ": typ}
-    signing.access_token_claims = {"scope": scope}
+    signing_ciam.access_token_header = {"typ": typ}
+    signing_ciam.access_token_claims = {"scope": scope}
     response = get(token_for())
 
     assert (response.status_code == 200) is is_good, response.content
     if not is_good:
-        refused(response)
+        assert_refused(response)
 
 
 @pytest.mark.parametrize(
@@ -795,35 +803,35 @@ def test_it_has_to_be_typed_as_an_access_token(
         ({"scope": ""}, []),
     ],
 )
-def test_scopes_are_a_text_or_a_list(
-    claims: dict[str, Any], scopes: list[str], signing: FakeCiam
+def test_scopes_may_be_a_string_or_a_list(
+    claims: dict[str, Any], scopes: list[str], signing_ciam: FakeCiam
 ) -> None:
-    signing.access_token_claims = claims
+    signing_ciam.access_token_claims = claims
 
     assert get(token_for()).json()["scopes"] == scopes
 
 
-def test_an_id_token_is_no_access_token(signing: FakeCiam) -> None:
+def test_an_id_token_is_refused(signing_ciam: FakeCiam) -> None:
     signed_in = CiamClient().password_login("li", PASSWORD)
 
-    refused(get(signed_in.data["id_token"]))
+    assert_refused(get(signed_in.data["id_token"]))
 
 
-def test_an_applications_token_is_no_persons(signing: FakeCiam) -> None:
+def test_a_signed_application_token_is_refused(signing_ciam: FakeCiam) -> None:
     token_for()
-    (token,) = signing.application_tokens
+    (token,) = signing_ciam.application_tokens
 
-    refused(get(token))
+    assert_refused(get(token))
 
 
 @pytest.mark.parametrize("member", ["client_id", "azp"])
-def test_nor_is_that_of_an_application_that_is_let_in(
-    member: str, signing: FakeCiam, settings: Settings
+def test_a_signed_token_of_an_allowed_application_is_refused(
+    member: str, signing_ciam: FakeCiam, settings: Settings
 ) -> None:
     settings.CIAM_BEARER_AUDIENCES = ["mobile_app"]
-    signing.access_token_claims = {member: "mobile_app", "sub": "mobile_app"}
+    signing_ciam.access_token_claims = {member: "mobile_app", "sub": "mobile_app"}
 
-    refused(get(token_for()))
+    assert_refused(get(token_for()))
     assert not User.objects.exists()
 
 
@@ -843,70 +851,72 @@ def test_nor_is_that_of_an_application_that_is_let_in(
     ],
     ids=str,
 )
-def test_a_header_of_anybodys_is_no_proof(head: dict[str, Any], signing: FakeCiam) -> None:
-    claims = {"iss": signing.issuer, "sub": "li", "aud": APP_ID, "exp": int(time.time()) + 60}
+def test_an_unsafe_token_header_is_refused(head: dict[str, Any], signing_ciam: FakeCiam) -> None:
+    claims = {"iss": signing_ciam.issuer, "sub": "li", "aud": APP_ID, "exp": int(time.time()) + 60}
 
-    refused(get(unsigned(claims, **{"typ": "at+jwt", **head})))
+    assert_refused(get(unsigned(claims, **{"typ": "at+jwt", **head})))
 
 
 @pytest.mark.parametrize("token", ["opaque", "a.b.c", "..", "a.b.c.d.e", "é.é.é".encode().hex()])
-def test_what_is_no_jwt_is_refused(token: str, signing: FakeCiam) -> None:
-    refused(get(token))
+def test_a_token_that_is_no_jwt_is_refused(token: str, signing_ciam: FakeCiam) -> None:
+    assert_refused(get(token))
 
 
-def test_a_key_that_was_rotated_is_fetched(signing: FakeCiam) -> None:
+def test_a_rotated_key_is_fetched(signing_ciam: FakeCiam) -> None:
     assert get(token_for()).status_code == 200
-    signing.rotate_keys()
+    signing_ciam.rotate_keys()
 
     assert get(token_for()).status_code == 200
-    assert [request.stage for request in signing.requests].count("jwks") == 2
+    assert [request.stage for request in signing_ciam.requests].count("jwks") == 2
 
 
-def test_many_unknown_keys_are_fetched_for_once(signing: FakeCiam) -> None:
+def test_many_unknown_keys_cause_a_single_fetch(signing_ciam: FakeCiam) -> None:
     assert get(token_for()).status_code == 200
-    signing.access_token_header = {"kid": "unknown"}
+    signing_ciam.access_token_header = {"kid": "unknown"}
     for _ in range(4):
-        refused(get(token_for()))
+        assert_refused(get(token_for()))
 
-    assert [request.stage for request in signing.requests].count("jwks") <= 2
+    assert [request.stage for request in signing_ciam.requests].count("jwks") <= 2
 
 
-def test_keys_that_cant_be_had_are_no_fault_of_the_tokens(signing: FakeCiam) -> None:
+def test_an_outage_of_the_keys_does_not_refuse_the_token(signing_ciam: FakeCiam) -> None:
     token = token_for()
     cache.clear()
-    signing.misbehave("jwks", "reset", times=None)
+    signing_ciam.misbehave("jwks", "reset", times=None)
 
     assert get(token).status_code == 503
 
 
-def test_a_token_with_no_audience_at_all_can_be_let_in(
-    signing: FakeCiam, settings: Settings
+def test_a_setting_allows_signed_tokens_without_an_audience(
+    signing_ciam: FakeCiam, settings: Settings
 ) -> None:
-    signing.access_token_claims = {"aud": None, "client_id": None}
+    signing_ciam.access_token_claims = {"aud": None, "client_id": None}
     token = token_for()
-    refused(get(token))
+    assert_refused(get(token))
     settings.CIAM_BEARER_AUDIENCES = ["*"]
 
     assert get(token).status_code == 200
 
 
-def test_a_proof_is_remembered_no_longer_than_the_token_lasts(
-    signing: FakeCiam, monkeypatch: pytest.MonkeyPatch
+def test_a_verification_is_not_cached_beyond_the_expiry_of_the_token(
+    signing_ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signing.token_lifetime = 10
+    signing_ciam.token_lifetime = 10
     token = token_for()
     assert get(token).status_code == 200
     (key,) = [key for key in keys_in_cache() if "bearer" in key]
-    later(monkeypatch, 11)
+    move_clock(monkeypatch, 11)
 
     assert cache.get(key) is None
     # CIAM's clock may be two minutes ahead of ours.
     assert get(token).status_code == 200
-    later(monkeypatch, 140)
-    refused(get(token))
+    move_clock(monkeypatch, 140)
+    assert_refused(get(token))
 
 
-def test_ciams_own_mode_has_no_keys(fake_ciam: FakeCiam, settings: Settings) -> None:
+def test_jwt_without_published_keys_is_a_misconfiguration(
+    fake_ciam: FakeCiam, settings: Settings
+) -> None:
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client("ciam")}
     settings.CIAM_BEARER = "jwt"
 
@@ -916,7 +926,9 @@ def test_ciams_own_mode_has_no_keys(fake_ciam: FakeCiam, settings: Settings) -> 
     assert response.json()["code"] == "bad_configuration"
 
 
-def test_a_provider_without_userinfo_cant_be_asked(fake_ciam: FakeCiam, settings: Settings) -> None:
+def test_a_missing_userinfo_endpoint_is_a_misconfiguration(
+    fake_ciam: FakeCiam, settings: Settings
+) -> None:
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client("oidc")}
     token = token_for()
     fake_ciam.metadata = {"userinfo_endpoint": None}
@@ -927,7 +939,7 @@ def test_a_provider_without_userinfo_cant_be_asked(fake_ciam: FakeCiam, settings
     assert response.json()["code"] == "bad_configuration"
 
 
-def test_the_ways_to_prove_are_those_that_the_check_allows() -> None:
+def test_the_verifiers_are_the_values_that_the_check_allows() -> None:
     assert set(bearer._VERIFIERS) == {"check", "jwt"}
 
 
@@ -935,13 +947,13 @@ def test_the_ways_to_prove_are_those_that_the_check_allows() -> None:
 
 
 class BrokenBackend(CiamBackend):
-    """A project's own, with a slip."""
+    """A project's backend with a bug."""
 
     def authenticate(self, *args: Any, **kwargs: Any) -> User | None:
         raise ZeroDivisionError
 
 
-def test_no_error_report_has_the_token(ciam: FakeCiam, settings: Settings) -> None:
+def test_an_error_report_does_not_contain_the_token(ciam: FakeCiam, settings: Settings) -> None:
     token = token_for()
     settings.AUTHENTICATION_BACKENDS = [f"{__name__}.BrokenBackend"]
     settings.DEBUG = True
@@ -956,14 +968,16 @@ def test_no_error_report_has_the_token(ciam: FakeCiam, settings: Settings) -> No
 
 
 @pytest.mark.parametrize("algorithms", [["HS256"], ["none"], [], None, "RS256"])
-def test_metadata_that_names_no_proof_proves_nothing(algorithms: Any, signing: FakeCiam) -> None:
-    signing.metadata = {"id_token_signing_alg_values_supported": algorithms}
-    signing.forge("alg_hs256")
+def test_metadata_without_a_usable_algorithm_verifies_no_token(
+    algorithms: Any, signing_ciam: FakeCiam
+) -> None:
+    signing_ciam.metadata = {"id_token_signing_alg_values_supported": algorithms}
+    signing_ciam.forge("alg_hs256")
 
-    refused(get(token_for()))
+    assert_refused(get(token_for()))
 
 
-def test_an_error_of_ciams_that_says_nothing_of_the_token_is_not_remembered(
+def test_an_error_of_ciam_that_is_not_about_the_token_is_not_cached(
     ciam: FakeCiam,
 ) -> None:
     token = token_for()

@@ -1,4 +1,4 @@
-"""The door of REST framework's views answers as the middleware does."""
+"""Test that the exception handler of REST framework answers as the middleware does."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.rows import for_each_row
 LOCKED = "Operation.Failure.User.Locked"
 GENERIC = "Operation.Failure.Username.Or.Password.Error"
 
-# What the views raise, one for each test.
+# The exception that the views raise; each test appends an exception.
 _raised: list[BaseException] = []
 
 
@@ -60,12 +60,12 @@ class WritingView(APIView):
 
 
 class Authentication(BaseAuthentication):
-    """As of a project that asks CIAM whether a token is good."""
+    """A project's authenticator, which has CIAM check the token and fails."""
 
-    asked = 0
+    calls = 0
 
     def authenticate(self, request: Request) -> None:
-        type(self).asked += 1
+        type(self).calls += 1
         raise CiamError("invalid_token", stage="password")
 
 
@@ -97,17 +97,17 @@ urlpatterns = [
 @pytest.fixture(autouse=True)
 def views_that_raise(settings: Settings) -> Iterator[None]:
     settings.ROOT_URLCONF = __name__
-    Authentication.asked = 0
+    Authentication.calls = 0
     yield
     _raised.clear()
 
 
-def get(place: str, accept: str = "application/json", **headers: str) -> Any:
-    return Client(headers={"accept": accept, **headers}).get(place)
+def get(url: str, accept: str = "application/json", **headers: str) -> Any:
+    return Client(headers={"accept": accept, **headers}).get(url)
 
 
-def own(response: Any) -> dict[str, str]:
-    """The headers that both doors set."""
+def own_headers(response: Any) -> dict[str, str]:
+    """Return the headers that both entry points set."""
     names = [
         "Cache-Control",
         "Content-Language",
@@ -120,15 +120,15 @@ def own(response: Any) -> dict[str, str]:
 
 
 def fallback(exc: Exception, context: dict[str, Any]) -> Response:
-    """A project's own handler."""
+    """Answer as the handler of a project."""
     return Response({"mine": str(exc)}, status=418)
 
 
-# --- As the middleware ------------------------------------------------------------------------
+# --- The same answer as from the middleware ---------------------------------------------------
 
 
 @for_each_row("code", [*CODES, "nobody.knows", "Params.Blank.User.Nick.Name"])
-def test_the_answer_is_that_of_the_middleware(code: str) -> None:
+def test_the_handler_answers_as_the_middleware_does(code: str) -> None:
     _raised.append(CiamError(code, request_id="abc", retry_after=7))
     rest = get("/rest/", authorization="Bearer abc")
     plain = get("/plain/", authorization="Bearer abc")
@@ -136,12 +136,12 @@ def test_the_answer_is_that_of_the_middleware(code: str) -> None:
     assert rest.status_code == plain.status_code
     assert rest.json() == plain.json()
     assert list(rest.json()) == list(plain.json())
-    assert own(rest) == own(plain)
+    assert own_headers(rest) == own_headers(plain)
     assert set(plain["Vary"].split(", ")) <= set(rest["Vary"].split(", "))
 
 
 @pytest.mark.parametrize("language", ["en", "zh-hans", "zh-hant"])
-def test_it_is_in_the_language_of_the_request(language: str) -> None:
+def test_the_answer_is_in_the_language_of_the_request(language: str) -> None:
     _raised.append(CiamError(LOCKED, request_id="abc"))
     rest = get("/rest/", **{"accept-language": language})
     plain = get("/plain/", **{"accept-language": language})
@@ -150,14 +150,14 @@ def test_it_is_in_the_language_of_the_request(language: str) -> None:
     assert rest.json() == plain.json()
 
 
-@pytest.mark.parametrize("place", ["/rest/", "/function/"])
-def test_class_and_function_views_are_answered(place: str) -> None:
+@pytest.mark.parametrize("url", ["/rest/", "/function/"])
+def test_class_and_function_views_are_answered(url: str) -> None:
     _raised.append(CiamError("timeout"))
 
-    assert get(place).status_code == 503
+    assert get(url).status_code == 503
 
 
-def test_it_is_answered_under_asgi_too() -> None:
+def test_an_error_is_answered_under_asgi_too() -> None:
     _raised.append(CiamError(LOCKED))
 
     response = async_to_sync(AsyncClient().get)("/rest/", headers={"accept": "application/json"})
@@ -167,8 +167,8 @@ def test_it_is_answered_under_asgi_too() -> None:
 
 
 @for_each_row("code", [code for code, row in CODES.items() if row.status == 401])
-def test_a_401_stays_one_whatever_authenticates(code: str) -> None:
-    """REST framework's own become a 403 where the first authenticator has no challenge."""
+def test_a_401_stays_a_401_with_any_authenticator(code: str) -> None:
+    """REST framework makes its 401 a 403 if the first authenticator has no challenge."""
     _raised.append(CiamError(code))
 
     response = get("/rest/")
@@ -177,38 +177,38 @@ def test_a_401_stays_one_whatever_authenticates(code: str) -> None:
     assert response["WWW-Authenticate"] == "Bearer"
 
 
-def test_generic_errors_are_for_strangers_here_too(rf: RequestFactory) -> None:
+def test_anonymous_users_get_generic_errors_here_too(rf: RequestFactory) -> None:
     django_request = rf.get("/")
     django_request.user = AnonymousUser()
     request = Request(django_request)
     error = CiamError(LOCKED, stage="password")
 
-    as_stranger = exception_handler(error, {"request": request})
+    for_anonymous = exception_handler(error, {"request": request})
     django_request.user = User()
-    as_somebody = exception_handler(error, {"request": request})
+    for_user = exception_handler(error, {"request": request})
 
-    assert as_stranger is not None
-    assert as_somebody is not None
-    assert as_stranger.data["code"] == GENERIC
-    assert as_somebody.data["code"] == LOCKED
+    assert for_anonymous is not None
+    assert for_user is not None
+    assert for_anonymous.data["code"] == GENERIC
+    assert for_user.data["code"] == LOCKED
 
 
-def test_who_asks_is_not_authenticated_again() -> None:
+def test_an_error_of_an_authenticator_does_not_authenticate_again() -> None:
     response = get("/authenticating/", authorization="Bearer abc")
 
     assert response.status_code == 401
     assert response["WWW-Authenticate"] == 'Bearer error="invalid_token"'
-    assert Authentication.asked == 1
+    assert Authentication.calls == 1
 
 
-def test_a_collapsing_error_authenticates_nobody_again() -> None:
+def test_a_generic_error_does_not_authenticate_again() -> None:
     request = Request(APIRequestFactory().get("/"), authenticators=[Authentication()])
 
     response = exception_handler(CiamError(LOCKED, stage="password"), {"request": request})
 
     assert response is not None
     assert response.data["code"] == GENERIC
-    assert Authentication.asked == 0
+    assert Authentication.calls == 0
 
 
 @pytest.mark.parametrize("context", [{}, {"request": None}])
@@ -236,10 +236,10 @@ def test_a_transaction_of_the_request_is_rolled_back(
     assert Group.objects.filter(name="half done").exists() is not is_atomic
 
 
-# --- Everybody else's exceptions --------------------------------------------------------------
+# --- Other exceptions -------------------------------------------------------------------------
 
 
-def test_rest_frameworks_own_are_its_own() -> None:
+def test_exceptions_of_rest_framework_keep_its_answer() -> None:
     _raised.append(exceptions.ValidationError({"name": ["Too short."]}))
 
     response = get("/rest/")
@@ -249,7 +249,7 @@ def test_rest_frameworks_own_are_its_own() -> None:
     assert "Ciam-Error-Code" not in response
 
 
-def test_its_refusals_are_its_own_too() -> None:
+def test_refusals_of_rest_framework_keep_its_answer() -> None:
     assert get("/session/").status_code == 403
     assert "detail" in get("/session/").json()
 
@@ -263,9 +263,7 @@ def test_a_foreign_exception_passes_untouched() -> None:
 
 
 @pytest.mark.parametrize("raised", [ValueError("foreign"), exceptions.NotFound("foreign")])
-def test_the_rest_is_for_the_handler_that_a_setting_names(
-    raised: Exception, settings: Settings
-) -> None:
+def test_other_exceptions_go_to_the_fallback_handler(raised: Exception, settings: Settings) -> None:
     settings.CIAM_DRF_FALLBACK_HANDLER = f"{__name__}.fallback"
     _raised.append(raised)
 
@@ -275,14 +273,14 @@ def test_the_rest_is_for_the_handler_that_a_setting_names(
     assert response.json() == {"mine": "foreign"}
 
 
-def test_that_handler_gets_none_of_ours(settings: Settings) -> None:
+def test_the_fallback_handler_gets_no_ciam_error(settings: Settings) -> None:
     settings.CIAM_DRF_FALLBACK_HANDLER = f"{__name__}.fallback"
     _raised.append(CiamError(LOCKED))
 
     assert get("/rest/").status_code == 403
 
 
-def test_errors_of_authlibs_client_are_ours_where_they_have_a_row(settings: Settings) -> None:
+def test_an_authlib_error_with_a_row_is_answered_unless_switched_off(settings: Settings) -> None:
     _raised.append(OAuthError("access_denied", "Unmistakable"))
     response = get("/rest/")
     settings.CIAM_HANDLE_AUTHLIB_ERRORS = False
@@ -298,7 +296,7 @@ def test_errors_of_authlibs_client_are_ours_where_they_have_a_row(settings: Sett
 
 
 @pytest.mark.parametrize("code", [LOCKED, "timeout", "invalid_client"])
-def test_one_line_is_logged(code: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_is_logged_in_one_line(code: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "ciam_django")
     caplog.set_level(logging.INFO, "django")
     _raised.append(CiamError(code))
@@ -312,7 +310,7 @@ def test_one_line_is_logged(code: str, caplog: pytest.LogCaptureFixture) -> None
 # --- Content types ----------------------------------------------------------------------------
 
 
-def test_json_is_what_it_is_for_the_middleware() -> None:
+def test_json_is_served_as_application_json() -> None:
     _raised.append(CiamError(LOCKED))
     response = get("/rest/")
 

@@ -1,4 +1,4 @@
-"""What example_project/README.md says of django-ninja holds."""
+"""Test the integration of django-ninja that example_project/README.md describes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ api = NinjaAPI()
 
 
 @api.exception_handler(CiamError)
-def answered(request: HttpRequest, error: CiamError) -> HttpResponse:
+def answer_ciam_error(request: HttpRequest, error: CiamError) -> HttpResponse:
     return response_for(request, answer_to(error, request))
 
 
@@ -51,7 +51,7 @@ def site(ciam: FakeCiam, settings: Settings) -> None:
     cache.clear()
 
 
-def test_an_error_is_answered_as_by_the_other_doors() -> None:
+def test_an_error_is_answered_as_by_the_other_entry_points() -> None:
     response = Client().get("/api/locked", headers={"accept-language": "zh-hant"})
 
     assert response.status_code == 403
@@ -60,14 +60,14 @@ def test_an_error_is_answered_as_by_the_other_doors() -> None:
     assert response["Ciam-Error-Code"] == LOCKED
 
 
-def test_a_good_token_lets_its_person_in(ciam: FakeCiam) -> None:
+def test_a_valid_token_authenticates_its_user(ciam: FakeCiam) -> None:
     ciam.token_check = {"scope": "USER_API"}
     response = Client().get("/api/me", headers=header(token_for()))
 
     assert response.json()["scopes"] == ["USER_API"]
 
 
-def test_a_bad_token_is_answered_and_none_is_ninjas_own() -> None:
+def test_ninja_answers_a_missing_token_and_we_answer_a_bad_token() -> None:
     refused = Client().get("/api/me", headers=header("of-nobody"))
     without = Client().get("/api/me")
 

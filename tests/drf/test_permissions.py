@@ -1,4 +1,4 @@
-"""``HasScope`` asks the token for what the view needs, and nobody else."""
+"""Test that ``HasScope`` requires the scopes of the view from tokens, and only from tokens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 
 
 class OtherAuthentication(BaseAuthentication):
-    """Tokens of somebody else's, of which we know no scopes."""
+    """Accepts foreign tokens, whose scopes are unknown."""
 
     def authenticate(self, request: Request) -> tuple[User, str]:
         return User(username="other"), "another token"
@@ -53,7 +53,7 @@ class ByMethodView(OrdersView):
     required_scopes: Any = {"GET": ["orders.read"], "POST": ["orders.read", "orders.write"]}
 
 
-class HalfView(OrdersView):
+class IncompleteView(OrdersView):
     required_scopes: Any = {"GET": ["orders.read"]}
 
 
@@ -65,7 +65,7 @@ class OtherView(OrdersView):
     authentication_classes: Any = (OtherAuthentication,)
 
 
-class NobodysView(OrdersView):
+class UnauthenticatedView(OrdersView):
     authentication_classes: Any = ()
 
 
@@ -74,7 +74,7 @@ class MisconfiguredView(OrdersView):
 
 
 class RaisingView(APIView):
-    """A project's own refusal by the same code."""
+    """Raises a refusal of the project's own with the same code."""
 
     authentication_classes: Any = (CiamBearerAuthentication,)
     permission_classes: Any = (IsAuthenticated,)
@@ -86,10 +86,10 @@ class RaisingView(APIView):
 urlpatterns = [
     path("orders/", OrdersView.as_view()),
     path("by-method/", ByMethodView.as_view()),
-    path("half/", HalfView.as_view()),
+    path("incomplete/", IncompleteView.as_view()),
     path("either/", EitherView.as_view()),
     path("other/", OtherView.as_view()),
-    path("nobody/", NobodysView.as_view()),
+    path("unauthenticated/", UnauthenticatedView.as_view()),
     path("misconfigured/", MisconfiguredView.as_view()),
     path("raising/", RaisingView.as_view()),
 ]
@@ -103,23 +103,23 @@ def site(ciam: FakeCiam, settings: Settings) -> None:
 
 @pytest.fixture
 def token(ciam: FakeCiam) -> str:
-    """One with the scopes ``orders.read`` and ``USER_API``."""
+    """A token with the scopes ``orders.read`` and ``USER_API``."""
     ciam.token_check = {"scope": "USER_API orders.read"}
     return token_for()
 
 
-def sent(token: str, place: str, method: str = "get") -> Any:
-    return getattr(Client(), method)(place, headers=header(token))
+def send(token: str, url: str, method: str = "get") -> Any:
+    return getattr(Client(), method)(url, headers=header(token))
 
 
-def test_a_token_with_all_of_them_passes(token: str) -> None:
-    assert sent(token, "/orders/").status_code == 200
+def test_a_token_with_all_required_scopes_passes(token: str) -> None:
+    assert send(token, "/orders/").status_code == 200
 
 
-def test_a_token_without_one_is_told_which_it_needs(ciam: FakeCiam, token: str) -> None:
+def test_the_refusal_of_a_token_names_the_required_scopes(ciam: FakeCiam, token: str) -> None:
     ciam.token_check = {"scope": "USER_API orders.reader"}
 
-    response = sent(token, "/orders/")
+    response = send(token, "/orders/")
 
     assert response.status_code == 403
     assert response.json()["code"] == "insufficient_scope"
@@ -129,9 +129,9 @@ def test_a_token_without_one_is_told_which_it_needs(ciam: FakeCiam, token: str) 
     )
 
 
-def test_it_is_logged_once(token: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refusal_is_logged_once(token: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    sent(token, "/by-method/", "post")
+    send(token, "/by-method/", "post")
 
     (record,) = [record for record in caplog.records if record.name.startswith(("ciam", "django"))]
     assert "code=insufficient_scope" in record.getMessage()
@@ -142,40 +142,40 @@ def test_it_is_logged_once(token: str, caplog: pytest.LogCaptureFixture) -> None
     ("method", "status"),
     [("get", 200), ("head", 200), ("post", 403), ("options", 200), ("put", 405), ("trace", 405)],
 )
-def test_scopes_can_be_of_a_method(method: str, status: int, token: str) -> None:
-    response = sent(token, "/by-method/", method)
+def test_scopes_may_differ_by_method(method: str, status: int, token: str) -> None:
+    response = send(token, "/by-method/", method)
 
     assert response.status_code == status
     if method == "post":
         assert 'scope="orders.read orders.write"' in response["WWW-Authenticate"]
 
 
-def test_a_page_of_rest_frameworks_shows_what_is_left(token: str) -> None:
+def test_the_browsable_api_works_with_a_partly_sufficient_token(token: str) -> None:
     headers = {**header(token), "accept": "text/html"}
 
     assert Client().get("/by-method/", headers=headers).status_code == 200
 
 
-def test_a_session_needs_none(ciam: FakeCiam) -> None:
+def test_a_session_needs_no_scopes(ciam: FakeCiam) -> None:
     client = Client()
     client.force_login(User.objects.create(username="li"))
 
     assert client.get("/orders/").status_code == 200
 
 
-@pytest.mark.parametrize("place", ["/orders/", "/by-method/"])
-def test_who_is_nobody_is_asked_to_sign_in(place: str) -> None:
-    response = Client().get(place)
+@pytest.mark.parametrize("url", ["/orders/", "/by-method/"])
+def test_an_anonymous_user_gets_a_401(url: str) -> None:
+    response = Client().get(url)
 
     assert response.status_code == 401
     assert response["WWW-Authenticate"] == "Bearer"
 
 
-def test_where_nobody_can_be_anybody_it_is_a_refusal() -> None:
-    assert Client().get("/nobody/").status_code == 403
+def test_a_view_without_authenticators_refuses_with_a_403() -> None:
+    assert Client().get("/unauthenticated/").status_code == 403
 
 
-def test_others_tokens_have_no_scopes() -> None:
+def test_tokens_of_other_authenticators_have_no_scopes() -> None:
     response = Client().get("/other/")
 
     assert response.status_code == 403
@@ -183,55 +183,59 @@ def test_others_tokens_have_no_scopes() -> None:
 
 
 @pytest.mark.parametrize("is_staff", [True, False])
-def test_it_can_stand_beside_other_permissions(is_staff: bool, ciam: FakeCiam, token: str) -> None:
-    sent(token, "/orders/")
+def test_has_scope_can_be_combined_with_other_permissions(
+    is_staff: bool, ciam: FakeCiam, token: str
+) -> None:
+    send(token, "/orders/")
     ciam.token_check = {}
     cache.clear()
     User.objects.update(is_staff=is_staff)
 
-    assert sent(token, "/either/").status_code == (200 if is_staff else 403)
+    assert send(token, "/either/").status_code == (200 if is_staff else 403)
 
 
 @pytest.mark.parametrize(
     "required", [None, "orders.read", 7, [7], ['a"b'], ["a b"], [""], ["ä"], {"GET": "orders.read"}]
 )
-def test_a_view_that_asks_nothing_that_can_be_had_is_a_slip(
+def test_invalid_required_scopes_are_a_misconfiguration(
     required: object, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MisconfiguredView, "required_scopes", required)
 
     with pytest.raises(ImproperlyConfigured, match=r"MisconfiguredView\.required_scopes is"):
-        sent(token, "/misconfigured/")
+        send(token, "/misconfigured/")
 
 
-def test_a_view_without_the_attribute_is_a_slip(
+def test_missing_required_scopes_are_a_misconfiguration(
     token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(OrdersView, "required_scopes")
 
     with pytest.raises(ImproperlyConfigured, match="is to be a list of scopes"):
-        sent(token, "/misconfigured/")
+        send(token, "/misconfigured/")
 
 
-def test_a_method_that_was_forgotten_is_a_slip(token: str) -> None:
+def test_a_method_without_an_entry_is_a_misconfiguration(token: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="has nothing for POST"):
-        sent(token, "/half/", "post")
+        send(token, "/incomplete/", "post")
 
 
-def test_no_scopes_at_all_are_some(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_list_of_scopes_permits_every_token(
+    token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(MisconfiguredView, "required_scopes", ())
 
-    assert sent(token, "/misconfigured/").status_code == 200
+    assert send(token, "/misconfigured/").status_code == 200
 
 
-def test_a_refusal_of_a_projects_own_is_its_own(token: str) -> None:
-    response = sent(token, "/raising/")
+def test_a_refusal_by_the_projects_own_code_is_not_ours(token: str) -> None:
+    response = send(token, "/raising/")
 
     assert response.status_code == 403
     assert response.json() == {"detail": "mine"}
 
 
-def test_without_a_request_it_is_rest_frameworks() -> None:
+def test_a_refusal_without_a_request_is_not_ours() -> None:
     refusal = PermissionDenied(code="insufficient_scope")
 
     response = exception_handler(refusal, {"view": OrdersView()})
@@ -240,7 +244,7 @@ def test_without_a_request_it_is_rest_frameworks() -> None:
     assert "code" not in response.data
 
 
-def test_who_has_none_for_nobody_is_asked_too(settings: Settings) -> None:
+def test_an_anonymous_user_that_is_none_gets_a_401(settings: Settings) -> None:
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "UNAUTHENTICATED_USER": None}
 
     assert Client().get("/orders/").status_code == 401

@@ -1,4 +1,4 @@
-"""``application/problem+json`` is a type that REST framework can negotiate."""
+"""Test that REST framework negotiates ``application/problem+json``."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def urls_of_this_module(settings: Settings) -> None:
     settings.ROOT_URLCONF = __name__
 
 
-def get(place: str, accept: str) -> Any:
-    return Client().get(place, headers={"accept": accept})
+def get(url: str, accept: str) -> Any:
+    return Client().get(url, headers={"accept": accept})
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def get(place: str, accept: str) -> Any:
         ("*/*", "application/json"),
     ],
 )
-def test_the_renderer_that_was_negotiated_decides(accept: str, content_type: str) -> None:
+def test_the_negotiated_renderer_sets_the_content_type(accept: str, content_type: str) -> None:
     response = get("/rest/", accept)
 
     assert response.status_code == 403
@@ -56,7 +56,7 @@ def test_the_renderer_that_was_negotiated_decides(accept: str, content_type: str
     assert json.loads(response.content)["code"] == LOCKED
 
 
-def test_the_format_can_be_asked_for_by_name() -> None:
+def test_a_query_parameter_selects_the_format() -> None:
     response = get("/rest/?format=problem", "*/*")
 
     assert response["Content-Type"] == "application/problem+json"
@@ -71,7 +71,7 @@ def test_the_browsable_api_shows_the_answer() -> None:
     assert "This account is locked." in response.content.decode()
 
 
-def test_texts_are_utf_8() -> None:
+def test_texts_are_encoded_as_utf_8() -> None:
     rendered = ProblemJSONRenderer().render({"detail": "账号已锁定"})
 
     assert json.loads(rendered) == {"detail": "账号已锁定"}

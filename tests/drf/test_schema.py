@@ -1,4 +1,4 @@
-"""drf-spectacular's document, with our answers and endpoints in it."""
+"""Test our answers and endpoints in drf-spectacular's document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import clear_script_prefix, include, path, set_script_prefix
 from django.utils.translation import get_language
 from drf_spectacular import generators, validation
-from drf_spectacular import settings as theirs
+from drf_spectacular import settings as their_settings
 from drf_spectacular.utils import extend_schema
 from pytest_django.fixtures import Settings
 from rest_framework.authentication import SessionAuthentication
@@ -35,9 +35,9 @@ from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import PASSWORD
 from tests.login.test_api import AGREED
 
-# What has no types of its own.
+# drf-spectacular has no types for these.
 Generator: Any = generators.SchemaGenerator
-spectacular_settings: Any = theirs.spectacular_settings
+spectacular_settings: Any = their_settings.spectacular_settings
 validate: Any = validation.validate_schema
 
 HOOKS = ["drf_spectacular.hooks.postprocess_schema_enums", "ciam_django.drf.schema.with_ciam"]
@@ -89,17 +89,17 @@ class WithoutUrls:
 
 
 def document(**patches: Any) -> dict[str, Any]:
-    """The document of the project, with those of drf-spectacular's settings replaced."""
+    """Return the project's document, with the given settings of drf-spectacular."""
     spectacular_settings.apply_patches({"POSTPROCESSING_HOOKS": HOOKS, **patches})
     try:
-        found: dict[str, Any] = Generator().get_schema(request=None, public=True)
+        openapi: dict[str, Any] = Generator().get_schema(request=None, public=True)
     finally:
         spectacular_settings.clear_patches()
-    return found
+    return openapi
 
 
 @pytest.fixture(params=["session", "token"])
-def gives(request: pytest.FixtureRequest, settings: Settings) -> str:
+def api_sign_in(request: pytest.FixtureRequest, settings: Settings) -> str:
     settings.ROOT_URLCONF = WithUrls
     settings.CIAM_API_SIGN_IN = request.param
     settings.CIAM_LOGIN_METHODS = ["password", "sms", "email", "recover", "sign_up"]
@@ -109,25 +109,26 @@ def gives(request: pytest.FixtureRequest, settings: Settings) -> str:
     return str(request.param)
 
 
-def resolved(found: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema of the document as one of JSON Schema's."""
+def resolved(document: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema of the document as JSON Schema, with its references resolved."""
 
-    def plain(node: Any) -> Any:
+    def as_json_schema(node: Any) -> Any:
         if isinstance(node, list):
-            return [plain(each) for each in node]
+            return [as_json_schema(each) for each in node]
         if not isinstance(node, dict):
             return node
         if "$ref" in node:
-            return plain(found["components"]["schemas"][node["$ref"].rpartition("/")[2]])
-        inner = {name: plain(it) for name, it in node.items() if name != "nullable"}
+            name = node["$ref"].rpartition("/")[2]
+            return as_json_schema(document["components"]["schemas"][name])
+        inner = {name: as_json_schema(value) for name, value in node.items() if name != "nullable"}
         return {"anyOf": [inner, {"type": "null"}]} if node.get("nullable") else inner
 
-    resolved_schema: dict[str, Any] = plain(dict(schema))
+    resolved_schema: dict[str, Any] = as_json_schema(dict(schema))
     return resolved_schema
 
 
-def examples_in(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for name, response in found["components"]["responses"].items():
+def examples_in(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for name, response in document["components"]["responses"].items():
         for content in response["content"].values():
             for language, example in content["examples"].items():
                 yield name, language, example["value"]
@@ -137,25 +138,25 @@ def examples_in(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, 
 
 
 @pytest.mark.parametrize("version", ["3.0.3", "3.1.1"])
-def test_it_is_valid(gives: str, version: str) -> None:
-    found = document(OAS_VERSION=version)
-    validate(found)
+def test_the_document_is_valid(api_sign_in: str, version: str) -> None:
+    openapi = document(OAS_VERSION=version)
+    validate(openapi)
 
-    assert ("nullable" in json.dumps(found)) == (version == "3.0.3")
+    assert ("nullable" in json.dumps(openapi)) == (version == "3.0.3")
 
 
-def test_our_endpoints_are_in_it_wherever_they_are(gives: str) -> None:
+def test_our_endpoints_are_documented_below_any_prefix(api_sign_in: str) -> None:
     paths = document()["paths"]
     ours = {name for name in paths if name.startswith("/here/ciam/api/")}
     steps = {f"/here/ciam/api/{name}/" for name in STEPS}
 
-    more = {"/here/ciam/api/", "/here/ciam/api/captcha/"}
-    more |= {"/here/ciam/api/renew/"} if gives == "token" else set()
-    assert ours == steps | more
-    assert ("security" in paths["/here/ciam/api/sms/"]["post"]) == (gives == "session")
+    others = {"/here/ciam/api/", "/here/ciam/api/captcha/"}
+    others |= {"/here/ciam/api/renew/"} if api_sign_in == "token" else set()
+    assert ours == steps | others
+    assert ("security" in paths["/here/ciam/api/sms/"]["post"]) == (api_sign_in == "session")
 
 
-def test_a_step_that_is_not_offered_is_not_in_it(gives: str, settings: Settings) -> None:
+def test_a_step_that_is_not_offered_is_not_documented(api_sign_in: str, settings: Settings) -> None:
     settings.CIAM_LOGIN_METHODS = ["sms"]
     settings.CIAM_SOCIAL_PROVIDERS = {}
     paths = document()["paths"]
@@ -164,55 +165,55 @@ def test_a_step_that_is_not_offered_is_not_in_it(gives: str, settings: Settings)
     assert not {"/here/ciam/api/password/", "/here/ciam/api/mini_program/"} & set(paths)
 
 
-def test_without_our_urls_the_answer_is_in_it_all_the_same(settings: Settings) -> None:
+def test_the_answer_is_documented_without_our_urls_too(settings: Settings) -> None:
     settings.ROOT_URLCONF = WithoutUrls
-    found = document()
-    validate(found)
+    openapi = document()
+    validate(openapi)
 
-    assert set(found["paths"]) == {"/orders/", "/public/"}
-    assert "CiamProblem" in found["components"]["schemas"]
-    assert "CiamStep" not in found["components"]["schemas"]
+    assert set(openapi["paths"]) == {"/orders/", "/public/"}
+    assert "CiamProblem" in openapi["components"]["schemas"]
+    assert "CiamStep" not in openapi["components"]["schemas"]
 
 
-def with_its_own(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """A project's own hook."""
+def add_own_schema(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Add a schema of the project with one of our names, as a postprocessing hook."""
     result["components"].setdefault("schemas", {})["CiamDone"] = {"type": "boolean"}
     return result
 
 
-def test_what_a_project_has_by_our_names_stays(gives: str) -> None:
-    hooks = [f"{__name__}.with_its_own", "ciam_django.drf.schema.with_ciam"]
-    found = document(POSTPROCESSING_HOOKS=hooks)
+def test_definitions_of_the_project_with_our_names_stay(api_sign_in: str) -> None:
+    hooks = [f"{__name__}.add_own_schema", "ciam_django.drf.schema.with_ciam"]
+    openapi = document(POSTPROCESSING_HOOKS=hooks)
 
-    assert found["components"]["schemas"]["CiamDone"]["type"] == "boolean"
-    assert "CiamStep" in found["components"]["schemas"]
+    assert openapi["components"]["schemas"]["CiamDone"]["type"] == "boolean"
+    assert "CiamStep" in openapi["components"]["schemas"]
 
 
 # --- The answer ---------------------------------------------------------------------------------
 
 
-def test_every_code_that_can_be_answered_is_in_it(gives: str, settings: Settings) -> None:
+def test_every_possible_code_is_documented(api_sign_in: str, settings: Settings) -> None:
     settings.CIAM_ERROR_OVERRIDES = {"Shop.Closed": "We open at nine.", LOCKED: {"status": 423}}
-    found = document()
-    problem = found["components"]["schemas"]["CiamProblem"]
+    openapi = document()
+    problem = openapi["components"]["schemas"]["CiamProblem"]
     answered = {answer_to(CiamError(code)).code for code in [*CODES, "Shop.Closed"]}
 
     assert set(problem["properties"]["code"]["enum"]) == answered
     assert problem["required"] == list(problem["properties"]) == list(BODY_MEMBERS)
-    assert "423" in found["paths"]["/here/ciam/api/password/"]["post"]["responses"]
+    assert "423" in openapi["paths"]["/here/ciam/api/password/"]["post"]["responses"]
 
 
-def test_the_answers_are_computed_once_for_a_language(
-    gives: str, monkeypatch: pytest.MonkeyPatch
+def test_the_answers_are_computed_once_per_language(
+    api_sign_in: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[str | None] = []
     possible_answers = answers.possible_answers
 
-    def counted() -> dict[str, Answer]:
+    def recorded_answers() -> dict[str, Answer]:
         computed.append(get_language())
         return possible_answers()
 
-    monkeypatch.setattr(problems, "possible_answers", counted)
+    monkeypatch.setattr(problems, "possible_answers", recorded_answers)
     clear_settings_caches()
     document()
     document()
@@ -220,12 +221,12 @@ def test_the_answers_are_computed_once_for_a_language(
     assert sorted(map(str, computed)) == ["en", "zh-hans", "zh-hant"]
 
 
-def test_a_setting_that_changes_changes_the_next_document(gives: str, settings: Settings) -> None:
+def test_a_changed_setting_changes_the_next_document(api_sign_in: str, settings: Settings) -> None:
     def documented() -> tuple[bool, str]:
-        found = document()
-        examples = found["components"]["responses"]["CiamProblem403"]["content"]
+        openapi = document()
+        examples = openapi["components"]["responses"]["CiamProblem403"]["content"]
         detail = examples["application/json"]["examples"]["en"]["value"]["detail"]
-        codes = found["components"]["schemas"]["CiamProblem"]["properties"]["code"]["enum"]
+        codes = openapi["components"]["schemas"]["CiamProblem"]["properties"]["code"]["enum"]
         return "Shop.Closed" in codes, str(detail)
 
     before = documented()
@@ -238,7 +239,7 @@ def test_a_setting_that_changes_changes_the_next_document(gives: str, settings: 
     assert documented() == before
 
 
-def test_an_address_of_an_answer_is_below_the_prefix_of_the_request(gives: str) -> None:
+def test_the_action_url_of_an_example_has_the_script_prefix(api_sign_in: str) -> None:
     addresses = []
     for prefix in ("/", "/shop/"):
         set_script_prefix(prefix)
@@ -252,112 +253,113 @@ def test_an_address_of_an_answer_is_below_the_prefix_of_the_request(gives: str) 
     assert addresses[1] == {f"/shop{address}" for address in addresses[0]}
 
 
-def test_nothing_is_logged_or_told_for_an_example(
-    gives: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_example_is_not_logged(api_sign_in: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("DEBUG", "ciam_django"):
         document()
 
     assert not caplog.records
 
 
-def test_each_answer_is_as_the_component_says(gives: str) -> None:
-    found = document()
-    schema = resolved(found, found["components"]["schemas"]["CiamProblem"])
+def test_every_answer_fits_the_component(api_sign_in: str) -> None:
+    openapi = document()
+    schema = resolved(openapi, openapi["components"]["schemas"]["CiamProblem"])
     validator_of = jsonschema.validators.validator_for(schema)
     validator_of.check_schema(schema)
     validator = validator_of(schema)
     for code in CODES:
         validator.validate(answer_to(CiamError(code, stage="password")).as_dict())
-    seen = [(name, language) for name, language, value in examples_in(found)]
-    for _, _, value in examples_in(found):
+    seen = [(name, language) for name, language, value in examples_in(openapi)]
+    for _, _, value in examples_in(openapi):
         validator.validate(value)
 
     assert {language for _, language in seen} == {"en", "zh-hans", "zh-hant"}
     assert len({name for name, _ in seen}) >= 8
 
 
-def test_an_example_is_in_its_language(gives: str) -> None:
-    told = {(name, language): value["detail"] for name, language, value in examples_in(document())}
+def test_an_example_is_in_its_language(api_sign_in: str) -> None:
+    texts = {(name, language): value["detail"] for name, language, value in examples_in(document())}
 
-    assert told["CiamProblem403", "en"] == "This account is locked. Contact support to unlock it."
-    assert told["CiamProblem403", "zh-hans"] == "该账号已被锁定，请联系客服解锁。"
+    assert texts["CiamProblem403", "en"] == "This account is locked. Contact support to unlock it."
+    assert texts["CiamProblem403", "zh-hans"] == "该账号已被锁定，请联系客服解锁。"
 
 
-def test_without_a_language_of_ours_there_is_english(gives: str, settings: Settings) -> None:
+def test_examples_are_in_english_if_no_language_is_translated(
+    api_sign_in: str, settings: Settings
+) -> None:
     settings.LANGUAGES = [("fr", "Français")]
 
     assert {language for _, language, _ in examples_in(document())} == {"en"}
 
 
-# --- The endpoints give what it says --------------------------------------------------------------
+# --- The endpoints and their document -------------------------------------------------------------
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("mode", ["ciam"])
-def test_what_they_give_is_in_it(gives: str, ciam: FakeCiam) -> None:
-    found = document()
+def test_responses_of_the_endpoints_fit_the_document(api_sign_in: str, ciam: FakeCiam) -> None:
+    openapi = document()
     client = Client(headers={"Accept": "application/json"})
 
-    def gave(name: str, code: str = "", **given: Any) -> int:
+    def call(name: str, code: str = "", **body: Any) -> int:
+        """Call an endpoint, validate the response against the document, return the status."""
         if code:
             ciam.fail("password", code=code)
         url = f"/here/ciam/api/{name}"
         response = (
-            client.post(url, json.dumps(given), content_type="application/json")
-            if given
+            client.post(url, json.dumps(body), content_type="application/json")
+            if body
             else client.get(url)
         )
-        operation = found["paths"][url]["post" if given else "get"]
-        said = operation["responses"][str(response.status_code)]
-        if "$ref" in said:
-            said = found["components"]["responses"][said["$ref"].rpartition("/")[2]]
-            assert set(said["headers"]) <= set(response.headers)
-        schema = said["content"]["application/json"]["schema"]
-        jsonschema.validate(response.json(), resolved(found, schema))
+        operation = openapi["paths"][url]["post" if body else "get"]
+        documented = operation["responses"][str(response.status_code)]
+        if "$ref" in documented:
+            documented = openapi["components"]["responses"][documented["$ref"].rpartition("/")[2]]
+            assert set(documented["headers"]) <= set(response.headers)
+        schema = documented["content"]["application/json"]["schema"]
+        jsonschema.validate(response.json(), resolved(openapi, schema))
         return int(response.status_code)
 
-    assert gave("") == 200
-    assert gave("captcha/") == 200
-    who: dict[str, Any] = {"username": "li", "password": PASSWORD, "consent": AGREED}
-    assert gave("password/", **who) == 200
-    assert gave("password/", **{**who, "username": "careful"}) == 200
-    assert gave("password/", **{**who, "password": "wrong"}) == 401
-    assert gave("password/", username="li") == 400
-    assert gave("password/", "Operation.Denied", **who) == 403
-    assert gave("password/", "timeout", **who) == 503
-    assert gave("password/", "Operation.Failure.Password.Too.Frequency", **who) in (429, 503)
-    assert gave("code/", code="1", flow="x") == 410
+    assert call("") == 200
+    assert call("captcha/") == 200
+    account: dict[str, Any] = {"username": "li", "password": PASSWORD, "consent": AGREED}
+    assert call("password/", **account) == 200
+    assert call("password/", **{**account, "username": "careful"}) == 200
+    assert call("password/", **{**account, "password": "wrong"}) == 401
+    assert call("password/", username="li") == 400
+    assert call("password/", "Operation.Denied", **account) == 403
+    assert call("password/", "timeout", **account) == 503
+    assert call("password/", "Operation.Failure.Password.Too.Frequency", **account) in (429, 503)
+    assert call("code/", code="1", flow="x") == 410
 
 
 # --- A project's own views ------------------------------------------------------------------------
 
 
-def test_a_view_that_takes_tokens_says_what_they_can_come_to(gives: str) -> None:
-    found = document()
-    get, post = (found["paths"]["/orders/"][method] for method in ("get", "post"))
+def test_a_view_with_bearer_tokens_documents_their_failures(api_sign_in: str) -> None:
+    openapi = document()
+    get, post = (openapi["paths"]["/orders/"][method] for method in ("get", "post"))
 
     assert {"200", "401", "403", "429", "500", "503"} <= set(get["responses"])
     assert {"CiamBearer": []} in get["security"]
-    assert found["components"]["securitySchemes"]["CiamBearer"] == {
+    assert openapi["components"]["securitySchemes"]["CiamBearer"] == {
         "type": "http",
         "scheme": "bearer",
     }
     assert get["description"].endswith("A bearer token needs: `orders.read`, `orders.all`.")
     assert post["description"].endswith("A bearer token needs: nothing.")
-    # What the project has said of a status stays.
+    # The project's own response for a status stays.
     assert "$ref" not in post["responses"]["403"]
-    assert "delete" not in found["paths"]["/orders/"]
+    assert "delete" not in openapi["paths"]["/orders/"]
 
 
-def test_a_view_that_takes_none_is_left_alone(gives: str) -> None:
+def test_a_view_without_bearer_tokens_is_unchanged(api_sign_in: str) -> None:
     get = document()["paths"]["/public/"]["get"]
 
     assert set(get["responses"]) == {"200"}
     assert "bearer" not in get.get("description", "")
 
 
-def test_the_document_of_the_readme_is_made_without_a_warning(tmp_path: Path) -> None:
+def test_the_readme_names_the_schema_class_and_the_hook(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "example_project/README.md").read_text(encoding="utf-8")
 
     for line in ("ciam_django.drf.schema.CiamAutoSchema", "ciam_django.drf.schema.with_ciam"):

@@ -1,4 +1,4 @@
-"""Our endpoints against their own document: whatever schemathesis comes up with."""
+"""Test our endpoints against their document with the requests that schemathesis generates."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from tests.drf.test_schema import document
 pytestmark = pytest.mark.slow("schemathesis")
 
 PROGRAM: Final = Path(sys.executable).with_name("schemathesis")
-# All of them take 95 seconds; of steps that differ only in a row of the table, one will do.
+# All paths take 95 seconds. One step stands for all steps that differ only in a row of the table.
 ONE_OF_EACH: Final = {
     "session": "|captcha/|password/|code/",
     "token": "|renew/|mini_program_phone/",
 }
 CONFIGURATION: Final = """
 [checks]
-# No document can say which code was sent, and which password is right.
+# The document does not know the code that was sent, nor the correct password.
 positive_data_acceptance.enabled = false
-# That a flow is over (410) is said before what else is wrong.
+# An ended flow is answered with 410, before the other members are validated.
 negative_data_rejection.expected-statuses = ["4xx", "5xx"]
 """
 
 
 @pytest.mark.skipif(not PROGRAM.exists(), reason="schemathesis is not installed")
 @pytest.mark.parametrize("mode", ["ciam"])
-@pytest.mark.parametrize("gives", ["session", "token"])
-def test_it_finds_nothing(  # noqa: PLR0917  (fixtures)
+@pytest.mark.parametrize("api_sign_in", ["session", "token"])
+def test_schemathesis_finds_no_violation_of_the_document(  # noqa: PLR0917  (fixtures)
     ciam: FakeCiam,
     live_server: LiveServer,
     settings: Settings,
     tmp_path: Path,
-    gives: str,
+    api_sign_in: str,
     mode: str,
 ) -> None:
     cache.clear()
-    settings.CIAM_API_SIGN_IN = gives
+    settings.CIAM_API_SIGN_IN = api_sign_in
     settings.CIAM_TRY_LIMITS = settings.CIAM_SEND_LIMITS = {}
     settings.CIAM_LOGIN_METHODS = ["password", "sms", "email", "recover", "sign_up"]
     settings.CIAM_SOCIAL_PROVIDERS = {
@@ -57,15 +57,15 @@ def test_it_finds_nothing(  # noqa: PLR0917  (fixtures)
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION, encoding="utf-8")
     offered = requests.get(f"{live_server.url}/ciam/api/", timeout=60)
     headers = []
-    if gives == "session":
+    if api_sign_in == "session":
         headers = ["-H", f"X-CSRFToken: {offered.json()['csrf_token']}"]
         headers += ["-H", f"Cookie: csrftoken={offered.cookies['csrftoken']}"]
     command = [str(PROGRAM), "run", "openapi.json", "--url", live_server.url, *headers]
     command += ["--seed", "1", "--max-examples", os.environ.get("CIAM_DJANGO_EXAMPLES", "10")]
     if "CIAM_DJANGO_EXAMPLES" not in os.environ:
-        command += ["--include-path-regex", f"api/({ONE_OF_EACH[gives]})$"]
-    done = subprocess.run(
+        command += ["--include-path-regex", f"api/({ONE_OF_EACH[api_sign_in]})$"]
+    completed = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=1200
     )
 
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert completed.returncode == 0, completed.stdout[-6000:] + completed.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""drf-standardized-errors has our codes, words and statuses in its own members."""
+"""Test our codes, texts and statuses in the format of drf-standardized-errors."""
 
 from __future__ import annotations
 
@@ -58,20 +58,20 @@ def get(error: Exception, **headers: str) -> Any:
 
 
 @for_each_row("code", [*CODES, "nobody.knows"])
-def test_the_body_is_that_packages(code: str) -> None:
+def test_the_body_has_the_format_of_drf_standardized_errors(code: str) -> None:
     response = get(CiamError(code))
-    told = response.json()
+    body = response.json()
 
-    assert list(told) == ["type", "errors"]
-    (error,) = told["errors"]
+    assert list(body) == ["type", "errors"]
+    (error,) = body["errors"]
     assert list(error) == ["code", "detail", "attr"]
     kind = "client_error" if response.status_code < 500 else "server_error"
     if response.status_code == 400 and error["attr"]:
         kind = "validation_error"
-    assert told["type"] == kind
+    assert body["type"] == kind
 
 
-def test_code_words_status_and_headers_are_ours() -> None:
+def test_the_code_text_status_and_headers_are_ours() -> None:
     response = get(CiamError(LOCKED, request_id="abc"), **{"accept-language": "zh-hans"})
 
     assert response.status_code == 403
@@ -86,7 +86,7 @@ def test_code_words_status_and_headers_are_ours() -> None:
     assert response["Cache-Control"] == "no-store"
 
 
-def test_a_field_is_its_attr() -> None:
+def test_a_field_becomes_the_attr() -> None:
     response = get(CiamError("Params.Blank.User.Nick.Name"))
 
     assert response.status_code == 400
@@ -94,14 +94,14 @@ def test_a_field_is_its_attr() -> None:
     assert response.json()["errors"][0]["attr"] == "nick_name"
 
 
-def test_a_wait_and_a_challenge_are_told() -> None:
+def test_retry_after_and_the_challenge_are_headers() -> None:
     assert get(CiamError("too_many_requests", retry_after=7))["Retry-After"] == "7"
     challenged = get(CiamError("invalid_token"), authorization="Bearer abc")
     assert challenged["WWW-Authenticate"] == 'Bearer error="invalid_token"'
 
 
 @pytest.mark.django_db
-def test_a_scope_that_is_missing_is_ours_too(ciam: FakeCiam) -> None:
+def test_a_missing_scope_is_answered_in_the_same_format(ciam: FakeCiam) -> None:
     response = Client().get("/orders/", headers=header(token_for()))
 
     assert response.status_code == 403
@@ -109,34 +109,36 @@ def test_a_scope_that_is_missing_is_ours_too(ciam: FakeCiam) -> None:
     assert 'scope="orders.read USER_API"' in response["WWW-Authenticate"]
 
 
-def test_its_schemas_have_the_same_members() -> None:
-    told = get(CiamError("timeout")).json()
+def test_the_body_fits_the_serializers_of_drf_standardized_errors() -> None:
+    body = get(CiamError("timeout")).json()
 
-    assert told["type"] in [value for value, _ in ServerErrorEnum.choices]
-    assert set(told) == set(ErrorResponse401Serializer().fields)
+    assert body["type"] in [value for value, _ in ServerErrorEnum.choices]
+    assert set(body) == set(ErrorResponse401Serializer().fields)
 
 
 @pytest.mark.parametrize("code", [LOCKED, "timeout", "bad_configuration"])
 @pytest.mark.parametrize("debug", [True, False])
-def test_it_is_logged_once_and_reported_to_nobody(
+def test_an_error_is_logged_once_and_not_reported_to_django(
     code: str, debug: bool, caplog: pytest.LogCaptureFixture, settings: Settings
 ) -> None:
     settings.DEBUG = debug
     caplog.set_level(logging.INFO)
     reported: list[object] = []
 
-    def note(**kwargs: object) -> None:
+    def record(**kwargs: object) -> None:
         reported.append(kwargs)
 
-    got_request_exception.connect(note)
+    got_request_exception.connect(record)
     get(CiamError(code))
-    got_request_exception.disconnect(note)
+    got_request_exception.disconnect(record)
 
     assert [record.name for record in caplog.records] == ["ciam_django"]
     assert not reported
 
 
-def test_everything_else_is_as_that_package_has_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_other_exceptions_are_answered_by_drf_standardized_errors(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     invalid = get(exceptions.ValidationError({"name": ["Too short."]}))
     throttled = get(exceptions.Throttled(wait=7))
     broken = get(ValueError("foreign"))
@@ -151,12 +153,12 @@ def test_everything_else_is_as_that_package_has_it(caplog: pytest.LogCaptureFixt
     assert "ValueError" in caplog.text
 
 
-def test_the_check_knows_it() -> None:
+def test_the_check_accepts_our_handler_class_only() -> None:
     rest = {"EXCEPTION_HANDLER": THEIRS}
 
     assert not found_with(
         REST_FRAMEWORK=rest, DRF_STANDARDIZED_ERRORS={"EXCEPTION_HANDLER_CLASS": OURS}
     )
-    for chosen in ({}, None, {"EXCEPTION_HANDLER_CLASS": "no.such.Handler"}):
-        (message,) = found_with(REST_FRAMEWORK=rest, DRF_STANDARDIZED_ERRORS=chosen)
+    for setting in ({}, None, {"EXCEPTION_HANDLER_CLASS": "no.such.Handler"}):
+        (message,) = found_with(REST_FRAMEWORK=rest, DRF_STANDARDIZED_ERRORS=setting)
         assert message.id == "ciam_django.W018"

@@ -1,4 +1,4 @@
-"""``manage.py example``: the database, the fake CIAM and the site, with one command."""
+"""Run the example with one command: the database, the fake CIAM and the site."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Command(BaseCommand):
-    """Runs the example until Ctrl-C."""
+    """Run the example until Ctrl-C."""
 
     help = "Run the example site, with a fake CIAM unless the environment names a real tenant."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The ports, and how to sign in."""
+        """Add the options for the ports and for the mode of the fake."""
         parser.add_argument("--port", type=int, default=8000, help="the site's port")
         parser.add_argument(
             "--fake-port", type=int, default=tenant.FAKE_PORT, help="the fake CIAM's port"
@@ -47,7 +47,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, port: int, fake_port: int, mode: str, **options: Any) -> None:
-        """Serve until a signal says stop."""
+        """Serve until SIGINT or SIGTERM."""
         call_command("migrate", verbosity=0, interactive=False)
         for number in _STOP_SIGNALS:
             signal.signal(number, _stop)
@@ -56,7 +56,8 @@ class Command(BaseCommand):
                 fake = stack.enter_context(FakeCiam(port=_free_port(fake_port)))
                 change_setting("AUTHLIB_OAUTH_CLIENTS", {"ciam": fake.client(mode)})
                 change_setting("CIAM_SOCIAL_PROVIDERS", tenant.social_providers(fake.url))
-                # Of another port or mode: nobody is they any more.
+                # The fake's issuer differs by port and mode. Identities of another issuer match no
+                # account of this run.
                 CiamIdentity.objects.exclude(issuer=issuer_of(ciam_app())).delete()
             server = stack.enter_context(_site_server(_free_port(port)))
             self._write_line(
@@ -74,7 +75,7 @@ class Command(BaseCommand):
 
 
 def change_setting(setting: str, value: dict[str, Any]) -> None:
-    """Have a setting be this from now on."""
+    """Set a setting of the running process, and send ``setting_changed``."""
     setattr(settings, setting, value)
     setting_changed.send(sender=Command, setting=setting, value=value, enter=True)
 
@@ -90,7 +91,7 @@ def _site_server(port: int) -> Iterator[ThreadedWSGIServer]:
 
 
 def _free_port(wanted: int) -> int:
-    """The wanted port, or any free one where something else listens."""
+    """Return the wanted port, or another free port where the wanted port is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -107,7 +108,7 @@ def _origin_of(client: dict[str, Any]) -> str:
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    # Once is enough: what stops need not be told again.
+    # A second signal must not interrupt the shutdown.
     for stop_signal in _STOP_SIGNALS:
         signal.signal(stop_signal, signal.SIG_IGN)
     raise KeyboardInterrupt
