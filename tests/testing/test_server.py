@@ -518,7 +518,7 @@ def test_an_address_is_unreachable_until_reset(
     if how == "tls_untrusted":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InsecureRequestWarning)
-            # Without verification, the TLS handshake succeeds; then the server closes the connection.
+            # Without verification, TLS succeeds, and the server closes the connection.
             with pytest.raises(requests.ConnectionError, match="without response"):
                 http.get(metadata["jwks_uri"], timeout=60, verify=False)
 
