@@ -75,7 +75,7 @@ def test_an_answer_shows_only_permitted_values_of_a_body(
     error.stage = stage_named(stage)
     shown = check_answer(error)
 
-    # check_answer has tested the alphabets of the request id and the field.
+    # Each text is a text of the package. check_answer tests the request id and the field.
     assert shown["detail"] in {str(row.message) for row in CODES.values()}
     assert shown["title"] in {str(row.title) for row in KINDS.values()}
     assert shown["kind"] in set(Kind)

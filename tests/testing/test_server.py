@@ -75,7 +75,7 @@ def code_for(fake: FakeCiam, username: str = "li", **changes: str | None) -> str
     return query_of(fake.authorize(address, username=username))["code"]
 
 
-def grant(code: str, **changes: str) -> dict[str, str]:
+def grant(code: str, /, **changes: str) -> dict[str, str]:
     return {
         "client_id": APP_ID,
         "client_secret": CLIENT_SECRET,
