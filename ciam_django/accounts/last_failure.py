@@ -21,6 +21,8 @@ from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 from ciam_django.privacy import loggable_code
 
+# Stored digests depend on this text: another text makes ``CiamIdentity.names`` useless.
+_PURPOSE: Final = "ciam_django.accounts.last_failure"
 # Seconds: who asks for help does so soon, and strangers can fill what is kept for long.
 _LIFETIME: Final = 24 * 3600
 # Who is known by more is found by the newest.
@@ -43,7 +45,7 @@ class LastFailure:
 def name_digest(name: str) -> str:
     """What stands for a name of somebody; phone numbers are few, hence with Django's key."""
     plain = name.strip().casefold().encode(errors="replace")
-    return salted_hmac(__name__, plain, algorithm="sha256").hexdigest()[:32]
+    return salted_hmac(_PURPOSE, plain, algorithm="sha256").hexdigest()[:32]
 
 
 def attribute_failures_to(request: HttpRequest, name: str) -> None:

@@ -14,6 +14,8 @@ from ciam_django.client.crypto import fernet_for
 from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error
 
+# The key of stored tokens depends on this text: another text makes them unreadable.
+_PURPOSE: Final = "ciam_django.accounts.tokens"
 # Seconds before its end from which an access token is renewed; of a short life, a tenth.
 _REFRESH_MARGIN: Final = 300
 
@@ -77,13 +79,13 @@ def _text(value: object) -> str:
 def encrypted_tokens(tokens: Tokens) -> str:
     """As only this project can read it, by ``SECRET_KEY``."""
     content = json.dumps(dataclasses.asdict(tokens)).encode()
-    return fernet_for(__name__).encrypt(content).decode()
+    return fernet_for(_PURPOSE).encrypt(content).decode()
 
 
 @clear_frames_on_error
 def decrypted_tokens(encrypted: str) -> Tokens:
     """What was sealed, by ``SECRET_KEY`` or one of its fallbacks; ``session_ended`` if by none."""
     try:
-        return Tokens(**json.loads(fernet_for(__name__).decrypt(encrypted)))
+        return Tokens(**json.loads(fernet_for(_PURPOSE).decrypt(encrypted)))
     except (InvalidToken, ValueError, TypeError) as error:
         raise CiamError("session_ended", stage=Stage.REFRESH) from error
