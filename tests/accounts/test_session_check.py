@@ -23,11 +23,11 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamSession
-from ciam_django.accounts.session_check import access_token_of
 from ciam_django.accounts.session_store import end_sessions
 from ciam_django.accounts.tokens import Tokens, decrypted_tokens, encrypted_tokens
 from ciam_django.client import CiamClient
 from ciam_django.testing import FakeCiam
+from ciam_django.tokens import access_token_of
 from tests.browser import HTML, Browser
 
 DISABLED = "Operation.Failure.User.Disabled"
