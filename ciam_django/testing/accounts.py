@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from ciam_django.testing.captcha_image import ALPHABET, captcha_png
 from ciam_django.testing.failures import RefusedError
 
 # What opens every account, and what every text message says.
@@ -87,8 +86,8 @@ class Accounts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failed_attempts: Counter[str] = Counter()
-        # Id -> what the picture says.
-        self._captchas: dict[str, str] = {}
+        # The ids of the pictures that nobody has answered.
+        self._captchas: set[str] = set()
         # Those that were changed.
         self._passwords: dict[str, str] = {}
         self._flows: dict[str, CiamFlow] = {}
@@ -153,12 +152,11 @@ class Accounts:
             raise RefusedError("Operation.Failure.Social.Code.Expired")
         return username
 
-    def issue_captcha(self) -> tuple[str, bytes]:
-        """The id of a picture, and the picture."""
+    def issue_captcha(self) -> str:
+        """Return the new id of a picture, which always shows ``CAPTCHA_TEXT``."""
         captcha = secrets.token_hex(8)
-        text = "".join(secrets.choice(ALPHABET) for _ in range(4))
-        self._captchas[captcha] = text
-        return captcha, captcha_png(text)
+        self._captchas.add(captcha)
+        return captcha
 
     def check_password(self, username: str, password: str, parameters: Mapping[str, Any]) -> None:
         """Refuse a wrong password, and after some wrong ones a right one without a captcha."""
@@ -195,8 +193,8 @@ class Accounts:
             raise RefusedError("Params.Blank.CaptchaCode")
         if captcha not in self._captchas:
             raise RefusedError("Operation.Failure.Captcha.Invalid")
-        text = self._captchas.pop(captcha).casefold()
-        if str(parameters.get("captchaText", "")).casefold() not in (text, CAPTCHA_TEXT):
+        self._captchas.discard(captcha)
+        if str(parameters.get("captchaText", "")).casefold() != CAPTCHA_TEXT:
             raise RefusedError("Operation.Failure.Captcha.Error")
 
     def start_flow(
