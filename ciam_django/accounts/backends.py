@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.contrib.auth import load_backend
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 
@@ -50,11 +49,6 @@ class CiamBackend(ModelBackend):
 def is_ciam_backend(path: str) -> bool:
     """Whether the backend is ``CiamBackend``, or a project's own that is made from it."""
     return isinstance(load_backend(path), CiamBackend)
-
-
-def get_or_create_user(person: Person) -> AbstractBaseUser:
-    """The user whom a person has signed in as before, or a new one."""
-    return get_or_create_identity(person).user
 
 
 def resolve_identity(request: HttpRequest, person: Person) -> CiamIdentity:
