@@ -13,7 +13,12 @@ import pytest
 pytestmark = pytest.mark.slow("pytest in pytest")
 
 ROOT = Path(__file__).parents[1]
-CHOSEN = ["tests/login/test_limits.py", "tests/properties/test_state.py", "-k", "redis or state"]
+CHOSEN = [
+    "tests/accounts/test_rate_limits.py",
+    "tests/properties/test_state.py",
+    "-k",
+    "redis or state",
+]
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
