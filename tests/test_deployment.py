@@ -22,7 +22,6 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import include, path
 
-from ciam_django.accounts import backends
 from ciam_django.accounts.linking import unlink_identity
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.accounts.session_store import decrypted_tokens, encrypted_tokens
@@ -34,6 +33,7 @@ from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import user_id_of
 from tests.browser import HTML
 from tests.deployed import set_up_django
+from tests.users import get_or_create_user
 
 PROCESSES = 4
 
@@ -161,7 +161,7 @@ def test_a_state_is_spent_once(processes: ProcessPoolExecutor) -> None:
 
 
 def _user_of(person: Person) -> int:
-    return int(backends.get_or_create_user(person).pk)
+    return int(get_or_create_user(person).pk)
 
 
 def _counts() -> tuple[int, int]:

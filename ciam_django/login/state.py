@@ -17,7 +17,7 @@ from ciam_django.login.cookies import EncryptedCookies
 STATE_SECONDS: Final = 600
 # The cookie outlives its sign-in, so that who comes back late can be told that they are late.
 _COOKIE_SECONDS: Final = 24 * 3600
-_COOKIES: Final = EncryptedCookies(__name__, "state_", _COOKIE_SECONDS)
+_COOKIES: Final = EncryptedCookies("ciam_django.login.state", "state_", _COOKIE_SECONDS)
 _LONGEST_STATE: Final = 128
 
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from ciam_django.testing.captcha_image import ALPHABET, captcha_png
 from ciam_django.testing.failures import RefusedError
 
 # The password of every account, and the code in every text message.
@@ -89,8 +88,8 @@ class Accounts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failed_attempts: Counter[str] = Counter()
-        # CAPTCHA id -> the text in the image.
-        self._captchas: dict[str, str] = {}
+        # The ids of the CAPTCHAs that nobody has solved.
+        self._captchas: set[str] = set()
         # User name -> the password, if the user has changed it.
         self._passwords: dict[str, str] = {}
         self._flows: dict[str, CiamFlow] = {}
@@ -162,12 +161,11 @@ class Accounts:
             raise RefusedError("Operation.Failure.Social.Code.Expired")
         return username
 
-    def issue_captcha(self) -> tuple[str, bytes]:
-        """Return the id of a new CAPTCHA, and the image as PNG."""
+    def issue_captcha(self) -> str:
+        """Return the id of a new CAPTCHA, whose image always shows ``CAPTCHA_TEXT``."""
         captcha = secrets.token_hex(8)
-        text = "".join(secrets.choice(ALPHABET) for _ in range(4))
-        self._captchas[captcha] = text
-        return captcha, captcha_png(text)
+        self._captchas.add(captcha)
+        return captcha
 
     def check_password(self, username: str, password: str, parameters: Mapping[str, Any]) -> None:
         """Raise ``RefusedError`` if the password is wrong.
@@ -207,8 +205,8 @@ class Accounts:
             raise RefusedError("Params.Blank.CaptchaCode")
         if captcha not in self._captchas:
             raise RefusedError("Operation.Failure.Captcha.Invalid")
-        text = self._captchas.pop(captcha).casefold()
-        if str(parameters.get("captchaText", "")).casefold() not in (text, CAPTCHA_TEXT):
+        self._captchas.discard(captcha)
+        if str(parameters.get("captchaText", "")).casefold() != CAPTCHA_TEXT:
             raise RefusedError("Operation.Failure.Captcha.Error")
 
     def start_flow(

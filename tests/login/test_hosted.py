@@ -8,7 +8,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from http.cookies import SimpleCookie
 from typing import cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
@@ -22,9 +22,12 @@ from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
+from ciam_django import conf
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.accounts.session_store import decrypted_tokens, encrypted_tokens
+from ciam_django.errors import CiamError
 from ciam_django.login import state
+from ciam_django.login.callback import refuse_other_issuer
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.tenant import APP_ID
 from tests.browser import HTML, Browser, query_of
@@ -643,3 +646,100 @@ def test_signing_out_works_while_ciam_is_down(
 
     assert browser.client.post("/ciam/logout/")["Location"] == "/ciam/login/"
     assert browser.user_id is None
+
+
+# --- The issuer of a callback (RFC 9207) ------------------------------------------------------
+
+OURS = "https://ciam.example/oidc/app"
+OTHER = "https://evil.example/oidc/app"
+PROMISED = {"issuer": OURS, "authorization_response_iss_parameter_supported": True}
+NOT_PROMISED = {"issuer": OURS}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "came"),
+    [
+        (PROMISED, [OURS]),
+        (NOT_PROMISED, []),
+        (NOT_PROMISED, [OURS]),
+        ({**PROMISED, "authorization_response_iss_parameter_supported": "true"}, []),
+        # CIAM's own mode has no metadata to compare with.
+        ({}, []),
+        ({}, [OTHER]),
+    ],
+)
+def test_the_provider_that_was_asked_may_answer(
+    metadata: dict[str, object], came: list[str]
+) -> None:
+    refuse_other_issuer(metadata, came)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "came"),
+    [
+        (PROMISED, []),
+        *(
+            (metadata, came)
+            for metadata in (PROMISED, NOT_PROMISED)
+            for came in ([OTHER], [""], [f"{OURS}/"], [OURS.upper()], [OURS, OTHER], [OTHER, OURS])
+        ),
+    ],
+)
+def test_any_other_is_refused(metadata: dict[str, object], came: list[str]) -> None:
+    with pytest.raises(CiamError, match="mismatching_issuer"):
+        refuse_other_issuer(metadata, came)
+
+
+oidc = pytest.mark.parametrize("mode", ["oidc"])
+
+
+@oidc
+def test_a_provider_that_names_itself_signs_in(browser: Browser) -> None:
+    browser.ciam.sends_issuer = True
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"))
+
+    assert f"iss={quote(browser.ciam.issuer, safe='')}" in callback
+    assert browser.open_callback(callback)["Location"] == "/next/"
+
+
+@oidc
+@pytest.mark.parametrize("username", ["li", "fail:authorize:access_denied"])
+@pytest.mark.parametrize("change", ["other", "missing"])
+def test_a_promised_issuer_must_come_and_be_the_one(
+    browser: Browser, username: str, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    browser.ciam.sends_issuer = True
+    callback = browser.sign_in_at_ciam(browser.start_sign_in(), username)
+    with_issuer = f"&iss={quote(browser.ciam.issuer, safe='')}"
+    assert with_issuer in callback
+    instead = {"other": f"&iss={quote(OTHER, safe='')}", "missing": ""}[change]
+    with caplog.at_level(logging.DEBUG):
+        response = browser.open_callback(callback.replace(with_issuer, instead))
+
+    assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_issuer")
+    assert b"evil" not in response.content
+    assert "evil" not in caplog.text
+    assert browser.user_id is None
+    # The code has gone nowhere.
+    assert not [asked for asked in browser.ciam.requests if asked.stage == "token"]
+
+
+@oidc
+def test_another_issuer_is_refused_where_none_is_promised(browser: Browser) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    response = browser.open_callback(f"{callback}&iss={quote(OTHER, safe='')}")
+
+    assert response["Ciam-Error-Code"] == "mismatching_issuer"
+    assert not [asked for asked in browser.ciam.requests if asked.stage == "token"]
+
+
+@oidc
+def test_metadata_that_fail_at_the_callback_are_an_answer(browser: Browser) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    # As in another process, which has not seen them.
+    conf.clear_settings_caches()
+    cache.clear()
+    browser.ciam.misbehave("discovery", "reset")
+    response = browser.open_callback(callback)
+
+    assert (response.status_code, response["Ciam-Error-Code"]) == (503, "no_connection")

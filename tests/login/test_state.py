@@ -58,7 +58,7 @@ def test_the_state_of_another_provider_is_none() -> None:
 
 def aged(cookie: str, seconds: int) -> str:
     """The cookie as it would be if it had been set so long ago."""
-    seal = fernet_for(state.__name__)
+    seal = fernet_for(state._COOKIES.purpose)
     key = seal._fernets[0]
     fernet = Fernet(base64.urlsafe_b64encode(key._signing_key + key._encryption_key))
     made_at = seal.extract_timestamp(cookie)
@@ -91,7 +91,7 @@ def test_sealed_nonsense_is_none(content: bytes) -> None:
     begun = state.new_sign_in_state(next_url="")
     request = RequestFactory().get("/")
     request.COOKIES = {
-        f"ciam_state_{begun.digest}": fernet_for(state.__name__).encrypt(content).decode()
+        f"ciam_state_{begun.digest}": fernet_for(state._COOKIES.purpose).encrypt(content).decode()
     }
 
     assert state.state_from_cookie(request, begun.state) is None

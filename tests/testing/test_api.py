@@ -9,8 +9,15 @@ import requests
 from joserfc import jwt
 
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.accounts import CODE, PASSWORD, Accounts, username_of_identifier
+from ciam_django.testing.accounts import (
+    CAPTCHA_TEXT,
+    CODE,
+    PASSWORD,
+    Accounts,
+    username_of_identifier,
+)
 from ciam_django.testing.api import API_OPERATIONS, Operation
+from ciam_django.testing.captcha_image import CAPTCHA_PNG
 from ciam_django.testing.failures import STAGES, RefusedError
 from tests.testing.test_server import fake, http, token_for
 
@@ -229,13 +236,12 @@ def test_each_identifier_selects_its_own_user_name() -> None:
 
 def test_a_captcha_can_be_spent_once() -> None:
     accounts = Accounts()
-    captcha, image = accounts.issue_captcha()
-    text = accounts._captchas[captcha]
-    assert image.startswith(b"\x89PNG")
+    captcha = accounts.issue_captcha()
+    assert CAPTCHA_PNG.startswith(b"\x89PNG")
 
-    accounts.spend_captcha({"captchaCode": captcha, "captchaText": text.lower()})
+    accounts.spend_captcha({"captchaCode": captcha, "captchaText": CAPTCHA_TEXT.upper()})
     with pytest.raises(RefusedError):
-        accounts.spend_captcha({"captchaCode": captcha, "captchaText": text})
+        accounts.spend_captcha({"captchaCode": captcha, "captchaText": CAPTCHA_TEXT})
 
 
 def test_the_tenant_selects_the_id_token_of_the_api(

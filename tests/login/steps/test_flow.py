@@ -31,7 +31,7 @@ def test_anything_else_is_none(text: str) -> None:
 
 
 def test_a_seal_of_another_purpose_is_none() -> None:
-    others = EncryptedCookies(state.__name__, "state_", 600)
+    others = EncryptedCookies(state._COOKIES.purpose, "state_", 600)
 
     assert flows.decrypted_flow(others.encrypted({"step": "code", "flow_id": "f1"})) is None
 
