@@ -1,4 +1,4 @@
-"""django-axes, the real one, counts the wrong passwords that we tell Django of, and locks out."""
+"""The real django-axes counts wrong passwords by Django's signal, and locks the client out."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 from tests import settings as project
 
-WRONG = "Operation.Failure.Username.Or.Password.Error"
-NOBODY = "Operation.Failure.User.Not.Exist"
-MANY = "too_many_requests"
+WRONG_PASSWORD = "Operation.Failure.Username.Or.Password.Error"
+UNKNOWN_USER = "Operation.Failure.User.Not.Exist"
+LOCKED_OUT = "too_many_requests"
 LIMIT = 3
 
 pytestmark = pytest.mark.django_db
@@ -43,7 +43,7 @@ urlpatterns = [path("password/", password_view), path("rest/password/", rest_pas
 
 
 @pytest.fixture(autouse=True)
-def a_project_with_axes() -> Iterator[None]:
+def axes_site() -> Iterator[None]:
     with override_settings(
         ROOT_URLCONF=__name__,
         AXES_ENABLED=True,
@@ -62,30 +62,32 @@ def a_project_with_axes() -> Iterator[None]:
         yield
 
 
-def typed(client: Client, password: str, code: str = WRONG, place: str = "/password/") -> str:
-    """The code of our answer to a password, or empty where it let the person in."""
+def send_password(
+    client: Client, password: str, code: str = WRONG_PASSWORD, url: str = "/password/"
+) -> str:
+    """Send a password; return the code of the answer, or an empty text after a sign-in."""
     form = {"username": "li", "password": password, "code": code}
-    response = client.post(place, form, headers={"Accept": "application/json"})
+    response = client.post(url, form, headers={"Accept": "application/json"})
     return response.headers.get("Ciam-Error-Code", "")
 
 
-@pytest.mark.parametrize("place", ["/password/", "/rest/password/"])
-def test_wrong_passwords_lock_the_client_out(place: str) -> None:
+@pytest.mark.parametrize("url", ["/password/", "/rest/password/"])
+def test_wrong_passwords_lock_the_client_out(url: str) -> None:
     client = Client()
-    answers = [typed(client, "wrong", place=place) for _ in range(LIMIT + 1)]
+    answers = [send_password(client, "wrong", url=url) for _ in range(LIMIT + 1)]
 
-    assert answers == [WRONG] * (LIMIT - 1) + [MANY] * 2
-    # The right one, too, or guessing would go on to be worth it.
-    assert typed(client, "right", place=place) == MANY
+    assert answers == [WRONG_PASSWORD] * (LIMIT - 1) + [LOCKED_OUT] * 2
+    # The right password is refused, too. Otherwise an attacker would go on guessing.
+    assert send_password(client, "right", url=url) == LOCKED_OUT
     assert "_auth_user_id" not in client.session
 
 
-def test_who_is_locked_out_gets_an_answer_of_ours() -> None:
+def test_a_locked_out_client_gets_our_429_answer() -> None:
     client = Client()
     for _ in range(LIMIT):
         response = client.post(
             "/password/",
-            {"password": "wrong", "code": WRONG},
+            {"password": "wrong", "code": WRONG_PASSWORD},
             headers={"Accept": "application/json", "Accept-Language": "zh-hans"},
         )
 
@@ -95,43 +97,47 @@ def test_who_is_locked_out_gets_an_answer_of_ours() -> None:
     assert response["Content-Language"] == "zh-hans"
 
 
-def test_names_that_do_not_exist_count_like_wrong_passwords() -> None:
+def test_unknown_names_count_like_wrong_passwords() -> None:
     client = Client()
 
-    assert [typed(client, "wrong", NOBODY) for _ in range(LIMIT)] == [WRONG, WRONG, MANY]
+    assert [send_password(client, "wrong", UNKNOWN_USER) for _ in range(LIMIT)] == [
+        WRONG_PASSWORD,
+        WRONG_PASSWORD,
+        LOCKED_OUT,
+    ]
 
 
 @pytest.mark.parametrize(
     "code", ["Operation.Failure.Send.SMS.Too.Frequency", "timeout", "invalid_client", "brand.new"]
 )
-def test_what_is_no_wrong_password_locks_nobody_out(code: str) -> None:
+def test_other_failures_do_not_lock_the_client_out(code: str) -> None:
     client = Client()
-    answers = [typed(client, "wrong", code) for _ in range(LIMIT + 2)]
+    answers = [send_password(client, "wrong", code) for _ in range(LIMIT + 2)]
 
-    assert MANY not in answers
+    assert LOCKED_OUT not in answers
     assert not AccessAttempt.objects.exists()
-    assert typed(client, "right") == ""
+    assert send_password(client, "right") == ""
 
 
-def test_fewer_than_the_limit_do_not_keep_the_right_one_out() -> None:
+def test_the_right_password_signs_in_below_the_limit() -> None:
     client = Client()
-    typed(client, "wrong")
+    send_password(client, "wrong")
 
-    assert typed(client, "right") == ""
+    assert send_password(client, "right") == ""
     assert client.session["_auth_user_id"]
 
 
-def test_who_is_switched_off_is_not_locked_out() -> None:
+def test_an_inactive_user_is_not_locked_out() -> None:
     client = Client()
-    typed(client, "right")
+    send_password(client, "right")
     get_user_model().objects.update(is_active=False)
-    stranger = Client()
+    other_client = Client()
 
-    assert {typed(stranger, "right") for _ in range(LIMIT + 2)} == {"account_inactive"}
+    assert {send_password(other_client, "right") for _ in range(LIMIT + 2)} == {"account_inactive"}
 
 
-def test_no_password_is_kept_in_what_axes_is_told() -> None:
-    typed(Client(), "wrong-MARKER")
+def test_axes_stores_no_password() -> None:
+    send_password(Client(), "wrong-MARKER")
     attempt = AccessAttempt.objects.get()
 
     assert attempt.username == "li"

@@ -1,3 +1,3 @@
-"""Who signed in: the app that turns a person of CIAM into a user of the project."""
+"""The app that turns a person of CIAM into a user of the project."""
 
 from __future__ import annotations

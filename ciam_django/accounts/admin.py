@@ -1,4 +1,4 @@
-"""The identities in Django's admin: to look at, and what CIAM can be asked to do for the person."""
+"""Show identities in Django's admin, with actions that CIAM performs for the person."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _FIELDS = (
 
 @admin.register(CiamIdentity)
 class CiamIdentityAdmin(_ModelAdmin):
-    """Search by the names that CIAM and this site know the person by.
+    """Read-only pages of identities, with a search by the names at CIAM and at this site.
 
-    The actions need the permission ``ciam_accounts.manage_ciamidentity``, and leave an entry in
-    the admin's history, whether CIAM did as asked or not.
+    The actions need the permission ``ciam_accounts.manage_ciamidentity``. Each action adds an entry
+    to the admin's history, also where CIAM refuses the action.
     """
 
     list_display = ("subject", "user", "issuer", "provider", "last_sign_in")
@@ -56,45 +56,48 @@ class CiamIdentityAdmin(_ModelAdmin):
     actions = ("unlock", "disable", "enable")
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        """With the name that the project's user model goes by, whatever that is."""
+        """Return the search fields, with the ``USERNAME_FIELD`` of the project's user model."""
         user = CiamIdentity._meta.get_field("user").related_model
         name = getattr(user, "USERNAME_FIELD", "pk")
         return ("=subject", "=union_id", "=key", f"user__{name}")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CiamIdentity]:
-        """The identities, with the time of the newest sign-in."""
+        """Return the identities, each with the time of the newest sign-in."""
         return super().get_queryset(request).annotate(last_sign_in=Max("sessions__created_at"))
 
     @admin.display(description=_("last sign-in"), ordering="last_sign_in")
     def last_sign_in(self, identity: CiamIdentity) -> str | None:
-        """When they last signed in, as far as is known."""
+        """Return the time of the newest sign-in; None if no sign-in is stored."""
         at = vars(identity).get("last_sign_in")
         return _local_time(at) if at else None
 
     @admin.display(description=_("last failure"))
     def last_failure(self, identity: CiamIdentity) -> str | None:
-        """When, the code, and the request id that the log line has, and CIAM's support asks for."""
+        """Return the time, the code and the request id of the last failure; None without a failure.
+
+        The log line has the same request id, and CIAM's support asks for this id.
+        """
         failure = last_failure_of(identity)
         if failure is None:
             return None
         return f"{_local_time(failure.at)} · {failure.code} · {failure.request_id}"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """No: an identity is made by signing in."""
+        """Return False, because only a sign-in creates an identity."""
         return False
 
     def has_manage_permission(self, request: HttpRequest) -> bool:
-        """Whether who asks may have CIAM unlock, disable and enable people."""
+        """Return True if the user may have CIAM unlock, disable and enable people."""
         return request.user.has_perm("ciam_accounts.manage_ciamidentity")
 
     @admin.action(description=_("Unlock at CIAM"), permissions=["manage"])
     def unlock(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
-        """Let people sign in who have failed too often."""
+        """Unlock people at CIAM who failed to sign in too often."""
         self._call_ciam(request, identities, CiamClient().unlock_user, gettext("Unlocked at CIAM."))
 
     @admin.action(description=_("Disable at CIAM"), permissions=["manage"])
     def disable(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
-        """Keep people from signing in, and sign them out."""
+        """Disable people at CIAM, and end their sessions here."""
         disabled = self._call_ciam(
             request, identities, CiamClient().disable_user, gettext("Disabled at CIAM.")
         )
@@ -103,7 +106,7 @@ class CiamIdentityAdmin(_ModelAdmin):
 
     @admin.action(description=_("Enable at CIAM"), permissions=["manage"])
     def enable(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
-        """Let disabled people sign in again."""
+        """Enable disabled people at CIAM, so that they can sign in again."""
         self._call_ciam(request, identities, CiamClient().enable_user, gettext("Enabled at CIAM."))
 
     def _call_ciam(
@@ -113,7 +116,7 @@ class CiamIdentityAdmin(_ModelAdmin):
         call: Callable[[str], None],
         success_text: str,
     ) -> list[CiamIdentity]:
-        """Those for whom CIAM has done it; the others are named with the reason."""
+        """Return the identities for which CIAM succeeded; show and log one text per identity."""
         succeeded = []
         for identity in identities:
             try:
@@ -131,5 +134,5 @@ class CiamIdentityAdmin(_ModelAdmin):
 
 
 def _local_time(at: datetime) -> str:
-    """The time where the reader is; of a project without time zones, as it is."""
+    """Format the time in the current time zone, or unchanged in a project without time zones."""
     return localize(localtime(at) if is_aware(at) else at)

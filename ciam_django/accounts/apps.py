@@ -1,4 +1,4 @@
-"""The app ``ciam_django.accounts``."""
+"""The configuration of the app ``ciam_django.accounts``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ciam_django.signals import login_failed
 
 
 class CiamAccountsConfig(AppConfig):
-    """The models of who signed in."""
+    """The app with the models of identities and CIAM sessions."""
 
     name = "ciam_django.accounts"
     label = "ciam_accounts"
@@ -18,7 +18,7 @@ class CiamAccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Pass on what Django has a signal for, and hear when somebody signs out."""
+        """Connect the receivers of ``login_failed`` and of Django's ``user_logged_out``."""
         from ciam_django.accounts.last_failure import record_login_failure  # noqa: PLC0415
         from ciam_django.accounts.login import (  # noqa: PLC0415
             end_session_on_logout,

@@ -1,4 +1,4 @@
-"""``CiamBackend``: a person of CIAM in, a user out, made at the first sign-in."""
+"""``CiamBackend``: find the user of a person of CIAM, or create the user at the first sign-in."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 
-# The attribute of a request that holds the identity which signs in: one query instead of two.
+# The request attribute that holds the identity that signs in. The attribute saves a second query.
 _IDENTITY: Final = "_ciam_identity"
-# The attribute of a request that holds the digest of the name which its failures belong to.
+# The request attribute that holds the digest of the name that the failures belong to.
 _NAME_DIGEST: Final = "_ciam_tried_by"
 # Stored digests depend on this text: another text makes ``CiamIdentity.names`` useless.
 _PURPOSE: Final = "ciam_django.accounts.last_failure"
@@ -33,7 +33,7 @@ _MAX_NAMES: Final = 8
 
 
 class CiamBackend(ModelBackend):
-    """For ``AUTHENTICATION_BACKENDS``; permissions are those of Django's own backend."""
+    """An entry of ``AUTHENTICATION_BACKENDS``; Django's ``ModelBackend`` decides on permissions."""
 
     def authenticate(
         self,
@@ -44,9 +44,9 @@ class CiamBackend(ModelBackend):
         ciam_person: Person | None = None,
         **kwargs: Any,
     ) -> User | None:
-        """The user of the person; None if the project has switched that user off.
+        """Return the user of the person; None if the user is inactive.
 
-        Who comes with a password is for Django's own backend.
+        Also returns None without a person: Django's own backend checks user names and passwords.
         """
         if ciam_person is None:
             return None
@@ -57,18 +57,21 @@ class CiamBackend(ModelBackend):
 
 
 def is_ciam_backend(path: str) -> bool:
-    """Whether the backend is ``CiamBackend``, or a project's own that is made from it."""
+    """Return True if the path names ``CiamBackend`` or a subclass."""
     return isinstance(load_backend(path), CiamBackend)
 
 
 def resolve_identity(request: HttpRequest, person: Person) -> CiamIdentity:
-    """The identity that our backend has found for the request, or a project's made from it."""
+    """Return the identity that ``authenticate`` stored in the request, or find or create it."""
     identity = vars(request).get(_IDENTITY)
     return identity if isinstance(identity, CiamIdentity) else get_or_create_identity(person)
 
 
 def get_or_create_identity(person: Person) -> CiamIdentity:
-    """The identity that the person has signed in with before, or a new one with its user."""
+    """Return the identity of the person; create the identity and its user at the first sign-in.
+
+    Raises ``CiamError``: ``account_exists`` if another user has a value that must be unique.
+    """
     key, union_id = person.key, person.union_id
     try:
         identity = CiamIdentity.objects.select_related("user").get(key=key)
@@ -77,27 +80,27 @@ def get_or_create_identity(person: Person) -> CiamIdentity:
             with transaction.atomic():
                 identity = _create_user_and_identity(person)
         except IntegrityError as error:
-            # The same person's first sign-in in another tab was faster, or else another user has
-            # what has to be unique: an email address, say.
-            found = CiamIdentity.objects.select_related("user").filter(key=key).first()
-            if found is None:
+            # Either another tab has created the identity meanwhile, or another user has a value
+            # that must be unique, such as an email address.
+            existing = CiamIdentity.objects.select_related("user").filter(key=key).first()
+            if existing is None:
                 raise CiamError("account_exists", stage=Stage.CALLBACK) from error
-            identity = found
+            identity = existing
     _update_identity(identity, {"union_id": union_id, "provider": person.provider})
     return identity
 
 
 def refuse_unknown_issuer(person: Person) -> None:
-    """``bad_configuration`` for the first of an issuer at a site that knows people of others.
+    """Raise ``bad_configuration`` if the site has identities, but none of the person's issuer.
 
-    The mode, the issuer or the client has changed, and everybody would be a stranger.
+    The mode, the issuer or the client has changed, so that each person would get a new user.
     """
-    known = CiamIdentity.objects.exclude(key=person.key)
-    if known.exists() and not known.filter(issuer=person.issuer).exists():
+    other_identities = CiamIdentity.objects.exclude(key=person.key)
+    if other_identities.exists() and not other_identities.filter(issuer=person.issuer).exists():
         raise CiamError(
             "bad_configuration",
             stage=Stage.CALLBACK,
-            upstream_text=f"nobody is known of {person.issuer}: see manage.py check --database",
+            upstream_text=f"{person.issuer} has no identity here: see manage.py check --database",
         )
 
 
@@ -115,35 +118,38 @@ def _create_user_and_identity(person: Person) -> CiamIdentity:
     return identity
 
 
-def _update_identity(identity: CiamIdentity, claimed: Mapping[str, str]) -> None:
-    """Store what a later sign-in is the first to tell: the union id, and the provider."""
+def _update_identity(identity: CiamIdentity, values: Mapping[str, str]) -> None:
+    """Store the values that are not empty and that differ from the stored values."""
     stored = vars(identity)
-    changed = {name: value for name, value in claimed.items() if value not in ("", stored[name])}
+    changed = {name: value for name, value in values.items() if value not in ("", stored[name])}
     if changed:
         CiamIdentity.objects.filter(pk=identity.pk).update(**changed)
 
 
-# --- The names by which an identity and its failures are found ---------------------------------
+# --- The names that identify a person in the record of failures --------------------------------
 
 
 def name_digest(name: str) -> str:
-    """The digest of a name, made with a key of Django's: there are few phone numbers to try."""
+    """Return the digest of a name, which is keyed with ``SECRET_KEY``.
+
+    A digest without a key would reveal a phone number: there are few phone numbers to try.
+    """
     plain = name.strip().casefold().encode(errors="replace")
     return salted_hmac(_PURPOSE, plain, algorithm="sha256").hexdigest()[:32]
 
 
 def attribute_failures_to(request: HttpRequest, name: str) -> None:
-    """Attribute the request's failures to a name that was typed, or to an identity's key."""
+    """Attribute the failures of the request to a typed name, or to the key of an identity."""
     vars(request)[_NAME_DIGEST] = name_digest(name)
 
 
 def attributed_digest(request: HttpRequest) -> str:
-    """The digest of the name that the request's failures belong to; empty where there is none."""
+    """Return the digest of the name that the failures belong to; empty without a name."""
     return str(vars(request).get(_NAME_DIGEST, ""))
 
 
 def update_names(request: HttpRequest, identity: CiamIdentity, person: Person) -> None:
-    """Store the digests of the names of the person: of the claims, and of what the user typed."""
+    """Store the digests of the person's names, which come from the claims and from the form."""
     names = [person.claims.get(claim) for claim in _NAME_CLAIMS]
     digests = [name_digest(name) for name in names if isinstance(name, str) and name]
     typed_digest = attributed_digest(request)

@@ -1,4 +1,4 @@
-"""A request in, the user of its bearer token out: proved once, and remembered for seconds."""
+"""Find the user of a request's bearer token; the result of the check is cached for seconds."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ _PURPOSE: Final = "ciam_django.accounts.bearer"
 # RFC 6750, 2.1.
 _HEADER: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
 _MAX_LENGTH: Final = 8192
-# Seconds for which a refusal is remembered, at most: the next answer may be another.
+# The maximum of seconds for which a refusal is cached, because the next answer may differ.
 _REFUSAL_SECONDS: Final = 5
-# What CIAM says of somebody, which is theirs to know; any other refusal is one of the token.
+# The kinds that describe the account. The person may read the code of these kinds; every other
+# refusal becomes ``invalid_token``.
 _ACCOUNT_KINDS: Final = ("account_state", "permission")
 
-# CIAM_BEARER -> who proves a token.
+# The value of CIAM_BEARER -> the function that verifies a token.
 _VERIFIERS: Final[Mapping[str, Callable[[CiamApp, str], TokenInfo]]] = {
     "check": verify_token_at_ciam,
     "jwt": verify_token_as_jwt,
@@ -49,7 +50,7 @@ _VERIFIERS: Final[Mapping[str, Callable[[CiamApp, str], TokenInfo]]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bearer:
-    """What a token lets its person do, and what is known of them; not the token itself."""
+    """The scopes of a token and the claims of its person, without the token itself."""
 
     scopes: frozenset[str]
     claims: Mapping[str, Any] = dataclasses.field(repr=False)
@@ -57,10 +58,10 @@ class Bearer:
 
 @clear_frames_on_error
 def user_and_bearer(request: HttpRequest) -> tuple[User, Bearer] | None:
-    """Whose bearer token the request has; None where it has none.
+    """Return the user and the ``Bearer`` of the request's bearer token; None without a token.
 
-    A ``CiamError``: ``invalid_token``, what CIAM says of the account, ``too_many_requests``, or why
-    CIAM can't be asked.
+    Raises ``CiamError``: ``invalid_token``, CIAM's code for the state of the account,
+    ``too_many_requests``, or the reason why CIAM can't be asked.
     """
     token = _presented_token(request)
     if token is None:
@@ -71,14 +72,17 @@ def user_and_bearer(request: HttpRequest) -> tuple[User, Bearer] | None:
 
 
 def _presented_token(request: HttpRequest) -> str | None:
-    """RFC 6750, 2.1; a token in the address or in a form is none (RFC 9700, 4.3.2)."""
+    """Return the token of the ``Authorization`` header (RFC 6750, 2.1).
+
+    A token in the URL or in a form is ignored (RFC 9700, 4.3.2).
+    """
     header: str = request.META.get("HTTP_AUTHORIZATION", "")
     if [scheme.casefold() for scheme in header.split(maxsplit=1)[:1]] != ["bearer"]:
         return None
-    found = _HEADER.fullmatch(header)
-    if found is None or len(found[1]) > _MAX_LENGTH:
+    match = _HEADER.fullmatch(header)
+    if match is None or len(match[1]) > _MAX_LENGTH:
         raise CiamError("invalid_token", stage=Stage.API)
-    return found[1]
+    return match[1]
 
 
 def _get_or_verify_grant(request: HttpRequest, token: str) -> TokenInfo:
@@ -116,12 +120,12 @@ def _verify_token(token: str) -> TokenInfo:
 
 
 def _refusal(error: CiamError) -> CiamError | None:
-    """The error as one of the token or of its person; None where it says nothing of them."""
-    names_nobody = error.code == "nobody_named"
-    if not (names_nobody or is_access_refused(error) or kind_of(error) in _ACCOUNT_KINDS):
+    """Return the error to answer with; None if the error concerns neither token nor person."""
+    has_no_person = error.code == "nobody_named"
+    if not (has_no_person or is_access_refused(error) or kind_of(error) in _ACCOUNT_KINDS):
         return None
-    is_of_person = kind_of(error) in _ACCOUNT_KINDS
-    code = error.code if is_of_person else "invalid_token"
+    is_about_account = kind_of(error) in _ACCOUNT_KINDS
+    code = error.code if is_about_account else "invalid_token"
     return CiamError(
         code,
         type_code=error.type_code if error.code == code else error.code,
@@ -132,11 +136,15 @@ def _refusal(error: CiamError) -> CiamError | None:
     )
 
 
-# --- What is remembered ------------------------------------------------------------------------
+# --- The cache of results ----------------------------------------------------------------------
 
 
 def _cache_key(token: str) -> str:
-    """A digest of the token and of what judges it: a cache is read by many, and outlives both."""
+    """Return a digest of the token and of the settings that the check depends on.
+
+    The digest hides the token from other readers of the cache. A cached result outlives a change
+    of the settings, so that the settings are a part of the key.
+    """
     app = ciam_app()
     parts = [conf.CIAM_BEARER, app.client_id, *conf.CIAM_BEARER_AUDIENCES]
     parts += [str(app._server_metadata_url or app.access_token_url), token]
@@ -144,7 +152,7 @@ def _cache_key(token: str) -> str:
 
 
 def _cache_result(key: str, result: Mapping[str, Any], seconds: float) -> None:
-    # Sealed: it says who somebody is, and whoever could write it would be anybody.
+    # Encrypted: the result names a person, and a forged result would sign in as any person.
     lifetime = int(min(seconds, conf.CIAM_BEARER_SECONDS))
     if lifetime > 0:
         content = json.dumps(result).encode()
@@ -158,7 +166,7 @@ def _cached_result(key: str) -> TokenInfo | CiamError | None:
     try:
         cached = json.loads(fernet_for(_PURPOSE).decrypt(encrypted))
     except (InvalidToken, TypeError):
-        # Of another project in the same cache, or of a key that has gone.
+        # Another project wrote to the same cache, or the key is no longer in the settings.
         return None
     if "code" in cached:
         return CiamError(cached["code"], type_code=cached["type_code"], stage=Stage.API)

@@ -1,4 +1,4 @@
-"""A CSV file in, its rows out, and what is wrong with them, for ``manage.py``."""
+"""Read CSV files for ``manage.py`` commands, and report the problems of their rows."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from django.core.management.base import BaseCommand, CommandError
 
 T = TypeVar("T")
 
-# Of a query's parameters; every database takes as many.
+# The number of parameters of one query. Every database accepts this number.
 _CHUNK_SIZE: Final = 500
 _MAX_SHOWN: Final = 20
 
 
 class CsvRow(dict[str, str]):
-    """The columns asked for, without spaces around them; ``line`` is the file's."""
+    """The requested columns, without surrounding spaces; ``line`` is the number of the line."""
 
     line = 0
 
 
 def read_rows(path: str, *columns: str) -> Iterator[CsvRow]:
-    """The rows of a CSV file in UTF-8 whose first line names the columns."""
+    """Yield the rows of a CSV file in UTF-8 whose first line names the columns.
+
+    Raises ``CommandError`` if the file can't be read or lacks a column.
+    """
     try:
-        # As Excel saves it, too.
+        # Excel saves UTF-8 with a byte order mark.
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
@@ -33,8 +36,8 @@ def read_rows(path: str, *columns: str) -> Iterator[CsvRow]:
                 raise CommandError(
                     f"{path} has the columns {reader.fieldnames}, and lacks {missing}."
                 )
-            for given in reader:
-                row = CsvRow({name: (given[name] or "").strip() for name in columns})
+            for fields in reader:
+                row = CsvRow({name: (fields[name] or "").strip() for name in columns})
                 row.line = reader.line_num
                 yield row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -42,7 +45,7 @@ def read_rows(path: str, *columns: str) -> Iterator[CsvRow]:
 
 
 def duplicates(rows: Iterable[CsvRow], column: str) -> Iterator[str]:
-    """What stands in the column twice."""
+    """Yield a problem for each value that the column contains more than once."""
     seen: dict[str, int] = {}
     for row in rows:
         first = seen.setdefault(row[column], row.line)
@@ -51,13 +54,16 @@ def duplicates(rows: Iterable[CsvRow], column: str) -> Iterator[str]:
 
 
 def in_chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """As many at once as one query takes."""
+    """Yield slices of the items that are short enough for the parameters of one query."""
     for start in range(0, len(items), _CHUNK_SIZE):
         yield items[start : start + _CHUNK_SIZE]
 
 
 def confirm_changes(command: BaseCommand, problems: Sequence[str], *, apply: bool) -> bool:
-    """Whether to go on; what is wrong stops all of it."""
+    """Return True if the command may apply its changes.
+
+    Writes the first problems and raises ``CommandError`` if there are problems.
+    """
     for line in problems[:_MAX_SHOWN]:
         command.stderr.write(line)
     if problems:

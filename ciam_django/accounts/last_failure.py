@@ -1,7 +1,4 @@
-"""Whose sign-in failed last, and how: for who is asked for help, in the admin.
-
-In Django's cache alone, under digests: what strangers type makes no row, and names nobody.
-"""
+"""Record the last failure of a person, so that support staff can read the failure in the admin."""
 
 from __future__ import annotations
 
@@ -20,13 +17,15 @@ from ciam_django.client.cache import get_cached, set_cached
 from ciam_django.errors import CiamError
 from ciam_django.privacy import loggable_code
 
-# Seconds: who asks for help does so soon, and strangers can fill what is kept for long.
+# Seconds. People ask for help soon, and anonymous users could fill a cache of long-lived records.
+# The records are only in Django's cache, under digests: the input of an anonymous user creates no
+# database row, and the cache contains no names.
 _LIFETIME: Final = 24 * 3600
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LastFailure:
-    """What the log line has, too, under the same request id."""
+    """Time, code and request id of a failure; the log line has the same request id."""
 
     at: datetime
     code: str
@@ -36,22 +35,22 @@ class LastFailure:
 def record_login_failure(
     sender: object, *, request: HttpRequest | None, error: CiamError, answer: Answer, **more: object
 ) -> None:
-    """A receiver of ``login_failed``: whose it was, if they have named themselves."""
+    """Receive ``login_failed`` and record the failure for the name of the request."""
     if request:
         record_failure(request, error.code, answer.request_id)
 
 
 def record_failure(request: HttpRequest, code: str, request_id: str) -> None:
-    """Record the failure for the name of ``attribute_failures_to``, if the request has a name."""
+    """Record the failure for the name of ``attribute_failures_to``; do nothing without a name."""
     if digest := attributed_digest(request):
         record = [time.time(), loggable_code(code), request_id]
         set_cached(_cache_key(digest), record, seconds=_LIFETIME)
 
 
 def last_failure_of(identity: CiamIdentity) -> LastFailure | None:
-    """The newest failure that is known of the person; None where all went well, or is forgotten."""
-    found = list(_recorded_failures([name_digest(identity.key), *identity.names]))
-    return max(found, key=lambda failure: failure.at, default=None)
+    """Return the newest failure in the cache for the identity; None if there is no failure."""
+    failures = list(_recorded_failures([name_digest(identity.key), *identity.names]))
+    return max(failures, key=lambda failure: failure.at, default=None)
 
 
 def _recorded_failures(digests: Iterable[str]) -> Iterable[LastFailure]:

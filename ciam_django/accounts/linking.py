@@ -1,4 +1,4 @@
-"""A user who is signed in, and a person of CIAM in; that the one is the other out."""
+"""Link a person of CIAM to the user who is signed in, and remove such a link."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 
 def link_identity(request: HttpRequest, person: Person) -> CiamIdentity:
-    """Let the person sign in as the user who is signed in now, who stays so.
+    """Link the person to the user who is signed in, and return the identity.
 
-    ``linked_elsewhere`` where they sign in as another user already; ``missing_token`` where nobody
-    is signed in. That both are the same human is what signing in to both at once has proved; an
-    email address or a phone number would not.
+    The user stays signed in. Raises ``CiamError``: ``linked_elsewhere`` if the person is linked to
+    another user, ``missing_token`` if no user is signed in. The browser is signed in as the user
+    and as the person at the same time, which proves that both are the same human. An equal email
+    address or phone number does not prove this.
     """
     user = _signed_in_user(request)
     key = person.key
@@ -52,24 +53,26 @@ def link_identity(request: HttpRequest, person: Person) -> CiamIdentity:
 
 
 def unlink_identity(request: HttpRequest, identity_id: int) -> None:
-    """Take an identity from the user who is signed in, and end its sessions but for this one.
+    """Remove an identity from the user who is signed in, and end the identity's other sessions.
 
-    ``Resource.NotFound`` where the user has no such identity; ``last_way_in`` where it is the last
-    way in: another identity, or a password for one of the project's other backends, has to stay.
+    The current session continues. Raises ``CiamError``: ``missing_token`` if no user is signed in,
+    ``Resource.NotFound`` if the user has no such identity, ``last_way_in`` if the user has no other
+    login method. Another login method is another identity, or a password for a backend of the
+    project that is not ``CiamBackend``.
     """
     user = _signed_in_user(request)
     with transaction.atomic():
-        # Of two at the same moment, the second sees what the first has left.
+        # The lock makes a second request wait until the first request has removed its identity.
         get_user_model().objects.select_for_update().get(pk=user.pk)
         identity = CiamIdentity.objects.filter(user=user, pk=identity_id).first()
         if identity is None:
             raise CiamError("Resource.NotFound")
-        others = CiamIdentity.objects.filter(user=user).exclude(pk=identity.pk)
-        if not (others.exists() or _has_other_login_method(user)):
+        other_identities = CiamIdentity.objects.filter(user=user).exclude(pk=identity.pk)
+        if not (other_identities.exists() or _has_other_login_method(user)):
             raise CiamError("last_way_in")
         ciam_session = ciam_session_of(request)
         if ciam_session and ciam_session.identity_id == identity.pk:
-            # The user goes on as one whom CIAM says nothing of.
+            # The user stays signed in, and the session no longer depends on CIAM.
             discard_ciam_session(request)
         end_sessions(identity.sessions.all(), "unlinked")
         send_on_commit(unlinked, identity, request=request)
@@ -83,6 +86,6 @@ def _signed_in_user(request: HttpRequest) -> User:
 
 
 def _has_other_login_method(user: User) -> bool:
-    """Whether the user can come in without CIAM."""
-    others = [path for path in settings.AUTHENTICATION_BACKENDS if not is_ciam_backend(path)]
-    return bool(others) and user.has_usable_password()
+    """Return True if the user can sign in without CIAM."""
+    other_paths = [path for path in settings.AUTHENTICATION_BACKENDS if not is_ciam_backend(path)]
+    return bool(other_paths) and user.has_usable_password()

@@ -1,4 +1,4 @@
-"""A person in, a signed-in session out; and what Django's signals tell of those who got none."""
+"""Sign a person of CIAM in, and send Django's signal for wrong credentials."""
 
 from __future__ import annotations
 
@@ -36,27 +36,28 @@ if TYPE_CHECKING:
     # The stubs know only the one user model of the tests.
     from django.contrib.auth.models import User
 
-# Where a person has proved wrong what they typed to us.
+# The stages at which CIAM checks credentials that a person typed on a page of this site.
 _CREDENTIAL_STAGES: Final = frozenset({Stage.PASSWORD, Stage.VERIFY_CODE})
 
 
 def sign_in(request: HttpRequest, person: Person, token_response: Mapping[str, Any]) -> None:
     """Sign the person in, or raise a ``CiamError`` and change nothing.
 
-    ``token`` is the token answer that named the person, and is kept with the session.
+    ``token_response`` is the token answer that named the person. Its tokens are stored with the
+    session.
     """
-    # One transaction, so that no user is left without a sign-in, nor a sign-in without a user.
+    # One transaction, so that a failure stores neither a user nor a session.
     with transaction.atomic():
         user, identity = authenticate_person(request, person)
         discard_ciam_session(request)
-        # Changes the session's key, and empties a session that was another user's.
+        # ``login`` changes the session key, and flushes a session of another user.
         login(request, user)
         create_ciam_session(request, identity, person, token_response)
         send_on_commit(signed_in, identity, request=request, person=person)
 
 
 def sign_in_without_session(request: HttpRequest, person: Person) -> None:
-    """The same for an app that keeps CIAM's tokens itself, and sends them as bearer tokens."""
+    """Sign in a person whose app stores CIAM's tokens and sends them as bearer tokens."""
     with transaction.atomic():
         _, identity = authenticate_person(request, person)
         send_on_commit(signed_in, identity, request=request, person=person)
@@ -65,24 +66,26 @@ def sign_in_without_session(request: HttpRequest, person: Person) -> None:
 def sign_in_or_link(
     request: HttpRequest, person: Person, token_response: Mapping[str, Any], link_to_user: str
 ) -> None:
-    """Sign the person in, or link the person to the user who began this and is still signed in.
+    """Sign the person in, or link the person to the user who started the flow.
 
-    ``link_to_user`` is the primary key of that user, and empty for a plain sign-in.
+    ``link_to_user`` is the primary key of the user who started the flow; it is empty for a plain
+    sign-in. Raises ``CiamError``: ``mismatching_state`` if this user is no longer signed in.
     """
     if not link_to_user:
         sign_in(request, person, token_response)
     elif str(request.user.pk) == link_to_user:
         link_identity(request, person)
     else:
-        # In another tab, the user has signed out, or another user has signed in.
+        # The user has signed out in another tab, or another user has signed in.
         raise CiamError("mismatching_state", stage=Stage.CALLBACK)
 
 
 def authenticate_person(request: HttpRequest, person: Person) -> tuple[User, CiamIdentity]:
-    """The person's user and identity, which are created at the first sign-in, or a ``CiamError``.
+    """Return the user and the identity of the person; create both at the first sign-in.
 
-    Django asks every backend of the project, so that a backend which locks users out (such as
-    django-axes') may refuse. Django then sends ``user_login_failed``.
+    Django asks every backend of the project, so that a backend that locks users out (such as the
+    backend of django-axes) can refuse the person. If a backend refuses, Django sends
+    ``user_login_failed``, and this function raises a ``CiamError``.
     """
     with transaction.atomic():
         user = authenticate(request, ciam_person=person)
@@ -100,16 +103,17 @@ def authenticate_person(request: HttpRequest, person: Person) -> tuple[User, Cia
 
 
 def authenticate_token_holder(request: HttpRequest, person: Person) -> User:
-    """The user of a person who holds a token and has no session, or a ``CiamError``.
+    """Return the user of a person who sends a bearer token, or raise a ``CiamError``.
 
-    Who is unknown is let in as at a first sign-in; who is known does not sign in again.
+    A person without an identity signs in for the first time. A person with an identity does not
+    sign in again.
     """
     identity = CiamIdentity.objects.select_related("user").filter(key=person.key).first()
-    ours = [path for path in settings.AUTHENTICATION_BACKENDS if is_ciam_backend(path)]
-    if identity is None or not ours:
+    ciam_backends = [path for path in settings.AUTHENTICATION_BACKENDS if is_ciam_backend(path)]
+    if identity is None or not ciam_backends:
         return authenticate_person(request, person)[0]
-    # A project's own backend may let in others than Django's does.
-    backend = cast("CiamBackend", load_backend(ours[0]))
+    # The backend of a project may accept users that Django's backend refuses.
+    backend = cast("CiamBackend", load_backend(ciam_backends[0]))
     if not backend.user_can_authenticate(identity.user):
         raise CiamError("account_inactive", stage=Stage.API)
     return identity.user
@@ -122,13 +126,13 @@ def _refusal_code(request: HttpRequest) -> str:
 
 
 def is_signed_in_by_ciam(request: HttpRequest) -> bool:
-    """Whether this session came from a sign-in at CIAM."""
+    """Return True if the session started with a sign-in at CIAM."""
     path = request.session.get(BACKEND_SESSION_KEY)
     return path in settings.AUTHENTICATION_BACKENDS and is_ciam_backend(path)
 
 
 def end_session_on_logout(sender: object, *, request: HttpRequest, **kwargs: Any) -> None:
-    """A receiver of Django's ``user_logged_out``: nothing is kept for that session any longer."""
+    """Receive Django's ``user_logged_out`` and delete the tokens of the session."""
     end_ciam_session(request, "left")
 
 
@@ -138,10 +142,10 @@ def end_session_on_logout(sender: object, *, request: HttpRequest, **kwargs: Any
 def send_user_login_failed(
     sender: object, *, request: HttpRequest | None, error: CiamError, answer: Answer, **kwargs: Any
 ) -> None:
-    """A receiver of ``login_failed``: Django's own signal, as for a wrong password of Django's.
+    """Receive ``login_failed`` and send Django's ``user_login_failed`` for wrong credentials.
 
-    The answer decides and not the code: whoever is locked out after wrong passwords, and not
-    after names that do not exist, has learnt which do.
+    The kind of the answer decides, not the code. A lockout that counts wrong passwords but ignores
+    unknown names would reveal the names that exist.
     """
     if request and error.stage in _CREDENTIAL_STAGES and answer.kind == "credentials":
         user_login_failed.send_robust(__name__, credentials={}, request=request)

@@ -1,4 +1,4 @@
-"""The middleware that ends a session when CIAM has, and disturbs nobody while CIAM is down."""
+"""``CiamSessionMiddleware``: end a session when CIAM ends the person's session or tokens."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseB
 
 
 class CiamSessionMiddleware:
-    """Renews the tokens of whoever is signed in before they end; for after Django's own.
+    """Refresh the tokens of a signed-in user before the tokens expire.
 
-    Whose session has ended gets a 401: a page with the way back, or our JSON body.
+    Belongs after Django's own middleware. A request whose session has ended gets a
+    401: a page with a link to the login page, or our JSON body. While CIAM can't be reached, the
+    session goes on.
     """
 
     sync_capable = True
@@ -45,7 +47,7 @@ class CiamSessionMiddleware:
 
 
 def _is_ciam_view(request: HttpRequest) -> bool:
-    """Whether the request is for one of ``ciam_django.urls``."""
+    """Return True if the URL of the request is in ``ciam_django.urls``."""
     try:
         return "ciam" in resolve(request.path_info).app_names
     except Resolver404:
@@ -53,7 +55,8 @@ def _is_ciam_view(request: HttpRequest) -> bool:
 
 
 def _refuse_ended_session(request: HttpRequest) -> HttpResponse | None:
-    # Without the cookie there is no session to look at, nor a reason to vary a cached page by it.
+    # Without the cookie there is no session. Reading the session would also add ``Vary: Cookie`` to
+    # pages that a cache can serve to everybody.
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return None
     error = refresh_or_end_session(request)
@@ -62,7 +65,7 @@ def _refuse_ended_session(request: HttpRequest) -> HttpResponse | None:
     answer = answer_and_report(error, request)
     record_failure(request, error.type_code or error.code, answer.request_id)
     if _is_ciam_view(request):
-        # Who signs in again, or out, gets what they came for.
+        # A user who signs in again or signs out gets the requested page, not a 401.
         return None
     context = {}
     if answer.action_url and request.method == "GET":

@@ -1,4 +1,4 @@
-"""``CiamIdentity``: which user a person of CIAM is; ``CiamSession``: where they are signed in."""
+"""The models ``CiamIdentity`` (a person of CIAM and the user) and ``CiamSession`` (a sign-in)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from ciam_django.client.person import identity_key
 
 
 class CiamIdentity(models.Model):
-    """A person of CIAM, by the names that never change; never by email or phone number."""
+    """A person of CIAM, and the user that the person signs in as.
+
+    Issuer and subject identify the person, because they never change. An email address or a phone
+    number never identifies the person.
+    """
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -26,11 +30,11 @@ class CiamIdentity(models.Model):
     key = models.CharField(_("key"), max_length=64, unique=True, editable=False)
     union_id = models.CharField(_("union id"), max_length=255, blank=True, editable=False)
     provider = models.CharField(_("provider"), max_length=64, blank=True, editable=False)
-    # Of ``failures.note_names``.
+    # The digests that ``update_names`` stores.
     names: models.JSONField[list[str], list[str]] = models.JSONField(default=list, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
-    # Whether this very sign-in was the person's first.
+    # True during the first sign-in of the person, which creates the identity.
     is_new = False
 
     class Meta:
@@ -42,30 +46,31 @@ class CiamIdentity(models.Model):
         return f"{self.subject} @ {self.issuer}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Store the identity under its key."""
+        """Compute the key and store the identity."""
         self.key = identity_key(self.issuer, self.subject)
         super().save(*args, **kwargs)
 
 
 class CiamSessionQuerySet(models.QuerySet["CiamSession"]):
-    """Many of them."""
+    """The queries of CIAM sessions."""
 
     def active(self) -> Self:
-        """Those that have not been ended."""
+        """Return the sessions that have not ended."""
         return self.exclude(sealed="")
 
     def mark_ended(self) -> int:
-        """End them, and forget what they held; how many there were."""
+        """End the sessions, delete their tokens, and return the number of sessions."""
         return self.active().update(sealed="", sid_key="", ends_at=timezone.now())
 
 
 class CiamSession(models.Model):
-    """A sign-in at CIAM: the session of this project's that it began, and the tokens that it holds.
+    """A sign-in at CIAM, with its tokens and the key of the Django session.
 
-    ``sealed`` is of ``tokens.py``, and empty once the session has been ended. ``sid_key`` is of
-    issuer and ``sid``, as ``identity_key``; empty where CIAM names no session. ``renewals`` counts
-    how often the tokens have been replaced; until ``renewing_until`` one request is about to.
-    The newest is kept when it has ended, for it tells when the person last signed in.
+    ``sealed`` is the result of ``encrypted_tokens``; it is empty after the end of the session.
+    ``sid_key`` is the ``identity_key`` of the issuer and the claim ``sid``; it is empty if CIAM
+    names no session. ``renewals`` counts how often the tokens have been replaced. Until
+    ``renewing_until``, one request is refreshing the tokens. The newest row of an identity stays
+    after the end of the session, because the row has the time of the last sign-in.
     """
 
     identity = models.ForeignKey(

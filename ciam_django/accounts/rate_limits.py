@@ -1,8 +1,4 @@
-"""Sends and tries, counted before CIAM is asked, which sees one address: ours.
-
-Who is counted: the receiver or account, the visitor (a browser, or a session) and the client's
-address. Who is over a limit gets the same answer as CIAM would give.
-"""
+"""Count sends and attempts before CIAM is asked, and refuse the requests over a limit."""
 
 from __future__ import annotations
 
@@ -21,17 +17,24 @@ from ciam_django.conf import RATE, conf
 from ciam_django.errors import CiamError, Stage
 
 _SECONDS: Final = {"s": 1, "min": 60, "hour": 3600, "day": 86400}
-# As CIAM's own: wrong entries of one code, and seconds for which it is good.
+# CIAM has the same limits: the wrong entries of one code, and the lifetime of a code in seconds.
 _MAX_CODE_ENTRIES: Final = 5
 _CODE_LIFETIME: Final = 600
-# A network gives a household, or a phone, as many addresses of IPv6.
+# A network assigns a whole /64 of IPv6 addresses to one household or one phone.
 _IPV6_PREFIX: Final = 64
 
+# CIAM counts by client address, but sees only the address of this site. Hence the site counts by
+# recipient or account, by visitor (a browser or a session), and by client address. A request over
+# a limit gets the same answer as from CIAM.
 LIMIT_KEYS: Final = ("receiver", "visitor", "address")
 
 
 def count_send(request: HttpRequest, recipient: str, channel: str) -> None:
-    """Count a code that is to be sent, or raise ``...Send.SMS.Too.Frequency`` or its like."""
+    """Count the sending of a code; ``channel`` is ``EMAIL`` or ``SMS``.
+
+    Raises ``CiamError`` with ``retry_after`` in seconds if a limit is reached:
+    ``Operation.Failure.Send.Email.Too.Frequency`` or ``Operation.Failure.Send.SMS.Too.Frequency``.
+    """
     name = "Email" if channel == "EMAIL" else "SMS"
     wait = _count(request, recipient, "send")
     if wait:
@@ -40,14 +43,14 @@ def count_send(request: HttpRequest, recipient: str, channel: str) -> None:
 
 
 def count_attempt(request: HttpRequest, recipient: str, stage: Stage) -> None:
-    """Count an attempt to prove something, or raise ``too_many_requests``."""
+    """Count an attempt with credentials, or raise ``too_many_requests`` if a limit is reached."""
     wait = _count(request, recipient, "try")
     if wait:
         raise CiamError("too_many_requests", stage=stage, retry_after=wait)
 
 
 def uncount_attempt(request: HttpRequest, recipient: str) -> None:
-    """Give back what an attempt counted that was right; what others failed stays."""
+    """Subtract a successful attempt from the counts; failed attempts stay counted."""
     _uncount(request, recipient, "try")
 
 
@@ -56,26 +59,29 @@ def _uncount(request: HttpRequest, recipient: str, act: str) -> None:
 
 
 def count_captcha(request: HttpRequest) -> None:
-    """Count a picture that CIAM is asked for, as if it were an attempt."""
+    """Count the request of a CAPTCHA from CIAM like an attempt."""
     wait = _count(request, "", "picture")
     if wait:
         raise CiamError("too_many_requests", stage=Stage.API, retry_after=wait)
 
 
 def count_token_check(request: HttpRequest) -> None:
-    """Count a bearer token that has to be proved, as if it were an attempt."""
+    """Count the check of a bearer token like an attempt."""
     wait = _count(request, "", "token")
     if wait:
         raise CiamError("too_many_requests", stage=Stage.API, retry_after=wait)
 
 
 def uncount_token_check(request: HttpRequest) -> None:
-    """Give back what a bearer token counted that was not refused."""
+    """Subtract the check of a bearer token that was not refused."""
     _uncount(request, "", "token")
 
 
 def count_code_entry(code_id: str, channel_name: str) -> None:
-    """Count an entry of one code that was sent, or none was: both wear out alike."""
+    """Count an entry of a code, or raise ``...Code.Too.Frequency`` after five entries.
+
+    The count is the same if no code was sent, so that the limit does not reveal accounts.
+    """
     count, _ = increment_count(_key("code", "entry", code_id), _CODE_LIFETIME)
     if count > _MAX_CODE_ENTRIES:
         raise CiamError(
@@ -84,17 +90,17 @@ def count_code_entry(code_id: str, channel_name: str) -> None:
 
 
 def _count(request: HttpRequest, recipient: str, act: str) -> int:
-    """The seconds to wait, or 0. A longer period counts only what the shorter periods allow."""
+    """Return the seconds to wait, or 0. A longer period counts what the shorter periods allow."""
     return count_all(_counters(request, recipient, act))
 
 
 def _counters(request: HttpRequest, recipient: str, act: str) -> Sequence[tuple[str, int, int]]:
-    """The counters of the request, for ``client.cache.count_all``."""
+    """Return the counters of the request as ``client.cache.count_all`` takes them."""
     limits = conf.CIAM_SEND_LIMITS if act == "send" else conf.CIAM_TRY_LIMITS
     address = _address(request, conf.CIAM_CLIENT_IP)
     counted_as = (recipient.casefold(), _visitor(request), address)
     names = dict(zip(LIMIT_KEYS, counted_as, strict=True))
-    rates = rates_of(tuple((name, tuple(given)) for name, given in limits.items()))
+    rates = rates_of(tuple((name, tuple(texts)) for name, texts in limits.items()))
     return [
         (f"{_key(act, limit_key, names[limit_key])}.{seconds}", limit, seconds)
         for limit_key, pairs in rates
@@ -104,22 +110,23 @@ def _counters(request: HttpRequest, recipient: str, act: str) -> Sequence[tuple[
 
 
 def _key(act: str, limit_key: str, name: str) -> str:
-    # A digest, since caches are not where numbers and addresses belong.
+    # A digest, because phone numbers and addresses must not be readable in a cache.
     digest = hashlib.sha256(f"{settings.SECRET_KEY} {name}".encode(errors="replace")).hexdigest()
     return f"ciam_django.limit.{act}.{limit_key}.{digest[:32]}"
 
 
 def _visitor(request: HttpRequest) -> str:
-    """The browser by its form token, or its session; empty for who has neither."""
+    """Return the session key or the CSRF token of the browser; empty if there is neither."""
     session = getattr(request, "session", None)
     form_token: str = request.META.get("CSRF_COOKIE", "")
     return (session.session_key if session is not None else "") or form_token
 
 
 def _address(request: HttpRequest, function_path: str) -> str:
-    """The client's address, or its network for IPv6; never a header that anybody can write.
+    """Return the client's address, or the network of an IPv6 address.
 
-    ``function_path`` is ``CIAM_CLIENT_IP``.
+    ``function_path`` is ``CIAM_CLIENT_IP``. Without this function, only ``REMOTE_ADDR`` is read,
+    because a client can send any header.
     """
     address = (
         import_string(function_path)(request)
@@ -137,15 +144,15 @@ def _address(request: HttpRequest, function_path: str) -> str:
 
 @functools.lru_cache(maxsize=64)
 def rates_of(
-    given: tuple[tuple[str, tuple[str, ...]], ...],
+    limits: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> Sequence[tuple[str, Sequence[tuple[int, int]]]]:
-    """Scope -> (how many, in how many seconds), the shortest time first.
+    """Return limit key -> (count, seconds) pairs, with the shortest period first.
 
-    A rate that can't be read is left out; ``manage.py check`` names it.
+    A rate that can't be read is left out; ``manage.py check`` reports the rate.
     """
-    found = []
-    for limit_key, rates in given:
-        matches = [match for match in map(RATE.fullmatch, rates) if match]
+    parsed = []
+    for limit_key, texts in limits:
+        matches = [match for match in map(RATE.fullmatch, texts) if match]
         pairs = [(int(match[1]), _SECONDS[match[2]]) for match in matches]
-        found.append((limit_key, sorted(pairs, key=lambda pair: pair[1])))
-    return found
+        parsed.append((limit_key, sorted(pairs, key=lambda pair: pair[1])))
+    return parsed

@@ -1,4 +1,4 @@
-"""Whether CIAM still accepts the session of a request."""
+"""Check that CIAM still accepts the session of a request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ from ciam_django.reporting import report
 
 
 def refresh_or_end_session(request: HttpRequest) -> CiamError | None:
-    """Why the session has been ended now; None if it goes on, be CIAM down or not."""
+    """Return the error that has ended the session; None if the session goes on.
+
+    The session also goes on while CIAM can't be reached.
+    """
     if not is_check_due(request):
         return None
     ciam_session = ciam_session_of(request)
@@ -42,7 +45,7 @@ def refresh_or_end_session(request: HttpRequest) -> CiamError | None:
         except CiamError as error:
             if is_access_refused(error):
                 raise
-            # For the log: who is signed in need not know.
+            # Only the log has the error: the session goes on.
             report(error, request)
         schedule_next_check(request, ciam_session, tokens)
     except CiamError as error:
@@ -55,14 +58,14 @@ def refresh_or_end_session(request: HttpRequest) -> CiamError | None:
 
 
 def _check_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
-    """The tokens, if CIAM says of the person that they are good, or newer ones."""
+    """Ask CIAM to check the access token; return the tokens, or newer tokens after a refresh."""
     is_check_wanted = conf.CIAM_SESSION_CHECK and tokens.may_check and tokens.is_usable
     if not is_check_wanted or is_backing_off():
         return tokens
     try:
         CiamClient().user_check(tokens.access_token)
     except CiamError as error:
-        # A token may end early while the person may stay.
+        # CIAM can revoke an access token early, although the person may stay signed in.
         if error.code.casefold() in REFUSED_TOKEN_CODES and tokens.refresh_token:
             return refresh_tokens(ciam_session, tokens)
         if not is_access_refused(error):
@@ -72,7 +75,7 @@ def _check_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
 
 
 def _session_ended_error(error: CiamError) -> CiamError:
-    """The same for all reasons, of which the log has the true one."""
+    """Return the error that is the same for all reasons; the log has the true reason."""
     return CiamError(
         "session_ended",
         type_code=error.code if error.code != "session_ended" else "",

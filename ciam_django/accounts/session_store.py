@@ -1,4 +1,4 @@
-"""``CiamSession`` rows: created at sign-in, read with a request, and ended from here or outside."""
+"""Create, read and end the ``CiamSession`` rows, and encrypt the tokens in the rows."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error
 
-# In Django's session: the row's id, the digest of the session's key, and when to look again.
+# The entry in Django's session: the id of the row, the digest of the session key, and the time of
+# the next check.
 _ENTRY_KEY: Final = "ciam_session"
-# Seconds: until the next look where CIAM could not be asked.
+# Seconds until the next check if CIAM could not be asked.
 _RETRY_INTERVAL: Final = 60
-# The scope without which CIAM's API takes no token of a person's.
+# CIAM's API accepts a person's access token only with this scope.
 _USER_API: Final = "USER_API"
-# Seconds before its end from which an access token is renewed; of a short life, a tenth.
+# An access token is refreshed this number of seconds before its end. A token with a short lifetime
+# is refreshed when a tenth of the lifetime is left.
 _REFRESH_MARGIN: Final = 300
 # The key of stored tokens depends on this text: another text ends all sessions.
 _PURPOSE: Final = "ciam_django.accounts.tokens"
@@ -44,12 +46,12 @@ _PURPOSE: Final = "ciam_django.accounts.tokens"
 def create_ciam_session(
     request: HttpRequest, identity: CiamIdentity, person: Person, token_response: Mapping[str, Any]
 ) -> None:
-    """Create the row by which the session's tokens are refreshed, and by which CIAM ends it."""
+    """Create the row that stores the tokens of the session, and by which CIAM ends the session."""
     sid = person.claims.get("sid")
     sid_key = identity_key(person.issuer, str(sid)) if is_subject(sid) else ""
     app, keeps_tokens, check_interval = ciam_app(), conf.CIAM_KEEP_TOKENS, conf.CIAM_SESSION_CHECK
     if not request.session.session_key:
-        # Django has flushed a session that was another user's.
+        # ``login`` has flushed a session of another user, so that the new session has no key yet.
         request.session.cycle_key()
     scopes = str(token_response.get("scope") or app.client_kwargs["scope"]).split()
     tokens = Tokens(
@@ -57,7 +59,7 @@ def create_ciam_session(
         may_check=bool(app.api_base_url) and _USER_API in scopes,
     )
     if keeps_tokens:
-        # The id_token of CIAM's own mode proves nothing and has no use.
+        # In CIAM's own mode, the id_token proves nothing and is not used.
         tokens = updated_tokens(
             tokens, token_response if app.is_oidc else {**token_response, "id_token": None}
         )
@@ -70,21 +72,21 @@ def create_ciam_session(
 
 
 def schedule_next_check(request: HttpRequest, ciam_session: CiamSession, tokens: Tokens) -> None:
-    """Note in the session when its tokens are to be looked at.
+    """Store the time of the next check in the session.
 
-    A ``CiamError``, ``session_ended``, where another request or CIAM has ended it meanwhile.
+    Raises ``CiamError``: ``session_ended`` if another request or CIAM has ended the session.
     """
     entry = _session_entry(request, ciam_session, tokens, conf.CIAM_SESSION_CHECK)
-    # At once and alone: with all the rest at the request's end, it would undo what other requests
-    # of the session do in the meantime.
+    # Only this entry is saved, and immediately. If Django saved the whole session at the end of the
+    # request, the changes of parallel requests would be lost.
     stored_session = type(request.session)(request.session.session_key)
     if _ENTRY_KEY in stored_session:
         stored_session[_ENTRY_KEY] = entry
         with contextlib.suppress(UpdateError):
-            # Otherwise somebody has just signed out.
+            # Django raises ``UpdateError`` if the user has just signed out.
             stored_session.save()
-    # Whoever ends a session deletes it last: what some stores' save, which looks first and writes
-    # then, has brought back is deleted here or there.
+    # Some stores read first and write later in ``save``, so that they restore a session that was
+    # deleted in between. The restored session is deleted here or at the end of ``end_sessions``.
     if not CiamSession.objects.active().filter(pk=ciam_session.pk).exists():
         stored_session.delete()
         raise CiamError("session_ended", stage=Stage.REFRESH)
@@ -111,7 +113,7 @@ def _session_entry(
 
 
 def is_check_due(request: HttpRequest) -> bool:
-    """Whether it is time to look at the session; nothing is fetched for that."""
+    """Return True if the check of the session is due; reads only Django's session."""
     entry = request.session.get(_ENTRY_KEY)
     if not entry:
         return False
@@ -120,7 +122,7 @@ def is_check_due(request: HttpRequest) -> bool:
 
 
 def ciam_session_of(request: HttpRequest) -> CiamSession | None:
-    """What is kept for the request's session; None if that was not begun at CIAM, or is ended."""
+    """Return the active row of the session; None if the session is not from CIAM or has ended."""
     entry = request.session.get(_ENTRY_KEY)
     if not entry:
         return None
@@ -130,25 +132,25 @@ def ciam_session_of(request: HttpRequest) -> CiamSession | None:
 
 @clear_frames_on_error
 def sync_ciam_session(request: HttpRequest, ciam_session: CiamSession) -> Tokens:
-    """What the row holds, which has the key and the end that Django has given the session since."""
+    """Return the tokens; store the current key and expiry date of Django's session in the row."""
     tokens = decrypted_tokens(ciam_session.sealed)
     session_key = str(request.session.session_key)
     if tokens.session_key != session_key:
         tokens = tokens.with_session_key(session_key)
         ciam_session.sealed = encrypted_tokens(tokens)
-    # Not over newer tokens, nor over the end: the next look sets that right.
+    # The update must not overwrite newer tokens or an ended session. The next check updates again.
     unchanged = CiamSession.objects.active().filter(
         pk=ciam_session.pk, renewals=ciam_session.renewals
     )
     unchanged.update(sealed=ciam_session.sealed, ends_at=request.session.get_expiry_date())
-    # Nobody misses the sign-ins before it that are over.
+    # Only the newest sign-in of an identity is needed after its end.
     older = CiamSession.objects.filter(identity=ciam_session.identity_id, pk__lt=ciam_session.pk)
     older.filter(ends_at__lt=timezone.now()).delete()
     return tokens
 
 
 def stored_tokens(request: HttpRequest) -> Tokens | None:
-    """What is kept for the request's session, as it is; None where nothing is, or can be read."""
+    """Return the stored tokens without a refresh; None if no tokens are stored or readable."""
     ciam_session = ciam_session_of(request)
     with contextlib.suppress(CiamError):
         return decrypted_tokens(ciam_session.sealed) if ciam_session else None
@@ -156,14 +158,14 @@ def stored_tokens(request: HttpRequest) -> Tokens | None:
 
 
 def discard_ciam_session(request: HttpRequest) -> None:
-    """Keep nothing more for the request's session."""
+    """Delete the tokens of the session, without a signal."""
     entry = request.session.pop(_ENTRY_KEY, None)
     if entry:
         CiamSession.objects.filter(pk=entry["id"]).mark_ended()
 
 
 def end_ciam_session(request: HttpRequest, reason: str) -> None:
-    """Keep nothing more for a session that is over; ``reason`` is of ``signals.signed_out``."""
+    """Delete the tokens of a session that is over, and send ``signed_out`` with the reason."""
     ciam_session = ciam_session_of(request)
     discard_ciam_session(request)
     if ciam_session:
@@ -174,17 +176,17 @@ def _digest(session_key: str) -> str:
     return hashlib.sha256(session_key.encode()).hexdigest()
 
 
-# --- From outside -----------------------------------------------------------------------------
+# --- Sessions of other requests ---------------------------------------------------------------
 
 
 def end_sessions(sessions: CiamSessionQuerySet, reason: str) -> int:
-    """End the sessions, Django's with ours; how many there were."""
+    """End the sessions and their Django sessions; return the number of ended sessions."""
     count = 0
     for ciam_session in sessions.active().select_related("identity__user"):
-        # First: where Django's can't be ended, whoever asked for it has to ask again.
+        # First: if Django's session can't be deleted, the row stays active for another attempt.
         _delete_django_session(ciam_session)
         if CiamSession.objects.filter(pk=ciam_session.pk).mark_ended():
-            # And last: a look at the session may have stored it again, see ``schedule_next_check``.
+            # And last: a check can have restored the session, see ``schedule_next_check``.
             transaction.on_commit(
                 functools.partial(_delete_django_session, ciam_session), robust=True
             )
@@ -194,7 +196,7 @@ def end_sessions(sessions: CiamSessionQuerySet, reason: str) -> int:
 
 
 def _delete_django_session(ciam_session: CiamSession) -> None:
-    # What no key of ours opens names a session that no key of ours opens.
+    # If no key decrypts the tokens, no key verifies the Django session either.
     with contextlib.suppress(CiamError):
         session_key = decrypted_tokens(ciam_session.sealed).session_key
         import_module(settings.SESSION_ENGINE).SessionStore(session_key).delete()
@@ -205,10 +207,10 @@ def _delete_django_session(ciam_session: CiamSession) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a session holds of CIAM's; times are in seconds since the epoch, 0 where none is known.
+    """The tokens of a session; times are in seconds since the epoch, and 0 if unknown.
 
-    ``session_key`` is Django's, by which the session can be ended from outside. ``may_check`` says
-    whether CIAM can be asked of the access token.
+    ``session_key`` is the key of Django's session, so that other requests can end the session.
+    ``may_check`` is True if CIAM's API can check the access token.
     """
 
     session_key: str = dataclasses.field(repr=False)
@@ -221,23 +223,23 @@ class Tokens:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the access token can be used."""
+        """True if there is an access token that has not expired."""
         return bool(self.access_token) and not 0 < self.expires_at <= time.time()
 
     def with_session_key(self, session_key: str) -> Tokens:
-        """The same, for Django's session under its new key."""
+        """Return the same tokens with the new key of Django's session."""
         return dataclasses.replace(self, session_key=session_key)
 
     @property
     def is_refresh_due(self) -> bool:
-        """Whether it is time to renew it."""
+        """True if the access token is about to expire."""
         return 0 < self.refresh_from <= time.time()
 
 
 def updated_tokens(tokens: Tokens, token_response: Mapping[str, Any]) -> Tokens:
-    """The tokens with those of a token answer in their place (RFC 6749, 5.1 and 6).
+    """Return the tokens, replaced by the tokens of a token answer (RFC 6749, 5.1 and 6).
 
-    An answer that has no refresh token leaves the one that there is.
+    If the answer has no refresh token or no id_token, the old token stays.
     """
     expires_in = token_response.get("expires_in")
     is_number = isinstance(expires_in, int | float) and not isinstance(expires_in, bool)
@@ -258,13 +260,16 @@ def _text(value: object) -> str:
 
 
 def encrypted_tokens(tokens: Tokens) -> str:
-    """As only this project can read it, by ``SECRET_KEY``."""
+    """Return the tokens, encrypted with a key from ``SECRET_KEY``."""
     content = json.dumps(dataclasses.asdict(tokens)).encode()
     return fernet_for(_PURPOSE).encrypt(content).decode()
 
 
 def decrypted_tokens(encrypted: str) -> Tokens:
-    """What was sealed, by ``SECRET_KEY`` or one of its fallbacks; ``session_ended`` if by none."""
+    """Return the tokens, decrypted with a key from ``SECRET_KEY`` or its fallbacks.
+
+    Raises ``CiamError``: ``session_ended`` if no key decrypts the tokens.
+    """
     try:
         return Tokens(**json.loads(fernet_for(_PURPOSE).decrypt(encrypted)))
     except (InvalidToken, ValueError, TypeError) as error:
@@ -274,9 +279,9 @@ def decrypted_tokens(encrypted: str) -> Tokens:
 # --- Signals ----------------------------------------------------------------------------------
 
 
-def send_on_commit(signal: Signal, identity: CiamIdentity, **more: Any) -> None:
-    """Send the signal as soon as what it tells of is certain."""
+def send_on_commit(signal: Signal, identity: CiamIdentity, **arguments: Any) -> None:
+    """Send the signal after the transaction has been committed."""
     send = functools.partial(
-        signal.send_robust, CiamIdentity, identity=identity, user=identity.user, **more
+        signal.send_robust, CiamIdentity, identity=identity, user=identity.user, **arguments
     )
     transaction.on_commit(send, robust=True)

@@ -1,4 +1,4 @@
-"""A session's tokens, renewed before they end: by one request, while others wait or use the old."""
+"""Refresh the tokens of a session before they expire, in one request at a time."""
 
 from __future__ import annotations
 
@@ -24,39 +24,40 @@ from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error
 from ciam_django.reporting import report
 
-# Seconds: between two looks at what another request is fetching; and for which nobody asks CIAM
-# again that could not be reached, so that no page waits for it.
+# Seconds between two reads of the row while another request refreshes the tokens.
 _POLL_INTERVAL: Final = 0.05
+# Seconds without a request to CIAM after CIAM could not be reached, so that no page waits for CIAM.
 _BACKOFF_SECONDS: Final = 30
 _BACKOFF_KEY: Final = "ciam_django.renewal.paused"
-# What CIAM says of somebody who has no account; their kind is also that of an address of no use.
+# CIAM's codes for a person without an account. The codes of a wrong URL have the same kind.
 _NO_SUCH_USER_CODES: Final = frozenset(
     {"operation.failure.user.not.exist", "operation.failure.user.notfound"}
 )
 
 
 def is_access_refused(error: CiamError) -> bool:
-    """Whether it says that the tokens or the person are no longer good, and not that CIAM is."""
+    """Return True if CIAM refuses the tokens or the person; False if CIAM itself fails."""
     return (
         kind_of(error) in ("token", "account_state") or error.code.casefold() in _NO_SUCH_USER_CODES
     )
 
 
 def start_backoff() -> None:
-    """Have no session ask CIAM for a while, in any process."""
+    """Stop the refreshes and checks of all sessions in all processes for some seconds."""
     set_cached(_BACKOFF_KEY, 1, seconds=_BACKOFF_SECONDS)
 
 
 def is_backing_off() -> bool:
-    """Whether CIAM has just failed somebody."""
+    """Return True if CIAM has failed in the last seconds."""
     return bool(get_cached(_BACKOFF_KEY))
 
 
 @clear_frames_on_error
 def refresh_if_due(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
-    """The tokens of the session, or newer ones where these are about to end.
+    """Return the tokens of the session, or newer tokens if the tokens are about to expire.
 
-    A ``CiamError`` where CIAM refuses them, or can't be reached and the old ones have ended.
+    Raises ``CiamError`` if CIAM refuses the tokens, or if CIAM can't be reached and the tokens have
+    expired.
     """
     return (
         refresh_tokens(ciam_session, tokens)
@@ -67,7 +68,12 @@ def refresh_if_due(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
 
 @clear_frames_on_error
 def refresh_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
-    """Newer tokens than these (RFC 6749, 6), or these while another request fetches newer ones."""
+    """Return newer tokens (RFC 6749, 6).
+
+    If another request is refreshing the tokens, this function returns the given tokens while they
+    are usable, and waits for the newer tokens otherwise. If CIAM can't be reached, it returns the
+    given tokens while they are usable. Raises ``CiamError`` like ``refresh_if_due``.
+    """
     if is_backing_off():
         return _require_usable(tokens)
     if _claim_refresh(ciam_session):
@@ -76,11 +82,11 @@ def refresh_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
 
 
 def _claim_refresh(ciam_session: CiamSession) -> bool:
-    """Whether no request has renewed them since they were read, nor is about to."""
+    """Return True if this request may refresh the tokens, and no request has done so meanwhile."""
     now = timezone.now()
     is_free = Q(renewing_until=None) | Q(renewing_until__lt=now)
     until = now + datetime.timedelta(seconds=conf.CIAM_TIMEOUT + 1)
-    # One statement, of which the database lets one request succeed.
+    # One UPDATE statement, so that only one request succeeds.
     return bool(_unchanged_row(ciam_session).filter(is_free).update(renewing_until=until))
 
 
@@ -94,13 +100,13 @@ def _fetch_and_store_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens
         start_backoff()
         if not tokens.is_usable:
             raise
-        # For the log: nobody is to be disturbed.
+        # Only the log has the error: the user does not see the failure.
         report(error)
         return tokens
     replaced = _unchanged_row(ciam_session).update(
         sealed=encrypted_tokens(new_tokens), renewals=F("renewals") + 1, renewing_until=None
     )
-    # Otherwise the session has been ended meanwhile, or somebody was faster after all.
+    # If no row was updated, the session has ended, or another request has stored newer tokens.
     return new_tokens if replaced else _stored_tokens(ciam_session)
 
 
@@ -127,10 +133,10 @@ def _stored_tokens(ciam_session: CiamSession) -> Tokens:
 
 
 def _reload_ciam_session(ciam_session: CiamSession) -> CiamSession:
-    found = CiamSession.objects.active().filter(pk=ciam_session.pk).first()
-    if found is None:
+    reloaded = CiamSession.objects.active().filter(pk=ciam_session.pk).first()
+    if reloaded is None:
         raise CiamError("session_ended", stage=Stage.REFRESH)
-    return found
+    return reloaded
 
 
 def _unchanged_row(ciam_session: CiamSession) -> QuerySet[CiamSession]:

@@ -1,4 +1,4 @@
-"""A person of CIAM in, a new user out: which of their claims goes where."""
+"""Create a user from the claims of a person of CIAM."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from ciam_django.errors import CiamError, Stage
 
 
 def create_user(person: Person) -> AbstractBaseUser:
-    """A user for somebody who has none, saved.
+    """Create, save and return a user for a person without a user.
 
-    Its fields are those of ``CIAM_USER_FIELDS`` that the model has; but where ``CIAM_NEW_USER``
-    names a function of the project's, that makes it. A ``CiamError`` says what is missing. Nobody
-    is found by email or phone number: who types an address at CIAM need not be whom this site
-    knows by it.
+    If ``CIAM_NEW_USER`` names a function of the project, this function creates the user. Otherwise
+    the claims fill the fields of ``CIAM_USER_FIELDS`` that the user model has. Raises
+    ``CiamError``: ``bad_configuration`` with the name of a required field that has no value. An
+    existing user is never found by email address or phone number: a person who types an address at
+    CIAM is not necessarily the user with this address here.
     """
     if conf.CIAM_NEW_USER:
         project_user: AbstractBaseUser = import_string(conf.CIAM_NEW_USER)(person)
@@ -30,7 +31,7 @@ def create_user(person: Person) -> AbstractBaseUser:
     model = get_user_model()
     values = dict(_field_values(person.claims))
     if not isinstance(model._meta.get_field(model.USERNAME_FIELD), EmailField):
-        # Of nothing that the person has: another user may have kept what was made of that.
+        # Random, because another user may already have a name that is made from the claims.
         values.setdefault(model.USERNAME_FIELD, f"ciam-{secrets.token_hex(12)}")
     _check_complete(model, values)
     user: AbstractBaseUser = model(**values)
@@ -48,7 +49,7 @@ def _field_values(claims: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _first_usable_claim(claims: Mapping[str, Any], claim_names: Sequence[str]) -> str:
-    """The first of the claims that CIAM tells, and does not call unverified.
+    """Return the first claim that is a text and that CIAM does not mark as unverified.
 
     OpenID Connect Core 1.0, 5.1: ``email_verified``, ``phone_number_verified``.
     """
@@ -60,14 +61,14 @@ def _first_usable_claim(claims: Mapping[str, Any], claim_names: Sequence[str]) -
 
 
 def _is_storable_text(value: object) -> bool:
-    """Whether databases take it: without NUL, and without half a character."""
+    """Return True for a text that databases accept: no NUL, and no unpaired surrogate."""
     if not isinstance(value, str) or "\0" in value:
         return False
     return value.encode(errors="replace").decode() == value != ""
 
 
 def fillable_fields(model: type[AbstractBaseUser]) -> dict[str, Field[Any, Any]]:
-    """The fields that a new user can be given a text for."""
+    """Return the fields, by name, that a claim can fill with a text."""
     return {
         field.name: field
         for field in model._meta.concrete_fields

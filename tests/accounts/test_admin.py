@@ -1,4 +1,4 @@
-"""The identities in the admin."""
+"""The pages and the actions of identities in Django's admin."""
 
 from __future__ import annotations
 
@@ -30,40 +30,42 @@ LIST = "/admin/ciam_accounts/ciamidentity/"
 DISABLED = "Operation.Failure.User.Disabled"
 
 
-def does(client: Client, action: str, *identities: CiamIdentity) -> Any:
-    chosen = [identity.pk for identity in identities]
-    return client.post(LIST, {"action": action, "_selected_action": chosen}, follow=True)
+def run_action(client: Client, action: str, *identities: CiamIdentity) -> Any:
+    selected_pks = [identity.pk for identity in identities]
+    return client.post(LIST, {"action": action, "_selected_action": selected_pks}, follow=True)
 
 
 @pytest.mark.parametrize(
     "query",
     ["u-1", "o6_bm", "its key", "ciam-"],
 )
-def test_staff_can_look_at_identities_and_add_none(admin_client: Client, query: str) -> None:
+def test_staff_can_search_identities_and_cannot_add_an_identity(
+    admin_client: Client, query: str
+) -> None:
     get_or_create_user(
         Person("https://ciam.example", "u-1", {"unionid": "o6_bm"}, provider="wechat")
     )
     get_or_create_user(Person("https://ciam.example", "u-2"))
     if query == "its key":
         query = CiamIdentity.objects.get(subject="u-1").key
-    shown = admin_client.get(LIST, {"q": query}).content.decode()
+    page = admin_client.get(LIST, {"q": query}).content.decode()
 
-    assert "u-1" in shown
-    assert ("u-2" in shown) == (query == "ciam-")
+    assert "u-1" in page
+    assert ("u-2" in page) == (query == "ciam-")
     assert admin_client.get(f"{LIST}add/").status_code == 403
 
 
-def test_searching_takes_few_queries(
+def test_the_list_of_identities_takes_few_queries(
     admin_client: Client, django_assert_max_num_queries: Callable[..., Any]
 ) -> None:
     for number in range(30):
         get_or_create_user(Person("https://ciam.example", f"u-{number}"))
-    # The admin's own, and one for all identities with their users.
+    # The queries of the admin, and one query for all identities with their users.
     with django_assert_max_num_queries(8):
         admin_client.get(LIST)
 
 
-def test_a_page_tells_when_they_signed_in(admin_client: Client, ciam: FakeCiam) -> None:
+def test_an_identity_page_shows_the_last_sign_in(admin_client: Client, ciam: FakeCiam) -> None:
     Browser(ciam).sign_in()
     identity = CiamIdentity.objects.get()
     page = admin_client.get(f"{LIST}{identity.pk}/change/").content.decode()
@@ -73,7 +75,7 @@ def test_a_page_tells_when_they_signed_in(admin_client: Client, ciam: FakeCiam) 
     assert at in page.partition("Last sign-in")[2]
 
 
-def test_a_project_without_time_zones_has_a_page_as_well(
+def test_an_identity_page_works_in_a_project_without_time_zones(
     admin_client: Client, ciam: FakeCiam, settings: Settings
 ) -> None:
     settings.USE_TZ = False
@@ -93,7 +95,7 @@ def last_failure(client: Client) -> str:
     return page.partition("Last failure")[2].partition("</div>\n")[0]
 
 
-def test_who_was_refused_by_this_site_is_told_of(admin_client: Client, ciam: FakeCiam) -> None:
+def test_a_refusal_by_this_site_is_the_last_failure(admin_client: Client, ciam: FakeCiam) -> None:
     browser = Browser(ciam)
     browser.sign_in()
     assert "·" not in last_failure(admin_client)
@@ -104,7 +106,9 @@ def test_who_was_refused_by_this_site_is_told_of(admin_client: Client, ciam: Fak
     assert answer["Ciam-Request-Id"] in last_failure(admin_client)
 
 
-def test_whose_session_ciam_has_ended_is_told_of(admin_client: Client, ciam: FakeCiam) -> None:
+def test_an_end_of_the_session_by_ciam_is_the_last_failure(
+    admin_client: Client, ciam: FakeCiam
+) -> None:
     browser = Browser(ciam)
     browser.sign_in()
     session = browser.client.session
@@ -112,7 +116,7 @@ def test_whose_session_ciam_has_ended_is_told_of(admin_client: Client, ciam: Fak
     session.save()
     ciam.fail("api", code=DISABLED, times=None)
     ciam.fail("refresh", code=DISABLED, times=None)
-    tokens_are_due(browser)
+    make_tokens_due(browser)
     answer = browser.client.get("/")
 
     assert answer.status_code == 401
@@ -120,14 +124,14 @@ def test_whose_session_ciam_has_ended_is_told_of(admin_client: Client, ciam: Fak
     assert answer["Ciam-Request-Id"] in last_failure(admin_client)
 
 
-def tokens_are_due(browser: Browser) -> None:
-    kept = CiamSession.objects.active().get()
-    due = dataclasses.replace(decrypted_tokens(kept.sealed), refresh_from=1.0)
-    CiamSession.objects.update(sealed=encrypted_tokens(due))
+def make_tokens_due(browser: Browser) -> None:
+    ciam_session = CiamSession.objects.active().get()
+    due_tokens = dataclasses.replace(decrypted_tokens(ciam_session.sealed), refresh_from=1.0)
+    CiamSession.objects.update(sealed=encrypted_tokens(due_tokens))
 
 
 @pytest.mark.parametrize("mode", ["ciam"])
-def test_who_has_typed_their_name_before_is_told_of(
+def test_a_name_typed_at_an_earlier_sign_in_finds_the_last_failure(
     admin_client: Client, person: Any, settings: Settings
 ) -> None:
     settings.CIAM_LOGIN_METHODS = ["password"]
@@ -142,11 +146,11 @@ def test_who_has_typed_their_name_before_is_told_of(
     assert "Operation.Failure.Username.Or.Password.Error" in last_failure(admin_client)
 
 
-def test_a_failure_of_no_request_is_nobodys() -> None:
+def test_a_failure_without_a_request_is_answered() -> None:
     assert answer_to(CiamError("invalid_grant", stage="token")).status == 401
 
 
-def test_strangers_leave_nothing_in_the_database(
+def test_a_failure_of_an_anonymous_user_makes_no_query(
     person: Any, settings: Settings, django_assert_num_queries: Callable[..., Any]
 ) -> None:
     settings.CIAM_LOGIN_METHODS = ["password"]
@@ -155,7 +159,7 @@ def test_strangers_leave_nothing_in_the_database(
         person.submit_form(username="li", password="wrong")
 
 
-# --- What CIAM is asked to do -------------------------------------------------------------------
+# --- Actions at CIAM ----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -165,39 +169,39 @@ def identity(ciam: FakeCiam) -> CiamIdentity:
 
 
 @pytest.mark.parametrize(
-    ("action", "said"),
+    ("action", "verb"),
     [("unlock", "Unlocked"), ("disable", "Disabled"), ("enable", "Enabled")],
 )
-def test_ciam_does_as_it_is_asked_and_the_history_tells(
-    admin_client: Client, ciam: FakeCiam, identity: CiamIdentity, action: str, said: str
+def test_an_action_calls_ciam_and_is_in_the_history(
+    admin_client: Client, ciam: FakeCiam, identity: CiamIdentity, action: str, verb: str
 ) -> None:
-    page = does(admin_client, action, identity).content.decode()
+    page = run_action(admin_client, action, identity).content.decode()
 
-    assert f"{said} at CIAM. · {identity.subject}" in page
-    asked = ciam.requests[-1]
-    assert asked.path.endswith(f"management/user/{action}")
-    assert user_id_of("li").encode() in asked.body
+    assert f"{verb} at CIAM. · {identity.subject}" in page
+    call = ciam.requests[-1]
+    assert call.path.endswith(f"management/user/{action}")
+    assert user_id_of("li").encode() in call.body
     entry = LogEntry.objects.get()
-    assert (entry.object_id, entry.change_message) == (str(identity.pk), f"{said} at CIAM.")
+    assert (entry.object_id, entry.change_message) == (str(identity.pk), f"{verb} at CIAM.")
 
 
-def test_who_is_disabled_is_signed_out(
+def test_disabling_an_identity_ends_its_sessions(
     admin_client: Client, ciam: FakeCiam, identity: CiamIdentity
 ) -> None:
     browser = Browser(ciam)
     browser.sign_in()
-    does(admin_client, "disable", identity)
+    run_action(admin_client, "disable", identity)
 
     assert browser.user_id is None
 
 
-def test_what_ciam_refuses_is_told_with_a_reference(
+def test_a_refused_action_shows_and_logs_the_code(
     admin_client: Client, ciam: FakeCiam, identity: CiamIdentity
 ) -> None:
     browser = Browser(ciam)
     browser.sign_in()
     ciam.fail("api", code="Operation.Failure.User.Not.Exist", text="upstream words", times=None)
-    page = does(admin_client, "disable", identity).content.decode()
+    page = run_action(admin_client, "disable", identity).content.decode()
 
     assert "Operation.Failure.User.Not.Exist" in page
     assert "upstream words" not in page
@@ -206,19 +210,19 @@ def test_what_ciam_refuses_is_told_with_a_reference(
     assert browser.user_id
 
 
-def test_of_many_one_refusal_stops_none(
+def test_one_refusal_does_not_stop_the_action_for_other_identities(
     admin_client: Client, ciam: FakeCiam, identity: CiamIdentity
 ) -> None:
     Browser(ciam).sign_in("wang")
     ciam.fail("api", code="Operation.Failure.User.Not.Exist", times=1)
-    does(admin_client, "enable", *CiamIdentity.objects.all())
+    run_action(admin_client, "enable", *CiamIdentity.objects.all())
 
     assert LogEntry.objects.count() == 2
     assert LogEntry.objects.filter(change_message="Enabled at CIAM.").count() == 1
 
 
 @pytest.mark.parametrize("action", ["unlock", "disable", "enable"])
-def test_who_may_only_look_can_ask_ciam_nothing(
+def test_an_action_needs_the_manage_permission(
     ciam: FakeCiam, identity: CiamIdentity, action: str
 ) -> None:
     staff = User.objects.create_user("staff", is_staff=True)
@@ -226,11 +230,11 @@ def test_who_may_only_look_can_ask_ciam_nothing(
     staff.user_permissions.set(Permission.objects.filter(codename__in=names))
     client = Client()
     client.force_login(staff, "django.contrib.auth.backends.ModelBackend")
-    before = len(ciam.requests)
-    does(client, action, identity)
+    request_count = len(ciam.requests)
+    run_action(client, action, identity)
 
-    assert len(ciam.requests) == before
+    assert len(ciam.requests) == request_count
     assert not LogEntry.objects.exists()
     staff.user_permissions.add(Permission.objects.get(codename="manage_ciamidentity"))
-    does(client, action, identity)
+    run_action(client, action, identity)
     assert LogEntry.objects.count() == 1

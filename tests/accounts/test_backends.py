@@ -1,4 +1,4 @@
-"""A person of CIAM in, a user out."""
+"""``CiamBackend`` finds or creates the user of a person of CIAM."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 LI = Person("https://ciam.example", "u-1")
 
 
-def test_a_new_person_is_a_new_user_without_a_password() -> None:
+def test_a_new_person_gets_a_new_user_without_a_password() -> None:
     user = get_or_create_user(LI)
 
     assert not user.has_usable_password()
@@ -31,7 +31,7 @@ def test_a_new_person_is_a_new_user_without_a_password() -> None:
     "other",
     [Person(LI.issuer, "U-1"), Person("https://ciam.example2", "u-1"), Person(LI.issuer, "u-2")],
 )
-def test_whoever_differs_in_a_letter_is_another_user(other: Person) -> None:
+def test_a_person_with_one_different_letter_gets_another_user(other: Person) -> None:
     assert get_or_create_user(LI) != get_or_create_user(other)
 
 
@@ -42,16 +42,16 @@ def test_claims_never_link_to_an_existing_user() -> None:
     assert get_or_create_user(Person(LI.issuer, LI.subject, claims)) != existing
 
 
-def test_the_person_who_was_faster_in_another_tab_is_found() -> None:
+def test_an_identity_created_in_another_tab_is_found() -> None:
     first = get_or_create_user(LI)
-    found, real = [], CiamIdentity.objects.select_related
+    lookups, select_related = [], CiamIdentity.objects.select_related
 
-    def too_early(*args: str) -> object:
-        # The first look comes before the other tab has stored anything.
-        found.append(1)
-        return CiamIdentity.objects.none() if len(found) == 1 else real(*args)
+    def miss_first_lookup(*args: str) -> object:
+        # The first lookup runs before the other tab has stored the identity.
+        lookups.append(1)
+        return CiamIdentity.objects.none() if len(lookups) == 1 else select_related(*args)
 
-    with patch.object(type(CiamIdentity.objects), "select_related", side_effect=too_early):
+    with patch.object(type(CiamIdentity.objects), "select_related", side_effect=miss_first_lookup):
         second = get_or_create_user(LI)
 
     assert first == second
@@ -64,32 +64,32 @@ def test_django_finds_the_user_through_the_backend() -> None:
     assert backends.CiamBackend().authenticate(None, username="li", password="x") is None
 
 
-def test_a_user_who_is_switched_off_stays_out() -> None:
+def test_an_inactive_user_is_not_authenticated() -> None:
     user = get_or_create_user(LI)
     get_user_model().objects.filter(pk=user.pk).update(is_active=False)
 
     assert CiamBackend().authenticate(None, ciam_person=LI) is None
 
 
-# --- Whom they came from ------------------------------------------------------------------------
+# --- The provider and the union id --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("claim", ["unionid", "unionId", "union_id"])
-def test_wechats_union_id_is_noted(claim: str) -> None:
+def test_the_union_id_of_wechat_is_stored(claim: str) -> None:
     get_or_create_user(Person(LI.issuer, LI.subject, {claim: "o6_bm"}, provider="wechat"))
     identity = CiamIdentity.objects.get()
 
     assert (identity.union_id, identity.provider) == ("o6_bm", "wechat")
 
 
-@pytest.mark.parametrize("odd", ["", 7, None, ["x"], "x" * 256, "a\nb"])
-def test_what_is_no_union_id_is_not_noted(odd: object) -> None:
-    get_or_create_user(Person(LI.issuer, LI.subject, {"unionid": odd}))
+@pytest.mark.parametrize("value", ["", 7, None, ["x"], "x" * 256, "a\nb"])
+def test_an_invalid_union_id_is_not_stored(value: object) -> None:
+    get_or_create_user(Person(LI.issuer, LI.subject, {"unionid": value}))
 
     assert CiamIdentity.objects.get().union_id == ""
 
 
-def test_a_later_sign_in_adds_what_it_tells_and_takes_nothing_away() -> None:
+def test_a_later_sign_in_adds_values_and_removes_no_value() -> None:
     get_or_create_user(LI)
     get_or_create_user(Person(LI.issuer, LI.subject, {"unionid": "o6_bm"}, provider="wechat"))
     get_or_create_user(LI)

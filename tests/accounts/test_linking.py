@@ -1,4 +1,4 @@
-"""A user who is signed in adds a way in at CIAM, or takes one away."""
+"""A user who is signed in links an identity, or removes an identity."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from tests.browser import Browser
 from tests.login.test_api import AGREED
 from tests.login.test_social import registered_at
 
-ALL = [it for it in vars(signals).values() if isinstance(it, Signal)]
-LINKED = {"next": "/account/", "link": "1"}
+SIGNALS = [value for value in vars(signals).values() if isinstance(value, Signal)]
+LINK_FORM = {"next": "/account/", "link": "1"}
 
 
 @pytest.fixture
 def staff(browser: Browser) -> User:
-    """Somebody who is signed in by a password of Django's."""
+    """A user who is signed in with a password of Django's."""
     user = User.objects.create_user("staff", email="li@example.com", password="p")
     browser.client.force_login(user, "django.contrib.auth.backends.ModelBackend")
     return user
 
 
-def links(browser: Browser, username: str = "li") -> Any:
-    response = browser.client.post("/ciam/authorize/", LINKED)
+def link(browser: Browser, username: str = "li") -> Any:
+    response = browser.client.post("/ciam/authorize/", LINK_FORM)
     assert response.status_code == 302
     return browser.open_callback(browser.sign_in_at_ciam(response["Location"], username))
 
 
-def unlinks(browser: Browser, identity: object) -> Any:
+def unlink(browser: Browser, identity: object) -> Any:
     return browser.client.post(
         "/ciam/unlink/",
         {"identity": str(identity), "next": "/account/"},
@@ -47,8 +47,8 @@ def unlinks(browser: Browser, identity: object) -> Any:
     )
 
 
-def test_who_is_signed_in_adds_a_way_in(browser: Browser, staff: User, ciam: FakeCiam) -> None:
-    answer = links(browser)
+def test_a_signed_in_user_links_an_identity(browser: Browser, staff: User, ciam: FakeCiam) -> None:
+    answer = link(browser)
 
     assert (answer.status_code, answer["Location"]) == (302, "/account/")
     assert browser.user_id == str(staff.pk)
@@ -59,19 +59,19 @@ def test_who_is_signed_in_adds_a_way_in(browser: Browser, staff: User, ciam: Fak
     assert User.objects.count() == 1
 
 
-def test_to_add_it_twice_changes_nothing(browser: Browser, staff: User) -> None:
-    links(browser)
+def test_linking_an_identity_twice_changes_nothing(browser: Browser, staff: User) -> None:
+    link(browser)
 
-    assert links(browser)["Location"] == "/account/"
+    assert link(browser)["Location"] == "/account/"
     assert CiamIdentity.objects.count() == 1
 
 
-def test_a_way_in_of_another_users_stays_theirs(
+def test_an_identity_of_another_user_is_not_linked(
     browser: Browser, staff: User, ciam: FakeCiam
 ) -> None:
     other = Browser(ciam)
     other.sign_in()
-    answer = links(browser)
+    answer = link(browser)
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (409, "linked_elsewhere")
     assert re.search(r'href="/account/"[^>]*>\s*Back', answer.content.decode())
@@ -79,8 +79,10 @@ def test_a_way_in_of_another_users_stays_theirs(
     assert str(CiamIdentity.objects.get().user_id) == other.user_id
 
 
-def test_an_address_alone_links_nobody(browser: Browser, staff: User, ciam: FakeCiam) -> None:
-    # The same address as the user's of this site, and a sign-in that is not asked to be added.
+def test_an_equal_email_address_links_no_identity(
+    browser: Browser, staff: User, ciam: FakeCiam
+) -> None:
+    # The user of this site has the same address, but the sign-in is not a request to link.
     assert User.objects.filter(email="li@example.com").count() == 1
     browser.sign_in("li")
 
@@ -88,21 +90,25 @@ def test_an_address_alone_links_nobody(browser: Browser, staff: User, ciam: Fake
     assert CiamIdentity.objects.get().user_id != staff.pk
 
 
-def test_nobody_adds_to_nobody(browser: Browser) -> None:
-    answer = browser.client.post("/ciam/authorize/", LINKED)
+def test_linking_needs_a_signed_in_user(browser: Browser) -> None:
+    answer = browser.client.post("/ciam/authorize/", LINK_FORM)
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (401, "missing_token")
 
 
-@pytest.mark.parametrize("is_another", [True, False])
-def test_who_is_somebody_else_by_then_adds_nothing(
-    browser: Browser, staff: User, is_another: bool
+@pytest.mark.parametrize("has_other_user", [True, False])
+def test_linking_is_refused_after_a_change_of_the_user(
+    browser: Browser, staff: User, has_other_user: bool
 ) -> None:
-    callback = browser.sign_in_at_ciam(browser.client.post("/ciam/authorize/", LINKED)["Location"])
-    cookies = {name: it.value for name, it in browser.client.cookies.items() if "state" in name}
+    callback = browser.sign_in_at_ciam(
+        browser.client.post("/ciam/authorize/", LINK_FORM)["Location"]
+    )
+    cookies = {
+        name: cookie.value for name, cookie in browser.client.cookies.items() if "state" in name
+    }
     browser.client.logout()
     browser.client.cookies.load(cookies)
-    if is_another:
+    if has_other_user:
         browser.client.force_login(
             User.objects.create_user("other"), "django.contrib.auth.backends.ModelBackend"
         )
@@ -112,11 +118,11 @@ def test_who_is_somebody_else_by_then_adds_nothing(
     assert not CiamIdentity.objects.exists()
 
 
-def test_a_flow_of_several_steps_is_added_at_its_end(
+def test_a_flow_of_several_steps_links_the_identity_at_its_end(
     browser: Browser, staff: User, ciam: FakeCiam, settings: Settings
 ) -> None:
     settings.CIAM_SOCIAL_PROVIDERS = registered_at(ciam)
-    url = browser.client.post("/ciam/with/qq/", LINKED)["Location"]
+    url = browser.client.post("/ciam/with/qq/", LINK_FORM)["Location"]
     callback = ciam.authorize_at_provider(url, username="stranger")
     assert callback
     step = browser.open_callback(callback)["Location"]
@@ -127,11 +133,11 @@ def test_a_flow_of_several_steps_is_added_at_its_end(
     assert (identity.user_id, identity.provider) == (staff.pk, "qq")
 
 
-def test_a_provider_that_says_no_leads_back(
+def test_a_refusal_by_the_provider_keeps_the_user_signed_in(
     browser: Browser, staff: User, ciam: FakeCiam, settings: Settings
 ) -> None:
     settings.CIAM_SOCIAL_PROVIDERS = registered_at(ciam)
-    url = browser.client.post("/ciam/with/qq/", LINKED)["Location"]
+    url = browser.client.post("/ciam/with/qq/", LINK_FORM)["Location"]
     callback = ciam.authorize_at_provider(url, username="li", cancel=True)
     assert callback
     answer = browser.open_callback(callback)
@@ -140,16 +146,16 @@ def test_a_provider_that_says_no_leads_back(
     assert browser.user_id == str(staff.pk)
 
 
-# --- Taking it away ---------------------------------------------------------------------------
+# --- Unlinking --------------------------------------------------------------------------------
 
 
-def test_a_way_in_is_taken_away_and_its_sessions_end(
+def test_unlinking_removes_the_identity_and_ends_its_sessions(
     browser: Browser, staff: User, ciam: FakeCiam
 ) -> None:
-    links(browser)
+    link(browser)
     other = Browser(ciam)
     other.sign_in()
-    answer = unlinks(browser, CiamIdentity.objects.get().pk)
+    answer = unlink(browser, CiamIdentity.objects.get().pk)
 
     assert (answer.status_code, answer["Location"]) == (302, "/account/")
     assert not CiamIdentity.objects.exists()
@@ -157,40 +163,38 @@ def test_a_way_in_is_taken_away_and_its_sessions_end(
     assert browser.user_id == str(staff.pk)
 
 
-def test_who_comes_back_by_what_was_taken_away_is_somebody_new(
-    browser: Browser, ciam: FakeCiam
-) -> None:
+def test_a_person_gets_a_new_user_after_unlinking(browser: Browser, ciam: FakeCiam) -> None:
     browser.sign_in()
-    links(browser, "wang")
-    unlinks(browser, CiamIdentity.objects.order_by("pk")[0].pk)
+    link(browser, "wang")
+    unlink(browser, CiamIdentity.objects.order_by("pk")[0].pk)
     other = Browser(ciam)
 
     assert other.sign_in().status_code == 302
     assert other.user_id != browser.user_id
 
 
-def test_who_came_in_by_it_stays_until_they_leave(browser: Browser) -> None:
+def test_the_current_session_continues_after_unlinking_its_identity(browser: Browser) -> None:
     browser.sign_in()
     user = User.objects.get()
     user.set_password("p")
     user.save()
     browser.sign_in()
-    assert unlinks(browser, CiamIdentity.objects.get().pk).status_code == 302
+    assert unlink(browser, CiamIdentity.objects.get().pk).status_code == 302
 
     assert browser.user_id == str(user.pk)
     assert not CiamSession.objects.exists()
     assert "ciam_session" not in browser.client.session
 
 
-def test_the_last_way_in_stays(browser: Browser) -> None:
+def test_the_last_login_method_cannot_be_removed(browser: Browser) -> None:
     browser.sign_in()
-    answer = unlinks(browser, CiamIdentity.objects.get().pk)
+    answer = unlink(browser, CiamIdentity.objects.get().pk)
 
     assert (answer.status_code, answer.json()["code"]) == (409, "last_way_in")
     assert CiamIdentity.objects.count() == 1
 
 
-def test_the_page_that_says_so_leads_back(browser: Browser) -> None:
+def test_the_refusal_page_of_the_last_login_method_links_back(browser: Browser) -> None:
     browser.sign_in()
     form = {"identity": CiamIdentity.objects.get().pk, "next": "/account/"}
     page = browser.client.post("/ciam/unlink/", form).content.decode()
@@ -199,68 +203,68 @@ def test_the_page_that_says_so_leads_back(browser: Browser) -> None:
     assert re.search(r'href="/account/"[^>]*>\s*Back', page)
 
 
-def test_a_password_is_no_way_in_where_no_backend_takes_it(
+def test_a_password_is_no_login_method_without_a_password_backend(
     browser: Browser, staff: User, settings: Settings
 ) -> None:
-    links(browser)
+    link(browser)
     settings.AUTHENTICATION_BACKENDS = ["ciam_django.accounts.backends.CiamBackend"]
     browser.sign_in()
 
-    assert unlinks(browser, CiamIdentity.objects.get().pk).json()["code"] == "last_way_in"
+    assert unlink(browser, CiamIdentity.objects.get().pk).json()["code"] == "last_way_in"
 
 
-def test_of_two_ways_in_at_ciam_one_can_go(browser: Browser) -> None:
+def test_one_of_two_identities_can_be_removed(browser: Browser) -> None:
     browser.sign_in()
-    links(browser, "wang")
+    link(browser, "wang")
     first, second = CiamIdentity.objects.order_by("pk")
-    assert unlinks(browser, first.pk).status_code == 302
+    assert unlink(browser, first.pk).status_code == 302
 
-    assert unlinks(browser, second.pk).json()["code"] == "last_way_in"
+    assert unlink(browser, second.pk).json()["code"] == "last_way_in"
 
 
 @pytest.mark.parametrize("identity", ["", "x", "-1", "0", "9" * 40, "٣", "1 or 1=1"])
-def test_what_is_no_identity_is_not_found(browser: Browser, staff: User, identity: str) -> None:
-    assert unlinks(browser, identity).status_code == 404
+def test_an_invalid_identity_id_is_not_found(browser: Browser, staff: User, identity: str) -> None:
+    assert unlink(browser, identity).status_code == 404
 
 
-def test_nobody_takes_away_what_is_another_users(
+def test_an_identity_of_another_user_cannot_be_removed(
     browser: Browser, staff: User, ciam: FakeCiam
 ) -> None:
     Browser(ciam).sign_in()
 
-    assert unlinks(browser, CiamIdentity.objects.get().pk).status_code == 404
+    assert unlink(browser, CiamIdentity.objects.get().pk).status_code == 404
     assert CiamIdentity.objects.count() == 1
 
 
-def test_nobody_takes_away_from_nobody(browser: Browser, db: None) -> None:
-    assert unlinks(browser, 1).json()["code"] == "missing_token"
+def test_unlinking_needs_a_signed_in_user(browser: Browser, db: None) -> None:
+    assert unlink(browser, 1).json()["code"] == "missing_token"
     assert Client(enforce_csrf_checks=True).post("/ciam/unlink/").status_code == 403
 
 
-# --- What a project is told ---------------------------------------------------------------------
+# --- Signals ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["oidc"])
-def test_a_project_is_told_what_happens(
+def test_each_event_sends_its_signal(
     browser: Browser,
     staff: User,
     ciam: FakeCiam,
     django_capture_on_commit_callbacks: Callable[..., Any],
 ) -> None:
-    found: list[tuple[str, str]] = []
+    received: list[tuple[str, str]] = []
 
-    def hear(sender: object, signal: Signal, **told: Any) -> None:
-        name = next(name for name, it in vars(signals).items() if it is signal)
-        found.append((name, told.get("reason", "")))
-        assert told["user"].pk == told["identity"].user_id
+    def receive(sender: object, signal: Signal, **arguments: Any) -> None:
+        name = next(name for name, value in vars(signals).items() if value is signal)
+        received.append((name, arguments.get("reason", "")))
+        assert arguments["user"].pk == arguments["identity"].user_id
 
-    for signal in ALL:
-        signal.connect(hear)
+    for signal in SIGNALS:
+        signal.connect(receive)
     try:
         with django_capture_on_commit_callbacks(execute=True):
-            links(browser)
+            link(browser)
         with django_capture_on_commit_callbacks(execute=True):
-            unlinks(browser, CiamIdentity.objects.get().pk)
+            unlink(browser, CiamIdentity.objects.get().pk)
         with django_capture_on_commit_callbacks(execute=True):
             browser.sign_in("wang")
         with django_capture_on_commit_callbacks(execute=True):
@@ -271,13 +275,13 @@ def test_a_project_is_told_what_happens(
             session = browser.client.session
             session["ciam_session"] = {**session["ciam_session"], "look_at": 1}
             session.save()
-            CiamSession.objects.active().update(sealed="nothing that anybody sealed")
+            CiamSession.objects.active().update(sealed="not encrypted tokens")
             assert browser.client.get("/admin/").status_code == 401
     finally:
-        for signal in ALL:
-            signal.disconnect(hear)
+        for signal in SIGNALS:
+            signal.disconnect(receive)
 
-    assert found == [
+    assert received == [
         ("linked", ""),
         ("unlinked", ""),
         ("created", ""),
@@ -288,7 +292,7 @@ def test_a_project_is_told_what_happens(
     ]
 
 
-def test_who_is_refused_is_not_told_of(
+def test_a_refused_sign_in_sends_no_signal(
     browser: Browser, django_capture_on_commit_callbacks: Callable[..., Any]
 ) -> None:
     browser.sign_in()
@@ -299,7 +303,7 @@ def test_who_is_refused_is_not_told_of(
     assert not callbacks
 
 
-def test_an_app_that_keeps_its_tokens_is_told_of(
+def test_a_sign_in_without_a_session_sends_signed_in(
     ciam: FakeCiam,
     db: None,
     settings: Settings,
@@ -307,20 +311,20 @@ def test_an_app_that_keeps_its_tokens_is_told_of(
 ) -> None:
     settings.CIAM_API_SIGN_IN = "token"
     settings.CIAM_LOGIN_METHODS = ["password"]
-    heard: list[object] = []
+    user_pks: list[object] = []
 
-    def hear(sender: object, **told: Any) -> None:
-        heard.append(told["user"].pk)
+    def receive(sender: object, **arguments: Any) -> None:
+        user_pks.append(arguments["user"].pk)
 
-    signals.signed_in.connect(hear)
+    signals.signed_in.connect(receive)
     with django_capture_on_commit_callbacks(execute=True):
         answer = Client().post(
             "/ciam/api/password/",
             json.dumps({"username": "li", "password": PASSWORD, "consent": AGREED}),
             content_type="application/json",
         )
-    signals.signed_in.disconnect(hear)
+    signals.signed_in.disconnect(receive)
 
     assert answer.status_code == 200, answer.content
-    assert heard == [User.objects.get().pk]
+    assert user_pks == [User.objects.get().pk]
     assert not CiamSession.objects.exists()

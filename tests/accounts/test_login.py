@@ -1,4 +1,4 @@
-"""A person in, a signed-in session out."""
+"""``sign_in`` signs the user of a person in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 LI = Person("https://ciam.example", "u-1")
 
 
-def test_signing_in_is_djangos_own() -> None:
+def test_a_sign_in_is_a_login_for_django() -> None:
     request = RequestFactory().get("/")
     request.session = SessionStore()
     sign_in(request, LI, {"access_token": "t-1"})
@@ -29,7 +29,7 @@ def test_signing_in_is_djangos_own() -> None:
     assert is_signed_in_by_ciam(request)
 
 
-def test_half_a_character_of_a_claim_is_no_accident() -> None:
+def test_an_unpaired_surrogate_in_a_claim_does_not_fail_the_sign_in() -> None:
     request = RequestFactory().get("/")
     request.session = SessionStore()
     claims = {"email": "li@\ud800", "preferred_username": "\ud800", "sid": "\ud800"}
@@ -38,7 +38,7 @@ def test_half_a_character_of_a_claim_is_no_accident() -> None:
     assert CiamSession.objects.get().sid_key == ""
 
 
-def test_a_user_who_is_switched_off_is_told_so_and_changes_nothing() -> None:
+def test_an_inactive_user_is_refused_and_the_session_stays_empty() -> None:
     get_user_model().objects.filter(pk=get_or_create_user(LI).pk).update(is_active=False)
     request = RequestFactory().get("/")
     request.session = SessionStore()
@@ -51,10 +51,10 @@ def test_a_user_who_is_switched_off_is_told_so_and_changes_nothing() -> None:
 
 
 class ShopBackend(CiamBackend):
-    """A project's own."""
+    """The backend of a project."""
 
 
-def test_a_backend_made_from_ours_signs_in_as_well(settings: Settings) -> None:
+def test_a_subclass_of_the_backend_signs_in(settings: Settings) -> None:
     settings.AUTHENTICATION_BACKENDS = [f"{__name__}.ShopBackend"]
     request = RequestFactory().get("/")
     request.session = SessionStore()
@@ -64,7 +64,7 @@ def test_a_backend_made_from_ours_signs_in_as_well(settings: Settings) -> None:
     assert is_signed_in_by_ciam(request)
 
 
-def test_without_our_backend_it_is_our_configuration(settings: Settings) -> None:
+def test_a_missing_backend_is_a_misconfiguration(settings: Settings) -> None:
     settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
     request = RequestFactory().get("/")
     request.session = SessionStore()

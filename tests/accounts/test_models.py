@@ -1,4 +1,4 @@
-"""``CiamIdentity`` and ``CiamSession``."""
+"""The models ``CiamIdentity`` and ``CiamSession``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.browser import Browser
 pytestmark = pytest.mark.django_db
 
 
-def test_the_key_is_the_digest_of_issuer_nul_subject() -> None:
+def test_the_key_is_the_digest_of_issuer_nul_and_subject() -> None:
     assert identity_key("i", "s") == hashlib.sha256(b"i\0s").hexdigest()
     assert identity_key("i", "s") != identity_key("is", "")
 
 
-def test_an_identity_is_one_users_only() -> None:
+def test_an_identity_belongs_to_one_user_only() -> None:
     model = get_user_model()
     CiamIdentity.objects.create(user=model.objects.create_user("a"), issuer="i", subject="s")
 
@@ -31,7 +31,7 @@ def test_an_identity_is_one_users_only() -> None:
         CiamIdentity.objects.create(user=model.objects.create_user("b"), issuer="i", subject="s")
 
 
-def test_an_identity_reads_as_subject_and_issuer() -> None:
+def test_the_text_of_an_identity_has_subject_and_issuer() -> None:
     assert str(CiamIdentity(issuer="https://ciam.example", subject="u1")) == (
         "u1 @ https://ciam.example"
     )
@@ -41,7 +41,7 @@ def test_the_migrations_are_complete() -> None:
     call_command("makemigrations", "--check", "--dry-run", stdout=StringIO())
 
 
-def test_a_session_says_whose_it_is_and_since_when(ciam: FakeCiam, db: None) -> None:
+def test_the_text_of_a_session_has_identity_and_start(ciam: FakeCiam, db: None) -> None:
     Browser(ciam).sign_in()
     session = CiamSession.objects.get()
 

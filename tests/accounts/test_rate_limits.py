@@ -1,4 +1,4 @@
-"""How many codes are sent, and how often something is tried."""
+"""The limits of sent codes and of attempts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NUMBER = "+8613800000000"
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted() -> None:
+def empty_cache() -> None:
     cache.clear()
 
 
@@ -38,8 +38,8 @@ def request_from(address: str = "192.0.2.1", visitor: str = "") -> HttpRequest:
     return request
 
 
-def passed(function: Callable[[], None], times: int) -> int:
-    """How many of so many calls are not refused."""
+def count_passes(function: Callable[[], None], times: int) -> int:
+    """Call the function; return the number of calls that are not refused."""
     count = 0
     for _ in range(times):
         try:
@@ -50,7 +50,7 @@ def passed(function: Callable[[], None], times: int) -> int:
     return count
 
 
-def test_a_number_gets_one_code_a_minute() -> None:
+def test_a_phone_number_gets_one_code_per_minute() -> None:
     count_send(request_from(), NUMBER, "SMS")
     with pytest.raises(CiamError) as raised:
         count_send(request_from("192.0.2.2"), NUMBER, "SMS")
@@ -61,7 +61,7 @@ def test_a_number_gets_one_code_a_minute() -> None:
     assert 55 <= error.retry_after <= 60
 
 
-def test_an_address_gets_the_answer_of_mail() -> None:
+def test_an_email_address_gets_the_code_for_email() -> None:
     count_send(request_from(), "li@example.com", "EMAIL")
     with pytest.raises(CiamError) as raised:
         count_send(request_from(), "LI@example.com", "EMAIL")
@@ -70,57 +70,57 @@ def test_an_address_gets_the_answer_of_mail() -> None:
 
 
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Stops the clock of the cache, and lets so many seconds pass."""
+def advance_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Stop the clock of the cache; return a function that advances the clock by seconds."""
     now = [time.time()]
     monkeypatch.setattr(time, "time", lambda: now[0])
 
-    def pass_by(seconds: float) -> None:
+    def advance(seconds: float) -> None:
         now[0] += seconds
 
-    return pass_by
+    return advance
 
 
-def test_a_time_that_is_over_begins_anew(
-    settings: Settings, later: Callable[[float], None]
+def test_a_new_period_starts_after_the_old_period(
+    settings: Settings, advance_clock: Callable[[float], None]
 ) -> None:
     settings.CIAM_SEND_LIMITS = {"receiver": ("1/s",)}
 
     def send() -> None:
         count_send(request_from(), NUMBER, "SMS")
 
-    assert passed(send, 3) == 1
-    later(0.9)
-    assert passed(send, 3) == 0
-    later(0.2)
-    assert passed(send, 3) == 1
+    assert count_passes(send, 3) == 1
+    advance_clock(0.9)
+    assert count_passes(send, 3) == 0
+    advance_clock(0.2)
+    assert count_passes(send, 3) == 1
 
 
-def test_a_longer_time_counts_what_the_shorter_let_pass(
-    settings: Settings, later: Callable[[float], None]
+def test_a_longer_period_counts_only_sends_that_the_shorter_period_allows(
+    settings: Settings, advance_clock: Callable[[float], None]
 ) -> None:
     settings.CIAM_SEND_LIMITS = {"receiver": ("3/hour", "1/s")}
     request = request_from()
 
     for _ in range(3):
-        assert passed(lambda: count_send(request, NUMBER, "SMS"), 5) == 1
-        later(1.1)
+        assert count_passes(lambda: count_send(request, NUMBER, "SMS"), 5) == 1
+        advance_clock(1.1)
     with pytest.raises(CiamError) as raised:
         count_send(request, NUMBER, "SMS")
     assert (raised.value.retry_after or 0) > 3500
 
 
 @pytest.mark.parametrize(
-    ("scope", "same", "other"),
+    ("limit_key", "same", "other"),
     [
         ("visitor", request_from("192.0.2.2", "a"), request_from("192.0.2.1", "b")),
         ("address", request_from("192.0.2.1", "b"), request_from("192.0.2.2", "a")),
     ],
 )
-def test_each_scope_counts_for_itself(
-    settings: Settings, scope: str, same: HttpRequest, other: HttpRequest
+def test_each_limit_key_has_its_own_count(
+    settings: Settings, limit_key: str, same: HttpRequest, other: HttpRequest
 ) -> None:
-    settings.CIAM_SEND_LIMITS = {scope: ("1/hour",)}
+    settings.CIAM_SEND_LIMITS = {limit_key: ("1/hour",)}
     count_send(request_from("192.0.2.1", "a"), NUMBER, "SMS")
 
     count_send(other, NUMBER, "SMS")
@@ -128,13 +128,13 @@ def test_each_scope_counts_for_itself(
         count_send(same, "+8613900000000", "SMS")
 
 
-def test_who_has_neither_cookie_nor_session_is_no_visitor(settings: Settings) -> None:
+def test_a_request_without_cookie_and_session_counts_for_no_visitor(settings: Settings) -> None:
     settings.CIAM_SEND_LIMITS = {"visitor": ("1/hour",)}
 
-    assert passed(lambda: count_send(request_from(), NUMBER, "SMS"), 3) == 3
+    assert count_passes(lambda: count_send(request_from(), NUMBER, "SMS"), 3) == 3
 
 
-def test_the_addresses_of_one_network_are_one(settings: Settings) -> None:
+def test_ipv6_addresses_of_one_network_share_a_count(settings: Settings) -> None:
     settings.CIAM_SEND_LIMITS = {"address": ("1/hour",)}
     count_send(request_from("2001:db8:1:2::1"), NUMBER, "SMS")
 
@@ -143,7 +143,7 @@ def test_the_addresses_of_one_network_are_one(settings: Settings) -> None:
         count_send(request_from("2001:db8:1:2:ffff::9"), NUMBER, "SMS")
 
 
-def test_a_header_changes_nothing(settings: Settings) -> None:
+def test_a_header_does_not_change_the_client_address(settings: Settings) -> None:
     settings.CIAM_SEND_LIMITS = {"address": ("1/hour",)}
     count_send(request_from(), NUMBER, "SMS")
 
@@ -154,13 +154,13 @@ def test_a_header_changes_nothing(settings: Settings) -> None:
         count_send(request, NUMBER, "SMS")
 
 
-def address_of_tests(request: HttpRequest) -> str:
+def real_ip(request: HttpRequest) -> str:
     return request.headers["X-Real-IP"]
 
 
-def test_the_project_can_say_where_the_address_is(settings: Settings) -> None:
+def test_a_function_of_the_project_finds_the_client_address(settings: Settings) -> None:
     settings.CIAM_SEND_LIMITS = {"address": ("1/hour",)}
-    settings.CIAM_CLIENT_IP = f"{__name__}.address_of_tests"
+    settings.CIAM_CLIENT_IP = f"{__name__}.real_ip"
 
     def request(address: str) -> HttpRequest:
         return RequestFactory().post("/", headers={"X-Real-IP": address})
@@ -172,7 +172,7 @@ def test_the_project_can_say_where_the_address_is(settings: Settings) -> None:
         count_send(request("198.51.100.7"), NUMBER, "SMS")
 
 
-def test_a_right_password_counts_for_nothing(settings: Settings) -> None:
+def test_successful_attempts_are_not_counted(settings: Settings) -> None:
     settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",), "address": ("2/min",)}
     request = request_from()
 
@@ -181,7 +181,7 @@ def test_a_right_password_counts_for_nothing(settings: Settings) -> None:
         uncount_attempt(request, "li")
 
 
-def test_wrong_ones_stay_counted(settings: Settings) -> None:
+def test_failed_attempts_stay_counted(settings: Settings) -> None:
     settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
     request = request_from()
     count_attempt(request, "li", Stage.PASSWORD)
@@ -194,12 +194,12 @@ def test_wrong_ones_stay_counted(settings: Settings) -> None:
     assert (raised.value.code, raised.value.stage) == ("too_many_requests", "password")
 
 
-def test_what_was_never_counted_can_be_given_back() -> None:
+def test_an_attempt_that_was_not_counted_can_be_subtracted() -> None:
     uncount_attempt(request_from(), "li")
 
 
-def test_a_code_wears_out_after_five_entries() -> None:
-    assert passed(lambda: count_code_entry("flow 1", "SMS"), 7) == 5
+def test_a_code_is_refused_after_five_entries() -> None:
+    assert count_passes(lambda: count_code_entry("flow 1", "SMS"), 7) == 5
     with pytest.raises(CiamError) as raised:
         count_code_entry("flow 1", "Email")
     assert raised.value.code == "Operation.Failure.Email.Code.Too.Frequency"
@@ -207,9 +207,9 @@ def test_a_code_wears_out_after_five_entries() -> None:
     count_code_entry("flow 2", "SMS")
 
 
-def test_no_number_and_no_address_is_in_the_cache() -> None:
+def test_the_cache_has_no_phone_number_and_no_address() -> None:
     count_send(request_from(visitor="cookie"), NUMBER, "SMS")
-    # The cache of one process, whose contents no method lists and the stubs leave out.
+    # No method lists the keys of this cache, and the stubs do not have the attribute.
     keys = " ".join(cache._cache)  # type: ignore[attr-defined]
 
     assert "ciam_django.limit.send.receiver" in keys
@@ -217,13 +217,13 @@ def test_no_number_and_no_address_is_in_the_cache() -> None:
         assert secret not in keys
 
 
-def test_a_rate_that_cannot_be_read_is_left_out() -> None:
-    given = (("receiver", ("5/hour", "often", "1/min")), ("address", ()))
+def test_an_unreadable_rate_is_left_out() -> None:
+    limits = (("receiver", ("5/hour", "often", "1/min")), ("address", ()))
 
-    assert rates_of(given) == [("receiver", [(1, 60), (5, 3600)]), ("address", [])]
+    assert rates_of(limits) == [("receiver", [(1, 60), (5, 3600)]), ("address", [])]
 
 
-def test_without_a_cache_nobody_is_refused(
+def test_no_request_is_refused_while_the_cache_is_down(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.CACHES = {
@@ -233,38 +233,40 @@ def test_without_a_cache_nobody_is_refused(
         }
     }
     with caplog.at_level(logging.WARNING):
-        assert passed(lambda: count_send(request_from(), NUMBER, "SMS"), 3) == 3
+        assert count_passes(lambda: count_send(request_from(), NUMBER, "SMS"), 3) == 3
         uncount_attempt(request_from(), "li")
 
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
-def at_once(function: Callable[[], None], times: int) -> int:
+def count_parallel_passes(function: Callable[[], None], times: int) -> int:
     with ThreadPoolExecutor(8) as threads:
-        return sum(threads.map(lambda _: passed(function, 1), range(times)))
+        return sum(threads.map(lambda _: count_passes(function, 1), range(times)))
 
 
-@pytest.mark.parametrize("most", [1, 7])
-def test_of_many_at_once_just_as_many_pass_as_may(settings: Settings, most: int) -> None:
-    settings.CIAM_SEND_LIMITS = {"receiver": (f"{most}/hour",)}
+@pytest.mark.parametrize("limit", [1, 7])
+def test_parallel_requests_do_not_exceed_the_limit(settings: Settings, limit: int) -> None:
+    settings.CIAM_SEND_LIMITS = {"receiver": (f"{limit}/hour",)}
 
-    assert at_once(lambda: count_send(request_from(), NUMBER, "SMS"), 40) == most
+    assert count_parallel_passes(lambda: count_send(request_from(), NUMBER, "SMS"), 40) == limit
 
 
-@pytest.mark.parametrize("most", [1, 7])
-def test_so_it_is_over_redis(settings: Settings, redis: Path, most: int) -> None:
+@pytest.mark.parametrize("limit", [1, 7])
+def test_parallel_requests_do_not_exceed_the_limit_in_redis(
+    settings: Settings, redis: Path, limit: int
+) -> None:
     settings.CACHES = {
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": f"unix://{redis}",
         }
     }
-    settings.CIAM_SEND_LIMITS = {"receiver": (f"{most}/hour",)}
-    settings.CIAM_TRY_LIMITS = {"receiver": (f"{most}/hour",)}
+    settings.CIAM_SEND_LIMITS = {"receiver": (f"{limit}/hour",)}
+    settings.CIAM_TRY_LIMITS = {"receiver": (f"{limit}/hour",)}
 
-    assert at_once(lambda: count_send(request_from(), NUMBER, "SMS"), 40) == most
+    assert count_parallel_passes(lambda: count_send(request_from(), NUMBER, "SMS"), 40) == limit
 
     request = request_from()
     count_attempt(request, "li", Stage.PASSWORD)
     uncount_attempt(request, "li")
-    assert at_once(lambda: count_attempt(request, "li", Stage.PASSWORD), 40) == most
+    assert count_parallel_passes(lambda: count_attempt(request, "li", Stage.PASSWORD), 40) == limit

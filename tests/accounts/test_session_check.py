@@ -1,4 +1,4 @@
-"""Sessions last exactly as long as CIAM says, and CIAM being down ends none."""
+"""Sessions end when CIAM refuses the person, and continue while CIAM is down."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def site(settings: Settings) -> None:
 
 @pytest.fixture
 def person(browser: Browser, ciam: FakeCiam, settings: Settings) -> Browser:
-    """Somebody who is signed in, with tokens that CIAM's API takes."""
+    """A signed-in browser with tokens that CIAM's API accepts."""
     client = dict(settings.AUTHLIB_OAUTH_CLIENTS["ciam"])
     client["client_kwargs"] = {"scope": "openid USER_API"}
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
@@ -69,106 +69,116 @@ def person(browser: Browser, ciam: FakeCiam, settings: Settings) -> Browser:
     return browser
 
 
-def kept() -> Tokens:
+def stored_tokens() -> Tokens:
     return decrypted_tokens(CiamSession.objects.active().get().sealed)
 
 
-def change(browser: Browser, **changed: Any) -> None:
-    """Change what is kept, and have the next request look at it."""
-    tokens = kept()
-    given = {name: getattr(tokens, name) for name in tokens.__dataclass_fields__} | changed
-    CiamSession.objects.update(sealed=encrypted_tokens(Tokens(**given)))
-    due(browser)
+def change_tokens(browser: Browser, **changes: Any) -> None:
+    """Change the stored tokens, and make the next check due."""
+    tokens = stored_tokens()
+    values = {name: getattr(tokens, name) for name in tokens.__dataclass_fields__} | changes
+    CiamSession.objects.update(sealed=encrypted_tokens(Tokens(**values)))
+    make_check_due(browser)
 
 
-def due(browser: Browser) -> None:
+def make_check_due(browser: Browser) -> None:
     session = browser.client.session
     session["ciam_session"] = {**session["ciam_session"], "look_at": 1}
     session.save()
 
 
-def about_to_end(browser: Browser) -> None:
-    change(browser, refresh_from=1.0)
+def make_tokens_due(browser: Browser) -> None:
+    change_tokens(browser, refresh_from=1.0)
 
 
-def at_their_end(browser: Browser) -> None:
-    change(browser, refresh_from=1.0, expires_at=2.0)
+def expire_tokens(browser: Browser) -> None:
+    change_tokens(browser, refresh_from=1.0, expires_at=2.0)
 
 
 def stages(ciam: FakeCiam) -> list[str]:
     return [request.stage for request in ciam.requests]
 
 
-# --- What is kept -----------------------------------------------------------------------------
+# --- Stored tokens ----------------------------------------------------------------------------
 
 
-def test_the_tokens_are_on_the_server_and_sealed(person: Browser, ciam: FakeCiam) -> None:
-    tokens = kept()
+def test_tokens_are_stored_encrypted_and_only_on_the_server(
+    person: Browser, ciam: FakeCiam
+) -> None:
+    tokens = stored_tokens()
     assert {tokens.access_token} == set(ciam.access_tokens)
     assert {tokens.refresh_token} == set(ciam.refresh_tokens)
 
-    shown = json.dumps(list(CiamSession.objects.values()), default=str)
-    shown += json.dumps(dict(person.client.session.items()))
-    shown += "".join(str(cookie) for cookie in person.client.cookies.values())
+    visible_text = json.dumps(list(CiamSession.objects.values()), default=str)
+    visible_text += json.dumps(dict(person.client.session.items()))
+    visible_text += "".join(str(cookie) for cookie in person.client.cookies.values())
     session_key = str(person.client.session.session_key)
     for secret in (tokens.access_token, tokens.refresh_token):
-        assert secret not in shown
+        assert secret not in visible_text
     assert session_key not in json.dumps(list(CiamSession.objects.values()), default=str)
     assert "t-1" not in repr(Tokens("k", access_token="t-1", refresh_token="t-1", id_token="t-1"))
 
 
-def test_a_key_that_was_rotated_still_opens_them(person: Browser, settings: Settings) -> None:
-    before = kept()
+def test_a_rotated_secret_key_still_decrypts_the_tokens(
+    person: Browser, settings: Settings
+) -> None:
+    before = stored_tokens()
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new", [settings.SECRET_KEY]
 
-    assert kept() == before
+    assert stored_tokens() == before
 
 
-def test_a_key_that_is_gone_ends_the_session(person: Browser, settings: Settings) -> None:
-    CiamSession.objects.update(sealed="nothing that anybody sealed")
-    due(person)
+def test_unreadable_tokens_end_the_session(person: Browser, settings: Settings) -> None:
+    CiamSession.objects.update(sealed="not encrypted tokens")
+    make_check_due(person)
 
     assert person.client.get("/").status_code == 401
     assert person.client.get("/").content == b"False"
 
 
-def test_a_project_can_keep_none(browser: Browser, settings: Settings, mode: str) -> None:
+def test_a_project_can_store_no_tokens(browser: Browser, settings: Settings, mode: str) -> None:
     settings.CIAM_KEEP_TOKENS = False
     browser.sign_in()
 
-    assert (kept().access_token, kept().refresh_token, kept().id_token) == ("", "", "")
-    assert kept().session_key == browser.client.session.session_key
+    assert (
+        stored_tokens().access_token,
+        stored_tokens().refresh_token,
+        stored_tokens().id_token,
+    ) == ("", "", "")
+    assert stored_tokens().session_key == browser.client.session.session_key
     assert browser.client.get("/profile/").status_code == 401
 
 
-def test_an_id_token_that_proves_nothing_is_not_kept(person: Browser, mode: str) -> None:
-    assert bool(kept().id_token) == (mode == "oidc")
+def test_an_id_token_is_stored_only_in_oidc_mode(person: Browser, mode: str) -> None:
+    assert bool(stored_tokens().id_token) == (mode == "oidc")
 
 
-def test_who_signs_in_again_has_one_session(person: Browser) -> None:
-    living = CiamSession.objects.active()
-    first = living.get().pk
+def test_a_second_sign_in_replaces_the_session(person: Browser) -> None:
+    active_sessions = CiamSession.objects.active()
+    first = active_sessions.get().pk
     person.sign_in()
-    assert living.get().pk != first
+    assert active_sessions.get().pk != first
     person.sign_in("wang")
 
-    assert living.get().identity.user_id == int(person.user_id or 0)
-    assert kept().session_key == person.client.session.session_key
+    assert active_sessions.get().identity.user_id == int(person.user_id or 0)
+    assert stored_tokens().session_key == person.client.session.session_key
 
 
-def test_what_has_ended_is_swept_at_a_later_sessions_look(person: Browser, ciam: FakeCiam) -> None:
+def test_ended_sessions_are_deleted_at_a_check_of_a_later_session(
+    person: Browser, ciam: FakeCiam
+) -> None:
     CiamSession.objects.update(ends_at="2000-01-01T00:00:00Z")
     third, other = Browser(ciam), Browser(ciam)
     third.sign_in()
     other.sign_in("wang")
     assert CiamSession.objects.count() == 3
-    due(third)
+    make_check_due(third)
     third.client.get("/")
 
     assert CiamSession.objects.count() == 2
 
 
-def test_the_last_sign_in_is_still_known_when_it_is_over(person: Browser) -> None:
+def test_the_last_sign_in_stays_known_after_its_end(person: Browser) -> None:
     person.client.post("/ciam/logout/")
     ended = CiamSession.objects.get()
 
@@ -176,35 +186,35 @@ def test_the_last_sign_in_is_still_known_when_it_is_over(person: Browser) -> Non
     assert ended.created_at <= ended.ends_at <= timezone.now()
 
 
-def test_a_session_that_lasts_longer_is_noted_to(person: Browser, settings: Settings) -> None:
+def test_a_later_end_of_the_session_is_stored(person: Browser, settings: Settings) -> None:
     before = CiamSession.objects.get().ends_at
     settings.SESSION_COOKIE_AGE *= 2
-    due(person)
+    make_check_due(person)
     person.client.get("/")
 
     assert CiamSession.objects.get().ends_at > before
 
 
-# --- Renewal ----------------------------------------------------------------------------------
+# --- Refresh ----------------------------------------------------------------------------------
 
 
-def test_nothing_is_asked_before_it_is_time(
+def test_ciam_is_not_asked_before_a_check_is_due(
     person: Browser, ciam: FakeCiam, django_assert_num_queries: Callable[..., Any]
 ) -> None:
     before = len(ciam.requests)
-    # The session, and the user.
+    # One query for the session, and one query for the user.
     with django_assert_num_queries(2):
         assert person.client.get("/").content == b"True"
 
     assert len(ciam.requests) == before
 
 
-def test_tokens_are_renewed_before_they_end(person: Browser, ciam: FakeCiam) -> None:
-    before = kept()
-    about_to_end(person)
+def test_tokens_are_refreshed_before_they_expire(person: Browser, ciam: FakeCiam) -> None:
+    before = stored_tokens()
+    make_tokens_due(person)
     assert person.client.get("/").content == b"True"
 
-    after = kept()
+    after = stored_tokens()
     assert stages(ciam).count("refresh") == 1
     assert after.access_token != before.access_token
     assert after.refresh_token in ciam.refresh_tokens
@@ -214,54 +224,54 @@ def test_tokens_are_renewed_before_they_end(person: Browser, ciam: FakeCiam) -> 
 
 
 @pytest.mark.parametrize("behaviour", ["reset", "html", "no_token", "errcode"])
-def test_a_failure_never_takes_the_place_of_tokens(
+def test_a_failed_refresh_keeps_the_old_tokens(
     person: Browser, ciam: FakeCiam, behaviour: str
 ) -> None:
-    about_to_end(person)
-    before = kept()
+    make_tokens_due(person)
+    before = stored_tokens()
     ciam.misbehave("refresh", behaviour)
     assert person.client.get("/").content == b"True"
 
-    assert kept() == before
-    # Nobody asks again at once, and then it goes on.
-    due(person)
+    assert stored_tokens() == before
+    # The next check does not ask CIAM again. After the back-off, a refresh succeeds.
+    make_check_due(person)
     assert person.client.get("/").content == b"True"
     assert stages(ciam).count("refresh") == 1
     cache.clear()
-    due(person)
+    make_check_due(person)
     assert person.client.get("/").content == b"True"
-    assert kept() != before
+    assert stored_tokens() != before
 
 
 @pytest.mark.parametrize(
     ("code", "status"),
     [("Operation.Failure", 500), ("invalid_client", 401), ("Resource.NotFound", 404)],
 )
-def test_what_is_not_the_persons_fault_disturbs_nobody(
+def test_a_failure_of_ciam_or_of_the_site_ends_no_session(
     person: Browser, ciam: FakeCiam, code: str, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    at_their_end(person)
+    expire_tokens(person)
     ciam.fail("refresh", code=code, status=status, times=None)
     with caplog.at_level(logging.INFO, "ciam_django"):
         assert person.client.get("/").content == b"True"
 
     assert len(caplog.records) == 1
-    # But there is no token to be had.
+    # A view that needs the access token fails, because the token has expired.
     answer = person.client.get("/profile/")
     assert answer.status_code in (500, 503)
     assert person.client.get("/").content == b"True"
 
 
 @pytest.mark.parametrize("code", ["invalid_grant", DISABLED, "Operation.Failure.User.Not.Exist"])
-@pytest.mark.parametrize("end", [about_to_end, at_their_end])
-def test_who_is_gone_for_ciam_is_signed_out(
+@pytest.mark.parametrize("age_tokens", [make_tokens_due, expire_tokens])
+def test_a_person_whose_refresh_is_refused_is_signed_out(
     person: Browser,
     ciam: FakeCiam,
     code: str,
-    end: Callable[[Browser], None],
+    age_tokens: Callable[[Browser], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    end(person)
+    age_tokens(person)
     ciam.fail("refresh", code=code, text="secret words")
     with caplog.at_level(logging.INFO, "ciam_django"):
         answer = person.client.get("/cart/", headers={"Accept": "application/json"})
@@ -271,12 +281,14 @@ def test_who_is_gone_for_ciam_is_signed_out(
     assert f"type_code={code}" in caplog.text
     assert person.user_id is None
     assert not CiamSession.objects.active().exists()
-    # A public page is only ever in the way once.
+    # A public page has the status 401 only once.
     assert person.client.get("/").content == b"False"
 
 
-def test_a_page_says_so_and_leads_back(person: Browser, ciam: FakeCiam) -> None:
-    at_their_end(person)
+def test_the_page_of_an_ended_session_links_to_the_login_page(
+    person: Browser, ciam: FakeCiam
+) -> None:
+    expire_tokens(person)
     ciam.fail("refresh", code="invalid_grant")
     page = person.client.get("/cart/?a=1")
 
@@ -285,9 +297,9 @@ def test_a_page_says_so_and_leads_back(person: Browser, ciam: FakeCiam) -> None:
     assert "/ciam/login/?next=%2Fcart%2F%3Fa%3D1" in page.content.decode()
 
 
-def test_who_signs_in_again_just_then_is_not_held_up(person: Browser, ciam: FakeCiam) -> None:
+def test_a_callback_succeeds_although_the_old_session_ends(person: Browser, ciam: FakeCiam) -> None:
     callback = person.sign_in_at_ciam(person.start_sign_in())
-    at_their_end(person)
+    expire_tokens(person)
     ciam.fail("refresh", code="invalid_grant")
     answer = person.open_callback(callback)
 
@@ -295,16 +307,18 @@ def test_who_signs_in_again_just_then_is_not_held_up(person: Browser, ciam: Fake
     assert person.client.get("/").content == b"True"
 
 
-def test_what_is_not_found_says_so_the_next_time(person: Browser, ciam: FakeCiam) -> None:
-    at_their_end(person)
+def test_an_unknown_url_is_not_found_after_the_session_has_ended(
+    person: Browser, ciam: FakeCiam
+) -> None:
+    expire_tokens(person)
     ciam.fail("refresh", code="invalid_grant")
 
     assert person.client.get("/nowhere/").status_code == 401
     assert person.client.get("/nowhere/").status_code == 404
 
 
-def test_what_was_posted_does_not_become_a_way_back(person: Browser, ciam: FakeCiam) -> None:
-    at_their_end(person)
+def test_a_post_request_gets_a_login_link_without_next(person: Browser, ciam: FakeCiam) -> None:
+    expire_tokens(person)
     ciam.fail("refresh", code="invalid_grant")
     page = person.client.post("/cart/", {"card": "1"})
 
@@ -312,8 +326,8 @@ def test_what_was_posted_does_not_become_a_way_back(person: Browser, ciam: FakeC
     assert 'href="/ciam/login/"' in page.content.decode()
 
 
-def test_without_a_refresh_token_the_session_goes_on(person: Browser, ciam: FakeCiam) -> None:
-    change(person, refresh_token="", refresh_from=1.0, expires_at=2.0)
+def test_a_session_without_a_refresh_token_goes_on(person: Browser, ciam: FakeCiam) -> None:
+    change_tokens(person, refresh_token="", refresh_from=1.0, expires_at=2.0)
 
     assert person.client.get("/").content == b"True"
     assert stages(ciam).count("refresh") == 0
@@ -321,20 +335,18 @@ def test_without_a_refresh_token_the_session_goes_on(person: Browser, ciam: Fake
     assert person.client.get("/").content == b"True"
 
 
-def test_tokens_of_unknown_length_are_not_renewed_by_the_clock(
-    person: Browser, ciam: FakeCiam
-) -> None:
-    change(person, refresh_from=0.0, expires_at=0.0)
+def test_tokens_of_unknown_lifetime_are_not_refreshed(person: Browser, ciam: FakeCiam) -> None:
+    change_tokens(person, refresh_from=0.0, expires_at=0.0)
 
     assert person.client.get("/profile/").content == b"li"
     assert stages(ciam).count("refresh") == 0
 
 
-# --- Asking CIAM ------------------------------------------------------------------------------
+# --- Checks at CIAM ---------------------------------------------------------------------------
 
 
-def test_ciam_is_asked_now_and_then(person: Browser, ciam: FakeCiam) -> None:
-    due(person)
+def test_ciam_is_asked_once_per_interval(person: Browser, ciam: FakeCiam) -> None:
+    make_check_due(person)
     before = stages(ciam).count("api")
     for _ in range(3):
         assert person.client.get("/").content == b"True"
@@ -342,18 +354,18 @@ def test_ciam_is_asked_now_and_then(person: Browser, ciam: FakeCiam) -> None:
     assert stages(ciam).count("api") == before + 1
 
 
-def test_a_look_undoes_nothing_that_another_request_does(
+def test_a_check_keeps_the_changes_of_a_parallel_request(
     person: Browser, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    due(person)
-    asked = CiamClient.user_check
+    make_check_due(person)
+    user_check = CiamClient.user_check
 
     def slow_check(client: CiamClient, access_token: str) -> Any:
-        # Meanwhile something is put into the cart.
+        # A parallel request changes the session.
         session = person.client.session
         session["cart"] = ["tea"]
         session.save()
-        return asked(client, access_token)
+        return user_check(client, access_token)
 
     monkeypatch.setattr(CiamClient, "user_check", slow_check)
     assert person.client.get("/").content == b"True"
@@ -362,26 +374,26 @@ def test_a_look_undoes_nothing_that_another_request_does(
     assert person.client.session["ciam_session"]["look_at"] > time.time()
 
 
-@pytest.mark.parametrize("is_just_then", [True, False])
-def test_a_look_brings_no_session_back(
-    person: Browser, monkeypatch: pytest.MonkeyPatch, is_just_then: bool
+@pytest.mark.parametrize("is_during_save", [True, False])
+def test_a_check_does_not_restore_a_deleted_session(
+    person: Browser, monkeypatch: pytest.MonkeyPatch, is_during_save: bool
 ) -> None:
-    due(person)
+    make_check_due(person)
     key = str(person.client.session.session_key)
-    saved = SessionStore.save
+    save = SessionStore.save
 
-    def gone(store: SessionStore, must_create: bool = False) -> None:
+    def delete_and_save(store: SessionStore, must_create: bool = False) -> None:
         SessionStore(key).delete()
-        saved(store, must_create)
+        save(store, must_create)
 
-    if is_just_then:
-        monkeypatch.setattr(SessionStore, "save", gone)
+    if is_during_save:
+        monkeypatch.setattr(SessionStore, "save", delete_and_save)
     else:
-        asked = CiamClient.user_check
+        user_check = CiamClient.user_check
 
         def slow_check(client: CiamClient, access_token: str) -> Any:
             SessionStore(key).delete()
-            return asked(client, access_token)
+            return user_check(client, access_token)
 
         monkeypatch.setattr(CiamClient, "user_check", slow_check)
     person.client.get("/")
@@ -391,102 +403,104 @@ def test_a_look_brings_no_session_back(
 
 
 @pytest.fixture
-def cached(browser: Browser, settings: Settings) -> Browser:
-    """Somebody whose next request looks at their session, of a store that looks and then writes."""
+def cache_browser(browser: Browser, settings: Settings) -> Browser:
+    """A signed-in browser with a due check, and a session store that reads before it writes."""
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
     assert browser.sign_in().status_code == 302
-    due(browser)
+    make_check_due(browser)
     return browser
 
 
-def test_what_ends_within_the_save_of_a_look_is_over(
-    cached: Browser, monkeypatch: pytest.MonkeyPatch
+def test_a_session_that_ends_during_the_save_of_a_check_stays_ended(
+    cache_browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = str(cached.client.session.session_key)
-    meanwhile = iter([True])
-    stored = LocMemCache.set
+    key = str(cache_browser.client.session.session_key)
+    pending = iter([True])
+    set_in_cache = LocMemCache.set
 
     def set_late(cache: LocMemCache, name: str, *args: Any, **kwargs: Any) -> None:
-        if key in name and next(meanwhile, False):
+        if key in name and next(pending, False):
             end_sessions(CiamSession.objects.all(), "ended")
-        stored(cache, name, *args, **kwargs)
+        set_in_cache(cache, name, *args, **kwargs)
 
     monkeypatch.setattr(LocMemCache, "set", set_late)
-    assert cached.client.get("/", headers={"Accept": HTML}).status_code == 401
+    assert cache_browser.client.get("/", headers={"Accept": HTML}).status_code == 401
 
-    assert not next(meanwhile, False)
-    assert not cached.client.session.exists(key)
+    assert not next(pending, False)
+    assert not cache_browser.client.session.exists(key)
 
 
-def test_a_look_that_saves_while_the_session_is_ended_does_not_bring_it_back(
-    cached: Browser,
+def test_a_check_that_saves_during_the_deletion_does_not_restore_the_session(
+    cache_browser: Browser,
     monkeypatch: pytest.MonkeyPatch,
     django_capture_on_commit_callbacks: Callable[..., Any],
 ) -> None:
-    session = cached.client.session
-    meanwhile = iter([True])
-    deleted = type(session).delete
+    session = cache_browser.client.session
+    pending = iter([True])
+    delete = type(session).delete
 
     def delete_early(store: SessionBase, session_key: str | None = None) -> None:
-        deleted(store, session_key)
-        if next(meanwhile, False):
+        delete(store, session_key)
+        if next(pending, False):
             session.save(must_create=True)
 
     monkeypatch.setattr(type(session), "delete", delete_early)
     with django_capture_on_commit_callbacks(execute=True):
         assert end_sessions(CiamSession.objects.all(), "ended") == 1
 
-    assert not next(meanwhile, False)
+    assert not next(pending, False)
     assert not session.exists(str(session.session_key))
 
 
-def test_a_project_can_ask_never(person: Browser, ciam: FakeCiam, settings: Settings) -> None:
+def test_a_project_can_switch_the_checks_off(
+    person: Browser, ciam: FakeCiam, settings: Settings
+) -> None:
     settings.CIAM_SESSION_CHECK = 0
     person.sign_in()
     look_at = person.client.session["ciam_session"]["look_at"]
 
-    assert look_at == kept().refresh_from
+    assert look_at == stored_tokens().refresh_from
 
 
-def test_who_has_been_disabled_is_signed_out(person: Browser, ciam: FakeCiam) -> None:
+def test_a_disabled_person_is_signed_out(person: Browser, ciam: FakeCiam) -> None:
     ciam.accounts.set_state("li", DISABLED)
-    due(person)
+    make_check_due(person)
 
     assert person.client.get("/").status_code == 401
     assert person.user_id is None
 
 
-def test_a_token_that_ends_early_is_renewed(person: Browser, ciam: FakeCiam) -> None:
-    before = kept()
+def test_an_access_token_that_expires_early_is_refreshed(person: Browser, ciam: FakeCiam) -> None:
+    before = stored_tokens()
     ciam.expire_access_tokens()
-    due(person)
+    make_check_due(person)
 
     assert person.client.get("/").content == b"True"
-    assert kept().access_token != before.access_token
+    assert stored_tokens().access_token != before.access_token
 
 
-def test_who_is_signed_out_everywhere_is_so_here(person: Browser, ciam: FakeCiam) -> None:
+def test_a_person_with_revoked_tokens_is_signed_out(person: Browser, ciam: FakeCiam) -> None:
     ciam.revoke_tokens("li")
-    due(person)
+    make_check_due(person)
 
     assert person.client.get("/").status_code == 401
 
 
 @pytest.mark.parametrize("code", ["Operation.Denied", "Operation.Failure", "access_denied"])
-def test_an_answer_that_says_nothing_of_the_person_ends_nothing(
+def test_an_error_that_does_not_concern_the_person_ends_no_session(
     person: Browser, ciam: FakeCiam, code: str
 ) -> None:
-    due(person)
+    make_check_due(person)
     ciam.fail("api", code=code, status=403)
 
     assert person.client.get("/").content == b"True"
 
 
-def test_while_ciam_is_down_one_of_all_waits_for_it(person: Browser, ciam: FakeCiam) -> None:
+def test_only_one_session_asks_ciam_while_ciam_is_down(person: Browser, ciam: FakeCiam) -> None:
     other = Browser(ciam)
     other.sign_in("wang")
-    due(person)
-    due(other)
+    make_check_due(person)
+    make_check_due(other)
     before = stages(ciam).count("api")
     ciam.misbehave("api", "reset", times=None)
 
@@ -496,44 +510,44 @@ def test_while_ciam_is_down_one_of_all_waits_for_it(person: Browser, ciam: FakeC
     ciam.reset()
 
 
-def test_a_token_for_something_else_is_not_asked_about(
+def test_a_token_without_the_api_scope_is_not_checked(
     browser: Browser, ciam: FakeCiam, mode: str
 ) -> None:
     browser.sign_in()
-    due(browser)
+    make_check_due(browser)
     browser.client.get("/")
 
     assert stages(ciam).count("api") == (0 if mode == "oidc" else 1)
 
 
-# --- Signing out, and another key ----------------------------------------------------------------
+# --- Sign-out, and a new session key -------------------------------------------------------------
 
 
-def test_signing_out_leaves_nothing(person: Browser) -> None:
+def test_signing_out_ends_the_ciam_session(person: Browser) -> None:
     person.client.post("/ciam/logout/")
 
     assert not CiamSession.objects.active().exists()
 
 
-def test_a_new_key_of_the_session_is_noticed(person: Browser) -> None:
+def test_a_new_session_key_is_stored(person: Browser) -> None:
     session = person.client.session
     session.cycle_key()
     session.save()
     person.client.cookies["sessionid"] = str(session.session_key)
 
     assert person.client.get("/").content == b"True"
-    assert kept().session_key == session.session_key
+    assert stored_tokens().session_key == session.session_key
 
 
-def test_a_session_of_a_row_that_is_gone_ends_at_its_next_look(person: Browser) -> None:
+def test_a_session_without_a_row_ends_at_its_next_check(person: Browser) -> None:
     CiamSession.objects.all().delete()
     assert person.client.get("/").content == b"True"
-    due(person)
+    make_check_due(person)
 
     assert person.client.get("/").status_code == 401
 
 
-def test_who_signed_in_with_djangos_own_password_is_left_alone(
+def test_a_session_of_a_django_password_is_not_checked(
     browser: Browser, django_user_model: Any
 ) -> None:
     browser.client.force_login(
@@ -547,17 +561,17 @@ def test_who_signed_in_with_djangos_own_password_is_left_alone(
 # --- async ---------------------------------------------------------------------------------------
 
 
-def test_it_works_below_asgi(person: Browser, ciam: FakeCiam) -> None:
+def test_the_middleware_works_under_asgi(person: Browser, ciam: FakeCiam) -> None:
     session_key = str(person.client.session.session_key)
 
-    async def asked(**cookies: str) -> tuple[int, bytes]:
+    async def get_page(**cookies: str) -> tuple[int, bytes]:
         client = AsyncClient(headers={"Accept": HTML})
         client.cookies.load(cookies)
         answer = await client.get("/")
         return answer.status_code, answer.content
 
-    assert async_to_sync(asked)() == (200, b"False")
-    assert async_to_sync(asked)(sessionid=session_key) == (200, b"True")
+    assert async_to_sync(get_page)() == (200, b"False")
+    assert async_to_sync(get_page)(sessionid=session_key) == (200, b"True")
     ciam.revoke_tokens("li")
-    due(person)
-    assert async_to_sync(asked)(sessionid=session_key)[0] == 401
+    make_check_due(person)
+    assert async_to_sync(get_page)(sessionid=session_key)[0] == 401

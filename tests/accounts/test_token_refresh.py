@@ -1,4 +1,4 @@
-"""Two requests of one session want new tokens: one fetches them, the other waits or goes on."""
+"""One request refreshes the tokens; a parallel request waits or uses the old tokens."""
 
 from __future__ import annotations
 
@@ -23,158 +23,164 @@ from tests.browser import Browser
 
 
 @pytest.fixture
-def kept(browser: Browser) -> CiamSession:
-    """A session as this request has read it."""
+def ciam_session(browser: Browser) -> CiamSession:
+    """The row of a session as the current request has read it."""
     cache.clear()
     browser.sign_in()
     return CiamSession.objects.get()
 
 
-def tokens_of(kept: CiamSession, **changed: Any) -> Tokens:
-    return dataclasses.replace(decrypted_tokens(kept.sealed), **changed)
+def tokens_of(ciam_session: CiamSession, **changes: Any) -> Tokens:
+    return dataclasses.replace(decrypted_tokens(ciam_session.sealed), **changes)
 
 
-def about_to_end(kept: CiamSession) -> Tokens:
-    return tokens_of(kept, refresh_from=1.0)
+def due_tokens(ciam_session: CiamSession) -> Tokens:
+    return tokens_of(ciam_session, refresh_from=1.0)
 
 
-def at_their_end(kept: CiamSession) -> Tokens:
-    return tokens_of(kept, refresh_from=1.0, expires_at=2.0)
+def expired_tokens(ciam_session: CiamSession) -> Tokens:
+    return tokens_of(ciam_session, refresh_from=1.0, expires_at=2.0)
 
 
-def is_begun_by_another(kept: CiamSession) -> None:
+def start_other_refresh(ciam_session: CiamSession) -> None:
     soon = timezone.now() + datetime.timedelta(seconds=5)
-    CiamSession.objects.filter(pk=kept.pk).update(renewing_until=soon)
+    CiamSession.objects.filter(pk=ciam_session.pk).update(renewing_until=soon)
 
 
-def is_done_by_another(kept: CiamSession) -> Tokens:
-    newer = tokens_of(kept, access_token="newer")
-    CiamSession.objects.filter(pk=kept.pk).update(
-        sealed=encrypted_tokens(newer), renewals=kept.renewals + 1, renewing_until=None
+def finish_other_refresh(ciam_session: CiamSession) -> Tokens:
+    new_tokens = tokens_of(ciam_session, access_token="newer")
+    CiamSession.objects.filter(pk=ciam_session.pk).update(
+        sealed=encrypted_tokens(new_tokens), renewals=ciam_session.renewals + 1, renewing_until=None
     )
-    return newer
+    return new_tokens
 
 
-def refreshes(ciam: FakeCiam) -> int:
+def refresh_count(ciam: FakeCiam) -> int:
     return [request.stage for request in ciam.requests].count("refresh")
 
 
 @pytest.fixture
-def while_waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Have something happen while this request waits for the other."""
+def set_action_while_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[Callable[[], object]], None]:
+    """A function that sets what happens while the current request waits."""
 
-    def happens(what: Callable[[], object]) -> None:
-        monkeypatch.setattr(time, "sleep", lambda seconds: what())
+    def set_action(action: Callable[[], object]) -> None:
+        monkeypatch.setattr(time, "sleep", lambda seconds: action())
 
-    return happens
-
-
-def test_the_old_ones_serve_while_they_are_good(kept: CiamSession, ciam: FakeCiam) -> None:
-    is_begun_by_another(kept)
-    tokens = about_to_end(kept)
-
-    assert refresh_tokens(kept, tokens) == tokens
-    assert refreshes(ciam) == 0
+    return set_action
 
 
-def test_the_new_ones_are_awaited_where_the_old_have_ended(
-    kept: CiamSession,
-    ciam: FakeCiam,
-    while_waiting: Callable[[Callable[[], object]], None],
+def test_usable_tokens_are_used_while_another_request_refreshes_them(
+    ciam_session: CiamSession, ciam: FakeCiam
 ) -> None:
-    is_begun_by_another(kept)
-    while_waiting(lambda: is_done_by_another(kept))
+    start_other_refresh(ciam_session)
+    tokens = due_tokens(ciam_session)
 
-    assert refresh_tokens(kept, at_their_end(kept)).access_token == "newer"
-    assert refreshes(ciam) == 0
-
-
-def test_who_comes_after_all_takes_the_new_ones(kept: CiamSession, ciam: FakeCiam) -> None:
-    newer = is_done_by_another(kept)
-
-    assert refresh_tokens(kept, at_their_end(kept)) == newer
-    assert refreshes(ciam) == 0
+    assert refresh_tokens(ciam_session, tokens) == tokens
+    assert refresh_count(ciam) == 0
 
 
-def test_nobody_waits_for_one_who_has_given_up(
-    kept: CiamSession,
+def test_a_request_with_expired_tokens_waits_for_the_new_tokens(
+    ciam_session: CiamSession,
+    ciam: FakeCiam,
+    set_action_while_waiting: Callable[[Callable[[], object]], None],
+) -> None:
+    start_other_refresh(ciam_session)
+    set_action_while_waiting(lambda: finish_other_refresh(ciam_session))
+
+    assert refresh_tokens(ciam_session, expired_tokens(ciam_session)).access_token == "newer"
+    assert refresh_count(ciam) == 0
+
+
+def test_a_late_request_takes_the_new_tokens(ciam_session: CiamSession, ciam: FakeCiam) -> None:
+    new_tokens = finish_other_refresh(ciam_session)
+
+    assert refresh_tokens(ciam_session, expired_tokens(ciam_session)) == new_tokens
+    assert refresh_count(ciam) == 0
+
+
+def test_waiting_stops_when_the_other_refresh_has_failed(
+    ciam_session: CiamSession,
     settings: Settings,
-    while_waiting: Callable[[Callable[[], object]], None],
+    set_action_while_waiting: Callable[[Callable[[], object]], None],
 ) -> None:
     settings.CIAM_TIMEOUT = 30.0
-    is_begun_by_another(kept)
-    while_waiting(lambda: CiamSession.objects.update(renewing_until=None))
+    start_other_refresh(ciam_session)
+    set_action_while_waiting(lambda: CiamSession.objects.update(renewing_until=None))
     began = time.monotonic()
     with pytest.raises(CiamError) as raised:
-        refresh_tokens(kept, at_their_end(kept))
+        refresh_tokens(ciam_session, expired_tokens(ciam_session))
 
     assert (raised.value.code, raised.value.stage) == ("no_connection", "refresh")
     assert time.monotonic() - began < 20
 
 
-def test_nobody_waits_for_ever(kept: CiamSession, settings: Settings) -> None:
+def test_waiting_stops_after_the_timeout(ciam_session: CiamSession, settings: Settings) -> None:
     settings.CIAM_TIMEOUT = 0.2
-    is_begun_by_another(kept)
+    start_other_refresh(ciam_session)
     began = time.monotonic()
     with pytest.raises(CiamError) as raised:
-        refresh_tokens(kept, at_their_end(kept))
+        refresh_tokens(ciam_session, expired_tokens(ciam_session))
 
     assert raised.value.code == "no_connection"
     assert 0.2 <= time.monotonic() - began < 10
 
 
-def test_one_that_died_on_the_way_holds_up_nobody(kept: CiamSession, ciam: FakeCiam) -> None:
+def test_an_abandoned_refresh_blocks_no_request(ciam_session: CiamSession, ciam: FakeCiam) -> None:
     past = timezone.now() - datetime.timedelta(seconds=1)
     CiamSession.objects.update(renewing_until=past)
 
-    assert refresh_tokens(kept, at_their_end(kept)).is_usable
-    assert refreshes(ciam) == 1
+    assert refresh_tokens(ciam_session, expired_tokens(ciam_session)).is_usable
+    assert refresh_count(ciam) == 1
 
 
-def test_a_session_that_is_ended_meanwhile_is_not_awaited(
-    kept: CiamSession, while_waiting: Callable[[Callable[[], object]], None]
+def test_waiting_stops_when_the_session_has_ended(
+    ciam_session: CiamSession, set_action_while_waiting: Callable[[Callable[[], object]], None]
 ) -> None:
-    is_begun_by_another(kept)
-    while_waiting(CiamSession.objects.all().mark_ended)
+    start_other_refresh(ciam_session)
+    set_action_while_waiting(CiamSession.objects.all().mark_ended)
     with pytest.raises(CiamError) as raised:
-        refresh_tokens(kept, at_their_end(kept))
+        refresh_tokens(ciam_session, expired_tokens(ciam_session))
 
     assert raised.value.code == "session_ended"
 
 
 @pytest.mark.parametrize("is_ended", [True, False])
-def test_what_another_has_done_meanwhile_is_not_undone(
-    kept: CiamSession, monkeypatch: pytest.MonkeyPatch, is_ended: bool
+def test_a_refresh_does_not_overwrite_a_parallel_change(
+    ciam_session: CiamSession, monkeypatch: pytest.MonkeyPatch, is_ended: bool
 ) -> None:
-    fetched = CiamApp.refresh_tokens
+    fetch_tokens = CiamApp.refresh_tokens
 
-    def overtaken(app: CiamApp, refresh_token: str) -> dict[str, Any]:
-        answer = fetched(app, refresh_token)
+    def refresh_late(app: CiamApp, refresh_token: str) -> dict[str, Any]:
+        answer = fetch_tokens(app, refresh_token)
         if is_ended:
             CiamSession.objects.all().mark_ended()
         else:
-            is_done_by_another(kept)
+            finish_other_refresh(ciam_session)
         return answer
 
-    monkeypatch.setattr(CiamApp, "refresh_tokens", overtaken)
+    monkeypatch.setattr(CiamApp, "refresh_tokens", refresh_late)
     if is_ended:
         with pytest.raises(CiamError) as raised:
-            refresh_tokens(kept, at_their_end(kept))
+            refresh_tokens(ciam_session, expired_tokens(ciam_session))
         assert raised.value.code == "session_ended"
         assert CiamSession.objects.get().sealed == ""
     else:
-        assert refresh_tokens(kept, at_their_end(kept)).access_token == "newer"
+        assert refresh_tokens(ciam_session, expired_tokens(ciam_session)).access_token == "newer"
         assert decrypted_tokens(CiamSession.objects.get().sealed).access_token == "newer"
 
 
-def test_ciam_is_left_alone_while_it_is_down(kept: CiamSession, ciam: FakeCiam) -> None:
+def test_ciam_is_asked_only_once_while_ciam_is_down(
+    ciam_session: CiamSession, ciam: FakeCiam
+) -> None:
     ciam.misbehave("refresh", "reset", times=None)
-    good, gone = about_to_end(kept), at_their_end(kept)
-    assert refresh_tokens(kept, good) == good
-    assert refresh_tokens(kept, good) == good
+    usable, expired = due_tokens(ciam_session), expired_tokens(ciam_session)
+    assert refresh_tokens(ciam_session, usable) == usable
+    assert refresh_tokens(ciam_session, usable) == usable
     with pytest.raises(CiamError) as raised:
-        refresh_tokens(kept, gone)
+        refresh_tokens(ciam_session, expired)
 
     assert raised.value.code == "no_connection"
-    assert refreshes(ciam) == 1
+    assert refresh_count(ciam) == 1
     ciam.reset()

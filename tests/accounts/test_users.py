@@ -1,4 +1,4 @@
-"""A person's claims, and the fields of a new user."""
+"""The claims of a person fill the fields of a new user."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def person(subject: str = "u-1", **claims: Any) -> Person:
     return Person("https://ciam.example", subject, claims)
 
 
-def made(subject: str = "u-1", **claims: Any) -> User:
+def create_user(subject: str = "u-1", **claims: Any) -> User:
     return User.objects.get(pk=get_or_create_user(person(subject, **claims)).pk)
 
 
@@ -36,7 +36,7 @@ def made(subject: str = "u-1", **claims: Any) -> User:
             ("Li", "Wei", "li@example.com"),
         ),
         ({"name": "李伟"}, ("李伟", "", "")),
-        # CIAM's own name for it.
+        # CIAM's own name of the claim.
         ({"displayName": "李伟", "email": ""}, ("李伟", "", "")),
         ({"email": "li@example.com", "email_verified": False}, ("", "", "")),
         ({"email": "li@example.com", "email_verified": True}, ("", "", "li@example.com")),
@@ -46,8 +46,10 @@ def made(subject: str = "u-1", **claims: Any) -> User:
         ({}, ("", "", "")),
     ],
 )
-def test_claims_go_where_they_belong(claims: dict[str, Any], fields: tuple[str, ...]) -> None:
-    user = made(**claims)
+def test_claims_fill_the_fields_of_the_user(
+    claims: dict[str, Any], fields: tuple[str, ...]
+) -> None:
+    user = create_user(**claims)
 
     assert (user.first_name, user.last_name, user.email) == fields
     assert user.username.startswith("ciam-")
@@ -57,52 +59,52 @@ def test_claims_go_where_they_belong(claims: dict[str, Any], fields: tuple[str, 
 
 def test_the_project_chooses_the_claims(settings: Settings) -> None:
     settings.CIAM_USER_FIELDS = {"username": ["preferred_username"], "shoe_size": ["size"]}
-    user = made(preferred_username="li", size="42", email="li@example.com")
+    user = create_user(preferred_username="li", size="42", email="li@example.com")
 
     assert (user.username, user.email) == ("li", "")
 
 
 @pytest.mark.parametrize("claims", [{"is_superuser": True}, {"is_staff": "true", "password": "x"}])
-def test_no_claim_gives_rights_that_no_setting_gives(claims: dict[str, Any]) -> None:
-    user = made(**claims)
+def test_claims_give_no_permissions(claims: dict[str, Any]) -> None:
+    user = create_user(**claims)
 
     assert not user.is_superuser
     assert not user.is_staff
 
 
-def users_of_tests(person: Person) -> AbstractBaseUser:
+def create_shop_user(person: Person) -> AbstractBaseUser:
     return User.objects.create_user(f"shop-{person.subject}")
 
 
-def test_a_function_of_the_projects_can_take_over(settings: Settings) -> None:
-    settings.CIAM_NEW_USER = f"{__name__}.users_of_tests"
+def test_a_function_of_the_project_can_create_the_user(settings: Settings) -> None:
+    settings.CIAM_NEW_USER = f"{__name__}.create_shop_user"
 
-    assert made(name="Li").username == "shop-u-1"
-    assert made(name="Li").username == "shop-u-1"
+    assert create_user(name="Li").username == "shop-u-1"
+    assert create_user(name="Li").username == "shop-u-1"
     assert User.objects.count() == 1
 
 
-def test_claims_of_later_sign_ins_change_nothing() -> None:
-    made(name="Li")
+def test_claims_of_later_sign_ins_do_not_change_the_user() -> None:
+    create_user(name="Li")
 
-    assert made(name="Wang").first_name == "Li"
+    assert create_user(name="Wang").first_name == "Li"
 
 
-def test_nobody_is_let_in_as_another_user_of_the_same_name(settings: Settings) -> None:
+def test_a_person_does_not_sign_in_as_another_user_with_the_same_name(settings: Settings) -> None:
     settings.CIAM_USER_FIELDS = {"username": ["preferred_username"]}
     User.objects.create_user("li")
     with pytest.raises(CiamError) as raised:
-        made(preferred_username="li")
+        create_user(preferred_username="li")
 
     assert (raised.value.code, raised.value.stage) == ("account_exists", "callback")
     assert User.objects.count() == 1
 
 
-def test_what_a_model_needs_and_no_claim_tells_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Where people are known by their address, no name is made up.
+def test_a_required_field_without_a_claim_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    # No user name is generated if the email address is the user name.
     monkeypatch.setattr(User, "USERNAME_FIELD", "email")
     with pytest.raises(CiamError) as raised:
-        made(email="li@example.com")
+        create_user(email="li@example.com")
 
     assert (raised.value.code, raised.value.stage) == ("bad_configuration", "callback")
     assert "User needs a value for 'username'" in raised.value.upstream_text
@@ -128,16 +130,16 @@ from ciam_django.accounts.backends import get_or_create_identity
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 
-def told(subject, **claims):
+def result_of(subject, **claims):
     try:
         return get_or_create_identity(Person("https://ciam.example", subject, claims)).user.email
     except CiamError as error:
         return f"{error.code}: {error.upstream_text}"
 
-print(told("u-1", email="li@example.com"))
-print(told("u-1"))
-print(told("u-2", email="li@example.com"))
-print(told("u-3", name="Wang"))
+print(result_of("u-1", email="li@example.com"))
+print(result_of("u-1"))
+print(result_of("u-2", email="li@example.com"))
+print(result_of("u-3", name="Wang"))
 print(Customer.objects.count())
 """
 MODELS = """
@@ -151,7 +153,7 @@ class Customer(AbstractBaseUser):
 """
 
 
-def test_a_model_of_the_projects_gets_what_it_needs_or_says_what_is_missing(
+def test_a_custom_user_model_gets_its_fields_or_the_missing_field_is_named(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "shop").mkdir()
@@ -160,15 +162,15 @@ def test_a_model_of_the_projects_gets_what_it_needs_or_says_what_is_missing(
     (tmp_path / "run.py").write_text(SHOP)
     command = [sys.executable, "-W", "error", str(tmp_path / "run.py")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    told = subprocess.run(
+    process = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
 
-    assert told.stderr == ""
-    assert told.stdout.splitlines() == [
+    assert process.stderr == ""
+    assert process.stdout.splitlines() == [
         "li@example.com",
         "li@example.com",
-        # Another person with the same address is not let in as the first.
+        # A second person with the same address does not sign in as the first person.
         "account_exists: ",
         (
             "bad_configuration: Customer needs a value for 'email': CIAM_USER_FIELDS takes it from "

@@ -1,1 +1,1 @@
-"""What ``manage.py`` does with identities."""
+"""The ``manage.py`` commands for identities."""

@@ -1,4 +1,4 @@
-"""``manage.py ciam_link``: the people whom CIAM knows are users whom the project has already."""
+"""``manage.py ciam_link``: link existing users of the project to people of CIAM."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ciam_django.client.person import identity_key, is_subject, issuer_of
 
 
 class Command(BaseCommand):
-    """Reads a table and says what is wrong with it; changes all that it names, or nothing."""
+    """Read a table of users, report its problems, and link either all users or no user."""
 
     help = (
-        "Link users to the people whom CIAM knows them as. FILE is CSV with the columns 'user' and "
-        "'subject' (CIAM's id). Says what it would do; does it with --apply."
+        "Link existing users to people of CIAM. FILE is CSV with the columns 'user' and 'subject' "
+        "(CIAM's id). Prints the number of changes; makes the changes with --apply."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The file, the user model's field, the issuer."""
+        """Add the file, the field of the user model, the issuer, and ``--apply``."""
         parser.add_argument("file", metavar="FILE", help="CSV with the columns user, subject")
         parser.add_argument(
             "--by",
@@ -34,44 +34,46 @@ class Command(BaseCommand):
             help="the unique field of the user model; default: its USERNAME_FIELD",
         )
         parser.add_argument(
-            "--issuer", help="the issuer of the subjects; default: the one of the settings"
+            "--issuer", help="the issuer of the subjects; default: the issuer of the settings"
         )
-        parser.add_argument("--apply", action="store_true", help="link them")
+        parser.add_argument("--apply", action="store_true", help="link the users")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Look at the whole table, then link."""
+        """Check the whole table, then link the users."""
         model = get_user_model()
         by = options["by"] or model.USERNAME_FIELD
         issuer = options["issuer"] or issuer_of(ciam_app())
         _check_unique(model, by)
         rows = list(read_rows(options["file"], "user", "subject"))
         problems = [*duplicates(rows, "subject"), *_subject_problems(rows)]
-        new, known = [], 0
+        new_identities, linked_count = [], 0
         for chunk in in_chunks(rows):
             users = model._default_manager.in_bulk([row["user"] for row in chunk], field_name=by)
-            by_text = {str(value): user for value, user in users.items()}
+            users_by_text = {str(value): user for value, user in users.items()}
             keys = [identity_key(issuer, row["subject"]) for row in chunk]
-            taken = CiamIdentity.objects.in_bulk(keys, field_name="key")
+            identities_by_key = CiamIdentity.objects.in_bulk(keys, field_name="key")
             for row, key in zip(chunk, keys, strict=True):
-                user = by_text.get(row["user"])
+                user = users_by_text.get(row["user"])
                 if user is None:
                     problems.append(
                         f"line {row.line}: there is no user with the {by} {row['user']!r}"
                     )
-                elif key not in taken:
-                    new.append(
+                elif key not in identities_by_key:
+                    new_identities.append(
                         CiamIdentity(user=user, issuer=issuer, subject=row["subject"], key=key)
                     )
-                elif taken[key].user_id == user.pk:
-                    known += 1
+                elif identities_by_key[key].user_id == user.pk:
+                    linked_count += 1
                 else:
                     problems.append(
                         f"line {row.line}: {row['subject']!r} is linked to another user"
                     )
-        self.stdout.write(f"{known} are linked already; {len(new)} to link, at {issuer}.")
+        self.stdout.write(
+            f"{linked_count} are linked already; {len(new_identities)} to link, at {issuer}."
+        )
         if confirm_changes(self, problems, apply=options["apply"]):
-            CiamIdentity.objects.bulk_create(new, batch_size=500)
-            self.stdout.write(f"{len(new)} linked.")
+            CiamIdentity.objects.bulk_create(new_identities, batch_size=500)
+            self.stdout.write(f"{len(new_identities)} linked.")
 
 
 def _check_unique(model: type[AbstractBaseUser], by: str) -> None:

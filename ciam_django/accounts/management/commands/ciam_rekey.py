@@ -1,4 +1,4 @@
-"""``manage.py ciam_rekey``: the same people under the names of another mode, issuer or client."""
+"""``manage.py ciam_rekey``: rename the identities of one issuer after a change of the settings."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from ciam_django.client.person import identity_key, is_subject, issuer_of
 
 
 class Command(BaseCommand):
-    """Looks at all identities of an issuer; changes all of them, or nothing."""
+    """Read all identities of an issuer, and rename either all identities or no identity."""
 
     help = (
-        "Rename the identities of one issuer, where the mode, the issuer or the client has "
-        "changed. Says what it would do; does it with --apply."
+        "Rename the identities of one issuer after a change of the mode, the issuer or the client. "
+        "Prints the number of changes; makes the changes with --apply."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The two issuers, and the table of subjects."""
-        parser.add_argument("--from", dest="old", required=True, help="the issuer that they have")
-        parser.add_argument("--to", help="the issuer to give them; default: the settings'")
+        """Add the two issuers, the table of subjects, and ``--apply``."""
+        parser.add_argument("--from", dest="old", required=True, help="the current issuer")
+        parser.add_argument("--to", help="the new issuer; default: the issuer of the settings")
         parser.add_argument(
             "--subjects",
             metavar="FILE",
-            help="CSV with the columns 'old' and 'new'; without it the subjects stay",
+            help="CSV with the columns 'old' and 'new'; without a file the subjects stay",
         )
-        parser.add_argument("--apply", action="store_true", help="rename them")
+        parser.add_argument("--apply", action="store_true", help="rename the identities")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Look at all of them, then rename."""
+        """Check all identities, then rename the identities."""
         old_issuer, new_issuer = options["old"], options["to"] or issuer_of(ciam_app())
         identities = list(CiamIdentity.objects.filter(issuer=old_issuer))
         if not identities:
@@ -65,10 +65,11 @@ class Command(BaseCommand):
 
 
 def _conflicts(identities: list[CiamIdentity]) -> list[str]:
-    """Whose new name somebody else has; swapping names among themselves is refused as well."""
+    """Return a problem for each new name that another identity has; also for swapped names."""
     own = {identity.pk: identity.key for identity in identities}
     problems: list[str] = []
     for chunk in in_chunks(identities):
-        others = CiamIdentity.objects.filter(key__in=[identity.key for identity in chunk])
-        problems += [f"{it.subject!r} is taken" for it in others if own.get(it.pk) != it.key]
+        holders = CiamIdentity.objects.filter(key__in=[identity.key for identity in chunk])
+        conflicts = [holder for holder in holders if own.get(holder.pk) != holder.key]
+        problems += [f"{holder.subject!r} is taken" for holder in conflicts]
     return problems
