@@ -1,4 +1,4 @@
-"""An access token in, whose it is and what for out: as CIAM says, or as CIAM has signed it."""
+"""Verify access tokens, by a call to CIAM or by CIAM's signature."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage, raising_ciam_errors
 from ciam_django.privacy import clear_frames_on_error
 
-# By which OAuth and CIAM name whom a token is for, and which application was given it.
+# The claims with the audience of a token, or with the application that got the token.
 _AUDIENCE_CLAIMS: Final = ("aud", "azp", "client_id", "clientId", "idaasAppId")
-# Of an id_token (OpenID Connect Core 1.0, 2) or a logout token (Back-Channel Logout 1.0, 2.4).
+# The claims of an id_token (OpenID Connect Core 1.0, 2) and of a logout token (OpenID Connect
+# Back-Channel Logout 1.0, 2.4).
 _CLAIMS_OF_OTHER_TOKENS: Final = frozenset({"nonce", "at_hash", "events"})
-# RFC 9068, 2.1; a token of any other type than these is for something else (RFC 8725, 3.11).
+# RFC 9068, 2.1. A token of another type has another purpose (RFC 8725, 3.11).
 _ACCESS_TOKEN_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
 _GENERIC_TYPES: Final = frozenset({"", "jwt"})
-# What joserfc and Python raise at what is no token of CIAM's.
+# The errors that joserfc and Python raise for a text that is not a token of CIAM.
 _VERIFICATION_ERRORS: Final = (JoseError, ValueError, TypeError, LookupError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenInfo:
-    """What a token is good for; ``expires_at`` is in seconds since the epoch, 0 if not known."""
+    """The grant of a token; ``expires_at`` is in seconds since the epoch, 0 if unknown."""
 
     person: Person
     scopes: frozenset[str]
@@ -43,9 +44,10 @@ class TokenInfo:
 
 @clear_frames_on_error
 def verify_token_at_ciam(app: CiamApp, token: str) -> TokenInfo:
-    """The grant that CIAM tells of (``user/token/check``), or a ``CiamError``.
+    """Return the grant of a token that CIAM accepts (``user/token/check``).
 
-    What can be read in the token itself is proved by nobody: it can only make things worse.
+    A bad token raises a ``CiamError``. The claims in the token itself are unproven: they can only
+    lead to a refusal or to an earlier expiry.
     """
     unverified = _unverified_claims(token)
     _check_claims(app, unverified)
@@ -55,13 +57,16 @@ def verify_token_at_ciam(app: CiamApp, token: str) -> TokenInfo:
     return TokenInfo(
         person=identify_token_holder(app, token),
         scopes=_scopes_in(ciam_data),
-        expires_at=min((end for end in expiries if end), default=0),
+        expires_at=min((expiry for expiry in expiries if expiry), default=0),
     )
 
 
 @clear_frames_on_error
 def verify_token_as_jwt(app: CiamApp, token: str) -> TokenInfo:
-    """The grant of a JWT that one of CIAM's keys has signed (RFC 9068, 4), or a ``CiamError``."""
+    """Return the grant of a JWT that CIAM has signed (RFC 9068, 4).
+
+    A bad token raises a ``CiamError``.
+    """
     with raising_ciam_errors(Stage.API):
         if not app.is_oidc:
             raise CiamError(
@@ -92,7 +97,7 @@ def verify_token_as_jwt(app: CiamApp, token: str) -> TokenInfo:
 
 
 def _unverified_claims(token: str) -> Mapping[str, Any]:
-    """What a JWT says, believed by nobody; nothing if it is none that can be read."""
+    """The unproven claims of a JWT; empty if the token is not a readable JWT."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}
@@ -108,18 +113,19 @@ def _check_type(header: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
     kind = str(header.get("typ") or "").casefold()
     is_plain = kind in _GENERIC_TYPES and not claims.keys().isdisjoint({"scope", "scp"})
     if kind not in _ACCESS_TOKEN_TYPES and not is_plain:
-        raise CiamError("invalid_token", upstream_text="it is not typed as an access token")
+        raise CiamError("invalid_token", upstream_text="the type is not that of an access token")
 
 
 def _check_claims(
     app: CiamApp, *claim_sets: Mapping[str, Any], requires_audience: bool = False
 ) -> None:
-    """Refuse what is no access token, is for others, or has ended.
+    """Refuse a token of another kind, a token for another audience, and an expired token.
 
-    ``has_to_say`` where somebody must be named, or another application's would pass for ours.
+    ``requires_audience`` also refuses a token without an audience, which could be a token of
+    another application.
     """
     if any(not claims.keys().isdisjoint(_CLAIMS_OF_OTHER_TOKENS) for claims in claim_sets):
-        raise CiamError("invalid_token", upstream_text="it is no access token")
+        raise CiamError("invalid_token", upstream_text="the token is not an access token")
     allowed = {app.client_id, *conf.CIAM_BEARER_AUDIENCES}
     audiences = {
         name
@@ -128,25 +134,25 @@ def _check_claims(
         for name in _audiences_in(claims.get(member))
     }
     if "*" not in allowed and (audiences - allowed or (requires_audience and not audiences)):
-        raise CiamError("invalid_token", upstream_text="it is for others, or for nobody named")
+        raise CiamError("invalid_token", upstream_text="the audience is wrong or missing")
     if any(0 < _expiry_in(claims) <= time.time() - LEEWAY for claims in claim_sets):
-        raise CiamError("invalid_token", upstream_text="it has expired")
+        raise CiamError("invalid_token", upstream_text="the token has expired")
 
 
 def _audiences_in(value: object) -> frozenset[object]:
-    """Those whom a member names; what can't be read is somebody else."""
+    """The audiences in a claim; an unreadable value counts as an unknown audience."""
     # CIAM's documented tokens have an empty `azp`.
     listed = value if isinstance(value, list) else [value] if value not in (None, "") else []
-    return frozenset(each if isinstance(each, str) else object() for each in listed)
+    return frozenset(name if isinstance(name, str) else object() for name in listed)
 
 
 def _scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:
-    """RFC 9068, 2.2.3: separated by spaces; others write ``scp``, as a list."""
-    found: set[str] = set()
+    """The scopes: RFC 9068, 2.2.3, separates them by spaces; some providers send a list ``scp``."""
+    scopes: set[str] = set()
     for value in (claims.get("scope"), claims.get("scp")):
         listed = value if isinstance(value, list) else [value]
-        found.update(name for each in listed if isinstance(each, str) for name in each.split())
-    return frozenset(found)
+        scopes.update(name for text in listed if isinstance(text, str) for name in text.split())
+    return frozenset(scopes)
 
 
 def _expiry_in(claims: Mapping[str, Any]) -> float:

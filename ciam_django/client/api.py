@@ -1,4 +1,4 @@
-"""CIAM's API: each call returns a typed value or raises a ``CiamError``."""
+"""Call CIAM's API: each method returns a typed value or raises a ``CiamError``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ciam_django.privacy import clear_frames_on_error
 
 T = TypeVar("T")
 
-# The codes by which CIAM refuses a token that it gave.
+# With these codes CIAM refuses an access token that it has issued.
 REFUSED_TOKEN_CODES: Final = frozenset(
     {
         "invalid_token",
@@ -28,9 +28,10 @@ REFUSED_TOKEN_CODES: Final = frozenset(
         "operation.failure.invalid.accesstoken",
     }
 )
-# Those by which it gives the application none, and which elsewhere tell a person to sign in.
+# With these codes CIAM refuses to issue an application token. In the answer to any other call, the
+# same codes tell a user to sign in.
 _REFUSED_APPLICATION_CODES: Final = frozenset({"invalid_grant", "invalid_token", "access_denied"})
-# Seconds before its end from which a token is renewed, and from which it is used no more.
+# Seconds before its expiry at which a token is refreshed, and at which it is no longer used.
 _REFRESH_BEFORE_EXPIRY: Final = 600
 _UNUSED_BEFORE_EXPIRY: Final = 30
 # The key of the cached application token depends on this text.
@@ -38,7 +39,7 @@ _PURPOSE: Final = "ciam_django.client.api"
 
 
 def _clear_method_frames(client: type[T]) -> type[T]:
-    """Decorate the public methods of the class, whose arguments are secret in error reports."""
+    """Decorate the public methods, so that no error report shows their arguments."""
     for name, method in list(vars(client).items()):
         if inspect.isfunction(method) and not name.startswith("_"):
             setattr(client, name, clear_frames_on_error(method))
@@ -47,69 +48,73 @@ def _clear_method_frames(client: type[T]) -> type[T]:
 
 @_clear_method_frames
 class CiamClient:
-    """The API at ``api_base_url`` of ``AUTHLIB_OAUTH_CLIENTS["ciam"]``.
+    """A client of the API at ``api_base_url`` of ``AUTHLIB_OAUTH_CLIENTS["ciam"]``.
 
-    The names in its parameters are those that CIAM uses. Every call may raise a ``CiamError``,
-    of the stage that ``endpoints.py`` gives; a sign-in that goes on is a ``Step``, not an error.
+    The methods have the names of the rows of ``ENDPOINTS``, which are CIAM's own words. Additional
+    keyword arguments have the names of CIAM's parameters. Each method may raise a ``CiamError``
+    with the stage of its row. A sign-in that needs another step is not an error: the method
+    returns a ``NextStep``.
     """
 
     def __init__(self, app: CiamApp | None = None) -> None:
         self.app = app or ciam_app()
 
-    # --- Signing in, for which the application vouches ------------------------------------
+    # --- Signing in, with the application's token -------------------------------------------
 
     def login_page(self) -> results.LoginPage:
-        """How the tenant has set up signing in."""
+        """Return the login page as the tenant has configured it."""
         return self._call("login_page", {"idaasAppId": self.app.client_id}, results.login_page_of)
 
     def auth_sources(self) -> tuple[results.AuthSource, ...]:
-        """The social accounts and other sources that people can sign in with."""
+        """Return the social providers and other sources with which users can sign in."""
         return self._call(
             "auth_sources", {"idaasAppId": self.app.client_id}, results.auth_sources_of
         )
 
     def adapter_info(self, auth_source: str) -> Mapping[str, Any]:
-        """What CIAM knows of one source."""
+        """Return CIAM's data about one source."""
         return self._call("adapter_info", {"enterpriseAuthId": auth_source}, dict)
 
     def consents(self) -> tuple[results.Consent, ...]:
-        """The terms that people agree to."""
+        """Return the terms to which users consent."""
         return self._call("consents", {"idaasAppId": self.app.client_id}, results.consents_of)
 
     def captcha(self) -> results.Captcha:
-        """A new picture; what it shows goes with the next call, as ``more``."""
+        """Return a new CAPTCHA; its id and its text are arguments of the next call."""
         return self._call("captcha", {}, results.captcha_of)
 
     def password_login(
-        self, username: str, password: str, **more: Any
+        self, username: str, password: str, **options: Any
     ) -> results.SignedIn | results.NextStep:
-        """Sign in by password; ``more`` is a captcha (``captchaCode``, ``captchaText``), say, or
-        the ids of ``consents``.
+        """Sign in with a password.
+
+        ``options`` are a CAPTCHA's id and text (``captchaCode``, ``captchaText``), or the ids of
+        the accepted terms (``consents``).
         """
         return self._call(
             "password_login",
-            {"username": username, "password": password, **more},
+            {"username": username, "password": password, **options},
             results.sign_in_result_of,
         )
 
     def obtain_code(self, channel: str, **recipient: Any) -> str:
-        """Send a code; returns the flow's id.
+        """Send a verification code and return the id of the flow.
 
-        ``SMS`` with ``phoneRegion`` and ``phoneNumber``, ``EMAIL`` with ``email``; beside them a
-        captcha and ``consents``, where CIAM wants them.
+        The channel ``SMS`` needs ``phoneRegion`` and ``phoneNumber``, the channel ``EMAIL`` needs
+        ``email``. A CAPTCHA and ``consents`` are added where CIAM requires them.
         """
         return self._call("obtain_code", {"type": channel, **recipient}, results.flow_id_of)
 
     def verify_code(
-        self, flow_id: str, code: str, **receiver: str
+        self, flow_id: str, code: str, **recipient: str
     ) -> results.SignedIn | results.NextStep:
-        """Sign in by the code; ``receiver`` is what it was sent to, with ``type``."""
+        """Sign in with a code; ``recipient`` is the recipient of the code, and the ``type``."""
         return self._call(
-            "verify_code", {"fId": flow_id, "code": code, **receiver}, results.sign_in_result_of
+            "verify_code", {"fId": flow_id, "code": code, **recipient}, results.sign_in_result_of
         )
 
     def social_login(self, auth_source: str, code: str) -> results.SignedIn | results.NextStep:
-        """Sign in by the code of a social provider."""
+        """Sign in with the code of a social provider."""
         return self._call(
             "social_login",
             {"enterpriseAuthId": auth_source, "code": code},
@@ -117,10 +122,10 @@ class CiamClient:
         )
 
     def prepare_second_factor(self, flow_id: str, channel: str) -> str:
-        """Have a code sent for the second step; returns the flow's id."""
-        asked = {"fId": flow_id, "type": channel}
+        """Send a code for the second factor and return the id of the flow."""
+        parameters = {"fId": flow_id, "type": channel}
         return self._call(
-            "prepare_second_factor", asked, lambda data: results.flow_id_of(asked | data)
+            "prepare_second_factor", parameters, lambda data: results.flow_id_of(parameters | data)
         )
 
     def verify_second_factor(
@@ -129,25 +134,27 @@ class CiamClient:
         channel: str,
         **proof: str,
     ) -> results.SignedIn | results.NextStep:
-        """Take the second step: ``SMS`` or ``EMAIL`` with ``code``, ``PWD`` with ``password``."""
+        """Verify a second factor: ``SMS`` or ``EMAIL`` by ``code``, ``PWD`` by ``password``."""
         return self._call(
             "verify_second_factor",
             {"fId": flow_id, "type": channel, **proof},
             results.sign_in_result_of,
         )
 
-    def register_obtain_code(self, channel: str, **receiver: Any) -> str:
-        """Send a code to somebody who signs up; returns the flow's id."""
-        return self._call("register_obtain_code", {"type": channel, **receiver}, results.flow_id_of)
+    def register_obtain_code(self, channel: str, **recipient: Any) -> str:
+        """Send a code for a new account and return the id of the flow."""
+        return self._call(
+            "register_obtain_code", {"type": channel, **recipient}, results.flow_id_of
+        )
 
     def register_submit(self, flow_id: str, **person: Any) -> results.SignedIn | results.NextStep:
-        """Sign up."""
+        """Create an account, by the code that was sent, and sign in."""
         return self._call("register_submit", {"fId": flow_id, **person}, results.sign_in_result_of)
 
-    # --- Steps of a sign-in that goes on, and other ways in (unverified: see endpoints.py) --
+    # --- Next steps and other login methods (unverified: see endpoints.py) -------------------
 
     def set_new_password(self, flow_id: str, password: str) -> results.SignedIn | results.NextStep:
-        """Go on with a new password, where the old one is no longer good enough."""
+        """Continue with a new password, where CIAM no longer accepts the old password."""
         return self._call(
             "set_new_password", {"fId": flow_id, "password": password}, results.sign_in_result_of
         )
@@ -155,104 +162,109 @@ class CiamClient:
     def give_consent(
         self, flow_id: str, consents: Sequence[str]
     ) -> results.SignedIn | results.NextStep:
-        """Go on with the ids of what the person has agreed to."""
+        """Continue with the ids of the terms that the user has accepted."""
         return self._call(
             "give_consent", {"fId": flow_id, "consents": list(consents)}, results.sign_in_result_of
         )
 
     def complete_profile(self, flow_id: str, **profile: Any) -> results.SignedIn | results.NextStep:
-        """Go on with what CIAM wants to know of the person; with ``ignore=True``, without it."""
+        """Continue with the user data that CIAM requires, or without data if ``ignore=True``."""
         return self._call(
             "complete_profile", {"fId": flow_id, **profile}, results.sign_in_result_of
         )
 
-    def link_obtain_code(self, flow_id: str, channel: str, **receiver: str) -> str:
-        """Send a code to whose account a social account shall be linked to; the flow's id."""
-        asked = {"fId": flow_id, "type": channel, **receiver}
-        return self._call("link_obtain_code", asked, lambda data: results.flow_id_of(asked | data))
+    def link_obtain_code(self, flow_id: str, channel: str, **recipient: str) -> str:
+        """Send a code to the owner of an existing account and return the id of the flow.
+
+        The code allows ``link_account`` to link the social account to the existing account.
+        """
+        parameters = {"fId": flow_id, "type": channel, **recipient}
+        return self._call(
+            "link_obtain_code", parameters, lambda data: results.flow_id_of(parameters | data)
+        )
 
     def link_account(
-        self, flow_id: str, code: str, **receiver: str
+        self, flow_id: str, code: str, **recipient: str
     ) -> results.SignedIn | results.NextStep:
-        """Link the social account to that account, by the code."""
+        """Link the social account to the existing account whose owner got the code."""
         return self._call(
-            "link_account", {"fId": flow_id, "code": code, **receiver}, results.sign_in_result_of
+            "link_account", {"fId": flow_id, "code": code, **recipient}, results.sign_in_result_of
         )
 
     def create_linked(self, flow_id: str) -> results.SignedIn | results.NextStep:
-        """Make a new account for the social account."""
+        """Create a new account for the social account."""
         return self._call("create_linked", {"fId": flow_id}, results.sign_in_result_of)
 
-    def recover_obtain_code(self, channel: str, **receiver: str) -> str:
-        """Send a code to somebody who has lost their password; returns the flow's id."""
-        return self._call("recover_obtain_code", {"type": channel, **receiver}, results.flow_id_of)
+    def recover_obtain_code(self, channel: str, **recipient: str) -> str:
+        """Send a code to a user who has lost the password, and return the id of the flow."""
+        return self._call("recover_obtain_code", {"type": channel, **recipient}, results.flow_id_of)
 
-    def recover_submit(self, flow_id: str, code: str, password: str, **receiver: str) -> None:
-        """Set a new password, by the code."""
-        asked = {"fId": flow_id, "code": code, "password": password, **receiver}
-        self._call("recover_submit", asked, dict)
+    def recover_submit(self, flow_id: str, code: str, password: str, **recipient: str) -> None:
+        """Set a new password, by the code that was sent."""
+        parameters = {"fId": flow_id, "code": code, "password": password, **recipient}
+        self._call("recover_submit", parameters, dict)
 
     def mini_program_login(
         self, auth_source: str, login_code: str
     ) -> results.SignedIn | results.NextStep:
-        """Sign in by the code of ``wx.login``, without asking anything."""
-        asked = {"enterpriseAuthId": auth_source, "loginCode": login_code}
-        return self._call("mini_program_login", asked, results.sign_in_result_of)
+        """Sign in with the code of ``wx.login``, without any input of the user."""
+        parameters = {"enterpriseAuthId": auth_source, "loginCode": login_code}
+        return self._call("mini_program_login", parameters, results.sign_in_result_of)
 
     def mini_program_phone(
         self, auth_source: str, login_code: str, **proof: str
     ) -> results.SignedIn | results.NextStep:
-        """Sign in by the phone number that WeChat knows.
+        """Sign in with the phone number that WeChat knows.
 
         ``proof`` is ``phoneNumberCode``, or ``phoneNumberEncryptedData`` and ``phoneNumberIv``.
         """
-        asked = {"enterpriseAuthId": auth_source, "loginCode": login_code, **proof}
-        return self._call("mini_program_phone", asked, results.sign_in_result_of)
+        parameters = {"enterpriseAuthId": auth_source, "loginCode": login_code, **proof}
+        return self._call("mini_program_phone", parameters, results.sign_in_result_of)
 
     def mini_program_user_info(
         self, auth_source: str, login_code: str, encrypted_data: str, iv: str
     ) -> results.SignedIn | results.NextStep:
-        """Sign in, and have CIAM take over what WeChat tells of the person."""
-        asked = {
+        """Sign in, and let CIAM copy the user's data from WeChat."""
+        parameters = {
             "enterpriseAuthId": auth_source,
             "loginCode": login_code,
             "encryptedData": encrypted_data,
             "iv": iv,
         }
-        return self._call("mini_program_user_info", asked, results.sign_in_result_of)
+        return self._call("mini_program_user_info", parameters, results.sign_in_result_of)
 
-    # --- What a person does, with their own token ------------------------------------------
+    # --- Self-service, with the user's access token ------------------------------------------
 
     def user_check(self, access_token: str) -> Mapping[str, Any]:
-        """What CIAM says of a token that is good."""
+        """Return CIAM's data about a valid access token."""
         return self._call("user_check", {}, dict, access_token)
 
     def operate_check(self, access_token: str, operate_type: str) -> Mapping[str, Any]:
-        """Whether the person may: ``UPDATE_PASSWORD``, ``UPDATE_PHONE``, ``UNSUBSCRIBE``, ..."""
+        """Check if the user may run ``UPDATE_PASSWORD``, ``UPDATE_PHONE``, ``UNSUBSCRIBE`` etc."""
         return self._call("operate_check", {"operateType": operate_type}, dict, access_token)
 
     def user_info(self, access_token: str) -> results.Profile:
-        """The person whom the access token is of."""
+        """Return the profile of the access token's user."""
         return self._call("user_info", {}, results.profile_of, access_token)
 
     def change_user_info(self, access_token: str, **changed: Any) -> None:
-        """Change what CIAM knows of the person."""
+        """Change the user's data at CIAM."""
         self._call("change_user_info", {**changed}, dict, access_token)
 
     def login_history(self, access_token: str) -> Sequence[Mapping[str, Any]]:
-        """The person's latest sign-ins."""
+        """Return the user's latest sign-ins."""
         return self._call("login_history", {}, results.rows_of, access_token)
 
     def agreements(self, access_token: str) -> Sequence[Mapping[str, Any]]:
-        """What the person has agreed to."""
+        """Return the agreements that the user has accepted."""
         return self._call("agreements", {}, results.rows_of, access_token)
 
     def recall_agreement(self, access_token: str, uuid: str) -> None:
-        """Take an agreement back."""
+        """Withdraw the user's consent to an agreement."""
         self._call("recall_agreement", {"uuid": uuid}, dict, access_token)
 
     def user_logout(self, access_token: str) -> None:
-        """End the person's session at CIAM."""
+        """End the user's session at CIAM."""
         self._call("user_logout", {}, dict, access_token)
 
     def change_password(self, access_token: str, **passwords: str) -> None:
@@ -268,32 +280,32 @@ class CiamClient:
         self._call("change_email", {"fId": flow_id, "code": code}, dict, access_token)
 
     def close_account(self, access_token: str) -> None:
-        """Close the account for good (unverified)."""
+        """Close the account permanently (unverified)."""
         self._call("close_account", {}, dict, access_token)
 
-    # --- What the application does to people ------------------------------------------------
+    # --- User management, with the application's token ---------------------------------------
 
     def find_user(self, user_id: str) -> results.Profile:
-        """The person with an id; ``Operation.Failure.User.Not.Exist`` if there is none."""
+        """Return the user with an id; an unknown id raises ``Operation.Failure.User.Not.Exist``."""
         return self._call("find_user", {"userUuid": user_id}, results.profile_of)
 
-    def create_user(self, **person: Any) -> results.Profile:
-        """Make a person."""
-        return self._call("create_user", {**person}, results.profile_of)
+    def create_user(self, **profile: Any) -> results.Profile:
+        """Create a user and return the profile."""
+        return self._call("create_user", {**profile}, results.profile_of)
 
     def enable_user(self, user_id: str) -> None:
-        """Let a disabled person sign in again."""
+        """Allow a disabled user to sign in again."""
         self._call("enable_user", {"userUuid": user_id}, dict)
 
     def disable_user(self, user_id: str) -> None:
-        """Keep a person from signing in."""
+        """Prevent a user from signing in."""
         self._call("disable_user", {"userUuid": user_id}, dict)
 
     def unlock_user(self, user_id: str) -> None:
-        """Let a person sign in who has failed too often."""
+        """Unlock a user whose sign-ins have failed too often."""
         self._call("unlock_user", {"userUuid": user_id}, dict)
 
-    # --- How -------------------------------------------------------------------------------
+    # --- Requests ----------------------------------------------------------------------------
 
     def _call(
         self,
@@ -314,7 +326,7 @@ class CiamClient:
     def _call_with_application_token(
         self, endpoint: Endpoint, parameters: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The call with the application's token; with a newer one where CIAM refuses the first."""
+        """Call with the application's token, and with a newer token if CIAM refuses the first."""
         cached = self._cached_application_token(endpoint.credential)
         token = cached.get_copy()
         try:
@@ -339,14 +351,14 @@ class CiamClient:
         )
 
     def _fetch_application_token(self, scope: Credential) -> FetchedDocument:
-        asked = {
+        parameters = {
             "client_id": self.app.client_id,
             "client_secret": self.app.client_secret,
             "grant_type": "client_credentials",
             "scope": scope,
         }
         try:
-            data = self._send_request(endpoint_of("application_token"), "", asked)
+            data = self._send_request(endpoint_of("application_token"), "", parameters)
         except CiamError as error:
             if error.code not in _REFUSED_APPLICATION_CODES:
                 raise
@@ -360,7 +372,7 @@ class CiamClient:
             good_for=usable_for,
         )
 
-    # The stage is that of the call which needs the request.
+    # ``_call`` sets the stage of the endpoint.
     @raising_ciam_errors("")
     def _send_request(
         self, endpoint: Endpoint, access_token: str, parameters: Mapping[str, Any]
@@ -368,7 +380,7 @@ class CiamClient:
         if not self.app.api_base_url:
             raise CiamError("bad_configuration", upstream_text="there is no api_base_url")
         in_query = endpoint.method == "GET"
-        members = {endpoint.parameters.get(name, name): it for name, it in parameters.items()}
+        members = {endpoint.parameters.get(name, name): value for name, value in parameters.items()}
         headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
         with self.app.new_http_session() as session:
             return data_of(
@@ -391,7 +403,7 @@ def _decrypted_token(sealed: str) -> str:
 
 
 def _misconfiguration(error: CiamError) -> CiamError:
-    """The refusal of the application's token: no new sign-in of the person's would help."""
+    """The refusal of an application token as ``bad_configuration``: a new sign-in can't help."""
     return CiamError(
         "bad_configuration",
         type_code=error.code,

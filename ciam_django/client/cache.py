@@ -1,4 +1,4 @@
-"""What all processes share: Django's cache, without which a sign-in goes on all the same."""
+"""Share data between all processes in Django's cache; a broken cache never fails a sign-in."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ logger = logging.getLogger("ciam_django")
 # Seconds.
 _LOG_INTERVAL: Final = 60
 
-# Any cache backend's own exception may come, and none of them is worth a failed sign-in.
+# Each cache backend raises exceptions of its own. No exception of the cache may fail a sign-in.
 
 
 def get_cached(key: str, *, level: int = logging.WARNING) -> Any:
-    """What is kept under the key; None where there is nothing, or no cache, which is logged."""
+    """Return the value of the key; None without a value, or if the cache fails, which is logged."""
     try:
         return cache.get(key)
     except Exception as error:  # noqa: BLE001
@@ -28,7 +28,7 @@ def get_cached(key: str, *, level: int = logging.WARNING) -> Any:
 
 
 def set_cached(key: str, value: Any, *, seconds: int) -> None:
-    """Keep a value for so long."""
+    """Store a value for this number of seconds."""
     try:
         cache.set(key, value, timeout=seconds)
     except Exception as error:  # noqa: BLE001
@@ -36,7 +36,7 @@ def set_cached(key: str, value: Any, *, seconds: int) -> None:
 
 
 def acquire_once(key: str, *, seconds: int) -> bool:
-    """Whether nobody has asked this of the key for so long; everybody is first without a cache."""
+    """Return True for the first call within the seconds, and for each call if the cache fails."""
     try:
         return cache.add(key, 1, timeout=seconds)
     except Exception as error:  # noqa: BLE001
@@ -45,7 +45,7 @@ def acquire_once(key: str, *, seconds: int) -> bool:
 
 
 def delete_cached(key: str) -> None:
-    """Keep it no longer."""
+    """Delete the value of the key."""
     try:
         cache.delete(key)
     except Exception as error:  # noqa: BLE001
@@ -53,15 +53,16 @@ def delete_cached(key: str) -> None:
 
 
 def increment_count(key: str, seconds: int) -> tuple[int, int]:
-    """How often this key was counted since its time began, now included; seconds until it ends.
+    """Count the key; return its count in the current period, and the seconds until the period ends.
 
-    The first count begins the time. Exact under concurrency where the cache's ``add`` and ``incr``
-    are: on Redis, memcached and in one process. Without a cache each count is the first.
+    The first count begins a period. Counts are exact under concurrency if the cache's ``add`` and
+    ``incr`` are atomic: on Redis, on memcached and in one process. If the cache fails, each count
+    is 1.
     """
     try:
         now = time.time()
         cache.add(f"{key}.until", now + seconds, timeout=seconds)
-        # None where it has ended since: the next to count begins anew.
+        # None if the period has just ended: the next count begins a new period.
         until = cache.get(f"{key}.until") or now + seconds
         counter = f"{key}.{until}"
         cache.add(counter, 0, timeout=seconds)
@@ -72,9 +73,9 @@ def increment_count(key: str, seconds: int) -> tuple[int, int]:
 
 
 def count_all(counters: Iterable[tuple[str, int, int]]) -> int:
-    """Increment each count until one exceeds its limit; the seconds to wait then, or 0.
+    """Increment the counters until a count exceeds its limit; return the seconds to wait, or 0.
 
-    A counter is a key, a limit, and the seconds that it counts for.
+    A counter is a key, a limit, and a period in seconds.
     """
     for key, limit, seconds in counters:
         count, wait = increment_count(key, seconds)
@@ -84,13 +85,13 @@ def count_all(counters: Iterable[tuple[str, int, int]]) -> int:
 
 
 def uncount_all(counters: Iterable[tuple[str, int, int]]) -> None:
-    """Take one count back from each counter of ``count_all``."""
+    """Subtract one count from each counter of ``count_all``."""
     for key, _limit, _seconds in counters:
         decrement_count(key)
 
 
 def decrement_count(key: str) -> None:
-    """Take one count back."""
+    """Subtract one count from the key."""
     try:
         until = cache.get(f"{key}.until")
         if until is not None and cache.get(f"{key}.{until}"):
@@ -99,7 +100,7 @@ def decrement_count(key: str) -> None:
         _log_cache_failure(error, logging.WARNING)
 
 
-# Level -> when: what strangers can bring about must not keep a warning back.
+# Level -> time of the last line: lines that anonymous users can cause must not suppress a warning.
 _logged_at: dict[int, float] = {}
 
 
@@ -108,5 +109,5 @@ def _log_cache_failure(error: Exception, level: int) -> None:
     if now - _logged_at.get(level, -_LOG_INTERVAL) < _LOG_INTERVAL:
         return
     _logged_at[level] = now
-    # The type alone: the words may hold the cache's address with its password.
+    # Only the type is logged: the text may hold the cache's address with its password.
     logger.log(level, "Django's cache is down (%s), so that processes share nothing.", type(error))

@@ -1,4 +1,4 @@
-"""What one process fetches of CIAM's for all: its metadata, its keys, the application's token."""
+"""Cache documents of CIAM for all processes: metadata, keys and the application's tokens."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ciam_django.errors import CiamError
 
 logger = logging.getLogger("ciam_django")
 
-# Seconds: between two attempts to replace a copy; between two looks at whether another process
-# has succeeded; and for which those who look can read why it has not.
+# Seconds: between two attempts to replace a copy, between two look-ups of the copy that another
+# process fetches, and for which the waiting processes can read the code of its failure.
 _ATTEMPT_INTERVAL: Final = 60
 _POLL_INTERVAL: Final = 0.02
 _FAILURE_LIFETIME: Final = 2
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FetchedDocument:
-    """What CIAM gave; seconds for which it is as good as new, and for which it can be used."""
+    """A document of CIAM, and the seconds for which it is fresh and for which it is good."""
 
     document: Any
     fresh_for: int
@@ -37,7 +37,7 @@ class FetchedDocument:
 
 @dataclass(frozen=True, slots=True)
 class CachedCopy(Generic[T]):
-    """What CIAM gave at a time (seconds since the epoch), and what that means."""
+    """The parsed content of a document, with times in seconds since the epoch."""
 
     fetched_at: float
     fresh_until: float
@@ -46,16 +46,17 @@ class CachedCopy(Generic[T]):
 
     @property
     def is_good(self) -> bool:
-        """Whether it can be used."""
+        """True while the copy may be used."""
         return time.time() < self.good_until
 
 
 class CachedDocument(Generic[T]):
-    """Something of CIAM's that changes rarely.
+    """A document of CIAM that changes rarely.
 
-    ``fetched`` asks CIAM for it, ``parsed`` makes of the document what is used; either may raise
-    a ``CiamError``. The document is kept in Django's cache under ``name``, what it means in this
-    process. One process fetches while the others use the old copy, or wait where there is none.
+    ``fetch`` gets the document from CIAM, and ``parse`` turns the document into its content. Both
+    may raise a ``CiamError``. Django's cache stores the document under ``name``, and each process
+    stores the content. While one process fetches, the other processes use the old copy, or wait
+    if they have no copy.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class CachedDocument(Generic[T]):
         self._attempted_at = -float(_ATTEMPT_INTERVAL)
 
     def get_copy(self) -> CachedCopy[T]:
-        """A fresh copy, or a good one while CIAM can't be reached."""
+        """Return a fresh copy, or a copy that is still good while CIAM can't be reached."""
         copy = self._copy
         if copy and time.time() < copy.fresh_until:
             return copy
@@ -78,32 +79,35 @@ class CachedDocument(Generic[T]):
         return copy if time.time() < copy.fresh_until else self._try_refresh(copy) or copy
 
     def get_newer_copy(self, old: CachedCopy[T]) -> CachedCopy[T]:
-        """A newer one than a copy that has proved wrong; asked for at most once a minute."""
+        """Return a newer copy in place of a copy that has proved wrong, or else the old copy.
+
+        CIAM is asked at most once a minute.
+        """
         newest = self._load_newest()
         if newest and newest.fetched_at > old.fetched_at:
             return newest
         return self._try_refresh(old) or self._wait_for_copy(old)
 
     def _try_refresh(self, copy: CachedCopy[T]) -> CachedCopy[T] | None:
-        """A new copy; the old one where that fails; None where it is not ours to ask now."""
+        """A new copy, the old copy after a failure, or None if this process must not fetch now."""
         try:
             return self._try_fetch(copy)
         except CiamError as error:
             logger.warning(
-                "CIAM gives nothing new: code=%s. The copy of %d seconds ago serves.",
+                "CIAM gives no new copy: code=%s. The copy of %d seconds ago is used.",
                 error,
                 time.time() - copy.fetched_at,
             )
             return copy
 
     def _try_fetch(self, old: CachedCopy[T] | None = None) -> CachedCopy[T] | None:
-        """A newer copy; None where it is another process's to ask, or too soon to ask again."""
+        """A newer copy, or None if another process fetches or the last attempt is too recent."""
         if not acquire_once(f"{self._key}.fetching", seconds=math.ceil(conf.CIAM_TIMEOUT) + 1):
             return None
         try:
             newest = self._load_newest()
             if newest and (old is None or newest.fetched_at > old.fetched_at):
-                # Of a process that was done before we began.
+                # Another process has stored this copy in the meantime.
                 return newest
             if old and not self._claim_attempt():
                 return None
@@ -121,27 +125,27 @@ class CachedDocument(Generic[T]):
             delete_cached(f"{self._key}.fetching")
 
     def _claim_attempt(self) -> bool:
-        """Whether no process has asked in this minute, nor this one, should there be no cache."""
+        """True once a minute for all processes, or for this process if the cache is down."""
         if time.monotonic() - self._attempted_at < _ATTEMPT_INTERVAL:
             return False
         self._attempted_at = time.monotonic()
         return acquire_once(f"{self._key}.asked", seconds=_ATTEMPT_INTERVAL)
 
     def _wait_for_copy(self, copy: CachedCopy[T] | None) -> CachedCopy[T]:
-        """What another process is fetching, or else the old copy."""
+        """The copy that another process is fetching, or else the old copy."""
         until = time.monotonic() + conf.CIAM_TIMEOUT
         while get_cached(f"{self._key}.fetching") and time.monotonic() < until:
             time.sleep(_POLL_INTERVAL)
-        if found := self._load_newest() or copy:
-            return found
+        if newest := self._load_newest() or copy:
+            return newest
         raise CiamError(get_cached(f"{self._key}.failed") or "timeout")
 
     def _load_newest(self) -> CachedCopy[T] | None:
-        """The newest copy of this process and of the cache, if it is good."""
+        """The newest copy of this process and of the cache, or None if that copy is not good."""
         cached = get_cached(self._key)
         if cached and (self._copy is None or cached[0] > self._copy.fetched_at):
             fetched_at, fresh_until, good_until, document = cached
-            # One that can't be read, for its key has gone, is none.
+            # An unreadable document is ignored: SECRET_KEY may have changed.
             with contextlib.suppress(CiamError):
                 self._copy = CachedCopy(fetched_at, fresh_until, good_until, self._parse(document))
         if self._copy and not self._copy.is_good:
@@ -150,5 +154,5 @@ class CachedDocument(Generic[T]):
 
 
 def cache_key(name: str) -> str:
-    """Under which a document is kept."""
+    """The key of a document in Django's cache."""
     return f"ciam_django.kept.{hashlib.sha256(name.encode()).hexdigest()}"

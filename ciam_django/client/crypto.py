@@ -1,4 +1,4 @@
-"""Texts that only this project can read: encrypted with keys of Django's."""
+"""Encrypt texts that only this project can read, with keys derived from ``SECRET_KEY``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of CIAM's API: name -> method, path, whose credential it takes, and its stage.
+"""Define the table of CIAM's API: name -> method, path, credential and stage.
 
 https://help.aliyun.com/en/idaas/ciam/developer-reference/api-overview
 """
@@ -16,11 +16,11 @@ from ciam_django.errors import CiamError, Stage
 
 @enum.unique
 class Credential(enum.StrEnum):
-    """What a call proves itself with."""
+    """The credential of a call."""
 
-    # A person's access token.
+    # The user's access token.
     USER = "user"
-    # The application's own, with the scope for its kind of call.
+    # The application's access token with this scope.
     APPLICATION = "APPLICATION_API"
     MANAGEMENT = "MANAGEMENT_APPLICATION_API"
     # Client id and secret, in the body.
@@ -29,10 +29,10 @@ class Credential(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A row: ``path`` is below ``PREFIX``; ``documented`` says that the vendor's pages have it.
+    """A row: ``path`` is relative to ``PREFIX``; ``documented`` is True if the vendor documents it.
 
-    Parameters go into the query of a GET and into the JSON body of anything else, each under its
-    name in ``parameters``, if it has one there.
+    Parameters go into the query of a GET, and into the JSON body of any other method.
+    ``parameters`` maps CIAM's documented name of a parameter to the tenant's name.
     """
 
     method: str
@@ -82,7 +82,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "enable_user": Endpoint("POST", "management/user/enable", Credential.MANAGEMENT),
     "disable_user": Endpoint("POST", "management/user/disable", Credential.MANAGEMENT),
     "unlock_user": Endpoint("POST", "management/user/unlock", Credential.MANAGEMENT),
-    # The vendor names what these do and does not say where they are: unverified.
+    # Unverified: the vendor describes these endpoints without their paths.
     "change_password":
         Endpoint("PUT", "user/password", Credential.USER, Stage.PROFILE, documented=False),
     "change_phone": Endpoint("PUT", "user/phone", Credential.USER, Stage.PROFILE, documented=False),
@@ -124,7 +124,10 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
 
 @cached_until_settings_change("CIAM_ENDPOINTS")
 def endpoint_of(name: str) -> Endpoint:
-    """The row of the table, with the fields that ``CIAM_ENDPOINTS`` replaces."""
+    """Return the row of the table, with the fields that ``CIAM_ENDPOINTS`` replaces.
+
+    An invalid field raises ``bad_configuration``.
+    """
     replaced: Mapping[str, Any] = conf.CIAM_ENDPOINTS.get(name, {})
     try:
         row = dataclasses.replace(ENDPOINTS[name], **replaced)

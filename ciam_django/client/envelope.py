@@ -1,4 +1,4 @@
-"""A response of CIAM in, its data or a ``CiamError`` out: both formats, whatever the status."""
+"""Read the data or the failure in a response of CIAM, in both formats and for any status."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def raise_for_failure(response: requests.Response) -> None:
 
 
 def data_of(response: requests.Response) -> dict[str, Any]:
-    """The members of a successful answer, taken out of CIAM's envelope where they are in one.
+    """Return the members of a successful answer, without CIAM's envelope if there is an envelope.
 
-    Any failure that the body tells of is raised with its code, status and request id; what is no
-    JSON object, or a redirect, as ``unreadable_answer``.
+    A failure in the body raises a ``CiamError`` with the code, status and request id. A redirect,
+    and a body that is not a JSON object, raise ``unreadable_answer``.
     """
     status, headers = response.status_code, response.headers
     try:
@@ -47,7 +47,7 @@ def data_of(response: requests.Response) -> dict[str, Any]:
 
 
 def _is_plain_success(body: object) -> bool:
-    """Whether the body has ``"success": true`` and no member that could contradict it."""
+    """True if the body has ``"success": true`` and no member that could contradict it."""
     if not isinstance(body, dict) or body.get("success") is not True:
         return False
     # The names of members may be in any letter case, see ``error_from_body``.
@@ -56,6 +56,6 @@ def _is_plain_success(body: object) -> bool:
 
 
 def _parsed_json(content: bytes) -> object:
-    # Whatever the Content-Type says: CIAM sends JSON as text/plain, too. In a wrong charset the
-    # words are lost, and the codes, which are ASCII, are not.
+    # The Content-Type is ignored: CIAM also sends JSON as text/plain. A wrong charset destroys the
+    # texts, but not the codes, which are ASCII.
     return json.loads(content.decode(json.detect_encoding(content), "replace"))

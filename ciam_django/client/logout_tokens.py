@@ -1,4 +1,4 @@
-"""A logout token in, what it proves out: whom CIAM has signed out."""
+"""Verify the logout tokens with which CIAM reports the end of a session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from joserfc import jwt
 from ciam_django.client.oauth import LEEWAY, CiamApp
 from ciam_django.errors import CiamError, Stage, raising_ciam_errors
 
-# Seconds for which one is looked at, as long as its `exp` allows that.
+# Seconds after `iat` for which a logout token is accepted, unless its `exp` is earlier.
 MAX_AGE: Final = 600
 _EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 _LOGOUT_TOKEN_TYPES: Final = frozenset({"jwt", "logout+jwt", "application/logout+jwt"})
@@ -20,9 +20,9 @@ _LONGEST_NAME: Final = 255
 
 
 def verify_logout_token(app: CiamApp, logout_token: str) -> dict[str, Any]:
-    """The proven claims, or a ``CiamError`` (OpenID Connect Back-Channel Logout 1.0, 2.4 and 2.6).
+    """Return the verified claims (OpenID Connect Back-Channel Logout 1.0, 2.4 and 2.6).
 
-    Whether its ``jti`` comes for the first time is for the caller to say.
+    A token that fails a check raises a ``CiamError``. The caller checks that ``jti`` is new.
     """
     if len(logout_token) > _LONGEST:
         raise CiamError("invalid_logout_token", stage=Stage.LOGOUT)
@@ -36,7 +36,7 @@ def verify_logout_token(app: CiamApp, logout_token: str) -> dict[str, Any]:
             iat={"essential": True},
             exp={"essential": True},
         ).validate(token.claims)
-        if defect := next((name for name, is_so in _DEFECTS.items() if is_so(token)), ""):
+        if defect := next((name for name, is_wrong in _DEFECTS.items() if is_wrong(token)), ""):
             raise CiamError("invalid_logout_token", upstream_text=f"wrong: {defect}")
         return dict(token.claims)
 
@@ -53,13 +53,15 @@ def _sub_and_sid(token: jwt.Token) -> list[object]:
     return [token.claims[name] for name in ("sub", "sid") if name in token.claims]
 
 
-# What can be wrong where issuer, audience and end are right -> whether it is.
+# Claim -> test for a defect, of a token whose issuer, audience and expiry have been checked.
 _DEFECTS: Final[Mapping[str, Callable[[jwt.Token], bool]]] = {
-    # A token of another kind must not pass for one.
-    "typ": lambda it: str(it.header.get("typ", "JWT")).lower() not in _LOGOUT_TOKEN_TYPES,
-    "nonce": lambda it: "nonce" in it.claims,
-    "events": lambda it: not _is_logout_event(it.claims.get("events")),
-    "jti": lambda it: not _is_identifier(it.claims.get("jti")),
-    "sub and sid": lambda it: not (_sub_and_sid(it) and all(map(_is_identifier, _sub_and_sid(it)))),
-    "iat": lambda it: it.claims["iat"] < time.time() - MAX_AGE,
+    # A token of another type must not pass for a logout token.
+    "typ": lambda token: str(token.header.get("typ", "JWT")).lower() not in _LOGOUT_TOKEN_TYPES,
+    "nonce": lambda token: "nonce" in token.claims,
+    "events": lambda token: not _is_logout_event(token.claims.get("events")),
+    "jti": lambda token: not _is_identifier(token.claims.get("jti")),
+    "sub and sid": lambda token: (
+        not (_sub_and_sid(token) and all(map(_is_identifier, _sub_and_sid(token))))
+    ),
+    "iat": lambda token: token.claims["iat"] < time.time() - MAX_AGE,
 }

@@ -1,4 +1,4 @@
-"""Authlib's OAuth client for CIAM, from ``AUTHLIB_OAUTH_CLIENTS["ciam"]``, in its two modes."""
+"""Build Authlib's OAuth client for CIAM from ``AUTHLIB_OAUTH_CLIENTS["ciam"]``, in two modes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from ciam_django.errors import CiamError, Stage, raising_ciam_errors
 T = TypeVar("T")
 
 CLIENT_NAME: Final = "ciam"
-# Seconds for which what CIAM publishes is as good as new.
+# Seconds for which CIAM's metadata and keys are fresh.
 _FRESH_SECONDS: Final = 3600
 # Seconds by which CIAM's clock may differ from ours.
 LEEWAY: Final = 120
-# A shared secret or none at all proves nothing about who signed (RFC 8725, 3.1).
+# A shared secret does not prove the signer, and "none" is no signature (RFC 8725, 3.1).
 _UNTRUSTED_ALGORITHMS: Final = ("none", "HS256", "HS384", "HS512")
 
-# At DEBUG they log PKCE's verifier and OAuth 1's token, of every client in the process.
+# At DEBUG these loggers log the PKCE verifier and OAuth 1 token of every client in the process.
 for _name in ("sync_app", "async_app"):
     logging.getLogger(f"authlib.integrations.base_client.{_name}").addFilter(
         lambda record: record.levelno > logging.DEBUG
@@ -46,7 +46,7 @@ for _name in ("sync_app", "async_app"):
 if TYPE_CHECKING:
 
     class _App(DjangoOAuth2App):
-        """Authlib's, with what types-Authlib leaves out or leaves without types."""
+        """Authlib's class, with the members that types-Authlib omits or does not type."""
 
         _server_metadata_url: str | None
 
@@ -65,34 +65,34 @@ else:
 
 
 class CiamApp(_App):
-    """Authlib's app over our transport; what fails in it leaves as a ``CiamError``.
+    """Authlib's app over our transport; every failure raises a ``CiamError``.
 
-    Two modes, chosen by the setting: OIDC where it has ``server_metadata_url``, CIAM's own
-    where it has ``authorize_url`` and ``access_token_url``.
+    The setting selects one of two modes: OIDC by ``server_metadata_url``, CIAM's own mode by
+    ``authorize_url`` and ``access_token_url``.
     """
 
     client_cls = HttpSession
 
     @functools.cached_property
     def is_oidc(self) -> bool:
-        """Whether the setting asks for OpenID Connect."""
+        """True in OIDC mode, False in CIAM's own mode."""
         return bool(self._server_metadata_url)
 
     def new_http_session(self) -> HttpSession:
-        """A session for one call outside of OAuth's own."""
+        """A new session, for one call that is not part of OAuth."""
         return self._get_session()
 
     def load_server_metadata(self) -> dict[str, Any]:
-        """The provider's metadata (OpenID Connect Discovery 1.0, 4); none in CIAM's own mode."""
+        """The provider's metadata (OpenID Connect Discovery 1.0, 4); empty in CIAM's own mode."""
         url = self._server_metadata_url
         return self._cached_publication(url, _metadata_of).get_copy().content if url else {}
 
     def _get_oauth_client(self, **metadata: Any) -> HttpSession:
-        # Authlib would let all of the metadata be settings of the session, `verify` among them.
-        chosen = {"token_endpoint": metadata.get("token_endpoint")}
+        # Authlib would pass every member of the metadata to the session, also `verify`.
+        options = {"token_endpoint": metadata.get("token_endpoint")}
         if self.is_oidc and "token_endpoint_auth_method" not in self.client_kwargs:
-            chosen["token_endpoint_auth_method"] = _auth_method(metadata, self.client_secret)
-        return super()._get_oauth_client(**chosen)
+            options["token_endpoint_auth_method"] = _auth_method(metadata, self.client_secret)
+        return super()._get_oauth_client(**options)
 
     def _cached_keys(self, metadata: Mapping[str, Any]) -> CachedDocument[KeySet]:
         return self._cached_publication(metadata["jwks_uri"], _keys_of)
@@ -103,7 +103,10 @@ class CiamApp(_App):
     def cached_document(
         self, name: str, fetch: Callable[[], FetchedDocument], parse: Callable[[Any], T]
     ) -> CachedDocument[T]:
-        """The document of that name, which is cached for as long as this app is."""
+        """Return the cached document of this name, and create it at the first call.
+
+        ``fetch`` and ``parse`` are the arguments of ``CachedDocument``.
+        """
         if name not in self._cached_documents:
             self._cached_documents.setdefault(name, CachedDocument(name, fetch, parse))
         return self._cached_documents[name]
@@ -113,7 +116,7 @@ class CiamApp(_App):
         return {}
 
     def _fetch_document(self, url: str) -> FetchedDocument:
-        # The stage is that of whoever needs it.
+        # The caller sets the stage.
         with raising_ciam_errors(""), self._get_session() as session:
             document = data_of(session.request("GET", url, withhold_token=True))
         return FetchedDocument(document, fresh_for=_FRESH_SECONDS, good_for=conf.CIAM_STALE_LIMIT)
@@ -121,22 +124,22 @@ class CiamApp(_App):
     def authorization_url(
         self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str
     ) -> str:
-        """Where to send the browser: CIAM's own page, asked for a code with PKCE S256."""
+        """The address of CIAM's login page, with a request for a code and with PKCE S256."""
         with raising_ciam_errors(Stage.AUTHORIZE):
-            asked = self.create_authorization_url(
+            authorization = self.create_authorization_url(
                 redirect_uri, state=state, nonce=nonce, code_verifier=code_verifier
             )
-        return str(asked["url"])
+        return str(authorization["url"])
 
     @raising_ciam_errors(Stage.TOKEN)
     def exchange_code(self, *, code: str, redirect_uri: str, code_verifier: str) -> dict[str, Any]:
-        """The token response for a code. The code can't be used again, also after a failure."""
+        """Return the token response for a code. A code is spent, even if the call fails."""
         return self.fetch_access_token(
             redirect_uri=redirect_uri, code=code, code_verifier=code_verifier
         )
 
     def refresh_tokens(self, refresh_token: str) -> dict[str, Any]:
-        """The token answer for a refresh token (RFC 6749, 6)."""
+        """Return the token response for a refresh token (RFC 6749, 6)."""
         with (
             raising_ciam_errors(Stage.REFRESH),
             self._get_oauth_client(**self.load_server_metadata()) as session,
@@ -149,10 +152,10 @@ class CiamApp(_App):
     def verify_id_token(
         self, token_response: Mapping[str, Any], nonce: str | None
     ) -> dict[str, Any]:
-        """The verified claims of the response's id_token (OpenID Connect Core 1.0, 3.1.3.7).
+        """Return the verified claims of the response's id_token.
 
-        ``nonce`` is None where no nonce was sent: for a token of CIAM's API, which no browser
-        carried.
+        The rules are those of OpenID Connect Core 1.0, 3.1.3.7. ``nonce`` is None if no nonce was
+        sent: a token of CIAM's API does not pass through a browser.
         """
         if not token_response.get("id_token"):
             raise CiamError("missing_id_token")
@@ -172,9 +175,10 @@ class CiamApp(_App):
         return dict(claims)
 
     def verify_signature(self, token: str, metadata: Mapping[str, Any]) -> jwt.Token:
-        """The token, if it is signed with a key of the provider that the metadata describes.
+        """Return the decoded token if a key of the metadata's provider has signed the token.
 
-        A key that is not known yet is looked for once more, since keys are rotated.
+        If no cached key fits, the keys are fetched once more, since providers rotate their keys.
+        A bad token raises an exception of joserfc or of Python.
         """
         algorithms = metadata["id_token_signing_alg_values_supported"]
         registry = JWSRegistry(algorithms=algorithms, strict_check_header=False)
@@ -186,13 +190,16 @@ class CiamApp(_App):
             return jwt.decode(token, keys.content, registry=registry)
 
     def userinfo(self, **kwargs: Any) -> UserInfo:
-        """As Authlib has it, but that a failure body is no person's claims."""
+        """Override Authlib's method: a failure body raises a ``CiamError``."""
         with raising_ciam_errors(Stage.USERINFO):
             endpoint = self.load_server_metadata()["userinfo_endpoint"]
             return UserInfo(data_of(self.get(endpoint, **kwargs)))
 
     def fetch_jwk_set(self, force: bool = False) -> dict[str, Any]:
-        """As Authlib has it, but from where all processes keep it; ``force`` as ``Kept.newer``."""
+        """Override Authlib's method: the keys come from the cache of all processes.
+
+        ``force`` fetches newer keys, at most once a minute.
+        """
         cached_keys = self._cached_keys(self.load_server_metadata())
         keys = cached_keys.get_copy()
         if force:
@@ -200,9 +207,10 @@ class CiamApp(_App):
         return dict(keys.content.as_dict(private=False))
 
     def fetch_userinfo(self, access_token: str, subject: str | None = None) -> dict[str, Any]:
-        """What CIAM's userinfo endpoint says of the token's person (OpenID Connect Core 1.0, 5.3).
+        """Return the claims of CIAM's userinfo endpoint (OpenID Connect Core 1.0, 5.3).
 
-        ``subject`` is whom an id_token that came with it has named; None where there was none.
+        ``subject`` is the ``sub`` of the id_token that came with the access token, or None. Claims
+        with a different ``sub`` raise ``nobody_named``.
         """
         with raising_ciam_errors(Stage.USERINFO):
             endpoint = self.load_server_metadata().get("userinfo_endpoint")
@@ -215,31 +223,35 @@ class CiamApp(_App):
                 claims = data_of(
                     session.request("GET", endpoint, withhold_token=True, headers=headers)
                 )
-            # 5.3.2: without this, one person's token could be swapped for another's.
+            # 5.3.2: without this check, an attacker could substitute another user's access token.
             if subject is not None and claims.get("sub") != subject:
                 raise CiamError("nobody_named")
             return claims
 
     def logout_url(self, *, back_to: str, id_token: str = "") -> str | None:
-        """Where CIAM ends its own session (OpenID Connect RP-Initiated Logout 1.0), if it can.
+        """The address where CIAM ends its own session (OpenID Connect RP-Initiated Logout 1.0).
 
-        With the session's id_token it knows which, and need not ask the person.
+        None if the metadata has no such address. ``id_token`` tells CIAM which session to end, so
+        that CIAM need not ask the user.
         """
         with raising_ciam_errors(Stage.LOGOUT):
             endpoint = self.load_server_metadata().get("end_session_endpoint")
             if not endpoint:
                 return None
-            # Authlib's own method adds a state, which nobody would look at.
-            asked = {"post_logout_redirect_uri": back_to, "client_id": self.client_id}
+            # Authlib's own method adds a state, which no code would check.
+            parameters = {"post_logout_redirect_uri": back_to, "client_id": self.client_id}
             if id_token:
-                asked["id_token_hint"] = id_token
-            return str(add_params_to_uri(endpoint, list(asked.items())))
+                parameters["id_token_hint"] = id_token
+            return str(add_params_to_uri(endpoint, list(parameters.items())))
 
 
-# The app keeps documents under cache keys that are made with SECRET_KEY.
+# The application token in a cached document of the app is encrypted with SECRET_KEY.
 @cached_until_settings_change("AUTHLIB_OAUTH_CLIENTS", "SECRET_KEY")
 def ciam_app() -> CiamApp:
-    """The app that the setting describes, made anew when the setting changes."""
+    """Return the app of the setting; a changed setting creates a new app.
+
+    An incomplete setting raises ``bad_configuration``.
+    """
     config: Mapping[str, Any] = (getattr(settings, "AUTHLIB_OAUTH_CLIENTS", None) or {}).get(
         CLIENT_NAME
     ) or {}
@@ -261,7 +273,7 @@ def ciam_app() -> CiamApp:
         CLIENT_NAME,
         **{
             **config,
-            # The project's over ours, one by one; PKCE last, since it is not to be had without.
+            # The project's options override ours, except PKCE, which can't be switched off.
             "client_kwargs": {
                 **defaults,
                 **(config.get("client_kwargs") or {}),
@@ -297,11 +309,11 @@ def _read_refresh_response(response: requests.Response) -> requests.Response:
 
 
 def _rewrite_token_response(response: requests.Response) -> requests.Response:
-    """The answer of a token endpoint as Authlib expects it, or a ``CiamError``."""
+    """Rewrite a token response as Authlib expects it; raise a ``CiamError`` without a token."""
     data = data_of(response)
     token = data.get("access_token")
     if not isinstance(token, str) or not token:
-        # A success that goes on (a `flowType`) is no token either.
+        # A success with a next step (a `flowType`) has no token either.
         raise CiamError("unreadable_answer", upstream_status=response.status_code)
     response._content = json.dumps({"token_type": "Bearer", **data}).encode()
     response.status_code = 200
@@ -311,7 +323,7 @@ def _rewrite_token_response(response: requests.Response) -> requests.Response:
 def _encode_client_secret_json(
     client: HttpSession, method: str, uri: str, headers: dict[str, str], body: str
 ) -> tuple[str, dict[str, str], bytes]:
-    """CIAM's own token endpoint takes the client's credentials in a JSON body.
+    """Put the client's credentials into a JSON body, as CIAM's own token endpoint requires.
 
     https://help.aliyun.com/en/idaas/ciam/developer-reference/authorization-information
     """
@@ -324,22 +336,22 @@ def _encode_client_secret_json(
 
 
 def _keys_of(document: Any) -> KeySet:
-    """The keys that can prove a token, without those that joserfc can't read (RFC 7517, 5)."""
+    """The public signing keys, without the keys that joserfc can't read (RFC 7517, 5)."""
     keys = []
     listed = document.get("keys")
     for key in listed if isinstance(listed, list) else ():
-        # A shared secret is not published, and would let anyone sign (RFC 8725, 3.1).
+        # A shared secret in a public document would let anyone sign (RFC 8725, 3.1).
         if not isinstance(key, dict) or key.get("kty") == "oct" or key.get("use") == "enc":
             continue
         with contextlib.suppress(JoseError, ValueError, TypeError, LookupError):
             keys.append(JWKRegistry.import_key(key))
     if not keys:
-        raise CiamError("unreadable_answer", upstream_text="there is no key in the key set")
+        raise CiamError("unreadable_answer", upstream_text="the key set has no usable key")
     return KeySet(keys)
 
 
 def _metadata_of(document: Any) -> dict[str, Any]:
-    """The metadata, if it has what a login needs, with the algorithms that can prove a token."""
+    """The metadata with only the trusted algorithms; a missing member raises a ``CiamError``."""
     missing = [
         name
         for name in ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -351,10 +363,10 @@ def _metadata_of(document: Any) -> dict[str, Any]:
         )
     offered = document.get("id_token_signing_alg_values_supported")
     offered = offered if isinstance(offered, list) else ["RS256"]
-    proving = [
+    trusted = [
         name for name in offered if isinstance(name, str) and name not in _UNTRUSTED_ALGORITHMS
     ]
-    return {**document, "id_token_signing_alg_values_supported": proving}
+    return {**document, "id_token_signing_alg_values_supported": trusted}
 
 
 def _auth_method(metadata: Mapping[str, Any], client_secret: str | None) -> str:
@@ -366,5 +378,5 @@ def _auth_method(metadata: Mapping[str, Any], client_secret: str | None) -> str:
             (m for m in ("client_secret_post", "client_secret_json") if m in offered),
             "client_secret_post",
         )
-    # OpenID Connect Discovery 1.0, 3: what applies when nothing is said.
+    # The default of OpenID Connect Discovery 1.0, 3.
     return "client_secret_basic"

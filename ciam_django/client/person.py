@@ -1,4 +1,4 @@
-"""A token answer in, the person out: who signed in, by the names that never change."""
+"""Identify the person of a token response by an issuer and a subject, which never change."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from ciam_django.client.oauth import CiamApp
 from ciam_django.errors import CiamError, Stage
 
 _LONGEST: Final = 255
-# Scope -> the claims that it asks for (OpenID Connect Core 1.0, 5.4); any of them will do.
+# Scope -> the claims that it requests (OpenID Connect Core 1.0, 5.4). One of the claims is enough.
 _CLAIMS_OF_SCOPES: Final[Mapping[str, Set[str]]] = {
     "profile": {"name", "nickname", "preferred_username", "given_name", "family_name", "picture"},
     "email": {"email"},
     "phone": {"phone_number"},
     "address": {"address"},
 }
-# WeChat's name of it, and the ways in which CIAM writes names.
+# WeChat's name of the claim, and the spellings that CIAM uses for names.
 _UNION_ID_CLAIMS: Final = ("unionid", "unionId", "union_id")
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who signed in: ``subject`` is unique to ``issuer``; ``claims`` is what else is known.
+    """A person who has signed in: ``subject`` is unique for ``issuer``.
 
-    ``provider`` is of ``login/providers.py``, where the person came from one through us.
+    ``claims`` has the other data about the person. ``provider`` is a name of
+    ``login/providers.py`` if the person has signed in at a social provider through this package.
     """
 
     issuer: str
@@ -43,7 +44,7 @@ class Person:
 
     @property
     def union_id(self) -> str:
-        """WeChat's, which is the same in all apps of one company; empty where none is told."""
+        """WeChat's id of the person in all apps of one company, or an empty text."""
         values = [self.claims.get(name) for name in _UNION_ID_CLAIMS]
         return next((str(value) for value in values if is_subject(value)), "")
 
@@ -51,17 +52,19 @@ class Person:
 def identity_key(issuer: str, subject: str) -> str:
     """SHA-256 of the issuer, a NUL and the subject, in hex.
 
-    Some databases ignore letter case in comparisons; a digest differs in any case.
+    Some databases ignore letter case in comparisons. Digests of subjects that differ only in
+    letter case are different.
     """
     return hashlib.sha256(f"{issuer}\0{subject}".encode()).hexdigest()
 
 
 def identify_person(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
-    """The person whom a token answer names, in the mode that the setting chose.
+    """Return the person of a token response; raise a ``CiamError`` if it names no person.
 
-    OIDC: issuer and ``sub`` of the proven id_token, with the claims that it lacks from userinfo.
-    CIAM's own: the token endpoint's origin with the client, and ``userId`` of the answer or else
-    of ``user/info``; its id_token names the application and proves nothing, so it stays unread.
+    OIDC mode: the issuer and ``sub`` of the verified id_token; userinfo adds the missing claims.
+    CIAM's own mode: the origin of the token endpoint with the client id, and ``userId`` of the
+    response or else of ``user/info``. The id_token of this mode names the application and proves
+    nothing, so that it is not read.
     """
     return (
         _identify_by_id_token(app, token, nonce)
@@ -71,9 +74,10 @@ def identify_person(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -
 
 
 def issuer_of(app: CiamApp) -> str:
-    """The issuer of the people of this mode, as the settings alone tell it.
+    """Return the issuer of all persons in the current mode, from the settings alone.
 
-    OIDC: the address that the metadata is below (OpenID Connect Discovery 1.0, 4.1).
+    OIDC mode: the metadata's address without its well-known path (OpenID Connect Discovery 1.0,
+    4.1). CIAM's own mode: the origin of the token endpoint with the client id.
     """
     if app.is_oidc:
         return str(app._server_metadata_url).removesuffix("/.well-known/openid-configuration")
@@ -98,7 +102,7 @@ def _identify_by_user_info(app: CiamApp, token: Mapping[str, Any]) -> Person:
 
 
 def identify_token_holder(app: CiamApp, access_token: str) -> Person:
-    """The person whom CIAM names for an access token: by ``userinfo``, or by ``user/info``."""
+    """Return the person of an access token, by a call of CIAM's ``userinfo`` or ``user/info``."""
     if not app.is_oidc:
         return _identify_by_user_info(app, {"access_token": access_token})
     claims = app.fetch_userinfo(access_token)
@@ -109,8 +113,8 @@ def identify_token_holder(app: CiamApp, access_token: str) -> Person:
 def checked_person(
     app: CiamApp, issuer: str, subject: object, claims: Mapping[str, Any], stage: Stage
 ) -> Person:
-    """The person, or ``nobody_named`` where that is no person's name."""
-    # An application that passed for a person would let everyone in as the same one.
+    """Return the person; raise ``nobody_named`` if the subject can't be a person's."""
+    # If the id of the application were a subject, all users would sign in as the same person.
     applications = (
         app.client_id,
         claims.get("azp"),
@@ -123,12 +127,12 @@ def checked_person(
 
 
 def _lacks_claims(app: CiamApp, claims: Mapping[str, Any]) -> bool:
-    """Whether the id_token lacks claims that the requested scopes stand for."""
+    """True if the id_token has none of the claims of a requested scope."""
     requested = str(app.client_kwargs["scope"]).split()
     scopes = [scope for scope in requested if scope in _CLAIMS_OF_SCOPES]
     return any(not claims.keys() & _CLAIMS_OF_SCOPES[scope] for scope in scopes)
 
 
 def is_subject(subject: object) -> bool:
-    """Whether it can be a ``sub`` (OpenID Connect Core 1.0, 2): at most 255 characters."""
+    """True if the value can be a ``sub`` (OpenID Connect Core 1.0, 2): at most 255 characters."""
     return isinstance(subject, str) and 0 < len(subject) <= _LONGEST and subject.isprintable()

@@ -1,4 +1,4 @@
-"""What CIAM's API answers with, typed; each keeps the data that it was read from."""
+"""Parse the data of CIAM's API into typed values, which also hold the data itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Data = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """The end of a sign-in: tokens, and whose they are; ``expires_in`` is in seconds."""
+    """A finished sign-in: its token and user; ``expires_in`` is in seconds, 0 if unknown."""
 
     access_token: str = field(repr=False)
     user_id: str
@@ -23,7 +23,7 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """A sign-in that goes on: what comes next (``NEED_TWO_FACTOR``), and what for."""
+    """An unfinished sign-in: its flow, and the type of the next step (``NEED_TWO_FACTOR``)."""
 
     flow_id: str
     flow_type: str
@@ -31,16 +31,16 @@ class NextStep:
 
     @property
     def additional(self) -> Data:
-        """What the next step shows: the number that a code goes to, say."""
+        """The data that the next step shows, such as the phone number to which a code is sent."""
         return _mapping(self.data.get("additional"))
 
 
 @dataclass(frozen=True, slots=True)
 class LoginPage:
-    """How the tenant has set up its login page.
+    """The login page as the tenant has configured it.
 
-    ``methods`` are of ours (``password``, ``sms``, ``email``, ``recover``, ``sign_up``); the
-    members that they are read from are unverified.
+    ``methods`` has our names: ``password``, ``sms``, ``email``, ``recover``, ``sign_up``. CIAM's
+    members for them are unverified.
     """
 
     second_factors: tuple[str, ...]
@@ -51,7 +51,7 @@ class LoginPage:
 
 @dataclass(frozen=True, slots=True)
 class AuthSource:
-    """A way to sign in at somebody else's, as the tenant has set it up."""
+    """An external source of sign-ins, such as a social provider, that the tenant has set up."""
 
     id: str
     name: str
@@ -61,9 +61,10 @@ class AuthSource:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """Terms that a person agrees to before anything is sent.
+    """Terms to which a user consents before a form is sent.
 
-    ``is_required`` unless CIAM says that it is not (unverified); ``url`` is empty if not https.
+    ``is_required`` is True unless CIAM says otherwise (unverified). ``url`` is empty if the URL of
+    the terms is not https.
     """
 
     id: str
@@ -75,7 +76,7 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class Captcha:
-    """A picture with a text in it; ``image`` is an address, or the picture as a data URL."""
+    """A CAPTCHA; ``image`` is the address of the image, or the image as a data URL."""
 
     id: str
     image: str = field(repr=False)
@@ -84,7 +85,7 @@ class Captcha:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A person as CIAM knows them."""
+    """The profile of a user at CIAM."""
 
     user_id: str
     username: str
@@ -95,9 +96,10 @@ class Profile:
 
 
 def sign_in_result_of(data: Data) -> SignedIn | NextStep:
-    """Where a sign-in stands. A success with neither a token nor a next step is an error.
+    """Return the token or the next step of a sign-in.
 
-    ``success: true`` alone is no sign-in: a flow ends only with a token.
+    ``success: true`` alone is not a sign-in, since a flow ends only with a token. Data with
+    neither a token nor a next step raise ``unreadable_answer``.
     """
     if flow_type := _text(data, "flowType"):
         return NextStep(_text(data, "fId"), flow_type, data)
@@ -105,7 +107,7 @@ def sign_in_result_of(data: Data) -> SignedIn | NextStep:
 
 
 def signed_in_of(data: Data) -> SignedIn:
-    """The tokens of an answer that must have some."""
+    """Return the token in the data; raise ``unreadable_answer`` without a token."""
     token = _text(data, "access_token")
     if not token:
         raise CiamError("unreadable_answer", upstream_text="neither a token nor a flowType")
@@ -113,14 +115,14 @@ def signed_in_of(data: Data) -> SignedIn:
 
 
 def flow_id_of(data: Data) -> str:
-    """The flow that a sent code belongs to."""
+    """Return the id of a sent code's flow; raise ``unreadable_answer`` without an id."""
     flow_id = _text(data, "fId")
     if not flow_id:
         raise CiamError("unreadable_answer", upstream_text="there is no fId")
     return flow_id
 
 
-# What the login page's configuration calls the ways in -> what we do.
+# CIAM's name of a login method in the configuration of the login page -> our name.
 _LOGIN_METHODS: Final = {"pwd": "password", "sms": "sms", "email": "email"}
 _OTHER_METHODS: Final = {"passwordRecovery": "recover", "register": "sign_up"}
 
@@ -182,7 +184,7 @@ def profile_of(data: Data) -> Profile:
 
 
 def rows_of(data: Data) -> tuple[Data, ...]:
-    """The rows of an answer whose data is a list, or a page of one."""
+    """Return the rows of data that are a list, or one page of a list."""
     listed = data.get("data")
     if not isinstance(listed, list):
         listed = next((value for value in data.values() if isinstance(value, list)), [])
@@ -190,7 +192,7 @@ def rows_of(data: Data) -> tuple[Data, ...]:
 
 
 def _text(data: Data, *names: str) -> str:
-    """The first of the members that has a text; the vendor's pages and samples name some in two."""
+    """The first member with a text: the vendor's pages and samples use different names."""
     for name in names:
         value = data.get(name)
         if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
@@ -200,7 +202,7 @@ def _text(data: Data, *names: str) -> str:
 
 def _texts(data: Data, name: str) -> tuple[str, ...]:
     value = data.get(name)
-    return tuple(str(each) for each in value) if isinstance(value, list) else ()
+    return tuple(str(text) for text in value) if isinstance(value, list) else ()
 
 
 def _https_url(url: str) -> str:

@@ -1,4 +1,4 @@
-"""HTTP to CIAM: pooled connections, one deadline for a whole call, small bodies only."""
+"""Send HTTP requests to CIAM: pooled connections, one deadline per call, limited body size."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ _deadline: contextvars.ContextVar[float] = contextvars.ContextVar("ciam_django_d
 
 
 def _remaining_seconds() -> float:
-    """The seconds that the call under way has left; a TimeoutError when there are none."""
+    """The seconds until the deadline of the current call; a TimeoutError after the deadline."""
     seconds = _deadline.get() - time.monotonic()
     if seconds <= 0:
-        raise TimeoutError("CIAM_TIMEOUT is over")
+        raise TimeoutError("CIAM_TIMEOUT has passed")
     return seconds
 
 
-# --- Sockets that know the deadline -----------------------------------------------------------
-# A read timeout bounds the wait for one byte, so that an answer of a byte a second never ends.
+# --- Sockets with a deadline ------------------------------------------------------------------
+# A read timeout limits only the wait for the next byte: an answer of one byte per second could
+# go on for any time.
 
 
 class _TimedSocket(socket.socket):
@@ -62,27 +63,27 @@ class _TimedTLSSocket(_TimedSocket, ssl.SSLSocket):
 
 class _TimedConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
-        """Connect within the deadline, however many addresses the name has."""
-        name = self._dns_host
+        """Connect to one of the host's addresses, within one deadline for all attempts."""
+        host = self._dns_host
         try:
-            found = socket.getaddrinfo(name, self.port, type=socket.SOCK_STREAM)
+            candidates = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
         except OSError:
-            # urllib3 knows best which of its exceptions this is.
-            found = []
+            # urllib3 repeats the failed look-up below and raises its own exception.
+            candidates = []
         try:
-            for *_, address in found[:-1]:
+            for *_, address in candidates[:-1]:
                 self._dns_host, self.timeout = str(address[0]), _remaining_seconds()
                 try:
                     return _wrap_socket(super()._new_conn())
                 except NewConnectionError:
                     continue
-            self._dns_host = str(found[-1][4][0]) if found else name
+            self._dns_host = str(candidates[-1][4][0]) if candidates else host
             self.timeout = _remaining_seconds()
             return _wrap_socket(super()._new_conn())
         except TimeoutError as error:
             raise ConnectTimeoutError(self, str(error)) from error
         finally:
-            self._dns_host = name
+            self._dns_host = host
 
 
 def _wrap_socket(connection: socket.socket) -> socket.socket:
@@ -106,13 +107,14 @@ class _TLSPool(HTTPSConnectionPool):
 _POOLS: Final = {"http": _Pool, "https": _TLSPool}
 
 
-# --- The one adapter of a process -------------------------------------------------------------
+# --- The adapter of a process -----------------------------------------------------------------
 
 
 class _Adapter(HTTPAdapter):
-    """requests' adapter with our pools, and with TLS contexts that are loaded once.
+    """The adapter of requests with our pools, and with TLS contexts that are loaded once.
 
-    Reading the CA bundle for every new session is most of what a login costs elsewhere.
+    Without this adapter, each new session reads the CA bundle, which takes most of the time of a
+    login.
     """
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -125,7 +127,7 @@ class _Adapter(HTTPAdapter):
         return manager
 
     def cert_verify(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the TLS context has it all."""
+        """Do nothing: the TLS context has the certificates."""
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None
@@ -163,13 +165,13 @@ def _discard_connections() -> None:
     _tls_context.cache_clear()
 
 
-# A connection shared with the parent process would mix up two conversations.
+# A connection that two processes share would mix up the answers to their requests.
 os.register_at_fork(after_in_child=_discard_connections)
 
 
-# --- What is not logged -----------------------------------------------------------------------
-# urllib3 logs addresses with their queries, and headers that it cannot read, traceback and all.
-# A call of ours that fails has a line of ours.
+# --- Log filters ------------------------------------------------------------------------------
+# urllib3 logs URLs with their query strings, and unreadable headers with a traceback. This package
+# logs its own failed calls.
 
 
 def _is_outside_our_calls(record: logging.LogRecord) -> bool:
@@ -184,16 +186,16 @@ for _name in ("connection", "connectionpool", "poolmanager", "response", "util.r
 
 
 class HttpSession(OAuth2Session):
-    """A session made for each call: no cookie jar, no redirects, no .netrc, one deadline.
+    """A session for one call: no cookie jar, no redirects, no .netrc, one deadline.
 
-    Proxies and CA bundles of the environment are honoured, and the ``verify``, ``cert`` and
-    ``proxies`` of the project's ``client_kwargs`` before them.
+    Proxies and CA bundles of the environment are used. The ``verify``, ``cert`` and ``proxies`` of
+    the project's ``client_kwargs`` take precedence.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.uses_environment = self.trust_env
-        # For the same switch reads .netrc, and sends its passwords in place of ours.
+        # With trust_env, requests also reads .netrc and sends its passwords instead of ours.
         self.trust_env = False
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.adapters.clear()
@@ -201,10 +203,10 @@ class HttpSession(OAuth2Session):
         self.mount("http://", _adapter())
 
     def close(self) -> None:
-        """Nothing: the connections are the process's."""
+        """Do nothing: the connections belong to the process."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """None: CIAM's API does not redirect, and whoever does is not to see our secrets."""
+        """Return None: CIAM's API does not redirect, and another host must not get our secrets."""
 
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
         self.trust_env = self.uses_environment
@@ -217,7 +219,7 @@ class HttpSession(OAuth2Session):
         return merged
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """The answer, read to its end; a ``CiamError`` if that is late, too far or unreadable."""
+        """Return the answer; a late, too large or unreadable body raises a ``CiamError``."""
         token = _deadline.set(time.monotonic() + conf.CIAM_TIMEOUT)
         try:
             response: requests.Response = super().send(
@@ -237,7 +239,7 @@ def _read_body(response: requests.Response) -> bytes:
             if size > LARGEST_BODY:
                 raise CiamError(
                     "unreadable_answer",
-                    upstream_text="the body is over 1 MiB",
+                    upstream_text="the body is larger than 1 MiB",
                     upstream_status=response.status_code,
                 )
             chunks.append(chunk)
@@ -247,6 +249,6 @@ def _read_body(response: requests.Response) -> bytes:
             code, upstream_text=type(error).__name__, upstream_status=response.status_code
         ) from error
     finally:
-        # What was not read to its end must not be read on by the next call.
+        # The next call must not read the rest of an unfinished body.
         response.close()
     return b"".join(chunks)

@@ -23,7 +23,7 @@ from ciam_django.testing.fixtures import cache_keys_of
 from tests.browser import query_of
 
 SMS = {"type": "SMS", "phoneRegion": "86", "phoneNumber": "13800000000"}
-RECEIVER = {"phoneRegion": "86", "phoneNumber": "13800000000"}
+RECIPIENT = {"phoneRegion": "86", "phoneNumber": "13800000000"}
 
 
 @pytest.fixture
@@ -58,14 +58,14 @@ def stages(ciam: FakeCiam) -> list[str]:
     return [request.stage for request in ciam.requests]
 
 
-# --- A person's own token ---------------------------------------------------------------------
+# --- The user's access token ------------------------------------------------------------------
 
 
-def test_user_info_is_the_person_of_the_token(client: CiamClient, access_token: str) -> None:
+def test_user_info_returns_the_user_of_the_token(client: CiamClient, access_token: str) -> None:
     assert client.user_info(access_token).username == "li"
 
 
-def test_a_bad_token_is_an_error_that_does_not_hold_it(
+def test_the_error_of_a_bad_token_does_not_contain_the_token(
     client: CiamClient, access_token: str
 ) -> None:
     with pytest.raises(CiamError) as raised:
@@ -75,7 +75,7 @@ def test_a_bad_token_is_an_error_that_does_not_hold_it(
     assert access_token not in raised.value.upstream_text
 
 
-def test_a_failure_body_is_never_data(ciam: FakeCiam, access_token: str) -> None:
+def test_a_failure_body_with_status_200_raises_an_error(ciam: FakeCiam, access_token: str) -> None:
     ciam.fail("api", code="Operation.Failure.User.Disabled", status=200)
 
     assert code_of(lambda: CiamClient().user_info(access_token))[0] == (
@@ -83,7 +83,7 @@ def test_a_failure_body_is_never_data(ciam: FakeCiam, access_token: str) -> None
     )
 
 
-def test_without_an_address_it_is_our_configuration(settings: Settings) -> None:
+def test_a_missing_api_base_url_is_a_misconfiguration(settings: Settings) -> None:
     client = {**settings.AUTHLIB_OAUTH_CLIENTS["ciam"], "api_base_url": ""}
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
 
@@ -106,7 +106,7 @@ def test_without_an_address_it_is_our_configuration(settings: Settings) -> None:
         lambda client, token: client.user_logout(token),
     ],
 )
-def test_a_call_with_a_persons_token_needs_a_good_one(
+def test_a_call_with_a_users_token_needs_a_valid_token(
     client: CiamClient,
     ciam: FakeCiam,
     access_token: str,
@@ -121,7 +121,7 @@ def test_a_call_with_a_persons_token_needs_a_good_one(
 # --- Signing in -------------------------------------------------------------------------------
 
 
-def test_what_a_login_page_shows(client: CiamClient) -> None:
+def test_the_data_of_a_login_page_are_returned(client: CiamClient) -> None:
     assert client.login_page().second_factors == ("pwd", "sms")
     assert not client.login_page().wants_captcha_for_codes
     assert [consent.id for consent in client.consents()] == ["terms", "privacy"]
@@ -132,35 +132,37 @@ def test_what_a_login_page_shows(client: CiamClient) -> None:
 
 
 def test_a_password_signs_in(client: CiamClient) -> None:
-    outcome = client.password_login("li", PASSWORD)
+    result = client.password_login("li", PASSWORD)
 
-    assert isinstance(outcome, SignedIn)
-    assert client.user_info(outcome.access_token).user_id == outcome.user_id
-    assert outcome.access_token not in repr(outcome)
+    assert isinstance(result, SignedIn)
+    assert client.user_info(result.access_token).user_id == result.user_id
+    assert result.access_token not in repr(result)
 
 
-def test_wrong_passwords_ask_for_a_captcha_and_then_lock(client: CiamClient) -> None:
+def test_wrong_passwords_require_a_captcha_and_then_lock_the_account(client: CiamClient) -> None:
     wrong = ("Operation.Failure.Username.Or.Password.Error", "password")
     for _ in range(3):
         assert code_of(lambda: client.password_login("li", "wrong")) == wrong
     assert code_of(lambda: client.password_login("li", PASSWORD))[0] == "Params.Blank.CaptchaCode"
 
-    def solved(password: str, text: str = CAPTCHA_TEXT) -> SignedIn | NextStep:
+    def sign_in_with_captcha(password: str, text: str = CAPTCHA_TEXT) -> SignedIn | NextStep:
         captcha = client.captcha().id
         return client.password_login("li", password, captchaCode=captcha, captchaText=text)
 
-    assert code_of(lambda: solved(PASSWORD, "no"))[0] == "Operation.Failure.Captcha.Error"
-    assert code_of(lambda: solved("wrong")) == wrong
-    assert code_of(lambda: solved("wrong"))[0] == (
+    assert code_of(lambda: sign_in_with_captcha(PASSWORD, "no"))[0] == (
+        "Operation.Failure.Captcha.Error"
+    )
+    assert code_of(lambda: sign_in_with_captcha("wrong")) == wrong
+    assert code_of(lambda: sign_in_with_captcha("wrong"))[0] == (
         "Operation.Failure.User.Locked.And.Password.Error"
     )
-    assert code_of(lambda: solved(PASSWORD))[0] == "Operation.Failure.User.Locked"
+    assert code_of(lambda: sign_in_with_captcha(PASSWORD))[0] == "Operation.Failure.User.Locked"
 
     client.unlock_user(client.create_user(username="li").user_id)
     assert isinstance(client.password_login("li", PASSWORD), SignedIn)
 
 
-def test_people_are_disabled_and_enabled(client: CiamClient) -> None:
+def test_users_are_disabled_and_enabled(client: CiamClient) -> None:
     user_id = client.create_user(username="li").user_id
     assert client.find_user(user_id).username == "li"
     client.disable_user(user_id)
@@ -174,13 +176,13 @@ def test_people_are_disabled_and_enabled(client: CiamClient) -> None:
 
 
 @pytest.mark.parametrize("state", ["locked", "disabled", "archived"])
-def test_an_account_that_is_not_a_good_one_is_told(client: CiamClient, state: str) -> None:
+def test_an_unusable_account_has_its_own_code(client: CiamClient, state: str) -> None:
     code = f"Operation.Failure.User.{state.title()}"
 
     assert code_of(lambda: client.password_login(f"{state}-li", PASSWORD))[0] == code
 
 
-def test_a_step_is_a_value_and_no_sign_in(client: CiamClient) -> None:
+def test_a_next_step_is_a_value_and_not_a_sign_in(client: CiamClient) -> None:
     step = client.password_login("careful-li", PASSWORD)
 
     assert isinstance(step, NextStep)
@@ -195,10 +197,10 @@ def test_a_step_is_a_value_and_no_sign_in(client: CiamClient) -> None:
     )
 
 
-def test_a_code_signs_in_once(client: CiamClient) -> None:
-    flow_id = client.obtain_code("SMS", **RECEIVER)
+def test_a_sent_code_signs_in_once(client: CiamClient) -> None:
+    flow_id = client.obtain_code("SMS", **RECIPIENT)
     too_often = ("Operation.Failure.Send.SMS.Too.Frequency", "send_code")
-    assert code_of(lambda: client.obtain_code("SMS", **RECEIVER)) == too_often
+    assert code_of(lambda: client.obtain_code("SMS", **RECIPIENT)) == too_often
 
     assert isinstance(client.verify_code(flow_id, CODE, **SMS), SignedIn)
     assert code_of(lambda: client.verify_code(flow_id, CODE, **SMS))[0] == (
@@ -206,7 +208,7 @@ def test_a_code_signs_in_once(client: CiamClient) -> None:
     )
 
 
-def test_a_code_is_for_whom_it_was_sent_to(client: CiamClient) -> None:
+def test_a_code_is_refused_with_another_recipient(client: CiamClient) -> None:
     flow_id = client.obtain_code("EMAIL", email="li@example.com")
     other = code_of(
         lambda: client.verify_code(flow_id, CODE, type="EMAIL", email="wang@example.com")
@@ -228,14 +230,14 @@ def test_a_social_code_signs_in_once(client: CiamClient, ciam: FakeCiam) -> None
     )
 
 
-def test_signing_up_makes_an_account_once(client: CiamClient) -> None:
-    flow_id = client.register_obtain_code("SMS", **RECEIVER)
+def test_signing_up_creates_an_account_once(client: CiamClient) -> None:
+    flow_id = client.register_obtain_code("SMS", **RECIPIENT)
     assert isinstance(client.register_submit(flow_id, code=CODE, username="new"), SignedIn)
 
     assert code_of(lambda: client.create_user(username="new"))[0] == "Params.Exist.User.Username"
 
 
-def test_success_alone_is_no_sign_in(client: CiamClient, ciam: FakeCiam) -> None:
+def test_success_without_a_token_is_not_a_sign_in(client: CiamClient, ciam: FakeCiam) -> None:
     ciam.misbehave("password", "no_token")
 
     assert code_of(lambda: client.password_login("li", PASSWORD)) == (
@@ -244,10 +246,10 @@ def test_success_alone_is_no_sign_in(client: CiamClient, ciam: FakeCiam) -> None
     )
 
 
-# --- The application's own token --------------------------------------------------------------
+# --- The application's token ------------------------------------------------------------------
 
 
-def test_all_calls_share_one_token(ciam: FakeCiam) -> None:
+def test_all_calls_share_an_application_token(ciam: FakeCiam) -> None:
     client = CiamClient()
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: client.captcha(), range(12)))
@@ -257,16 +259,20 @@ def test_all_calls_share_one_token(ciam: FakeCiam) -> None:
     assert stages(ciam).count("application") == 2
 
 
-def test_the_token_is_not_legible_in_the_cache(client: CiamClient, ciam: FakeCiam) -> None:
+def test_the_application_token_is_encrypted_in_the_cache(
+    client: CiamClient, ciam: FakeCiam
+) -> None:
     client.captcha()
     (token,) = ciam.application_tokens
-    kept = [cache.get(key) for key in cache_keys_of(ciam)]
+    cached = [cache.get(key) for key in cache_keys_of(ciam)]
 
-    assert any(kept)
-    assert token not in repr(kept)
+    assert any(cached)
+    assert token not in repr(cached)
 
 
-def test_another_secret_key_fetches_its_own(ciam: FakeCiam, settings: Settings) -> None:
+def test_another_secret_key_fetches_another_application_token(
+    ciam: FakeCiam, settings: Settings
+) -> None:
     CiamClient().captcha()
     settings.SECRET_KEY = "another"
     CiamClient().captcha()
@@ -274,7 +280,7 @@ def test_another_secret_key_fetches_its_own(ciam: FakeCiam, settings: Settings) 
     assert stages(ciam).count("application") == 2
 
 
-def test_it_is_renewed_before_it_ends(
+def test_the_application_token_is_refreshed_before_its_expiry(
     client: CiamClient, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.captcha()
@@ -290,14 +296,14 @@ def test_it_is_renewed_before_it_ends(
     assert stages(ciam).count("application") == 3
 
 
-def test_one_that_ciam_calls_expired_is_replaced_once(client: CiamClient, ciam: FakeCiam) -> None:
+def test_an_expired_application_token_is_replaced_once(client: CiamClient, ciam: FakeCiam) -> None:
     client.captcha()
     ciam.expire_application_tokens()
 
     assert isinstance(client.password_login("li", PASSWORD), SignedIn)
     assert stages(ciam).count("application") == 2
 
-    # And no second time in the same minute.
+    # The token is not replaced a second time in the same minute.
     ciam.fail("password", code="invalid_token", status=401, times=None)
     for _ in range(3):
         assert code_of(lambda: client.password_login("li", PASSWORD)) == (
@@ -311,7 +317,7 @@ def test_one_that_ciam_calls_expired_is_replaced_once(client: CiamClient, ciam: 
     ("second", "code"),
     [("invalid_token", "bad_configuration"), ("Service.Internal.Error", "Service.Internal.Error")],
 )
-def test_one_that_is_refused_at_once_is_our_configuration(
+def test_a_new_application_token_that_is_refused_is_a_misconfiguration(
     client: CiamClient, ciam: FakeCiam, second: str, code: str
 ) -> None:
     ciam.fail("password", code="invalid_token", status=401)
@@ -331,7 +337,7 @@ def test_one_that_is_refused_at_once_is_our_configuration(
         ("Service.Internal.Error", "Service.Internal.Error"),
     ],
 )
-def test_its_failure_is_ours_and_signs_nobody_out(
+def test_a_failed_fetch_of_the_application_token_signs_no_user_out(
     client: CiamClient, ciam: FakeCiam, code: str, answered: str
 ) -> None:
     ciam.fail("application", code=code, status=401)
@@ -343,7 +349,7 @@ def test_its_failure_is_ours_and_signs_nobody_out(
 # --- The table --------------------------------------------------------------------------------
 
 
-def test_a_tenant_corrects_a_row(
+def test_a_setting_corrects_a_row_of_the_table(
     client: CiamClient, settings: Settings, ciam: FakeCiam, access_token: str
 ) -> None:
     settings.CIAM_ENDPOINTS = {"change_password": {"path": "user/info", "method": "PUT"}}
@@ -353,7 +359,7 @@ def test_a_tenant_corrects_a_row(
 
 
 @pytest.mark.parametrize("row", [{"pth": "x"}, {"credential": "nobody"}])
-def test_a_misspelt_row_is_our_configuration(
+def test_a_misspelt_row_is_a_misconfiguration(
     client: CiamClient, settings: Settings, row: dict[str, str]
 ) -> None:
     settings.CIAM_ENDPOINTS = {"captcha": row}
@@ -365,7 +371,7 @@ def test_every_row_has_a_method_of_the_client() -> None:
     assert set(ENDPOINTS) <= {*dir(CiamClient), "application_token"}
 
 
-def test_a_parameter_goes_by_the_name_that_the_tenant_knows(
+def test_a_parameter_is_sent_under_the_tenants_name(
     client: CiamClient, ciam: FakeCiam, settings: Settings
 ) -> None:
     settings.CIAM_ENDPOINTS = {"password_login": {"parameters": {"consents": "consentUuids"}}}

@@ -8,7 +8,7 @@ from tests.rows import for_each_row
 
 
 @for_each_row("name", ENDPOINTS)
-def test_paths_are_below_the_prefix(name: str) -> None:
+def test_each_path_is_relative_to_the_prefix(name: str) -> None:
     endpoint = ENDPOINTS[name]
 
     assert PREFIX.endswith("/")
@@ -16,15 +16,17 @@ def test_paths_are_below_the_prefix(name: str) -> None:
     assert endpoint.method in ("GET", "POST", "PUT")
 
 
-# The fake plays these beside its OAuth endpoints.
-BESIDE_OAUTH = {"application_token", "user_info", "change_user_info", "user_logout"}
+# The fake serves these endpoints together with its OAuth endpoints.
+SERVED_WITH_OAUTH = {"application_token", "user_info", "change_user_info", "user_logout"}
 
 
-@for_each_row("name", sorted(set(ENDPOINTS) - BESIDE_OAUTH))
-def test_the_fake_plays_each_call(name: str) -> None:
+@for_each_row("name", sorted(set(ENDPOINTS) - SERVED_WITH_OAUTH))
+def test_the_fake_serves_each_endpoint(name: str) -> None:
     endpoint = ENDPOINTS[name]
 
-    played = {call.method: call for call in API_OPERATIONS[endpoint.path]}[endpoint.method]
+    served = {operation.method: operation for operation in API_OPERATIONS[endpoint.path]}[
+        endpoint.method
+    ]
 
-    assert played.stage == endpoint.stage
-    assert played.scope == endpoint.credential
+    assert served.stage == endpoint.stage
+    assert served.scope == endpoint.credential

@@ -25,20 +25,20 @@ def address_of(app: CiamApp) -> str:
     )
 
 
-def token_of(ciam: FakeCiam, app: CiamApp, verifier: str = VERIFIER) -> dict[str, Any]:
+def fetch_token(ciam: FakeCiam, app: CiamApp, verifier: str = VERIFIER) -> dict[str, Any]:
     code = query_of(ciam.authorize(address_of(app), username="li"))["code"]
     return app.exchange_code(code=code, redirect_uri=CALLBACK, code_verifier=verifier)
 
 
-def test_a_code_becomes_a_token_in_both_modes(ciam: FakeCiam) -> None:
-    token = token_of(ciam, ciam_app())
+def test_a_code_is_exchanged_for_a_token_in_both_modes(ciam: FakeCiam) -> None:
+    token = fetch_token(ciam, ciam_app())
 
     assert token["token_type"] == "Bearer"
     assert token["expires_at"] > 0
 
 
-def test_ciams_own_endpoint_gets_json_with_the_secret(ciam: FakeCiam, mode: str) -> None:
-    token_of(ciam, ciam_app())
+def test_only_ciams_own_token_endpoint_gets_a_json_body(ciam: FakeCiam, mode: str) -> None:
+    fetch_token(ciam, ciam_app())
     request = next(r for r in ciam.requests if r.stage == "token")
     content_type = {name.lower(): value for name, value in request.headers.items()}["content-type"]
 
@@ -51,22 +51,22 @@ def test_pkce_cannot_be_switched_off(ciam: FakeCiam, settings: Settings) -> None
     client = settings.AUTHLIB_OAUTH_CLIENTS["ciam"]
     kwargs = {**client.get("client_kwargs", {}), "code_challenge_method": None, "scope": "openid x"}
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": {**client, "client_kwargs": kwargs}}
-    asked = query_of(address_of(ciam_app()))
+    query = query_of(address_of(ciam_app()))
 
-    assert asked["code_challenge_method"] == "S256"
-    # And the project's own are merged over ours.
-    assert asked["scope"] == "openid x"
+    assert query["code_challenge_method"] == "S256"
+    # The project's other options override ours.
+    assert query["scope"] == "openid x"
 
 
-def test_a_wrong_verifier_gets_no_token(ciam: FakeCiam) -> None:
+def test_a_wrong_code_verifier_gets_no_token(ciam: FakeCiam) -> None:
     with pytest.raises(CiamError) as raised:
-        token_of(ciam, ciam_app(), verifier="w" * 64)
+        fetch_token(ciam, ciam_app(), verifier="w" * 64)
 
     assert raised.value.stage == "token"
     assert raised.value.code == "invalid_grant"
 
 
-def test_the_app_is_made_anew_when_the_setting_changes(ciam: FakeCiam, settings: Settings) -> None:
+def test_a_changed_setting_creates_a_new_app(ciam: FakeCiam, settings: Settings) -> None:
     app = ciam_app()
     assert ciam_app() is app
 
@@ -79,7 +79,7 @@ def test_the_app_is_made_anew_when_the_setting_changes(ciam: FakeCiam, settings:
     [None, {}, {"client_id": "x"}, {"server_metadata_url": "https://x"},
      {"client_id": "x", "authorize_url": "https://x"}],
 )  # fmt: skip
-def test_half_a_client_is_our_configuration(
+def test_an_incomplete_client_is_a_misconfiguration(
     settings: Settings, client: dict[str, str] | None
 ) -> None:
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
@@ -89,9 +89,9 @@ def test_half_a_client_is_our_configuration(
     assert raised.value.code == "bad_configuration"
 
 
-def test_a_failed_refresh_never_passes_for_a_token(ciam: FakeCiam) -> None:
+def test_a_failed_refresh_does_not_update_the_token(ciam: FakeCiam) -> None:
     app = ciam_app()
-    token = token_of(ciam, app)
+    token = fetch_token(ciam, app)
     ciam.fail("refresh", code="Operation.Failure.User.Disabled", status=200)
     updates: list[object] = []
     with app._get_oauth_client(**app.load_server_metadata()) as session:
@@ -117,7 +117,7 @@ def test_a_failed_refresh_never_passes_for_a_token(ciam: FakeCiam) -> None:
         (None, None, "none"),
     ],
 )
-def test_the_client_proves_itself_as_the_metadata_says(
+def test_the_client_authenticates_with_a_method_of_the_metadata(
     offered: list[str] | None, secret: str | None, method: str
 ) -> None:
     metadata = {} if offered is None else {"token_endpoint_auth_methods_supported": offered}
@@ -126,15 +126,15 @@ def test_the_client_proves_itself_as_the_metadata_says(
 
 
 class TestOidc:
-    """What only this mode has: metadata and a proven id_token."""
+    """Metadata and verified id_tokens, which only OIDC mode has."""
 
     @pytest.fixture
     def mode(self) -> str:
         return "oidc"
 
-    def test_claims_are_those_of_the_person(self, ciam: FakeCiam) -> None:
+    def test_the_claims_of_a_valid_id_token_are_returned(self, ciam: FakeCiam) -> None:
         app = ciam_app()
-        claims = app.verify_id_token(token_of(ciam, app), NONCE)
+        claims = app.verify_id_token(fetch_token(ciam, app), NONCE)
 
         assert claims["aud"] == app.client_id
         assert claims["sub"]
@@ -153,7 +153,7 @@ class TestOidc:
             ({"aud": ["fake_app_0001", "another"]}, "missing_claim"),
             ({"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"}, "invalid_claim"),
             ({"sub": 7}, "invalid_claim"),
-            # CIAM documents its own so.
+            # These are the claims of the id_token in CIAM's documentation.
             ({"iss": None, "aud": None, "nonce": None, "sub": "fake_app_0001"}, "missing_claim"),
             ({"sub": None}, "missing_claim"),
             ({"iss": None}, "missing_claim"),
@@ -166,22 +166,24 @@ class TestOidc:
         app = ciam_app()
         ciam.id_token_claims.update(claims)
         with pytest.raises(CiamError) as raised:
-            app.verify_id_token(token_of(ciam, app), NONCE)
+            app.verify_id_token(fetch_token(ciam, app), NONCE)
 
         assert (raised.value.code, raised.value.stage) == (code, "id_token")
 
     @pytest.mark.parametrize("alg", ["none", "HS256"])
-    def test_an_algorithm_that_proves_nothing_is_refused(self, ciam: FakeCiam, alg: str) -> None:
+    def test_an_algorithm_that_does_not_prove_the_signer_is_refused(
+        self, ciam: FakeCiam, alg: str
+    ) -> None:
         app = ciam_app()
         ciam.id_token_header.update(alg=alg)
         with pytest.raises(CiamError) as raised:
-            app.verify_id_token(token_of(ciam, app), NONCE)
+            app.verify_id_token(fetch_token(ciam, app), NONCE)
 
         assert raised.value.stage == "id_token"
 
     def test_a_token_answer_without_an_id_token_is_refused(self, ciam: FakeCiam) -> None:
         app = ciam_app()
-        token = token_of(ciam, app)
+        token = fetch_token(ciam, app)
         del token["id_token"]
         with pytest.raises(CiamError) as raised:
             app.verify_id_token(token, NONCE)
@@ -190,7 +192,7 @@ class TestOidc:
 
     def test_a_tampered_id_token_is_refused(self, ciam: FakeCiam) -> None:
         app = ciam_app()
-        token = token_of(ciam, app)
+        token = fetch_token(ciam, app)
         head, body, signature = token["id_token"].split(".")
         token["id_token"] = f"{head}.{body}.{signature[::-1]}"
         with pytest.raises(CiamError) as raised:
@@ -200,12 +202,12 @@ class TestOidc:
 
     def test_rotated_keys_are_fetched_once_more(self, ciam: FakeCiam) -> None:
         app = ciam_app()
-        app.verify_id_token(token_of(ciam, app), NONCE)
+        app.verify_id_token(fetch_token(ciam, app), NONCE)
         ciam.rotate_keys()
 
-        assert app.verify_id_token(token_of(ciam, app), NONCE)["sub"]
+        assert app.verify_id_token(fetch_token(ciam, app), NONCE)["sub"]
 
-    def test_metadata_that_lacks_something_is_our_configuration(self, ciam: FakeCiam) -> None:
+    def test_incomplete_metadata_is_a_misconfiguration(self, ciam: FakeCiam) -> None:
         ciam.fail("discovery", code="Resource.NotFound", status=404)
         with pytest.raises(CiamError) as raised:
             address_of(ciam_app())
@@ -223,47 +225,45 @@ class TestOidc:
 
         assert [request.stage for request in ciam.requests].count("discovery") == 1
 
-    def test_without_an_end_session_endpoint_signing_out_stays_here(self, ciam: FakeCiam) -> None:
+    def test_the_logout_url_is_none_without_an_end_session_endpoint(self, ciam: FakeCiam) -> None:
         ciam.metadata = {"end_session_endpoint": None}
 
         assert ciam_app().logout_url(back_to="http://testserver/") is None
 
-    def test_rotated_keys_are_found_through_the_cache(
-        self, ciam: FakeCiam, settings: Settings
-    ) -> None:
+    def test_a_new_app_uses_the_cached_keys(self, ciam: FakeCiam, settings: Settings) -> None:
         app = ciam_app()
-        app.verify_id_token(token_of(ciam, app), NONCE)
+        app.verify_id_token(fetch_token(ciam, app), NONCE)
         settings.AUTHLIB_OAUTH_CLIENTS = dict(settings.AUTHLIB_OAUTH_CLIENTS)
-        assert ciam_app().verify_id_token(token_of(ciam, ciam_app()), NONCE)["sub"]
+        assert ciam_app().verify_id_token(fetch_token(ciam, ciam_app()), NONCE)["sub"]
 
         assert [request.stage for request in ciam.requests].count("jwks") == 1
 
-    def test_unknown_keys_are_asked_for_once_a_minute(self, ciam: FakeCiam) -> None:
+    def test_an_unknown_key_id_fetches_the_keys_once_a_minute(self, ciam: FakeCiam) -> None:
         app = ciam_app()
         ciam.id_token_header.update(kid="unknown")
         for _ in range(4):
             with pytest.raises(CiamError) as raised:
-                app.verify_id_token(token_of(ciam, app), NONCE)
+                app.verify_id_token(fetch_token(ciam, app), NONCE)
             assert (raised.value.code, raised.value.stage) == ("invalid_key_id", "id_token")
 
         assert [request.stage for request in ciam.requests].count("jwks") == 2
 
-    def test_the_keys_serve_while_ciam_has_none_to_give(self, ciam: FakeCiam) -> None:
+    def test_the_cached_keys_are_used_while_ciam_is_down(self, ciam: FakeCiam) -> None:
         app = ciam_app()
-        app.verify_id_token(token_of(ciam, app), NONCE)
+        app.verify_id_token(fetch_token(ciam, app), NONCE)
         ciam.misbehave("jwks", "reset", times=None)
 
-        assert app.verify_id_token(token_of(ciam, app), NONCE)["sub"]
+        assert app.verify_id_token(fetch_token(ciam, app), NONCE)["sub"]
 
-    def test_without_keys_nobody_is_proven(self, ciam: FakeCiam) -> None:
+    def test_an_id_token_is_refused_without_keys(self, ciam: FakeCiam) -> None:
         ciam.misbehave("jwks", "reset", times=None)
         app = ciam_app()
         with pytest.raises(CiamError) as raised:
-            app.verify_id_token(token_of(ciam, app), NONCE)
+            app.verify_id_token(fetch_token(ciam, app), NONCE)
 
         assert (raised.value.code, raised.value.stage) == ("no_connection", "id_token")
 
-    def test_the_metadata_changes_nothing_of_the_session(self, ciam: FakeCiam) -> None:
+    def test_the_metadata_does_not_change_the_session(self, ciam: FakeCiam) -> None:
         ciam.metadata = {
             "verify": False,
             "code_challenge_method": "plain",
@@ -272,16 +272,16 @@ class TestOidc:
             "token_endpoint_auth_method": "none",
         }
         app = ciam_app()
-        asked = query_of(address_of(app))
+        query = query_of(address_of(app))
 
-        assert (asked["code_challenge_method"], asked["scope"]) == ("S256", "openid")
+        assert (query["code_challenge_method"], query["scope"]) == ("S256", "openid")
         with app._get_oauth_client(**app.load_server_metadata()) as session:
             assert session.verify is True
             assert session.token_endpoint_auth_method == "client_secret_basic"
 
-    def test_userinfo_is_of_the_same_person(self, ciam: FakeCiam) -> None:
+    def test_userinfo_of_another_subject_is_refused(self, ciam: FakeCiam) -> None:
         app = ciam_app()
-        token = token_of(ciam, app)
+        token = fetch_token(ciam, app)
         subject = app.verify_id_token(token, NONCE)["sub"]
 
         assert app.fetch_userinfo(token["access_token"], subject)["sub"] == subject
@@ -289,9 +289,11 @@ class TestOidc:
             app.fetch_userinfo(token["access_token"], "another")
         assert (raised.value.code, raised.value.stage) == ("nobody_named", "userinfo")
 
-    def test_authlibs_own_userinfo_takes_no_failure_for_claims(self, ciam: FakeCiam) -> None:
+    def test_a_failure_body_of_authlibs_userinfo_method_raises_a_ciam_error(
+        self, ciam: FakeCiam
+    ) -> None:
         app = ciam_app()
-        token = token_of(ciam, app)
+        token = fetch_token(ciam, app)
         assert app.userinfo(token=token)["sub"]
 
         ciam.fail("userinfo", code="Operation.Failure.User.Disabled", status=200)
@@ -302,7 +304,7 @@ class TestOidc:
             "userinfo",
         )
 
-    def test_authlibs_own_keys_are_those_that_are_kept(self, ciam: FakeCiam) -> None:
+    def test_authlibs_key_method_returns_the_cached_keys(self, ciam: FakeCiam) -> None:
         app = ciam_app()
         first = app.fetch_jwk_set()["keys"][0]["kid"]
         ciam.rotate_keys()

@@ -1,4 +1,4 @@
-"""A token answer in, the person out."""
+"""The person of a token response."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person, identify_person
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
-from tests.client.test_oauth import NONCE, token_of
+from tests.client.test_oauth import NONCE, fetch_token
 
 
-def test_the_person_has_the_same_names_each_time(ciam: FakeCiam) -> None:
+def test_a_person_has_the_same_issuer_and_subject_at_each_login(ciam: FakeCiam) -> None:
     app = ciam_app()
-    first = identify_person(app, token_of(ciam, app), NONCE)
-    second = identify_person(app, token_of(ciam, app), NONCE)
+    first = identify_person(app, fetch_token(ciam, app), NONCE)
+    second = identify_person(app, fetch_token(ciam, app), NONCE)
 
     assert (first.issuer, first.subject) == (second.issuer, second.subject)
     assert first.issuer.startswith(ciam.url)
 
 
-def test_claims_are_no_part_of_the_representation() -> None:
+def test_the_representation_of_a_person_has_no_claims() -> None:
     assert "138" not in repr(Person("https://ciam", "u1", {"phoneNumber": "138"}))
 
 
 class TestOidc:
-    """In OIDC mode the person is who the proven id_token says."""
+    """In OIDC mode the verified id_token names the person."""
 
     @pytest.fixture
     def mode(self) -> str:
         return "oidc"
 
-    def test_an_application_is_nobody(self, ciam: FakeCiam) -> None:
+    def test_the_id_of_the_application_is_refused_as_a_person(self, ciam: FakeCiam) -> None:
         app = ciam_app()
         ciam.id_token_claims.update(sub=app.client_id)
         with pytest.raises(CiamError) as raised:
-            identify_person(app, token_of(ciam, app), NONCE)
+            identify_person(app, fetch_token(ciam, app), NONCE)
 
         assert (raised.value.code, raised.value.stage) == ("nobody_named", "id_token")
 
@@ -51,7 +51,7 @@ class TestOidc:
             ("openid phone", {}, 1),
         ],
     )
-    def test_userinfo_is_asked_for_what_the_id_token_lacks(
+    def test_userinfo_is_called_only_for_claims_that_the_id_token_lacks(
         self,
         ciam: FakeCiam,
         settings: Settings,
@@ -63,12 +63,12 @@ class TestOidc:
         settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
         app = ciam_app()
         ciam.id_token_claims.update(claims)
-        person = identify_person(app, token_of(ciam, app), NONCE)
+        person = identify_person(app, fetch_token(ciam, app), NONCE)
 
         assert [request.stage for request in ciam.requests].count("userinfo") == calls
         assert bool(person.claims.get("name")) is (calls == 1 or "name" not in claims)
 
-    def test_without_a_userinfo_endpoint_the_id_token_is_all_there_is(
+    def test_the_id_token_is_enough_without_a_userinfo_endpoint(
         self, ciam: FakeCiam, settings: Settings
     ) -> None:
         ciam.metadata = {"userinfo_endpoint": None}
@@ -76,17 +76,17 @@ class TestOidc:
         settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
         app = ciam_app()
 
-        assert identify_person(app, token_of(ciam, app), NONCE).subject
+        assert identify_person(app, fetch_token(ciam, app), NONCE).subject
 
 
 class TestCiam:
-    """In CIAM's own mode the person is ``userId``, and the id_token stays unread."""
+    """In CIAM's own mode ``userId`` names the person, and the id_token is not read."""
 
     @pytest.fixture
     def mode(self) -> str:
         return "ciam"
 
-    def test_the_issuer_is_origin_and_client(self, ciam: FakeCiam) -> None:
+    def test_the_issuer_is_the_origin_with_the_client_id(self, ciam: FakeCiam) -> None:
         app = ciam_app()
         person = identify_person(
             app, {"access_token": "a", "userId": "u1", "id_token": "junk"}, NONCE
@@ -95,15 +95,17 @@ class TestCiam:
         assert person == Person(f"{ciam.url}/{app.client_id}", "u1", person.claims)
         assert set(person.claims) == {"userId"}
 
-    def test_without_userid_user_info_is_asked(self, ciam: FakeCiam) -> None:
+    def test_user_info_is_called_if_the_token_response_has_no_user_id(self, ciam: FakeCiam) -> None:
         app = ciam_app()
-        token = token_of(ciam, app)
+        token = fetch_token(ciam, app)
         user_id = token.pop("userId")
 
         assert identify_person(app, token, NONCE).subject == user_id
 
     @pytest.mark.parametrize("user_id", [7, ["u1"], {"a": 1}, "u" * 256, "u\0", "u\r\n"])
-    def test_what_is_no_name_is_nobody(self, ciam: FakeCiam, user_id: object) -> None:
+    def test_an_invalid_user_id_is_refused_as_a_person(
+        self, ciam: FakeCiam, user_id: object
+    ) -> None:
         with pytest.raises(CiamError) as raised:
             identify_person(ciam_app(), {"access_token": "a", "userId": user_id}, NONCE)
 

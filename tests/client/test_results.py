@@ -1,4 +1,4 @@
-"""CIAM's data in, typed values out."""
+"""The typed values of CIAM's data."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ciam_django.errors import CiamError
 @pytest.mark.parametrize(
     "data", [{}, {"access_token": ""}, {"access_token": None}, {"access_token": ["t"]}, {"code": 1}]
 )
-def test_what_has_neither_a_token_nor_a_step_is_unreadable(data: dict[str, Any]) -> None:
+def test_data_with_neither_a_token_nor_a_step_are_unreadable(data: dict[str, Any]) -> None:
     with pytest.raises(CiamError) as raised:
         results.sign_in_result_of(data)
 
     assert raised.value.code == "unreadable_answer"
 
 
-def test_a_step_comes_before_a_token() -> None:
+def test_a_next_step_takes_precedence_over_a_token() -> None:
     step = results.sign_in_result_of(
         {"flowType": "NEED_TWO_FACTOR", "fId": "f", "access_token": "t"}
     )
@@ -29,26 +29,26 @@ def test_a_step_comes_before_a_token() -> None:
     assert step.additional == {}
 
 
-def test_a_sent_code_has_a_flow() -> None:
+def test_a_sent_code_needs_a_flow_id() -> None:
     assert results.flow_id_of({"fId": 7}) == "7"
     with pytest.raises(CiamError):
         results.flow_id_of({"fId": True})
 
 
 @pytest.mark.parametrize("factors", [None, "pwd", {}, 7])
-def test_a_login_page_without_second_factors_has_none(factors: object) -> None:
+def test_second_factors_that_are_not_a_list_are_ignored(factors: object) -> None:
     assert results.login_page_of({"2factorType": factors}).second_factors == ()
 
 
 @pytest.mark.parametrize(
     ("risk", "wants"), [(True, True), ("true", True), (False, False), (None, False)]
 )
-def test_a_login_page_says_whether_codes_want_a_captcha(risk: object, wants: bool) -> None:
+def test_a_login_page_tells_if_codes_need_a_captcha(risk: object, wants: bool) -> None:
     assert results.login_page_of({"smsEmailCaptchaRisk": risk}).wants_captcha_for_codes is wants
 
 
 @pytest.mark.parametrize(
-    ("given", "image"),
+    ("captcha_image", "image"),
     [
         ("iVBOR", "data:image/png;base64,iVBOR"),
         ("data:image/gif;base64,R0l", "data:image/gif;base64,R0l"),
@@ -56,21 +56,21 @@ def test_a_login_page_says_whether_codes_want_a_captcha(risk: object, wants: boo
         ("", ""),
     ],
 )
-def test_a_captcha_is_what_a_page_can_show(given: str, image: str) -> None:
-    assert results.captcha_of({"captchaCode": "c", "captchaImage": given}).image == image
+def test_the_image_of_a_captcha_can_be_shown_on_a_page(captcha_image: str, image: str) -> None:
+    assert results.captcha_of({"captchaCode": "c", "captchaImage": captcha_image}).image == image
 
 
 @pytest.mark.parametrize(
     "data", [{"data": [{"a": 1}, 7]}, {"total": 1, "list": [{"a": 1}, None]}, [], {"data": None}]
 )
-def test_rows_are_those_of_a_list_or_of_a_page(data: Any) -> None:
+def test_rows_are_read_from_a_list_or_a_page_of_a_list(data: Any) -> None:
     rows = results.rows_of(data or {})
 
     assert rows == (({"a": 1},) if data and data.get("data", True) else ())
 
 
 @pytest.mark.parametrize(("seconds", "expires_in"), [(7200, 7200), ("7200", 0), (-1, 0), (True, 0)])
-def test_tokens_last_for_seconds(seconds: object, expires_in: int) -> None:
+def test_the_lifetime_of_a_token_is_a_positive_integer(seconds: object, expires_in: int) -> None:
     data = {"access_token": "t", "expires_in": seconds}
 
     assert results.signed_in_of(data).expires_in == expires_in

@@ -1,4 +1,4 @@
-"""HTTP to CIAM: one pool, one deadline, small bodies."""
+"""HTTP requests to CIAM: one pool, one deadline, limited body size."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def discovery_of(ciam: FakeCiam) -> str:
     return str(ciam.client("oidc")["server_metadata_url"])
 
 
-def got(ciam: FakeCiam, **kwargs: object) -> requests.Response:
+def fetch_discovery(ciam: FakeCiam, **kwargs: object) -> requests.Response:
     with raising_ciam_errors("api"), HttpSession(**kwargs) as session:
         return session.request("GET", discovery_of(ciam), withhold_token=True)
 
 
 def code_of(ciam: FakeCiam, **kwargs: object) -> str:
     with pytest.raises(CiamError) as raised:
-        got(ciam, **kwargs)
+        fetch_discovery(ciam, **kwargs)
     return raised.value.code
 
 
@@ -43,12 +43,12 @@ def test_calls_share_a_connection(ciam: FakeCiam) -> None:
     transport._discard_connections()
     before = ciam.connections
     for _ in range(5):
-        assert got(ciam).json()["issuer"]
+        assert fetch_discovery(ciam).json()["issuer"]
 
     assert ciam.connections == before + 1
 
 
-def test_no_cookie_is_kept_or_sent(ciam: FakeCiam) -> None:
+def test_no_cookie_is_stored_or_sent(ciam: FakeCiam) -> None:
     with HttpSession() as session:
         first = session.request("GET", discovery_of(ciam), withhold_token=True)
         session.request("GET", discovery_of(ciam), withhold_token=True)
@@ -61,7 +61,7 @@ def test_no_cookie_is_kept_or_sent(ciam: FakeCiam) -> None:
 @pytest.mark.parametrize("behaviour", ["redirect", "redirect_307"])
 def test_a_redirect_is_not_followed(ciam: FakeCiam, behaviour: str) -> None:
     ciam.misbehave("discovery", behaviour)
-    response = got(ciam)
+    response = fetch_discovery(ciam)
 
     assert response.is_redirect
     assert [r.stage for r in ciam.requests] == ["discovery"]
@@ -70,7 +70,7 @@ def test_a_redirect_is_not_followed(ciam: FakeCiam, behaviour: str) -> None:
 @pytest.mark.parametrize(
     "behaviour", ["slow", "silent", "drip_status", "drip_headers", "drip_body"]
 )
-def test_the_timeout_is_for_the_whole_call(
+def test_the_timeout_limits_the_whole_call(
     ciam: FakeCiam, behaviour: str, settings: Settings
 ) -> None:
     settings.CIAM_TIMEOUT = 0.4
@@ -78,28 +78,30 @@ def test_the_timeout_is_for_the_whole_call(
     began = time.monotonic()
 
     assert code_of(ciam) == "timeout"
-    # What the fake does takes 30 seconds, and a busy machine takes its time.
+    # The fake would take 30 seconds. The limit of 10 seconds leaves time for a busy machine.
     assert 0.4 <= time.monotonic() - began < 10
-    # A fake that is as busy has not even seen the call.
+    # A busy fake may not have received the call yet.
     assert len(ciam.requests) <= 1
 
 
 @pytest.mark.parametrize("behaviour", ["enormous", "gzip_bomb", "truncated"])
-def test_a_body_has_an_end(ciam: FakeCiam, behaviour: str) -> None:
+def test_a_body_that_is_too_large_or_truncated_is_unreadable(
+    ciam: FakeCiam, behaviour: str
+) -> None:
     ciam.misbehave("discovery", behaviour)
 
     assert code_of(ciam) == "unreadable_answer"
-    assert got(ciam).ok
+    assert fetch_discovery(ciam).ok
     assert LARGEST_BODY == 1024 * 1024
 
 
-def test_a_reset_is_no_connection(ciam: FakeCiam) -> None:
+def test_a_reset_means_no_connection(ciam: FakeCiam) -> None:
     ciam.misbehave("discovery", "reset")
 
     assert code_of(ciam) == "no_connection"
 
 
-def test_a_closed_port_and_an_unknown_name_are_no_connection(settings: Settings) -> None:
+def test_a_closed_port_and_an_unknown_host_mean_no_connection(settings: Settings) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -113,9 +115,7 @@ def test_a_closed_port_and_an_unknown_name_are_no_connection(settings: Settings)
         assert raised.value.code == "no_connection"
 
 
-def test_a_name_with_several_addresses_tries_each(
-    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_address_of_a_host_is_tried(ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch) -> None:
     transport._discard_connections()
     port = int(ciam.url.rpartition(":")[2])
     real = socket.getaddrinfo
@@ -129,7 +129,7 @@ def test_a_name_with_several_addresses_tries_each(
         ),
     )
 
-    assert got(ciam).ok
+    assert fetch_discovery(ciam).ok
 
 
 def test_netrc_is_not_read(ciam: FakeCiam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,12 +137,12 @@ def test_netrc_is_not_read(ciam: FakeCiam, tmp_path: Path, monkeypatch: pytest.M
     netrc.write_text("machine 127.0.0.1 login me password secret\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    got(ciam)
+    fetch_discovery(ciam)
 
     assert "authorization" not in {name.lower() for name in ciam.requests[-1].headers}
 
 
-def test_proxies_of_the_environment_are_used_unless_the_project_says_not(
+def test_proxies_of_the_environment_are_used_unless_trust_env_is_false(
     ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as closed:
@@ -152,20 +152,21 @@ def test_proxies_of_the_environment_are_used_unless_the_project_says_not(
     monkeypatch.delenv("NO_PROXY", raising=False)
 
     assert code_of(ciam) == "no_connection"
-    assert got(ciam, trust_env=False).ok
+    assert fetch_discovery(ciam, trust_env=False).ok
 
 
-def test_a_child_process_makes_connections_of_its_own(ciam: FakeCiam) -> None:
-    got(ciam)
+def test_a_child_process_makes_its_own_connections(ciam: FakeCiam) -> None:
+    fetch_discovery(ciam)
     ours = transport._adapter()
-    # What os.register_at_fork calls in the child; forking a process with threads is a warning.
+    # os.register_at_fork calls this function in the child. A fork of this process would warn, since
+    # the process has threads.
     transport._discard_connections()
 
     assert transport._adapter() is not ours
-    assert got(ciam).ok
+    assert fetch_discovery(ciam).ok
 
 
-def test_a_call_without_time_left_does_not_begin(ciam: FakeCiam, settings: Settings) -> None:
+def test_a_call_without_remaining_time_does_not_begin(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_TIMEOUT = 1e-9
     transport._discard_connections()
 
@@ -173,26 +174,26 @@ def test_a_call_without_time_left_does_not_begin(ciam: FakeCiam, settings: Setti
 
 
 class TestHttps:
-    """Over TLS, with a certificate that only ``verify`` knows."""
+    """Calls over TLS, with a certificate that only ``verify`` trusts."""
 
     @pytest.fixture
     def secure(self) -> FakeCiam:
         return FakeCiam(https=True)
 
-    def test_the_projects_verify_is_honoured(
+    def test_verify_of_the_project_is_used(
         self, secure: FakeCiam, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with secure:
-            assert got(secure, verify=str(secure.ca_file)).ok
+            assert fetch_discovery(secure, verify=str(secure.ca_file)).ok
             with pytest.warns(InsecureRequestWarning):
-                assert got(secure, verify=False).ok
+                assert fetch_discovery(secure, verify=False).ok
             assert code_of(secure) == "no_connection"
             monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(secure.ca_file))
-            assert got(secure).ok
-            # The project's before the environment's.
+            assert fetch_discovery(secure).ok
+            # The project's ``verify`` takes precedence over the environment.
             assert code_of(secure, verify=DEFAULT_CA_BUNDLE_PATH) == "no_connection"
 
-    def test_a_folder_of_certificates_is_one_too(self, secure: FakeCiam, tmp_path: Path) -> None:
+    def test_verify_can_be_a_folder_of_certificates(self, secure: FakeCiam, tmp_path: Path) -> None:
         with secure:
             assert code_of(secure, verify=str(tmp_path)) == "no_connection"
 
@@ -205,19 +206,19 @@ class TestHttps:
                 assert code_of(secure, verify=str(secure.ca_file)) == "timeout"
                 assert 0.4 <= time.monotonic() - began < 10
 
-    def test_a_client_certificate_is_one_of_the_projects_too(
+    def test_a_client_certificate_can_be_one_file_or_two(
         self, secure: FakeCiam, tmp_path: Path
     ) -> None:
         with secure:
             both = str(secure.ca_file)
-            assert got(secure, verify=both, cert=both).ok
-            assert got(secure, verify=both, cert=[both, both]).ok
+            assert fetch_discovery(secure, verify=both, cert=both).ok
+            assert fetch_discovery(secure, verify=both, cert=[both, both]).ok
 
-    def test_the_bundle_is_read_once(self, secure: FakeCiam) -> None:
+    def test_the_ca_bundle_is_read_once(self, secure: FakeCiam) -> None:
         with secure:
             transport._discard_connections()
             for _ in range(4):
-                got(secure, verify=str(secure.ca_file))
+                fetch_discovery(secure, verify=str(secure.ca_file))
 
         assert transport._tls_context.cache_info().misses == 1
         context = transport._tls_context(str(secure.ca_file), None)

@@ -1,4 +1,4 @@
-"""Signing in, and failing to, in a real browser."""
+"""Successful and failed sign-ins in a real browser."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ pytestmark = [
 def chromium_type() -> Iterator[BrowserType]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with pytest.MonkeyPatch.context() as patch, playwright.sync_playwright() as started:
-        # Playwright runs an event loop in this thread, in which Django would not touch the
-        # database; nothing here awaits.
+        # Playwright runs an event loop in this thread, and Django refuses database calls in such a
+        # thread. The calls are safe, since no test awaits.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         yield started.chromium
 
@@ -64,7 +64,7 @@ def site(live_server: LiveServer, ciam: FakeCiam, settings: Settings) -> str:
 
 @contextlib.contextmanager
 def tab(chromium: Browser, **options: Any) -> Iterator[Page]:
-    """A new browser, as far as cookies go."""
+    """A tab in a browser context of its own, without cookies."""
     context = chromium.new_context(**{"locale": "en-US", **options})
     context.set_default_timeout(120_000)
     yield context.new_page()
@@ -72,18 +72,18 @@ def tab(chromium: Browser, **options: Any) -> Iterator[Page]:
 
 
 def press(page: Page, button: str) -> None:
-    """Press a button, and wait for the page that it leads to."""
+    """Press a button and wait for the next page."""
     with page.expect_navigation():
         page.click(button)
 
 
-def leave(page: Page, site: str, next_url: str = "/admin/login/?here") -> None:
+def leave_for_ciam(page: Page, site: str, next_url: str = "/admin/login/?here") -> None:
     page.goto(f"{site}/ciam/login/?next={next_url}")
     press(page, "button")
 
 
 def callback_of(page: Page, ciam: FakeCiam) -> str:
-    """The address that CIAM would send the person to, who waits at its page."""
+    """The callback to which CIAM's page would redirect the browser."""
     return ciam.authorize(page.url)
 
 
@@ -98,7 +98,7 @@ def hint_on(page: Page) -> str:
 
 def test_a_person_signs_in(chromium: Browser, site: str, ciam: FakeCiam) -> None:
     with tab(chromium) as page:
-        leave(page, site)
+        leave_for_ciam(page, site)
         assert page.url.startswith(ciam.url)
         press(page, "button[value=sign_in]")
 
@@ -106,11 +106,11 @@ def test_a_person_signs_in(chromium: Browser, site: str, ciam: FakeCiam) -> None
         assert is_signed_in(page)
 
 
-def test_back_after_signing_in_leads_out_of_the_callback(
+def test_the_history_of_the_browser_does_not_contain_the_callback(
     chromium: Browser, site: str, ciam: FakeCiam
 ) -> None:
     with tab(chromium) as page:
-        leave(page, site)
+        leave_for_ciam(page, site)
         press(page, "button[value=sign_in]")
         page.go_back()
         assert page.url.startswith(ciam.url)
@@ -119,18 +119,18 @@ def test_back_after_signing_in_leads_out_of_the_callback(
         assert page.url == f"{site}/admin/login/?here"
 
 
-def test_a_callback_that_is_opened_twice_leads_to_next_twice(
+def test_a_callback_that_is_opened_again_leads_to_next_again(
     chromium: Browser, site: str, ciam: FakeCiam
 ) -> None:
     with tab(chromium) as page:
-        leave(page, site)
+        leave_for_ciam(page, site)
         callback = callback_of(page, ciam)
-        for again in (page, page.context.new_page(), page.context.new_page()):
-            again.goto(callback)
-            assert again.url == f"{site}/admin/login/?here"
+        for opened in (page, page.context.new_page(), page.context.new_page()):
+            opened.goto(callback)
+            assert opened.url == f"{site}/admin/login/?here"
 
 
-def test_of_two_callbacks_at_once_both_end_at_next(
+def test_two_concurrent_callbacks_both_end_at_next(
     chromium: Browser, site: str, ciam: FakeCiam
 ) -> None:
     first_is_under_way, second_is_answered = threading.Event(), threading.Event()
@@ -140,14 +140,14 @@ def test_of_two_callbacks_at_once_both_end_at_next(
         second_is_answered.wait(60)
 
     with tab(chromium) as first:
-        leave(first, site)
+        leave_for_ciam(first, site)
         callback = callback_of(first, ciam)
         second = first.context.new_page()
         user_logged_in.connect(wait)
         try:
             first.evaluate("address => { setTimeout(() => { location = address }) }", callback)
             assert first_is_under_way.wait(60)
-            # Chromium would let an equal address wait for the first.
+            # Chromium delays a request for an equal address until the first request is answered.
             second.goto(f"{callback}&again")
             assert second.inner_text("h1") == "Sign-in interrupted"
         finally:
@@ -158,9 +158,11 @@ def test_of_two_callbacks_at_once_both_end_at_next(
             page.wait_for_url(f"{site}/admin/login/?here")
 
 
-def test_who_comes_too_late_is_told_so(chromium: Browser, site: str, ciam: FakeCiam) -> None:
+def test_a_late_callback_shows_the_hint_that_the_state_has_expired(
+    chromium: Browser, site: str, ciam: FakeCiam
+) -> None:
     with tab(chromium) as page:
-        leave(page, site)
+        leave_for_ciam(page, site)
         callback = callback_of(page, ciam)
         for cookie in page.context.cookies():
             if cookie["name"].startswith("ciam_state_"):
@@ -173,30 +175,32 @@ def test_who_comes_too_late_is_told_so(chromium: Browser, site: str, ciam: FakeC
         assert hint_on(page) == hints.hint_text(Hint.EXPIRED)
 
 
-@pytest.mark.parametrize("has_been_here", [True, False])
-def test_another_browser_is_told_so(
-    chromium: Browser, site: str, ciam: FakeCiam, has_been_here: bool
+@pytest.mark.parametrize("has_visited_site", [True, False])
+def test_a_callback_in_another_browser_shows_its_own_hint(
+    chromium: Browser, site: str, ciam: FakeCiam, has_visited_site: bool
 ) -> None:
     with tab(chromium) as page, tab(chromium) as other:
-        leave(page, site)
-        if has_been_here:
+        leave_for_ciam(page, site)
+        if has_visited_site:
             other.goto(f"{site}/ciam/login/")
         answers: list[tuple[str, int]] = []
-        other.on("response", lambda it: answers.append((it.url.split("?")[0], it.status)))
+        other.on(
+            "response", lambda answer: answers.append((answer.url.split("?")[0], answer.status))
+        )
         other.goto(callback_of(page, ciam))
 
         assert hint_on(other) == hints.hint_text(Hint.OTHER_BROWSER)
         statuses = [status for url, status in answers if url == f"{site}/ciam/callback/"]
-        assert statuses == ([400] if has_been_here else [302, 400])
+        assert statuses == ([400] if has_visited_site else [302, 400])
         other.reload()
         assert hint_on(other) == hints.hint_text(Hint.OTHER_BROWSER)
 
 
-def test_a_browser_inside_of_an_app_is_told_so(
+def test_a_callback_in_an_in_app_browser_shows_its_own_hint(
     chromium: Browser, site: str, ciam: FakeCiam
 ) -> None:
     with tab(chromium) as page, tab(chromium, user_agent=WECHAT) as in_app:
-        leave(page, site)
+        leave_for_ciam(page, site)
         in_app.goto(callback_of(page, ciam))
 
         assert hint_on(in_app) == hints.hint_text(Hint.IN_APP_BROWSER)
@@ -204,7 +208,7 @@ def test_a_browser_inside_of_an_app_is_told_so(
 
 @pytest.fixture
 def without_cookies(chromium_type: BrowserType, tmp_path: Path) -> Iterator[BrowserContext]:
-    """A browser whose person has chosen "Block all cookies"."""
+    """A browser whose user has chosen "Block all cookies"."""
     (tmp_path / "Default").mkdir()
     (tmp_path / "Default" / "Preferences").write_text(
         json.dumps({"profile": {"default_content_setting_values": {"cookies": 2}}})
@@ -216,26 +220,27 @@ def without_cookies(chromium_type: BrowserType, tmp_path: Path) -> Iterator[Brow
     context.close()
 
 
-def test_a_browser_that_keeps_no_cookies_is_told_so_when_it_leaves_and_when_it_comes_back(
+def test_a_browser_that_blocks_cookies_shows_the_hint_before_and_after_ciam(
     without_cookies: BrowserContext, chromium: Browser, site: str, ciam: FakeCiam
 ) -> None:
     page = without_cookies.new_page()
-    leave(page, site)
+    leave_for_ciam(page, site)
     assert page.url == f"{site}/ciam/authorize/"
     assert hint_on(page) == hints.hint_text(Hint.COOKIES_BLOCKED)
 
     with tab(chromium) as other:
-        leave(other, site)
+        leave_for_ciam(other, site)
         page.goto(callback_of(other, ciam))
     assert hint_on(page) == hints.hint_text(Hint.COOKIES_BLOCKED)
     page.reload()
     assert hint_on(page) == hints.hint_text(Hint.COOKIES_BLOCKED)
 
 
-def test_a_browser_that_goes_in_circles_ends_at_a_page(
+def test_a_redirect_loop_ends_at_an_error_page(
     chromium: Browser, site: str, ciam: FakeCiam, settings: Settings
 ) -> None:
-    # No browser keeps the session; the way in leads to the login page, and no page waits.
+    # The browser does not store the session, a sign-in ends at the login page, and each page sends
+    # its form at once.
     settings.SESSION_COOKIE_DOMAIN = "elsewhere.example"
     settings.LOGIN_REDIRECT_URL = "ciam:login"
     with tab(chromium) as page:
@@ -247,4 +252,4 @@ def test_a_browser_that_goes_in_circles_ends_at_a_page(
         page.wait_for_url(f"{site}/ciam/authorize/", wait_until="load")
         assert page.inner_text("h1") == "Too many attempts"
         assert page.inner_text(".ciam-hint") == hints.hint_text(Hint.COOKIES_BLOCKED)
-        assert [asked.stage for asked in ciam.requests].count("token") == 3
+        assert [request.stage for request in ciam.requests].count("token") == 3

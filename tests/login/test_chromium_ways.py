@@ -1,4 +1,4 @@
-"""Every way in, in a real browser: with and without scripts, by keyboard, on a small screen."""
+"""Every login method in a real browser, also without scripts, by keyboard, on a small screen."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HOME = "/admin/login/"
 
 
 @pytest.fixture(autouse=True)
-def everything_offered(ciam: FakeCiam, settings: Settings) -> None:
+def offer_everything(ciam: FakeCiam, settings: Settings) -> None:
     cache.clear()
     settings.CIAM_LOGIN_METHODS = ["password", "sms", "email", "hosted", "recover", "sign_up"]
     settings.CIAM_SEND_LIMITS = {}
@@ -55,16 +55,16 @@ def everything_offered(ciam: FakeCiam, settings: Settings) -> None:
 
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
-    """A page that has not broken the policy when the test is over."""
-    broken: list[str] = []
+    """A page that must not violate the content security policy or raise a script error."""
+    violations: list[str] = []
     with tab(chromium) as opened:
         opened.on(
             "console",
-            lambda message: broken.append(message.text) if "Policy" in message.text else None,
+            lambda message: violations.append(message.text) if "Policy" in message.text else None,
         )
-        opened.on("pageerror", lambda error: broken.append(str(error)))
+        opened.on("pageerror", lambda error: violations.append(str(error)))
         yield opened
-        assert not broken
+        assert not violations
 
 
 def agree(page: Page) -> None:
@@ -72,25 +72,25 @@ def agree(page: Page) -> None:
         box.check()
 
 
-def send(page: Page, **given: str) -> None:
-    """Fill in the form, agree to what there is, and send it."""
-    for name, value in given.items():
+def send(page: Page, **values: str) -> None:
+    """Fill in the form, accept the terms and send the form."""
+    for name, value in values.items():
         page.fill(f"#ciam_{name}", value)
     agree(page)
     press(page, SUBMIT)
 
 
-def asked_for_code(page: Page, site: str, number: str = "138 0000 1234") -> None:
+def request_code(page: Page, site: str, number: str = "138 0000 1234") -> None:
     page.goto(f"{site}/ciam/login/?method=sms&next={HOME}")
     send(page, phone_number=number)
     assert page.query_selector("#ciam_code")
 
 
-# --- The ways ---------------------------------------------------------------------------------
+# --- Login methods ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("method", "given"),
+    ("method", "values"),
     [
         ("password", {"username": "li", "password": PASSWORD}),
         ("sms", {"phone_number": "138 0000 1234"}),
@@ -99,11 +99,11 @@ def asked_for_code(page: Page, site: str, number: str = "138 0000 1234") -> None
 )
 @pytest.mark.parametrize("scripts", [True, False])
 def test_each_form_signs_in_with_and_without_scripts(
-    chromium: Browser, site: str, method: str, given: dict[str, str], *, scripts: bool
+    chromium: Browser, site: str, method: str, values: dict[str, str], *, scripts: bool
 ) -> None:
     with tab(chromium, java_script_enabled=scripts) as page:
         page.goto(f"{site}/ciam/login/?method={method}&next={HOME}")
-        send(page, **given)
+        send(page, **values)
         if method != "password":
             send(page, code=CODE)
 
@@ -111,7 +111,7 @@ def test_each_form_signs_in_with_and_without_scripts(
         assert is_signed_in(page)
 
 
-def test_the_keyboard_is_enough(page: Page, site: str) -> None:
+def test_the_keyboard_is_enough_to_sign_in(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/login/?next={HOME}")
     # The first field has the focus.
     page.keyboard.type("li")
@@ -136,12 +136,12 @@ def test_each_provider_signs_in(page: Page, site: str, name: str) -> None:
     assert f"/provider/{name}/authorize" in page.url
     press(page, "button[value=sign_in]")
 
-    # Browsers keep a fragment over redirects.
+    # A browser keeps the fragment when it follows a redirect.
     assert page.url.partition("#")[0] == f"{site}{HOME}"
     assert is_signed_in(page)
 
 
-def test_who_cancels_reads_so_on_the_login_page(page: Page, site: str) -> None:
+def test_a_cancelled_sign_in_is_shown_on_the_login_page(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/login/?next={HOME}")
     press(page, "form[action='/ciam/with/weibo/'] button")
     press(page, "button[value=cancel]")
@@ -151,7 +151,7 @@ def test_who_cancels_reads_so_on_the_login_page(page: Page, site: str) -> None:
     assert page.url == f"{site}{HOME}"
 
 
-def test_in_wechat_its_own_page_is_offered(chromium: Browser, site: str) -> None:
+def test_wechats_browser_offers_wechats_own_page(chromium: Browser, site: str) -> None:
     with tab(chromium, user_agent=WECHAT, viewport=NARROW) as page:
         page.goto(f"{site}/ciam/login/?next={HOME}")
         assert page.query_selector("form[action='/ciam/with/wechat-website/']") is None
@@ -166,7 +166,7 @@ def test_in_wechat_its_own_page_is_offered(chromium: Browser, site: str) -> None
 # --- Failures ---------------------------------------------------------------------------------
 
 
-def test_the_focus_is_at_the_field_that_is_wrong(page: Page, site: str) -> None:
+def test_the_focus_is_on_the_invalid_field(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/login/?method=sms")
     send(page, phone_number="12345")
 
@@ -177,7 +177,7 @@ def test_the_focus_is_at_the_field_that_is_wrong(page: Page, site: str) -> None:
     assert page.input_value("#ciam_phone_number") == "12345"
 
 
-def test_what_has_no_field_is_an_alert(page: Page, site: str) -> None:
+def test_an_error_without_a_field_is_an_alert(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/login/")
     send(page, username="li", password="wrong")
 
@@ -187,7 +187,7 @@ def test_what_has_no_field_is_an_alert(page: Page, site: str) -> None:
     assert page.evaluate("document.activeElement.id") == "ciam_password"
 
 
-def test_a_picture_can_be_read_and_replaced(page: Page, site: str, ciam: FakeCiam) -> None:
+def test_a_captcha_can_be_read_and_replaced(page: Page, site: str, ciam: FakeCiam) -> None:
     page.goto(f"{site}/ciam/login/")
     for _ in range(4):
         send(page, username="li", password="wrong")
@@ -206,11 +206,11 @@ def test_a_picture_can_be_read_and_replaced(page: Page, site: str, ciam: FakeCia
 # --- A new code -------------------------------------------------------------------------------
 
 
-def test_a_new_code_has_to_be_waited_for(
+def test_a_new_code_can_be_requested_only_after_a_wait(
     page: Page, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flows, "_RESEND_SECONDS", 6)
-    asked_for_code(page, site)
+    request_code(page, site)
     resend = page.locator("button[value=resend]")
 
     assert resend.get_attribute("aria-disabled") == "true"
@@ -225,17 +225,19 @@ def test_a_new_code_has_to_be_waited_for(
     assert resend.get_attribute("aria-disabled") is None
 
 
-def test_without_scripts_the_wait_is_said(chromium: Browser, site: str, settings: Settings) -> None:
+def test_the_wait_is_shown_without_scripts(
+    chromium: Browser, site: str, settings: Settings
+) -> None:
     settings.CIAM_SEND_LIMITS = {"receiver": ("1/min",)}
     with tab(chromium, java_script_enabled=False) as page:
-        asked_for_code(page, site)
+        request_code(page, site)
         assert re.search(r"in (60|59|58) seconds", page.inner_text("#ciam_wait"))
         press(page, "button[value=resend]")
 
         assert "Too many text messages" in page.inner_text("[role=alert]")
 
 
-# --- A window of its own ----------------------------------------------------------------------
+# --- Popups -----------------------------------------------------------------------------------
 
 OPENER = """(address) => {
     const link = document.createElement("a");
@@ -249,14 +251,14 @@ OPENER = """(address) => {
 POPUP = f"/ciam/login/?next=/ciam/done/?next={HOME}"
 
 
-@pytest.mark.parametrize("way", ["password", "hosted"])
-def test_a_window_signs_in_for_the_page_that_opened_it(page: Page, site: str, way: str) -> None:
+@pytest.mark.parametrize("method", ["password", "hosted"])
+def test_a_popup_signs_in_for_its_opener(page: Page, site: str, method: str) -> None:
     page.goto(f"{site}/ciam/done/")
     page.evaluate(OPENER, POPUP)
     with page.expect_popup() as opened:
         page.click("#opener")
     popup = opened.value
-    if way == "hosted":
+    if method == "hosted":
         press(popup, "form[action='/ciam/authorize/'] button")
         last = "button[value=sign_in]"
     else:
@@ -271,13 +273,13 @@ def test_a_window_signs_in_for_the_page_that_opened_it(page: Page, site: str, wa
     assert is_signed_in(page)
 
 
-def test_a_window_that_has_lost_its_opener_tells_it_all_the_same(page: Page, site: str) -> None:
+def test_a_popup_that_has_lost_its_opener_still_notifies_the_opener(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/done/")
     page.evaluate(OPENER, POPUP)
     with page.expect_popup() as opened:
         page.click("#opener")
     popup = opened.value
-    # A page of the site with Django's own policy, which parts them for good.
+    # A page of the site with Django's own opener policy separates the popup from its opener.
     popup.goto(f"{site}/admin/login/")
     popup.goto(f"{site}{POPUP}")
     assert popup.evaluate("opener") is None
@@ -285,13 +287,13 @@ def test_a_window_that_has_lost_its_opener_tells_it_all_the_same(page: Page, sit
     popup.fill("#ciam_password", PASSWORD)
     agree(popup)
     with page.expect_navigation():
-        # It may be closed before the click has returned.
+        # The popup may close before the click returns.
         popup.click(SUBMIT, no_wait_after=True)
 
     assert page.url == f"{site}{HOME}"
 
 
-def test_a_window_that_is_blocked_is_a_page(page: Page, site: str) -> None:
+def test_a_blocked_popup_is_replaced_by_the_login_page(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/done/")
     page.evaluate(OPENER, POPUP)
     page.evaluate("window.open = () => null")
@@ -300,7 +302,9 @@ def test_a_window_that_is_blocked_is_a_page(page: Page, site: str) -> None:
     assert page.url == f"{site}/ciam/login/?next={HOME}"
 
 
-def test_a_window_that_is_closed_is_a_page_the_next_time(page: Page, site: str) -> None:
+def test_a_closed_popup_is_replaced_by_the_login_page_at_the_next_click(
+    page: Page, site: str
+) -> None:
     page.goto(f"{site}/ciam/done/")
     page.evaluate(OPENER, POPUP)
     with page.expect_popup() as opened:
@@ -311,7 +315,7 @@ def test_a_window_that_is_closed_is_a_page_the_next_time(page: Page, site: str) 
     assert page.url == f"{site}/ciam/login/?next={HOME}"
 
 
-def test_a_message_of_another_page_is_not_believed(page: Page, site: str) -> None:
+def test_a_message_of_another_window_is_ignored(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/done/")
     page.evaluate(OPENER, POPUP)
     with page.expect_popup():
@@ -324,7 +328,7 @@ def test_a_message_of_another_page_is_not_believed(page: Page, site: str) -> Non
     assert page.url == f"{site}/ciam/done/"
 
 
-def test_without_an_opener_the_window_goes_on(page: Page, site: str) -> None:
+def test_a_popup_without_an_opener_continues_to_next(page: Page, site: str) -> None:
     page.goto(f"{site}{POPUP}")
     send(page, username="li", password=PASSWORD)
     page.wait_for_url(f"{site}{HOME}")
@@ -332,89 +336,89 @@ def test_without_an_opener_the_window_goes_on(page: Page, site: str) -> None:
     assert is_signed_in(page)
 
 
-# --- How it looks, and to whom ----------------------------------------------------------------
+# --- Accessibility and languages --------------------------------------------------------------
 
 
-def _login(page: Page, site: str) -> None:
+def _open_login(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/login/")
 
 
-def _wrong(page: Page, site: str) -> None:
-    _login(page, site)
+def _send_wrong_password(page: Page, site: str) -> None:
+    _open_login(page, site)
     send(page, username="locked", password="wrong")
 
 
-def _picture(page: Page, site: str) -> None:
+def _open_captcha(page: Page, site: str) -> None:
     for _ in range(5):
-        _wrong(page, site)
+        _send_wrong_password(page, site)
 
 
-def _terms(page: Page, site: str) -> None:
-    _login(page, site)
+def _send_without_consent(page: Page, site: str) -> None:
+    _open_login(page, site)
     page.fill("#ciam_username", "li")
     page.fill("#ciam_password", "x")
     press(page, SUBMIT)
 
 
-def _code(page: Page, site: str) -> None:
+def _request_code(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/login/?method=sms")
     send(page, phone_number="138 0000 1234")
 
 
-def _wrong_code(page: Page, site: str) -> None:
-    _code(page, site)
+def _send_wrong_code(page: Page, site: str) -> None:
+    _request_code(page, site)
     send(page, code="1")
 
 
-def _after_password(name: str) -> Any:
-    def opened(page: Page, site: str) -> None:
-        _login(page, site)
+def _signing_in_as(name: str) -> Any:
+    def sign_in(page: Page, site: str) -> None:
+        _open_login(page, site)
         send(page, username=name, password=PASSWORD)
 
-    return opened
+    return sign_in
 
 
-def _recovery(page: Page, site: str) -> None:
+def _request_recovery_code(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/recover/")
     send(page, receiver="li@example.com")
 
 
-def _sign_up(page: Page, site: str) -> None:
+def _open_sign_up(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/sign-up/")
 
 
-def _link(page: Page, site: str) -> None:
-    _login(page, site)
+def _open_link(page: Page, site: str) -> None:
+    _open_login(page, site)
     press(page, "form[action='/ciam/with/qq/'] button")
     page.fill("input[name=username]", "stranger")
     press(page, "button[value=sign_in]")
 
 
-def _over(page: Page, site: str) -> None:
+def _open_expired_step(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/step/none/")
 
 
-def _done(page: Page, site: str) -> None:
+def _open_done(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/done/")
 
 
 PAGES = {
-    "login": _login,
-    "wrong password": _wrong,
-    "picture": _picture,
-    "terms": _terms,
-    "code": _code,
-    "wrong code": _wrong_code,
-    "second step": _after_password("careful"),
-    "new password": _after_password("stale"),
-    "consent": _after_password("hesitant"),
-    "profile": _after_password("unfinished"),
-    "unknown step": _after_password("odd"),
-    "recovery": _recovery,
-    "sign-up": _sign_up,
-    "link": _link,
-    "over": _over,
-    "done": _done,
+    "login": _open_login,
+    "wrong password": _send_wrong_password,
+    "captcha": _open_captcha,
+    "terms": _send_without_consent,
+    "code": _request_code,
+    "wrong code": _send_wrong_code,
+    "second step": _signing_in_as("careful"),
+    "new password": _signing_in_as("stale"),
+    "consent": _signing_in_as("hesitant"),
+    "profile": _signing_in_as("unfinished"),
+    "unknown step": _signing_in_as("odd"),
+    "recovery": _request_recovery_code,
+    "sign-up": _open_sign_up,
+    "link": _open_link,
+    "expired step": _open_expired_step,
+    "done": _open_done,
 }
 
 
@@ -426,10 +430,10 @@ SHOWN = [(name, language) for name in PAGES for language in ("en", "zh-hans")]
     ("name", "language"),
     [*SHOWN, *((name, language) for name in ("login", "code") for language in ("zh-hant", "ar"))],
 )
-def test_a_page_is_for_everybody(
+def test_a_page_is_accessible_in_each_language(
     chromium: Browser, site: str, name: str, language: str, settings: Settings
 ) -> None:
-    """On a small screen, in the dark, in any direction, and read out."""
+    """The page fits a small screen and both text directions, and has no finding of axe."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
     settings.LANGUAGES = [*settings.LANGUAGES, ("ar", "العربية")]
     with tab(chromium, viewport=NARROW, locale=LANGUAGES[language]) as page:
@@ -443,13 +447,13 @@ def test_a_page_is_for_everybody(
             assert not re.findall(r"[a-z]{4,} [a-z]{3,}", shown)
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
-            found = axe.Axe().run(page)
-            assert found.violations_count == 0, found.generate_report()
+            results = axe.Axe().run(page)
+            assert results.violations_count == 0, results.generate_report()
 
 
-def test_a_step_changes_its_language_on_the_way(chromium: Browser, site: str) -> None:
+def test_a_step_follows_a_change_of_the_language(chromium: Browser, site: str) -> None:
     with tab(chromium, locale="zh-CN") as page:
-        _code(page, site)
+        _request_code(page, site)
         assert page.inner_text("h1") == "请输入验证码"
         page.context.add_cookies([{"name": "django_language", "value": "en", "url": site}])
         page.reload()

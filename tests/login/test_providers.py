@@ -1,4 +1,4 @@
-"""The table of social providers, and what is offered where."""
+"""The table of social providers, and the providers that each type of browser is offered."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def registered(settings: Settings) -> None:
 
 def names_for(agent: str) -> list[str]:
     request = RequestFactory().get("/", headers={"User-Agent": agent})
-    return [each.name for each in available_providers(request)]
+    return [provider.name for provider in available_providers(request)]
 
 
 @pytest.mark.parametrize(
-    ("agent", "place", "names"),
+    ("agent", "type_of_browser", "names"),
     [
         (DESKTOP, BrowserType.DESKTOP, ["wechat-website", "qq"]),
         ("", BrowserType.DESKTOP, ["wechat-website", "qq"]),
@@ -62,19 +62,21 @@ def names_for(agent: str) -> list[str]:
         (IN_MINI_PROGRAM, BrowserType.PHONE, ["qq"]),
     ],
 )
-def test_wechat_is_offered_where_it_works(agent: str, place: BrowserType, names: list[str]) -> None:
-    assert browser_type(RequestFactory().get("/", headers={"User-Agent": agent})) is place
+def test_wechat_is_offered_only_to_browsers_in_which_it_works(
+    agent: str, type_of_browser: BrowserType, names: list[str]
+) -> None:
+    assert browser_type(RequestFactory().get("/", headers={"User-Agent": agent})) is type_of_browser
     assert names_for(agent) == names
 
 
 @pytest.mark.parametrize(
     ("agent", "wants"), [(PHONE, True), (DESKTOP, False), (WECHAT, False), (WECOM, True)]
 )
-def test_on_a_phone_the_page_says_to_open_it_in_wechat(agent: str, wants: bool) -> None:
+def test_a_browser_on_a_phone_gets_the_advice_to_open_wechat(agent: str, wants: bool) -> None:
     assert suggests_wechat(RequestFactory().get("/", headers={"User-Agent": agent})) is wants
 
 
-def test_who_has_no_wechat_is_not_sent_there(settings: Settings) -> None:
+def test_the_advice_to_open_wechat_needs_a_registration_of_wechat(settings: Settings) -> None:
     settings.CIAM_SOCIAL_PROVIDERS = {"qq": REGISTERED["qq"]}
     request = RequestFactory().get("/", headers={"User-Agent": PHONE})
 
@@ -82,14 +84,14 @@ def test_who_has_no_wechat_is_not_sent_there(settings: Settings) -> None:
     assert MINI_PROGRAM not in registrations()
 
 
-def test_the_mini_program_has_no_page() -> None:
-    found = registrations()[MINI_PROGRAM]
+def test_the_mini_program_is_registered_without_a_page() -> None:
+    registration = registrations()[MINI_PROGRAM]
 
-    assert (found.app_id, found.source) == ("wx3", "s3")
+    assert (registration.app_id, registration.source) == ("wx3", "s3")
 
 
 @pytest.mark.parametrize(
-    "given",
+    "incomplete",
     [
         {"qq": {"app_id": "101"}},
         {"qq": {"source": "s"}},
@@ -97,13 +99,15 @@ def test_the_mini_program_has_no_page() -> None:
         {"company": {"provider": "generic", "app_id": "1", "source": "s"}},
     ],
 )
-def test_what_is_not_complete_is_not_offered(given: dict[str, Any], settings: Settings) -> None:
-    settings.CIAM_SOCIAL_PROVIDERS = given
+def test_an_incomplete_registration_is_not_offered(
+    incomplete: dict[str, Any], settings: Settings
+) -> None:
+    settings.CIAM_SOCIAL_PROVIDERS = incomplete
 
     assert not registrations()
 
 
-def test_any_other_provider_is_described_by_the_project(settings: Settings) -> None:
+def test_a_project_can_describe_another_provider(settings: Settings) -> None:
     settings.CIAM_SOCIAL_PROVIDERS = {
         "company": {
             "provider": "generic",
@@ -125,10 +129,12 @@ def test_any_other_provider_is_described_by_the_project(settings: Settings) -> N
 
 
 @pytest.mark.parametrize("name", [name for name, row in PROVIDERS.items() if row.authorize_url])
-def test_each_address_is_one_that_a_browser_can_be_sent_to(name: str, settings: Settings) -> None:
-    given = {"app_id": "the app", "source": "s"}
+def test_each_authorize_url_has_the_parameters_of_its_provider(
+    name: str, settings: Settings
+) -> None:
+    fields = {"app_id": "the app", "source": "s"}
     kind, _, part = name.partition(".")
-    settings.CIAM_SOCIAL_PROVIDERS = {kind: {part: given} if part else given}
+    settings.CIAM_SOCIAL_PROVIDERS = {kind: {part: fields} if part else fields}
     (registration,) = registrations().values()
 
     parts = urlsplit(registration.authorize_url("https://shop.example/back/", "abc"))

@@ -1,4 +1,4 @@
-"""Off to a social provider, and back: over the fake's pages and CIAM."""
+"""Signing in at social providers, whose pages the fake serves."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.login.person import FormBrowser
 
 
 def registered_at(fake: FakeCiam) -> dict[str, Any]:
-    """All providers, played by the fake."""
-    given: dict[str, Any] = {}
+    """The registrations of all providers, with the addresses of the fake."""
+    registrations: dict[str, Any] = {}
     for name, url in fake.provider_urls.items():
         kind, _, part = name.partition("-")
         row = {"app_id": f"app_{name}", "authorize_url": url}
@@ -28,10 +28,10 @@ def registered_at(fake: FakeCiam) -> dict[str, Any]:
         if name == "generic":
             row["label"] = "Example"
         if part:
-            given.setdefault(kind, {})[part] = row
+            registrations.setdefault(kind, {})[part] = row
         else:
-            given[kind] = row
-    return given
+            registrations[kind] = row
+    return registrations
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +45,8 @@ def mode() -> str:
     return "ciam"
 
 
-def leaves(person: FormBrowser, name: str, next_url: str = "/cart/") -> str:
-    """Begin; the address at the provider."""
+def start_sign_in(person: FormBrowser, name: str, next_url: str = "/cart/") -> str:
+    """Begin a sign-in and return the address at the provider."""
     person.open_page(f"/ciam/login/?next={next_url}")
     token = person.client.cookies["csrftoken"].value
     answer = person.client.post(
@@ -56,123 +56,131 @@ def leaves(person: FormBrowser, name: str, next_url: str = "/cart/") -> str:
     return str(answer["Location"])
 
 
-def comes_back(person: FormBrowser, callback: str) -> Any:
+def open_callback(person: FormBrowser, callback: str) -> Any:
     parts = urlsplit(callback)
     person.response = person.client.get(f"{parts.path}?{parts.query}")
     return person.follow_redirect()
 
 
-def goes(person: FormBrowser, name: str, username: str = "li", *, cancel: bool = False) -> Any:
-    """The whole way."""
-    url = leaves(person, name).partition("#")[0]
+def sign_in_at(
+    person: FormBrowser, name: str, username: str = "li", *, cancel: bool = False
+) -> Any:
+    """Sign in at the provider and open the callback."""
+    url = start_sign_in(person, name).partition("#")[0]
     callback = person.ciam.authorize_at_provider(url, username=username, cancel=cancel)
     assert callback
-    return comes_back(person, callback)
+    return open_callback(person, callback)
 
 
 @pytest.mark.parametrize("name", PROVIDER_PAGES)
 @pytest.mark.parametrize("mode", ["oidc", "ciam"])
 def test_each_provider_signs_in(person: FormBrowser, name: str) -> None:
-    answer = goes(person, name)
+    answer = sign_in_at(person, name)
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
     assert CiamIdentity.objects.get(user_id=person.user_id or 0).provider == name
-    asked = [request for request in person.ciam.requests if request.stage == "social"]
-    assert len(asked) == 1
-    assert f'"source_{name.replace("-", "_")}"'.encode() in asked[0].body
+    requests = [request for request in person.ciam.requests if request.stage == "social"]
+    assert len(requests) == 1
+    assert f'"source_{name.replace("-", "_")}"'.encode() in requests[0].body
 
 
-SENDS_BACK = [name for name, row in PROVIDER_PAGES.items() if row.refusal_parameters is not None]
+PROVIDERS_WITH_REFUSALS = [
+    name for name, row in PROVIDER_PAGES.items() if row.refusal_parameters is not None
+]
 
 
-@pytest.mark.parametrize("name", SENDS_BACK)
-def test_who_cancels_is_back_at_the_login_page(person: FormBrowser, name: str) -> None:
-    answer = goes(person, name, cancel=True)
+@pytest.mark.parametrize("name", PROVIDERS_WITH_REFUSALS)
+def test_a_cancelled_sign_in_ends_at_the_login_page(person: FormBrowser, name: str) -> None:
+    answer = sign_in_at(person, name, cancel=True)
     page = answer.content.decode()
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "access_denied")
     assert 'name="username"' in page
     assert 'name="next" value="/cart/"' in page
     assert person.user_id is None
-    # It is told once.
+    # The error is shown once.
     assert "Ciam-Error-Code" not in person.open_page("/ciam/login/")
 
 
-def test_a_refusal_at_the_qr_code_never_comes_back(person: FormBrowser) -> None:
-    url = leaves(person, "wechat-website")
+def test_a_refusal_at_the_qr_code_does_not_open_the_callback(person: FormBrowser) -> None:
+    url = start_sign_in(person, "wechat-website")
 
     assert url.endswith("#wechat_redirect")
     assert person.ciam.authorize_at_provider(url.partition("#")[0], cancel=True) is None
-    # The login page is as good as before.
-    assert goes(person, "wechat-website").status_code == 302
+    # A new sign-in still works.
+    assert sign_in_at(person, "wechat-website").status_code == 302
 
 
-def test_wechats_state_is_of_letters_and_digits(person: FormBrowser) -> None:
-    assert query_of(leaves(person, "wechat-in_app").partition("#")[0])["state"].isalnum()
+def test_wechats_state_has_only_letters_and_digits(person: FormBrowser) -> None:
+    assert query_of(start_sign_in(person, "wechat-in_app").partition("#")[0])["state"].isalnum()
 
 
-def test_a_code_of_one_provider_is_of_no_use_at_another(person: FormBrowser) -> None:
-    callback = person.ciam.authorize_at_provider(leaves(person, "qq"))
+def test_a_code_is_refused_at_the_callback_of_another_provider(person: FormBrowser) -> None:
+    callback = person.ciam.authorize_at_provider(start_sign_in(person, "qq"))
     assert callback
-    answer = comes_back(person, callback.replace("/with/qq/", "/with/weibo/"))
+    answer = open_callback(person, callback.replace("/with/qq/", "/with/weibo/"))
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (400, "mismatching_state")
     assert [r for r in person.ciam.requests if r.stage == "social"] == []
 
 
-def test_a_state_is_good_once(person: FormBrowser) -> None:
-    callback = person.ciam.authorize_at_provider(leaves(person, "qq"))
+def test_a_state_is_spent_by_the_first_callback(person: FormBrowser) -> None:
+    callback = person.ciam.authorize_at_provider(start_sign_in(person, "qq"))
     assert callback
-    comes_back(person, callback)
+    open_callback(person, callback)
     user_id = person.user_id
-    answer = comes_back(person, callback)
+    answer = open_callback(person, callback)
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
     assert person.user_id == user_id
     assert len([r for r in person.ciam.requests if r.stage == "social"]) == 1
 
     person.client.logout()
-    assert comes_back(person, callback)["Ciam-Error-Code"] == "mismatching_state"
+    assert open_callback(person, callback)["Ciam-Error-Code"] == "mismatching_state"
 
 
 def test_another_browser_is_not_signed_in(person: FormBrowser) -> None:
-    callback = person.ciam.authorize_at_provider(leaves(person, "qq"))
+    callback = person.ciam.authorize_at_provider(start_sign_in(person, "qq"))
     assert callback
     victim = FormBrowser(person.ciam)
-    answer = comes_back(victim, callback)
+    answer = open_callback(victim, callback)
 
     assert answer["Ciam-Error-Code"] == "mismatching_state"
     assert victim.user_id is None
 
 
-def test_who_comes_back_late_is_told_so(
+def test_a_late_callback_shows_that_the_state_has_expired(
     person: FormBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    callback = person.ciam.authorize_at_provider(leaves(person, "qq"))
+    callback = person.ciam.authorize_at_provider(start_sign_in(person, "qq"))
     assert callback
     monkeypatch.setattr(state, "STATE_SECONDS", -1)
 
-    assert "More than 10 minutes" in comes_back(person, callback).content.decode()
+    assert "More than 10 minutes" in open_callback(person, callback).content.decode()
 
 
-def test_the_step_that_ciam_asks_for_is_next(person: FormBrowser) -> None:
-    goes(person, "qq", "careful")
+def test_the_next_step_of_ciam_is_shown(person: FormBrowser) -> None:
+    sign_in_at(person, "qq", "careful")
     assert person.title == "Confirm that it&#x27;s you"
 
 
-@pytest.mark.parametrize("given", [{"receiver": "138 0000 1234"}, {"receiver": "li@example.com"}])
-def test_a_social_account_is_linked_by_a_code(person: FormBrowser, given: dict[str, str]) -> None:
-    goes(person, "qq", "stranger")
+@pytest.mark.parametrize(
+    "recipient", [{"receiver": "138 0000 1234"}, {"receiver": "li@example.com"}]
+)
+def test_a_social_account_is_linked_by_a_code(
+    person: FormBrowser, recipient: dict[str, str]
+) -> None:
+    sign_in_at(person, "qq", "stranger")
     assert person.title == "Link your account"
-    person.submit_form(**given)
+    person.submit_form(**recipient)
     answer = person.submit_form(code=CODE)
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
     assert CiamIdentity.objects.get(user_id=person.user_id or 0).provider == "qq"
 
 
-def test_a_social_account_can_have_an_account_of_its_own(person: FormBrowser) -> None:
-    goes(person, "qq", "stranger")
+def test_a_social_account_can_get_a_new_account(person: FormBrowser) -> None:
+    sign_in_at(person, "qq", "stranger")
     answer = person.submit_form(do="create")
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
@@ -188,34 +196,36 @@ def test_a_social_account_can_have_an_account_of_its_own(person: FormBrowser) ->
         ("fail:Service.Internal.Error", 503, "Service.Internal.Error"),
     ],
 )
-def test_what_fails_is_told_at_the_login_page(
+def test_a_failure_is_shown_at_the_login_page(
     person: FormBrowser, username: str, status: int, code: str
 ) -> None:
-    answer = goes(person, "qq", username)
+    answer = sign_in_at(person, "qq", username)
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (status, code)
     assert answer["Ciam-Request-Id"] in answer.content.decode()
     assert person.user_id is None
 
 
-def test_an_error_of_the_providers_is_told_in_our_words(person: FormBrowser) -> None:
-    back = query_of(leaves(person, "qq"))["redirect_uri"], query_of(leaves(person, "qq"))["state"]
-    answer = comes_back(person, f"{back[0]}?state={back[1]}&error=temporarily_unavailable&x=<b>")
+def test_an_error_of_the_provider_is_answered_with_its_code(person: FormBrowser) -> None:
+    callback = query_of(start_sign_in(person, "qq"))["redirect_uri"]
+    current_state = query_of(start_sign_in(person, "qq"))["state"]
+    query = f"state={current_state}&error=temporarily_unavailable&x=<b>"
+    answer = open_callback(person, f"{callback}?{query}")
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (503, "temporarily_unavailable")
 
 
-def test_an_app_gets_json(person: FormBrowser) -> None:
-    callback = person.ciam.authorize_at_provider(leaves(person, "qq"), username="locked")
+def test_a_failure_at_the_callback_is_json_for_an_app(person: FormBrowser) -> None:
+    callback = person.ciam.authorize_at_provider(start_sign_in(person, "qq"), username="locked")
     assert callback
     person.client.defaults["HTTP_ACCEPT"] = "application/json"
-    answer = comes_back(person, callback)
+    answer = open_callback(person, callback)
 
     assert (answer.status_code, answer.json()["code"]) == (403, "Operation.Failure.User.Locked")
 
 
 @pytest.mark.parametrize("name", ["unknown", "wechat-mini_program", "company"])
-def test_a_provider_that_the_project_does_not_have_is_not_found(
+def test_an_unregistered_provider_is_not_found(
     person: FormBrowser, settings: Settings, name: str
 ) -> None:
     mini = {"mini_program": {"app_id": "1", "source": "s"}}
@@ -228,9 +238,9 @@ def test_a_provider_that_the_project_does_not_have_is_not_found(
     assert answer.status_code == 404
 
 
-def test_a_front_end_is_told_where_to_go(person: FormBrowser) -> None:
+def test_a_front_end_gets_the_address_of_the_provider_as_json(person: FormBrowser) -> None:
     offered = person.client.get("/ciam/api/").json()
-    (weibo,) = [each for each in offered["providers"] if each["name"] == "weibo"]
+    (weibo,) = [row for row in offered["providers"] if row["name"] == "weibo"]
     assert weibo == {"name": "weibo", "label": "Weibo", "url": "/ciam/with/weibo/"}
 
     for address in (weibo["url"], reverse("ciam:authorize")):
@@ -246,18 +256,18 @@ def test_a_front_end_is_told_where_to_go(person: FormBrowser) -> None:
             person.ciam.authorize(url) if "oauth" in url else person.ciam.authorize_at_provider(url)
         )
         assert callback
-        assert comes_back(person, callback)["Location"] == "/cart/"
+        assert open_callback(person, callback)["Location"] == "/cart/"
         person.client.logout()
         offered = person.client.get("/ciam/api/").json()
 
 
-def test_nobody_else_can_send_a_browser_away(person: FormBrowser) -> None:
+def test_a_request_of_another_site_cannot_start_a_sign_in(person: FormBrowser) -> None:
     answer = person.client.post("/ciam/with/qq/")
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "csrf_failed")
 
 
-def test_the_login_page_offers_them(person: FormBrowser) -> None:
+def test_the_login_page_offers_the_providers(person: FormBrowser) -> None:
     page = person.open_page("/ciam/login/?next=/cart/").content.decode()
 
     assert ">Weibo</button>" in page
