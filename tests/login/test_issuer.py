@@ -1,4 +1,4 @@
-"""Who has answered: the ``iss`` of a callback, RFC 9207."""
+"""Tests of the ``iss`` parameter of a callback (RFC 9207)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_PROMISED = {"issuer": OURS}
 
 
 @pytest.mark.parametrize(
-    ("metadata", "came"),
+    ("metadata", "returned_issuers"),
     [
         (PROMISED, [OURS]),
         (NOT_PROMISED, []),
@@ -31,26 +31,35 @@ NOT_PROMISED = {"issuer": OURS}
         ({}, [OTHER]),
     ],
 )
-def test_the_provider_that_was_asked_may_answer(
-    metadata: dict[str, object], came: list[str]
+def test_a_callback_from_the_issuer_in_the_metadata_is_accepted(
+    metadata: dict[str, object], returned_issuers: list[str]
 ) -> None:
-    refuse_other_issuer(metadata, came)
+    refuse_other_issuer(metadata, returned_issuers)
 
 
 @pytest.mark.parametrize(
-    ("metadata", "came"),
+    ("metadata", "returned_issuers"),
     [
         (PROMISED, []),
         *(
-            (metadata, came)
+            (metadata, issuers)
             for metadata in (PROMISED, NOT_PROMISED)
-            for came in ([OTHER], [""], [f"{OURS}/"], [OURS.upper()], [OURS, OTHER], [OTHER, OURS])
+            for issuers in (
+                [OTHER],
+                [""],
+                [f"{OURS}/"],
+                [OURS.upper()],
+                [OURS, OTHER],
+                [OTHER, OURS],
+            )
         ),
     ],
 )
-def test_any_other_is_refused(metadata: dict[str, object], came: list[str]) -> None:
+def test_a_callback_from_another_issuer_is_refused(
+    metadata: dict[str, object], returned_issuers: list[str]
+) -> None:
     with pytest.raises(CiamError, match="mismatching_issuer"):
-        refuse_other_issuer(metadata, came)
+        refuse_other_issuer(metadata, returned_issuers)
 
 
 # --- At the callback --------------------------------------------------------------------------
@@ -60,7 +69,7 @@ oidc = pytest.mark.parametrize("mode", ["oidc"])
 
 
 @oidc
-def test_a_provider_that_names_itself_signs_in(browser: Browser) -> None:
+def test_a_callback_with_the_right_issuer_signs_in(browser: Browser) -> None:
     browser.ciam.sends_issuer = True
     callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"))
 
@@ -71,7 +80,7 @@ def test_a_provider_that_names_itself_signs_in(browser: Browser) -> None:
 @oidc
 @pytest.mark.parametrize("username", ["li", "fail:authorize:access_denied"])
 @pytest.mark.parametrize("change", ["other", "missing"])
-def test_a_promised_issuer_must_come_and_be_the_one(
+def test_a_wrong_or_missing_issuer_is_refused_if_the_metadata_promise_the_issuer(
     browser: Browser, username: str, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser.ciam.sends_issuer = True
@@ -86,23 +95,25 @@ def test_a_promised_issuer_must_come_and_be_the_one(
     assert b"evil" not in response.content
     assert "evil" not in caplog.text
     assert browser.user_id is None
-    # The code has gone nowhere.
-    assert not [asked for asked in browser.ciam.requests if asked.stage == "token"]
+    # The code has not been sent to CIAM.
+    assert not [request for request in browser.ciam.requests if request.stage == "token"]
 
 
 @oidc
-def test_another_issuer_is_refused_where_none_is_promised(browser: Browser) -> None:
+def test_a_wrong_issuer_is_refused_if_the_metadata_promise_no_issuer(browser: Browser) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
     response = browser.open_callback(f"{callback}&iss={quote(OTHER, safe='')}")
 
     assert response["Ciam-Error-Code"] == "mismatching_issuer"
-    assert not [asked for asked in browser.ciam.requests if asked.stage == "token"]
+    assert not [request for request in browser.ciam.requests if request.stage == "token"]
 
 
 @oidc
-def test_metadata_that_fail_at_the_callback_are_an_answer(browser: Browser) -> None:
+def test_metadata_that_cannot_be_loaded_at_the_callback_are_answered_with_503(
+    browser: Browser,
+) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
-    # As in another process, which has not seen them.
+    # Another process would not have loaded the metadata.
     conf.clear_settings_caches()
     cache.clear()
     browser.ciam.misbehave("discovery", "reset")
