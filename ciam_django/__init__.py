@@ -9,6 +9,9 @@ A failure becomes a ``CiamError``      errors.py      (around every call to CIAM
 No step looks back. Signing in itself is in ``login/`` (urls.py), who signed in in ``accounts/``,
 the settings in ``conf.py``, their checks in ``checks/settings.py``, and a CIAM to fail against in
 ``testing/``.
+
+Projects import ``forms.py`` and ``tokens.py``, and name ``axes.py`` and ``ninja.py`` where they use
+django-axes or django-ninja. The documentation names only places of ``tests/test_public_places.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests share: the fake CIAM, and a project that signs in at it."""
+"""Fixtures and hooks that all tests share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytest_plugins = ["ciam_django.testing.fixtures"]
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where CIAM_DJANGO_NO_SKIPS is set, a test that skips has failed: CI lacks something."""
+    """Let a skipped test fail if CIAM_DJANGO_NO_SKIPS is set, because CI installs everything."""
     report = yield
     if report.skipped and os.environ.get("CIAM_DJANGO_NO_SKIPS"):
         report.outcome = "failed"
@@ -43,15 +43,15 @@ def pytest_runtest_makereport(
     return report
 
 
-# --- What pytest's last lines say, and what xdist needs for it ---------------------------------
+# --- Pytest's last lines, also with the workers of xdist ---------------------------------------
 
 _not_covered: set[str] = set()
-# What takes the time -> how many slow tests were left out for it.
+# Reason of the marker "slow" -> number of tests left out.
 _left_out: Counter[str] = Counter()
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
-    """Count the slow tests that "-m" leaves out, by the reason that their marker gives."""
+    """Count the slow tests that "-m" leaves out, by the reason in their marker."""
     if items and "slow" in items[0].config.option.markexpr:
         slow = (item.get_closest_marker("slow") for item in items)
         _left_out.update(marker.args[0] for marker in slow if marker)
@@ -59,21 +59,21 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
-    """Start the workers of xdist with this Python's -X dev and -W, which xdist would leave out."""
+    """Start the workers of xdist with this Python's -X dev and -W, which xdist does not pass on."""
     options = ["-X", "dev"] if sys.flags.dev_mode else []
-    options += [f"-W{each}" for each in sys.warnoptions]
+    options += [f"-W{option}" for option in sys.warnoptions]
     for spec in specs:
         spec.python = shlex.join([sys.executable, *options])
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A worker of xdist is measured; a process that a test starts is not, as without workers."""
+    """Switch off coverage in the processes that tests start in a worker, as without workers."""
     if hasattr(config, "workerinput"):
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker of xdist has no last lines: it gives to the controller what they would say."""
+    """Send the data for the last lines from a worker of xdist to the controller."""
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["not_covered"] = sorted(_not_covered)
@@ -82,15 +82,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """Take what a worker gives; a worker that has crashed gives nothing."""
+    """Add the data of a worker; a crashed worker sends no data."""
     output = getattr(node, "workeroutput", {})
     _not_covered.update(output.get("not_covered", ()))
-    # Each worker collects all tests, and leaves out the same.
+    # Each worker collects all tests and leaves out the same tests, so the counts are not added.
     _left_out.update(Counter(output.get("left_out", {})) - _left_out)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests had to do without, which ran all the same; and which tests did not run."""
+    """Print the services that the tests replaced, and the number of slow tests left out."""
     for line in sorted(_not_covered):
         terminalreporter.write_line(f"not covered: {line}")
     if _left_out:
@@ -100,8 +100,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_alarm_has_sounded() -> Iterator[None]:
-    """A code's first log line differs from its next ones, in each process."""
+def clear_logged_codes() -> Iterator[None]:
+    """Forget the logged codes, because a code's first log line differs from its next lines."""
     reporting._last_logged.clear()
     client_cache._logged_at.clear()
     yield
@@ -110,14 +110,14 @@ def no_alarm_has_sounded() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_cached() -> None:
-    """The cache of a process keeps what an earlier test counted and noted."""
+def clear_cache() -> None:
+    """Clear the cache of this process, which has the counts of earlier tests."""
     cache.clear()
 
 
 @pytest.fixture(autouse=True)
-def no_language_is_active() -> Iterator[None]:
-    """The language of the last request stays active in its thread."""
+def deactivate_language() -> Iterator[None]:
+    """Deactivate the language, because a request leaves its language active in the thread."""
     translation.deactivate()
     yield
     translation.deactivate()
@@ -125,7 +125,7 @@ def no_language_is_active() -> Iterator[None]:
 
 @pytest.fixture
 def table() -> Iterator[dict[str, Meaning]]:
-    """The table, to be changed at will: afterwards it is as it was, its order too."""
+    """The table of codes, which a test may change; afterwards, rows and order are restored."""
     rows = dict(CODES)
     forget_rows()
     yield CODES
@@ -142,47 +142,47 @@ def forget_rows() -> None:
 
 @pytest.fixture(params=["oidc", "ciam"])
 def mode(request: pytest.FixtureRequest) -> str:
-    """Each of the two modes in turn."""
+    """Each of the two modes, ``oidc`` and ``ciam``."""
     return str(request.param)
 
 
 @pytest.fixture
 def ciam(fake_ciam: FakeCiam, mode: str, settings: Settings) -> FakeCiam:
-    """The fake CIAM, which the project's settings point at."""
+    """The fake CIAM, with settings of the project that point to it."""
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client(mode)}
-    # A busy machine takes its time.
+    # Requests can be slow on a busy machine.
     settings.CIAM_TIMEOUT = 30.0
     return fake_ciam
 
 
 @pytest.fixture
 def person(ciam: FakeCiam, db: None) -> FormBrowser:
-    """A person who fills in our own forms; nobody has been counted yet."""
+    """A browser that fills in the package's forms; all rate limits start at zero."""
     cache.clear()
     return FormBrowser(ciam)
 
 
 @pytest.fixture
 def browser(ciam: FakeCiam, db: None) -> Browser:
-    """A person's browser, which walks from our login page to CIAM's and back."""
+    """A browser that signs in at the fake CIAM."""
     return Browser(ciam)
 
 
-# --- A deployment's servers, each of our own and listening to nobody else --------------------
+# --- Servers of a deployment, which listen on Unix sockets only -------------------------------
 
 
-def _not_covered_here(what: str) -> None:
+def _record_not_covered(reason: str) -> None:
     if os.environ.get("CIAM_DJANGO_NO_SKIPS"):
-        pytest.fail(f"{what}, where nothing may be missing")
-    _not_covered.add(what)
+        pytest.fail(f"{reason}, where nothing may be missing")
+    _not_covered.add(reason)
 
 
 @pytest.fixture
 def redis_or_none(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
-    """The socket of a Redis; None, and said in the end, where there is none."""
+    """The socket of a Redis; None without Redis, which the last lines then report."""
     program = shutil.which("redis-server")
     if program is None:
-        _not_covered_here("Redis is not installed: the cache of many processes was a database's")
+        _record_not_covered("Redis is not installed: the cache of many processes was a database's")
         yield None
         return
     place = tmp_path_factory.mktemp("redis") / "socket"
@@ -193,24 +193,25 @@ def redis_or_none(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | N
 
 @pytest.fixture
 def redis(redis_or_none: Path | None) -> Path:
-    """The socket of a Redis; a test without one skips."""
+    """The socket of a Redis; the test is skipped without Redis."""
     if redis_or_none is None:
-        # A newcomer's machine may lack it; CI installs it, and a skip fails there.
+        # A developer's machine may have no Redis. CI installs Redis, and a skip fails there.
         pytest.skip("redis-server is not installed, so that no cache spans processes")
     return redis_or_none
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Path | None]:
-    """The folder of a PostgreSQL's socket; None, and said in the end, where there is none."""
-    # Where Debian has it, the newest last, and otherwise in the PATH.
-    found = [shutil.which("initdb"), *sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
-    programs = next((Path(path).resolve().parent for path in reversed(found) if path), None)
+    """The folder of a PostgreSQL's socket; None without PostgreSQL, which the last lines report."""
+    # Debian's folders are preferred to the PATH. The newest version is the last folder.
+    candidates = [shutil.which("initdb"), *sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
+    programs = next((Path(path).resolve().parent for path in reversed(candidates) if path), None)
     if programs is None:
-        _not_covered_here("PostgreSQL is not installed: accounts of many processes ran on SQLite")
+        _record_not_covered("PostgreSQL is not installed: accounts of many processes ran on SQLite")
         yield None
         return
-    # It does not run as root (nor would pytest-postgresql), and has to reach its folder.
+    # PostgreSQL does not run as root (nor does pytest-postgresql), and its user needs access to the
+    # folder.
     user = "postgres" if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="ciam_django-", dir="/tmp") as folder:
         place = Path(folder)
@@ -218,8 +219,8 @@ def postgres() -> Iterator[Path | None]:
             shutil.chown(place, user)
         as_user: dict[str, Any] = {"user": user, "cwd": place, "stdout": subprocess.DEVNULL}
         data: list[str | Path] = ["-D", str(place / "data")]
-        making = [programs / "initdb", *data, "-U", "tests", "-A", "trust", "--no-sync"]
-        subprocess.run(making, check=True, **as_user)
+        command = [programs / "initdb", *data, "-U", "tests", "-A", "trust", "--no-sync"]
+        subprocess.run(command, check=True, **as_user)
         options = ["-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
         with running(
             [programs / "postgres", *data, *options],
@@ -232,7 +233,7 @@ def postgres() -> Iterator[Path | None]:
 
 @contextlib.contextmanager
 def running(command: Sequence[str | Path], place: Path, **options: Any) -> Iterator[None]:
-    """A server, from when its socket is there."""
+    """Run a server; the block starts when the socket of the server exists."""
     options = {"stdout": subprocess.DEVNULL, **options}
     with subprocess.Popen(command, **options) as server:
         try:

@@ -1,4 +1,4 @@
-"""How a process of ``test_deployment`` begins; imports no models, for which it is too early."""
+"""Sets up a process of ``test_deployment``. No model can be imported before the setup."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import django
 from tests import settings
 
 
-def set_up_django(configured: Mapping[str, Any]) -> None:
-    """Set Django up with the tests' settings, and these over them, for as long as it lives."""
-    vars(settings).update(configured)
+def set_up_django(overrides: Mapping[str, Any]) -> None:
+    """Set Django up for the life of the process, with overrides of the tests' settings."""
+    vars(settings).update(overrides)
     django.setup()

@@ -1,6 +1,7 @@
-"""Secrets to plant wherever upstream or a browser can write, and the places where to look for them.
+"""Secrets that the leak tests plant in upstream answers and requests, and functions to find them.
 
-They stand here, so that no line of a test that fails has one: error reports quote the source.
+The secrets are in this module because error reports quote the source of a failing test. No line of
+the test may contain a secret.
 """
 
 from __future__ import annotations
@@ -22,27 +23,27 @@ from ciam_django.errors import CiamError
 from ciam_django.testing.failures import Failure
 
 _NEEDLE: Final = "Zq79W4k9x2"
-# In texts that upstream writes: these stand for themselves, in the shapes that they have there.
+# Secrets with the formats that they have in upstream texts.
 PHONE: Final = "13800138000"
 EMAIL: Final = "zhang.san@mail.example"
 SMS_CODE: Final = "482913"
 PASSWORD: Final = "hunterdeux"
 JWT: Final = "eyJhbGciOiJub25lIn0.eyJwaG9uZSI6MX0.c2ln"
 SHAPES: Final = (PHONE, EMAIL, SMS_CODE, PASSWORD, JWT)
-# Addresses in memory, times and threads, in whose digits any code turns up some day.
-_NUMBERS_OF_CHANCE: Final = re.compile(r"0x[0-9a-f]{6,}|\d+\.\d{3,}|\d{15,}")
+# Memory addresses, times and thread ids, whose digits can contain the SMS code by chance.
+_RANDOM_NUMBERS: Final = re.compile(r"0x[0-9a-f]{6,}|\d+\.\d{3,}|\d{15,}")
 _NEEDLES: Final = re.compile("|".join([rf"\w*{_NEEDLE}\w*", *map(re.escape, SHAPES)]))
 
 REQUEST_ID: Final = "1700000000000$0f0e0d0c-1111-2222-3333-444455556666"
 
 
 def secret_in(name: str) -> str:
-    """A secret that says where it was planted."""
+    """Return a secret with the name of the place where it is planted."""
     return f"{name}{_NEEDLE}"
 
 
 def leaky_text(name: str) -> str:
-    """What upstream writes for developers, full of what it should not."""
+    """Return an upstream text for developers that contains secrets of all formats."""
     return (
         f"Token {secret_in(name)} of {EMAIL}, {PHONE} (code {SMS_CODE}, password={PASSWORD}) "
         f"is not {JWT}: see https://ciam.example/?code={secret_in(name)}"
@@ -50,14 +51,14 @@ def leaky_text(name: str) -> str:
 
 
 def leaks_in(*places: object) -> set[str]:
-    """The secrets that can be read somewhere."""
-    texts = (_NUMBERS_OF_CHANCE.sub(" ", str(place)) for place in places)
-    return {found for text in texts for found in _NEEDLES.findall(text)}
+    """Return the secrets that occur in the texts of some objects."""
+    texts = (_RANDOM_NUMBERS.sub(" ", str(place)) for place in places)
+    return {secret for text in texts for secret in _NEEDLES.findall(text)}
 
 
 @dataclass(frozen=True)
 class LeakyFailure(Failure):
-    """A failure with a body and headers of one's own, and with secrets in every one of them."""
+    """A failure with a given body, and with a secret in each header."""
 
     code: str = "planted.code"
     body: dict[str, Any] = field(default_factory=dict)
@@ -79,7 +80,7 @@ class LeakyFailure(Failure):
 
 
 def oauth_body(code: str = "invalid_grant") -> dict[str, Any]:
-    """OAuth's format, every member of it, and some of nobody's."""
+    """Return a body with all members of OAuth's format and some unknown members."""
     return {
         "error": code,
         "error_description": leaky_text("error_description"),
@@ -93,7 +94,7 @@ def oauth_body(code: str = "invalid_grant") -> dict[str, Any]:
 
 
 def ciam_body(message: str = "Operation.Failure.User.Locked", **members: Any) -> dict[str, Any]:
-    """CIAM's format, likewise."""
+    """Return a body with all members of CIAM's format and some unknown members."""
     return {
         "success": False,
         "code": "Operation.Failure",
@@ -112,7 +113,7 @@ def ciam_body(message: str = "Operation.Failure.User.Locked", **members: Any) ->
 
 
 class RecordingHandler(logging.Handler):
-    """All that any logger says, as it is when it says it."""
+    """Collects all log records, and their texts at the time of the call."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -120,7 +121,7 @@ class RecordingHandler(logging.Handler):
         self.text = io.StringIO()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write down the record as any formatter could."""
+        """Record everything that a formatter could write about the record."""
         self.records.append(record)
         lines = [record.getMessage(), repr(record.args), repr(vars(record)), record.stack_info]
         if record.exc_info:
@@ -128,28 +129,28 @@ class RecordingHandler(logging.Handler):
         self.text.write(f"{record.name}: {lines}\n")
 
     def records_of(self, logger: str) -> list[logging.LogRecord]:
-        """The records of one logger."""
+        """Return the records of a logger."""
         return [record for record in self.records if record.name == logger]
 
 
 def response_texts(response: HttpResponse) -> Iterable[str]:
-    """Body, headers and cookies."""
+    """Yield the body, the headers and the cookies of a response as texts."""
     yield response.content.decode()
     yield str(list(response.items()))
     yield response.cookies.output()
 
 
 def error_texts(error: BaseException) -> Iterable[str]:
-    """What can be read of an exception and of those that it came from."""
+    """Yield the texts of an exception and of its causes, with the local variables."""
     seen: set[int] = set()
-    following: BaseException | None = error
-    while following is not None and id(following) not in seen:
-        seen.add(id(following))
-        for values in (following, following.args, vars(following)):
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        for values in (current, current.args, vars(current)):
             yield f"{values!r} {values}"
-        for frame, _ in traceback.walk_tb(following.__traceback__):
+        for frame, _ in traceback.walk_tb(current.__traceback__):
             if frame.f_globals["__name__"].startswith(("ciam_django.", "authlib.", "requests.")):
                 yield repr(frame.f_locals)
-        following = following.__cause__ or following.__context__
+        current = current.__cause__ or current.__context__
     if isinstance(error, CiamError):
         yield repr(pickle.dumps(error))

@@ -1,4 +1,4 @@
-"""A test over all rows of a table names every wrong row in one failure."""
+"""``for_each_row`` runs a test with all rows of a table and lists the wrong rows in one failure."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ Test = Callable[..., None]
 
 
 def for_each_row(names: str, rows: Iterable[Any]) -> Callable[[Test], Test]:
-    """Have one test try all rows: it is called with each of them as the argument of this name.
+    """Return a decorator that calls a test with each row, as the argument with this name.
 
-    Several names, with commas between them, take the parts of a row. All rows have the same
-    fixtures.
+    Several names, separated by commas, take the parts of a row. All rows share the same fixtures.
     """
     arguments = names.split(", ")
 
-    def of_all_rows(test: Test) -> Test:
+    def decorate(test: Test) -> Test:
         signature = inspect.signature(test)
         assert set(arguments) <= set(signature.parameters), f"the test does not take {names!r}"
-        others = [it for it in signature.parameters.values() if it.name not in arguments]
+        fixture_parameters = [
+            parameter
+            for parameter in signature.parameters.values()
+            if parameter.name not in arguments
+        ]
 
         @functools.wraps(test)
-        def over_rows(**fixtures: Any) -> None:
+        def test_all_rows(**fixtures: Any) -> None:
             tried, wrong = 0, []
             for tried, row in enumerate(rows, start=1):  # noqa: B007  (counted for the next line)
                 parts = row if len(arguments) > 1 else [row]
@@ -35,8 +38,10 @@ def for_each_row(names: str, rows: Iterable[Any]) -> Callable[[Test], Test]:
             assert tried, f"there is no row for {names!r}"
             assert not wrong, f"{len(wrong)} of {tried} rows are wrong:\n" + "\n".join(wrong)
 
-        # What pytest takes the names of the fixtures from.
-        over_rows.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
-        return over_rows
+        # Pytest reads the names of the fixtures from this signature.
+        test_all_rows.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=fixture_parameters
+        )
+        return test_all_rows
 
-    return of_all_rows
+    return decorate

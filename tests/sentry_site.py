@@ -1,7 +1,7 @@
-"""A project with Sentry's real SDK, in a process of its own: ``python -m tests.sentry_site``.
+"""A project with Sentry's real SDK, which runs as ``python -m tests.sentry_site``.
 
-It walks into failures under WSGI and prints, as JSON, what Sentry was sent and the secrets that
-were about. The SDK patches Django and logging for good, so that no test may load it.
+The project causes failures under WSGI. Then it prints, as JSON, the data sent to Sentry and the
+secrets of these failures. The SDK patches Django and logging permanently, so no test may import it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ envelopes: list[str] = []
 
 
 class Collector(Transport):
-    """Keeps what would go over the network."""
+    """Collects the data that would go over the network."""
 
     def capture_envelope(self, envelope: Envelope) -> None:
-        """Keep an envelope."""
+        """Store an envelope of the SDK."""
         envelopes.append(envelope.serialize().decode(errors="replace"))
 
 
-# As a project's settings do, before Django is set up.
+# A project's settings start the SDK, too, before Django is set up.
 mode, options = sys.argv[1], json.loads(sys.argv[2])
 sentry_sdk.init(dsn="https://key@sentry.invalid/1", transport=Collector, **options)
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
@@ -51,13 +51,13 @@ from tests.planting import LeakyFailure, ciam_body, oauth_body, secret_in  # noq
 
 
 def raise_unanswered(request: HttpRequest) -> HttpResponse:
-    """A view whose errors nobody answers, for they are raised again as something else."""
-    mine = "a variable of the project"
+    """A view whose error no handler answers, because the view raises another error from it."""
+    project_variable = "a variable of the project"
     try:
         with raising_ciam_errors("api"):
             CiamClient().user_info(secret_in("access_token"))
     except Exception as error:
-        raise ZeroDivisionError(len(mine)) from error
+        raise ZeroDivisionError(len(project_variable)) from error
     return HttpResponse()
 
 
@@ -67,7 +67,7 @@ application = WSGIHandler()
 
 
 def open_page(address: str, browser: Browser) -> str:
-    """The status of a GET through WSGI, as a server would ask."""
+    """Send a GET through WSGI, as a server does, and return the status line."""
     cookies = "; ".join(f"{m.key}={m.value}" for m in browser.client.cookies.values())
     request = RequestFactory().get(address, headers={"Cookie": cookies, "Accept": "text/html"})
     statuses: list[str] = []
@@ -82,27 +82,30 @@ def open_page(address: str, browser: Browser) -> str:
 
 
 def broken_receiver(**kwargs: Any) -> None:
-    """A failure of the project's own while a person is signed in."""
-    mine = "a variable of the project"
-    raise ZeroDivisionError(len(mine))
+    """Raise an error of the project during a sign-in."""
+    project_variable = "a variable of the project"
+    raise ZeroDivisionError(len(project_variable))
 
 
 def secrets_of(ciam: FakeCiam, browser: Browser, callback: str) -> dict[str, str]:
-    found = {name: query_of(callback)[name] for name in ("code", "state")}
-    found |= {
+    secrets = {name: query_of(callback)[name] for name in ("code", "state")}
+    secrets |= {
         name: morsel.value
         for name, morsel in browser.client.cookies.items()
         if name.startswith("ciam_state_")
     }
-    found |= {f"token {number}": token for number, token in enumerate(ciam.access_tokens)}
+    secrets |= {f"token {number}": token for number, token in enumerate(ciam.access_tokens)}
     for number, request in enumerate(ciam.requests):
         if authorization := request.headers.get("Authorization"):
-            found[f"authorization {number}"] = authorization
-    return found
+            secrets[f"authorization {number}"] = authorization
+    return secrets
 
 
 def cause_failures(ciam: FakeCiam) -> dict[str, str]:
-    """Walk into a misconfiguration, into the project's own failure, and into nobody's answer."""
+    """Cause a misconfiguration, an error of the project and an unanswered error.
+
+    Return the name of each secret -> the secret.
+    """
     secrets: dict[str, str] = {}
     for number, body in enumerate((oauth_body("invalid_client"), None)):
         browser = Browser(ciam)
@@ -110,14 +113,14 @@ def cause_failures(ciam: FakeCiam) -> dict[str, str]:
             ciam.plan("token", LeakyFailure(body=body), times=1)
         else:
             user_logged_in.connect(broken_receiver)
-        # Without a server, requests would share what the SDK knows of them.
+        # Without a server, all requests would share one scope of the SDK.
         with sentry_sdk.isolation_scope():
-            away = browser.start_sign_in(f"/{secret_in('next')}/")
-        callback = browser.sign_in_at_ciam(away, secret_in("username"))
-        found = secrets_of(ciam, browser, callback)
+            authorize_url = browser.start_sign_in(f"/{secret_in('next')}/")
+        callback = browser.sign_in_at_ciam(authorize_url, secret_in("username"))
+        new_secrets = secrets_of(ciam, browser, callback)
         assert open_page(callback, browser).startswith("500")
-        found |= secrets_of(ciam, browser, callback)
-        secrets |= {f"{number} {name}": secret for name, secret in found.items()}
+        new_secrets |= secrets_of(ciam, browser, callback)
+        secrets |= {f"{number} {name}": secret for name, secret in new_secrets.items()}
     user_logged_in.disconnect(broken_receiver)
     ciam.plan("api", LeakyFailure(body=ciam_body()), times=1)
     assert open_page("/unanswered/", Browser(ciam)).startswith("500")
@@ -125,7 +128,7 @@ def cause_failures(ciam: FakeCiam) -> dict[str, str]:
 
 
 def main() -> None:
-    """Walk, and print."""
+    """Cause the failures and print the result."""
     setup_test_environment(debug=False)
     call_command("migrate", verbosity=0)
     with (

@@ -1,4 +1,4 @@
-"""A project that uses everything: the middleware and apps of ``startproject``, and ours."""
+"""Settings of a project with the apps and middleware of ``startproject`` and of the package."""
 
 from __future__ import annotations
 
@@ -53,13 +53,14 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
     "ciam_django.accounts.backends.CiamBackend",
 ]
-# The default one is slow on purpose.
+# Django's default hasher is slow on purpose.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文"), ("zh-hant", "繁體中文")]
 
-# Nothing answers under .invalid (RFC 6761): a test that forgets the fake fails, and stays here.
+# No server answers under .invalid (RFC 6761). A test that forgets the fake CIAM fails, and sends no
+# request over the network.
 AUTHLIB_OAUTH_CLIENTS = {
     "ciam": {
         "client_id": "tests",
@@ -75,5 +76,5 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "ciam_django.drf.schema.CiamAutoSchema",
 }
 
-# Its own tests switch it on.
+# The tests of django-axes switch it on.
 AXES_ENABLED = False

@@ -47,7 +47,7 @@ OPEN_STAGES = [
 ]
 COLLAPSING = {code: row.collapse for code, row in CODES.items() if row.collapse}
 
-pytestmark = pytest.mark.usefixtures("no_alarm_has_sounded")
+pytestmark = pytest.mark.usefixtures("clear_logged_codes")
 
 
 def asked_by(user: User | AnonymousUser) -> HttpRequest:

@@ -1,4 +1,4 @@
-"""Several processes with one database and one cache, as a deployment has them."""
+"""Tests of several processes with one database and one cache, as in a deployment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import include, path
 
-from ciam_django.accounts import backends
 from ciam_django.accounts.linking import unlink_identity
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.accounts.session_store import decrypted_tokens, encrypted_tokens
@@ -34,24 +33,25 @@ from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import user_id_of
 from tests.browser import HTML
 from tests.deployed import set_up_django
+from tests.users import get_or_create_user
 
 PROCESSES = 4
 
 pytestmark = pytest.mark.slow("deployments of several processes")
 
 
-def who(request: HttpRequest) -> HttpResponse:
+def show_username(request: HttpRequest) -> HttpResponse:
     return HttpResponse(request.user.get_username())
 
 
-urlpatterns = [path("", who), path("ciam/", include("ciam_django.urls"))]
+urlpatterns = [path("", show_username), path("ciam/", include("ciam_django.urls"))]
 
 
 @pytest.fixture
 def database(postgres: Path | None, tmp_path: Path) -> dict[str, Any]:
-    """A database of its own, empty; SQLite where there is no PostgreSQL."""
+    """A new empty database in PostgreSQL, or in SQLite without PostgreSQL."""
     if postgres is None:
-        # Whoever writes waits for whoever does.
+        # A process waits for the writes of other processes.
         options = {"timeout": 20, "transaction_mode": "IMMEDIATE"}
         place = str(tmp_path / "db.sqlite3")
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": place, "OPTIONS": options}
@@ -70,7 +70,7 @@ def database(postgres: Path | None, tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def shared_cache(redis_or_none: Path | None) -> dict[str, Any]:
-    """A cache for all processes; in the database where there is no Redis."""
+    """A cache for all processes in Redis, or in the database without Redis."""
     if redis_or_none is None:
         return {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache"}
     place = f"unix://{redis_or_none}"
@@ -86,8 +86,8 @@ def mode() -> str:
 def processes(
     shared_cache: Mapping[str, Any], database: Mapping[str, Any], fake_ciam: FakeCiam, mode: str
 ) -> Iterator[ProcessPoolExecutor]:
-    """A deployment, whose processes are up and know nothing yet."""
-    configured = {
+    """A pool of processes with Django set up and with empty caches."""
+    overrides = {
         "DATABASES": {"default": database},
         "CACHES": {"default": shared_cache},
         "SESSION_ENGINE": "django.contrib.sessions.backends.cache",
@@ -96,9 +96,9 @@ def processes(
         "ALLOWED_HOSTS": ["testserver"],
     }
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(PROCESSES, spawn, set_up_django, (configured,)) as pool:
+    with ProcessPoolExecutor(PROCESSES, spawn, set_up_django, (overrides,)) as pool:
         pool.submit(_migrate).result()
-        all_at_once(pool, time.time)
+        run_at_once(pool, time.time)
         yield pool
 
 
@@ -107,16 +107,16 @@ def _migrate() -> None:
     call_command("createcachetable", verbosity=0)
 
 
-def _at(moment: float, function: Callable[[], Any]) -> Any:
+def _run_at(moment: float, function: Callable[[], Any]) -> Any:
     time.sleep(max(0, moment - time.time()))
     return function()
 
 
-def all_at_once(processes: ProcessPoolExecutor, function: Callable[[], Any]) -> list[Any]:
-    return list(processes.map(_at, repeat(time.time() + 0.3, PROCESSES), repeat(function)))
+def run_at_once(processes: ProcessPoolExecutor, function: Callable[[], Any]) -> list[Any]:
+    return list(processes.map(_run_at, repeat(time.time() + 0.3, PROCESSES), repeat(function)))
 
 
-# --- What CIAM publishes, and states ----------------------------------------------------------
+# --- CIAM's documents, and states -------------------------------------------------------------
 
 
 def _key_id() -> object:
@@ -128,45 +128,47 @@ def _newer_key_id() -> object:
     return keys.get_newer_copy(keys.get_copy()).content.keys[0].kid
 
 
-def test_one_process_fetches_for_all(processes: ProcessPoolExecutor, fake_ciam: FakeCiam) -> None:
-    assert set(all_at_once(processes, _key_id)) == {fake_ciam.key.kid}
+def test_the_documents_are_fetched_by_one_process_for_all_processes(
+    processes: ProcessPoolExecutor, fake_ciam: FakeCiam
+) -> None:
+    assert set(run_at_once(processes, _key_id)) == {fake_ciam.key.kid}
     assert sorted(request.stage for request in fake_ciam.requests) == ["discovery", "jwks"]
 
 
-def test_rotated_keys_are_fetched_by_one(
+def test_rotated_keys_are_fetched_by_one_process(
     processes: ProcessPoolExecutor, fake_ciam: FakeCiam
 ) -> None:
-    all_at_once(processes, _key_id)
+    run_at_once(processes, _key_id)
     fake_ciam.rotate_keys()
 
-    assert set(all_at_once(processes, _newer_key_id)) == {fake_ciam.key.kid}
-    # And no second time in the same minute.
-    assert set(all_at_once(processes, _newer_key_id)) == {fake_ciam.key.kid}
+    assert set(run_at_once(processes, _newer_key_id)) == {fake_ciam.key.kid}
+    # The keys are not fetched a second time in the same minute.
+    assert set(run_at_once(processes, _newer_key_id)) == {fake_ciam.key.kid}
     assert sorted(request.stage for request in fake_ciam.requests) == ["discovery", "jwks", "jwks"]
 
 
-def _spend(sign_in: state.SignInState) -> bool:
+def _claim_state(sign_in: state.SignInState) -> bool:
     return state.claim_state(sign_in)
 
 
 def test_a_state_is_spent_once(processes: ProcessPoolExecutor) -> None:
     sign_in = state.new_sign_in_state(next_url="/")
 
-    assert sorted(processes.map(_spend, [sign_in] * 20)) == [False] * 19 + [True]
+    assert sorted(processes.map(_claim_state, [sign_in] * 20)) == [False] * 19 + [True]
 
 
 # --- Accounts ---------------------------------------------------------------------------------
 
 
 def _user_of(person: Person) -> int:
-    return int(backends.get_or_create_user(person).pk)
+    return int(get_or_create_user(person).pk)
 
 
 def _counts() -> tuple[int, int]:
     return CiamIdentity.objects.count(), User.objects.count()
 
 
-def test_first_sign_ins_at_the_same_moment_make_one_user(processes: ProcessPoolExecutor) -> None:
+def test_simultaneous_first_sign_ins_create_one_user(processes: ProcessPoolExecutor) -> None:
     people = [Person("https://ciam.example", f"u-{number}") for number in range(10)]
     tasks = [person for person in people for _ in range(PROCESSES)]
     users = list(processes.map(_user_of, tasks))
@@ -179,102 +181,108 @@ def test_first_sign_ins_at_the_same_moment_make_one_user(processes: ProcessPoolE
 # --- Sessions ---------------------------------------------------------------------------------
 
 
-class Answered(NamedTuple):
+class RecordedResponse(NamedTuple):
     status: int
     location: str
     content: str
     cookies: dict[str, str]
 
 
-def _answered(method: str, url: str, cookies: Mapping[str, str], data: Any = None) -> Answered:
+def _send_request(
+    method: str, url: str, cookies: Mapping[str, str], data: Any = None
+) -> RecordedResponse:
     client = Client(headers={"Accept": HTML})
     client.cookies.load(dict(cookies))
     response = getattr(client, method)(url, data)
-    kept = {name: it.value for name, it in client.cookies.items() if it.value}
-    return Answered(
-        response.status_code, response.get("Location", ""), response.content.decode(), kept
+    values = {name: morsel.value for name, morsel in client.cookies.items() if morsel.value}
+    return RecordedResponse(
+        response.status_code, response.get("Location", ""), response.content.decode(), values
     )
 
 
-def signed_in(
+def sign_in_across_processes(
     processes: ProcessPoolExecutor, ciam: FakeCiam, username: str = "li"
 ) -> dict[str, str]:
-    """The cookies of somebody whose every request was another process's."""
-    leaves = processes.submit(_answered, "post", "/ciam/authorize/", {}).result()
-    assert leaves.status == 302, leaves.content
-    back = urlsplit(ciam.authorize(leaves.location, username=username))
-    url = f"{back.path}?{back.query}"
-    came = processes.submit(_answered, "get", url, leaves.cookies).result()
-    assert came.status == 302, came.content
-    return dict(came.cookies)
+    """Sign in with each request in another process, and return the cookies."""
+    authorize = processes.submit(_send_request, "post", "/ciam/authorize/", {}).result()
+    assert authorize.status == 302, authorize.content
+    parts = urlsplit(ciam.authorize(authorize.location, username=username))
+    url = f"{parts.path}?{parts.query}"
+    callback = processes.submit(_send_request, "get", url, authorize.cookies).result()
+    assert callback.status == 302, callback.content
+    return dict(callback.cookies)
 
 
-def seen(
+def open_home_page(
     processes: ProcessPoolExecutor, cookies: Mapping[str, str], times: int = 1
-) -> list[Answered]:
-    asked = (repeat(given, times) for given in ("get", "/", cookies))
-    return list(processes.map(_answered, *asked))
+) -> list[RecordedResponse]:
+    arguments = (repeat(argument, times) for argument in ("get", "/", cookies))
+    return list(processes.map(_send_request, *arguments))
 
 
-def _due(session_key: str, changed: Mapping[str, Any]) -> None:
-    """Have the next request look at the session, whose tokens are changed."""
-    kept = CiamSession.objects.get()
+def _make_refresh_due(session_key: str, changes: Mapping[str, Any]) -> None:
+    """Change the stored tokens, and let the next request check the session."""
+    stored = CiamSession.objects.get()
     CiamSession.objects.update(
-        sealed=encrypted_tokens(dataclasses.replace(decrypted_tokens(kept.sealed), **changed))
+        sealed=encrypted_tokens(dataclasses.replace(decrypted_tokens(stored.sealed), **changes))
     )
     session = SessionStore(session_key)
     session["ciam_session"] = {**session["ciam_session"], "look_at": 1}
     session.save()
 
 
-def due(processes: ProcessPoolExecutor, cookies: Mapping[str, str], **changed: Any) -> None:
-    processes.submit(_due, cookies["sessionid"], {"refresh_from": 1.0, **changed}).result()
+def make_refresh_due(
+    processes: ProcessPoolExecutor, cookies: Mapping[str, str], **changes: Any
+) -> None:
+    processes.submit(
+        _make_refresh_due, cookies["sessionid"], {"refresh_from": 1.0, **changes}
+    ).result()
 
 
-def test_one_request_renews_while_others_use_the_old_tokens(
+def test_a_refresh_lets_other_requests_use_the_old_tokens(
     processes: ProcessPoolExecutor, fake_ciam: FakeCiam
 ) -> None:
-    cookies = signed_in(processes, fake_ciam)
-    due(processes, cookies)
-    answers = seen(processes, cookies, 20)
+    cookies = sign_in_across_processes(processes, fake_ciam)
+    make_refresh_due(processes, cookies)
+    answers = open_home_page(processes, cookies, 20)
 
     assert {answer.status for answer in answers} == {200}
     assert all(answer.content for answer in answers)
     assert [request.stage for request in fake_ciam.requests].count("refresh") == 1
 
 
-def test_one_request_renews_while_others_wait(
+def test_a_refresh_of_expired_tokens_makes_other_requests_wait(
     processes: ProcessPoolExecutor, fake_ciam: FakeCiam
 ) -> None:
-    cookies = signed_in(processes, fake_ciam)
-    due(processes, cookies, expires_at=2.0)
+    cookies = sign_in_across_processes(processes, fake_ciam)
+    make_refresh_due(processes, cookies, expires_at=2.0)
     fake_ciam.misbehave("refresh", "slow", seconds=0.5)
-    answers = seen(processes, cookies, 20)
+    answers = open_home_page(processes, cookies, 20)
 
     assert all(answer.status == 200 and answer.content for answer in answers)
-    # The slow one had no answer, so that it is asked once more at most.
+    # The slow refresh has no valid answer, so at most one more refresh follows.
     assert [request.stage for request in fake_ciam.requests].count("refresh") <= 2
 
 
-def test_a_session_that_has_ended_is_so_for_all(
+def test_an_ended_session_is_ended_in_all_processes(
     processes: ProcessPoolExecutor, fake_ciam: FakeCiam
 ) -> None:
-    cookies = signed_in(processes, fake_ciam)
+    cookies = sign_in_across_processes(processes, fake_ciam)
     fake_ciam.revoke_tokens("li")
-    due(processes, cookies)
-    statuses = [answer.status for answer in seen(processes, cookies, 12)]
+    make_refresh_due(processes, cookies)
+    statuses = [answer.status for answer in open_home_page(processes, cookies, 12)]
 
     assert 401 in statuses
-    assert {answer.content for answer in seen(processes, cookies, 4)} == {""}
+    assert {answer.content for answer in open_home_page(processes, cookies, 4)} == {""}
 
 
-def test_a_failure_never_takes_the_place_of_tokens(
+def test_a_failed_refresh_never_replaces_the_tokens(
     processes: ProcessPoolExecutor, fake_ciam: FakeCiam
 ) -> None:
-    cookies = signed_in(processes, fake_ciam)
-    due(processes, cookies)
+    cookies = sign_in_across_processes(processes, fake_ciam)
+    make_refresh_due(processes, cookies)
     fake_ciam.misbehave("refresh", "html")
-    assert {answer.status for answer in seen(processes, cookies, 12)} == {200}
+    assert {answer.status for answer in open_home_page(processes, cookies, 12)} == {200}
 
     assert processes.submit(_access_token).result() in fake_ciam.access_tokens
 
@@ -283,36 +291,39 @@ def _access_token() -> str:
     return decrypted_tokens(CiamSession.objects.get().sealed).access_token
 
 
-# --- Signed out by CIAM -----------------------------------------------------------------------
+# --- Back-channel logout ----------------------------------------------------------------------
 
 
-def _logged_out(token: str) -> int:
+def _post_logout_token(token: str) -> int:
     return Client().post("/ciam/logout/back/", {"logout_token": token}).status_code
 
 
-def test_a_logout_token_ends_sessions_everywhere_and_is_good_once(
+def test_a_logout_token_ends_sessions_in_all_processes_and_is_valid_once(
     processes: ProcessPoolExecutor, fake_ciam: FakeCiam
 ) -> None:
-    people = [signed_in(processes, fake_ciam, name) for name in ("li", "li", "wang")]
+    sessions = [
+        sign_in_across_processes(processes, fake_ciam, name) for name in ("li", "li", "wang")
+    ]
     token = fake_ciam.sign_logout_token(sub=user_id_of("li"))
-    statuses = list(processes.map(_logged_out, [token] * 12))
+    statuses = list(processes.map(_post_logout_token, [token] * 12))
 
     assert sorted(statuses) == [200] + [400] * 11
-    for cookies, stays in zip(people, (False, False, True), strict=True):
-        assert {bool(it.content) for it in seen(processes, cookies, 4)} == {stays}
+    for cookies, is_signed_in in zip(sessions, (False, False, True), strict=True):
+        answers = open_home_page(processes, cookies, 4)
+        assert {bool(answer.content) for answer in answers} == {is_signed_in}
 
 
-# --- Ways in ----------------------------------------------------------------------------------
+# --- Identities -------------------------------------------------------------------------------
 
 
-def _two_ways_in() -> list[int]:
+def _create_four_identities() -> list[int]:
     user = User.objects.get(pk=_user_of(Person("https://ciam.example", "u-1")))
     for subject in ("u-2", "u-3", "u-4"):
         CiamIdentity.objects.create(user=user, issuer="https://ciam.example", subject=subject)
     return [identity.pk for identity in CiamIdentity.objects.all()]
 
 
-def _unlinked(identity_id: int) -> str:
+def _unlink_identity(identity_id: int) -> str:
     identity = CiamIdentity.objects.filter(pk=identity_id).first()
     request = RequestFactory().post("/")
     request.session = SessionStore()
@@ -324,9 +335,9 @@ def _unlinked(identity_id: int) -> str:
     return "gone" if identity else "never there"
 
 
-def test_however_fast_they_go_one_way_in_stays(processes: ProcessPoolExecutor) -> None:
-    identities = processes.submit(_two_ways_in).result()
-    codes = list(processes.map(_unlinked, identities))
+def test_simultaneous_unlinking_keeps_the_last_identity(processes: ProcessPoolExecutor) -> None:
+    identities = processes.submit(_create_four_identities).result()
+    codes = list(processes.map(_unlink_identity, identities))
 
     assert sorted(codes) == ["gone", "gone", "gone", "last_way_in"]
     assert processes.submit(_counts).result() == (1, 1)

@@ -1,4 +1,4 @@
-"""The example: started by its command, used over HTTP as a person would, stopped by Ctrl-C."""
+"""Tests of the example project, which runs as a process and is used over HTTP."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ PROJECT = Path(__file__).parents[1] / "example_project"
 LOCKED = "Operation.Failure.User.Locked"
 
 
-# --- A browser, as far as needed --------------------------------------------------------------
+# --- A simple browser -------------------------------------------------------------------------
 
 
 @dataclass
 class Form:
     action: str
     inputs: dict[str, str] = field(default_factory=dict)
-    # The names of those that a person fills in.
+    # The names of the inputs that a user fills in.
     text_inputs: list[str] = field(default_factory=list)
 
 
@@ -61,16 +61,16 @@ class Page(HTMLParser):
         self.words = " ".join(self.words.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
+        attributes = {name: value or "" for name, value in attrs}
         self.attributes += attrs
         if tag == "form":
-            self.forms.append(Form(urljoin(self.url, given.get("action", ""))))
+            self.forms.append(Form(urljoin(self.url, attributes.get("action", ""))))
         elif tag == "a":
-            self.links.append(urljoin(self.url, given.get("href", "")))
-        elif tag in ("input", "button") and self.forms and "name" in given:
-            self.forms[-1].inputs.setdefault(given["name"], given.get("value", ""))
-            if given.get("type", "text") == "text" and tag == "input":
-                self.forms[-1].text_inputs.append(given["name"])
+            self.links.append(urljoin(self.url, attributes.get("href", "")))
+        elif tag in ("input", "button") and self.forms and "name" in attributes:
+            self.forms[-1].inputs.setdefault(attributes["name"], attributes.get("value", ""))
+            if attributes.get("type", "text") == "text" and tag == "input":
+                self.forms[-1].text_inputs.append(attributes["name"])
 
     def handle_data(self, data: str) -> None:
         self.words += data
@@ -104,7 +104,7 @@ class Browser:
         return self.submit(form, **{form.text_inputs[0]: user_name})
 
 
-# --- The example, running ---------------------------------------------------------------------
+# --- The running example ----------------------------------------------------------------------
 
 
 @dataclass
@@ -114,7 +114,7 @@ class Example:
     log: Path
 
     def stop(self, number: int) -> tuple[int, str]:
-        """The exit code, and all that was printed."""
+        """Send a signal, and return the exit code and the whole output."""
         self.process.send_signal(number)
         output = self.process.communicate(timeout=60)[0]
         return self.process.returncode, output + self.log.read_text()
@@ -123,8 +123,10 @@ class Example:
 @contextlib.contextmanager
 def running(directory: Path, *arguments: str, **variables: str) -> Iterator[Example]:
     log = directory / "log"
-    ours = ("CIAM_", "DJANGO_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    prefixes = ("CIAM_", "DJANGO_")
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(prefixes)
+    }
     environment |= {"EXAMPLE_DATABASE": str(directory / "db.sqlite3"), **variables}
     command = [sys.executable, "-X", "utf8", str(PROJECT / "manage.py"), "example", *arguments]
     with (
@@ -139,9 +141,9 @@ def running(directory: Path, *arguments: str, **variables: str) -> Iterator[Exam
             assert process.stdout
             site = next(
                 (
-                    found[1]
+                    match[1]
                     for line in process.stdout
-                    if (found := re.search(r"(http://\S+/)", line))
+                    if (match := re.search(r"(http://\S+/)", line))
                 ),
                 "",
             )
@@ -161,7 +163,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 # --- Starting and stopping --------------------------------------------------------------------
 
 
-def test_ctrl_c_stops_it_cleanly_where_its_ports_were_taken(tmp_path: Path) -> None:
+def test_ctrl_c_stops_the_example_cleanly_if_its_ports_were_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         with running(tmp_path, "--port", port, "--fake-port", port) as example:
@@ -171,7 +173,7 @@ def test_ctrl_c_stops_it_cleanly_where_its_ports_were_taken(tmp_path: Path) -> N
     assert (code, "Traceback" in output) == (0, False)
 
 
-def test_signs_in_by_ciams_own_oauth_and_stops_on_sigterm(tmp_path: Path) -> None:
+def test_the_example_signs_in_with_ciams_own_oauth_and_stops_on_sigterm(tmp_path: Path) -> None:
     arguments = ["--port", "0", "--fake-port", "0", "--mode", "ciam"]
     with running(tmp_path, *arguments) as example:
         home = Browser(example.site).sign_in("Ada")
@@ -184,41 +186,43 @@ def test_signs_in_by_ciams_own_oauth_and_stops_on_sigterm(tmp_path: Path) -> Non
     assert f"code={LOCKED}" in output
 
 
-def test_another_mode_makes_nobody_a_stranger(tmp_path: Path) -> None:
+def test_a_user_can_sign_in_again_in_the_second_mode(tmp_path: Path) -> None:
     for mode in ("oidc", "ciam"):
         arguments = ["--port", "0", "--fake-port", "0", "--mode", mode]
         with running(tmp_path, *arguments) as example:
             assert "You are signed in" in Browser(example.site).sign_in("Ada").words
 
 
-def test_a_way_in_is_added_and_taken_away(site: str) -> None:
+def test_an_identity_is_linked_and_unlinked(site: str) -> None:
     browser = Browser(site)
     home = browser.sign_in("Grace")
-    adding = next(form for form in home.forms if "link" in form.inputs)
-    at_ciam = browser.submit(adding)
+    link_form = next(form for form in home.forms if "link" in form.inputs)
+    at_ciam = browser.submit(link_form)
     form = next(form for form in at_ciam.forms if form.text_inputs)
     home = browser.submit(form, **{form.text_inputs[0]: "Grace-at-work"})
     assert home.words.count("Subject") == 2
 
-    removing = [form for form in home.forms if "/ciam/unlink/" in form.action]
-    home = browser.submit(removing[0])
+    unlink_forms = [form for form in home.forms if "/ciam/unlink/" in form.action]
+    home = browser.submit(unlink_forms[0])
     assert home.words.count("Subject") == 1
     refused = browser.submit(home.form_to("/ciam/unlink/"))
     assert refused.status == 409
     assert "This is your only way to sign in." in refused.words
 
 
-# --- Which CIAM -------------------------------------------------------------------------------
+# --- The tenant -------------------------------------------------------------------------------
 
 
-def test_without_its_command_the_example_expects_a_fake_on_the_usual_port() -> None:
+def test_the_example_without_its_command_expects_the_fake_on_the_default_port() -> None:
     with FakeCiam() as fake:
-        usual = f"http://127.0.0.1:{tenant.FAKE_PORT}"
-        here = {name: value.replace(fake.url, usual) for name, value in fake.client().items()}
-    assert tenant.client() == here
+        default_url = f"http://127.0.0.1:{tenant.FAKE_PORT}"
+        expected = {
+            name: value.replace(fake.url, default_url) for name, value in fake.client().items()
+        }
+    assert tenant.client() == expected
 
 
-def test_signs_in_at_the_tenant_that_the_environment_names(tmp_path: Path) -> None:
+def test_the_example_signs_in_at_the_tenant_named_in_the_environment(tmp_path: Path) -> None:
     tenants = {
         "CIAM_CLIENT_ID": "app_1",
         "CIAM_CLIENT_SECRET": "secret",
@@ -231,8 +235,8 @@ def test_signs_in_at_the_tenant_that_the_environment_names(tmp_path: Path) -> No
         browser = Browser(example.site)
         assert "real CIAM tenant" in browser.open("/").words
         form = browser.open("/ciam/login/").form_to("/ciam/authorize/")
-        left = browser.session.post(form.action, form.inputs, timeout=60, allow_redirects=False)
-    address = urlsplit(left.headers["Location"])
+        redirect = browser.session.post(form.action, form.inputs, timeout=60, allow_redirects=False)
+    address = urlsplit(redirect.headers["Location"])
     query = dict(parse_qsl(address.query))
     assert f"{address.scheme}://{address.netloc}{address.path}" == tenants["CIAM_AUTHORIZE_URL"]
     assert query["client_id"] == "app_1"
@@ -242,7 +246,7 @@ def test_signs_in_at_the_tenant_that_the_environment_names(tmp_path: Path) -> No
 # --- Signing in -------------------------------------------------------------------------------
 
 
-def test_signs_in_and_out(site: str) -> None:
+def test_a_user_signs_in_and_out(site: str) -> None:
     browser = Browser(site)
     assert "You are not signed in" in browser.open("/").words
     home = browser.sign_in("Ada")
@@ -258,7 +262,7 @@ def test_signs_in_and_out(site: str) -> None:
     assert (refused.status_code, refused.json()["code"]) == (401, "login_required")
 
 
-def test_goes_on_to_where_the_person_was(site: str) -> None:
+def test_a_sign_in_continues_at_next(site: str) -> None:
     gallery = Browser(site).sign_in("Grace", "/ciam/login/?next=/gallery/%3Fq%3Dlocked")
     assert gallery.url == f"{site}gallery/?q=locked"
 
@@ -325,7 +329,7 @@ ROW = re.compile(
 
 
 def rows_of(browser: Browser, query: str = "") -> list[tuple[int, str, str, list[str]]]:
-    """Status, code, sentence and links of each row."""
+    """Return the status, the code, the sentence and the links of each row."""
     answer = browser.session.get(f"{browser.site}gallery/", params={"q": query}, timeout=60)
     return [
         (
@@ -349,11 +353,11 @@ def test_the_gallery_has_every_failure_of_the_table(site: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("door", "language", "form"),
+    ("entry_point", "language", "form"),
     [("django", "en", "page"), ("django", "zh-hans", "json"), ("drf", "zh-hant", "json")],
 )
-def test_every_link_of_the_gallery_is_answered_as_its_row_says(
-    site: str, door: str, language: str, form: str
+def test_each_link_of_the_gallery_is_answered_as_its_row_says(
+    site: str, entry_point: str, language: str, form: str
 ) -> None:
     browser = Browser(site, language)
 
@@ -362,7 +366,7 @@ def test_every_link_of_the_gallery_is_answered_as_its_row_says(
         return [
             f"{link}: {answer.status_code}, {answer.text}"
             for link in links
-            if f"/raise/{door}/" in link and link.endswith(f"language={language}&as={form}")
+            if f"/raise/{entry_point}/" in link and link.endswith(f"language={language}&as={form}")
             for answer in [browser.session.get(link, timeout=60)]
             if answer.status_code != status
             or answer.headers["Content-Language"] != language
@@ -377,8 +381,8 @@ def test_every_link_of_the_gallery_is_answered_as_its_row_says(
 def _sentence_in(answer: requests.Response) -> str:
     if answer.headers["Content-Type"] == "application/json":
         return str(answer.json()["detail"])
-    found = re.search(r'<p class="ciam-detail">(.*?)</p>', answer.text)
-    return html.unescape(found[1]) if found else ""
+    detail = re.search(r'<p class="ciam-detail">(.*?)</p>', answer.text)
+    return html.unescape(detail[1]) if detail else ""
 
 
 @pytest.mark.parametrize(
@@ -404,15 +408,15 @@ def test_the_catalogues_are_complete_and_compiled(locale: str) -> None:
     assert all(written)
     assert sorted(texts.values()) == sorted(written)
     if locale == "zh_Hant":
-        of_the_mainland = "登錄|用戶|短信|郵箱|信息|賬號|默認|網絡|鏈接|屏幕"
-        assert re.findall(of_the_mainland, "".join(written)) == []
+        mainland_words = "登錄|用戶|短信|郵箱|信息|賬號|默認|網絡|鏈接|屏幕"
+        assert re.findall(mainland_words, "".join(written)) == []
 
 
-# --- What to type -----------------------------------------------------------------------------
+# --- The panel of sample inputs ---------------------------------------------------------------
 
 
-def test_the_panel_says_what_the_fake_does() -> None:
-    typed = [one.typed for group in tries.SAMPLE_INPUTS for one in group.inputs]
+def test_the_panel_lists_inputs_that_the_fake_knows() -> None:
+    inputs = [sample.typed for group in tries.SAMPLE_INPUTS for sample in group.inputs]
     known = {
         **accounts.STATES_BY_PREFIX,
         **accounts.STEPS_BY_PREFIX,
@@ -420,13 +424,13 @@ def test_the_panel_says_what_the_fake_does() -> None:
         accounts.UNLINKED_PREFIX: "",
     }
 
-    assert typed[:3] == [accounts.PASSWORD, accounts.CODE, accounts.CAPTCHA_TEXT]
-    for name, _, ending in (each.partition(" · ") for each in typed[4:-2]):
+    assert inputs[:3] == [accounts.PASSWORD, accounts.CODE, accounts.CAPTCHA_TEXT]
+    for name, _, ending in (text.partition(" · ") for text in inputs[4:-2]):
         assert name in known
         assert accounts.PREFIXES_BY_NUMBER.get(ending, name) == name
 
 
-def test_the_panel_is_beside_the_sign_in_pages(site: str) -> None:
+def test_the_panel_is_on_the_sign_in_pages_only(site: str) -> None:
     page = Browser(site).open("ciam/login/")
 
     assert "fake-password" in page.words

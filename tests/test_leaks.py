@@ -1,4 +1,4 @@
-"""Whatever upstream or a browser writes, no answer, log, report or mail repeats it."""
+"""Tests that secrets of upstream or of a browser reach no answer, log, report or mail."""
 
 from __future__ import annotations
 
@@ -93,14 +93,14 @@ urlpatterns = [
 
 
 @pytest.fixture(autouse=True)
-def a_project_with_admins(settings: Settings) -> None:
+def use_project_with_admins(settings: Settings) -> None:
     settings.ROOT_URLCONF = __name__
     settings.ADMINS = ADMINS
 
 
 @pytest.fixture(autouse=True)
 def records() -> Iterator[RecordingHandler]:
-    """What the root logger gets at DEBUG."""
+    """The records of the root logger at level DEBUG."""
     root, handler = logging.getLogger(), RecordingHandler()
     level = root.level
     root.addHandler(handler)
@@ -112,14 +112,14 @@ def records() -> Iterator[RecordingHandler]:
 
 @pytest.fixture
 def errors() -> Iterator[list[CiamError]]:
-    """The errors of the way in."""
-    found: list[CiamError] = []
+    """The errors that ``login_failed`` sends."""
+    errors: list[CiamError] = []
 
     def receiver(error: CiamError, **kwargs: Any) -> None:
-        found.append(error)
+        errors.append(error)
 
     login_failed.connect(receiver)
-    yield found
+    yield errors
     login_failed.disconnect(receiver)
 
 
@@ -128,18 +128,18 @@ Reports = list[str]
 
 @pytest.fixture
 def reports() -> Iterator[Reports]:
-    """Django's reports of what nobody answered, as it shows and mails them."""
-    found: Reports = []
+    """Django's reports of unanswered errors, as Django shows and mails them."""
+    reports: Reports = []
 
     def receiver(request: HttpRequest, **kwargs: Any) -> None:
         kind, error, trace = sys.exc_info()
         reporter = ExceptionReporter(request, kind, error, trace)
-        found.extend([reporter.get_traceback_text(), reporter.get_traceback_html()])
+        reports.extend([reporter.get_traceback_text(), reporter.get_traceback_html()])
         assert error
-        found.extend(error_texts(error))
+        reports.extend(error_texts(error))
 
     got_request_exception.connect(receiver)
-    yield found
+    yield reports
     got_request_exception.disconnect(receiver)
 
 
@@ -150,13 +150,13 @@ def mails() -> str:
     )
 
 
-# --- What upstream writes ---------------------------------------------------------------------
+# --- Upstream text ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 429, 500, 503])
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("accept", [HTML, JSON])
-def test_of_a_failed_token_call_nothing_is_told(  # noqa: PLR0917  (fixtures)
+def test_a_failed_token_call_leaks_nothing(  # noqa: PLR0917  (fixtures)
     body: str,
     status: int,
     accept: str,
@@ -177,7 +177,7 @@ def test_of_a_failed_token_call_nothing_is_told(  # noqa: PLR0917  (fixtures)
 
 @pytest.mark.parametrize(("mode", "stage"), [("oidc", "jwks"), ("oidc", "discovery")])
 @pytest.mark.parametrize("body", ["oauth", "ciam", "unknown"])
-def test_nor_of_any_other_call(
+def test_a_failed_call_for_metadata_or_keys_leaks_nothing(
     stage: str, body: str, browser: Browser, records: RecordingHandler, errors: list[CiamError]
 ) -> None:
     browser.ciam.plan(stage, LeakyFailure(body=BODIES[body]), times=None)
@@ -195,7 +195,7 @@ def test_nor_of_any_other_call(
 @pytest.mark.parametrize("place", ["/page/", "/rest/"])
 @pytest.mark.parametrize("body", [name for name in BODIES if name != "success"])
 @pytest.mark.parametrize("accept", [HTML, JSON])
-def test_nor_of_a_call_of_the_projects(
+def test_a_failed_call_of_the_project_leaks_nothing(
     place: str, body: str, accept: str, ciam: FakeCiam, records: RecordingHandler
 ) -> None:
     ciam.plan("api", LeakyFailure(body=BODIES[body]), times=1)
@@ -205,14 +205,14 @@ def test_nor_of_a_call_of_the_projects(
     assert leaks_in(*response_texts(response), records.text.getvalue()) == set()
 
 
-# Closed, or the next test may meet a connection that is about to be.
+# The header closes the connection. Otherwise, the next test could use a closing connection.
 HEAD = "HTTP/1.1 200 OK\r\nConnection: close\r\n"
 WIRE = {
-    "a header that is none": f"{HEAD}{secret_in('header')}\r\nContent-Length: 2\r\n\r\n{{}}",
-    "a header below none": f"{HEAD} {secret_in('header')}: x\r\nContent-Length: 2\r\n\r\n{{}}",
+    "a line without a colon": f"{HEAD}{secret_in('header')}\r\nContent-Length: 2\r\n\r\n{{}}",
+    "a folded line first": f"{HEAD} {secret_in('header')}: x\r\nContent-Length: 2\r\n\r\n{{}}",
     "no status": f"HTTP/1.1 {secret_in('status')} {secret_in('reason')}\r\n\r\n",
     "no HTTP": f"{secret_in('line')} {PHONE}\r\n\r\n",
-    "chunks that are none": f"{HEAD}Transfer-Encoding: chunked\r\n\r\n{secret_in('chunk')}\r\n",
+    "invalid chunks": f"{HEAD}Transfer-Encoding: chunked\r\n\r\n{secret_in('chunk')}\r\n",
     "lengths that differ": f"{HEAD}Content-Length: 2, {secret_in('length')}\r\n\r\n{{}}",
     "an encoding": f"{HEAD}Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\n{secret_in('gzip')}",
     "a page": f"{HEAD}Content-Type: text/html\r\nContent-Length: 60\r\n\r\n{secret_in('html'):60}",
@@ -223,15 +223,15 @@ WIRE = {
 
 
 @pytest.mark.parametrize("answer", WIRE)
-def test_nor_of_what_is_hardly_http(
+def test_an_invalid_http_response_leaks_nothing(
     answer: str,
     browser: Browser,
     records: RecordingHandler,
     errors: list[CiamError],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sent = WIRE[answer].encode()
-    monkeypatch.setitem(BEHAVIOURS, "planted", lambda wire: wire.send(sent))
+    content = WIRE[answer].encode()
+    monkeypatch.setitem(BEHAVIOURS, "planted", lambda wire: wire.send(content))
     browser.ciam.misbehave("token", "planted")
     response = browser.sign_in()
 
@@ -240,7 +240,7 @@ def test_nor_of_what_is_hardly_http(
     assert leaks_in(*error_texts(errors[0])) == set()
 
 
-def test_a_leak_is_found_and_a_clock_is_none() -> None:
+def test_a_leak_is_found_and_a_random_number_is_not_a_leak() -> None:
     assert set(SHAPES) <= leaks_in(leaky_text("anywhere"))
     assert (
         leaks_in(f"<at 0x7f{SMS_CODE}0a10>", f"1763953812.3{SMS_CODE}", f"{SMS_CODE}000000000")
@@ -248,19 +248,21 @@ def test_a_leak_is_found_and_a_clock_is_none() -> None:
     )
 
 
-def test_three_things_pass_in_their_shapes(browser: Browser, records: RecordingHandler) -> None:
+def test_request_id_field_and_code_pass_in_their_formats(
+    browser: Browser, records: RecordingHandler
+) -> None:
     body = ciam_body("Params.Blank.User.Nick.Name", requestId=REQUEST_ID)
     browser.ciam.plan("token", LeakyFailure(body=body), times=1)
     answer = json.loads(browser.sign_in(accept=JSON).content)
 
     assert answer["request_id"] == REQUEST_ID
     assert answer["field"] == "nick_name"
-    # A code that no row has is for the operator, who may give it one.
+    # A code without a row is logged, so that the operator can add an override for the code.
     assert answer["code"] == "Params.Blank.*"
     assert "code=Params.Blank.User.Nick.Name " in records.records_of("ciam_django")[0].getMessage()
 
 
-def test_a_sign_in_that_works_leaves_no_trace_of_its_secrets(
+def test_a_successful_sign_in_logs_none_of_its_secrets(
     browser: Browser, records: RecordingHandler
 ) -> None:
     address = browser.start_sign_in(f"/{secret_in('next')}/")
@@ -295,7 +297,7 @@ def test_a_sign_in_that_works_leaves_no_trace_of_its_secrets(
     ],
     ids=str,
 )
-def test_what_an_id_token_claims_is_told_to_nobody(
+def test_the_claims_of_an_id_token_do_not_leak(
     claims: dict[str, Any], browser: Browser, records: RecordingHandler, errors: list[CiamError]
 ) -> None:
     browser.ciam.id_token_claims = {"phone_number": PHONE, **claims}
@@ -306,11 +308,11 @@ def test_what_an_id_token_claims_is_told_to_nobody(
         assert leaks_in(*error_texts(error)) == set()
 
 
-# --- What a browser writes --------------------------------------------------------------------
+# --- A browser's requests ---------------------------------------------------------------------
 
 
-def walked_by(query: dict[str, str], **headers: str) -> list[HttpResponse]:
-    """What a browser full of secrets gets from each view that it can open or post to."""
+def send_to_all_views(query: dict[str, str], **headers: str) -> list[HttpResponse]:
+    """Send requests full of secrets to each view, and return the responses."""
     client = Client(headers={"User-Agent": secret_in("user_agent"), **cast("Any", headers)})
     for name in ("ciam_state_" + "0" * 32, "sessionid", "csrftoken", secret_in("cookie_name")):
         client.cookies[name] = secret_in("cookie")
@@ -327,12 +329,12 @@ def walked_by(query: dict[str, str], **headers: str) -> list[HttpResponse]:
 
 
 @pytest.mark.parametrize("accept", [HTML, JSON])
-def test_what_a_stranger_brings_is_not_repeated(
+def test_the_input_of_an_anonymous_user_is_not_repeated(
     accept: str, ciam: FakeCiam, records: RecordingHandler, errors: list[CiamError]
 ) -> None:
     names = ("code", "state", "error", "error_description", "error_uri", "iss", "id_token")
     query = {name: secret_in(name) for name in (*names, "next_url", "username", "phone")}
-    responses = walked_by(
+    responses = send_to_all_views(
         query, accept=accept, referer=f"https://ciam.example/?code={secret_in('referer')}"
     )
 
@@ -345,13 +347,13 @@ def test_what_a_stranger_brings_is_not_repeated(
 
 @pytest.mark.parametrize("accept", [HTML, JSON])
 @pytest.mark.parametrize("error", [secret_in("error"), JWT, PHONE, f"a.{PHONE}", "access_denied"])
-def test_nor_is_what_comes_back_with_a_state_of_ours(
+def test_the_query_of_a_callback_with_a_valid_state_is_not_repeated(
     error: str, accept: str, browser: Browser, records: RecordingHandler, errors: list[CiamError]
 ) -> None:
     next_url = f"/?{secret_in('next')}"
     state = query_of(browser.start_sign_in(next_url))["state"]
-    # Checked when it was sealed, and the person's own: it is the one thing that stays.
-    way_out = f'href="/ciam/login/?{urlencode({"next": next_url})}"'
+    # The page may repeat ``next``, which was checked before its encryption and belongs to the user.
+    login_link = f'href="/ciam/login/?{urlencode({"next": next_url})}"'
     query = {
         "state": state,
         "error": error,
@@ -365,13 +367,13 @@ def test_nor_is_what_comes_back_with_a_state_of_ours(
     )
 
     assert response.status_code >= 400
-    shown = [text.replace(way_out, "") for text in response_texts(response)]
-    assert leaks_in(*shown, records.text.getvalue()) == set()
+    texts = [text.replace(login_link, "") for text in response_texts(response)]
+    assert leaks_in(*texts, records.text.getvalue()) == set()
     assert state not in records.text.getvalue() + response.content.decode()
     assert leaks_in(*error_texts(errors[0])) == set()
 
 
-def test_a_code_that_is_refused_is_in_no_log(browser: Browser, records: RecordingHandler) -> None:
+def test_a_refused_code_is_not_logged(browser: Browser, records: RecordingHandler) -> None:
     state = query_of(browser.start_sign_in())["state"]
     response = browser.client.get("/ciam/callback/", {"state": state, "code": secret_in("code")})
 
@@ -379,27 +381,27 @@ def test_a_code_that_is_refused_is_in_no_log(browser: Browser, records: Recordin
     assert leaks_in(records.text.getvalue()) == set()
 
 
-def test_the_host_stands_only_in_the_address_that_it_makes(
+def test_the_host_appears_only_in_the_authorize_address(
     browser: Browser, records: RecordingHandler, settings: Settings
 ) -> None:
     host = f"{secret_in('host').lower().replace('_', '-')}.example"
     settings.ALLOWED_HOSTS = [host]
-    away = browser.client.post("/ciam/authorize/", headers={"Host": host})
+    redirect = browser.client.post("/ciam/authorize/", headers={"Host": host})
     response = browser.client.get("/ciam/callback/", headers={"Host": host, "Accept": HTML})
 
-    assert host in away["Location"]
+    assert host in redirect["Location"]
     assert host not in response.content.decode() + str(response.headers)
-    assert host not in records.text.getvalue().replace(str(away["Location"]), "")
+    assert host not in records.text.getvalue().replace(str(redirect["Location"]), "")
 
 
-# --- What nobody answers ----------------------------------------------------------------------
+# --- Unanswered errors ------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:.*MAILERS")
 @pytest.mark.parametrize("is_debug", [True, False])
 @pytest.mark.parametrize("mode", ["ciam"])
 @pytest.mark.parametrize("body", ["oauth", "ciam", "unknown"])
-def test_an_error_that_nobody_answers_is_reported_without_what_upstream_wrote(
+def test_the_report_of_an_unanswered_error_has_no_upstream_text(
     body: str, is_debug: bool, ciam: FakeCiam, settings: Settings, reports: Reports
 ) -> None:
     settings.DEBUG = is_debug
@@ -416,7 +418,7 @@ def test_an_error_that_nobody_answers_is_reported_without_what_upstream_wrote(
 @pytest.mark.filterwarnings("ignore:.*MAILERS")
 @pytest.mark.parametrize("behaviour", ["reset", "html", "truncated"])
 @pytest.mark.parametrize("mode", ["ciam"])
-def test_nor_is_the_exception_behind_it(
+def test_the_report_of_an_unanswered_error_leaks_nothing_of_its_cause(
     behaviour: str, ciam: FakeCiam, settings: Settings, reports: Reports
 ) -> None:
     settings.MIDDLEWARE = settings.MIDDLEWARE[:-1]
@@ -429,8 +431,8 @@ def test_nor_is_the_exception_behind_it(
 
 
 @pytest.fixture
-def a_broken_receiver() -> Iterator[None]:
-    """A project whose own code fails while a person is being signed in."""
+def connect_broken_receiver() -> Iterator[None]:
+    """Connect a receiver of the project that fails during a sign-in."""
 
     def receiver(**kwargs: Any) -> None:
         raise ZeroDivisionError("the project's own")
@@ -442,8 +444,8 @@ def a_broken_receiver() -> Iterator[None]:
 
 @pytest.mark.filterwarnings("ignore:.*MAILERS")
 @pytest.mark.parametrize("is_debug", [True, False])
-@pytest.mark.usefixtures("a_broken_receiver")
-def test_what_fails_in_a_callback_is_reported_without_its_secrets(
+@pytest.mark.usefixtures("connect_broken_receiver")
+def test_the_report_of_an_error_in_a_callback_has_no_secrets(
     is_debug: bool,
     browser: Browser,
     settings: Settings,
@@ -459,46 +461,46 @@ def test_what_fails_in_a_callback_is_reported_without_its_secrets(
     assert response.status_code == 500
     assert any("ZeroDivisionError" in report for report in reports)
     secrets = [*browser.ciam.access_tokens, *cookies, *query_of(callback).values()]
-    told = "".join([*reports, mails(), records.text.getvalue(), response.content.decode()])
+    texts = "".join([*reports, mails(), records.text.getvalue(), response.content.decode()])
     assert len(cookies) == 1
-    assert [secret for secret in secrets if secret in told] == []
+    assert [secret for secret in secrets if secret in texts] == []
     assert leaks_in(*reports, mails()) == set()
 
 
-# --- What a person types to us -----------------------------------------------------------------
+# --- The fields of login forms -----------------------------------------------------------------
 
-TYPED: dict[str, dict[str, Any]] = {
+FORMS: dict[str, dict[str, Any]] = {
     "password": {"username": secret_in("username"), "password": secret_in("password")},
     "email": {"email": f"{secret_in('local')}@example.com"},
     "sms": {"phone_number": PHONE},
 }
-STAGES_OF_TYPED = {"password": "password", "email": "send_code", "sms": "send_code"}
+STAGES_OF_FORMS = {"password": "password", "email": "send_code", "sms": "send_code"}
 
 
 @pytest.fixture
-def every_way(settings: Settings) -> None:
+def enable_login_methods(settings: Settings) -> None:
     cache.clear()
-    settings.CIAM_LOGIN_METHODS = list(TYPED)
+    settings.CIAM_LOGIN_METHODS = list(FORMS)
 
 
-def typed(method: str, accept: str) -> HttpResponse:
-    """What comes of it that somebody fills in the page's form, or an app does."""
+def submit_login(method: str, accept: str) -> HttpResponse:
+    """Submit the form of the login page, or the same fields as JSON, and return the response."""
     client = Client(headers={"Accept": accept}, raise_request_exception=False)
-    agreed = {"consent": ["terms", "privacy"]}
-    given = {**TYPED[method], **agreed, "captcha": secret_in("captcha")}
+    consents = {"consent": ["terms", "privacy"]}
+    fields = {**FORMS[method], **consents, "captcha": secret_in("captcha")}
     if accept == HTML:
-        response = client.post("/ciam/login/", {"method": method, **given})
+        response = client.post("/ciam/login/", {"method": method, **fields})
     else:
-        response = client.post(f"/ciam/api/{method}/", given, content_type=JSON)
+        response = client.post(f"/ciam/api/{method}/", fields, content_type=JSON)
     return cast("HttpResponse", response)
 
 
-@pytest.mark.usefixtures("every_way")
+@pytest.mark.usefixtures("enable_login_methods")
 @pytest.mark.parametrize("mode", ["ciam"])
 @pytest.mark.parametrize("accept", [HTML, JSON])
-@pytest.mark.parametrize("method", TYPED)
+@pytest.mark.parametrize("method", FORMS)
 @pytest.mark.parametrize("body", BODIES)
-def test_of_what_was_typed_only_the_account_comes_back(  # noqa: PLR0917  (fixtures)
+def test_a_failed_login_form_shows_only_the_typed_account_again(  # noqa: PLR0917  (fixtures)
     body: str,
     method: str,
     accept: str,
@@ -506,11 +508,11 @@ def test_of_what_was_typed_only_the_account_comes_back(  # noqa: PLR0917  (fixtu
     records: RecordingHandler,
     errors: list[CiamError],
 ) -> None:
-    ciam.plan(STAGES_OF_TYPED[method], LeakyFailure(body=BODIES[body]), times=1)
-    response = typed(method, accept)
+    ciam.plan(STAGES_OF_FORMS[method], LeakyFailure(body=BODIES[body]), times=1)
+    response = submit_login(method, accept)
 
     visible = {secret_in("username"), secret_in("local"), PHONE} if accept == HTML else set()
-    # An account that gets no code looks like one that gets it.
+    # The answer hides that an account gets no code.
     is_hidden = errors[0].code == "Operation.Failure.User.Locked" and method != "password"
     assert (response.status_code < 400) is is_hidden
     assert leaks_in(*response_texts(response)) <= visible
@@ -519,10 +521,10 @@ def test_of_what_was_typed_only_the_account_comes_back(  # noqa: PLR0917  (fixtu
 
 
 @pytest.mark.filterwarnings("ignore:.*MAILERS")
-@pytest.mark.usefixtures("every_way", "a_broken_receiver")
+@pytest.mark.usefixtures("enable_login_methods", "connect_broken_receiver")
 @pytest.mark.parametrize("mode", ["ciam"])
 @pytest.mark.parametrize("accept", [HTML, JSON])
-def test_what_fails_in_a_form_is_reported_without_what_was_typed(
+def test_the_report_of_an_error_in_a_form_has_no_typed_secrets(
     accept: str,
     ciam: FakeCiam,
     reports: Reports,
@@ -530,16 +532,16 @@ def test_what_fails_in_a_form_is_reported_without_what_was_typed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(accounts, "PASSWORD", secret_in("password"))
-    response = typed("password", accept)
+    response = submit_login("password", accept)
 
     assert response.status_code == 500
     assert any("ZeroDivisionError" in report for report in reports)
-    told = "".join([*reports, mails(), records.text.getvalue(), response.content.decode()])
-    assert leaks_in(told) == set()
-    assert [token for token in ciam.access_tokens if token in told] == []
+    texts = "".join([*reports, mails(), records.text.getvalue(), response.content.decode()])
+    assert leaks_in(texts) == set()
+    assert [token for token in ciam.access_tokens if token in texts] == []
 
 
-# --- What Sentry is sent ----------------------------------------------------------------------
+# --- The data sent to Sentry ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -559,7 +561,7 @@ def test_what_fails_in_a_form_is_reported_without_what_was_typed(
     ids=["default", "with locals", "all of it"],
 )
 @pytest.mark.parametrize("mode", ["oidc", "ciam"])
-def test_sentry_is_sent_no_secret(options: dict[str, Any], mode: str) -> None:
+def test_sentry_gets_no_secrets(options: dict[str, Any], mode: str) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "tests.sentry_site", mode, json.dumps(options)],
         cwd=Path(__file__).parents[1],
@@ -568,14 +570,14 @@ def test_sentry_is_sent_no_secret(options: dict[str, Any], mode: str) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    told = json.loads(result.stdout)
-    sent = "\n".join(told["sent"])
+    output = json.loads(result.stdout)
+    sent = "\n".join(output["sent"])
 
-    # It does send: our ERROR line, what the project's own code raised, and that one's variables.
+    # The SDK sends the package's ERROR line and the project's error with its local variables.
     assert "code=invalid_client" in sent
     assert "ZeroDivisionError" in sent
     assert "a variable of the project" in sent
     assert '"url":"http://testserver/ciam/callback/"' in sent
-    assert len(told["secrets"]) >= 7
-    assert [name for name, secret in told["secrets"].items() if secret in sent] == []
+    assert len(output["secrets"]) >= 7
+    assert [name for name, secret in output["secrets"].items() if secret in sent] == []
     assert leaks_in(sent) == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from typing import Any
 
@@ -12,7 +13,15 @@ from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
 from pytest_django.fixtures import Settings
 
-from ciam_django.privacy import clear_frames_on_error, hide_request_data
+from ciam_django.errors import CiamError
+from ciam_django.privacy import (
+    clear_frames_on_error,
+    hide_request_data,
+    loggable_code,
+    redacted_text,
+)
+from tests.rows import for_each_row
+from tests.test_errors import JWT, values_in
 
 SECRET = "S3cret-4711"
 
@@ -157,3 +166,138 @@ def test_under_debug_the_functions_of_the_project_keep_their_variables(
         for frame, _line in traceback.walk_tb(raised.value.__traceback__)
     }
     assert variables["create"] == ({"person": "a token", "local": "a token"} if is_debug else {})
+
+
+# --- Frames -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("raised", [CiamError("timeout"), ValueError("mine"), KeyboardInterrupt()])
+def test_a_function_that_leaves_no_values_leaves_none(raised: BaseException) -> None:
+    @clear_frames_on_error
+    def sign_in(password: str, *, code: str) -> None:
+        worked_out = password + code
+        try:
+            raise LookupError(len(worked_out))
+        except LookupError:
+            raise raised  # noqa: B904
+
+    with pytest.raises(type(raised)) as caught:
+        sign_in("S3cret-1", code="S3cret-2")
+
+    assert caught.value is raised
+    assert "S3cret" not in values_in(raised)
+    assert sign_in.__name__ == "sign_in"
+
+
+# --- Redaction --------------------------------------------------------------------------------
+
+
+@for_each_row(
+    "text, secret",
+    [
+        ("Invalid authorization code: 202301020304055abcDEfG", "202301020304055abcDEfG"),
+        ("code 202301020304055abcDEfG was used", "abcDEfG"),
+        (f"Invalid access token: {JWT}", "eyJ"),
+        (f"Token {JWT[:40]} is cut off", "eyJ"),
+        (f"{JWT}", "c2lnbmF0dXJl"),
+        ("The verification code 493817 is wrong", "493817"),
+        ("验证码4938已过期", "4938"),
+        ("User 13912345678 is locked", "13912345678"),
+        ("User +86 139 1234 5678 is locked", "5678"),
+        ("User +86-139-1234-5678 is locked", "5678"),
+        ("User (0571) 8502 2088 is locked", "8502"),
+        ("User wang.wei@example.com.cn is locked", "wang"),
+        ("用户王伟@例子.公司被锁定", "例子"),
+        ("password=Sesame is wrong", "Sesame"),
+        ("password: Sesame", "Sesame"),
+        ('{"password": "open Sesame please"}', "Sesame"),
+        ("{'new_password': 'open Sesame'}", "Sesame"),
+        ("newPasswd=Sesame&x=1", "Sesame"),
+        ("pwd=Sesame", "Sesame"),
+        ("密码错误：芝麻开门", "芝麻开门"),
+        ("驗證碼：abcd", "abcd"),
+        ("client_secret=Sesame", "Sesame"),
+        ("id_token_hint=Sesame", "Sesame"),
+        ("Cookie: sessionid", "sessionid"),
+        ("See http://10.0.0.1/cb?code=Sesame&state=x for more", "Sesame"),
+        ("See HTTPS://example.com/cb?code=Sesame", "Sesame"),
+        ("client 0f0e0d0c-1111-2222-3333-444455556666", "4444"),
+        ("key ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef", "ABCDEF"),
+    ],
+)
+def test_what_may_be_secret_or_personal_is_redacted(text: str, secret: str) -> None:
+    assert secret in text
+    assert secret not in redacted_text(text)
+    assert secret not in CiamError("invalid_grant", upstream_text=text).upstream_text
+
+
+@for_each_row(
+    "text",
+    [
+        "",
+        "Operation.Failure.Mini.Program.Silent.Login",
+        "The user is locked for 29 minutes",
+        "HTTP 500",
+        "用户已被锁定",
+        "ReadTimeout",
+    ],
+)
+def test_what_helps_operators_stays(text: str) -> None:
+    assert redacted_text(text) == text
+
+
+@pytest.mark.parametrize("separator", ["\r\n", "\n", "\x00", "\x1b", "\u2028", "\u2029", "\x7f"])
+def test_a_text_is_one_line(separator: str) -> None:
+    assert redacted_text(f"one{separator}two") == "one two"
+
+
+@pytest.mark.parametrize("text", ['密码："，"+', 'password="my pass phrase', "token='a b"])
+def test_a_named_secret_ends_where_its_quotes_do_or_the_text(text: str) -> None:
+    line = redacted_text(text)
+
+    assert line.endswith("[redacted]")
+    assert redacted_text(line) == line
+
+
+def test_a_text_ends_after_500_characters() -> None:
+    assert len(redacted_text("some words " * 1000)) == 500
+
+
+def test_an_email_with_two_signs_leaves_nothing_behind() -> None:
+    assert redacted_text("to li@wang@example.com") == "to [email]"
+
+
+def test_nothing_but_space_is_nothing() -> None:
+    assert redacted_text(" \n" * 1000).strip() == ""
+
+
+def test_a_secret_is_not_cut_in_two() -> None:
+    text = "words " * 169 + "abcd1234efgh5678"
+
+    assert "abcd" not in redacted_text(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 10**6, "@" * 10**6, "1 " * 10**6, "a@" * 10**6, "'" * 10**6]
+)
+def test_a_hostile_text_is_redacted_quickly(text: str) -> None:
+    # The time of the processor, which a busy machine does not change.
+    before = time.thread_time()
+    redacted_text(text)
+
+    assert time.thread_time() - before < 0.5
+
+
+@pytest.mark.parametrize(
+    ("code", "loggable"),
+    [
+        ("Operation.Failure.User.Locked", "Operation.Failure.User.Locked"),
+        ("Params.Blank.*", "Params.Blank.*"),
+        ("a\r\nERROR b", "aERRORb"),
+        ("%s{}", "s"),
+        ("中文", ""),
+        ("x" * 200, "x" * 128),
+    ],
+)
+def test_a_loggable_code_has_the_alphabet_of_codes(code: str, loggable: str) -> None:
+    assert loggable_code(code) == loggable

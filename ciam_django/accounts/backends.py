@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.contrib.auth import load_backend
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 _IDENTITY: Final = "_ciam_identity"
 # The attribute of a request that holds the digest of the name which its failures belong to.
 _NAME_DIGEST: Final = "_ciam_tried_by"
-# The key of the digests of names, which are stored. A change makes all of them unknown.
-_DIGEST_KEY: Final = "ciam_django.accounts.failures"
+# Stored digests depend on this text: another text makes ``CiamIdentity.names`` useless.
+_PURPOSE: Final = "ciam_django.accounts.last_failure"
 # The claims that a user may type to sign in.
 _NAME_CLAIMS: Final = ("email", "preferred_username", "username")
 # Only the newest names of an identity are kept.
@@ -60,11 +59,6 @@ class CiamBackend(ModelBackend):
 def is_ciam_backend(path: str) -> bool:
     """Whether the backend is ``CiamBackend``, or a project's own that is made from it."""
     return isinstance(load_backend(path), CiamBackend)
-
-
-def get_or_create_user(person: Person) -> AbstractBaseUser:
-    """The user whom a person has signed in as before, or a new one."""
-    return get_or_create_identity(person).user
 
 
 def resolve_identity(request: HttpRequest, person: Person) -> CiamIdentity:
@@ -135,7 +129,7 @@ def _update_identity(identity: CiamIdentity, claimed: Mapping[str, str]) -> None
 def name_digest(name: str) -> str:
     """The digest of a name, made with a key of Django's: there are few phone numbers to try."""
     plain = name.strip().casefold().encode(errors="replace")
-    return salted_hmac(_DIGEST_KEY, plain, algorithm="sha256").hexdigest()[:32]
+    return salted_hmac(_PURPOSE, plain, algorithm="sha256").hexdigest()[:32]
 
 
 def attribute_failures_to(request: HttpRequest, name: str) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     # The stubs know only the one user model of the tests.
     from django.contrib.auth.models import User
 
+# The key of cached results depends on this text.
+_PURPOSE: Final = "ciam_django.accounts.bearer"
 # RFC 6750, 2.1.
 _HEADER: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
 _MAX_LENGTH: Final = 8192
@@ -146,7 +148,7 @@ def _cache_result(key: str, result: Mapping[str, Any], seconds: float) -> None:
     lifetime = int(min(seconds, conf.CIAM_BEARER_SECONDS))
     if lifetime > 0:
         content = json.dumps(result).encode()
-        set_cached(key, fernet_for(__name__).encrypt(content).decode(), seconds=lifetime)
+        set_cached(key, fernet_for(_PURPOSE).encrypt(content).decode(), seconds=lifetime)
 
 
 def _cached_result(key: str) -> TokenInfo | CiamError | None:
@@ -154,7 +156,7 @@ def _cached_result(key: str) -> TokenInfo | CiamError | None:
     if encrypted is None:
         return None
     try:
-        cached = json.loads(fernet_for(__name__).decrypt(encrypted))
+        cached = json.loads(fernet_for(_PURPOSE).decrypt(encrypted))
     except (InvalidToken, TypeError):
         # Of another project in the same cache, or of a key that has gone.
         return None

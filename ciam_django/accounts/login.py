@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, authenticate, load_backend, login
 from django.contrib.auth.signals import user_login_failed
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 
 from ciam_django.accounts.backends import (
     CiamBackend,
@@ -31,8 +31,6 @@ from ciam_django.accounts.signals import created, signed_in
 from ciam_django.answers import Answer
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError, Stage
-from ciam_django.reporting import answer_and_report
-from ciam_django.responses import response_for
 
 if TYPE_CHECKING:
     # The stubs know only the one user model of the tests.
@@ -147,11 +145,6 @@ def send_user_login_failed(
     """
     if request and error.stage in _CREDENTIAL_STAGES and answer.kind == "credentials":
         user_login_failed.send_robust(__name__, credentials={}, request=request)
-
-
-def lockout_response(request: HttpRequest, *args: object) -> HttpResponse:
-    """For ``AXES_LOCKOUT_CALLABLE``: the answer to whom django-axes has locked out."""
-    return response_for(request, answer_and_report(CiamError("too_many_requests"), request))
 
 
 def _is_locked_out(request: HttpRequest) -> bool:

@@ -1,4 +1,4 @@
-"""A request in, and whether CIAM still stands by its session; with the token that it holds."""
+"""Whether CIAM still accepts the session of a request."""
 
 from __future__ import annotations
 
@@ -25,30 +25,7 @@ from ciam_django.accounts.token_refresh import (
 from ciam_django.client.api import REFUSED_TOKEN_CODES, CiamClient
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
-from ciam_django.privacy import clear_frames_on_error
 from ciam_django.reporting import report
-
-
-@clear_frames_on_error
-def access_token_of(request: HttpRequest) -> str:
-    """CIAM's access token of the person who is signed in, for ``CiamClient``; renewed if need be.
-
-    A ``CiamError``: ``missing_token`` where this session has none, ``session_ended`` where CIAM
-    no longer takes it, or why CIAM can't be asked.
-    """
-    ciam_session = ciam_session_of(request)
-    if ciam_session is None:
-        raise CiamError("missing_token", stage=Stage.REFRESH)
-    tokens = sync_ciam_session(request, ciam_session)
-    if not tokens.access_token:
-        raise CiamError("missing_token", stage=Stage.REFRESH)
-    if tokens.is_usable and not tokens.is_refresh_due:
-        return tokens.access_token
-    tokens = refresh_if_due(ciam_session, tokens)
-    if not tokens.is_usable:
-        raise CiamError("session_ended", stage=Stage.REFRESH)
-    schedule_next_check(request, ciam_session, tokens)
-    return tokens.access_token
 
 
 def refresh_or_end_session(request: HttpRequest) -> CiamError | None:

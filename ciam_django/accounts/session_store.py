@@ -37,8 +37,8 @@ _RETRY_INTERVAL: Final = 60
 _USER_API: Final = "USER_API"
 # Seconds before its end from which an access token is renewed; of a short life, a tenth.
 _REFRESH_MARGIN: Final = 300
-# The purpose of the key that encrypts stored tokens. Another purpose would end all sessions.
-_ENCRYPTION_PURPOSE: Final = "ciam_django.accounts.tokens"
+# The key of stored tokens depends on this text: another text ends all sessions.
+_PURPOSE: Final = "ciam_django.accounts.tokens"
 
 
 def create_ciam_session(
@@ -260,13 +260,13 @@ def _text(value: object) -> str:
 def encrypted_tokens(tokens: Tokens) -> str:
     """As only this project can read it, by ``SECRET_KEY``."""
     content = json.dumps(dataclasses.asdict(tokens)).encode()
-    return fernet_for(_ENCRYPTION_PURPOSE).encrypt(content).decode()
+    return fernet_for(_PURPOSE).encrypt(content).decode()
 
 
 def decrypted_tokens(encrypted: str) -> Tokens:
     """What was sealed, by ``SECRET_KEY`` or one of its fallbacks; ``session_ended`` if by none."""
     try:
-        return Tokens(**json.loads(fernet_for(_ENCRYPTION_PURPOSE).decrypt(encrypted)))
+        return Tokens(**json.loads(fernet_for(_PURPOSE).decrypt(encrypted)))
     except (InvalidToken, ValueError, TypeError) as error:
         raise CiamError("session_ended", stage=Stage.REFRESH) from error
 

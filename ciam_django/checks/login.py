@@ -6,6 +6,7 @@ is reported by ``checks/settings.py`` and not judged again here.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from ciam_django.checks.messages import check_message, hint_for, setting_message
 from ciam_django.checks.settings import are_urls_included, is_allowed_form_action, oauth_client
 from ciam_django.client.endpoints import ENDPOINTS, Credential, Endpoint
 from ciam_django.conf import Conf, conf
+from ciam_django.errors import Stage
 from ciam_django.login.providers import (
     OVERRIDABLE_FIELDS,
     PROVIDERS,
@@ -34,6 +36,11 @@ from ciam_django.login.tenant_config import HOSTED, OWN_METHODS
 
 # Caches that each process has for itself.
 _PER_PROCESS_CACHES: Final = ("LocMemCache", "DummyCache")
+# The fields of an endpoint whose values are members of an enum.
+_ENDPOINT_CHOICES: Final[Mapping[str, type[enum.StrEnum]]] = {
+    "credential": Credential,
+    "stage": Stage,
+}
 _ENTRY_FIELDS: Final = (*REQUIRED_FIELDS, *sorted(OVERRIDABLE_FIELDS), "provider")
 
 
@@ -86,11 +93,11 @@ def check_endpoints(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage
                 yield check_message(
                     "endpoint", f"{place} has no field {field!r}.", hint_for(field, fields)
                 )
-            elif field == "credential" and value not in list(Credential):
+            elif field in _ENDPOINT_CHOICES and value not in list(_ENDPOINT_CHOICES[field]):
                 yield check_message(
                     "endpoint",
-                    f"{place}: the credential is {value!r}.",
-                    f"Allowed: {', '.join(Credential)}.",
+                    f"{place}: the {field} is {value!r}.",
+                    hint_for(value, _ENDPOINT_CHOICES[field]),
                 )
 
 

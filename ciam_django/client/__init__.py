@@ -1,7 +1,13 @@
-"""Talking to CIAM: one transport, one reader of bodies, Authlib's app, and the API."""
+"""Talking to CIAM.
+
+``CiamClient`` calls CIAM's API. A project that has calls of its own uses ``raise_for_failure``
+after a call of requests, and ``ciam_compliance_fix`` in a client of Authlib.
+"""
 
 from __future__ import annotations
 
 from ciam_django.client.api import CiamClient
+from ciam_django.client.envelope import raise_for_failure
+from ciam_django.client.oauth import ciam_compliance_fix
 
-__all__ = ["CiamClient"]
+__all__ = ["CiamClient", "ciam_compliance_fix", "raise_for_failure"]

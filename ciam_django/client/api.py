@@ -33,8 +33,8 @@ _REFUSED_APPLICATION_CODES: Final = frozenset({"invalid_grant", "invalid_token",
 # Seconds before its end from which a token is renewed, and from which it is used no more.
 _REFRESH_BEFORE_EXPIRY: Final = 600
 _UNUSED_BEFORE_EXPIRY: Final = 30
-# The purpose of the key that encrypts the token in the cache.
-_ENCRYPTION_PURPOSE: Final = "ciam_django.client.api"
+# The key of the cached application token depends on this text.
+_PURPOSE: Final = "ciam_django.client.api"
 
 
 def _clear_method_frames(client: type[T]) -> type[T]:
@@ -352,7 +352,7 @@ class CiamClient:
                 raise
             raise _misconfiguration(error) from error
         token = results.signed_in_of(data)
-        encrypted = fernet_for(_ENCRYPTION_PURPOSE).encrypt(token.access_token.encode()).decode()
+        encrypted = fernet_for(_PURPOSE).encrypt(token.access_token.encode()).decode()
         usable_for = token.expires_in - _UNUSED_BEFORE_EXPIRY
         return FetchedDocument(
             encrypted,
@@ -385,7 +385,7 @@ class CiamClient:
 
 def _decrypted_token(sealed: str) -> str:
     try:
-        return fernet_for(_ENCRYPTION_PURPOSE).decrypt(sealed).decode()
+        return fernet_for(_PURPOSE).decrypt(sealed).decode()
     except InvalidToken as error:
         raise CiamError("bad_configuration", upstream_text="SECRET_KEY has changed") from error
 

@@ -13,7 +13,11 @@ from ciam_django.conf import cached_until_settings_change
 
 @cached_until_settings_change("SECRET_KEY", "SECRET_KEY_FALLBACKS")
 def fernet_for(purpose: str) -> MultiFernet:
-    """The seal of a purpose: new texts by ``SECRET_KEY``, old ones by its fallbacks, too."""
+    """The encryption for a purpose: ``SECRET_KEY`` encrypts, and its fallbacks decrypt, too.
+
+    The purpose is part of the key. It is a constant text, not the name of a module, so that a
+    renamed module can still read what it has stored.
+    """
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return MultiFernet(
         Fernet(

@@ -8,6 +8,21 @@ from typing import Any
 import requests
 
 from ciam_django.errors import CiamError, error_from_body
+from ciam_django.privacy import clear_frames_on_error
+
+
+@clear_frames_on_error
+def raise_for_failure(response: requests.Response) -> None:
+    """Raise a ``CiamError`` if the response of CIAM is a failure, whatever its HTTP status.
+
+    CIAM answers many failures with HTTP 200, so that ``response.raise_for_status()`` is not
+    enough. The body decides, in CIAM's format (``"success": false``) or in OAuth's (``"error"``).
+    A redirect, and a body that is not a JSON object, raise ``unreadable_answer``. An empty body
+    is no failure if the status is 2xx (RFC 7009, 2.2). The error has no stage: call the function
+    within ``raising_ciam_errors(stage)``.
+    """
+    if response.content or not 200 <= response.status_code < 300:
+        data_of(response)
 
 
 def data_of(response: requests.Response) -> dict[str, Any]:

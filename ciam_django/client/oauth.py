@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import requests
 from authlib.common.urls import add_params_to_uri, url_decode
 from authlib.integrations.django_client import DjangoIntegration, DjangoOAuth2App
+from authlib.integrations.requests_client import OAuth2Session
 from authlib.oidc.core import CodeIDToken, UserInfo
 from django.conf import settings
 from joserfc import jwt
@@ -267,15 +268,32 @@ def ciam_app() -> CiamApp:
                 "code_challenge_method": "S256",
             },
             "compliance_fix": ciam_compliance_fix,
-            "client_auth_methods": [("client_secret_json", _encode_client_secret_json)],
         },
     )
 
 
-def ciam_compliance_fix(session: HttpSession) -> None:
-    # Both: a failure taken for a token would be stored over the good one on refresh.
-    session.register_compliance_hook("access_token_response", _rewrite_token_response)
-    session.register_compliance_hook("refresh_token_response", _rewrite_token_response)
+def ciam_compliance_fix(session: OAuth2Session) -> None:
+    """Make a session of Authlib raise a ``CiamError`` where CIAM answers without a token.
+
+    For a project's own client: ``oauth.register("ciam", compliance_fix=ciam_compliance_fix, ...)``.
+    Authlib by itself takes any JSON object without ``error`` for a token. The session also reads
+    tokens in CIAM's envelope (``{"success": true, "data": {"access_token": ...}}``), and knows
+    ``client_secret_json``, the ``token_endpoint_auth_method`` of CIAM's own token endpoint.
+    """
+    session.register_client_auth_method(("client_secret_json", _encode_client_secret_json))
+    # A failure that passed for a token would also replace the good token on refresh.
+    session.register_compliance_hook("access_token_response", _read_token_response)
+    session.register_compliance_hook("refresh_token_response", _read_refresh_response)
+
+
+@raising_ciam_errors(Stage.TOKEN)
+def _read_token_response(response: requests.Response) -> requests.Response:
+    return _rewrite_token_response(response)
+
+
+@raising_ciam_errors(Stage.REFRESH)
+def _read_refresh_response(response: requests.Response) -> requests.Response:
+    return _rewrite_token_response(response)
 
 
 def _rewrite_token_response(response: requests.Response) -> requests.Response:

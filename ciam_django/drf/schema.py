@@ -10,15 +10,15 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.settings import spectacular_settings
 
 from ciam_django.drf.authentication import CiamBearerAuthentication
-from ciam_django.drf.endpoints import CSRF_SCHEME, endpoint_components, endpoint_paths
-from ciam_django.drf.permissions import HasScope
-from ciam_django.drf.problems import (
+from ciam_django.drf.openapi_answers import (
     PROBLEM,
     answer_statuses,
     problem_component,
     problem_responses,
     response_reference,
 )
+from ciam_django.drf.openapi_endpoints import CSRF_SCHEME, endpoint_components, endpoint_paths
+from ciam_django.drf.permissions import HasScope
 from ciam_django.drf.scopes import required_scopes
 
 # The statuses with which a request with a bearer token can fail.

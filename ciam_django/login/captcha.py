@@ -20,7 +20,7 @@ from ciam_django.reporting import answer_and_report
 
 # Seconds.
 _LIFETIME: Final = 600
-_COOKIES: Final = EncryptedCookies(__name__, "captcha_", _LIFETIME, max_count=1)
+_COOKIES: Final = EncryptedCookies("ciam_django.login.captcha", "captcha_", _LIFETIME, max_count=1)
 _NAME: Final = "last"
 # First bytes of an image -> media type. No other content from CIAM is sent to the browser.
 _IMAGE_TYPES: Final = {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Seconds.
 _LIFETIME: Final = 60
-_COOKIES: Final = EncryptedCookies(__name__, "notice_", _LIFETIME, max_count=1)
+_COOKIES: Final = EncryptedCookies("ciam_django.login.notices", "notice_", _LIFETIME, max_count=1)
 _NAME: Final = "last"
 
 SUCCESS_TEXTS: Final[dict[str, str | StrPromise]] = {

@@ -18,7 +18,7 @@ STATE_SECONDS: Final = 600
 # The cookie lives longer than the state, so that the page of a late callback can say that the
 # state has expired.
 _COOKIE_SECONDS: Final = 24 * 3600
-_COOKIES: Final = EncryptedCookies(__name__, "state_", _COOKIE_SECONDS)
+_COOKIES: Final = EncryptedCookies("ciam_django.login.state", "state_", _COOKIE_SECONDS)
 _LONGEST_STATE: Final = 128
 
 

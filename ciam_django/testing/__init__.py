@@ -1,4 +1,4 @@
-"""A CIAM that is played on loopback over real HTTP, for tests and for looking at.
+"""A fake CIAM server that answers over real HTTP on loopback, for tests and for development.
 
 >>> with FakeCiam() as fake:
 ...     fake.fail("token", code="Operation.Failure.User.Locked", status=500)
@@ -7,7 +7,7 @@ With pytest, one line in a ``conftest.py`` gives the fixture ``fake_ciam``::
 
     pytest_plugins = ["ciam_django.testing.fixtures"]
 
-``python -m ciam_django.testing`` runs it by itself.
+``python -m ciam_django.testing`` runs the fake CIAM without a test.
 """
 
 from __future__ import annotations

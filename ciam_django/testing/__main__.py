@@ -1,4 +1,4 @@
-"""``python -m ciam_django.testing``: the fake CIAM alone, until Ctrl-C."""
+"""``python -m ciam_django.testing`` runs the fake CIAM until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ciam_django.testing.server import FakeCiam
 
 
 def main(arguments: Sequence[str] | None = None, stopped: threading.Event | None = None) -> int:
-    """Run the fake and say what to write into AUTHLIB_OAUTH_CLIENTS; 0 after Ctrl-C."""
+    """Run the fake CIAM and print the value for AUTHLIB_OAUTH_CLIENTS; return 0 after Ctrl-C.
+
+    ``arguments`` replaces ``sys.argv[1:]``. The fake also stops when ``stopped`` is set.
+    """
     parser = argparse.ArgumentParser(prog="python -m ciam_django.testing", description=__doc__)
     parser.add_argument("--port", type=int, default=8400, help="0 takes any that is free")
     parser.add_argument("--https", action="store_true", help="with a certificate of its own")

@@ -1,4 +1,4 @@
-"""``Accounts``: the accounts, codes and flows of a fake CIAM, with the checks of a real one."""
+"""``Accounts`` holds the accounts, codes and flows of a fake CIAM and checks them as CIAM does."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from ciam_django.testing.captcha_image import ALPHABET, captcha_png
 from ciam_django.testing.failures import RefusedError
 
-# What opens every account, and what every text message says.
+# The password of every account, and the code in every text message.
 PASSWORD: Final = "fake-password"  # noqa: S105  (it opens nothing but the fake)
 CODE: Final = "246810"
 CAPTCHA_TEXT: Final = "fake"
 
-# A name that begins like this has an account of this kind, and any other a good one.
+# Prefix of a user name -> the code that each sign-in of the account fails with. An account whose
+# name has none of these prefixes can sign in.
 STATES_BY_PREFIX: Final[Mapping[str, str]] = {
     "nobody": "Operation.Failure.User.Not.Exist",
     "locked": "Operation.Failure.User.Locked",
     "disabled": "Operation.Failure.User.Disabled",
     "archived": "Operation.Failure.User.Archived",
 }
-# And a name that begins like this has steps to take after its password or code; the first two
-# are of CIAM's documentation, and nobody knows the last one.
+# Prefix of a user name -> the steps that follow the account's password or code. CIAM documents the
+# first two steps. NEED_MAGIC is a step that no client knows.
 STEPS_BY_PREFIX: Final[Mapping[str, tuple[str, ...]]] = {
     "careful": ("NEED_TWO_FACTOR",),
     "stale": ("USER_UPDATE_PWD",),
@@ -36,10 +36,11 @@ STEPS_BY_PREFIX: Final[Mapping[str, tuple[str, ...]]] = {
     "thorough": ("NEED_TWO_FACTOR", "NEED_CONSENT", "NEED_COMPLETE"),
     "odd": ("NEED_MAGIC",),
 }
-# At a social provider: nobody knows the account yet, and CIAM asks for one, or only says so.
+# Prefixes of user names at a social provider. CIAM has no account for the user: with the first
+# prefix, CIAM asks for an account; with the second prefix, CIAM only answers with an error.
 SOCIAL_STEPS_BY_PREFIX: Final[Mapping[str, tuple[str, ...]]] = {"stranger": ("NEED_BIND",)}
 UNLINKED_PREFIX: Final = "unlinked"
-# The end of a mobile number -> what its account is like.
+# Last four digits of a mobile number -> the prefix of the account's user name.
 PREFIXES_BY_NUMBER: Final[Mapping[str, str]] = {
     "0001": "nobody",
     "0002": "locked",
@@ -51,7 +52,7 @@ PREFIXES_BY_NUMBER: Final[Mapping[str, str]] = {
     "0008": "odd",
     "0009": "archived",
 }
-# A code of WeChat's that a developer types: this, and who it is of.
+# A developer types this prefix and a user name in place of a code from WeChat.
 TYPED_CODE_PREFIX: Final = "fake:"
 
 _SHORTEST_PASSWORD: Final = 8
@@ -62,13 +63,13 @@ _TRIES_OF_A_CODE: Final = 5
 _CODE_LIFETIME: Final = 300
 _FLOW_LIFETIME: Final = 600
 _BETWEEN_SENDS: Final = 60
-# Channel -> how CIAM names it in its codes.
+# Channel -> the channel's name in CIAM's codes.
 _CHANNELS: Final[Mapping[str, str]] = {"SMS": "SMS", "EMAIL": "Email"}
 
 
 @dataclass
 class CiamFlow:
-    """One sign-in, or sign-up, that goes on; ``steps`` are left to take."""
+    """A sign-in or a registration that has not ended; ``steps`` are the remaining steps."""
 
     username: str
     steps: list[str] = field(default_factory=list)
@@ -82,25 +83,26 @@ class CiamFlow:
 
 
 class Accounts:
-    """Everyone who signs in at the fake."""
+    """The accounts of a fake CIAM, with their passwords, codes, CAPTCHAs and flows."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failed_attempts: Counter[str] = Counter()
-        # Id -> what the picture says.
-        self._captchas: dict[str, str] = {}
-        # Those that were changed.
+        # The ids of the CAPTCHAs that nobody has solved.
+        self._captchas: set[str] = set()
+        # User name -> the password, if the user has changed it.
         self._passwords: dict[str, str] = {}
         self._flows: dict[str, CiamFlow] = {}
         self._last_sends: dict[str, float] = {}
         self._social_codes: dict[str, str] = {}
-        # Those whom the application has made, or asked about.
+        # User id -> user name, of the accounts that the application has created or that have signed
+        # in.
         self._usernames: dict[str, str] = {}
-        # Set by the application: name -> the code that its sign-ins fail with.
+        # User name -> the code that the account's sign-ins fail with, set by the application.
         self._states: dict[str, str] = {}
 
     def check_state(self, username: str) -> None:
-        """Refuse an account that is not a good one."""
+        """Raise ``RefusedError`` if the account cannot sign in, for example a locked account."""
         code = _value_by_prefix(username, STATES_BY_PREFIX, "")
         if self._failed_attempts[username] >= _TRIES_BEFORE_LOCK:
             code = "Operation.Failure.User.Locked"
@@ -108,43 +110,49 @@ class Accounts:
             raise RefusedError(code)
 
     def check_still_enabled(self, username: str) -> None:
-        """Refuse who has been let in, and is no longer to be here."""
+        """Raise ``RefusedError`` if the application has disabled the account after the sign-in."""
         if code := self._states.get(username):
             raise RefusedError(code)
 
     def record_account(self, username: str) -> None:
-        """Have the application find the account by its id."""
+        """Record the account, so that the application can find the account by its id."""
         self._usernames[user_id_of(username)] = username
 
     def set_state(self, username: str, code: str) -> None:
-        """Have all sign-ins of the account fail with a code; with none, forget what was wrong."""
+        """Make all sign-ins of the account fail with a code; an empty code lets them succeed."""
         self._states[username] = code
         self._failed_attempts.pop(username, None)
 
     def create_account(self, username: str) -> None:
-        """Make an account; a name is taken once."""
+        """Create an account; raise ``RefusedError`` if the user name is taken."""
         if username in self._usernames.values():
             raise RefusedError("Params.Exist.User.Username")
         self._usernames[user_id_of(username)] = username
 
     def username_with_id(self, user_id: str) -> str:
-        """The name of an account."""
+        """Return the user name of an account; raise ``RefusedError`` if the id is unknown."""
         if user_id not in self._usernames:
             raise RefusedError("Operation.Failure.User.Not.Exist")
         return self._usernames[user_id]
 
     def issue_social_code(self, username: str) -> str:
-        """The code with which a social provider sends somebody back."""
+        """Return a new code, with which a social provider sends the user back to the client."""
         code = secrets.token_urlsafe(16)
         self._social_codes[code] = username
         return code
 
     def username_of_social_code(self, code: object) -> str:
-        """Whom a social provider's code is of, which stays good."""
+        """Return the user name of a social provider's code, or an empty text.
+
+        The code stays valid.
+        """
         return self._social_codes.get(str(code), "")
 
     def spend_social_code(self, code: str) -> str:
-        """Whom a social provider's code is of."""
+        """Spend a social provider's code and return its user name.
+
+        Raise ``RefusedError`` if the code is unknown.
+        """
         username = (
             code.removeprefix(TYPED_CODE_PREFIX) if code.startswith(TYPED_CODE_PREFIX) else ""
         )
@@ -153,15 +161,17 @@ class Accounts:
             raise RefusedError("Operation.Failure.Social.Code.Expired")
         return username
 
-    def issue_captcha(self) -> tuple[str, bytes]:
-        """The id of a picture, and the picture."""
+    def issue_captcha(self) -> str:
+        """Return the id of a new CAPTCHA, whose image always shows ``CAPTCHA_TEXT``."""
         captcha = secrets.token_hex(8)
-        text = "".join(secrets.choice(ALPHABET) for _ in range(4))
-        self._captchas[captcha] = text
-        return captcha, captcha_png(text)
+        self._captchas.add(captcha)
+        return captcha
 
     def check_password(self, username: str, password: str, parameters: Mapping[str, Any]) -> None:
-        """Refuse a wrong password, and after some wrong ones a right one without a captcha."""
+        """Raise ``RefusedError`` if the password is wrong.
+
+        After three wrong passwords, the correct password also needs a CAPTCHA.
+        """
         with self._lock:
             if self._failed_attempts[username] >= _TRIES_BEFORE_CAPTCHA:
                 self.spend_captcha(parameters)
@@ -177,7 +187,7 @@ class Accounts:
             self._failed_attempts.pop(username, None)
 
     def set_password(self, username: str, password: str) -> None:
-        """Set a new password, if it is good enough."""
+        """Set a new password; raise ``RefusedError`` if the password breaks the policy."""
         if not password:
             raise RefusedError("Params.Blank.User.Password")
         if password == self._passwords.get(username, PASSWORD):
@@ -189,26 +199,26 @@ class Accounts:
         self._failed_attempts.pop(username, None)
 
     def spend_captcha(self, parameters: Mapping[str, Any]) -> None:
-        """Refuse what is not the text of a picture; each picture is good for one attempt."""
+        """Spend a CAPTCHA, valid for one attempt; raise ``RefusedError`` for a wrong text."""
         captcha = str(parameters.get("captchaCode", ""))
         if not captcha:
             raise RefusedError("Params.Blank.CaptchaCode")
         if captcha not in self._captchas:
             raise RefusedError("Operation.Failure.Captcha.Invalid")
-        text = self._captchas.pop(captcha).casefold()
-        if str(parameters.get("captchaText", "")).casefold() not in (text, CAPTCHA_TEXT):
+        self._captchas.discard(captcha)
+        if str(parameters.get("captchaText", "")).casefold() != CAPTCHA_TEXT:
             raise RefusedError("Operation.Failure.Captcha.Error")
 
     def start_flow(
         self, username: str, steps: Mapping[str, tuple[str, ...]] = STEPS_BY_PREFIX
     ) -> CiamFlow:
-        """A flow of a sign-in that may go on."""
+        """Return a new flow, with the steps that the prefix of the user name selects."""
         flow = CiamFlow(username, list(_value_by_prefix(username, steps, ())))
         self._flows[flow.id] = flow
         return flow
 
     def send_code(self, flow: CiamFlow, channel: str, recipient: str) -> None:
-        """Send the flow's code, once a minute to each receiver."""
+        """Send the flow's code; each recipient can get a code once a minute."""
         name = _channel_name(channel)
         with self._lock:
             now = time.monotonic()
@@ -220,7 +230,7 @@ class Accounts:
             flow.tries = 0
 
     def flow_with_id(self, flow_id: object) -> CiamFlow:
-        """The flow with an id, for ten minutes."""
+        """Return the flow with an id; raise ``RefusedError`` ten minutes after its start."""
         if not flow_id:
             raise RefusedError("Params.Blank.FId")
         flow = self._flows.get(str(flow_id))
@@ -229,7 +239,7 @@ class Accounts:
         return flow
 
     def spend_code(self, flow: CiamFlow, code: object) -> None:
-        """Spend the flow's code."""
+        """Spend the flow's code; raise ``RefusedError`` if the code is wrong or too old."""
         if not code:
             raise RefusedError("Params.Blank.Code")
         name = _channel_name(flow.channel)
@@ -244,12 +254,16 @@ class Accounts:
             flow.code = ""
 
     def end_flow(self, flow: CiamFlow) -> None:
-        """A flow that has come to its end can't go on."""
+        """Delete a flow, so that no later step can use it."""
         self._flows.pop(flow.id, None)
 
 
 def username_of_identifier(identifier: str) -> str:
-    """Whose account a number, an address or a name is: a number has a name of its own."""
+    """Return the user name for a mobile number, an email address or a user name.
+
+    The user name for a number is the number without +86, after the prefix that its last four digits
+    select.
+    """
     digits = identifier.removeprefix("+").replace(" ", "")
     if not digits.isdigit():
         return identifier
@@ -259,12 +273,14 @@ def username_of_identifier(identifier: str) -> str:
 T = TypeVar("T")
 
 
-def _value_by_prefix(username: str, kinds: Mapping[str, T], otherwise: T) -> T:
-    return next((it for start, it in kinds.items() if username.startswith(start)), otherwise)
+def _value_by_prefix(username: str, by_prefix: Mapping[str, T], default: T) -> T:
+    return next(
+        (value for prefix, value in by_prefix.items() if username.startswith(prefix)), default
+    )
 
 
 def user_id_of(username: str) -> str:
-    """The same id for the same name, as CIAM's is."""
+    """Return the id of a user name. As at CIAM, a user name always has the same id."""
     return hashlib.sha256(f"user {username}".encode()).hexdigest()[:24]
 
 

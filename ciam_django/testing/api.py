@@ -1,4 +1,4 @@
-"""The addresses of a fake CIAM's API, with what each of them checks and answers."""
+"""The addresses of a fake CIAM's API, and the function that answers at each address."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ciam_django.testing.accounts import (
     CiamFlow,
     username_of_identifier,
 )
+from ciam_django.testing.captcha_image import CAPTCHA_PNG
 from ciam_django.testing.endpoints import Reply, Route
 from ciam_django.testing.failures import Failure, Misbehaviour, RefusedError
 from ciam_django.testing.tenant import FakeSignIn, Tenant
@@ -29,7 +30,11 @@ Handler = Callable[[Tenant, Parameters], Any]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A row: who may call (a scope, or ``user``), and what comes of it."""
+    """An API call: its stage, its HTTP method, its permission and its handler.
+
+    ``scope`` is the scope that the application's access token needs, or ``user`` for a call that
+    needs a user's access token.
+    """
 
     stage: str
     method: str
@@ -37,7 +42,7 @@ class Operation:
     handle: Handler
 
 
-# --- Before anybody has signed in -------------------------------------------------------------
+# --- Before the sign-in -----------------------------------------------------------------------
 
 
 def login_page(tenant: Tenant, parameters: Parameters) -> Any:
@@ -76,8 +81,8 @@ def adapter_info(tenant: Tenant, parameters: Parameters) -> Any:
 
 
 def captcha(tenant: Tenant, parameters: Parameters) -> Any:
-    captcha_id, picture = tenant.accounts.issue_captcha()
-    return {"captchaCode": captcha_id, "captchaImage": base64.b64encode(picture).decode()}
+    image = base64.b64encode(CAPTCHA_PNG).decode()
+    return {"captchaCode": tenant.accounts.issue_captcha(), "captchaImage": image}
 
 
 # --- Signing in -------------------------------------------------------------------------------
@@ -237,11 +242,11 @@ def _spend_wechat_code(tenant: Tenant, parameters: Parameters) -> str:
     )
 
 
-# --- How a sign-in goes on --------------------------------------------------------------------
+# --- The steps of a sign-in -------------------------------------------------------------------
 
 
 def _continue_flow(tenant: Tenant, flow: CiamFlow) -> dict[str, Any]:
-    """The flow's next step, or its end."""
+    """Return the flow's next step, or the tokens after the last step."""
     if not flow.steps:
         tenant.accounts.end_flow(flow)
         return complete_sign_in(tenant, flow.username)
@@ -253,7 +258,7 @@ def _continue_flow(tenant: Tenant, flow: CiamFlow) -> dict[str, Any]:
     return {"fId": flow.id, "flowType": flow.steps[0], "additional": additional}
 
 
-# What may be missing -> how CIAM's codes call it.
+# Name of a field that can be missing -> the field's name in CIAM's codes.
 _NAMES_IN_CODES: Final = {
     "displayName": "User.DisplayName",
     "email": "User.Email",
@@ -267,7 +272,6 @@ def _missing_fields(flow: CiamFlow) -> list[str]:
 
 
 def _complete_step(tenant: Tenant, flow: CiamFlow) -> dict[str, Any]:
-    """What comes after the step that has been taken."""
     flow.steps.pop(0)
     return _continue_flow(tenant, flow)
 
@@ -280,7 +284,7 @@ def _flow_at(tenant: Tenant, parameters: Parameters, step: str) -> CiamFlow:
 
 
 def _spend_code(tenant: Tenant, parameters: Parameters) -> CiamFlow:
-    """The flow whose code is given, by who it was sent to."""
+    """Spend the code in the parameters and return its flow, if the recipient matches."""
     flow = tenant.accounts.flow_with_id(parameters.get("fId"))
     _, recipient = _recipient_in(parameters)
     if recipient != flow.recipient:
@@ -300,14 +304,14 @@ def _sign_in_from_provider(tenant: Tenant, username: str) -> dict[str, Any]:
 
 
 def _check_consents(tenant: Tenant, parameters: Parameters, *, is_required: bool = False) -> None:
-    given = parameters.get("consents")
-    agreed = set(given) if isinstance(given, list) else set()
+    consents_parameter = parameters.get("consents")
+    agreed = set(consents_parameter) if isinstance(consents_parameter, list) else set()
     if (is_required or tenant.requires_consents) and not {"terms", "privacy"} <= agreed:
         raise RefusedError("Params.Illegal.Consent")
 
 
 def complete_sign_in(tenant: Tenant, username: str) -> dict[str, Any]:
-    """The end of a sign-in: tokens, and whose they are."""
+    """Return the tokens of a new sign-in, with the user's id."""
     sign_in = FakeSignIn(username, redirect_uri="", scope="USER_API", nonce="", code_challenge="")
     tokens = endpoints.issue_tokens(tenant, sign_in)
     if tenant.api_id_token == "oidc":  # noqa: S105
@@ -317,7 +321,7 @@ def complete_sign_in(tenant: Tenant, username: str) -> dict[str, Any]:
     return {**tokens, "userId": sign_in.user_id, "uuid": sign_in.user_id}
 
 
-# --- The application, about people ------------------------------------------------------------
+# --- The application's calls about users ------------------------------------------------------
 
 
 def find_user(tenant: Tenant, parameters: Parameters) -> Any:
@@ -344,16 +348,16 @@ def _state_setter(code: str) -> Handler:
 
 
 def empty_success(tenant: Tenant, parameters: Parameters) -> Any:
-    """What succeeds and tells nothing."""
+    """Return None, for a call whose success has no data."""
 
 
 def token_check(tenant: Tenant, parameters: Parameters) -> Any:
-    """What a test has it say of a good token, or nothing."""
+    """Return ``Tenant.token_check``, or None if it is empty."""
     return tenant.token_check or None
 
 
 def empty_list(tenant: Tenant, parameters: Parameters) -> Any:
-    """An empty list."""
+    """Return an empty list."""
     return []
 
 
@@ -461,7 +465,7 @@ def _route_of(calls: tuple[Operation, ...]) -> Route:
 
 
 def _fault_in_parameters(tenant: Tenant, parameters: Parameters) -> Failure | Misbehaviour | None:
-    """What a developer has typed as the user name, here or at a social provider."""
+    """Return the fault that a user name asks for, from this call or from a social provider."""
     username = str(
         parameters.get("username")
         or tenant.accounts.username_of_social_code(parameters.get("code"))

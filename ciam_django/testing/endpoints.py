@@ -1,4 +1,4 @@
-"""What the fake answers at each address, when nobody has told it to fail."""
+"""The fake's OAuth and OpenID Connect endpoints, and the answers without a planned failure."""
 
 from __future__ import annotations
 
@@ -38,19 +38,23 @@ _OWN_HOSTS: Final = ("127.0.0.1", "localhost", "testserver")
 Reply = Response | Misbehaviour
 
 
-# --- By hand: what a user name says -----------------------------------------------------------
+# --- Faults that a user name asks for ---------------------------------------------------------
 
 
 def faults_in_username(username: str, seconds: float) -> dict[str, Failure | Misbehaviour]:
-    """What a user name such as ``fail:CODE``, ``fail:STAGE:CODE`` or ``slow:STAGE`` asks for."""
-    what, _, rest = username.partition(":")
-    if what == "fail" and rest:
+    """Return stage -> fault, as a developer asks for faults by typing a user name.
+
+    The user name is ``fail:CODE``, ``fail:STAGE:CODE`` or ``BEHAVIOUR:STAGE``, for example
+    ``slow:token``. ``seconds`` is how long a slow behaviour takes.
+    """
+    behaviour, _, rest = username.partition(":")
+    if behaviour == "fail" and rest:
         stage, _, code = rest.partition(":")
         if stage not in STAGES or not code:
             stage, code = "token", rest
         return {stage: Failure(code.strip(), text="as the user name asked")}
-    if what in BEHAVIOURS and rest in STAGES:
-        return {rest: Misbehaviour(what, seconds)}
+    if behaviour in BEHAVIOURS and rest in STAGES:
+        return {rest: Misbehaviour(behaviour, seconds)}
     return {}
 
 
@@ -58,7 +62,7 @@ def faults_in_username(username: str, seconds: float) -> dict[str, Failure | Mis
 
 
 def discovery(tenant: Tenant, request: Request) -> Reply:
-    """OpenID Connect Discovery 1.0, 4."""
+    """Answer with the metadata (OpenID Connect Discovery 1.0, section 4)."""
     return _json_response(
         {
             "issuer": tenant.issuer,
@@ -84,12 +88,12 @@ def discovery(tenant: Tenant, request: Request) -> Reply:
 
 
 def jwks(tenant: Tenant, request: Request) -> Reply:
-    """RFC 7517, 5: the keys of today."""
+    """Answer with the key set that is valid now (RFC 7517, section 5)."""
     return _json_response({"keys": tenant.published_keys})
 
 
 def authorize(tenant: Tenant, request: Request) -> Reply:
-    """RFC 6749, 4.1.1: the page, and where its form leads."""
+    """Answer with the authorize page, or redirect to the client for its form (RFC 6749, 4.1.1)."""
     parameters = request.values.to_dict()
     if refused := _refusal_of(tenant, request, parameters):
         return refused
@@ -107,7 +111,8 @@ def authorize(tenant: Tenant, request: Request) -> Reply:
         return _failure_redirect(tenant, parameters, authorize_fault)
     if authorize_fault:
         return authorize_fault
-    # Nobody's in particular, so that the next request of anyone meets it.
+    # A request of these stages belongs to no sign-in, so the next request of the stage gets the
+    # fault.
     for stage in ("discovery", "jwks", "logout"):
         if stage in planned:
             tenant.plan(stage, planned.pop(stage), times=1)
@@ -125,7 +130,7 @@ def authorize(tenant: Tenant, request: Request) -> Reply:
 
 
 def _refusal_of(tenant: Tenant, request: Request, parameters: Mapping[str, str]) -> Response | None:
-    # A browser is never sent to an address that nobody has registered.
+    # The browser is never redirected to an address that is not registered.
     if parameters.get("client_id") != APP_ID:
         return _html_response(plain_page("client_id", language_of(request)), 400)
     if not is_registered(tenant, parameters.get("redirect_uri", "")):
@@ -140,7 +145,7 @@ def _refusal_of(tenant: Tenant, request: Request, parameters: Mapping[str, str])
 
 
 def token(tenant: Tenant, request: Request) -> Reply:
-    """RFC 6749, 4.1.3 and 6: form in, token out."""
+    """Exchange a grant, sent as a form, for tokens (RFC 6749, 4.1.3 and 6)."""
     parameters = request.form.to_dict()
     client_id, secret = _basic_credentials(request) or (
         parameters.get("client_id"),
@@ -157,7 +162,7 @@ def token(tenant: Tenant, request: Request) -> Reply:
 
 
 def ciam_token(tenant: Tenant, request: Request) -> Reply:
-    """CIAM's own: JSON in, an envelope out."""
+    """Exchange a grant for tokens as CIAM does, with a JSON request and an envelope as answer."""
     try:
         parameters = json.loads(request.get_data())
     except ValueError:
@@ -177,7 +182,7 @@ def ciam_token(tenant: Tenant, request: Request) -> Reply:
 
 
 def userinfo(tenant: Tenant, request: Request) -> Reply:
-    """OpenID Connect Core 1.0, 5.3."""
+    """Answer with the user's claims (OpenID Connect Core 1.0, 5.3)."""
     sign_in = authenticate_bearer(tenant, request)
     if outcome := _planned_reply(sign_in, "userinfo"):
         return outcome
@@ -185,7 +190,7 @@ def userinfo(tenant: Tenant, request: Request) -> Reply:
 
 
 def ciam_user_info(tenant: Tenant, request: Request) -> Reply:
-    """CIAM's ``user/info``."""
+    """Answer a GET of CIAM's ``user/info`` with the user's data, and a PUT with no data."""
     sign_in = authenticate_bearer(tenant, request)
     if outcome := _planned_reply(sign_in, "api"):
         return outcome
@@ -193,7 +198,7 @@ def ciam_user_info(tenant: Tenant, request: Request) -> Reply:
 
 
 def user_data_of(sign_in: FakeSignIn) -> dict[str, Any]:
-    """Somebody as CIAM's API tells of them."""
+    """Return a user's data with the names of CIAM's API."""
     return {
         "userId": sign_in.user_id,
         "uuid": sign_in.user_id,
@@ -205,7 +210,10 @@ def user_data_of(sign_in: FakeSignIn) -> dict[str, Any]:
 
 
 def logout(tenant: Tenant, request: Request) -> Reply:
-    """OpenID Connect RP-Initiated Logout 1.0, 2; for a bearer token, CIAM's own ``user/logout``."""
+    """Log out as OpenID Connect RP-Initiated Logout 1.0, section 2 says.
+
+    A request with a bearer token calls CIAM's own ``user/logout``, which ends the access token.
+    """
     if request.headers.get("Authorization"):
         authenticate_bearer(tenant, request)
         tenant.access_tokens.pop(_token_in(request))
@@ -225,10 +233,10 @@ def logout(tenant: Tenant, request: Request) -> Reply:
 
 
 def failure_response(tenant: Tenant, request: Request, stage: str, failure: Failure) -> Response:
-    """What a planned failure looks like: at the authorize page, the way back to the client.
+    """Return the response for a planned failure.
 
-    A failure with a status of its own is answered in place, and so is a request that must not be
-    sent anywhere.
+    At the authorize page, the response redirects to the client. A failure that has a status, and a
+    request whose redirect URI or client is refused, are answered without a redirect.
     """
     parameters = request.values.to_dict()
     if stage != "authorize" or failure.status or _refusal_of(tenant, request, parameters):
@@ -238,7 +246,7 @@ def failure_response(tenant: Tenant, request: Request, stage: str, failure: Fail
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A row: which stage an address is of, and who answers there."""
+    """An address of the fake: its stage, its HTTP methods and its handler."""
 
     stage: str
     methods: tuple[str, ...]
@@ -258,18 +266,21 @@ OAUTH_ROUTES: Final[dict[str, Route]] = {
 
 
 def is_registered(tenant: Tenant, address: str) -> bool:
-    """Whether a browser may be sent there: this machine's own addresses may, and who was added."""
+    """Return True if the address is a redirect URI that the fake accepts.
+
+    The fake accepts the addresses of this machine, and those in ``Tenant.redirect_uris``.
+    """
     try:
         parts = urlsplit(address)
     except ValueError:
         return False
     is_own = parts.scheme in ("http", "https") and parts.hostname in _OWN_HOSTS
-    # RFC 6749, 3.1.2: no fragment.
+    # A redirect URI must not have a fragment (RFC 6749, 3.1.2).
     return (is_own or address in tenant.redirect_uris) and "#" not in address
 
 
 def stage_of(endpoint: Route, request: Request) -> str:
-    """Where on the way a request is: at the token's addresses, the grant decides."""
+    """Return the stage of a request; at a token endpoint, the grant type decides."""
     if endpoint.stage != "token":
         return endpoint.stage
     return _STAGE_OF_GRANT.get(str(_grant_type(request)), endpoint.stage)
@@ -283,13 +294,16 @@ def _grant_type(request: Request) -> object:
     return parameters.get("grant_type") if isinstance(parameters, dict) else None
 
 
-# --- What a real server checks ----------------------------------------------------------------
+# --- The checks of a real server --------------------------------------------------------------
 
 
 def _redeem_grant(
     tenant: Tenant, parameters: Mapping[str, Any], client_id: object, secret: object
 ) -> tuple[FakeSignIn | None, Reply | None]:
-    """Whose sign-in a grant is of (nobody's: the application's own), or what is to happen."""
+    """Return the grant's sign-in, and the fault that the sign-in planned for this stage.
+
+    The sign-in is None for the application's own grant.
+    """
     if client_id != APP_ID or not _is_same(str(secret), CLIENT_SECRET):
         raise RefusedError("invalid_client", status=401)
     match parameters.get("grant_type"):
@@ -297,13 +311,13 @@ def _redeem_grant(
             sign_in = _redeem_code(tenant, parameters)
             return sign_in, _planned_reply(sign_in, "token")
         case "refresh_token":
-            # Each is good for one use, as of RFC 9700, 4.14.2.
-            found = tenant.refresh_tokens.pop(str(parameters.get("refresh_token")), None)
-            if not found:
-                given = parameters.get("refresh_token")
-                raise RefusedError("invalid_grant", f"Invalid refresh token: {given}")
-            tenant.accounts.check_still_enabled(found.username)
-            return found, _planned_reply(found, "refresh")
+            # A refresh token is valid for one use (RFC 9700, 4.14.2).
+            refresh_token = str(parameters.get("refresh_token"))
+            refreshed = tenant.refresh_tokens.pop(refresh_token, None)
+            if not refreshed:
+                raise RefusedError("invalid_grant", f"Invalid refresh token: {refresh_token}")
+            tenant.accounts.check_still_enabled(refreshed.username)
+            return refreshed, _planned_reply(refreshed, "refresh")
         case "client_credentials":
             return None, None
         case None:
@@ -314,7 +328,7 @@ def _redeem_grant(
 
 def _redeem_code(tenant: Tenant, parameters: Mapping[str, Any]) -> FakeSignIn:
     code = str(parameters.get("code"))
-    # Spent by the first attempt, a wrong one too.
+    # The first attempt spends the code, even if the attempt fails.
     sign_in = tenant.codes.pop(code, None)
     challenge = _s256(str(parameters.get("code_verifier") or ""))
     if (
@@ -323,28 +337,28 @@ def _redeem_code(tenant: Tenant, parameters: Mapping[str, Any]) -> FakeSignIn:
         or parameters.get("redirect_uri") != sign_in.redirect_uri
         or not _is_same(challenge, sign_in.code_challenge)
     ):
-        # CIAM does write the code itself into its description.
+        # CIAM writes the code into its error description.
         raise RefusedError("invalid_grant", f"Invalid authorization code: {code}")
     return sign_in
 
 
 def _s256(verifier: str) -> str:
-    """RFC 7636, 4.6."""
+    """Return the S256 challenge of a PKCE verifier (RFC 7636, 4.6)."""
     digest = hashlib.sha256(_bytes(verifier)).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def _is_same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(_bytes(given), _bytes(expected))
+def _is_same(value: str, expected: str) -> bool:
+    return hmac.compare_digest(_bytes(value), _bytes(expected))
 
 
 def _bytes(text: str) -> bytes:
-    # JSON can hold half a character, which UTF-8 cannot.
+    # JSON can hold a lone surrogate, which UTF-8 cannot encode.
     return text.encode(errors="backslashreplace")
 
 
 def _basic_credentials(request: Request) -> tuple[str, str] | None:
-    """RFC 6749, 2.3.1: both parts are form-encoded first."""
+    """Both parts are form-encoded (RFC 6749, 2.3.1)."""
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -356,32 +370,35 @@ def _basic_credentials(request: Request) -> tuple[str, str] | None:
 
 
 def authenticate_bearer(tenant: Tenant, request: Request) -> FakeSignIn:
-    """Whose token a request has."""
-    given = _token_in(request)
-    if given not in tenant.access_tokens:
-        # As CIAM writes it, with the whole token.
-        raise RefusedError("invalid_token", f"Invalid access token: {given}", 401)
-    sign_in = tenant.access_tokens[given]
+    """Return the sign-in of the request's access token.
+
+    Raise ``RefusedError`` if the token is unknown or the account is disabled.
+    """
+    access_token = _token_in(request)
+    if access_token not in tenant.access_tokens:
+        # CIAM writes the whole token into its error description.
+        raise RefusedError("invalid_token", f"Invalid access token: {access_token}", 401)
+    sign_in = tenant.access_tokens[access_token]
     tenant.accounts.check_still_enabled(sign_in.username)
     return sign_in
 
 
 def check_application_token(tenant: Tenant, request: Request, scope: str) -> None:
-    """Refuse a request without the application's own token, or with one for other calls."""
-    given = _token_in(request)
-    if given not in tenant.application_tokens:
-        raise RefusedError("invalid_token", f"Invalid access token: {given}", 401)
-    if scope not in tenant.application_tokens[given]:
+    """Raise ``RefusedError`` without an application token, or if the token lacks the scope."""
+    access_token = _token_in(request)
+    if access_token not in tenant.application_tokens:
+        raise RefusedError("invalid_token", f"Invalid access token: {access_token}", 401)
+    if scope not in tenant.application_tokens[access_token]:
         raise RefusedError("Operation.Denied", status=403)
 
 
 def _token_in(request: Request) -> str:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    return given if scheme.lower() == "bearer" else request.args.get("access_token", "")
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    return value if scheme.lower() == "bearer" else request.args.get("access_token", "")
 
 
 def _audience(tenant: Tenant, id_token: str) -> object:
-    """Whom a token of ours was made for, however old it is; nobody for any other."""
+    """Return the ``aud`` of an id_token of the fake, even an expired one; None for other tokens."""
     try:
         return jwt.decode(id_token, tenant.key, ["RS256"]).claims.get("aud")
     except (JoseError, ValueError):
@@ -396,7 +413,10 @@ def _planned_reply(sign_in: FakeSignIn, stage: str) -> Reply | None:
 def issue_tokens(
     tenant: Tenant, sign_in: FakeSignIn | None, scope: str = "APPLICATION_API"
 ) -> dict[str, Any]:
-    """New tokens of a sign-in, or of the application's own."""
+    """Issue tokens for a sign-in, or for the application if the sign-in is None.
+
+    Return the members of the token response. ``scope`` applies to the application only.
+    """
     scope = sign_in.scope if sign_in else scope
     access_token = (
         tenant.sign_access_token(sign_in, scope)
@@ -420,7 +440,7 @@ def issue_tokens(
 
 
 def _shared_secret_token(tenant: Tenant, scope: str) -> str:
-    """As CIAM's samples are: HS256, which no published key can verify."""
+    """Return an HS256 token as in CIAM's samples, which no published key can verify."""
     claims = {
         "jti": secrets.token_hex(8),
         "client_id": tenant.client_id_of_tokens,
@@ -447,7 +467,7 @@ def _json_response(body: Mapping[str, Any]) -> Response:
 
 
 def enveloped_response(data: object) -> Response:
-    """CIAM's success."""
+    """Return CIAM's success envelope around the data."""
     return _json_response(
         {
             "success": True,
@@ -459,16 +479,18 @@ def enveloped_response(data: object) -> Response:
     )
 
 
-def _callback_redirect(tenant: Tenant, asked: Mapping[str, str], **parameters: str) -> Response:
-    if "state" in asked:
-        parameters["state"] = asked["state"]
+def _callback_redirect(
+    tenant: Tenant, authorize_parameters: Mapping[str, str], **parameters: str
+) -> Response:
+    if "state" in authorize_parameters:
+        parameters["state"] = authorize_parameters["state"]
     if tenant.sends_issuer:
         parameters["iss"] = tenant.issuer
-    return redirect(_with_query(asked["redirect_uri"], parameters))
+    return redirect(_with_query(authorize_parameters["redirect_uri"], parameters))
 
 
 def _failure_redirect(tenant: Tenant, parameters: Mapping[str, str], failure: Failure) -> Response:
-    """RFC 6749, 4.1.2.1."""
+    """Redirect to the client with ``?error=`` (RFC 6749, 4.1.2.1)."""
     response = _callback_redirect(
         tenant, parameters, error=failure.code, error_description=failure.text
     )

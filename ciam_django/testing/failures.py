@@ -1,4 +1,4 @@
-"""What the fake can be told to do instead of answering: a failure body, or bad manners."""
+"""The faults that a test can plan for the fake: failure bodies, and misbehaviour on the wire."""
 
 from __future__ import annotations
 
@@ -24,28 +24,37 @@ STAGES: Final = (
     "logout",
 )  # fmt: skip
 FORMATS: Final = ("ciam", "oauth")
-# The edge in front of CIAM sets one at every answer.
+# The edge server in front of CIAM sets a cookie with each answer.
 EDGE_COOKIE: Final = "acw_tc=0a3dd2f1fake;path=/;HttpOnly;Max-Age=1800"
 
 
-def checked_choice(what: str, given: str, allowed: Iterable[str]) -> str:
-    """The value, or a ValueError that says what is allowed and what was probably meant."""
+def checked_choice(kind: str, value: str, allowed: Iterable[str]) -> str:
+    """Return the value if it is allowed.
+
+    Raise ``ValueError`` otherwise. The error lists the allowed values and suggests a similar value.
+    ``kind`` names the kind of value in the error.
+    """
     allowed = list(allowed)
-    if given in allowed:
-        return given
-    close = difflib.get_close_matches(given, allowed, n=1)
-    meant = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"Unknown {what} {given!r}, must be one of: {', '.join(allowed)}.{meant}")
+    if value in allowed:
+        return value
+    close = difflib.get_close_matches(value, allowed, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"Unknown {kind} {value!r}, must be one of: {', '.join(allowed)}.{hint}")
 
 
 def new_request_id() -> str:
-    """An id in the shape of CIAM's."""
+    """Return a new request id in CIAM's format: milliseconds, a dollar sign and a UUID."""
     return f"{time.time_ns() // 1_000_000}${uuid.uuid4()}"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A body that tells of a failure, in one of CIAM's two formats."""
+    """A failure response in one of CIAM's two formats, ``ciam`` or ``oauth``.
+
+    An empty ``format`` means ``ciam`` for a code with a dot, and ``oauth`` for other codes. An
+    empty ``type_code`` is derived from the code. ``status`` 0 means 200 for ``ciam`` and 400 for
+    ``oauth``.
+    """
 
     code: str
     type_code: str = ""
@@ -57,24 +66,24 @@ class Failure:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        by_code = "ciam" if "." in self.code else "oauth"
+        default_format = "ciam" if "." in self.code else "oauth"
         object.__setattr__(
-            self, "format", checked_choice("format", self.format or by_code, FORMATS)
+            self, "format", checked_choice("format", self.format or default_format, FORMATS)
         )
 
     @property
     def response(self) -> Response:
         """The failure as an HTTP response."""
-        given_id = self.request_id or new_request_id()
+        request_id = self.request_id or new_request_id()
         body: dict[str, Any]
         if self.format == "oauth":
-            body = {"error": self.code, "error_description": self.text, "requestId": given_id}
+            body = {"error": self.code, "error_description": self.text, "requestId": request_id}
         else:
             body = {
                 "success": False,
                 "code": self.type_code or _type_code_of(self.code),
                 "message": f"{self.code}{self.text and f': {self.text}'}",
-                "requestId": given_id,
+                "requestId": request_id,
                 "data": None,
             }
         status = self.status or (400 if self.format == "oauth" else 200)
@@ -86,7 +95,8 @@ class Failure:
         return response
 
 
-# A message's first words -> the envelope's code; other codes stand there themselves.
+# Prefix of the code in ``message`` -> the type code in ``code``. Without a known prefix, the type
+# code is the code itself.
 _TYPE_CODES: Final = {
     "Operation.Failure.": "Operation.Failure",
     "Params.Blank.": "Params.Blank",
@@ -97,7 +107,7 @@ _TYPE_CODES: Final = {
 
 
 class RefusedError(Exception):
-    """A request that a real server would refuse; holds the failure."""
+    """A request that a real server refuses; ``failure`` is the answer."""
 
     def __init__(self, code: str, text: str = "", status: int = 0) -> None:
         super().__init__(code)
@@ -105,18 +115,21 @@ class RefusedError(Exception):
 
 
 def _type_code_of(code: str) -> str:
-    return next((to for prefix, to in _TYPE_CODES.items() if code.startswith(prefix)), code)
+    return next(
+        (type_code for prefix, type_code in _TYPE_CODES.items() if code.startswith(prefix)), code
+    )
 
 
-# --- Bad manners, on the wire -----------------------------------------------------------------
+# --- Misbehaviour on the wire -----------------------------------------------------------------
 
 
 def _head_bytes(status: str, **headers: str) -> bytes:
-    """The lines before the body, up to a Content-Length."""
+    """Return the status line and the headers without Content-Length and the empty line."""
     lines = {"Set-Cookie": EDGE_COOKIE, "Connection": "close"}
     lines |= {name.replace("_", "-"): value for name, value in headers.items()}
-    first = f"HTTP/1.1 {status}\r\n"
-    return (first + "".join(f"{name}: {value}\r\n" for name, value in lines.items())).encode()
+    status_line = f"HTTP/1.1 {status}\r\n"
+    header_lines = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return (status_line + header_lines).encode()
 
 
 _HEAD: Final = _head_bytes("200 OK", Content_Type="application/json")
@@ -126,25 +139,25 @@ _PAGE: Final = b"<!DOCTYPE html><title>405</title><h1>Your request has been bloc
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One connection, and the patience of the fake with it."""
+    """A client's connection, with the number of seconds that a slow behaviour takes."""
 
     socket: socket.socket
     stopped: threading.Event
     seconds: float
 
     def send(self, content: bytes) -> None:
-        """Write the bytes at once."""
+        """Write all bytes at once."""
         self.socket.sendall(content)
 
     def drip(self, content: bytes) -> None:
-        """Write a byte at a time; all of them in so many seconds."""
+        """Write one byte at a time, spread over ``seconds``."""
         for byte in content:
             self.send(bytes([byte]))
             if self.stopped.wait(self.seconds / len(content)):
                 return
 
     def wait(self) -> None:
-        """Do nothing, until the time is over or the fake stops."""
+        """Wait for ``seconds``, or until the fake stops."""
         self.stopped.wait(self.seconds)
 
 
@@ -158,8 +171,9 @@ def _send_late(wire: Connection) -> None:
 
 
 def _reset_connection(wire: Connection) -> None:
-    # Linger for no time: what is closed so is reset (socket(7)). Closed here, for the server would
-    # say goodbye first, which the other side takes for an end.
+    # With a linger time of 0, close() resets the connection (socket(7)). This function closes the
+    # socket itself, because the server shuts the connection down first, and the client then sees an
+    # orderly end.
     wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     socket.close(wire.socket.detach())
 
@@ -185,7 +199,7 @@ def _send_enormous_body(wire: Connection) -> None:
 
 @functools.cache
 def _gzip_bomb_bytes() -> bytes:
-    """50 KiB that become 50 MiB."""
+    """Return 50 KiB that decompress to 50 MiB."""
     return gzip.compress(b'{"padding": "' + b"." * (50 * 1024 * 1024), 9)
 
 
@@ -194,7 +208,7 @@ def _send_gzip_bomb(wire: Connection) -> None:
 
 
 def _redirect_sender(status: str) -> Callable[[Connection], None]:
-    # Who follows shows up among the requests, with whatever it took along.
+    # A client that follows the redirect appears in FakeCiam.requests, with its headers and body.
     head = _head_bytes(status, Location="/elsewhere")
     return lambda wire: wire.send(_response_bytes(b"", head))
 
@@ -229,7 +243,7 @@ BEHAVIOURS: Final[dict[str, Callable[[Connection], None]]] = {
         '{"success": false, "code": "Operation.Failure", "message": "操作失败"}'.encode("gbk")
     ),
     "no_token": _body_sender(b'{"success": true, "code": "Operation.Success", "data": {}}'),
-    # As WeChat has it, media type and all.
+    # WeChat's error body, with WeChat's media type.
     "errcode": _body_sender(
         b'{"errcode": 40029, "errmsg": "invalid code, rid: 63-marker"}', "text/plain"
     ),
@@ -238,13 +252,13 @@ BEHAVIOURS: Final[dict[str, Callable[[Connection], None]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Misbehaviour:
-    """A named piece of bad manners."""
+    """A key of ``BEHAVIOURS``, with the number of seconds that it takes if it is slow."""
 
     behaviour: str
     seconds: float
 
     def play(self, connection: socket.socket, stopped: threading.Event) -> None:
-        """Do it, as long as the other side puts up with it."""
-        # The other side may have had enough first, which is what it is to learn.
+        """Run the behaviour on the connection, until the client closes the connection."""
+        # A client that gives up closes the connection, which a test of the client expects.
         with contextlib.suppress(OSError):
             BEHAVIOURS[self.behaviour](Connection(connection, stopped, self.seconds))

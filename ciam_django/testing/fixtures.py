@@ -20,18 +20,18 @@ def _running_fake_ciam() -> Iterator[FakeCiam]:
 
 @pytest.fixture
 def fake_ciam(_running_fake_ciam: FakeCiam) -> FakeCiam:
-    """A CIAM on loopback that nobody has told to fail; one server for the whole session."""
+    """A running ``FakeCiam`` without planned failures; one server serves the whole test session."""
     _running_fake_ciam.reset()
-    # What reset() leaves alone, for it is set up and not done: a test's own is no other test's.
+    # reset() keeps these two settings. A setting of one test must not reach the next test.
     _running_fake_ciam.redirect_uris.clear()
     _running_fake_ciam.slow_seconds = SLOW_SECONDS
-    # What ciam_django keeps of it in Django's cache, for hours, is of an earlier test's CIAM.
+    # ciam_django caches the fake's documents for hours, also those of an earlier test.
     cache.delete_many(cache_keys_of(_running_fake_ciam))
     return _running_fake_ciam
 
 
 def cache_keys_of(fake: FakeCiam) -> list[str]:
-    """Under which ``ciam_django`` keeps what the fake publishes."""
+    """Return the keys of Django's cache under which ``ciam_django`` caches the fake's documents."""
     return [
         f"ciam_django.kept.{hashlib.sha256(name.encode()).hexdigest()}{suffix}"
         for name in fake.cached_document_names

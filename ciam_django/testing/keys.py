@@ -1,4 +1,4 @@
-"""What the fake signs with: an RSA key for tokens, a certificate for https."""
+"""The fake's RSA keys for tokens, and its certificate for https."""
 
 from __future__ import annotations
 
@@ -23,44 +23,48 @@ from joserfc.util import urlsafe_b64encode
 
 @functools.cache
 def first_key() -> RSAKey:
-    """The key that every fake of this process begins with, for making one takes a while."""
+    """Return the first key of every fake in this process, because a new RSA key is slow to make."""
     return generate_key()
 
 
 @functools.cache
 def other_key() -> RSAKey:
-    """A key that the fake signs nothing with, unless it forges."""
+    """Return a second key, which the fake uses for forgeries only."""
     return generate_key()
 
 
 def generate_key() -> RSAKey:
-    """A key with an id of its own."""
+    """Return a new 2048-bit RSA key with a random key id."""
     return RSAKey.generate_key(
         2048, {"kid": secrets.token_hex(8), "use": "sig", "alg": "RS256"}, private=True
     )
 
 
 def sign_token(header: Mapping[str, Any], claims: Mapping[str, Any], key: RSAKey) -> str:
-    """A JSON Web Token: by the key with RS256, as forgers make it with other algs or none."""
+    """Return a JSON Web Token with the header, the claims and a signature by ``alg``.
+
+    RS256 signs with the key. HS256 forges a signature with the public key as the secret. Any other
+    ``alg`` leaves the signature empty.
+    """
     if header.get("alg") == "RS256":
         return jwt.encode(dict(header), dict(claims), key)
     parts = [urlsafe_b64encode(json.dumps(part).encode()) for part in (header, claims)]
     content = b".".join(parts)
     signature = b""
     if header.get("alg") == "HS256":
-        # The oldest trick: the public key, which everybody has, as the shared secret.
+        # The forgery uses the public key, which is known to everybody, as the shared secret.
         public = key.as_pem(private=False)
         signature = hmac.new(public, content, hashlib.sha256).digest()
     return (content + b"." + urlsafe_b64encode(signature)).decode()
 
 
 def at_hash_of(access_token: str) -> str:
-    """The ``at_hash`` of an access token for RS256 (OpenID Connect Core 1.0, 3.1.3.6)."""
+    """Return an access token's ``at_hash`` for RS256 (OpenID Connect Core 1.0, 3.1.3.6)."""
     return urlsafe_b64encode(hashlib.sha256(access_token.encode()).digest()[:16]).decode()
 
 
 def generate_certificate() -> bytes:
-    """A new self-signed certificate for loopback with its key, as PEM."""
+    """Return a new self-signed certificate for loopback and its private key, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ciam_django's fake CIAM")])
     now = datetime.datetime.now(datetime.UTC)
@@ -86,7 +90,7 @@ def generate_certificate() -> bytes:
             ),
             critical=False,
         )
-        # Python 3.13 verifies strictly, so that none of these can be left out.
+        # Python 3.13 verifies certificates strictly and needs all of these extensions.
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(
             x509.KeyUsage(digital_signature=True, key_cert_sign=True, **usage), critical=True

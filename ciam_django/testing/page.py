@@ -1,4 +1,4 @@
-"""The fake's pages: who do you want to be, and the few that say one thing."""
+"""The HTML pages of the fake: the form for a user name, and pages with one sentence."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ ul { padding-inline-start: 1.2rem; margin: 0 } code { overflow-wrap: anywhere }
 
 
 def language_of(request: Request) -> str:
-    """``zh`` or ``en``: what ``ui_locales`` asks for first, then Accept-Language; else English."""
+    """Return ``zh`` or ``en``, from ``ui_locales``, else from Accept-Language, else ``en``."""
     accepted = [tag for tag, quality in request.accept_languages if quality]
     for tag in [*request.values.get("ui_locales", "").split(), *accepted]:
         if (language := tag.lower().partition("-")[0]) in _TEXTS:
@@ -92,12 +92,12 @@ def language_of(request: Request) -> str:
 
 
 def authorize_page(parameters: Mapping[str, str], language: str) -> str:
-    """CIAM's own page, with its form."""
+    """Return CIAM's authorize page, with a form for the user name."""
     return _form_page(_TEXTS[language]["lead"], _EXAMPLES, parameters, language)
 
 
 def provider_page(name: str, parameters: Mapping[str, str], language: str) -> str:
-    """The page of a social provider, with the same form."""
+    """Return the authorize page of a social provider, with a form for the user name."""
     lead = _TEXTS[language]["at_provider"].format(name=name)
     return _form_page(lead, _PROVIDER_EXAMPLES, parameters, language)
 
@@ -134,7 +134,7 @@ def _form_page(
 
 
 def plain_page(key: str, language: str) -> str:
-    """A page of one sentence, named by its key."""
+    """Return a page with one sentence; ``key`` is the key of the sentence in the texts."""
     texts = _TEXTS[language]
     return (
         f'<!DOCTYPE html><html lang="{texts["lang"]}"><meta charset="utf-8">'

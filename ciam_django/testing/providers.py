@@ -1,4 +1,4 @@
-"""The pages of social providers that the fake plays: where a person says yes, or no."""
+"""The authorize pages of the fake's social providers, where a user agrees or cancels."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ AUTHORIZE_PATH: Final = "/provider/{name}/authorize"
 
 @dataclass(frozen=True, slots=True)
 class ProviderPage:
-    """A row: names of parameters, what comes beside the code, and what a refusal sends back.
+    """A social provider: the parameter names of its page, and the parameters of its callback.
 
-    ``refused`` is None where a refusal never comes back, as at WeChat's QR code.
+    ``client_id`` and ``code`` are the names of these two parameters. ``extra_parameters`` are sent
+    with the code, and ``refusal_parameters`` after a refusal. ``refusal_parameters`` is None if the
+    provider does not redirect after a refusal, as with WeChat's QR code.
     """
 
     name: str
@@ -37,7 +39,7 @@ class ProviderPage:
 
 PROVIDER_PAGES: Final[Mapping[str, ProviderPage]] = {
     "wechat-website": ProviderPage("微信 WeChat", "appid", refusal_parameters=None),
-    # In its app it comes back with nothing but the state.
+    # After a refusal in its app, WeChat sends only the state.
     "wechat-in_app": ProviderPage("微信 WeChat", "appid", refusal_parameters={}),
     "qq": ProviderPage("QQ", refusal_parameters={"error": "access_denied", "usercancel": "1"}),
     "weibo": ProviderPage(
@@ -54,28 +56,28 @@ PROVIDER_PAGES: Final[Mapping[str, ProviderPage]] = {
 
 def _page_handler(name: str, row: ProviderPage) -> Callable[[Tenant, Request], Response]:
     def answer(tenant: Tenant, request: Request) -> Response:
-        asked = request.values.to_dict()
+        parameters = request.values.to_dict()
         language = language_of(request)
-        if not asked.get(row.client_id):
+        if not parameters.get(row.client_id):
             return _html(plain_page("client_id", language), 400)
-        if not is_registered(tenant, asked.get("redirect_uri", "")):
+        if not is_registered(tenant, parameters.get("redirect_uri", "")):
             return _html(plain_page("redirect_uri", language), 400)
         if request.method != "POST":
-            return _html(provider_page(row.name, asked, language))
-        given = {"state": asked["state"]} if "state" in asked else {}
-        if asked.get("decision") != "cancel":
-            username = asked.get("username", "").strip() or "li"
-            given = {
+            return _html(provider_page(row.name, parameters, language))
+        callback = {"state": parameters["state"]} if "state" in parameters else {}
+        if parameters.get("decision") != "cancel":
+            username = parameters.get("username", "").strip() or "li"
+            callback = {
                 row.code: tenant.accounts.issue_social_code(username),
                 **row.extra_parameters,
-                **given,
+                **callback,
             }
         elif row.refusal_parameters is None:
             return _html(plain_page("refused", language))
         else:
-            given = {**row.refusal_parameters, **given}
-        mark = "&" if "?" in asked["redirect_uri"] else "?"
-        return redirect(f"{asked['redirect_uri']}{mark}{urlencode(given)}")
+            callback = {**row.refusal_parameters, **callback}
+        mark = "&" if "?" in parameters["redirect_uri"] else "?"
+        return redirect(f"{parameters['redirect_uri']}{mark}{urlencode(callback)}")
 
     return answer
 

@@ -1,4 +1,4 @@
-"""``FakeCiam``: the server, what it remembers, and what it can be told to do."""
+"""``FakeCiam`` is the fake's HTTP server, with the methods that a test plans failures by."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _ROUTES: Final = {**OAUTH_ROUTES, **API_ROUTES, **PROVIDER_ROUTES}
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """A request that the fake was sent; its stage is empty where the fake has no such address."""
+    """A request that the fake has received; ``stage`` is empty if the fake has no such address."""
 
     stage: str
     method: str
@@ -56,22 +56,27 @@ class RecordedRequest:
 
 
 class FakeCiam(Tenant):
-    """CIAM, played on loopback: real HTTP, real RS256 tokens, and any failure on demand.
+    """A fake CIAM on loopback, with real HTTP, real RS256 tokens, and any failure on demand.
 
-    ``https`` serves TLS with a certificate of its own, whose PEM file is ``ca_file``; ``port`` 0
-    takes one that is free. Use it with ``with``, or with ``start`` and ``stop``.
+    ``https`` serves TLS with a self-signed certificate, whose PEM file is ``ca_file``; ``port`` 0
+    selects a free port. Use the fake in a ``with`` statement, or call ``start`` and ``stop``.
 
-    It checks what a real server checks: client, redirect URI (this machine's own are registered,
-    others go into ``redirect_uris``), PKCE, and that a code is used once and soon.
+    The fake checks what a real server checks: the client, the redirect URI (the addresses of this
+    machine are registered, add other addresses to ``redirect_uris``), PKCE, and the single use and
+    the age of a code.
 
-    ``connections`` counts those accepted since it was made, ``requests`` has what came over them.
+    ``connections`` is the number of connections accepted since the fake was created, ``requests``
+    is the list of requests since the last ``reset``.
 
-    The stages are those of ``failures.STAGES``. Its API lets in whoever has the password or the
-    code of ``people``, where a table says which names have a step to take, or can't come in.
-    ``requires_consents`` and ``wants_captcha`` make it stricter, ``login_page`` says how it is set
-    up, and ``api_id_token`` which id_token the API gives: ``oidc``, or ``ciam`` as documented.
+    The stages are those of ``failures.STAGES``. The API accepts the password and the code of the
+    module ``accounts``. The tables of ``accounts`` say which user names have further steps, and
+    which user names cannot sign in. With ``requires_consents``, the API requires the user's
+    consents; with ``wants_captcha``, it requires a CAPTCHA before it sends a code. ``login_page``
+    overrides members of the login page's configuration. ``api_id_token`` selects the API's
+    id_token: ``oidc``, or ``ciam`` as CIAM documents it.
 
-    It plays social providers at ``provider_urls``; ``authorize_at_provider`` is their browser.
+    The fake also serves social providers at ``provider_urls``; ``authorize_at_provider`` acts as
+    the browser there.
     """
 
     def __init__(self, *, https: bool = False, port: int = 0) -> None:
@@ -88,13 +93,13 @@ class FakeCiam(Tenant):
         self._unreachable_urls: dict[str, str] = {}
         super().__init__()
 
-    # --- Its life -----------------------------------------------------------------------------
+    # --- Start and stop -----------------------------------------------------------------------
 
     def start(self) -> FakeCiam:
-        """Listen on loopback; returns itself. OSError where the port is taken."""
+        """Listen on loopback and return the fake; raise ``OSError`` if the port is taken."""
         if self._server is not None:
             raise RuntimeError(f"The fake CIAM is running already, at {self.url}.")
-        # Ours, for werkzeug ends the process where it cannot have the port.
+        # This socket raises OSError if the port is taken. Werkzeug would end the process.
         listener = socket.create_server(("127.0.0.1", self._port))
         context: ssl.SSLContext | None = None
         if self._https:
@@ -114,8 +119,8 @@ class FakeCiam(Tenant):
                 fd=listener.fileno(),
             )
         if context:
-            # The handshake is left to the connection's own thread: in this one, a client that says
-            # nothing would keep all others out.
+            # The handshake runs in the connection's own thread. In this thread, a client that sends
+            # nothing would block all other clients.
             server.ssl_context = context
             server.socket = context.wrap_socket(
                 server.socket, server_side=True, do_handshake_on_connect=False
@@ -126,7 +131,7 @@ class FakeCiam(Tenant):
         return self
 
     def stop(self) -> None:
-        """Stop listening, end what is under way, and remove the certificate."""
+        """Stop listening, close the open connections, and delete the certificate."""
         if self._server is None:
             return
         self.stopped.set()
@@ -155,20 +160,23 @@ class FakeCiam(Tenant):
         self.stop()
 
     def reset(self) -> None:
-        """Forget what it was told to do, and all that has happened."""
+        """Delete all planned faults, codes, tokens, accounts and recorded requests."""
         super().reset()
         self._requests = []
 
-    # --- Where it is --------------------------------------------------------------------------
+    # --- Address ------------------------------------------------------------------------------
 
     @property
     def url(self) -> str:
-        """The address without a path: ``http://127.0.0.1:54321``."""
+        """The base address, for example ``http://127.0.0.1:54321``.
+
+        ``RuntimeError`` is raised if the fake is not running.
+        """
         if self._server is None:
             raise RuntimeError("The fake CIAM is not running: use it with 'with', or start() it.")
         return f"http{'s' if self._https else ''}://127.0.0.1:{self._server.port}"
 
-    # --- What it is told ----------------------------------------------------------------------
+    # --- Planned faults -----------------------------------------------------------------------
 
     def fail(
         self,
@@ -176,7 +184,7 @@ class FakeCiam(Tenant):
         *,
         code: str,
         type_code: str = "",
-        format: str = "",  # noqa: A002  (what the vendor calls it, and nobody formats here)
+        format: str = "",  # noqa: A002  (the vendor's word)
         status: int = 0,
         content_type: str = "application/json",
         text: str = "",
@@ -186,10 +194,11 @@ class FakeCiam(Tenant):
     ) -> None:
         """Answer the next request of a stage with a failure that has this code.
 
-        ``format`` is ``ciam`` or ``oauth``; left out, a code with a dot is CIAM's. ``status`` left
-        out is 200 for ciam and 400 for oauth, and at the authorize page the way back to the client
-        with ``?error=``. ``text`` is what upstream writes for developers. ``times`` None is until
-        ``reset``.
+        ``format`` is ``ciam`` or ``oauth``; the default is ``ciam`` for a code with a dot, and
+        ``oauth`` for other codes. The default of ``status`` is 200 for ``ciam`` and 400 for
+        ``oauth``; at the authorize page, the default is a redirect to the client with ``?error=``.
+        ``text`` is the upstream text for developers. ``times`` is the number of requests that fail;
+        None lets all requests fail until ``reset``.
         """
         failure = Failure(
             code, type_code, format, status, content_type, text, request_id, headers or {}
@@ -199,19 +208,22 @@ class FakeCiam(Tenant):
     def misbehave(
         self, stage: str, behaviour: str, *, times: int | None = 1, seconds: float | None = None
     ) -> None:
-        """Answer the next request of a stage with bad manners, of ``failures.BEHAVIOURS``.
+        """Answer the next request of a stage with a behaviour of ``failures.BEHAVIOURS``.
 
-        ``seconds`` is how long the slow ones take, 30 or until the fake stops.
+        ``seconds`` is the duration of a slow behaviour, which also ends when the fake stops; the
+        default is ``slow_seconds``, 30. ``times`` is the number of requests that the fake answers
+        so; None means all requests until ``reset``.
         """
         checked_choice("behaviour", behaviour, BEHAVIOURS)
-        patience = self.slow_seconds if seconds is None else seconds
-        self.plan(stage, Misbehaviour(behaviour, patience), times=times)
+        duration = self.slow_seconds if seconds is None else seconds
+        self.plan(stage, Misbehaviour(behaviour, duration), times=times)
 
     def unreachable(self, stage: str, how: str) -> None:
-        """Have the metadata and ``client()`` name, until ``reset``, an address of no use.
+        """Publish an unreachable address for a stage in the metadata and in ``client()``.
 
-        To be told before either is read. ``how`` is of ``places.UNREACHABLE``: ``refused``,
-        ``tls_silent``, ``tls_nonsense`` (what answers is no TLS) or ``tls_untrusted``.
+        Call this method before the test reads the metadata or ``client()``; ``reset`` ends it.
+        ``how`` is a key of ``unreachable.UNREACHABLE``: ``refused``, ``tls_silent``,
+        ``tls_nonsense`` (the server does not answer with TLS) or ``tls_untrusted``.
         """
         checked_choice("stage", stage, STAGES)
         start = UNREACHABLE[checked_choice("how", how, UNREACHABLE)]
@@ -220,34 +232,38 @@ class FakeCiam(Tenant):
         self.base_urls[stage] = self._unreachable_urls[how]
 
     def forge(self, forgery: str) -> None:
-        """Lie about who signed in until ``reset``, in one way of ``forgeries.FORGERIES``.
+        """Forge the answers about the user until ``reset``.
 
-        The id_token, the key set or userinfo is what an attacker or a slip would make of it, such
-        as ``wrong_aud`` or ``alg_none``; all else stays honest.
+        ``forgery`` is a key of ``forgeries.FORGERIES``, for example ``wrong_aud`` or ``alg_none``.
+        The id_token, the key set or userinfo is then as an attacker or a misconfiguration would
+        make it. All other answers stay correct.
         """
         self.forgery = FORGERIES[checked_choice("forgery", forgery, FORGERIES)]
 
     @property
     def provider_urls(self) -> dict[str, str]:
-        """The authorize pages of the social providers that it plays."""
+        """Name of a social provider -> the address of the provider's authorize page."""
         return {name: self.url + AUTHORIZE_PATH.format(name=name) for name in PROVIDER_PAGES}
 
-    # --- What happened ------------------------------------------------------------------------
+    # --- Requests, and the browser ------------------------------------------------------------
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The requests since the last ``reset``, in their order."""
+        """The requests since the last ``reset``, oldest first."""
         with self._lock:
             return list(self._requests)
 
     def authorize(self, url: str, *, username: str = "li") -> str:
-        """Play the browser at the authorize page; the callback that the fake sends it to."""
+        """Act as the browser at the authorize page and return the address of the callback."""
         return self._submit_decision(url, username, "sign_in") or ""
 
     def authorize_at_provider(
         self, url: str, *, username: str = "li", cancel: bool = False
     ) -> str | None:
-        """Play the browser at a social provider's page; None where it is not sent back."""
+        """Act as the browser at a social provider's page and return the address of the callback.
+
+        Return None if the provider does not redirect to the client.
+        """
         return self._submit_decision(url, username, "cancel" if cancel else "sign_in")
 
     def _submit_decision(self, url: str, username: str, decision: str) -> str | None:
@@ -264,7 +280,7 @@ class FakeCiam(Tenant):
         return location if status >= 300 else None
 
     def _fetch(self, method: str, url: str, form: str = "") -> tuple[int, str]:
-        """Status, and where it redirects or else the body."""
+        """Return the status, and the address of the redirect or else the body."""
         parts = urlsplit(url)
         connection: http.client.HTTPConnection
         if parts.scheme == "https":
@@ -282,7 +298,7 @@ class FakeCiam(Tenant):
     # --- Answering ----------------------------------------------------------------------------
 
     def handle_request(self, request: Request) -> Reply:
-        """What a request gets: what is planned for its stage, or what its endpoint answers."""
+        """Return the planned fault of the request's stage, or else the answer of its endpoint."""
         endpoint = _ROUTES.get(request.path.removeprefix(PREFIX))
         stage = stage_of(endpoint, request) if endpoint else ""
         with self._lock:
@@ -311,13 +327,13 @@ class FakeCiam(Tenant):
             return refused.failure.response
 
     def add_connection(self, connection: socket.socket) -> None:
-        """Count a connection."""
+        """Count a new connection, and record its socket for ``stop``."""
         with self._lock:
             self.connections += 1
             self._sockets.add(connection)
 
     def remove_connection(self, connection: socket.socket) -> None:
-        """Forget a connection."""
+        """Remove the socket of a closed connection."""
         with self._lock:
             self._sockets.discard(connection)
 
@@ -326,15 +342,16 @@ class FakeCiam(Tenant):
 
 
 def _unused_application(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Any:
-    raise AssertionError("The handler answers, never the application.")
+    raise AssertionError("The handler answers each request, not the application.")
 
 
 def _handler_class_for(fake: FakeCiam) -> type[WSGIRequestHandler]:
     class Handler(WSGIRequestHandler):
-        """Keeps connections open, which werkzeug's own does not, and can be as rude as asked."""
+        """Keep connections open, which werkzeug's handler does not, and run misbehaviours."""
 
         protocol_version = "HTTP/1.1"
-        # Or every answer on a kept connection waits 40 ms for the client's acknowledgement.
+        # With Nagle's algorithm, each answer on an open connection waits 40 ms for the client's
+        # acknowledgement.
         disable_nagle_algorithm = True
 
         def setup(self) -> None:
@@ -348,7 +365,7 @@ def _handler_class_for(fake: FakeCiam) -> type[WSGIRequestHandler]:
 
         def run_wsgi(self) -> None:
             request = Request(self.make_environ())
-            # Read now: what stays unread would be taken for the next request.
+            # The server would take an unread body for the next request.
             request.get_data(cache=True, parse_form_data=False)
             outcome = fake.handle_request(request)
             if isinstance(outcome, Misbehaviour):
@@ -366,11 +383,11 @@ def _handler_class_for(fake: FakeCiam) -> type[WSGIRequestHandler]:
             self.send_header("Set-Cookie", EDGE_COOKIE)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            # A body after a HEAD would be taken for the next answer.
+            # The client would take a body after a HEAD for the next answer.
             if self.command != "HEAD":
                 self.wfile.write(body)
 
         def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
-            """Nothing."""
+            """Log nothing."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""``Tenant``: the keys, codes and tokens of a fake CIAM, and what is planned to go wrong."""
+"""``Tenant`` holds the keys, codes, tokens and planned faults of a fake CIAM."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from ciam_django.testing.failures import STAGES, Failure, Misbehaviour, checked_
 PREFIX: Final = "/api/bff/v1.2/developer/ciam/"
 APP_ID: Final = "fake_app_0001"
 CLIENT_SECRET: Final = "fake-client-secret"  # noqa: S105  (it opens nothing but the fake)
-# The stages whose addresses only the metadata names; the others' are below api_base_url, too.
+# The addresses of these stages are only in the metadata. The addresses of the other stages are also
+# below api_base_url.
 _OAUTH_STAGES: Final = frozenset({"authorize", "discovery", "jwks", "token", "refresh", "userinfo"})
 # Seconds.
 TOKEN_LIFETIME: Final = 7200
-# Seconds: longer than anybody waits.
+# Seconds: longer than any client waits.
 SLOW_SECONDS: Final = 30.0
 
 
 @dataclass
 class FakeSignIn:
-    """One person's sign-in, from the authorize page on."""
+    """A user's sign-in, from the authorize page on."""
 
     username: str
     redirect_uri: str
@@ -37,19 +38,19 @@ class FakeSignIn:
     nonce: str
     code_challenge: str
     started_at: float = field(default_factory=time.monotonic)
-    # OpenID Connect Front-Channel Logout 1.0, 3: the session at CIAM.
+    # The id of the session at CIAM (OpenID Connect Front-Channel Logout 1.0, section 3).
     sid: str = field(default_factory=lambda: secrets.token_hex(8))
-    # stage -> what the person typed to happen there, and nowhere else.
+    # Stage -> the fault that the user name asks for at this stage of this sign-in.
     planned: dict[str, Failure | Misbehaviour] = field(default_factory=dict)
 
     @property
     def user_id(self) -> str:
-        """The same for the same name, as CIAM's is."""
+        """The user's id. As at CIAM, a user name always has the same id."""
         return user_id_of(self.username)
 
     @property
     def profile(self) -> dict[str, Any]:
-        """What the fake knows of the person."""
+        """The profile claims of the user."""
         return {
             "name": self.username.title(),
             "preferred_username": self.username,
@@ -59,12 +60,13 @@ class FakeSignIn:
 
 @dataclass(frozen=True, slots=True)
 class Forgery:
-    """A row of ``forgeries.FORGERIES``: in what a lie differs from what the fake says in truth.
+    """The differences between a forged answer of the fake and its correct answer.
 
-    ``claims`` and ``header`` lie over those of the id_token, ``userinfo`` over that answer's
-    members; None takes one away. ``instead`` takes the id_token's place; empty, there is none.
-    ``as_ciam`` has the claims that CIAM documents. ``by_stranger`` is signed by a key of somebody
-    else's under our key's id. ``is_published`` says whether the key set holds our key.
+    ``claims`` and ``header`` override members of the id_token, and ``userinfo`` overrides members
+    of the userinfo answer; None removes a member. ``replacement`` replaces the id_token; an empty
+    ``replacement`` removes the id_token. With ``with_ciam_claims``, the id_token has the claims
+    that CIAM documents. With ``with_other_key``, another key signs the id_token under the key id of
+    the fake's key. Without ``is_published``, the key set does not hold the fake's key.
     """
 
     claims: Mapping[str, Any] = field(default_factory=dict)
@@ -77,14 +79,14 @@ class Forgery:
 
 
 class Tenant(abc.ABC):
-    """What a fake CIAM knows, wherever it listens."""
+    """The state of a fake CIAM, without its HTTP server."""
 
     ca_file: str | None = None
 
     @property
     @abc.abstractmethod
     def url(self) -> str:
-        """Where it listens, without a path: ``http://127.0.0.1:54321``."""
+        """The base address, for example ``http://127.0.0.1:54321``."""
 
     def __init__(self) -> None:
         self.redirect_uris: set[str] = set()
@@ -93,13 +95,13 @@ class Tenant(abc.ABC):
         self.reset()
 
     def reset(self) -> None:
-        """Forget what it was told to do, and all that has happened."""
+        """Delete all planned faults, codes, tokens and accounts, and start with the first key."""
         self.key: RSAKey = keys.first_key()
         self.metadata: dict[str, Any] = {}
         self.forgery = Forgery()
-        # Stage -> the scheme, host and port that its address has instead of this fake's.
+        # Stage -> scheme, host and port that replace the fake's own in the stage's address.
         self.base_urls: dict[str, str] = {}
-        # RFC 9207: whether it names itself in what it sends to the callback, and says that it does.
+        # If true, the callback has the parameter ``iss``, and the metadata says so (RFC 9207).
         self.sends_issuer = False
         self.id_token_claims: dict[str, Any] = {}
         self.id_token_header: dict[str, Any] = {}
@@ -109,18 +111,18 @@ class Tenant(abc.ABC):
         # Token -> its scopes.
         self.application_tokens: dict[str, frozenset[str]] = {}
         self.accounts = Accounts()
-        # Of which of the tenant's applications the access tokens are; whether they are signed with
-        # the published key (RFC 9068), as CIAM's samples are not; and what lies over these.
+        # The application of the access tokens; a flag for signing them with the published key
+        # (RFC 9068), which CIAM's samples are not; and overrides for their claims and header.
         self.client_id_of_tokens = APP_ID
         self.signs_access_tokens = False
         self.access_token_claims: dict[str, Any] = {}
         self.access_token_header: dict[str, Any] = {}
-        # What it says of a token that is good; CIAM's documents don't tell.
+        # The answer of ``user/token/check`` for a valid token, which CIAM does not document.
         self.token_check: dict[str, Any] = {}
-        # Seconds for which an access token is good.
+        # Seconds that an access token is valid for.
         self.token_lifetime = TOKEN_LIFETIME
-        # Whether terms have to be agreed to, and a picture read before a code is sent; what lies
-        # over the login page's configuration; and what id_token its API gives: `oidc` or `ciam`.
+        # Flags for required consents and for a CAPTCHA before a code is sent; overrides for the
+        # login page's configuration; and the id_token of the API, `oidc` or `ciam`.
         self.requires_consents = False
         self.wants_captcha = False
         self.login_page: dict[str, Any] = {}
@@ -129,12 +131,12 @@ class Tenant(abc.ABC):
 
     @property
     def issuer(self) -> str:
-        """The ``iss`` of its tokens."""
+        """The ``iss`` of the fake's tokens."""
         return self.address(f"oidc/{APP_ID}")
 
     @property
     def metadata_and_jwks_urls(self) -> tuple[str, str]:
-        """The addresses of its metadata and of its keys."""
+        """The address of the metadata, and the address of the key set."""
         directory = f"oidc/{APP_ID}/.well-known"
         return (
             self.address(f"{directory}/openid-configuration", "discovery"),
@@ -143,19 +145,22 @@ class Tenant(abc.ABC):
 
     @property
     def cached_document_names(self) -> list[str]:
-        """By which ``ciam_django`` keeps what it fetches of this fake, for all processes."""
-        kept = ("APPLICATION_API", "MANAGEMENT_APPLICATION_API", "login_page", "consents")
-        return [*self.metadata_and_jwks_urls, *(f"{self.url} {APP_ID} {name}" for name in kept)]
+        """The names under which ``ciam_django`` caches the fake's documents for all processes."""
+        names = ("APPLICATION_API", "MANAGEMENT_APPLICATION_API", "login_page", "consents")
+        return [*self.metadata_and_jwks_urls, *(f"{self.url} {APP_ID} {name}" for name in names)]
 
     def address(self, path: str, *stages: str) -> str:
-        """The address of a path below CIAM's prefix, where the fake claims these stages to be."""
+        """Return the address of a path below CIAM's prefix, with the base address of the stages.
+
+        ``stages`` without an entry in ``base_urls`` have the fake's own base address.
+        """
         return f"{self._base_url_of(stages)}{PREFIX}{path}"
 
     def _base_url_of(self, stages: Iterable[str]) -> str:
         return next((self.base_urls[name] for name in stages if name in self.base_urls), self.url)
 
     def client(self, mode: str = "oidc") -> dict[str, Any]:
-        """What belongs into ``AUTHLIB_OAUTH_CLIENTS["ciam"]``, for mode ``oidc`` or ``ciam``."""
+        """Return the value of ``AUTHLIB_OAUTH_CLIENTS["ciam"]`` for mode ``oidc`` or ``ciam``."""
         client: dict[str, Any] = {
             "client_id": APP_ID,
             "client_secret": CLIENT_SECRET,
@@ -171,7 +176,11 @@ class Tenant(abc.ABC):
         return client
 
     def plan(self, stage: str, fault: Failure | Misbehaviour, *, times: int | None) -> None:
-        """Have something happen at a stage so many times, after what is planned already."""
+        """Plan a fault for ``times`` requests of a stage, after the faults already planned.
+
+        ``times`` None plans the fault for all requests until ``reset``. Raise ``ValueError`` for an
+        unknown stage or for ``times`` below 1.
+        """
         checked_choice("stage", stage, STAGES)
         if times is not None and times < 1:
             raise ValueError(f"times is {times!r}, must be 1 or more, or None: until reset().")
@@ -179,33 +188,34 @@ class Tenant(abc.ABC):
             self._planned.setdefault(stage, []).append((fault, times))
 
     def rotate_keys(self) -> None:
-        """Sign with a new key from now on; the old one is no longer published."""
+        """Sign with a new key from now on; the old key is no longer published."""
         self.key = keys.generate_key()
 
     def expire_application_tokens(self) -> None:
-        """Refuse the application's own tokens from now on, as CIAM does when they are old."""
+        """Refuse the application's own tokens from now on, as CIAM refuses expired tokens."""
         self.application_tokens.clear()
 
     def expire_access_tokens(self) -> None:
-        """Refuse the access tokens that people have by now; they can be renewed."""
+        """Refuse all access tokens issued to users so far; their refresh tokens stay valid."""
         self.access_tokens.clear()
 
     def revoke_tokens(self, username: str) -> None:
-        """Refuse all tokens that a person has by now."""
+        """Refuse all access tokens and refresh tokens issued to a user so far."""
         for tokens in (self.access_tokens, self.refresh_tokens):
-            for token in [token for token, it in tokens.items() if it.username == username]:
+            for token in [token for token, owner in tokens.items() if owner.username == username]:
                 del tokens[token]
 
     @property
     def published_keys(self) -> list[dict[str, Any]]:
-        """The key set, for everybody: RFC 7517, 5."""
+        """The keys of the published key set (RFC 7517, section 5)."""
         key = self.key if self.forgery.is_published else keys.other_key()
         return [dict(key.as_dict(private=False))]
 
     def sign_id_token(self, sign_in: FakeSignIn, access_token: str) -> str:
-        """The id_token of a sign-in, empty for none: the truth, and over it what is forged.
+        """Return the id_token of a sign-in, or an empty text if a forgery removes the id_token.
 
-        Over both lie ``id_token_claims`` and ``id_token_header``. None takes a member away.
+        The forgery overrides the correct members, and ``id_token_claims`` and ``id_token_header``
+        override both. None removes a member.
         """
         forgery = self.forgery
         if forgery.replacement is not None:
@@ -213,7 +223,7 @@ class Tenant(abc.ABC):
         claims = (
             self.ciam_claims(sign_in)
             if forgery.with_ciam_claims
-            else self._honest_claims(sign_in, access_token)
+            else self._correct_claims(sign_in, access_token)
         )
         header = {"alg": "RS256", "kid": self.key.kid, "typ": "JWT"}
         return keys.sign_token(
@@ -223,9 +233,10 @@ class Tenant(abc.ABC):
         )
 
     def sign_access_token(self, sign_in: FakeSignIn | None, scope: str) -> str:
-        """An access token of a sign-in, or of the application's own, to which forgeries apply.
+        """Return a signed access token of a sign-in, or of the application without a sign-in.
 
-        ``access_token_claims`` and ``access_token_header`` lie over all. None takes one away.
+        The forgery overrides the correct members, and ``access_token_claims`` and
+        ``access_token_header`` override both. None removes a member.
         """
         forgery = self.forgery
         if forgery.replacement:
@@ -233,7 +244,7 @@ class Tenant(abc.ABC):
         now = int(time.time())
         claims = {
             "iss": self.issuer,
-            # RFC 9068, 2.2: without a person, the application.
+            # Without a user, the subject is the application (RFC 9068, 2.2).
             "sub": sign_in.user_id if sign_in else self.client_id_of_tokens,
             "aud": self.client_id_of_tokens,
             "client_id": self.client_id_of_tokens,
@@ -250,38 +261,38 @@ class Tenant(abc.ABC):
         )
 
     def sign_ciam_id_token(self, sign_in: FakeSignIn) -> str:
-        """The id_token that CIAM documents, which proves nothing of the person."""
+        """Return the id_token that CIAM documents, which does not prove the user's identity."""
         return keys.sign_token({"alg": "RS256"}, self.ciam_claims(sign_in), self.key)
 
     def sign_logout_token(self, *, header: Mapping[str, Any] | None = None, **claims: Any) -> str:
-        """A logout token for ``ciam:back_channel_logout``, of ``sub``, ``sid`` or both.
+        """Return a logout token for ``ciam:back_channel_logout``, with ``sub``, ``sid`` or both.
 
-        Whatever is given lies over the truth; None takes a member away.
+        ``header`` and ``claims`` override the correct members; None removes a member.
         """
         now = int(time.time())
-        honest = {
+        correct = {
             "iss": self.issuer,
             "aud": APP_ID,
             "iat": now,
             "exp": now + 120,
             "jti": secrets.token_hex(8),
-            # OpenID Connect Back-Channel Logout 1.0, 2.4.
+            # Required by OpenID Connect Back-Channel Logout 1.0, 2.4.
             "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
         }
         own = {"alg": "RS256", "kid": self.key.kid, "typ": "logout+jwt"}
         return keys.sign_token(
-            _without_none({**own, **(header or {})}), _without_none({**honest, **claims}), self.key
+            _without_none({**own, **(header or {})}), _without_none({**correct, **claims}), self.key
         )
 
     def userinfo_of(self, sign_in: FakeSignIn) -> dict[str, Any]:
-        """What userinfo says of a person."""
+        """Return the userinfo claims of a sign-in, with the forgery's overrides."""
         claims = {"sub": sign_in.user_id, **sign_in.profile}
         return _without_none({**claims, **self.forgery.userinfo})
 
     def ciam_claims(self, sign_in: FakeSignIn) -> dict[str, Any]:
-        """Those of CIAM's own id_token, as it documents them.
+        """Return the claims of CIAM's own id_token, as CIAM documents them.
 
-        No ``iss``, ``aud`` or ``nonce``, and the application for a ``sub``.
+        There is no ``iss``, ``aud`` or ``nonce``, and ``sub`` is the application.
         """
         now = int(time.time())
         return {
@@ -298,7 +309,7 @@ class Tenant(abc.ABC):
             "nbf": now,
         }
 
-    def _honest_claims(self, sign_in: FakeSignIn, access_token: str) -> dict[str, Any]:
+    def _correct_claims(self, sign_in: FakeSignIn, access_token: str) -> dict[str, Any]:
         now = int(time.time())
         return {
             "iss": self.issuer,
@@ -307,7 +318,7 @@ class Tenant(abc.ABC):
             "iat": now,
             "auth_time": now,
             "exp": now + 3600,
-            # OpenID Connect Core 1.0, 2: as it was sent.
+            # The nonce is returned unmodified (OpenID Connect Core 1.0, section 2).
             "nonce": sign_in.nonce or None,
             "sid": sign_in.sid,
             "at_hash": keys.at_hash_of(access_token),
@@ -315,7 +326,7 @@ class Tenant(abc.ABC):
         }
 
     def take_planned(self, stage: str) -> Failure | Misbehaviour | None:
-        """What is planned for the next request of a stage, taken off the plan."""
+        """Remove the planned fault for the next request of a stage from the plan, and return it."""
         with self._lock:
             return self._take_planned(stage)
 
@@ -323,12 +334,12 @@ class Tenant(abc.ABC):
         planned = self._planned.get(stage)
         if not planned:
             return None
-        what, times = planned[0]
+        fault, times = planned[0]
         if times is not None:
-            planned[0] = (what, times - 1)
+            planned[0] = (fault, times - 1)
             if times <= 1:
                 planned.pop(0)
-        return what
+        return fault
 
 
 def _without_none(members: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where there is no CIAM, for ``FakeCiam.unreachable``: how -> an address that is of no use."""
+"""The unreachable addresses of ``FakeCiam.unreachable``, by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HOST: Final = "127.0.0.1"
 
 
 def _reserve_closed_port(cleanup: contextlib.ExitStack) -> str:
-    # Bound, so that nobody else takes the port; not listening, so that it is closed.
+    # A bound socket reserves the port. The port is closed, because the socket does not listen.
     bound = cleanup.enter_context(socket.socket())
     bound.bind((_HOST, 0))
     return f"http://{_HOST}:{bound.getsockname()[1]}"
@@ -51,11 +51,14 @@ def _start_untrusted_server(cleanup: contextlib.ExitStack) -> str:
 def _start_server(
     cleanup: contextlib.ExitStack, greet: Callable[[socket.socket], None] | None
 ) -> str:
-    """An https address where each connection is greeted, or only accepted by the system."""
+    """Return an https address whose server calls ``greet`` with each connection.
+
+    Without ``greet``, only the operating system accepts the connections.
+    """
     listener = cleanup.enter_context(socket.create_server((_HOST, 0)))
 
     def serve() -> None:
-        # It ends when the listener is shut down; what the other side thinks of it is its own.
+        # The loop ends when the listener is shut down. Errors of the client do not matter here.
         while greet:
             try:
                 connection, _ = listener.accept()

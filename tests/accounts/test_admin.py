@@ -14,7 +14,6 @@ from django.utils.formats import localize
 from django.utils.timezone import localtime
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.backends import get_or_create_user
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.accounts.session_store import decrypted_tokens, encrypted_tokens
 from ciam_django.answers import answer_to
@@ -23,6 +22,7 @@ from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import user_id_of
 from tests.browser import Browser
+from tests.users import get_or_create_user
 
 pytestmark = pytest.mark.django_db
 

@@ -10,9 +10,10 @@ import pytest
 from django.contrib.auth import authenticate, get_user_model
 
 from ciam_django.accounts import backends
-from ciam_django.accounts.backends import CiamBackend, get_or_create_user
+from ciam_django.accounts.backends import CiamBackend
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client.person import Person
+from tests.users import get_or_create_user
 
 pytestmark = pytest.mark.django_db
 

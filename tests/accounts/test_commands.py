@@ -12,12 +12,12 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.backends import get_or_create_user
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import user_id_of
 from tests.browser import Browser
+from tests.users import get_or_create_user
 
 pytestmark = pytest.mark.django_db
 

@@ -8,11 +8,12 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.backends import CiamBackend, get_or_create_user
+from ciam_django.accounts.backends import CiamBackend
 from ciam_django.accounts.login import is_signed_in_by_ciam, sign_in
 from ciam_django.accounts.models import CiamSession
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
+from tests.users import get_or_create_user
 
 pytestmark = pytest.mark.django_db
 

@@ -23,7 +23,6 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamSession
-from ciam_django.accounts.session_check import access_token_of
 from ciam_django.accounts.session_store import (
     Tokens,
     decrypted_tokens,
@@ -32,6 +31,7 @@ from ciam_django.accounts.session_store import (
 )
 from ciam_django.client import CiamClient
 from ciam_django.testing import FakeCiam
+from ciam_django.tokens import access_token_of
 from tests.browser import HTML, Browser
 
 DISABLED = "Operation.Failure.User.Disabled"
@@ -504,28 +504,6 @@ def test_a_token_for_something_else_is_not_asked_about(
     browser.client.get("/")
 
     assert stages(ciam).count("api") == (0 if mode == "oidc" else 1)
-
-
-# --- The token, for the project -----------------------------------------------------------------
-
-
-def test_a_project_calls_ciam_with_the_persons_token(
-    person: Browser, ciam: FakeCiam, settings: Settings
-) -> None:
-    assert person.client.get("/profile/").content == b"li"
-    # A view can be the first to need a new one.
-    change(person, refresh_from=1.0, expires_at=2.0)
-    settings.MIDDLEWARE = [m for m in settings.MIDDLEWARE if "CiamSession" not in m]
-    person.client.handler.load_middleware()
-    assert person.client.get("/profile/").content == b"li"
-
-    assert stages(ciam).count("refresh") == 1
-
-
-def test_who_has_not_signed_in_has_none(browser: Browser) -> None:
-    answer = browser.client.get("/profile/", headers={"Accept": "application/json"})
-
-    assert (answer.status_code, answer.json()["code"]) == (401, "missing_token")
 
 
 # --- Signing out, and another key ----------------------------------------------------------------

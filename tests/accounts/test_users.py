@@ -13,9 +13,9 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.backends import get_or_create_user
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
+from tests.users import get_or_create_user
 
 pytestmark = pytest.mark.django_db
 
@@ -124,13 +124,13 @@ django.setup()
 from django.core.management import call_command
 call_command("migrate", run_syncdb=True, verbosity=0)
 from shop.models import Customer
-from ciam_django.accounts.backends import get_or_create_user
+from ciam_django.accounts.backends import get_or_create_identity
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 
 def told(subject, **claims):
     try:
-        return get_or_create_user(Person("https://ciam.example", subject, claims)).email
+        return get_or_create_identity(Person("https://ciam.example", subject, claims)).user.email
     except CiamError as error:
         return f"{error.code}: {error.upstream_text}"
 

@@ -11,7 +11,6 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.backends import get_or_create_user
 from ciam_django.accounts.middleware import CiamSessionMiddleware
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.checks.accounts import check_identities
@@ -19,6 +18,7 @@ from ciam_django.checks.messages import CHECK_IDS
 from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
+from tests.users import get_or_create_user
 
 COOKIES = "django.contrib.sessions.backends.signed_cookies"
 

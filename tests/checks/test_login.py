@@ -115,6 +115,11 @@ def test_each_setting_that_its_row_cannot_judge_alone_has_a_check() -> None:
             "CIAM_ENDPOINTS['captcha']: the credential is 'nobody'.",
         ),
         (
+            "endpoint",
+            {"CIAM_ENDPOINTS": {"password_login": {"stage": "pasword"}}},
+            "CIAM_ENDPOINTS['password_login']: the stage is 'pasword'.",
+        ),
+        (
             "client",
             {
                 "CIAM_LOGIN_METHODS": ["password"],
@@ -144,7 +149,7 @@ def test_a_way_in_that_is_right_has_no_messages() -> None:
         CIAM_LOGIN_METHODS=["sms", "password", "hosted"],
         CIAM_SOCIAL_PROVIDERS={"wechat": {"mini_program": {"app_id": "1", "source": "s"}}},
         CIAM_CLIENT_IP="tests.checks.test_settings.client",
-        CIAM_ENDPOINTS={"captcha": {"credential": "user", "path": "x"}},
+        CIAM_ENDPOINTS={"captcha": {"credential": "user", "path": "x", "stage": "api"}},
         CIAM_FLOW_TYPES={"NEED_MAGIC": "consent"},
         CIAM_SEND_LIMITS={"receiver": ["1/min"]},
     )

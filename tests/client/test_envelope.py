@@ -7,8 +7,9 @@ import json
 import pytest
 import requests
 
+from ciam_django.client import raise_for_failure
 from ciam_django.client.envelope import data_of
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, raising_ciam_errors
 from tests.rows import for_each_row
 
 
@@ -65,3 +66,50 @@ def test_a_redirect_is_no_answer() -> None:
         data_of(response_of(b'{"access_token": "a"}', 302))
 
     assert raised.value.code == "unreadable_answer"
+
+
+# --- raise_for_failure ------------------------------------------------------------------------
+
+LOCKED = "Operation.Failure.User.Locked"
+
+
+@for_each_row("status", [200, 302, 400, 500])
+@for_each_row(
+    "body, code",
+    [
+        ({"success": False, "code": "Operation.Failure", "message": LOCKED}, LOCKED),
+        ({"Success": "false", "Code": LOCKED}, LOCKED),
+        ({"error": "invalid_grant", "error_description": "the code is used"}, "invalid_grant"),
+        ({"errcode": 40029, "errmsg": "invalid code"}, "wechat.40029"),
+    ],
+)
+def test_a_failure_body_raises_whatever_its_status(
+    status: int, body: dict[str, object], code: str
+) -> None:
+    with pytest.raises(CiamError) as raised:
+        raise_for_failure(response_of(json.dumps(body).encode(), status))
+
+    assert (raised.value.code, raised.value.upstream_status) == (code, status)
+
+
+@for_each_row("content, status", [(b"<html>", 200), (b"[]", 200), (b"", 302), (b"", 503)])
+def test_a_response_that_is_no_answer_raises(content: bytes, status: int) -> None:
+    with pytest.raises(CiamError) as raised:
+        raise_for_failure(response_of(content, status))
+
+    assert raised.value.code == "unreadable_answer"
+
+
+@for_each_row(
+    "content",
+    [b'{"success": true, "data": {}}', b'{"access_token": "a"}', b'{"keys": []}', b""],
+)
+def test_a_success_raises_nothing(content: bytes) -> None:
+    raise_for_failure(response_of(content))
+
+
+def test_the_stage_is_that_of_the_block_around_the_call() -> None:
+    with pytest.raises(CiamError) as raised, raising_ciam_errors("profile"):
+        raise_for_failure(response_of(b'{"error": "invalid_token"}', 401))
+
+    assert raised.value.stage == "profile"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from authlib.integrations.django_client import DjangoOAuth2App, OAuth
 from pytest_django.fixtures import Settings
 
+from ciam_django.client import ciam_compliance_fix
 from ciam_django.client.oauth import CiamApp, _auth_method, ciam_app
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
@@ -307,3 +309,84 @@ class TestOidc:
 
         assert app.fetch_jwk_set()["keys"][0]["kid"] == first
         assert app.fetch_jwk_set(force=True)["keys"][0]["kid"] == ciam.key.kid
+
+
+# --- A client of a project's own ----------------------------------------------------------------
+
+
+def plain_client(ciam: FakeCiam, mode: str) -> DjangoOAuth2App:
+    """An Authlib client as a project registers it, with ``ciam_compliance_fix`` alone of ours."""
+    method = {"oidc": "client_secret_basic", "ciam": "client_secret_json"}[mode]
+    config = {
+        **ciam.client(mode),
+        "client_kwargs": {
+            "scope": {"oidc": "openid", "ciam": "USER_API"}[mode],
+            "code_challenge_method": "S256",
+            "token_endpoint_auth_method": method,
+        },
+    }
+    client = OAuth().register("shop", compliance_fix=ciam_compliance_fix, **config)
+    assert type(client) is DjangoOAuth2App
+    return client
+
+
+def fetch_plain_token(ciam: FakeCiam, client: DjangoOAuth2App) -> dict[str, Any]:
+    begun = client.create_authorization_url(CALLBACK)
+    code = query_of(ciam.authorize(begun["url"], username="li"))["code"]
+    token: dict[str, Any] = client.fetch_access_token(  # type: ignore[no-untyped-call]  # the stubs lack it
+        redirect_uri=CALLBACK, code=code, code_verifier=begun["code_verifier"]
+    )
+    return token
+
+
+def test_a_plain_client_of_authlib_gets_a_token(ciam: FakeCiam, mode: str) -> None:
+    token = fetch_plain_token(ciam, plain_client(ciam, mode))
+
+    assert token["access_token"]
+    assert token["token_type"] == "Bearer"
+
+
+@pytest.mark.parametrize("body_format", ["ciam", "oauth"])
+@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
+def test_a_failure_never_passes_for_a_token_of_a_plain_client(
+    ciam: FakeCiam, mode: str, body_format: str, status: int, content_type: str
+) -> None:
+    code = {"ciam": "Operation.Failure.User.Locked", "oauth": "invalid_grant"}[body_format]
+    ciam.fail("token", code=code, format=body_format, status=status, content_type=content_type)
+    client = plain_client(ciam, mode)
+    with pytest.raises(CiamError) as raised:
+        fetch_plain_token(ciam, client)
+
+    assert (raised.value.code, raised.value.stage) == (code, "token")
+    assert raised.value.upstream_status == status
+
+
+@pytest.mark.parametrize("behaviour", ["no_token", "errcode", "list", "null", "html", "empty"])
+def test_what_is_no_token_answer_never_passes_for_one_of_a_plain_client(
+    ciam: FakeCiam, mode: str, behaviour: str
+) -> None:
+    ciam.misbehave("token", behaviour)
+    client = plain_client(ciam, mode)
+    with pytest.raises(CiamError) as raised:
+        fetch_plain_token(ciam, client)
+
+    assert raised.value.stage == "token"
+
+
+def test_a_failed_refresh_of_a_plain_client_keeps_the_good_token(ciam: FakeCiam, mode: str) -> None:
+    client = plain_client(ciam, mode)
+    token = fetch_plain_token(ciam, client)
+    ciam.fail("refresh", code="Operation.Failure.User.Disabled", status=200)
+    updates: list[object] = []
+    with client._get_oauth_client(**client.load_server_metadata()) as session:  # type: ignore[attr-defined]  # the stubs lack it
+        session.update_token = lambda *args, **kwargs: updates.append(args)
+        session.token = token
+        with pytest.raises(CiamError) as raised:
+            session.refresh_token(
+                session.metadata["token_endpoint"], refresh_token=token["refresh_token"]
+            )
+
+    assert (raised.value.code, raised.value.stage) == ("Operation.Failure.User.Disabled", "refresh")
+    assert session.token == token
+    assert not updates

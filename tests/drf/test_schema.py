@@ -26,7 +26,7 @@ from ciam_django import answers
 from ciam_django.answers import BODY_MEMBERS, Answer, answer_to
 from ciam_django.codes import CODES
 from ciam_django.conf import clear_settings_caches
-from ciam_django.drf import problems
+from ciam_django.drf import openapi_answers
 from ciam_django.drf.authentication import CiamBearerAuthentication
 from ciam_django.drf.permissions import HasScope
 from ciam_django.errors import CiamError
@@ -213,7 +213,7 @@ def test_the_answers_are_computed_once_per_language(
         computed.append(get_language())
         return possible_answers()
 
-    monkeypatch.setattr(problems, "possible_answers", recorded_answers)
+    monkeypatch.setattr(openapi_answers, "possible_answers", recorded_answers)
     clear_settings_caches()
     document()
     document()

@@ -1,4 +1,4 @@
-"""Somebody who fills in our forms, as a browser without scripts does."""
+"""``FormBrowser`` fills in the package's forms as a browser without JavaScript does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.browser import HTML
 
 
 class FormBrowser:
-    """Opens pages and sends their forms; ``answer`` is what came last."""
+    """A browser that opens pages and submits their forms; ``response`` is the last response."""
 
     def __init__(self, ciam: FakeCiam) -> None:
         self.ciam = ciam
@@ -21,12 +21,12 @@ class FormBrowser:
         self.response: Any = None
 
     def open_page(self, address: str) -> Any:
-        """Open a page of ours."""
+        """Open a page of the package and return the response."""
         self.response = self.client.get(address)
         return self.response
 
-    def submit_form(self, **given: object) -> Any:
-        """Send the form of the page, all terms agreed to, and follow to a page of ours."""
+    def submit_form(self, **fields: object) -> Any:
+        """Submit the page's form with all consents, and follow a redirect to a package page."""
         page = self.response.content.decode()
         form = re.search(
             r'<form[^>]* action="([^"]*)"[^>]*data-ciam-form.*?</form>', page, re.DOTALL
@@ -34,37 +34,37 @@ class FormBrowser:
         assert form, page
         hidden = re.findall(r'type="hidden" name="([^"]*)" value="([^"]*)"', form[0])
         consents = re.findall(r'name="consent" value="([^"]*)"', form[0])
-        self.response = self.client.post(form[1], {"consent": consents, **dict(hidden), **given})
+        self.response = self.client.post(form[1], {"consent": consents, **dict(hidden), **fields})
         return self.follow_redirect()
 
     def follow_redirect(self) -> Any:
-        """Go where the answer leads, if that is a page of ours."""
+        """Follow the redirect of the last response if it leads to a page of the package."""
         if self.response.status_code == 302 and self.response["Location"].startswith("/ciam/"):
             return self.open_page(self.response["Location"])
         return self.response
 
     @property
     def user_id(self) -> str | None:
-        """The primary key of the user who is signed in."""
-        found: str | None = self.client.session.get("_auth_user_id")
-        return found
+        """The primary key of the signed-in user, or None."""
+        user_id: str | None = self.client.session.get("_auth_user_id")
+        return user_id
 
     @property
     def title(self) -> str:
-        """What the page is about."""
-        found = re.search(r"<h1[^>]*>(.*?)</h1>", self.response.content.decode())
-        assert found
-        return found[1]
+        """The heading of the page."""
+        heading = re.search(r"<h1[^>]*>(.*?)</h1>", self.response.content.decode())
+        assert heading
+        return heading[1]
 
 
 def check_field_error(response: HttpResponse, field: str) -> str:
-    """What stands at the field, which has the focus and names it as its description."""
+    """Check that a field has the focus and is described by its error, and return the error."""
     page = response.content.decode()
-    found = re.search(rf'<p class="ciam-error" id="ciam_{field}_error">(.*?)</p>', page)
-    assert found, page
+    error = re.search(rf'<p class="ciam-error" id="ciam_{field}_error">(.*?)</p>', page)
+    assert error, page
     control = re.search(rf'<input[^>]*id="ciam_{field}"[^>]*>', page)
     assert control
     assert "autofocus" in control[0]
     assert 'aria-invalid="true"' in control[0]
     assert f'aria-describedby="ciam_{field}_error"' in control[0]
-    return found[1]
+    return error[1]

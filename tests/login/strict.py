@@ -1,4 +1,4 @@
-"""A policy as strict as our pages allow: nothing inline, nothing from elsewhere."""
+"""Middleware with the strictest Content Security Policy that the package's pages allow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 def strict_policy(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware that sends it with each page that has none."""
+    """Return middleware that sends the policy with each response that has no policy."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)

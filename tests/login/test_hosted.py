@@ -8,7 +8,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from http.cookies import SimpleCookie
 from typing import cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
@@ -22,9 +22,12 @@ from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
+from ciam_django import conf
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.accounts.session_store import decrypted_tokens, encrypted_tokens
+from ciam_django.errors import CiamError
 from ciam_django.login import state
+from ciam_django.login.callback import refuse_other_issuer
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.tenant import APP_ID
 from tests.browser import HTML, Browser, query_of
@@ -103,14 +106,14 @@ def test_the_login_page_has_a_form_for_authorize_with_next(browser: Browser) -> 
 
 
 def test_authorize_requests_a_code_with_pkce_state_and_nonce(browser: Browser, mode: str) -> None:
-    asked = query_of(browser.start_sign_in())
+    query = query_of(browser.start_sign_in())
 
-    assert asked["response_type"] == "code"
-    assert asked["code_challenge_method"] == "S256"
-    assert asked["scope"] == {"oidc": "openid", "ciam": "USER_API"}[mode]
-    assert len(asked["state"]) >= 32
-    assert len(asked["code_challenge"]) == 43
-    assert "response_mode" not in asked
+    assert query["response_type"] == "code"
+    assert query["code_challenge_method"] == "S256"
+    assert query["scope"] == {"oidc": "openid", "ciam": "USER_API"}[mode]
+    assert len(query["state"]) >= 32
+    assert len(query["code_challenge"]) == 43
+    assert "response_mode" not in query
 
 
 def test_authorize_takes_only_a_post_with_a_csrf_token(browser: Browser) -> None:
@@ -584,9 +587,9 @@ def test_a_logout_ends_the_session_here_and_at_ciam(browser: Browser, mode: str)
     assert browser.user_id is None
     if mode == "oidc":
         assert response["Location"].startswith(browser.ciam.url)
-        asked = query_of(response["Location"])
+        query = query_of(response["Location"])
         assert id_token.count(".") == 2
-        assert asked == {
+        assert query == {
             "post_logout_redirect_uri": "http://testserver/ciam/login/",
             "client_id": APP_ID,
             "id_token_hint": id_token,
@@ -647,3 +650,111 @@ def test_a_logout_succeeds_while_ciam_is_down(
 
     assert browser.client.post("/ciam/logout/")["Location"] == "/ciam/login/"
     assert browser.user_id is None
+
+
+# --- The issuer of a callback (RFC 9207) ------------------------------------------------------
+
+OURS = "https://ciam.example/oidc/app"
+OTHER = "https://evil.example/oidc/app"
+PROMISED = {"issuer": OURS, "authorization_response_iss_parameter_supported": True}
+NOT_PROMISED = {"issuer": OURS}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "returned_issuers"),
+    [
+        (PROMISED, [OURS]),
+        (NOT_PROMISED, []),
+        (NOT_PROMISED, [OURS]),
+        ({**PROMISED, "authorization_response_iss_parameter_supported": "true"}, []),
+        # CIAM's own mode has no metadata to compare with.
+        ({}, []),
+        ({}, [OTHER]),
+    ],
+)
+def test_a_callback_from_the_issuer_in_the_metadata_is_accepted(
+    metadata: dict[str, object], returned_issuers: list[str]
+) -> None:
+    refuse_other_issuer(metadata, returned_issuers)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "returned_issuers"),
+    [
+        (PROMISED, []),
+        *(
+            (metadata, issuers)
+            for metadata in (PROMISED, NOT_PROMISED)
+            for issuers in (
+                [OTHER],
+                [""],
+                [f"{OURS}/"],
+                [OURS.upper()],
+                [OURS, OTHER],
+                [OTHER, OURS],
+            )
+        ),
+    ],
+)
+def test_a_callback_from_another_issuer_is_refused(
+    metadata: dict[str, object], returned_issuers: list[str]
+) -> None:
+    with pytest.raises(CiamError, match="mismatching_issuer"):
+        refuse_other_issuer(metadata, returned_issuers)
+
+
+oidc = pytest.mark.parametrize("mode", ["oidc"])
+
+
+@oidc
+def test_a_callback_with_the_right_issuer_signs_in(browser: Browser) -> None:
+    browser.ciam.sends_issuer = True
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"))
+
+    assert f"iss={quote(browser.ciam.issuer, safe='')}" in callback
+    assert browser.open_callback(callback)["Location"] == "/next/"
+
+
+@oidc
+@pytest.mark.parametrize("username", ["li", "fail:authorize:access_denied"])
+@pytest.mark.parametrize("change", ["other", "missing"])
+def test_a_wrong_or_missing_issuer_is_refused_if_the_metadata_promise_the_issuer(
+    browser: Browser, username: str, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    browser.ciam.sends_issuer = True
+    callback = browser.sign_in_at_ciam(browser.start_sign_in(), username)
+    with_issuer = f"&iss={quote(browser.ciam.issuer, safe='')}"
+    assert with_issuer in callback
+    instead = {"other": f"&iss={quote(OTHER, safe='')}", "missing": ""}[change]
+    with caplog.at_level(logging.DEBUG):
+        response = browser.open_callback(callback.replace(with_issuer, instead))
+
+    assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_issuer")
+    assert b"evil" not in response.content
+    assert "evil" not in caplog.text
+    assert browser.user_id is None
+    # The code has not been sent to CIAM.
+    assert not [request for request in browser.ciam.requests if request.stage == "token"]
+
+
+@oidc
+def test_a_wrong_issuer_is_refused_if_the_metadata_promise_no_issuer(browser: Browser) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    response = browser.open_callback(f"{callback}&iss={quote(OTHER, safe='')}")
+
+    assert response["Ciam-Error-Code"] == "mismatching_issuer"
+    assert not [request for request in browser.ciam.requests if request.stage == "token"]
+
+
+@oidc
+def test_metadata_that_cannot_be_loaded_at_the_callback_are_answered_with_503(
+    browser: Browser,
+) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    # Another process would not have loaded the metadata.
+    conf.clear_settings_caches()
+    cache.clear()
+    browser.ciam.misbehave("discovery", "reset")
+    response = browser.open_callback(callback)
+
+    assert (response.status_code, response["Ciam-Error-Code"]) == (503, "no_connection")

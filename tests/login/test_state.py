@@ -61,7 +61,7 @@ def test_the_state_of_another_provider_gives_none() -> None:
 
 def aged(cookie: str, seconds: int) -> str:
     """Return the value of the cookie as if the cookie had been set ``seconds`` earlier."""
-    multi_fernet = fernet_for(state.__name__)
+    multi_fernet = fernet_for(state._COOKIES.purpose)
     key = multi_fernet._fernets[0]
     fernet = Fernet(base64.urlsafe_b64encode(key._signing_key + key._encryption_key))
     set_at = multi_fernet.extract_timestamp(cookie)
@@ -94,7 +94,7 @@ def test_encrypted_content_that_is_no_sign_in_gives_none(content: bytes) -> None
     sign_in = state.new_sign_in_state(next_url="")
     request = RequestFactory().get("/")
     request.COOKIES = {
-        f"ciam_state_{sign_in.digest}": fernet_for(state.__name__).encrypt(content).decode()
+        f"ciam_state_{sign_in.digest}": fernet_for(state._COOKIES.purpose).encrypt(content).decode()
     }
 
     assert state.state_from_cookie(request, sign_in.state) is None

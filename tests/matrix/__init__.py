@@ -1,1 +1,1 @@
-"""Every stage of signing in × every failure × every surface: what is answered, and how soon."""
+"""Tests of the answer to each failure, at each stage of a sign-in, on each surface."""

@@ -1,4 +1,4 @@
-"""``python -m tests.matrix``: run every cell as a program would, and print what is answered."""
+"""``python -m tests.matrix`` runs each cell as JSON and prints the table of the answers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.test.utils import setup_databases, setup_test_environment, teardown_
 
 
 def main() -> None:
-    """Print the table for ``README.md``, measured."""
+    """Run all cells and print the table for ``README.md``."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
-    # What these import needs Django set up.
+    # These modules can be imported only after django.setup().
     from ciam_django.testing import FakeCiam  # noqa: PLC0415
     from tests.matrix.cells import run_cell  # noqa: PLC0415
     from tests.matrix.faults import Fault  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""A stage, a fault and a surface in, what was answered out."""
+"""Runs a cell of the matrix, and returns the answer and the log lines."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from tests.matrix import site
 from tests.matrix.faults import FAULTS, Fault
 from tests.matrix.stages import STAGES, MatrixStage, Run, prepare_callback
 
-# Seconds. The honest calls before the call that fails have the same timeout. Where the machine is
-# busy, the timeout is a multiple of what it takes to reach the stage.
+# Seconds. The calls that succeed before the failing call have the same timeout. On a busy machine,
+# the timeout is a multiple of the time that the test needs to reach the stage.
 TIMEOUT: Final = 0.5
-_TIMES_THE_WAY: Final = 5
+_TIMEOUT_FACTOR: Final = 5
 PATIENT_TIMEOUT: Final = 30.0
-# What an answer may take beyond the timeout; what the fake does takes 30.
+# Seconds that an answer may take beyond the timeout. A slow behaviour of the fake takes 30 seconds.
 ALLOWANCE: Final = 10.0
-# Every fault is tried at every stage, but a variant of a body at three of them: the next variant is
-# tried at the three stages before. The nightly run tries the variants at every stage, too.
+# Each fault is tried at each stage, but each variant of a body is tried at only three stages. For
+# the next variant, these stages move one place back. The nightly run tries all variants at all
+# stages.
 _TURNS: Final = range(len(STAGES)) if "CIAM_DJANGO_EXAMPLES" in os.environ else (0, 3, 5)
 TRIED: Final = [
     (stage, fault)
@@ -42,23 +43,23 @@ TRIED: Final = [
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """What came of a cell."""
+    """The result of a cell."""
 
     response: HttpResponse
     seconds: float
     timeout: float
-    # The stages that CIAM was asked for.
-    asked: list[str]
+    # The stages of the requests to CIAM.
+    requested_stages: list[str]
     log_lines: list[logging.LogRecord]
 
     @property
     def code(self) -> str:
-        """By the log line, which has the true one."""
+        """The code in the log line, which is the true code."""
         return str(_log_fields(self.log_lines)["code"])
 
     @property
     def stage(self) -> str:
-        """By the log line."""
+        """The stage in the log line."""
         return str(_log_fields(self.log_lines)["stage"])
 
 
@@ -69,36 +70,36 @@ def _log_fields(lines: list[logging.LogRecord]) -> dict[str, str]:
 
 
 def run_cell(ciam: FakeCiam, stage: MatrixStage, fault: Fault, surface: str) -> CellResult:
-    """What a person, a program or a REST client gets when a stage fails so."""
+    """Return the answer on a surface when a stage fails with a fault."""
     with _project(ciam, stage.scope) as client:
-        began = time.monotonic()
-        go = stage.prepare(ciam, surface)
-        timeout = max(TIMEOUT, _TIMES_THE_WAY * (time.monotonic() - began))
+        start = time.monotonic()
+        run = stage.prepare(ciam, surface)
+        timeout = max(TIMEOUT, _TIMEOUT_FACTOR * (time.monotonic() - start))
         fault.plan(ciam, stage.fails_at)
         client.update({**ciam.client("oidc"), "client_kwargs": client["client_kwargs"]})
-        return _run(ciam, go, timeout if fault.is_slow else PATIENT_TIMEOUT)
+        return _run(ciam, run, timeout if fault.is_slow else PATIENT_TIMEOUT)
 
 
 def run_callback(
     ciam: FakeCiam, surface: str, *, forgery: str = "", username: str = "li"
 ) -> CellResult:
-    """What they get who come back from CIAM's page, where they have typed a user name."""
+    """Return the answer of the callback, after a user has typed a user name at CIAM's page."""
     with _project(ciam, "openid phone"):
-        go = prepare_callback(ciam, surface, username)
+        run = prepare_callback(ciam, surface, username)
         if forgery:
             ciam.forge(forgery)
-        return _run(ciam, go, PATIENT_TIMEOUT)
+        return _run(ciam, run, PATIENT_TIMEOUT)
 
 
-def _run(ciam: FakeCiam, go: Run, timeout: float) -> CellResult:
+def _run(ciam: FakeCiam, run: Run, timeout: float) -> CellResult:
     with override_settings(CIAM_TIMEOUT=timeout), _captured_log() as lines:
         _reset_state()
         before = len(ciam.requests)
-        began = time.monotonic()
-        response = go()
-        seconds = time.monotonic() - began
-        asked = [request.stage for request in ciam.requests[before:]]
-        return CellResult(response, seconds, timeout, asked, list(lines))
+        start = time.monotonic()
+        response = run()
+        seconds = time.monotonic() - start
+        requested_stages = [request.stage for request in ciam.requests[before:]]
+        return CellResult(response, seconds, timeout, requested_stages, list(lines))
 
 
 @contextlib.contextmanager
@@ -114,7 +115,7 @@ def _project(ciam: FakeCiam, scope: str) -> Iterator[dict[str, Any]]:
 
 
 def _reset_state() -> None:
-    """Forget what this process and the cache know of CIAM, and which alarms have sounded."""
+    """Clear the cached documents of CIAM and the record of codes that have been logged."""
     cache.clear()
     clear_settings_caches()
     reporting._last_logged.clear()
@@ -122,16 +123,16 @@ def _reset_state() -> None:
 
 @contextlib.contextmanager
 def _captured_log() -> Iterator[list[logging.LogRecord]]:
-    """What all of Python logs, from INFO on."""
-    kept = _ListHandler()
+    """Collect the log records of all loggers, from INFO on."""
+    handler = _ListHandler()
     root = logging.getLogger()
     level = root.level
-    root.addHandler(kept)
+    root.addHandler(handler)
     root.setLevel(logging.INFO)
     try:
-        yield kept.lines
+        yield handler.lines
     finally:
-        root.removeHandler(kept)
+        root.removeHandler(handler)
         root.setLevel(level)
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong in an answer of CIAM's, and the code by which it is to be known."""
+"""The faults in CIAM's answers, and the code that the package gives to each fault."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from ciam_django.testing import FakeCiam
 
-# What upstream writes for developers, which nobody else is to read.
+# An upstream text for developers, which must not appear in an answer.
 MARKER: Final = "Unmistakable"
 
 Plan = Callable[[FakeCiam, str], None]
@@ -16,13 +16,13 @@ Plan = Callable[[FakeCiam, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A row: the code that the log line names, and how the fake is told."""
+    """A fault: the code in the log line, and the function that plans the fault in the fake."""
 
     name: str
     code: str
     plan: Plan
     is_slow: bool = False
-    # One of many bodies that say the same, each in another way.
+    # If true, the fault is one of many bodies with the same meaning in different formats.
     is_variant: bool = False
 
 
@@ -31,7 +31,7 @@ _STATUSES: Final = (200, 400, 401, 403, 429, 500, 503)
 _CONTENT_TYPES: Final = {"json": "application/json", "text": "text/plain", "untyped": ""}
 
 
-def _failure_body(format: str, status: int, content_type: str) -> Plan:  # noqa: A002  (as the fake has it)
+def _failure_body(format: str, status: int, content_type: str) -> Plan:  # noqa: A002  (the fake's word)
     return lambda ciam, stage: ciam.fail(
         stage,
         code=_CODES[format],
@@ -54,14 +54,14 @@ def _unreachable(how: str) -> Plan:
 FAULTS: Final = (
     *(
         Fault(
-            f"{name} body, {status}, {typed}",
+            f"{name} body, {status}, {media}",
             code,
             _failure_body(name, status, content_type),
             is_variant=True,
         )
         for name, code in _CODES.items()
         for status in _STATUSES
-        for typed, content_type in _CONTENT_TYPES.items()
+        for media, content_type in _CONTENT_TYPES.items()
     ),
     Fault("success without a token", "unreadable_answer", _misbehaviour("no_token")),
     Fault("WeChat's errcode", "wechat.40029", _misbehaviour("errcode")),

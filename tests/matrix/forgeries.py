@@ -1,10 +1,10 @@
-"""The code by which each lie about who signed in is to be known."""
+"""The code that the package gives to each forgery of the fake."""
 
 from __future__ import annotations
 
 from typing import Final
 
-# Forgery of the fake's -> code.
+# Key of ``FORGERIES`` -> code.
 CODES_OF_FORGERIES: Final = {
     "bad_signature": "bad_signature",
     "alg_none": "unsupported_algorithm",

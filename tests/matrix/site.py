@@ -1,4 +1,4 @@
-"""The project in which the stages fail: our own views, and two views of the project's own."""
+"""The project in which the stages fail, with the package's views and two views of the project."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from rest_framework.response import Response
 
 from ciam_django.testing import FakeCiam
 
-# The fake that all is asked of, and what the project's views do: the last ones.
+# The last item of each list is in use: the fake that the project talks to, and the function that
+# the project's views call.
 fakes: list[FakeCiam] = []
 calls: list[Callable[[], Any]] = []
 

@@ -1,4 +1,4 @@
-"""How each stage of signing in is reached, up to the moment before it fails."""
+"""Prepares each stage of a sign-in, up to the request that fails."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ _VERIFIER: Final = "v" * 64
 
 @dataclass(frozen=True, slots=True)
 class MatrixStage:
-    """A row: where it fails at the fake, and how one comes there.
+    """A stage of a sign-in: the fake's stage that fails, and the function that prepares a request.
 
-    ``label`` is the stage in the log line. ``without`` says which faults can't happen, and why;
-    ``codes`` which are known by another code here.
+    ``logged_stage`` is the stage in the log line. ``impossible`` maps the faults that cannot happen
+    at this stage to the reason. ``other_codes`` maps the faults that have another code at this
+    stage to the code.
     """
 
     name: str
@@ -43,7 +44,7 @@ class MatrixStage:
 
 
 def _run_in_view(surface: str, step: Callable[[], Any]) -> Run:
-    """The step in a project's own view: Django's, or REST framework's."""
+    """Run the step in a view of the project, of Django or of REST framework."""
     site.calls.append(step)
     path = "/rest/" if surface == "rest" else "/plain/"
     return lambda: Client().get(path, headers={"Accept": SURFACES[surface]})
@@ -68,18 +69,18 @@ def _prepare_authorize(ciam: FakeCiam, surface: str) -> Run:
 
 
 def prepare_callback(ciam: FakeCiam, surface: str, username: str = "li") -> Run:
-    """Back from CIAM's page, where somebody has typed a user name."""
+    """Prepare the callback, after a user has typed a user name at CIAM's page."""
     if surface == "rest":
         code = _fetch_code(username)
         return _run_in_view(surface, lambda: _identify_person(code))
     browser = Browser(ciam)
     if surface == "json":
-        # Nobody is signed out, either.
+        # A failed callback must not sign the user out either.
         browser.sign_in("somebody else")
-    before = browser.user_id
+    user_id = browser.user_id
     callback = browser.sign_in_at_ciam(browser.start_sign_in(), username)
     return lambda: _check_same_user(
-        before, browser, browser.open_callback(callback, Accept=SURFACES[surface])
+        user_id, browser, browser.open_callback(callback, Accept=SURFACES[surface])
     )
 
 
@@ -90,8 +91,8 @@ def _identify_person(code: str) -> Person:
     return identify_person(app, _fetch_token(code), _NONCE)
 
 
-def _check_same_user(before: str | None, browser: Browser, response: Any) -> Any:
-    assert browser.user_id == before, "somebody has been signed in or out"
+def _check_same_user(user_id: str | None, browser: Browser, response: Any) -> Any:
+    assert browser.user_id == user_id, "somebody has been signed in or out"
     return response
 
 
@@ -101,7 +102,7 @@ def _prepare_refresh(ciam: FakeCiam, surface: str) -> Run:
 
 
 def refresh_with_authlib(token: dict[str, Any]) -> dict[str, Any]:
-    """The token, renewed as Authlib does; a failure must leave the old one as it is."""
+    """Refresh the token with Authlib; a failure must not change the old token."""
     before, updates = dict(token), list[object]()
     app = ciam_app()
     with (
@@ -111,10 +112,10 @@ def refresh_with_authlib(token: dict[str, Any]) -> dict[str, Any]:
         session.token = token
         session.update_token = lambda *args, **kwargs: updates.append(args)
         try:
-            new: dict[str, Any] = session.refresh_token(
+            new_token: dict[str, Any] = session.refresh_token(
                 session.metadata["token_endpoint"], refresh_token=token["refresh_token"]
             )
-            return new
+            return new_token
         finally:
             assert session.token == before
             assert not updates
@@ -152,7 +153,7 @@ STAGES: Final = (
     MatrixStage("refresh", "refresh", "refresh", _prepare_refresh),
     MatrixStage(
         "API call", "api", "api", _prepare_api_call,
-        impossible={"success without a token": "an API call asks for none"},
+        impossible={"success without a token": "an API call requests no token"},
     ),
     MatrixStage(
         "logout", "discovery", "logout", _prepare_logout, other_codes=_METADATA

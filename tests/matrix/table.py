@@ -1,4 +1,4 @@
-"""The matrix as a Markdown table: statuses, and codes where a stage has one of its own."""
+"""Writes the matrix as Markdown tables of statuses and codes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.matrix.stages import STAGES, MatrixStage
 
 
 def failure_table(cell_of: Callable[[MatrixStage, Fault], tuple[int, str]]) -> str:
-    """The table; ``cell_of`` says with which status, and by which code, a cell is answered."""
+    """Return the table of failures; ``cell_of`` returns the status and the code of a cell."""
     return "\n".join(_lines(cell_of))
 
 
@@ -20,9 +20,9 @@ def _lines(cell_of: Callable[[MatrixStage, Fault], tuple[int, str]]) -> Iterator
     yield _line("failure", "code", *(stage.name for stage in STAGES))
     yield _line(*["---"] * (len(STAGES) + 2))
     rows = [(fault.name, _cells(fault, cell_of)) for fault in FAULTS]
-    # One line for those that follow each other and are answered alike.
-    for cells, alike in itertools.groupby(rows, key=operator.itemgetter(1)):
-        names = [name for name, _ in alike]
+    # Adjacent faults with the same cells share a line.
+    for cells, group in itertools.groupby(rows, key=operator.itemgetter(1)):
+        names = [name for name, _ in group]
         yield _line(", ".join(names) if len(names) < 9 else _first_to_last(names), *cells)
 
 
@@ -44,7 +44,7 @@ def _cells(
 
 
 def forgery_table(status_of: Callable[[str], int]) -> str:
-    """The table of forged id_tokens; ``status_of`` gives the status for a code."""
+    """Return the table of forgeries; ``status_of`` returns the status for a code."""
     rows = [("forgery", "code", "status"), ("---", "---", "---")]
     rows += [
         (f"`{name}`", f"`{code}`", str(status_of(code)))

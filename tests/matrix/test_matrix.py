@@ -1,4 +1,4 @@
-"""No cell is an error of Django's own, none takes too long, and each names its code."""
+"""Tests that each cell of the matrix is answered in time and with its code."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ slow = pytest.mark.slow("failures at every stage")
 @pytest.mark.parametrize(
     ("stage", "fault"), TRIED, ids=[f"{stage.name}-{fault.name}" for stage, fault in TRIED]
 )
-def test_a_failure_becomes_an_answer(stage: MatrixStage, fault: Fault, fake_ciam: FakeCiam) -> None:
+def test_a_failure_is_answered_with_its_code_on_each_surface(
+    stage: MatrixStage, fault: Fault, fake_ciam: FakeCiam
+) -> None:
     code = stage.other_codes.get(fault.name, fault.code)
     for surface in SURFACES:
         cell = run_cell(fake_ciam, stage, fault, surface)
 
         assert cell.seconds < (cell.timeout if fault.is_slow else 0) + ALLOWANCE
         if fault.is_slow:
-            # Where no connection comes about, the fake is not even asked.
-            assert cell.asked.count(stage.fails_at) <= 1
+            # Without a connection, the fake gets no request.
+            assert cell.requested_stages.count(stage.fails_at) <= 1
         assert (cell.code, cell.stage) == (code, stage.logged_stage)
         assert [line.name for line in cell.log_lines] == ["ciam_django"]
         if stage.name == "logout" and surface != "rest":
@@ -45,7 +47,7 @@ def test_a_failure_becomes_an_answer(stage: MatrixStage, fault: Fault, fake_ciam
 
 @slow
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_a_forged_token_signs_nobody_in(forgery: str, fake_ciam: FakeCiam) -> None:
+def test_a_forgery_signs_no_user_in(forgery: str, fake_ciam: FakeCiam) -> None:
     for surface in SURFACES:
         cell = run_callback(fake_ciam, surface, forgery=forgery)
 
@@ -57,8 +59,8 @@ def test_a_forged_token_signs_nobody_in(forgery: str, fake_ciam: FakeCiam) -> No
 
 @slow
 @pytest.mark.parametrize("code", ["access_denied", "server_error", "Remote.Error", "brand_new"])
-def test_a_failure_at_ciams_page_comes_back_as_its_code(code: str, fake_ciam: FakeCiam) -> None:
-    # A browser alone comes back so: programs and REST clients have no page to fail at.
+def test_a_failure_at_ciams_page_is_answered_with_its_code(code: str, fake_ciam: FakeCiam) -> None:
+    # The surface "rest" is left out, because a REST client does not open CIAM's page.
     for surface in ("page", "json"):
         cell = run_callback(fake_ciam, surface, username=f"fail:authorize:{code}")
 
@@ -71,7 +73,7 @@ def test_an_enormous_body_is_not_held_in_memory(fake_ciam: FakeCiam) -> None:
     faults = {fault.name: fault for fault in FAULTS}
     stages = {stage.name: stage for stage in STAGES}
     for name in ("100 MB", "gzip bomb"):
-        # The fake's own part of it, which is in this process as well, comes before.
+        # The fake runs in this process too. Its memory is allocated before the measurement.
         run_cell(fake_ciam, stages["token"], faults[name], "json")
         tracemalloc.start()
         try:
@@ -94,19 +96,19 @@ def test_the_readme_tables_match_the_code() -> None:
 
 
 def check_answer(cell: CellResult, surface: str) -> None:
-    finding = matched_row(cell.code)
+    match = matched_row(cell.code)
     body = cell.response.content.decode()
 
-    assert cell.response.status_code == finding.meaning.status
-    assert cell.response["Ciam-Error-Code"] == finding.key
+    assert cell.response.status_code == match.meaning.status
+    assert cell.response["Ciam-Error-Code"] == match.key
     assert cell.response["Ciam-Request-Id"] in body
     assert MARKER not in body
     if surface == "page":
         assert 'role="alert"' in body
-        assert escape(str(finding.meaning.message)) in body
+        assert escape(str(match.meaning.message)) in body
     else:
-        assert json.loads(body)["code"] == finding.key
-        assert json.loads(body)["detail"] == str(finding.meaning.message)
+        assert json.loads(body)["code"] == match.key
+        assert json.loads(body)["detail"] == str(match.meaning.message)
 
 
 def test_a_sign_in_without_a_forgery_succeeds(fake_ciam: FakeCiam) -> None:
@@ -122,14 +124,14 @@ def test_the_variants_of_a_body_take_turns_at_the_stages() -> None:
     for name in variants:
         assert len({stage for stage, fault in tried if fault == name}) >= 3
     for stage in STAGES:
-        here = [name.split(", ") for name in variants if (stage.name, name) in tried]
-        # Every format, status and media type.
-        assert [len(set(parts)) for parts in zip(*here, strict=True)] == [2, 7, 3]
+        variants_here = [name.split(", ") for name in variants if (stage.name, name) in tried]
+        # Both formats, all seven statuses and all three media types are tried at each stage.
+        assert [len(set(parts)) for parts in zip(*variants_here, strict=True)] == [2, 7, 3]
         others = {fault.name for fault in FAULTS if not fault.is_variant}
         assert others - set(stage.impossible) <= {fault for at, fault in tried if at == stage.name}
 
 
-def test_what_can_not_happen_is_named_as_such() -> None:
+def test_impossible_faults_and_other_codes_name_existing_faults() -> None:
     names = {fault.name for fault in FAULTS}
 
     for stage in STAGES:

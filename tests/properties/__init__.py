@@ -1,1 +1,1 @@
-"""What holds for anything that could come, found by machines."""
+"""Property tests of rules that hold for any input."""

@@ -1,4 +1,4 @@
-"""How many examples are tried: few in the normal run, ``CIAM_DJANGO_EXAMPLES`` at night."""
+"""Sets the number of examples: 50, or ``CIAM_DJANGO_EXAMPLES`` in the nightly run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ settings.register_profile(
     max_examples=_EXAMPLES,
     deadline=None,
     database=None,
-    # The same ones each time, but at night.
+    # Each run tries the same examples, except the nightly run.
     derandomize="CIAM_DJANGO_EXAMPLES" not in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

@@ -1,4 +1,4 @@
-"""What could come: JSON, bodies in both of CIAM's formats, headers, texts with secrets in them."""
+"""Strategies for JSON, codes, statuses, headers, and bodies in both of CIAM's formats."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEYS: Final = [key for key in (*CODES, *ALIASES) if "*" not in key]
 CODE: Final = st.sampled_from(_KEYS) | st.from_regex(
     r"[A-Za-z][A-Za-z0-9_]{0,12}(\.[A-Za-z0-9_]{1,12}){0,4}", fullmatch=True
 )
-# The members of both formats, with what belongs there and with what does not.
+# The members of both formats, with expected and with unexpected values.
 MEMBERS: Final = st.fixed_dictionaries(
     {},
     optional={

@@ -1,4 +1,4 @@
-"""Any body, status and headers give one error or a success, and an error gives one answer."""
+"""Property tests of CIAM's bodies, statuses and headers, and of the answers to errors."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.properties.strategies import BODY, HEADERS, JSON, MEMBERS, STATUS
 
 pytestmark = pytest.mark.slow("properties")
 
-# RFC 9110, 5.5: visible characters, spaces between them.
+# Visible characters with spaces between them (RFC 9110, 5.5).
 HEADER_VALUE = re.compile(r"[\x21-\x7e]+( [\x21-\x7e]+)*")
 STAGES = st.sampled_from(["", "token", "password", "recover", "api", "logout"])
 
 
-def answered(content: bytes, status: int, headers: dict[str, str]) -> requests.Response:
+def response_with(content: bytes, status: int, headers: dict[str, str]) -> requests.Response:
     response = requests.Response()
     response.status_code = status
     response._content = content
@@ -52,11 +52,11 @@ def check_answer(error: CiamError) -> dict[str, Any]:
 
 
 @given(BODY, STATUS, HEADERS)
-def test_any_body_is_data_or_one_error(
+def test_any_body_gives_data_or_an_error(
     content: bytes, status: int, headers: dict[str, str]
 ) -> None:
     try:
-        data = data_of(answered(content, status, headers))
+        data = data_of(response_with(content, status, headers))
     except CiamError as error:
         check_answer(error)
     else:
@@ -65,7 +65,9 @@ def test_any_body_is_data_or_one_error(
 
 
 @given(JSON | MEMBERS, STATUS, STAGES)
-def test_nothing_of_a_body_is_shown_but_what_may_be(body: Any, status: int, stage: str) -> None:
+def test_an_answer_shows_only_permitted_values_of_a_body(
+    body: Any, status: int, stage: str
+) -> None:
     error = error_from_body(body, status=status)
     if error is None:
         assert isinstance(body, dict)
@@ -73,7 +75,7 @@ def test_nothing_of_a_body_is_shown_but_what_may_be(body: Any, status: int, stag
     error.stage = stage_named(stage)
     shown = check_answer(error)
 
-    # Each member is one of our own words; the request id and the field have alphabets of theirs.
+    # Each text is a text of the package. check_answer tests the request id and the field.
     assert shown["detail"] in {str(row.message) for row in CODES.values()}
     assert shown["title"] in {str(row.title) for row in KINDS.values()}
     assert shown["kind"] in set(Kind)
@@ -84,17 +86,17 @@ def test_nothing_of_a_body_is_shown_but_what_may_be(body: Any, status: int, stag
 
 
 @given(MEMBERS)
-def test_a_body_says_the_same_in_any_case_of_its_members(body: dict[str, Any]) -> None:
+def test_letter_case_of_member_names_does_not_matter(body: dict[str, Any]) -> None:
     upper = {name.upper(): value for name, value in body.items()}
-    one, other = error_from_body(body), error_from_body(upper)
+    error, upper_error = error_from_body(body), error_from_body(upper)
 
-    assert (one and vars(one)) == (other and vars(other))
+    assert (error and vars(error)) == (upper_error and vars(upper_error))
 
 
-@pytest.mark.parametrize("deep", [10, 1000, 100_000])
+@pytest.mark.parametrize("depth", [10, 1000, 100_000])
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
-def test_nesting_has_no_depth_that_is_too_much(deep: int, opening: bytes) -> None:
+def test_json_of_any_nesting_depth_is_an_unreadable_answer(depth: int, opening: bytes) -> None:
     with pytest.raises(CiamError) as raised:
-        data_of(answered(opening * deep, 200, {}))
+        data_of(response_with(opening * depth, 200, {}))
 
     assert raised.value.code == "unreadable_answer"

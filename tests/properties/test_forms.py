@@ -1,4 +1,4 @@
-"""Whatever is posted to a form, a step or the JSON endpoints, and whatever CIAM says then."""
+"""Property tests of the input of forms, steps and JSON endpoints, and of CIAM's answers."""
 
 from __future__ import annotations
 
@@ -29,17 +29,19 @@ FIELDS = sorted(
         "captcha", "captcha_id", "consent", "display_name", "do", "flow", "method", "next",
     }
 )  # fmt: skip
-LIKELY = st.sampled_from(
+LIKELY_VALUES = st.sampled_from(
     ["li", "careful", "stale", "odd", "fake-password", "246810", "13800000004", "li@example.com",
      "resend", "skip", "create", "other", "SMS", "PWD", "terms", "sms", "/next/"]
 )  # fmt: skip
-TYPED = st.dictionaries(st.sampled_from(FIELDS), LIKELY | st.text(max_size=40), max_size=6)
-GIVEN = st.dictionaries(st.sampled_from(FIELDS), LIKELY | JSON, max_size=6)
-MORE = {"channels": {"SMS": "", "PWD": ""}, "asked": ["displayName", "email"], "linked": "f"}
+FORM_INPUT = st.dictionaries(
+    st.sampled_from(FIELDS), LIKELY_VALUES | st.text(max_size=40), max_size=6
+)
+JSON_INPUT = st.dictionaries(st.sampled_from(FIELDS), LIKELY_VALUES | JSON, max_size=6)
+STEP_DATA = {"channels": {"SMS": "", "PWD": ""}, "asked": ["displayName", "email"], "linked": "f"}
 
 
 @pytest.fixture(autouse=True)
-def every_way(fake_ciam: FakeCiam, settings: Settings) -> None:
+def enable_all_login_methods(fake_ciam: FakeCiam, settings: Settings) -> None:
     cache.clear()
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client("ciam")}
     settings.CIAM_LOGIN_METHODS = ["password", "sms", "email", "recover", "sign_up"]
@@ -50,50 +52,54 @@ def every_way(fake_ciam: FakeCiam, settings: Settings) -> None:
 
 
 def flow_of(step: str, flow_id: str) -> Flow:
-    return Flow(step, flow_id, recipient={"type": "SMS"}, counted_name="somebody", step_data=MORE)
+    return Flow(
+        step, flow_id, recipient={"type": "SMS"}, counted_name="somebody", step_data=STEP_DATA
+    )
 
 
 def is_answered(response: HttpResponse) -> bool:
-    """Whether it is a page, a body or a way that we know of, and no accident."""
+    """Return True for a page, a redirect, a 404, or an error with a code of ours."""
     if response.status_code in (200, 302, 404):
         return True
     return response.status_code >= 400 and bool(response["Ciam-Error-Code"])
 
 
-@given(st.sampled_from(["login", "recover", "sign-up"]), TYPED)
-def test_a_form_takes_anything(place: str, typed: dict[str, str]) -> None:
-    response = Client(headers={"Accept": HTML}).post(f"/ciam/{place}/", typed)
+@given(st.sampled_from(["login", "recover", "sign-up"]), FORM_INPUT)
+def test_a_form_answers_any_input(page: str, inputs: dict[str, str]) -> None:
+    response = Client(headers={"Accept": HTML}).post(f"/ciam/{page}/", inputs)
 
     assert is_answered(cast("HttpResponse", response))
 
 
-@given(st.sampled_from(sorted(STEPS)), GIVEN)
-def test_an_endpoint_takes_anything(name: str, given: dict[str, Any]) -> None:
-    response = Client().post(f"/ciam/api/{name}/", given, content_type="application/json")
+@given(st.sampled_from(sorted(STEPS)), JSON_INPUT)
+def test_a_json_endpoint_answers_any_input(name: str, inputs: dict[str, Any]) -> None:
+    response = Client().post(f"/ciam/api/{name}/", inputs, content_type="application/json")
 
     assert is_answered(cast("HttpResponse", response))
     assert isinstance(json.loads(response.content), dict)
 
 
-@given(st.sampled_from(sorted(STEPS)), st.sampled_from(["", "a flow"]), GIVEN, MEMBERS)
-def test_a_step_takes_anything_of_both_sides(
-    fake_ciam: FakeCiam, name: str, flow_id: str, given: dict[str, Any], body: dict[str, Any]
+@given(st.sampled_from(sorted(STEPS)), st.sampled_from(["", "a flow"]), JSON_INPUT, MEMBERS)
+def test_a_step_answers_any_input_and_any_body_of_ciam(
+    fake_ciam: FakeCiam, name: str, flow_id: str, inputs: dict[str, Any], body: dict[str, Any]
 ) -> None:
     for stage in ("password", "send_code", "verify_code", "social", "register", "profile"):
         fake_ciam.plan(stage, LeakyFailure(body=body), times=1)
-    given["flow"] = flows.encrypted_flow(flow_of(name, flow_id))
-    response = Client().post(f"/ciam/api/{name}/", given, content_type="application/json")
+    inputs["flow"] = flows.encrypted_flow(flow_of(name, flow_id))
+    response = Client().post(f"/ciam/api/{name}/", inputs, content_type="application/json")
     fake_ciam.reset()
 
     assert is_answered(cast("HttpResponse", response))
     assert isinstance(json.loads(response.content), dict)
 
 
-@given(st.sampled_from(sorted(STEPS)), st.sampled_from(["", "a flow"]), TYPED)
-def test_the_page_of_a_step_takes_anything(name: str, flow_id: str, typed: dict[str, str]) -> None:
+@given(st.sampled_from(sorted(STEPS)), st.sampled_from(["", "a flow"]), FORM_INPUT)
+def test_the_page_of_a_step_answers_any_input(
+    name: str, flow_id: str, inputs: dict[str, str]
+) -> None:
     client = Client(headers={"Accept": HTML})
     flow = flow_of(name, flow_id)
     client.cookies[f"ciam_flow_{flow.id}"] = flows.encrypted_flow(flow)
 
     assert is_answered(cast("HttpResponse", client.get(f"/ciam/step/{flow.id}/")))
-    assert is_answered(cast("HttpResponse", client.post(f"/ciam/step/{flow.id}/", typed)))
+    assert is_answered(cast("HttpResponse", client.post(f"/ciam/step/{flow.id}/", inputs)))

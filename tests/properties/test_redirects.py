@@ -1,4 +1,4 @@
-"""No ``next`` leads a browser to another site, by the parser that browsers have."""
+"""Property tests of ``next`` with the URL parser of browsers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ciam_django.login.redirects import safe_next
 pytestmark = pytest.mark.slow("properties")
 
 HERE = "http://testserver"
-# From http, https at the same host is no other site: Django lets it pass, too.
+# From http, https at the same host is the same site. Django accepts it too.
 OURS = (HERE, "https://testserver")
 PIECES = st.sampled_from(
     [
@@ -35,19 +35,19 @@ ADDRESSES = st.lists(PIECES, max_size=8).map("".join) | st.text(max_size=40)
 @example("/\t/evil.example")
 @example("https:///evil.example")
 @example("hTTps://testserver")
-def test_no_address_leads_elsewhere(address: str) -> None:
+def test_no_next_leads_to_another_site(address: str) -> None:
     request = RequestFactory().get("/")
     if safe := safe_next(request, address):
         assert ada_url.URL(safe, base=f"{HERE}/ciam/login/").origin in OURS
 
 
 @given(st.lists(st.from_regex(r"[a-z0-9_.~-]{1,12}", fullmatch=True), max_size=5))
-def test_a_path_of_this_site_is_kept(parts: list[str]) -> None:
+def test_a_path_of_this_site_is_accepted_unchanged(parts: list[str]) -> None:
     path = f"/{'/'.join(parts)}?page=2#top"
 
     assert safe_next(RequestFactory().get("/"), path) == path
 
 
 @given(st.text(min_size=1025, max_size=3000))
-def test_a_long_one_is_none(address: str) -> None:
+def test_a_long_next_is_refused(address: str) -> None:
     assert safe_next(RequestFactory().get("/"), f"/{address}") == ""

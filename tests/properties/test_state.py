@@ -1,4 +1,4 @@
-"""A state's cookie is what we sealed, or nothing."""
+"""Property tests of the encrypted cookie of a state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def request_with(**cookies: str) -> HttpRequest:
     return request
 
 
-def sealed(sign_in: state.SignInState) -> tuple[str, str]:
+def encrypted_cookie(sign_in: state.SignInState) -> tuple[str, str]:
     response = HttpResponse()
     state.set_state_cookie(request_with(), response, sign_in)
     ((name, cookie),) = response.cookies.items()
@@ -32,31 +32,31 @@ ANY_TEXT = st.text(st.characters(), max_size=300)
 
 
 @given(ANY_TEXT, ANY_TEXT)
-def test_any_cookie_and_any_state_is_none_of_ours(cookie: str, came_with: str) -> None:
-    name = f"ciam_state_{state.state_digest(came_with)}"
+def test_a_random_cookie_with_a_random_state_is_refused(cookie: str, query_state: str) -> None:
+    name = f"ciam_state_{state.state_digest(query_state)}"
 
-    assert state.state_from_cookie(request_with(**{name: cookie}), came_with) is None
+    assert state.state_from_cookie(request_with(**{name: cookie}), query_state) is None
 
 
 @given(st.text(max_size=1000))
-def test_what_was_sealed_comes_back(next_url: str) -> None:
+def test_an_encrypted_sign_in_state_is_decrypted_unchanged(next_url: str) -> None:
     sign_in = state.new_sign_in_state(next_url=next_url)
-    name, cookie = sealed(sign_in)
+    name, cookie = encrypted_cookie(sign_in)
 
     assert state.state_from_cookie(request_with(**{name: cookie}), sign_in.state) == sign_in
 
 
 @given(st.integers(0), st.characters(codec="ascii"))
-def test_a_cookie_that_differs_in_a_letter_is_none(place: int, letter: str) -> None:
+def test_a_cookie_with_a_changed_character_is_refused(index: int, letter: str) -> None:
     sign_in = state.new_sign_in_state(next_url="/")
-    name, cookie = sealed(sign_in)
-    place %= len(cookie)
-    other = f"{cookie[:place]}{letter}{cookie[place + 1 :]}"
-    found = state.state_from_cookie(request_with(**{name: other}), sign_in.state)
+    name, cookie = encrypted_cookie(sign_in)
+    index %= len(cookie)
+    changed = f"{cookie[:index]}{letter}{cookie[index + 1 :]}"
+    result = state.state_from_cookie(request_with(**{name: changed}), sign_in.state)
 
-    assert found is None or (found == sign_in and _is_same(other, cookie))
+    assert result is None or (result == sign_in and _is_same(changed, cookie))
 
 
-def _is_same(one: str, other: str) -> bool:
-    # Base64 has two alphabets, and may have bits that nothing is in.
-    return base64.urlsafe_b64decode(one) == base64.urlsafe_b64decode(other)
+def _is_same(left: str, right: str) -> bool:
+    # Base64 has two alphabets, and the last character can have unused bits.
+    return base64.urlsafe_b64decode(left) == base64.urlsafe_b64decode(right)

@@ -1,4 +1,4 @@
-"""The fake's API, with the checks of a real server."""
+"""Tests of the fake's API, with the checks of a real server."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ import requests
 from joserfc import jwt
 
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.accounts import CODE, PASSWORD, Accounts, username_of_identifier
+from ciam_django.testing.accounts import (
+    CAPTCHA_TEXT,
+    CODE,
+    PASSWORD,
+    Accounts,
+    username_of_identifier,
+)
 from ciam_django.testing.api import API_OPERATIONS, Operation
+from ciam_django.testing.captcha_image import CAPTCHA_PNG
 from ciam_django.testing.failures import STAGES, RefusedError
 from tests.testing.test_server import fake, http, token_for
 
@@ -21,14 +28,14 @@ SMS = {"type": "SMS", "phoneNumber": "13800000000"}
 
 @pytest.fixture
 def application(fake: FakeCiam, http: requests.Session) -> requests.Session:
-    """A session with the application's token."""
+    """An HTTP session that sends the application's access token."""
     client = fake.client()
-    asked = {
+    body = {
         "client_id": client["client_id"],
         "client_secret": client["client_secret"],
         "grant_type": "client_credentials",
     }
-    token = http.post(fake.address("oauth/token"), json=asked).json()["data"]["access_token"]
+    token = http.post(fake.address("oauth/token"), json=body).json()["data"]["access_token"]
     http.headers["Authorization"] = f"Bearer {token}"
     return http
 
@@ -64,19 +71,19 @@ def code_of(answer: requests.Response) -> str:
         ),
     ],
 )
-def test_what_lacks_something_is_refused_by_its_name(
+def test_a_missing_or_invalid_parameter_is_refused_with_its_own_code(
     fake: FakeCiam, application: requests.Session, path: str, body: object, code: str
 ) -> None:
     assert code_of(application.post(fake.address(path), json=body)) == code
 
 
-def test_no_json_is_refused(fake: FakeCiam, application: requests.Session) -> None:
+def test_a_body_that_is_not_json_is_refused(fake: FakeCiam, application: requests.Session) -> None:
     answer = application.post(fake.address("login/pwd"), data="username=li")
 
     assert code_of(answer) == "Unsupported.Media.Type"
 
 
-def test_the_applications_calls_need_its_token_with_the_scope(
+def test_the_applications_calls_need_an_application_token_with_the_scope(
     fake: FakeCiam, application: requests.Session
 ) -> None:
     assert application.get(fake.address("captcha")).json()["success"] is True
@@ -86,54 +93,54 @@ def test_the_applications_calls_need_its_token_with_the_scope(
     assert code_of(application.get(fake.address("captcha"))) == "invalid_token"
 
 
-def test_a_token_may_stand_in_the_address(fake: FakeCiam, http: requests.Session) -> None:
+def test_an_access_token_is_accepted_in_the_query(fake: FakeCiam, http: requests.Session) -> None:
     token = token_for(fake, http)["access_token"]
 
     assert http.get(f"{fake.address('user/info')}?access_token={token}").json()["success"] is True
 
 
-def test_signing_out_ends_a_token(fake: FakeCiam, http: requests.Session) -> None:
+def test_logout_ends_the_access_token(fake: FakeCiam, http: requests.Session) -> None:
     headers = {"Authorization": f"Bearer {token_for(fake, http)['access_token']}"}
 
     assert http.post(fake.address("user/logout"), headers=headers).json()["success"] is True
     assert code_of(http.get(fake.address("user/info"), headers=headers)) == "invalid_token"
 
 
-def test_codes_end_after_five_wrong_tries_or_five_minutes(
+def test_a_code_ends_after_five_wrong_attempts_or_five_minutes(
     fake: FakeCiam, application: requests.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def tried(code: str) -> str:
+    def submit(code: str) -> str:
         body = {**SMS, "fId": flow, "code": code}
         return code_of(application.post(fake.address("login/verify_code"), json=body))
 
-    sent = application.post(fake.address("login/obtain_code"), json=SMS).json()
-    flow = sent["data"]["fId"]
-    assert tried("") == "Params.Blank.Code"
-    assert [tried("000000") for _ in range(6)] == [
+    answer = application.post(fake.address("login/obtain_code"), json=SMS).json()
+    flow = answer["data"]["fId"]
+    assert submit("") == "Params.Blank.Code"
+    assert [submit("000000") for _ in range(6)] == [
         *["Operation.Failure.SMS.Code.Error"] * 5,
         "Operation.Failure.SMS.Code.Too.Frequency",
     ]
     now = time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: now() + 301)
-    assert tried(CODE) == "Operation.Failure.SMS.Code.Not.Find"
+    assert submit(CODE) == "Operation.Failure.SMS.Code.Not.Find"
     monkeypatch.setattr(time, "monotonic", lambda: now() + 601)
-    assert tried(CODE) == "Operation.Failure.FId.Not.Found"
+    assert submit(CODE) == "Operation.Failure.FId.Not.Found"
 
 
-def test_a_picture_is_good_for_one_attempt(fake: FakeCiam, application: requests.Session) -> None:
-    def tried(**captcha: str) -> str:
+def test_a_captcha_is_valid_for_one_attempt(fake: FakeCiam, application: requests.Session) -> None:
+    def submit(**captcha: str) -> str:
         body = {"username": "li", "password": "wrong", **captcha}
         return code_of(application.post(fake.address("login/pwd"), json=body))
 
     for _ in range(3):
-        tried()
-    assert tried(captchaCode="unknown") == "Operation.Failure.Captcha.Invalid"
-    picture = application.get(fake.address("captcha")).json()["data"]["captchaCode"]
-    assert tried(captchaCode=picture) == "Operation.Failure.Captcha.Error"
-    assert tried(captchaCode=picture, captchaText="fake") == "Operation.Failure.Captcha.Invalid"
+        submit()
+    assert submit(captchaCode="unknown") == "Operation.Failure.Captcha.Invalid"
+    captcha = application.get(fake.address("captcha")).json()["data"]["captchaCode"]
+    assert submit(captchaCode=captcha) == "Operation.Failure.Captcha.Error"
+    assert submit(captchaCode=captcha, captchaText="fake") == "Operation.Failure.Captcha.Invalid"
 
 
-def test_a_second_step_can_be_a_password(fake: FakeCiam, application: requests.Session) -> None:
+def test_a_password_can_be_the_second_factor(fake: FakeCiam, application: requests.Session) -> None:
     body = {"username": "careful", "password": PASSWORD}
     step = application.post(fake.address("login/pwd"), json=body).json()["data"]
     proof = {"fId": step["fId"], "type": "PWD", "password": PASSWORD}
@@ -142,21 +149,23 @@ def test_a_second_step_can_be_a_password(fake: FakeCiam, application: requests.S
     assert answer["data"]["access_token"]
 
 
-def test_people_are_nobody_until_they_are_made() -> None:
-    people = Accounts()
-    people.create_account("li")
+def test_a_user_name_can_be_registered_once() -> None:
+    accounts = Accounts()
+    accounts.create_account("li")
 
     with pytest.raises(Exception, match=r"Params\.Exist\.User\.Username"):
-        people.create_account("li")
+        accounts.create_account("li")
 
 
-def test_a_call_fails_as_the_user_name_says(fake: FakeCiam, application: requests.Session) -> None:
-    asked = {"username": "fail:Operation.Failure.User.Locked", "password": PASSWORD}
-    answer = application.post(fake.address("login/pwd"), json=asked)
+def test_an_api_call_fails_as_the_user_name_asks(
+    fake: FakeCiam, application: requests.Session
+) -> None:
+    body = {"username": "fail:Operation.Failure.User.Locked", "password": PASSWORD}
+    answer = application.post(fake.address("login/pwd"), json=body)
     assert code_of(answer) == "Operation.Failure.User.Locked: as the user name asked"
 
-    asked["username"] = "html:password"
-    assert application.post(fake.address("login/pwd"), json=asked).status_code == 405
+    body["username"] = "html:password"
+    assert application.post(fake.address("login/pwd"), json=body).status_code == 405
 
 
 @pytest.mark.parametrize(
@@ -174,32 +183,32 @@ def test_a_call_fails_as_the_user_name_says(fake: FakeCiam, application: request
         ("login/mini_program/userinfo", {"iv": "x"}, "Params.Blank.Mini.Program.Userinfo"),
     ],
 )
-def test_the_further_calls_check_what_they_are_given(
+def test_the_calls_of_later_steps_and_mini_programs_check_their_parameters(
     fake: FakeCiam, application: requests.Session, path: str, body: dict[str, str], code: str
 ) -> None:
     assert code_of(application.post(fake.address(path), json=body)) == code
 
 
-def test_a_step_is_taken_in_its_turn(fake: FakeCiam, application: requests.Session) -> None:
-    asked = {"username": "thorough", "password": PASSWORD}
-    flow = application.post(fake.address("login/pwd"), json=asked).json()["data"]
+def test_a_step_out_of_order_is_refused(fake: FakeCiam, application: requests.Session) -> None:
+    body = {"username": "thorough", "password": PASSWORD}
+    flow = application.post(fake.address("login/pwd"), json=body).json()["data"]
     assert flow["flowType"] == "NEED_TWO_FACTOR"
 
     answer = application.post(fake.address("login/consent"), json={"fId": flow["fId"]})
     assert code_of(answer) == "Operation.Failure.FId.Not.Found"
 
 
-def test_terms_are_required_where_the_tenant_says_so(
+def test_all_consents_are_required_if_the_tenant_requires_consents(
     fake: FakeCiam, application: requests.Session
 ) -> None:
     fake.requires_consents = True
-    asked = {"username": "li", "password": PASSWORD, "consents": ["terms"]}
-    assert code_of(application.post(fake.address("login/pwd"), json=asked)) == (
+    body = {"username": "li", "password": PASSWORD, "consents": ["terms"]}
+    assert code_of(application.post(fake.address("login/pwd"), json=body)) == (
         "Params.Illegal.Consent"
     )
 
-    asked["consents"] = ["terms", "privacy"]
-    assert application.post(fake.address("login/pwd"), json=asked).json()["success"]
+    body["consents"] = ["terms", "privacy"]
+    assert application.post(fake.address("login/pwd"), json=body).json()["success"]
 
 
 @pytest.mark.parametrize(
@@ -212,36 +221,35 @@ def test_terms_are_required_where_the_tenant_says_so(
         ("a1", "Params.Illegal.User.Password.Policy"),
     ],
 )
-def test_a_new_password_has_to_be_good(password: str, code: str) -> None:
+def test_a_new_password_that_breaks_the_policy_is_refused(password: str, code: str) -> None:
     with pytest.raises(RefusedError) as raised:
         Accounts().set_password("li", password)
 
     assert raised.value.failure.code == code
 
 
-def test_each_number_has_an_account_of_its_own() -> None:
+def test_each_identifier_selects_its_own_user_name() -> None:
     assert username_of_identifier("+86 138 0000 0001") == "nobody13800000001"
     assert username_of_identifier("13800001234") == "13800001234"
     assert username_of_identifier("li@example.com") == "li@example.com"
 
 
-def test_a_picture_can_be_read_once() -> None:
-    people = Accounts()
-    captcha, picture = people.issue_captcha()
-    text = people._captchas[captcha]
-    assert picture.startswith(b"\x89PNG")
+def test_a_captcha_can_be_spent_once() -> None:
+    accounts = Accounts()
+    captcha = accounts.issue_captcha()
+    assert CAPTCHA_PNG.startswith(b"\x89PNG")
 
-    people.spend_captcha({"captchaCode": captcha, "captchaText": text.lower()})
+    accounts.spend_captcha({"captchaCode": captcha, "captchaText": CAPTCHA_TEXT.upper()})
     with pytest.raises(RefusedError):
-        people.spend_captcha({"captchaCode": captcha, "captchaText": text})
+        accounts.spend_captcha({"captchaCode": captcha, "captchaText": CAPTCHA_TEXT})
 
 
-def test_which_id_token_the_api_gives_is_the_tenants(
+def test_the_tenant_selects_the_id_token_of_the_api(
     fake: FakeCiam, application: requests.Session
 ) -> None:
     def claims() -> dict[str, object]:
-        asked = {"username": "li", "password": PASSWORD}
-        token = application.post(fake.address("login/pwd"), json=asked).json()["data"]["id_token"]
+        body = {"username": "li", "password": PASSWORD}
+        token = application.post(fake.address("login/pwd"), json=body).json()["data"]["id_token"]
         return dict(jwt.decode(token, fake.key, ["RS256"]).claims)
 
     assert claims()["iss"] == fake.issuer
@@ -251,5 +259,5 @@ def test_which_id_token_the_api_gives_is_the_tenants(
 
 
 @pytest.mark.parametrize("call", [call for calls in API_OPERATIONS.values() for call in calls])
-def test_each_call_can_be_told_to_fail(call: Operation) -> None:
+def test_each_api_call_has_a_stage_that_can_fail(call: Operation) -> None:
     assert call.stage in STAGES

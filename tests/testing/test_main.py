@@ -1,4 +1,4 @@
-"""``python -m ciam_django.testing``."""
+"""Tests of ``python -m ciam_django.testing``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ciam_django.testing.__main__ import main
 
 
 @pytest.mark.parametrize("arguments", [["--port", "0"], ["--port", "0", "--https", "--mode=ciam"]])
-def test_it_says_where_it_runs_and_what_to_write_down(
+def test_the_command_prints_its_address_and_the_client_setting(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     stopped = threading.Event()
@@ -27,7 +27,7 @@ def test_it_says_where_it_runs_and_what_to_write_down(
     assert '"client_secret"' in printed
 
 
-def test_ctrl_c_stops_it_cleanly(
+def test_ctrl_c_stops_the_command_cleanly(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Interrupted(threading.Event):
@@ -37,15 +37,15 @@ def test_ctrl_c_stops_it_cleanly(
     assert main(["--port", "0"], Interrupted()) == 0
 
 
-def test_a_taken_port_is_an_error_that_names_it(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit) as left:
+def test_a_taken_port_is_reported_as_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit) as exited:
         main(["--port", str(taken.getsockname()[1])])
 
-    assert left.value.code == 2
+    assert exited.value.code == 2
     assert "Address already in use" in capsys.readouterr().err
 
 
-def test_it_is_a_command() -> None:
+def test_the_module_runs_as_a_command() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "ciam_django.testing", "--port", "0"],
         stdout=subprocess.PIPE,
@@ -60,10 +60,10 @@ def test_it_is_a_command() -> None:
     assert (process.returncode, errors) == (0, "")
 
 
-def test_help_is_help(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_option_help_exits_with_status_0(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["ciam_django.testing", "--help"])
     monkeypatch.delitem(sys.modules, "ciam_django.testing.__main__")
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exited:
         runpy.run_module("ciam_django.testing", run_name="__main__")
 
-    assert left.value.code == 0
+    assert exited.value.code == 0

@@ -1,4 +1,4 @@
-"""The pages of social providers, played by the fake."""
+"""Tests of the authorize pages of the fake's social providers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["fake", "http"]
 BACK = "http://127.0.0.1:9/back/?tenant=7"
 
 
-def address(fake: FakeCiam, name: str, **asked: str) -> str:
+def address(fake: FakeCiam, name: str, **changes: str) -> str:
     row = PROVIDER_PAGES[name]
-    given = {row.client_id: "app", "redirect_uri": BACK, "state": "s", **asked}
-    return f"{fake.provider_urls[name]}?{urlencode(given)}"
+    parameters = {row.client_id: "app", "redirect_uri": BACK, "state": "s", **changes}
+    return f"{fake.provider_urls[name]}?{urlencode(parameters)}"
 
 
 @pytest.mark.parametrize("name", PROVIDER_PAGES)
-def test_a_person_is_sent_back_with_a_code(fake: FakeCiam, name: str) -> None:
+def test_a_provider_redirects_the_user_back_with_a_code(fake: FakeCiam, name: str) -> None:
     back = fake.authorize_at_provider(address(fake, name), username="wang")
 
     assert back
@@ -33,25 +33,27 @@ def test_a_person_is_sent_back_with_a_code(fake: FakeCiam, name: str) -> None:
     assert fake.accounts.spend_social_code(query[PROVIDER_PAGES[name].code]) == "wang"
 
 
-@pytest.mark.parametrize("asked", [{"redirect_uri": "https://evil.example/"}, {"client_id": ""}])
-def test_what_a_provider_refuses_is_a_page(fake: FakeCiam, asked: dict[str, str]) -> None:
+@pytest.mark.parametrize("changes", [{"redirect_uri": "https://evil.example/"}, {"client_id": ""}])
+def test_a_provider_answers_an_invalid_request_with_an_error_page(
+    fake: FakeCiam, changes: dict[str, str]
+) -> None:
     with pytest.raises(RuntimeError, match="400"):
-        fake.authorize_at_provider(address(fake, "qq", **asked))
+        fake.authorize_at_provider(address(fake, "qq", **changes))
 
 
-def test_without_a_state_there_is_none(fake: FakeCiam) -> None:
+def test_a_callback_has_no_state_if_the_request_has_no_state(fake: FakeCiam) -> None:
     url = f"{fake.provider_urls['qq']}?client_id=app&redirect_uri=http://127.0.0.1:9/back/"
     back = fake.authorize_at_provider(url, cancel=True)
 
     assert back == "http://127.0.0.1:9/back/?error=access_denied&usercancel=1"
 
 
-def test_the_page_names_its_provider(fake: FakeCiam, http: requests.Session) -> None:
+def test_the_authorize_page_names_its_provider(fake: FakeCiam, http: requests.Session) -> None:
     page = http.get(address(fake, "alipay"), headers={"Accept-Language": "zh-CN"}).text
 
     assert "支付宝" in page
     assert "sign_in" in page
 
 
-def test_a_refusal_at_wechat_is_a_page_of_its_own(fake: FakeCiam, http: requests.Session) -> None:
+def test_a_refusal_at_wechat_does_not_redirect(fake: FakeCiam, http: requests.Session) -> None:
     assert fake.authorize_at_provider(address(fake, "wechat-website"), cancel=True) is None

@@ -1,4 +1,4 @@
-"""The fake CIAM over real HTTP: what it answers, checks and can be told to do."""
+"""Tests of the fake CIAM over real HTTP: its answers, its checks and its planned faults."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def challenge() -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def asked(**changes: str | None) -> dict[str, str]:
+def authorize_parameters(**changes: str | None) -> dict[str, str]:
     parameters: dict[str, str | None] = {
         "client_id": APP_ID,
         "redirect_uri": CALLBACK,
@@ -71,16 +71,16 @@ def query_of(address: str) -> dict[str, str]:
 
 
 def code_for(fake: FakeCiam, username: str = "li", **changes: str | None) -> str:
-    address = f"{fake.address('oauth/authorize')}?{urlencode(asked(**changes))}"
+    address = f"{fake.address('oauth/authorize')}?{urlencode(authorize_parameters(**changes))}"
     return query_of(fake.authorize(address, username=username))["code"]
 
 
-def grant(given: str, **changes: str) -> dict[str, str]:
+def grant(code: str, /, **changes: str) -> dict[str, str]:
     return {
         "client_id": APP_ID,
         "client_secret": CLIENT_SECRET,
         "grant_type": "authorization_code",
-        "code": given,
+        "code": code,
         "redirect_uri": CALLBACK,
         "code_verifier": VERIFIER,
         **changes,
@@ -94,10 +94,10 @@ def token_for(fake: FakeCiam, http: requests.Session, username: str = "li") -> d
     return token
 
 
-# --- As a real one answers --------------------------------------------------------------------
+# --- Answers of a real server -----------------------------------------------------------------
 
 
-def test_discovery_names_the_addresses(fake: FakeCiam, http: requests.Session) -> None:
+def test_the_metadata_names_addresses_of_the_fake(fake: FakeCiam, http: requests.Session) -> None:
     metadata = http.get(fake.client("oidc")["server_metadata_url"]).json()
 
     assert metadata["issuer"] == fake.issuer
@@ -117,14 +117,16 @@ def test_the_id_token_is_signed_and_complete(fake: FakeCiam, http: requests.Sess
     assert "d" not in published["keys"][0]
 
 
-def test_without_openid_there_is_no_id_token(fake: FakeCiam, http: requests.Session) -> None:
+def test_a_sign_in_without_the_scope_openid_gets_no_id_token(
+    fake: FakeCiam, http: requests.Session
+) -> None:
     code = code_for(fake, scope="USER_API")
     answer = http.post(fake.address("oidc/token"), data=grant(code)).json()
 
     assert "id_token" not in answer
 
 
-def test_ciams_own_token_is_wrapped_and_its_id_token_names_the_application(
+def test_ciams_own_token_has_an_envelope_and_its_id_token_names_the_application(
     fake: FakeCiam, http: requests.Session
 ) -> None:
     body = http.post(fake.address("oauth/token"), json=grant(code_for(fake))).json()
@@ -136,7 +138,7 @@ def test_ciams_own_token_is_wrapped_and_its_id_token_names_the_application(
     assert body["data"]["userId"] not in (APP_ID, "")
 
 
-def test_the_same_name_is_the_same_person(fake: FakeCiam, http: requests.Session) -> None:
+def test_a_user_name_always_has_the_same_subject(fake: FakeCiam, http: requests.Session) -> None:
     def subject(username: str) -> str:
         headers = {"Authorization": f"Bearer {token_for(fake, http, username)['access_token']}"}
         answer = http.get(fake.address("oidc/userinfo"), headers=headers).json()
@@ -145,7 +147,9 @@ def test_the_same_name_is_the_same_person(fake: FakeCiam, http: requests.Session
     assert subject("li") == subject("li") != subject("wang")
 
 
-def test_user_info_takes_the_token_in_either_place(fake: FakeCiam, http: requests.Session) -> None:
+def test_user_info_accepts_the_token_in_the_header_and_in_the_query(
+    fake: FakeCiam, http: requests.Session
+) -> None:
     token = token_for(fake, http)["access_token"]
     address = fake.address("user/info")
     by_header = http.get(address, headers={"Authorization": f"Bearer {token}"}).json()
@@ -164,7 +168,9 @@ def test_a_refresh_token_gives_a_new_access_token(fake: FakeCiam, http: requests
     assert [r.stage for r in fake.requests][-1] == "refresh"
 
 
-def test_the_application_has_a_token_of_its_own(fake: FakeCiam, http: requests.Session) -> None:
+def test_client_credentials_give_a_token_without_a_user(
+    fake: FakeCiam, http: requests.Session
+) -> None:
     form = {**grant(""), "grant_type": "client_credentials"}
     own = http.post(fake.address("oauth/token"), json=form).json()["data"]
 
@@ -172,7 +178,9 @@ def test_the_application_has_a_token_of_its_own(fake: FakeCiam, http: requests.S
     assert "userId" not in own
 
 
-def test_logging_out_leads_back_where_it_may(fake: FakeCiam, http: requests.Session) -> None:
+def test_logout_redirects_to_registered_addresses_only(
+    fake: FakeCiam, http: requests.Session
+) -> None:
     address = fake.address("user/logout")
 
     def get(**params: str) -> requests.Response:
@@ -186,7 +194,7 @@ def test_logging_out_leads_back_where_it_may(fake: FakeCiam, http: requests.Sess
     assert get(**{**back, "post_logout_redirect_uri": "https://evil.example"}).status_code == 400
 
 
-def test_every_answer_sets_the_edges_cookie_and_keeps_the_connection(
+def test_each_answer_sets_the_edge_cookie_and_keeps_the_connection_open(
     fake: FakeCiam, http: requests.Session
 ) -> None:
     before = fake.connections
@@ -197,7 +205,7 @@ def test_every_answer_sets_the_edges_cookie_and_keeps_the_connection(
     assert fake.connections == before + 1
 
 
-# --- What it checks ---------------------------------------------------------------------------
+# --- Checks of a real server ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -208,11 +216,13 @@ def test_every_answer_sets_the_edges_cookie_and_keeps_the_connection(
         ({"code_challenge_method": "plain"}, "invalid_request"),
     ],
 )
-def test_a_bad_request_comes_back_with_an_error(
+def test_an_invalid_authorize_request_redirects_with_an_error(
     fake: FakeCiam, http: requests.Session, changes: dict[str, str | None], error: str
 ) -> None:
     answer = http.get(
-        fake.address("oauth/authorize"), params=asked(**changes), allow_redirects=False
+        fake.address("oauth/authorize"),
+        params=authorize_parameters(**changes),
+        allow_redirects=False,
     )
 
     assert query_of(answer.headers["Location"])["error"] == error
@@ -228,10 +238,10 @@ def test_a_bad_request_comes_back_with_an_error(
         {"redirect_uri": None},
     ],
 )
-def test_a_stranger_is_never_redirected(
+def test_an_unknown_client_or_redirect_uri_is_never_redirected(
     fake: FakeCiam, http: requests.Session, changes: dict[str, str | None]
 ) -> None:
-    parameters = asked(**changes)
+    parameters = authorize_parameters(**changes)
     answer = http.get(fake.address("oauth/authorize"), params=parameters, allow_redirects=False)
 
     assert answer.status_code == 400
@@ -239,7 +249,7 @@ def test_a_stranger_is_never_redirected(
         fake.authorize(f"{fake.address('oauth/authorize')}?{urlencode(parameters)}")
 
 
-def test_an_address_can_be_registered(fake: FakeCiam) -> None:
+def test_a_redirect_uri_can_be_registered(fake: FakeCiam) -> None:
     address = "https://shop.example/callback/"
     assert not is_registered(fake, address)
 
@@ -261,7 +271,7 @@ def test_an_address_can_be_registered(fake: FakeCiam) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["oidc/token", "oauth/token"])
-def test_a_bad_grant_is_refused(
+def test_an_invalid_grant_is_refused(
     fake: FakeCiam, http: requests.Session, changes: dict[str, str], error: str, path: str
 ) -> None:
     form = grant(code_for(fake), **changes)
@@ -270,7 +280,7 @@ def test_a_bad_grant_is_refused(
     assert http.post(fake.address(path), **how).json()["error"] == error
 
 
-def test_a_code_is_good_for_once_and_not_for_ever(fake: FakeCiam, http: requests.Session) -> None:
+def test_a_code_is_valid_once_and_for_ten_minutes(fake: FakeCiam, http: requests.Session) -> None:
     code = code_for(fake)
     assert http.post(fake.address("oidc/token"), data=grant(code)).ok
     assert code in http.post(fake.address("oidc/token"), data=grant(code)).text
@@ -288,7 +298,7 @@ def test_a_code_is_good_for_once_and_not_for_ever(fake: FakeCiam, http: requests
         ("garbage", False),
     ],
 )
-def test_the_client_may_prove_itself_by_basic(
+def test_a_client_can_authenticate_with_http_basic(
     fake: FakeCiam, http: requests.Session, header: str, is_ok: bool
 ) -> None:
     form = grant(code_for(fake))
@@ -298,14 +308,16 @@ def test_the_client_may_prove_itself_by_basic(
     assert http.post(fake.address("oidc/token"), data=form, headers=headers).ok is is_ok
 
 
-def test_a_bad_token_comes_back_whole_as_ciam_does(fake: FakeCiam, http: requests.Session) -> None:
+def test_the_error_for_an_invalid_token_has_the_token_as_at_ciam(
+    fake: FakeCiam, http: requests.Session
+) -> None:
     answer = http.get(fake.address("user/info"), headers={"Authorization": "Bearer marker"})
 
     assert answer.status_code == 401
     assert answer.json()["error_description"] == "Invalid access token: marker"
 
 
-def test_other_addresses_methods_and_bodies_are_refused(
+def test_unknown_addresses_methods_and_bodies_are_refused(
     fake: FakeCiam, http: requests.Session
 ) -> None:
     assert http.get(f"{fake.url}/favicon.ico").status_code == 404
@@ -316,45 +328,48 @@ def test_other_addresses_methods_and_bodies_are_refused(
     assert http.post(fake.address("oauth/token"), json=secret).json()["error"] == "invalid_request"
 
 
-def test_a_planned_failure_of_the_page_goes_back_to_the_client(
+def test_a_planned_failure_of_the_authorize_page_redirects_to_the_client(
     fake: FakeCiam, http: requests.Session
 ) -> None:
     fake.fail("authorize", code="login_required")
-    address = f"{fake.address('oauth/authorize')}?{urlencode(asked())}"
+    address = f"{fake.address('oauth/authorize')}?{urlencode(authorize_parameters())}"
     back = http.get(address, allow_redirects=False)
 
     assert query_of(back.headers["Location"])["error"] == "login_required"
 
 
-def test_who_signs_out_is_told_by_an_old_token_too(fake: FakeCiam, http: requests.Session) -> None:
+def test_logout_accepts_an_expired_id_token_as_hint(fake: FakeCiam, http: requests.Session) -> None:
     fake.id_token_claims["exp"] = 1_000_000_000
     hint = token_for(fake, http)["id_token"]
     back = {"post_logout_redirect_uri": CALLBACK}
 
-    def left(hint: str) -> int:
+    def logout_status(hint: str) -> int:
         return http.get(
             fake.address("user/logout"),
             params={**back, "id_token_hint": hint},
             allow_redirects=False,
         ).status_code
 
-    assert (left(hint), left(hint[:-9]), left("junk")) == (302, 400, 400)
+    statuses = (logout_status(hint), logout_status(hint[:-9]), logout_status("junk"))
+    assert statuses == (302, 400, 400)
 
 
 @pytest.mark.parametrize("accept", ["fr, en;q=0.5", "fr", "*", ""])
-def test_the_page_is_english_for_other_languages(
+def test_the_authorize_page_is_in_english_for_other_languages(
     fake: FakeCiam, http: requests.Session, accept: str
 ) -> None:
-    address = f"{fake.address('oauth/authorize')}?{urlencode(asked())}"
+    address = f"{fake.address('oauth/authorize')}?{urlencode(authorize_parameters())}"
 
     assert "Sign in" in http.get(address, headers={"Accept-Language": accept}).text
 
 
-# --- What it is told --------------------------------------------------------------------------
+# --- Planned faults ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_any_stage_fails_on_demand_once(fake: FakeCiam, http: requests.Session, stage: str) -> None:
+def test_each_stage_fails_once_on_demand(
+    fake: FakeCiam, http: requests.Session, stage: str
+) -> None:
     methods: dict[str, Any] = {
         "authorize": ("GET", "oauth/authorize", {}),
         "discovery": ("GET", f"oidc/{APP_ID}/.well-known/openid-configuration", {}),
@@ -383,7 +398,9 @@ def test_any_stage_fails_on_demand_once(fake: FakeCiam, http: requests.Session, 
     assert "Remote.Error" not in second.text
 
 
-def test_both_formats_and_all_details_can_be_had(fake: FakeCiam, http: requests.Session) -> None:
+def test_a_planned_failure_can_set_its_format_and_all_details(
+    fake: FakeCiam, http: requests.Session
+) -> None:
     address = fake.address("user/info")
     fake.fail("api", code="Params.Blank.Code", text="29 left")
     fake.fail("api", code="invalid_token", text="Invalid: x", request_id="1$2", content_type="")
@@ -402,12 +419,14 @@ def test_both_formats_and_all_details_can_be_had(fake: FakeCiam, http: requests.
     assert five.json()["code"] == "Operation"
 
 
-def test_it_runs_once(fake: FakeCiam) -> None:
+def test_a_running_fake_cannot_be_started_again(fake: FakeCiam) -> None:
     with pytest.raises(RuntimeError, match="is running already"):
         fake.start()
 
 
-def test_until_reset_is_until_reset(fake: FakeCiam, http: requests.Session) -> None:
+def test_a_failure_without_a_limit_lasts_until_reset(
+    fake: FakeCiam, http: requests.Session
+) -> None:
     fake.fail("api", code="Remote.Error", times=None)
     for _ in range(3):
         assert http.get(fake.address("user/info")).json()["code"] == "Remote.Error"
@@ -418,7 +437,7 @@ def test_until_reset_is_until_reset(fake: FakeCiam, http: requests.Session) -> N
 
 
 @pytest.mark.parametrize(
-    ("call", "meant"),
+    ("call", "message"),
     [
         (lambda fake: fake.fail("tokn", code="x"), "'token'"),
         (lambda fake: fake.fail("token", code="x", format="oauht"), "'oauth'"),
@@ -431,10 +450,10 @@ def test_until_reset_is_until_reset(fake: FakeCiam, http: requests.Session) -> N
         (lambda fake: fake.fail("token", code="x", times=0), "1 or more"),
     ],
 )
-def test_a_misspelt_word_is_an_error_with_what_was_meant(
-    fake: FakeCiam, call: Any, meant: str
+def test_a_misspelt_name_is_an_error_that_suggests_the_right_name(
+    fake: FakeCiam, call: Any, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=meant):
+    with pytest.raises(ValueError, match=message):
         call(fake)
 
 
@@ -442,7 +461,7 @@ SLOW = {"slow", "silent", "drip_status", "drip_headers", "drip_body"}
 
 
 @pytest.mark.parametrize("behaviour", sorted(set(BEHAVIOURS) - SLOW - {"enormous"}))
-def test_bad_manners_are_over_at_once(
+def test_a_fast_misbehaviour_ends_at_once_and_happens_once(
     fake: FakeCiam, http: requests.Session, behaviour: str
 ) -> None:
     fake.misbehave("jwks", behaviour)
@@ -458,10 +477,10 @@ def test_bad_manners_are_over_at_once(
 
 
 @pytest.mark.parametrize("behaviour", sorted(SLOW))
-def test_slow_ones_take_their_time(fake: FakeCiam, behaviour: str) -> None:
+def test_a_slow_behaviour_takes_the_given_seconds(fake: FakeCiam, behaviour: str) -> None:
     fake.misbehave("jwks", behaviour, seconds=0.3)
     parts = urlsplit(fake.url)
-    began = time.monotonic()
+    start = time.monotonic()
     with socket.create_connection((str(parts.hostname), int(parts.port or 0))) as connection:
         path = f"{urlsplit(fake.issuer).path}/.well-known/jwks.json"
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -469,11 +488,11 @@ def test_slow_ones_take_their_time(fake: FakeCiam, behaviour: str) -> None:
         while chunk := connection.recv(65536):
             received += chunk
 
-    assert 0.25 < time.monotonic() - began < 20
+    assert 0.25 < time.monotonic() - start < 20
     assert (received == b"") is (behaviour == "silent")
 
 
-def test_enormous_is_enormous_and_ends_when_nobody_reads(fake: FakeCiam) -> None:
+def test_an_enormous_body_has_100_mib_and_ends_if_the_client_stops_reading(fake: FakeCiam) -> None:
     fake.misbehave("jwks", "enormous")
     with requests.get(f"{fake.issuer}/.well-known/jwks.json", stream=True, timeout=60) as answer:
         assert int(answer.headers["Content-Length"]) == 100 * 1024 * 1024
@@ -484,7 +503,7 @@ def test_enormous_is_enormous_and_ends_when_nobody_reads(fake: FakeCiam) -> None
 
 
 @pytest.mark.parametrize("how", UNREACHABLE)
-def test_an_address_is_of_no_use_until_reset(
+def test_an_address_is_unreachable_until_reset(
     fake: FakeCiam, http: requests.Session, how: str
 ) -> None:
     fake.unreachable("jwks", how)
@@ -494,12 +513,12 @@ def test_an_address_is_of_no_use_until_reset(
     expected = requests.Timeout if how == "tls_silent" else requests.ConnectionError
     for _ in range(2):
         with pytest.raises(expected):
-            # Nobody waits for the one that never answers.
+            # The silent server never answers, so the timeout is short.
             http.get(metadata["jwks_uri"], timeout=0.3 if how == "tls_silent" else 60)
     if how == "tls_untrusted":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InsecureRequestWarning)
-            # There is TLS, then; it says no more.
+            # Without verification, TLS succeeds, and the server closes the connection.
             with pytest.raises(requests.ConnectionError, match="without response"):
                 http.get(metadata["jwks_uri"], timeout=60, verify=False)
 
@@ -519,7 +538,9 @@ def test_an_address_is_of_no_use_until_reset(
         ("jwks", "ciam", set()),
     ],
 )
-def test_the_client_is_sent_there(fake: FakeCiam, stage: str, mode: str, names: set[str]) -> None:
+def test_the_client_setting_names_the_unreachable_address(
+    fake: FakeCiam, stage: str, mode: str, names: set[str]
+) -> None:
     before = fake.client(mode)
     fake.unreachable(stage, "refused")
     client = fake.client(mode)
@@ -527,7 +548,7 @@ def test_the_client_is_sent_there(fake: FakeCiam, stage: str, mode: str, names: 
     assert {name for name in client if client[name] != before[name]} == names
 
 
-# --- By hand ----------------------------------------------------------------------------------
+# --- Faults in user names ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -538,7 +559,7 @@ def test_the_client_is_sent_there(fake: FakeCiam, stage: str, mode: str, names: 
         ("errcode:token", "40029"),
     ],
 )
-def test_a_user_name_fails_its_own_sign_in_only(
+def test_a_user_name_can_plan_a_failure_of_its_own_sign_in_only(
     fake: FakeCiam, http: requests.Session, username: str, code: str
 ) -> None:
     failing, fine = code_for(fake, username), code_for(fake)
@@ -553,7 +574,7 @@ def test_a_user_name_fails_its_own_sign_in_only(
     ("username", "path"),
     [("fail:userinfo:user_deleted", "oidc/userinfo"), ("fail:api:user_deleted", "user/info")],
 )
-def test_a_user_name_fails_what_comes_after_the_token(
+def test_a_user_name_can_plan_a_failure_after_the_token(
     fake: FakeCiam, http: requests.Session, username: str, path: str
 ) -> None:
     token = token_for(fake, http, username)["access_token"]
@@ -562,7 +583,7 @@ def test_a_user_name_fails_what_comes_after_the_token(
     assert answer.json()["error"] == "user_deleted"
 
 
-def test_a_user_name_fails_the_keys_once_for_whoever_comes_next(
+def test_a_user_name_can_plan_one_failure_of_the_key_set_for_any_client(
     fake: FakeCiam, http: requests.Session
 ) -> None:
     code_for(fake, "fail:jwks:Remote.Error")
@@ -572,29 +593,35 @@ def test_a_user_name_fails_the_keys_once_for_whoever_comes_next(
     assert "keys" in http.get(address).json()
 
 
-def test_a_user_name_fails_at_the_page_itself(fake: FakeCiam, http: requests.Session) -> None:
-    address = f"{fake.address('oauth/authorize')}?{urlencode(asked())}"
+def test_a_user_name_can_plan_a_failure_of_the_authorize_page(
+    fake: FakeCiam, http: requests.Session
+) -> None:
+    address = f"{fake.address('oauth/authorize')}?{urlencode(authorize_parameters())}"
     refused = query_of(fake.authorize(address, username="fail:authorize:login_required"))
     assert (refused["error"], refused["state"]) == ("login_required", "s")
 
-    form = {**asked(), "username": "html:authorize", "decision": "sign_in"}
+    form = {**authorize_parameters(), "username": "html:authorize", "decision": "sign_in"}
     assert http.post(address, data=form).status_code == 405
     with pytest.raises(RuntimeError, match="405"):
         fake.authorize(address, username="html:authorize")
 
 
 @pytest.mark.parametrize("username", ["fail:", "nothing:token", "slow:nowhere", "fail", ":"])
-def test_other_user_names_are_names(fake: FakeCiam, http: requests.Session, username: str) -> None:
+def test_a_user_name_without_a_valid_fault_signs_in(
+    fake: FakeCiam, http: requests.Session, username: str
+) -> None:
     assert token_for(fake, http, username)["access_token"]
 
 
-def test_the_page_speaks_chinese_and_can_be_cancelled(
+def test_the_authorize_page_is_in_chinese_and_can_be_cancelled(
     fake: FakeCiam, http: requests.Session
 ) -> None:
     address = fake.address("oauth/authorize")
-    chinese = http.get(address, params=asked(), headers={"Accept-Language": "zh-CN"}).content
-    english = http.get(address, params=asked(state='"><script>')).text
-    form = {**asked(state=None), "decision": "cancel"}
+    chinese = http.get(
+        address, params=authorize_parameters(), headers={"Accept-Language": "zh-CN"}
+    ).content
+    english = http.get(address, params=authorize_parameters(state='"><script>')).text
+    form = {**authorize_parameters(state=None), "decision": "cancel"}
     cancelled = http.post(address, data=form, allow_redirects=False).headers["Location"]
 
     assert 'lang="zh-Hans"' in chinese.decode()
@@ -604,17 +631,16 @@ def test_the_page_speaks_chinese_and_can_be_cancelled(
     assert "state" not in query_of(cancelled)
 
 
-def test_a_callback_with_a_query_keeps_it(fake: FakeCiam) -> None:
-    address = (
-        f"{fake.address('oauth/authorize')}?{urlencode(asked(redirect_uri=CALLBACK + '?a=b'))}"
-    )
+def test_a_callback_keeps_the_query_of_its_redirect_uri(fake: FakeCiam) -> None:
+    parameters = authorize_parameters(redirect_uri=f"{CALLBACK}?a=b")
+    address = f"{fake.address('oauth/authorize')}?{urlencode(parameters)}"
 
     assert query_of(fake.authorize(address))["a"] == "b"
     fake.fail("authorize", code="x", status=302, headers={"Location": "http://testserver/x"})
     assert fake.authorize(address) == "http://testserver/x"
 
 
-# --- Tokens as forgers make them --------------------------------------------------------------
+# --- Forged tokens ----------------------------------------------------------------------------
 
 
 def test_claims_and_header_of_the_id_token_can_be_changed(
@@ -634,8 +660,8 @@ def test_claims_and_header_of_the_id_token_can_be_changed(
         assert bool(signature) is (alg != "none")
 
 
-# Forgery -> what a client that proves nothing sees of it: path into what it was told -> value.
-SEEN: dict[str, dict[str, object]] = {
+# Forgery -> path into the answers of a sign-in -> the forged value.
+FORGED_MEMBERS: dict[str, dict[str, object]] = {
     "bad_signature": {},
     "alg_none": {"header.alg": "none"},
     "alg_hs256": {"header.alg": "HS256"},
@@ -664,53 +690,53 @@ SEEN: dict[str, dict[str, object]] = {
 }
 
 
-def told_of(fake: FakeCiam, http: requests.Session) -> dict[str, Any]:
-    """What a sign-in is told, unproven, and whether the published keys prove it."""
+def collect_answers(fake: FakeCiam, http: requests.Session) -> dict[str, Any]:
+    """Sign in and return the unverified answers, and the result of verifying the id_token."""
     token = token_for(fake, http)
     bearer = {"Authorization": f"Bearer {token['access_token']}"}
-    told = {"userinfo": http.get(fake.address("oidc/userinfo"), headers=bearer).json()}
+    answers = {"userinfo": http.get(fake.address("oidc/userinfo"), headers=bearer).json()}
     if "id_token" not in token:
-        return {**told, "id_token": "none"}
+        return {**answers, "id_token": "none"}
     try:
         head, claims, _ = (
             base64.urlsafe_b64decode(f"{part}===") for part in token["id_token"].split(".")
         )
-        told |= {"header": json.loads(head), "claims": json.loads(claims)}
+        answers |= {"header": json.loads(head), "claims": json.loads(claims)}
         keys = KeySet.import_key_set(http.get(f"{fake.issuer}/.well-known/jwks.json").json())
         jwt.decode(token["id_token"], keys, ["RS256"])
     except (ValueError, JoseError):
-        return {**told, "id_token": "unproven"}
-    return {**told, "id_token": "proven"}
+        return {**answers, "id_token": "unproven"}
+    return {**answers, "id_token": "proven"}
 
 
-def test_without_a_forgery_all_is_true(fake: FakeCiam, http: requests.Session) -> None:
-    told = told_of(fake, http)
+def test_a_sign_in_without_a_forgery_gets_correct_answers(
+    fake: FakeCiam, http: requests.Session
+) -> None:
+    answers = collect_answers(fake, http)
 
-    assert told["id_token"] == "proven"
-    assert told["claims"]["sub"] == told["userinfo"]["sub"]
-    assert len(base64.urlsafe_b64decode(told["claims"]["at_hash"] + "==")) == 16
+    assert answers["id_token"] == "proven"
+    assert answers["claims"]["sub"] == answers["userinfo"]["sub"]
+    assert len(base64.urlsafe_b64decode(answers["claims"]["at_hash"] + "==")) == 16
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_a_forgery_is_told_until_reset(
-    fake: FakeCiam, http: requests.Session, forgery: str
-) -> None:
+def test_a_forgery_lasts_until_reset(fake: FakeCiam, http: requests.Session, forgery: str) -> None:
     fake.forge(forgery)
-    told = told_of(fake, http)
-    for path, value in SEEN[forgery].items():
+    answers = collect_answers(fake, http)
+    for path, value in FORGED_MEMBERS[forgery].items():
         part, _, name = path.partition(".")
-        assert told[part].get(name) == value
+        assert answers[part].get(name) == value
     unproven = {
         "bad_signature", "alg_none", "alg_hs256", "unknown_kid", "jwks_without_key", "no_jwt",
     }  # fmt: skip
     expected = "unproven" if forgery in unproven else "proven"
-    assert told["id_token"] == ("none" if forgery == "no_id_token" else expected)
+    assert answers["id_token"] == ("none" if forgery == "no_id_token" else expected)
 
     fake.reset()
-    assert told_of(fake, http)["id_token"] == "proven"
+    assert collect_answers(fake, http)["id_token"] == "proven"
 
 
-def test_rotated_keys_replace_the_old_ones(fake: FakeCiam, http: requests.Session) -> None:
+def test_a_rotated_key_replaces_the_published_key(fake: FakeCiam, http: requests.Session) -> None:
     address = f"{fake.issuer}/.well-known/jwks.json"
     before = http.get(address).json()["keys"][0]["kid"]
     fake.rotate_keys()
@@ -718,10 +744,10 @@ def test_rotated_keys_replace_the_old_ones(fake: FakeCiam, http: requests.Sessio
     assert http.get(address).json()["keys"][0]["kid"] != before
 
 
-# --- Its life ---------------------------------------------------------------------------------
+# --- Start and stop ---------------------------------------------------------------------------
 
 
-def test_https_is_trusted_by_its_own_certificate_only(http: requests.Session) -> None:
+def test_https_is_verified_by_the_fakes_own_certificate_only(http: requests.Session) -> None:
     with FakeCiam(https=True) as fake:
         assert fake.url.startswith("https://127.0.0.1:")
         address = f"{fake.issuer}/.well-known/jwks.json"
@@ -729,14 +755,14 @@ def test_https_is_trusted_by_its_own_certificate_only(http: requests.Session) ->
         with pytest.raises(requests.exceptions.SSLError):
             http.get(address)
         assert fake.client()["client_kwargs"] == {"verify": fake.ca_file}
-        authorize = f"{fake.address('oauth/authorize')}?{urlencode(asked())}"
+        authorize = f"{fake.address('oauth/authorize')}?{urlencode(authorize_parameters())}"
         assert query_of(fake.authorize(authorize))["code"]
         ca_file = str(fake.ca_file)
 
     assert not Path(ca_file).exists()
 
 
-def test_stopping_ends_what_is_under_way() -> None:
+def test_stop_ends_the_running_requests() -> None:
     fake = FakeCiam().start()
     ends: list[float] = []
 
@@ -756,13 +782,13 @@ def test_stopping_ends_what_is_under_way() -> None:
     while len(fake.requests) < 3:
         assert time.monotonic() < until
         time.sleep(0.01)
-    began = time.monotonic()
+    start = time.monotonic()
     fake.stop()
     for thread in threads:
         thread.join(60)
 
     assert len(ends) == 3
-    assert max(ends) - began < 20
+    assert max(ends) - start < 20
     fake.stop()
 
 
@@ -771,6 +797,6 @@ def test_a_fake_that_is_not_running_has_no_address() -> None:
         assert FakeCiam().url
 
 
-def test_only_the_handler_answers() -> None:
+def test_the_wsgi_application_is_never_called() -> None:
     with pytest.raises(AssertionError):
         _unused_application({}, print)

@@ -18,7 +18,9 @@ from ciam_django.login.cookies import EncryptedCookies
 FLOW_SECONDS: Final = 600
 # Seconds that the countdown shows between two codes to the same recipient.
 _RESEND_SECONDS: Final = 60
-_COOKIES: Final = EncryptedCookies(__name__, "flow_", FLOW_SECONDS, max_count=3)
+_COOKIES: Final = EncryptedCookies(
+    "ciam_django.login.steps.flow", "flow_", FLOW_SECONDS, max_count=3
+)
 _LONGEST: Final = 4096
 
 

@@ -1,4 +1,4 @@
-"""The forms of the steps, and ``add_error``, which adds a ``CiamError`` to any form."""
+"""The forms of the steps of a sign-in."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django import forms
-from django.core.exceptions import NON_FIELD_ERRORS
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ciam_django.answers import Answer, answer_to
 from ciam_django.client.results import Consent
 from ciam_django.errors import CiamError
+from ciam_django.forms import add_error
 from ciam_django.kinds import Kind
 from ciam_django.login.steps.flow import Flow
-from ciam_django.reporting import answer_and_report
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -53,25 +52,6 @@ CODES_OF_FIELDS: Final[Mapping[str, tuple[str, str]]] = {
     "address": ("Params.Blank.User.Address", "Params.Illegal.User.Address"),
 }
 _LONGEST: Final = 255
-
-
-def add_error(
-    form: forms.Form,
-    error: CiamError,
-    request: HttpRequest | None = None,
-    fields: Mapping[str, str] | None = None,
-) -> Answer:
-    """Put the error at its field of the form, or above the form where it has none; the answer.
-
-    ``fields`` says what the form calls a field of the table: ``{"phone_number": "mobile"}``. What
-    stood there before gives way. Give the response the answer's ``status``.
-    """
-    answer = answer_and_report(error, request)
-    name = (fields or {}).get(answer.field or "", answer.field)
-    place = name if name in form.fields else None
-    form.errors.pop(place or NON_FIELD_ERRORS, None)
-    form.add_error(place, answer.detail)
-    return answer
 
 
 class _WriteOnlyInput(forms.PasswordInput):

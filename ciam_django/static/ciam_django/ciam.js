@@ -1,10 +1,10 @@
-// What the pages of ciam_django can do better with a script; each works without one, too.
+// Improvements of the pages of ciam_django. Each page works without this script, too.
 
-/** Hold a button back for as many seconds as it says, and count them down beside it. */
-function holdBack(button) {
+/** Block a button for the seconds in its `data-ciam-wait`, and show the countdown beside it. */
+function startCountdown(button) {
   const text = document.getElementById(button.getAttribute("aria-describedby"));
   const until = Date.now() + Number(button.dataset.ciamWait) * 1000;
-  // Not by `disabled`, which would take the focus away.
+  // The attribute `disabled` would take the focus away.
   button.setAttribute("aria-disabled", "true");
   const tick = () => {
     const seconds = Math.ceil((until - Date.now()) / 1000);
@@ -19,11 +19,11 @@ function holdBack(button) {
   tick();
 }
 
-/** Send a form once, and no button of it that is held back. */
-function sendOnce(form) {
+/** Submit a form only once, and never with a button that is still blocked. */
+function submitOnce(form) {
   form.addEventListener("submit", (event) => {
-    const isHeldBack = event.submitter?.getAttribute("aria-disabled") === "true";
-    if (isHeldBack || form.dataset.ciamSent) {
+    const isBlocked = event.submitter?.getAttribute("aria-disabled") === "true";
+    if (isBlocked || form.dataset.ciamSent) {
       event.preventDefault();
       return;
     }
@@ -32,8 +32,8 @@ function sendOnce(form) {
   });
 }
 
-/** Fetch another picture into the one above a button. */
-function renew(button) {
+/** Have a button replace the CAPTCHA picture above it by a new one. */
+function setUpCaptchaRefresh(button) {
   const picture = button.parentElement.querySelector("img");
   const address = picture.getAttribute("src");
   button.hidden = false;
@@ -42,64 +42,66 @@ function renew(button) {
   });
 }
 
-const MESSAGE = "ciam_django.signed_in";
-// Milliseconds in which a page that waits for this window will have said so.
-const PATIENCE = 500;
+const SIGNED_IN_EVENT = "ciam_django.signed_in";
+// Milliseconds. A page that waits for this window replies within this time.
+const REPLY_TIMEOUT = 500;
 
-/** Have a link to the login page open in a window of its own, and follow it where that fails. */
-function openInWindow(link) {
+/** Open a link to the login page in a popup. If the popup is blocked, the link works as a link. */
+function openInPopup(link) {
   let isTried = false;
   link.addEventListener("click", (event) => {
-    // Whoever has closed the window gets the page itself the next time.
+    // Only the first click opens a popup. The next click opens the login page itself.
     if (isTried || event.ctrlKey || event.metaKey || event.shiftKey) return;
     isTried = true;
-    const opened = open(link.dataset.ciamPopup, "ciam_django", "popup,width=480,height=720");
-    // Where it is blocked, the link is a link.
-    if (!opened) return;
+    const popup = open(link.dataset.ciamPopup, "ciam_django", "popup,width=480,height=720");
+    // The browser has blocked the popup.
+    if (!popup) return;
     event.preventDefault();
-    // Of this origin by its nature: for a window that another page's policy has parted from us.
-    const channel = new BroadcastChannel(MESSAGE);
-    const goOn = (next) => {
+    // A channel reaches only pages of this origin. The popup uses the channel when the policy of a
+    // page (Cross-Origin-Opener-Policy) has cut its connection to this window.
+    const channel = new BroadcastChannel(SIGNED_IN_EVENT);
+    const followNext = (next) => {
       removeEventListener("message", onMessage);
       channel.close();
-      const told = new CustomEvent(MESSAGE, { bubbles: true, cancelable: true, detail: { next } });
-      if (link.dispatchEvent(told)) location.assign(next);
+      const options = { bubbles: true, cancelable: true, detail: { next } };
+      const signedInEvent = new CustomEvent(SIGNED_IN_EVENT, options);
+      if (link.dispatchEvent(signedInEvent)) location.assign(next);
     };
     const onMessage = ({ origin, source, data }) => {
-      const isOurs = origin === location.origin && source === opened;
-      if (isOurs && data?.type === MESSAGE) goOn(data.next);
+      const isOurs = origin === location.origin && source === popup;
+      if (isOurs && data?.type === SIGNED_IN_EVENT) followNext(data.next);
     };
     addEventListener("message", onMessage);
     channel.onmessage = ({ data }) => {
       channel.postMessage({});
-      goOn(data.next);
+      followNext(data.next);
     };
   });
 }
 
-/** Tell the page that opened this window, and nobody else's, that the person is signed in. */
-function tellOpener(link) {
+/** Tell the page that opened this popup that the person is signed in. No other origin is told. */
+function notifyOpener(link) {
   const next = link.href;
   if (opener) {
-    opener.postMessage({ type: MESSAGE, next }, location.origin);
+    opener.postMessage({ type: SIGNED_IN_EVENT, next }, location.origin);
     close();
     return;
   }
-  const channel = new BroadcastChannel(MESSAGE);
-  const giveUp = setTimeout(() => location.replace(next), PATIENCE);
+  const channel = new BroadcastChannel(SIGNED_IN_EVENT);
+  const timeout = setTimeout(() => location.replace(next), REPLY_TIMEOUT);
   channel.onmessage = () => {
-    clearTimeout(giveUp);
+    clearTimeout(timeout);
     close();
   };
   channel.postMessage({ next });
 }
 
-document.querySelectorAll("[data-ciam-popup]").forEach(openInWindow);
-document.querySelectorAll("[data-ciam-done]").forEach(tellOpener);
-document.querySelectorAll("[data-ciam-wait]").forEach(holdBack);
-document.querySelectorAll("[data-ciam-form]").forEach(sendOnce);
-document.querySelectorAll("[data-ciam-new-picture]").forEach(renew);
-// A page that comes back from the browser's memory can be sent again.
+document.querySelectorAll("[data-ciam-popup]").forEach(openInPopup);
+document.querySelectorAll("[data-ciam-done]").forEach(notifyOpener);
+document.querySelectorAll("[data-ciam-wait]").forEach(startCountdown);
+document.querySelectorAll("[data-ciam-form]").forEach(submitOnce);
+document.querySelectorAll("[data-ciam-new-picture]").forEach(setUpCaptchaRefresh);
+// A page that the browser restores from its memory (bfcache) can be submitted again.
 addEventListener("pageshow", () => {
   document.querySelectorAll("[data-ciam-sent]").forEach((form) => {
     delete form.dataset.ciamSent;

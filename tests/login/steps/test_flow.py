@@ -31,7 +31,7 @@ def test_a_text_that_is_no_flow_gives_none(text: str) -> None:
 
 
 def test_a_text_encrypted_for_another_purpose_gives_none() -> None:
-    others = EncryptedCookies(state.__name__, "state_", 600)
+    others = EncryptedCookies(state._COOKIES.purpose, "state_", 600)
 
     assert decrypted_flow(others.encrypted({"step": "code", "flow_id": "f1"})) is None
 

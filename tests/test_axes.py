@@ -48,7 +48,7 @@ def a_project_with_axes() -> Iterator[None]:
         ROOT_URLCONF=__name__,
         AXES_ENABLED=True,
         AXES_FAILURE_LIMIT=LIMIT,
-        AXES_LOCKOUT_CALLABLE="ciam_django.accounts.login.lockout_response",
+        AXES_LOCKOUT_CALLABLE="ciam_django.axes.lockout_response",
         AUTHENTICATION_BACKENDS=[
             "axes.backends.AxesStandaloneBackend",
             *project.AUTHENTICATION_BACKENDS,

@@ -10,7 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import override
 
 from ciam_django.conf import conf
-from ciam_django.drf.problems import answer_statuses, response_reference
+from ciam_django.drf.openapi_answers import answer_statuses, response_reference
 from ciam_django.login.api import is_step_available
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.forms import PROFILE_FIELDS

@@ -12,10 +12,8 @@ from django.urls import path
 from ninja import NinjaAPI
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.bearer import user_and_bearer
-from ciam_django.answers import answer_to
 from ciam_django.errors import CiamError
-from ciam_django.responses import response_for
+from ciam_django.ninja import user_and_bearer
 from ciam_django.testing import FakeCiam
 from tests.drf.test_authentication import header, token_for
 
@@ -27,8 +25,8 @@ api = NinjaAPI()
 
 
 @api.exception_handler(CiamError)
-def answer_ciam_error(request: HttpRequest, error: CiamError) -> HttpResponse:
-    return response_for(request, answer_to(error, request))
+def raise_ciam_error(request: HttpRequest, error: CiamError) -> HttpResponse:
+    raise error
 
 
 @api.get("/locked")

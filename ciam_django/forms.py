@@ -1,0 +1,34 @@
+"""A ``CiamError`` at its field of a form, of a project's own too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.core.exceptions import NON_FIELD_ERRORS
+from django.forms import BaseForm
+from django.http import HttpRequest
+
+from ciam_django.answers import Answer
+from ciam_django.errors import CiamError
+from ciam_django.reporting import answer_and_report
+
+
+def add_error(
+    form: BaseForm,
+    error: CiamError,
+    request: HttpRequest | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> Answer:
+    """Put the error at its field of the form, or above the form; return the answer.
+
+    The error stands above the form where the answer names no field, or a field that the form does
+    not have. ``fields`` maps a field of the table to the name that the form has for the field:
+    ``{"phone_number": "mobile"}``. The error replaces earlier errors of the same field. Give the
+    response the answer's ``status``.
+    """
+    answer = answer_and_report(error, request)
+    name = (fields or {}).get(answer.field or "", answer.field)
+    place = name if name in form.fields else None
+    form.errors.pop(place or NON_FIELD_ERRORS, None)
+    form.add_error(place, answer.detail)
+    return answer

@@ -1,0 +1,37 @@
+"""CIAM's access token of a signed-in person, for a project's own calls to CIAM."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+
+from ciam_django.accounts.session_store import (
+    ciam_session_of,
+    schedule_next_check,
+    sync_ciam_session,
+)
+from ciam_django.accounts.token_refresh import refresh_if_due
+from ciam_django.errors import CiamError, Stage
+from ciam_django.privacy import clear_frames_on_error
+
+
+@clear_frames_on_error
+def access_token_of(request: HttpRequest) -> str:
+    """CIAM's access token of the person who is signed in, for calls of ``CiamClient``.
+
+    A token that is about to expire is refreshed first. Raises a ``CiamError``: ``missing_token``
+    if the session has no token, ``session_ended`` if CIAM no longer accepts the token, or the
+    error of the call to CIAM.
+    """
+    ciam_session = ciam_session_of(request)
+    if ciam_session is None:
+        raise CiamError("missing_token", stage=Stage.REFRESH)
+    tokens = sync_ciam_session(request, ciam_session)
+    if not tokens.access_token:
+        raise CiamError("missing_token", stage=Stage.REFRESH)
+    if tokens.is_usable and not tokens.is_refresh_due:
+        return tokens.access_token
+    tokens = refresh_if_due(ciam_session, tokens)
+    if not tokens.is_usable:
+        raise CiamError("session_ended", stage=Stage.REFRESH)
+    schedule_next_check(request, ciam_session, tokens)
+    return tokens.access_token

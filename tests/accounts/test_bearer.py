@@ -1,0 +1,226 @@
+"""The result of verifying a bearer token is cached for seconds, and attempts are limited."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from pytest_django.fixtures import Settings
+
+from ciam_django.accounts import bearer
+from ciam_django.testing import FakeCiam
+from tests.drf.test_authentication import (
+    assert_refused,
+    get,
+    site,  # noqa: F401  (an autouse fixture)
+    token_calls,
+    token_for,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+# --- What is remembered -----------------------------------------------------------------------
+
+
+def test_a_good_answer_is_cached_for_the_next_requests(ciam: FakeCiam) -> None:
+    token = token_for()
+    first = get(token)
+    calls = token_calls(ciam)
+
+    assert [get(token).json() for _ in range(3)] == [first.json()] * 3
+    assert token_calls(ciam) == calls
+
+
+def test_zero_seconds_switch_the_cache_off(ciam: FakeCiam, settings: Settings) -> None:
+    settings.CIAM_BEARER_SECONDS = 0
+    token = token_for()
+    get(token)
+    get(token)
+
+    assert token_calls(ciam).count("check") == 2
+    assert not [key for key in keys_in_cache() if "bearer" in key]
+
+
+def test_a_refusal_is_cached_for_some_seconds(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        assert_refused(get("of-nobody"))
+    assert token_calls(ciam) == ["check"]
+
+    move_clock(monkeypatch, 6)
+    assert_refused(get("of-nobody"))
+    assert token_calls(ciam) == ["check"] * 2
+
+
+def test_a_cached_answer_expires(ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = token_for()
+    get(token)
+    move_clock(monkeypatch, 31)
+    get(token)
+
+    assert token_calls(ciam).count("check") == 2
+
+
+@pytest.mark.parametrize("is_exp_from_ciam", [True, False])
+def test_no_cached_answer_outlives_its_token(
+    is_exp_from_ciam: bool, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_exp_from_ciam:
+        ciam.access_token_claims = {"exp": None}
+        ciam.token_check = {"exp": int(time.time()) + 10}
+    else:
+        ciam.token_lifetime = 10
+    token = token_for()
+    get(token)
+    move_clock(monkeypatch, 5)
+    get(token)
+    assert token_calls(ciam).count("check") == 1
+
+    move_clock(monkeypatch, 11)
+    get(token)
+    assert token_calls(ciam).count("check") == 2
+
+
+def test_an_answer_that_the_cache_holds_too_long_is_not_used(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ciam.token_lifetime = 10
+    token = token_for()
+    get(token)
+    for key in keys_in_cache():
+        cache.touch(key, 3600)
+    move_clock(monkeypatch, 11)
+    get(token)
+
+    assert token_calls(ciam).count("check") == 2
+
+
+def test_a_cached_answer_is_encrypted_and_its_key_hides_the_token(ciam: FakeCiam) -> None:
+    token = token_for()
+    get(token)
+    (key,) = [key for key in keys_in_cache() if "bearer" in key]
+
+    cached = cache.get(key)
+    assert token not in key
+    for secret in (token, token.split(".")[1], "li@example.com", ciam.access_tokens[token].user_id):
+        assert secret not in cached
+
+
+def test_foreign_values_in_the_cache_are_ignored(ciam: FakeCiam, settings: Settings) -> None:
+    token = token_for()
+    get(token)
+    (key,) = [key for key in keys_in_cache() if "bearer" in key]
+    nonsense: list[Any] = ["nonsense", b"nonsense", 7, {"person": {}}]
+    for value in nonsense:
+        cache.set(key, value)
+        assert get(token).status_code == 200
+    assert token_calls(ciam).count("check") == 5
+
+
+def test_a_stricter_setting_applies_at_once(ciam: FakeCiam, settings: Settings) -> None:
+    ciam.client_id_of_tokens = "mobile_app"
+    settings.CIAM_BEARER_AUDIENCES = ["mobile_app"]
+    token = token_for()
+    assert get(token).status_code == 200
+    settings.CIAM_BEARER_AUDIENCES = []
+
+    assert_refused(get(token))
+
+
+def keys_in_cache() -> list[str]:
+    stored: Any = cache
+    return [str(key).split(":", 2)[2] for key in stored._cache]
+
+
+def move_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.undo()
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + seconds)
+
+
+# --- When CIAM is down, and when there is too much --------------------------------------------
+
+
+@pytest.mark.parametrize("stage", ["api", "userinfo"])
+def test_an_outage_of_ciam_does_not_refuse_the_token(
+    stage: str, ciam: FakeCiam, mode: str, settings: Settings
+) -> None:
+    token = token_for()
+    if stage == "userinfo" and mode == "ciam":
+        stage = "api"
+    for fault in ("reset", "html", "truncated"):
+        ciam.misbehave(stage, fault)
+        response = get(token)
+
+        assert response.status_code == 503, fault
+        assert "WWW-Authenticate" not in response
+    assert get(token).status_code == 200
+
+
+def test_many_invalid_tokens_are_rate_limited_before_ciam_is_called(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    good = token_for()
+    assert get(good).status_code == 200
+    settings.CIAM_TRY_LIMITS = {"address": ["3/min"]}
+    answers = [get(f"random-{number}") for number in range(6)]
+
+    assert [answer.status_code for answer in answers] == [401] * 3 + [429] * 3
+    assert answers[-1].json()["code"] == "too_many_requests"
+    assert 0 < int(answers[-1]["Retry-After"]) <= 60
+    assert token_calls(ciam).count("check") == 4
+    # A cached token needs no call to CIAM, and each address has a limit of its own.
+    assert get(good).status_code == 200
+    assert get("random-7", REMOTE_ADDR="192.0.2.7").status_code == 401
+
+
+def test_valid_tokens_and_outages_do_not_count_towards_the_rate_limit(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.CIAM_TRY_LIMITS = {"address": ["2/min"]}
+    settings.CIAM_BEARER_SECONDS = 0
+    token = token_for()
+
+    assert [get(token).status_code for _ in range(5)] == [200] * 5
+    ciam.misbehave("api", "reset", times=None)
+    assert [get(token).status_code for _ in range(5)] == [503] * 5
+
+
+def test_a_cache_outage_does_not_refuse_a_valid_token(ciam: FakeCiam, settings: Settings) -> None:
+    token = token_for()
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1",
+        }
+    }
+
+    assert get(token).status_code == 200
+
+
+@pytest.mark.parametrize("value", ["chek", "", None])
+def test_an_invalid_ciam_bearer_setting_answers_every_token_with_a_500(
+    value: Any, ciam: FakeCiam, settings: Settings
+) -> None:
+    token = token_for()
+    settings.CIAM_BEARER = value
+
+    assert get(token).status_code == 500
+
+
+def test_an_error_of_ciam_that_is_not_about_the_token_is_not_cached(
+    ciam: FakeCiam,
+) -> None:
+    token = token_for()
+    for code, status in (("too_many_requests", 429), ("unknown.code", 503)):
+        ciam.fail("api", code=code)
+        assert get(token).status_code == status
+    assert get(token).status_code == 200
+
+
+def test_the_verifiers_are_the_values_that_the_check_allows() -> None:
+    assert set(bearer._VERIFIERS) == {"check", "jwt"}

@@ -1,0 +1,407 @@
+"""An access token is verified by CIAM or by its signature, and is for this client."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from pytest_django.fixtures import Settings
+
+from ciam_django.client import CiamClient
+from ciam_django.testing import FakeCiam
+from ciam_django.testing.accounts import PASSWORD
+from ciam_django.testing.forgeries import FORGERIES
+from ciam_django.testing.tenant import APP_ID
+from tests.accounts.test_bearer import keys_in_cache, move_clock
+from tests.browser import Browser
+from tests.drf.test_authentication import (
+    PRESENTED,
+    assert_refused,
+    get,
+    site,  # noqa: F401  (an autouse fixture)
+    token_calls,
+    token_for,
+    unsigned,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+# --- For whom a token is ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"client_id": "another_app"},
+        {"aud": "another_app"},
+        {"aud": [APP_ID, "another_app"]},
+        {"aud": 7},
+        {"aud": [None]},
+        {"aud": {"a": 1}},
+        {"azp": "another_app"},
+        {"azp": ["another_app"]},
+        {"nonce": "n"},
+        {"at_hash": "h"},
+        {"events": {}},
+        {"exp": 1_000_000_000},
+    ],
+    ids=str,
+)
+def test_a_token_whose_own_claims_do_not_fit_is_refused(
+    claims: dict[str, Any], ciam: FakeCiam
+) -> None:
+    ciam.access_token_claims = claims
+    token = token_for()
+
+    assert_refused(get(token))
+    assert not token_calls(ciam)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": APP_ID, "azp": ""},
+        {"aud": [APP_ID]},
+        {"exp": None},
+        {"exp": "soon"},
+        {"exp": True},
+        {"exp": 10**400},
+        {"exp": float("inf")},
+    ],
+    ids=str,
+)
+def test_missing_or_unusable_claims_leave_the_decision_to_ciam(
+    claims: dict[str, Any], ciam: FakeCiam
+) -> None:
+    ciam.access_token_claims = claims
+
+    assert get(token_for()).status_code == 200
+
+
+def test_a_token_without_an_audience_needs_one_from_ciam_or_a_wildcard(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    ciam.access_token_claims = {"client_id": None}
+    assert_refused(get(token_for()))
+    ciam.token_check = {"client_id": APP_ID}
+    assert get(token_for()).status_code == 200
+    ciam.token_check = {}
+    settings.CIAM_BEARER_AUDIENCES = ["*"]
+    assert get(token_for()).status_code == 200
+
+
+@pytest.mark.parametrize("member", ["aud", "azp", "client_id", "clientId", "idaasAppId"])
+def test_a_token_for_another_audience_according_to_ciam_is_refused(
+    member: str, ciam: FakeCiam
+) -> None:
+    token = token_for()
+    ciam.token_check = {member: "another_app"}
+
+    assert_refused(get(token))
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("audiences", [["mobile_app"], ["*"]])
+def test_a_setting_allows_tokens_of_other_audiences(
+    audiences: list[str], ciam: FakeCiam, settings: Settings
+) -> None:
+    ciam.client_id_of_tokens = "mobile_app"
+    token = token_for()
+    assert_refused(get(token))
+
+    settings.CIAM_BEARER_AUDIENCES = audiences
+    assert get(token).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        unsigned({"sub": "li", "client_id": APP_ID}),
+        unsigned({}),
+        unsigned({}, alg="none"),
+        "a.b.c",
+        "a.b",
+        "..",
+        "a.b.c.d.e",
+        f"a.{base64.urlsafe_b64encode(b'[' * 6000).decode().rstrip('=')}.c",
+        f"a.{base64.urlsafe_b64encode(b'[1]').decode()}.c",
+        f"a.{base64.urlsafe_b64encode(bytes([0xFF, 0xFE])).decode().rstrip('=')}.c",
+    ],
+)
+def test_the_content_of_a_token_proves_nothing_without_ciam(token: str, ciam: FakeCiam) -> None:
+    assert_refused(get(token))
+
+    assert token_calls(ciam) == ["check"]
+
+
+# --- jwt --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def signing_ciam(fake_ciam: FakeCiam, settings: Settings) -> FakeCiam:
+    """A fake CIAM that signs its access tokens, so that no call is needed to verify them."""
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client("oidc")}
+    settings.CIAM_BEARER = "jwt"
+    settings.CIAM_TRY_LIMITS = {}
+    fake_ciam.signs_access_tokens = True
+    return fake_ciam
+
+
+def test_a_signed_token_is_verified_without_a_call_to_ciam(signing_ciam: FakeCiam) -> None:
+    response = get(token_for())
+
+    assert response.json()["scopes"] == ["USER_API"]
+    assert not token_calls(signing_ciam)
+
+
+def test_a_signed_token_authenticates_the_user_of_the_browser_login(signing_ciam: FakeCiam) -> None:
+    browser = Browser(signing_ciam)
+    browser.sign_in("li")
+
+    assert get(token_for("li")).json()["user"] == int(browser.user_id or 0)
+
+
+# What an access token differs in from a good one, and whether it is good all the same.
+IS_STILL_VALID: dict[str, bool] = dict.fromkeys(FORGERIES, False) | {
+    # These are about an id_token alone, or about userinfo, which isn't token_calls.
+    "no_nonce": True,
+    "no_id_token": True,
+    "userinfo_other_sub": True,
+    "userinfo_no_sub": True,
+    # RFC 9068 wants one; whose token it is, says `client_id`.
+    "no_aud": True,
+    "as_ciam_documents": True,
+}
+
+
+@pytest.mark.parametrize("forgery", IS_STILL_VALID)
+def test_a_forged_token_is_refused(forgery: str, signing_ciam: FakeCiam) -> None:
+    signing_ciam.api_id_token = "ciam"
+    signing_ciam.forge(forgery)
+    response = get(token_for())
+
+    if IS_STILL_VALID[forgery]:
+        assert response.status_code == 200
+    else:
+        assert_refused(response)
+        assert response["WWW-Authenticate"] == PRESENTED
+        assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": None, "client_id": None},
+        {"client_id": "another_app"},
+        {"aud": [], "client_id": None},
+        {"aud": 7},
+        {"nonce": "n"},
+        {"at_hash": "h"},
+        {"events": {"http://schemas.openid.net/event/backchannel-logout": {}}},
+        {"exp": "soon"},
+        {"exp": True},
+        {"exp": -1},
+        {"sub": 7},
+        {"sub": ["li"]},
+        {"sub": ""},
+        {"sub": "a" * 256},
+        {"client_id": "mobile_app", "aud": APP_ID, "sub": "mobile_app"},
+        {"azp": {"a": 1}},
+        {"iss": ["https://elsewhere.example"]},
+    ],
+    ids=str,
+)
+def test_a_signed_token_whose_claims_do_not_fit_is_refused(
+    claims: dict[str, Any], signing_ciam: FakeCiam
+) -> None:
+    signing_ciam.access_token_claims = claims
+    token = token_for()
+
+    assert_refused(get(token))
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("typ", "scope", "is_good"),
+    [
+        ("at+jwt", "USER_API", True),
+        ("AT+JWT", None, True),
+        ("application/at+jwt", None, True),
+        ("JWT", "USER_API", True),
+        ("", "USER_API", True),
+        ("JWT", None, False),
+        ("", None, False),
+        ("logout+jwt", "USER_API", False),
+        ("secevent+jwt", "USER_API", False),
+    ],
+)
+def test_a_signed_token_must_have_the_type_of_an_access_token(
+    typ: str, scope: str | None, is_good: bool, signing_ciam: FakeCiam
+) -> None:
+    signing_ciam.access_token_header = {"typ": typ}
+    signing_ciam.access_token_claims = {"scope": scope}
+    response = get(token_for())
+
+    assert (response.status_code == 200) is is_good, response.content
+    if not is_good:
+        assert_refused(response)
+
+
+@pytest.mark.parametrize(
+    ("claims", "scopes"),
+    [
+        ({"scope": None, "scp": ["a", "b"]}, ["a", "b"]),
+        ({"scope": "a b", "scp": "c"}, ["a", "b", "c"]),
+        ({"scope": 7, "scp": [7, "a"]}, ["a"]),
+        ({"scope": ""}, []),
+    ],
+)
+def test_scopes_may_be_a_string_or_a_list(
+    claims: dict[str, Any], scopes: list[str], signing_ciam: FakeCiam
+) -> None:
+    signing_ciam.access_token_claims = claims
+
+    assert get(token_for()).json()["scopes"] == scopes
+
+
+def test_an_id_token_is_refused(signing_ciam: FakeCiam) -> None:
+    signed_in = CiamClient().password_login("li", PASSWORD)
+
+    assert_refused(get(signed_in.data["id_token"]))
+
+
+def test_a_signed_application_token_is_refused(signing_ciam: FakeCiam) -> None:
+    token_for()
+    (token,) = signing_ciam.application_tokens
+
+    assert_refused(get(token))
+
+
+@pytest.mark.parametrize("member", ["client_id", "azp"])
+def test_a_signed_token_of_an_allowed_application_is_refused(
+    member: str, signing_ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.CIAM_BEARER_AUDIENCES = ["mobile_app"]
+    signing_ciam.access_token_claims = {member: "mobile_app", "sub": "mobile_app"}
+
+    assert_refused(get(token_for()))
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"alg": "HS256"},
+        {"alg": "none"},
+        {"alg": "RS384"},
+        {"alg": "ES256"},
+        {"alg": 7},
+        {"alg": None},
+        {"alg": "RS256", "kid": 7},
+        {"alg": "RS256", "kid": ["a"]},
+        {"alg": "RS256", "crit": ["b64"], "b64": False},
+        {"alg": "RSA-OAEP", "enc": "A128GCM"},
+    ],
+    ids=str,
+)
+def test_an_unsafe_token_header_is_refused(head: dict[str, Any], signing_ciam: FakeCiam) -> None:
+    claims = {"iss": signing_ciam.issuer, "sub": "li", "aud": APP_ID, "exp": int(time.time()) + 60}
+
+    assert_refused(get(unsigned(claims, **{"typ": "at+jwt", **head})))
+
+
+@pytest.mark.parametrize("token", ["opaque", "a.b.c", "..", "a.b.c.d.e", "é.é.é".encode().hex()])
+def test_a_token_that_is_no_jwt_is_refused(token: str, signing_ciam: FakeCiam) -> None:
+    assert_refused(get(token))
+
+
+def test_a_rotated_key_is_fetched(signing_ciam: FakeCiam) -> None:
+    assert get(token_for()).status_code == 200
+    signing_ciam.rotate_keys()
+
+    assert get(token_for()).status_code == 200
+    assert [request.stage for request in signing_ciam.requests].count("jwks") == 2
+
+
+def test_many_unknown_keys_cause_a_single_fetch(signing_ciam: FakeCiam) -> None:
+    assert get(token_for()).status_code == 200
+    signing_ciam.access_token_header = {"kid": "unknown"}
+    for _ in range(4):
+        assert_refused(get(token_for()))
+
+    assert [request.stage for request in signing_ciam.requests].count("jwks") <= 2
+
+
+def test_an_outage_of_the_keys_does_not_refuse_the_token(signing_ciam: FakeCiam) -> None:
+    token = token_for()
+    cache.clear()
+    signing_ciam.misbehave("jwks", "reset", times=None)
+
+    assert get(token).status_code == 503
+
+
+def test_a_setting_allows_signed_tokens_without_an_audience(
+    signing_ciam: FakeCiam, settings: Settings
+) -> None:
+    signing_ciam.access_token_claims = {"aud": None, "client_id": None}
+    token = token_for()
+    assert_refused(get(token))
+    settings.CIAM_BEARER_AUDIENCES = ["*"]
+
+    assert get(token).status_code == 200
+
+
+def test_a_verification_is_not_cached_beyond_the_expiry_of_the_token(
+    signing_ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signing_ciam.token_lifetime = 10
+    token = token_for()
+    assert get(token).status_code == 200
+    (key,) = [key for key in keys_in_cache() if "bearer" in key]
+    move_clock(monkeypatch, 11)
+
+    assert cache.get(key) is None
+    # CIAM's clock may be two minutes ahead of ours.
+    assert get(token).status_code == 200
+    move_clock(monkeypatch, 140)
+    assert_refused(get(token))
+
+
+def test_jwt_without_published_keys_is_a_misconfiguration(
+    fake_ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client("ciam")}
+    settings.CIAM_BEARER = "jwt"
+
+    response = get(token_for())
+
+    assert response.status_code == 500
+    assert response.json()["code"] == "bad_configuration"
+
+
+def test_a_missing_userinfo_endpoint_is_a_misconfiguration(
+    fake_ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client("oidc")}
+    token = token_for()
+    fake_ciam.metadata = {"userinfo_endpoint": None}
+
+    response = get(token)
+
+    assert response.status_code == 500
+    assert response.json()["code"] == "bad_configuration"
+
+
+@pytest.mark.parametrize("algorithms", [["HS256"], ["none"], [], None, "RS256"])
+def test_metadata_without_a_usable_algorithm_verifies_no_token(
+    algorithms: Any, signing_ciam: FakeCiam
+) -> None:
+    signing_ciam.metadata = {"id_token_signing_alg_values_supported": algorithms}
+    signing_ciam.forge("alg_hs256")
+
+    assert_refused(get(token_for()))

@@ -1,0 +1,96 @@
+"""What is encrypted for one purpose can be decrypted for that purpose alone, and stays readable."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from cryptography.fernet import InvalidToken
+from pytest_django.fixtures import Settings
+
+from ciam_django.client.crypto import fernet_for
+
+PACKAGE: Final = Path(__file__).parents[2] / "ciam_django"
+# The functions and classes whose first argument is a purpose.
+KEYED: Final = {"fernet_for", "EncryptedCookies", "salted_hmac"}
+# These two modules take the purpose from their callers.
+TAKES_A_PURPOSE: Final = {"client/crypto.py", "login/cookies.py"}
+
+
+def purposes_in(source: str) -> Iterator[str | None]:
+    """The purpose of each keyed call; None where the purpose is not a literal text."""
+    tree = ast.parse(source)
+    constants = {
+        node.target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)):
+            continue
+        name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+        if name in KEYED:
+            given: ast.expr | None = node.args[0] if node.args else None
+            if isinstance(given, ast.Name):
+                given = constants.get(given.id)
+            is_text = isinstance(given, ast.Constant) and isinstance(given.value, str)
+            yield given.value if is_text else None  # type: ignore[union-attr]  # a text is a Constant's
+
+
+def test_each_purpose_is_a_literal_text_of_one_module() -> None:
+    modules = {
+        str(path.relative_to(PACKAGE)): set(purposes_in(path.read_text(encoding="utf-8")))
+        for path in PACKAGE.rglob("*.py")
+    }
+    for name in TAKES_A_PURPOSE:
+        assert modules.pop(name) == {None}
+    used = Counter(purpose for purposes in modules.values() for purpose in purposes)
+
+    assert None not in used
+    assert set(used.values()) == {1}
+    # Stored tokens, cookies and digests become useless when one of these texts changes.
+    assert set(used) == {
+        "ciam_django.accounts.bearer",
+        "ciam_django.accounts.last_failure",
+        "ciam_django.accounts.tokens",
+        "ciam_django.client.api",
+        "ciam_django.login.captcha",
+        "ciam_django.login.notices",
+        "ciam_django.login.state",
+        "ciam_django.login.steps.flow",
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "purposes"),
+    [
+        ("fernet_for(__name__)", [None]),
+        ("_PURPOSE = __name__\nfernet_for(_PURPOSE)", [None]),
+        ("_PURPOSE: Final = 'a'\ncrypto.fernet_for(_PURPOSE)", ["a"]),
+        ("EncryptedCookies(f'{__name__}', 'state_', 600)", [None]),
+        ("salted_hmac('b', text)", ["b"]),
+        ("fernet_for()", [None]),
+    ],
+)
+def test_a_computed_purpose_is_found(source: str, purposes: list[str | None]) -> None:
+    assert list(purposes_in(source)) == purposes
+
+
+def test_another_purpose_decrypts_nothing() -> None:
+    encrypted = fernet_for("a").encrypt(b"text")
+
+    assert fernet_for("a").decrypt(encrypted) == b"text"
+    with pytest.raises(InvalidToken):
+        fernet_for("b").decrypt(encrypted)
+
+
+def test_a_fallback_key_still_decrypts(settings: Settings) -> None:
+    encrypted = fernet_for("a").encrypt(b"text")
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "new"
+
+    assert fernet_for("a").decrypt(encrypted) == b"text"
