@@ -64,7 +64,7 @@ def captcha_image(captcha: Captcha) -> tuple[bytes, str]:
     for start, content_type in _IMAGE_TYPES.items():
         if content.startswith(start):
             return content, content_type
-    raise CiamError("unreadable_answer", stage=Stage.API, upstream_text="the captcha is no picture")
+    raise CiamError("unreadable_answer", stage=Stage.API, upstream_text="the CAPTCHA is no image")
 
 
 def captcha_parameters(request: HttpRequest, text: str, captcha_id: str = "") -> dict[str, str]:

@@ -336,11 +336,11 @@ def test_a_callback_with_an_unknown_state_changes_no_session_and_no_cookie(
 ) -> None:
     browser.sign_in()
     before = browser.user_id
-    stranger = Client()
+    anonymous_client = Client()
     with caplog.at_level(logging.DEBUG):
         caplog.clear()
         ours = browser.client.get(f"/ciam/callback/{query}", headers={"Accept": HTML})
-        theirs = stranger.get(f"/ciam/callback/{query}", headers={"Accept": HTML})
+        theirs = anonymous_client.get(f"/ciam/callback/{query}", headers={"Accept": HTML})
 
     for response in (ours, theirs):
         assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
@@ -523,16 +523,16 @@ def test_a_repeated_callback_checks_next_again(browser: Browser, settings: Setti
 
 def test_a_state_cannot_be_used_in_another_browser(browser: Browser, ciam: FakeCiam) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
-    signed_in, stranger = Browser(ciam), Browser(ciam)
+    signed_in, anonymous = Browser(ciam), Browser(ciam)
     signed_in.sign_in("wang")
     before = signed_in.user_id
 
-    for other in (signed_in, stranger):
+    for other in (signed_in, anonymous):
         response = other.open_callback(callback)
         assert response["Ciam-Error-Code"] == "mismatching_state"
         assert 'href="/ciam/login/">Start again</a>' in response.content.decode()
     assert signed_in.user_id == before is not None
-    assert stranger.user_id is None
+    assert anonymous.user_id is None
     # The callbacks in other browsers have not spent the state.
     assert browser.open_callback(callback).status_code == 302
 
