@@ -1,4 +1,4 @@
-"""``add_error`` puts a ``CiamError`` at its field of a project's form."""
+"""Tests of ``add_error`` in a project's form."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ciam_django.forms import add_error
 
 
 class ProjectForm(forms.Form):
-    """As a project has it."""
+    """A form of a project."""
 
     mobile = forms.CharField()
     password = forms.CharField()
 
 
-SENT = {"mobile": "13800000000", "password": "x"}
+SUBMITTED_DATA = {"mobile": "13800000000", "password": "x"}
 
 
-def test_the_error_stands_at_the_field_that_the_project_names() -> None:
-    form = ProjectForm(SENT)
+def test_an_error_is_added_to_the_field_that_the_project_maps() -> None:
+    form = ProjectForm(SUBMITTED_DATA)
     error = CiamError("Params.Exist.User.Phone.Number")
     answer = add_error(form, error, fields={"phone_number": "mobile"})
 
@@ -29,8 +29,8 @@ def test_the_error_stands_at_the_field_that_the_project_names() -> None:
     assert form.errors == {"mobile": [answer.detail]}
 
 
-def test_it_stands_at_a_field_of_the_tables_name() -> None:
-    form = ProjectForm(SENT)
+def test_an_error_is_added_to_the_field_with_the_name_in_the_table() -> None:
+    form = ProjectForm(SUBMITTED_DATA)
     answer = add_error(form, CiamError("Params.Illegal.User.Password.Policy"))
 
     assert form.errors == {"password": [answer.detail]}
@@ -39,14 +39,14 @@ def test_it_stands_at_a_field_of_the_tables_name() -> None:
 @pytest.mark.parametrize(
     "code", ["Operation.Failure.Username.Or.Password.Error", "Params.Exist.User.Email", "timeout"]
 )
-def test_any_other_stands_above_the_form(code: str) -> None:
-    form = ProjectForm(SENT)
+def test_an_error_without_a_field_of_the_form_is_shown_above_the_form(code: str) -> None:
+    form = ProjectForm(SUBMITTED_DATA)
     answer = add_error(form, CiamError(code))
 
     assert form.non_field_errors() == [answer.detail]
 
 
-def test_a_second_error_takes_the_place_of_the_first() -> None:
+def test_a_second_error_replaces_the_first_error() -> None:
     form = ProjectForm({})
     add_error(form, CiamError("Params.Blank.User.Password"))
     answer = add_error(form, CiamError("Params.Illegal.User.Password"))
@@ -54,8 +54,8 @@ def test_a_second_error_takes_the_place_of_the_first() -> None:
     assert form.errors["password"] == [answer.detail]
 
 
-def test_a_stranger_learns_no_more_than_from_the_doors() -> None:
-    form = ProjectForm(SENT)
+def test_add_error_does_not_tell_an_anonymous_user_that_an_account_is_locked() -> None:
+    form = ProjectForm(SUBMITTED_DATA)
     error = CiamError("Operation.Failure.User.Locked", stage="password")
     answer = add_error(form, error, RequestFactory().post("/"))
 

@@ -1,3 +1,3 @@
-"""Signing in: the views that lead to CIAM and back, and what is kept meanwhile."""
+"""The views of a sign-in, and the cookies that store a sign-in until it ends."""
 
 from __future__ import annotations

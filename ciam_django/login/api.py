@@ -1,7 +1,8 @@
-"""Signing in as JSON: for single-page apps and mini programs, over the same table as the pages.
+"""The JSON endpoints of a sign-in, for single-page apps and mini programs.
 
-Each answer but a failure's has a ``status``: ``step`` (with what comes next, and the ``flow`` to
-hand back), ``signed_in`` or ``done``. A failure is the body that our doors answer with.
+The endpoints use the same table of steps as the pages. Each successful answer has a ``status``:
+``step`` (with the next step, and the ``flow`` that the app sends back), ``signed_in`` or ``done``.
+A failure has the JSON body that all entry points answer with.
 """
 
 from __future__ import annotations
@@ -25,13 +26,19 @@ from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import SignedIn
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
-from ciam_django.login import providers, tenant_config
+from ciam_django.login import tenant_config
 from ciam_django.login.captcha import captcha_image, fetch_captcha
 from ciam_django.login.error_responses import protect_from_csrf
 from ciam_django.login.notices import SUCCESS_TEXTS
+from ciam_django.login.providers import MINI_PROGRAM, available_providers, registrations
 from ciam_django.login.redirects import safe_next, url_after_sign_in
-from ciam_django.login.steps import flow as flows
-from ciam_django.login.steps.flow import Flow, FlowFinished, StepResult
+from ciam_django.login.steps.flow import (
+    Flow,
+    FlowFinished,
+    StepResult,
+    decrypted_flow,
+    encrypted_flow,
+)
 from ciam_django.login.steps.submit import build_form, finish_sign_in, submit_form
 from ciam_django.login.steps.table import STEPS
 from ciam_django.reporting import answer_and_report
@@ -39,12 +46,12 @@ from ciam_django.responses import json_response_for
 
 View = Callable[..., HttpResponse]
 
-# Texts that go along with a step's form.
+# Members of the request's body that are texts and not fields of a step's form.
 _EXTRA_MEMBERS: Final = ("flow", "next", "do", "captcha_id")
 
 
 def _answer_as_json(view: View) -> View:
-    """A view that answers in JSON, its failures too, and for everybody anew."""
+    """Return a view that is open to anonymous users, answers errors as JSON and is never cached."""
 
     @functools.wraps(view)
     def json_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -57,14 +64,17 @@ def _answer_as_json(view: View) -> View:
 
 
 def _protect_sessions_from_csrf(view: View) -> Callable[..., HttpResponseBase]:
-    """Checked for CSRF where a session comes of it; a token goes to nobody but who asked."""
+    """Return a view that checks the CSRF token if sign-ins start sessions.
+
+    The answer with an access token needs no check: a page of another site cannot read the answer.
+    """
     checked, unchecked = protect_from_csrf(view), csrf_exempt(view)
 
     @csrf_exempt
     @functools.wraps(view)
     def guarded_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        chosen = unchecked if _is_token_mode() else checked
-        return chosen(request, *args, **kwargs)
+        chosen_view = unchecked if _is_token_mode() else checked
+        return chosen_view(request, *args, **kwargs)
 
     return guarded_view
 
@@ -77,16 +87,16 @@ def _is_token_mode() -> bool:
 @require_safe
 @_answer_as_json
 def login_options(request: HttpRequest) -> HttpResponse:
-    """What there is to sign in with, and the CSRF token for what follows."""
+    """Answer with the login methods, the providers, the terms and the CSRF token."""
     body: dict[str, Any] = {
         "methods": list(tenant_config.load_login_methods()),
         "providers": [
             {
-                "name": each.name,
-                "label": str(each.provider.label),
-                "url": reverse("ciam:provider", args=[each.name]),
+                "name": registration.name,
+                "label": str(registration.provider.label),
+                "url": reverse("ciam:provider", args=[registration.name]),
             }
-            for each in providers.available_providers(request)
+            for registration in available_providers(request)
         ],
         "consents": [
             {"id": c.id, "name": c.name, "url": c.url or None, "is_required": c.is_required}
@@ -103,7 +113,7 @@ def login_options(request: HttpRequest) -> HttpResponse:
 @require_safe
 @_answer_as_json
 def issue_captcha(request: HttpRequest) -> HttpResponse:
-    """A picture, as a data URL, and its id for ``captcha_id``."""
+    """Answer with a new CAPTCHA: its id for ``captcha_id``, and its image as a data URL."""
     challenge = fetch_captcha(request)
     content, content_type = captcha_image(challenge)
     encoded = base64.b64encode(content).decode()
@@ -116,10 +126,11 @@ def issue_captcha(request: HttpRequest) -> HttpResponse:
 @_protect_sessions_from_csrf
 @_answer_as_json
 def submit_step(request: HttpRequest, name: str) -> HttpResponse:
-    """Take a step of ``steps.STEPS``: the fields of its form, and the ``flow`` that it is of.
+    """Submit a step of ``steps.table.STEPS``.
 
-    Beside them: ``do`` for another of the step's buttons, ``next``, ``issue_captcha`` with the
-    ``captcha_id``, and ``consent`` as a list of ids.
+    The body has the fields of the step's form, and the ``flow`` unless the step starts a flow. The
+    body may also have ``do`` (the name of another button of the step), ``next``, ``captcha`` with
+    its ``captcha_id``, and ``consent`` as a list of ids.
     """
     if name not in STEPS or not is_step_available(name):
         raise Http404
@@ -137,7 +148,7 @@ def submit_step(request: HttpRequest, name: str) -> HttpResponse:
 @csrf_exempt
 @_answer_as_json
 def refresh_tokens(request: HttpRequest) -> HttpResponse:
-    """New tokens for a refresh token, where the project gives tokens."""
+    """Exchange a refresh token for new tokens; 404 unless ``CIAM_API_SIGN_IN`` is ``token``."""
     if not _is_token_mode():
         raise Http404
     refresh_token = _json_body(request).get("refresh_token")
@@ -150,12 +161,10 @@ def refresh_tokens(request: HttpRequest) -> HttpResponse:
 
 
 def is_step_available(name: str) -> bool:
-    """Whether the project lets people take the step as JSON."""
+    """Return True if the project's settings offer the step as JSON."""
     if name in tenant_config.OWN_METHODS:
         return name in tenant_config.load_login_methods()
-    return (
-        not name.startswith("mini_program") or providers.MINI_PROGRAM in providers.registrations()
-    )
+    return not name.startswith("mini_program") or MINI_PROGRAM in registrations()
 
 
 def _json_body(request: HttpRequest) -> Mapping[str, Any]:
@@ -169,9 +178,9 @@ def _json_body(request: HttpRequest) -> Mapping[str, Any]:
 
 
 def _refuse_malformed_members(body: Mapping[str, Any], name: str) -> None:
-    """Refuse what can't be meant of all that goes along with the form."""
+    """Raise a ``CiamError`` if an extra member is no text, or if the step has no such button."""
     row = STEPS[name]
-    malformed = [each for each in _EXTRA_MEMBERS if not isinstance(body.get(each, ""), str)]
+    malformed = [member for member in _EXTRA_MEMBERS if not isinstance(body.get(member, ""), str)]
     if body.get("do", "") not in ("", *row.others):
         malformed.append("do")
     if malformed:
@@ -182,7 +191,7 @@ def _new_or_submitted_flow(request: HttpRequest, name: str, body: Mapping[str, A
     if STEPS[name].starts_flow:
         next_url = safe_next(request, body.get("next", ""))
         return Flow(name, "", next=next_url, provider=STEPS[name].provider)
-    flow = flows.decrypted_flow(body.get("flow", ""))
+    flow = decrypted_flow(body.get("flow", ""))
     if flow is None or flow.step != name:
         raise CiamError("Operation.Failure.FId.Not.Found", stage=Stage.VERIFY_CODE)
     return flow
@@ -195,7 +204,7 @@ def _result_body(request: HttpRequest, result: StepResult, flow: Flow) -> dict[s
         members = {"status": "signed_in"}
         if _is_token_mode():
             return members | _token_members(result.data)
-        # Django has given this browser a new token.
+        # Django changes the CSRF token when a user signs in.
         return members | {
             "next": url_after_sign_in(request, flow.next),
             "csrf_token": get_token(request),
@@ -205,7 +214,7 @@ def _result_body(request: HttpRequest, result: StepResult, flow: Flow) -> dict[s
     return {
         "status": "step",
         "step": result.step,
-        "flow": flows.encrypted_flow(result),
+        "flow": encrypted_flow(result),
         "title": str(row.title),
         "fields": [
             {"name": name, "label": str(field.label or "")} for name, field in form.fields.items()
@@ -218,7 +227,7 @@ def _result_body(request: HttpRequest, result: StepResult, flow: Flow) -> dict[s
 
 
 def _token_members(data: Mapping[str, Any]) -> dict[str, Any]:
-    """RFC 6749, 5.1."""
+    """Return the members of a token response (RFC 6749, 5.1)."""
     return {
         "access_token": data["access_token"],
         "token_type": "Bearer",

@@ -1,4 +1,4 @@
-"""The callback from CIAM or a provider: its state is checked before everything else."""
+"""The callbacks from CIAM and from social providers check the state before they sign a user in."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ciam_django.accounts.login import sign_in_or_link
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.errors import CiamError, Stage, code_in
-from ciam_django.login import loop_guard, state
 from ciam_django.login.error_responses import answer_error
 from ciam_django.login.hints import cookie_test_response, hint_at_callback
 from ciam_django.login.link_views import answer_link_error
+from ciam_django.login.loop_guard import count_sign_in, recent_sign_ins
 from ciam_django.login.redirects import (
     callback_url,
     redirect_response,
@@ -25,11 +25,19 @@ from ciam_django.login.redirects import (
     set_opener_policy,
     url_after_sign_in,
 )
+from ciam_django.login.state import (
+    SignInState,
+    claim_state,
+    delete_state_cookie,
+    state_digest,
+    state_from_cookie,
+)
 
-# In the session: the digests of the states that signed it in, and where each led, the newest last.
+# The session stores [digest, next] of each state that signed the browser in, the newest last.
 _USED_STATES_KEY: Final = "ciam_signed_in_by"
 _MAX_USED_STATES: Final = 5
-# Seconds that the first of two equal callbacks gets before the second asks again.
+# Seconds until the browser repeats the second of two simultaneous callbacks, so that the first
+# callback can end.
 _RETRY_SECONDS: Final = 2
 
 
@@ -37,21 +45,21 @@ _RETRY_SECONDS: Final = 2
 @csrf_exempt
 @require_GET
 def callback(request: HttpRequest) -> HttpResponse:
-    """Come back from CIAM."""
+    """Answer the callback from CIAM (``ciam:callback``)."""
 
-    def complete(begun: state.SignInState) -> HttpResponse:
+    def complete(sign_in_state: SignInState) -> HttpResponse:
         try:
-            return _sign_in_with_code(request, begun)
+            return _sign_in_with_code(request, sign_in_state)
         except CiamError as error:
             error.stage = error.stage or Stage.CALLBACK
-            if begun.link_to_user:
-                return answer_link_error(request, error, begun.next)
-            return answer_error(request, error, next_url=safe_next(request, begun.next))
+            if sign_in_state.link_to_user:
+                return answer_link_error(request, error, sign_in_state.next)
+            return answer_error(request, error, next_url=safe_next(request, sign_in_state.next))
 
     return handle_callback(request, "ciam", complete)
 
 
-def _sign_in_with_code(request: HttpRequest, sign_in_state: state.SignInState) -> HttpResponse:
+def _sign_in_with_code(request: HttpRequest, sign_in_state: SignInState) -> HttpResponse:
     app = ciam_app()
     refuse_other_issuer(app.load_server_metadata(), request.GET.getlist("iss"))
     if error := request.GET.get("error"):
@@ -66,7 +74,7 @@ def _sign_in_with_code(request: HttpRequest, sign_in_state: state.SignInState) -
     token_response = app.exchange_code(
         code=code, redirect_uri=callback_url(request), code_verifier=sign_in_state.code_verifier
     )
-    earlier_sign_ins = loop_guard.recent_sign_ins(request)
+    earlier_sign_ins = recent_sign_ins(request)
     sign_in_or_link(
         request,
         identify_person(app, token_response, sign_in_state.nonce),
@@ -75,16 +83,17 @@ def _sign_in_with_code(request: HttpRequest, sign_in_state: state.SignInState) -
     )
     remember_state(request, sign_in_state)
     response = redirect_response(url_after_sign_in(request, sign_in_state.next))
-    loop_guard.count_sign_in(request, response, earlier_sign_ins)
+    count_sign_in(request, response, earlier_sign_ins)
     return response
 
 
 def refuse_other_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[str]) -> None:
-    """A ``CiamError`` unless the callback is from the provider that the metadata are of.
+    """Raise a ``CiamError`` if the callback is from another issuer than the metadata.
 
-    ``came`` holds each ``iss`` of the callback. One that differs is refused even where none is
-    promised: it is of a provider that our code would be sent to by mistake (RFC 9207, 2.4).
-    Without metadata (CIAM's own mode) there is no issuer to compare with.
+    ``returned_issuers`` holds each ``iss`` parameter of the callback. A wrong ``iss`` is refused
+    even if the metadata do not promise the parameter: it shows that another provider has sent the
+    response, so the code must not be exchanged (RFC 9207, 2.4). CIAM's own mode has no metadata, so
+    there is no issuer to compare with.
     """
     issuer = metadata.get("issuer")
     if not issuer:
@@ -98,26 +107,30 @@ def refuse_other_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[
 
 
 def handle_callback(
-    request: HttpRequest, provider: str, complete: Callable[[state.SignInState], HttpResponse]
+    request: HttpRequest, provider: str, complete: Callable[[SignInState], HttpResponse]
 ) -> HttpResponse:
-    """What ``take`` makes of a state that is good, and is spent at once; else why it is not."""
+    """Answer a callback with ``complete(sign_in_state)`` if its state is valid and unused.
+
+    The state is spent before ``complete`` runs. Without a valid state, the answer is the code
+    ``mismatching_state``, or a redirect if the same state has already signed this browser in.
+    """
     returned_state = request.GET.get("state", "")
-    sign_in_state = state.state_from_cookie(request, returned_state, provider)
+    sign_in_state = state_from_cookie(request, returned_state, provider)
     if sign_in_state is None:
         return _repeated_callback_response(request, returned_state) or _refuse_callback(
             request, returned_state, provider
         )
-    if state.claim_state(sign_in_state):
+    if claim_state(sign_in_state):
         response = complete(sign_in_state)
     else:
         response = _repeated_callback_response(request, returned_state) or _retry_response(request)
-    state.delete_state_cookie(response, sign_in_state)
+    delete_state_cookie(response, sign_in_state)
     set_opener_policy(response, sign_in_state.next)
     return response
 
 
-def remember_state(request: HttpRequest, sign_in_state: state.SignInState) -> None:
-    """That this browser was signed in by the state, should the callback come once more."""
+def remember_state(request: HttpRequest, sign_in_state: SignInState) -> None:
+    """Store in the session that the state signed this browser in, for a repeated callback."""
     used_states = request.session.get(_USED_STATES_KEY, [])
     request.session[_USED_STATES_KEY] = [*used_states, [sign_in_state.digest, sign_in_state.next]][
         -_MAX_USED_STATES:
@@ -125,19 +138,18 @@ def remember_state(request: HttpRequest, sign_in_state: state.SignInState) -> No
 
 
 def _repeated_callback_response(request: HttpRequest, returned_state: str) -> HttpResponse | None:
-    """On to where the state led, for the browser that it has signed in already."""
-    next_url = dict(request.session.get(_USED_STATES_KEY, [])).get(
-        state.state_digest(returned_state)
-    )
+    """Redirect to the state's ``next`` if the state has already signed this browser in."""
+    next_url = dict(request.session.get(_USED_STATES_KEY, [])).get(state_digest(returned_state))
     if next_url is None or not request.user.is_authenticated:
         return None
     return redirect_response(url_after_sign_in(request, next_url))
 
 
 def _retry_response(request: HttpRequest) -> HttpResponse:
-    """The browser asks twice at once, as WeChat's does, and this is not the first.
+    """Answer the second of two simultaneous callbacks, which WeChat's browser sends.
 
-    It asks again by itself when the first is through. Once, for its cookie is gone then.
+    The browser repeats the callback by itself after the first callback has ended. The browser does
+    so only once, because this answer deletes the cookie of the state.
     """
     response = answer_error(request, CiamError("mismatching_state", stage=Stage.CALLBACK))
     response["Refresh"] = str(_RETRY_SECONDS)
@@ -145,7 +157,7 @@ def _retry_response(request: HttpRequest) -> HttpResponse:
 
 
 def _refuse_callback(request: HttpRequest, returned_state: str, provider: str) -> HttpResponse:
-    """A state that is too old, spent, foreign or none: whoever it was may start again."""
+    """Answer a callback whose state is missing, unknown, expired or used."""
     hint = hint_at_callback(request, returned_state, provider)
     return cookie_test_response(request, hint) or answer_error(
         request, CiamError("mismatching_state", stage=Stage.CALLBACK), hint

@@ -1,4 +1,4 @@
-"""The picture that a person has to read: from our own address, as a strict policy wants it."""
+"""The view that serves CAPTCHA images from this site, as a strict Content-Security-Policy needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ciam_django.reporting import answer_and_report
 _LIFETIME: Final = 600
 _COOKIES: Final = EncryptedCookies("ciam_django.login.captcha", "captcha_", _LIFETIME, max_count=1)
 _NAME: Final = "last"
-# How a picture begins -> what it is. Nothing else that CIAM sends leaves this server.
+# First bytes of an image -> media type. No other content from CIAM is sent to the browser.
 _IMAGE_TYPES: Final = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -34,12 +34,12 @@ _IMAGE_TYPES: Final = {
 @require_safe
 @never_cache
 def issue_captcha_image(request: HttpRequest) -> HttpResponse:
-    """A new picture; the browser keeps, sealed, which one it was."""
+    """Answer with a new CAPTCHA image; an encrypted cookie stores the CAPTCHA's id."""
     try:
         captcha = fetch_captcha(request)
         content, content_type = captcha_image(captcha)
     except CiamError as error:
-        # Nobody reads a page in the place of a picture.
+        # The browser shows no page in an <img>, so the body stays empty.
         return HttpResponse(status=answer_and_report(error, request).status)
     response = HttpResponse(content, content_type=content_type)
     response["Content-Security-Policy"] = "default-src 'none'"
@@ -49,13 +49,13 @@ def issue_captcha_image(request: HttpRequest) -> HttpResponse:
 
 
 def fetch_captcha(request: HttpRequest) -> Captcha:
-    """A captcha of CIAM's, of which nobody gets too many."""
+    """Return a new CAPTCHA from CIAM; raise a ``CiamError`` above the rate limit."""
     count_captcha(request)
     return CiamClient().captcha()
 
 
 def captcha_image(captcha: Captcha) -> tuple[bytes, str]:
-    """The picture and its media type, or a ``CiamError`` if it is none."""
+    """Return the image and its media type; raise a ``CiamError`` if the content is no image."""
     _, _, encoded = captcha.image.partition("base64,")
     try:
         content = base64.b64decode(encoded, validate=True)
@@ -64,10 +64,13 @@ def captcha_image(captcha: Captcha) -> tuple[bytes, str]:
     for start, content_type in _IMAGE_TYPES.items():
         if content.startswith(start):
             return content, content_type
-    raise CiamError("unreadable_answer", stage=Stage.API, upstream_text="the captcha is no picture")
+    raise CiamError("unreadable_answer", stage=Stage.API, upstream_text="the CAPTCHA is no image")
 
 
 def captcha_parameters(request: HttpRequest, text: str, captcha_id: str = "") -> dict[str, str]:
-    """What CIAM is told of a picture: which it was (the browser's last), and what was read."""
+    """Return the API parameters of a solved CAPTCHA: its id and the text that was typed.
+
+    Without ``captcha_id``, the id is in the cookie of the browser's last CAPTCHA.
+    """
     cookie_content = _COOKIES.content(request, _NAME, _LIFETIME) or {}
     return {"captchaCode": captcha_id or cookie_content.get("id", ""), "captchaText": text}

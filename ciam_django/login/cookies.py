@@ -1,4 +1,4 @@
-"""The cookies of a login: how they are set and encrypted, and whether the browser keeps any."""
+"""Functions that set, read, delete and encrypt the cookies of a sign-in."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PREFIX: Final = "ciam_"
 def set_cookie(
     request: HttpRequest, response: HttpResponseBase, name: str, value: str, *, seconds: int
 ) -> None:
-    """Have the browser keep a value for our own views, and for no script."""
+    """Set a cookie for the views of this package, for ``seconds``; scripts cannot read it."""
     response.set_cookie(
         _PREFIX + name,
         value,
@@ -35,42 +35,42 @@ def set_cookie(
 
 
 def delete_cookie(response: HttpResponseBase, name: str) -> None:
-    """Have the browser forget a value."""
+    """Delete a cookie that ``set_cookie`` has set."""
     response.delete_cookie(_PREFIX + name, path=_cookie_path(), samesite="Lax")
 
 
 def cookie_value(request: HttpRequest, name: str) -> str | None:
-    """The value that the browser has kept, or None."""
+    """Return the value of a cookie, or None if the request has no such cookie."""
     return request.COOKIES.get(_PREFIX + name)
 
 
 def cookie_names(request: HttpRequest, prefix: str) -> list[str]:
-    """The names that begin so, of all that the browser has kept for us."""
+    """Return the names of this package's cookies in the request that begin with ``prefix``."""
     full_prefix = _PREFIX + prefix
     return [name.removeprefix(_PREFIX) for name in request.COOKIES if name.startswith(full_prefix)]
 
 
 def has_any_cookie(request: HttpRequest) -> bool:
-    """Whether any has come that signing in sets: one of ours, the form's or the session's."""
+    """Return True if the request has a cookie of this package, of the CSRF check or the session."""
     django_names = {settings.CSRF_COOKIE_NAME, settings.SESSION_COOKIE_NAME}
     return bool(cookie_names(request, "") or django_names & set(request.COOKIES))
 
 
 def _cookie_path() -> str:
-    """The path that ``ciam:authorize`` and ``ciam:callback`` have in common."""
+    """Return the common path of ``ciam:authorize`` and ``ciam:callback``."""
     common = posixpath.commonpath([reverse("ciam:authorize"), reverse("ciam:callback")])
     return common if common == "/" else f"{common}/"
 
 
-# --- Encrypted cookies: nobody gets a session row before they have signed in ------------------
+# --- Encrypted cookies: before the sign-in, no row in the session table is created ------------
 
 
 @dataclass(frozen=True, slots=True)
 class EncryptedCookies:
-    """Cookies of one purpose, whose names begin alike; ``seconds`` is how long browsers keep them.
+    """Encrypted cookies of one purpose, whose names begin with ``prefix``.
 
-    Of each there are ``most`` at a time: they are of about 600 bytes, in a header that proxies cut
-    at 8 KiB.
+    A browser stores each cookie for ``seconds``, and at most ``max_count`` cookies at a time: a
+    cookie has about 600 bytes, and proxies limit the header to 8 KiB.
     """
 
     purpose: str
@@ -85,39 +85,45 @@ class EncryptedCookies:
         name: str,
         content: Mapping[str, Any],
     ) -> None:
-        """Set the cookie of that name, and drop the oldest where there would be too many."""
-        others = [
+        """Set a cookie, and delete the oldest cookies above ``max_count``."""
+        other_names = [
             other for other in self._names_oldest_first(request) if other != self.prefix + name
         ]
-        for other in others[: max(0, len(others) + 1 - self.max_count)]:
-            delete_cookie(response, other)
+        for other_name in other_names[: max(0, len(other_names) + 1 - self.max_count)]:
+            delete_cookie(response, other_name)
         set_cookie(
             request, response, self.prefix + name, self.encrypted(content), seconds=self.seconds
         )
 
     def content(self, request: HttpRequest, name: str, ttl: int | None) -> dict[str, Any] | None:
-        """What this browser has kept by the name for at most so many seconds."""
+        """Return the content of a cookie; None if it is missing, invalid or older than ``ttl``.
+
+        ``ttl`` is in seconds; None allows any age.
+        """
         encrypted = cookie_value(request, self.prefix + name)
         return None if encrypted is None else self.decrypted(encrypted, ttl)
 
     def has_cookie(self, request: HttpRequest, name: str) -> bool:
-        """Whether this browser has a cookie by the name, which it may have spoilt."""
+        """Return True if the request has the cookie, even if its content is invalid."""
         return cookie_value(request, self.prefix + name) is not None
 
     def delete(self, response: HttpResponseBase, name: str) -> None:
-        """Drop the cookie of that name."""
+        """Delete a cookie."""
         delete_cookie(response, self.prefix + name)
 
     def encrypted(self, content: Mapping[str, Any]) -> str:
-        """The content as a text that tells nothing, and that nobody else can make."""
+        """Return the content as an encrypted and signed text."""
         return fernet_for(self.purpose).encrypt(json.dumps(content).encode()).decode()
 
     def decrypted(self, encrypted: str, ttl: int | None) -> dict[str, Any] | None:
-        """The content of a text that was sealed at most so many seconds ago."""
+        """Return the content of an encrypted text; None if it is invalid or older than ``ttl``.
+
+        ``ttl`` is in seconds; None allows any age.
+        """
         try:
             content = json.loads(fernet_for(self.purpose).decrypt(encrypted, ttl=ttl))
         except (InvalidToken, ValueError):
-            # ValueError: what is not even ASCII.
+            # ValueError: the text is not ASCII, or the content is not JSON.
             return None
         return content if isinstance(content, dict) else None
 

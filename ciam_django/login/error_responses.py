@@ -1,4 +1,4 @@
-"""A failure of signing in, answered in place: as a page with a way back, or as JSON."""
+"""Functions and decorators that answer the errors of the login views, as a page or as JSON."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ View = Callable[..., HttpResponse]
 def answer_error(
     request: HttpRequest, error: CiamError, hint: Hint | None = None, next_url: str = ""
 ) -> HttpResponse:
-    """The answer to the error; the way out of its page keeps ``next``."""
+    """Report the error and return its response; the page's link to the login page has ``next``."""
     answer, login_url = answer_and_report(error, request), reverse("ciam:login")
     context = {"hint": hint_text(hint)}
     if next_url and answer.action_url in (None, login_url):
-        # Whoever tries again still wants to go there.
+        # A user who signs in again still wants to reach the page that they asked for.
         context["way_out"] = login_page_url(next_url)
     return response_for(request, answer, fallback_url=login_url, context=context)
 
 
 def login_page_url(next_url: str) -> str:
-    """The login page, which leads on to ``next``."""
+    """Return the URL of the login page, with ``next`` unless ``next_url`` is empty."""
     query = f"?{urlencode({'next': next_url})}" if next_url else ""
     return reverse("ciam:login") + query
 
 
 def answer_errors(view: View) -> View:
-    """Answer the view's own failures in place: that is cheaper than through the middleware."""
+    """Return a view that answers its own ``CiamError``; the middleware would cost more time."""
 
     @functools.wraps(view)
     def answering_view(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
@@ -53,7 +53,7 @@ def answer_errors(view: View) -> View:
 
 
 class _CsrfMiddleware(CsrfViewMiddleware):
-    """Django's check with an answer of ours in place of Django's page."""
+    """Django's CSRF check, which answers a refusal with the code ``csrf_failed``."""
 
     def _reject(self, request: HttpRequest, reason: str) -> HttpResponse:
         error = CiamError("csrf_failed", stage=Stage.AUTHORIZE, upstream_text=reason)
@@ -61,7 +61,7 @@ class _CsrfMiddleware(CsrfViewMiddleware):
 
 
 class _FormMiddleware(_CsrfMiddleware):
-    """The check, and an answer to the errors that the view raises."""
+    """The CSRF check, which also answers each ``CiamError`` that the view raises."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if not isinstance(exception, CiamError):
@@ -70,10 +70,10 @@ class _FormMiddleware(_CsrfMiddleware):
 
 
 def protect_from_csrf(view: View) -> Callable[..., HttpResponseBase]:
-    """Check the view's form token here, and exempt the view from the check of ``MIDDLEWARE``."""
+    """Return a view that checks the CSRF token itself; the check in ``MIDDLEWARE`` skips it."""
     return csrf_exempt(decorator_from_middleware(_CsrfMiddleware)(view))
 
 
 def protect_form(view: View) -> Callable[..., HttpResponseBase]:
-    """Do as ``protect_from_csrf`` and ``answer_errors`` do, in one layer."""
+    """Combine ``protect_from_csrf`` and ``answer_errors`` in one layer of middleware."""
     return csrf_exempt(decorator_from_middleware(_FormMiddleware)(view))

@@ -1,6 +1,7 @@
-"""What the page of a refused callback adds: why this browser has no such sign-in under way.
+"""The hints on the page of a refused callback, which say why the sign-in cannot continue.
 
-Judged only from our own cookies and the User-Agent, for anyone can write the rest.
+A hint depends only on the cookies of this package and on the User-Agent, because anyone can forge
+the query of the callback.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from ciam_django.login import state
 from ciam_django.login.cookies import has_any_cookie, set_cookie
 from ciam_django.login.redirects import redirect_response
+from ciam_django.login.state import has_state_cookie, is_claimed, is_expired
 from ciam_django.responses import HTML, media_type_for
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @enum.unique
 class Hint(enum.StrEnum):
-    """What may have come between leaving for CIAM and coming back."""
+    """A reason why a callback has no valid state."""
 
     EXPIRED = "expired"
     IN_APP_BROWSER = "in_app_browser"
@@ -31,7 +32,7 @@ class Hint(enum.StrEnum):
     COOKIES_BLOCKED = "cookies_blocked"
 
 
-# Each has to be true even where the judgement is not.
+# Each text must be true even if the package has guessed the wrong reason.
 HINT_TEXTS: Final[dict[Hint, str | StrPromise]] = {
     Hint.EXPIRED: _("More than 10 minutes have passed since you began."),
     Hint.IN_APP_BROWSER: _(
@@ -47,11 +48,11 @@ HINT_TEXTS: Final[dict[Hint, str | StrPromise]] = {
     ),
 }
 
-# What the browsers inside of apps write into their User-Agent, and no other browser does.
+# App -> a pattern for the User-Agent of the browser inside the app, which matches no other browser.
 IN_APP: Final[dict[str, str]] = {
     "WeChat, WeCom": r"MicroMessenger/",
     "Alipay, Taobao, DingTalk": r"AliApp\(|AlipayClient|DingTalk/",
-    # Not MQQBrowser, which is a browser of its own.
+    # The pattern must not match MQQBrowser, which is a browser and not the app.
     "QQ": r"\bQQ/",
     "Weibo": r"Weibo",
     "Feishu, Lark": r"\bLark/",
@@ -68,33 +69,36 @@ IN_APP: Final[dict[str, str]] = {
 }
 _IN_APP: Final = re.compile("|".join(IN_APP.values()), re.IGNORECASE)
 
-# In the address that ``cookie_test_response`` leads to, and the cookie that should come along.
+# ``cookie_test_response`` redirects to a URL with this parameter and sets this cookie.
 _COOKIE_TEST_PARAMETER: Final = "ciam_asked"
 _TEST_COOKIE: Final = "asked"
 _COOKIE_LIFETIME: Final = 24 * 3600
 
 
 def hint_text(hint: Hint | None) -> str:
-    """The hint in the language that is active now; the empty text for none."""
+    """Return the hint's text in the active language; an empty text for None."""
     return str(HINT_TEXTS[hint]) if hint else ""
 
 
 def hint_at_form(request: HttpRequest) -> Hint | None:
-    """Why a form of ours may have come without its token: its cookie has not come either."""
+    """Return the hint for a form without a valid CSRF token, or None."""
     return None if has_any_cookie(request) else Hint.COOKIES_BLOCKED
 
 
 def hint_at_callback(
     request: HttpRequest, returned_state: str, provider: str = "ciam"
 ) -> Hint | None:
-    """Why the state that a callback came with is none that this browser can go on with."""
+    """Return the hint for a callback whose state is not valid in this browser, or None.
+
+    ``returned_state`` is the state in the query, and ``provider`` is the name of the provider.
+    """
     if not returned_state:
         if _COOKIE_TEST_PARAMETER not in request.GET:
             return None
         return Hint.OTHER_BROWSER if has_any_cookie(request) else Hint.COOKIES_BLOCKED
-    if state.is_expired(request, returned_state, provider):
+    if is_expired(request, returned_state, provider):
         return Hint.EXPIRED
-    if state.has_state_cookie(request, returned_state) or state.is_claimed(returned_state):
+    if has_state_cookie(request, returned_state) or is_claimed(returned_state):
         return None
     if _IN_APP.search(request.headers.get("User-Agent", "")):
         return Hint.IN_APP_BROWSER
@@ -102,11 +106,12 @@ def hint_at_callback(
 
 
 def cookie_test_response(request: HttpRequest, hint: Hint | None) -> HttpResponse | None:
-    """The redirect that shows whether this browser keeps cookies; None where that is known.
+    """Return a redirect that tests if the browser stores cookies, or None if no test is needed.
 
-    Nobody leaves for CIAM without a cookie, so a callback that has none comes from another
-    browser, or from one that has stopped keeping them. The address has no state in it, so there
-    is no second redirect, and the code is gone from the browser's history.
+    Each sign-in sets a cookie before the browser leaves for CIAM. So a callback without cookies
+    comes from another browser, or from a browser that has stopped storing cookies. The redirect's
+    URL has no state, so a second redirect is impossible, and the code does not stay in the
+    browser's history.
     """
     if (
         hint is not Hint.OTHER_BROWSER

@@ -1,4 +1,4 @@
-"""``ciam:authorize``: leave for the login page that CIAM hosts."""
+"""``ciam:authorize`` redirects the browser to the login page that CIAM hosts."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from django.views.decorators.http import require_POST
 
 from ciam_django.client.oauth import ciam_app
 from ciam_django.errors import CiamError, Stage
-from ciam_django.login import loop_guard, state
 from ciam_django.login.error_responses import answer_error, protect_form
 from ciam_django.login.hints import Hint
 from ciam_django.login.link_views import requested_link_user
+from ciam_django.login.loop_guard import LOOP_SECONDS, is_looping
 from ciam_django.login.redirects import (
     callback_url,
     departure_response,
     requested_next,
     set_opener_policy,
 )
+from ciam_django.login.state import new_sign_in_state, set_state_cookie
 
 
 @login_not_required
 @require_POST
 @protect_form
 def authorize(request: HttpRequest) -> HttpResponse:
-    """Leave for CIAM. A POST with CSRF, so that no other site can begin a sign-in."""
-    if loop_guard.is_looping(request):
-        error = CiamError(
-            "too_many_requests", stage=Stage.AUTHORIZE, retry_after=loop_guard.LOOP_SECONDS
-        )
+    """Redirect to CIAM's login page.
+
+    The view takes only a POST with a CSRF token, so that no other site can start a sign-in.
+    """
+    if is_looping(request):
+        error = CiamError("too_many_requests", stage=Stage.AUTHORIZE, retry_after=LOOP_SECONDS)
         return answer_error(request, error, Hint.COOKIES_BLOCKED)
-    sign_in_state = state.new_sign_in_state(
-        next_url=requested_next(request), link_to=requested_link_user(request)
+    sign_in_state = new_sign_in_state(
+        next_url=requested_next(request), link_to_user=requested_link_user(request)
     )
     url = ciam_app().authorization_url(
         redirect_uri=callback_url(request),
@@ -40,6 +42,6 @@ def authorize(request: HttpRequest) -> HttpResponse:
         code_verifier=sign_in_state.code_verifier,
     )
     response = departure_response(request, url)
-    state.set_state_cookie(request, response, sign_in_state)
+    set_state_cookie(request, response, sign_in_state)
     set_opener_policy(response, sign_in_state.next)
     return response

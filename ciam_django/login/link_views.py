@@ -1,4 +1,4 @@
-"""``ciam:unlink``, and what makes a sign-in one that is added to the user who is signed in."""
+"""The functions that link an identity to the signed-in user, and ``ciam:unlink``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from ciam_django.responses import response_for
 
 
 def requested_link_user(request: HttpRequest) -> str:
-    """The user to whom the form with ``link`` adds the sign-in that it begins; empty without."""
+    """Return the key of the user to link an identity to, if the form has the field ``link``.
+
+    Return an empty text without ``link``; raise a ``CiamError`` if no user is signed in.
+    """
     if not request.POST.get("link"):
         return ""
     if not request.user.is_authenticated:
@@ -28,10 +31,10 @@ def requested_link_user(request: HttpRequest) -> str:
 @require_POST
 @protect_from_csrf
 def unlink(request: HttpRequest) -> HttpResponse:
-    """``ciam:unlink``: the form's ``identity`` is no longer a way in for who is signed in."""
-    given = request.POST.get("identity", "")
-    # Of other digits than these, none is the key of a row.
-    identity_id = int(given) if given.isascii() and given.isdigit() and len(given) < 19 else 0
+    """Remove the identity with the primary key ``identity`` from the signed-in user."""
+    key = request.POST.get("identity", "")
+    # int() would refuse other texts, and a 64-bit column longer numbers. No identity has the key 0.
+    identity_id = int(key) if key.isascii() and key.isdigit() and len(key) < 19 else 0
     try:
         unlink_identity(request, identity_id)
     except CiamError as error:
@@ -40,7 +43,7 @@ def unlink(request: HttpRequest) -> HttpResponse:
 
 
 def answer_link_error(request: HttpRequest, error: CiamError, next_url: str) -> HttpResponse:
-    """The answer to who is signed in and could not change their ways in: the way out is back."""
+    """Answer an error of linking or unlinking an identity, on a page with a link back."""
     answer, context = answer_and_report(error, request), {}
     if answer.action_url is None:
         context = {

@@ -1,4 +1,4 @@
-"""Logout: of the user here and at CIAM, and by CIAM through the back channel or a frame."""
+"""The views for logout by the user, and for back-channel and front-channel logout by CIAM."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from ciam_django.client.oauth import LEEWAY, CiamApp, ciam_app
 from ciam_django.client.person import identity_key
 from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Kind
-from ciam_django.login import loop_guard
 from ciam_django.login.error_responses import answer_errors
+from ciam_django.login.loop_guard import delete_count
 from ciam_django.login.redirects import redirect_response, url_after_sign_out
 from ciam_django.reporting import report
 
-# Failures that say nothing of the token: CIAM may send it again.
+# Kinds of errors that do not depend on the logout token, so CIAM may send the token again.
 _RETRYABLE_KINDS: Final = frozenset({Kind.UPSTREAM, Kind.CONFIGURATION})
 
 
@@ -40,7 +40,10 @@ _RETRYABLE_KINDS: Final = frozenset({Kind.UPSTREAM, Kind.CONFIGURATION})
 @require_POST
 @csrf_protect
 def logout(request: HttpRequest) -> HttpResponse:
-    """Sign out here, and at CIAM where its metadata says how."""
+    """End the user's session here, and at CIAM if the user signed in at CIAM.
+
+    With OpenID Connect, CIAM's session ends only if the metadata have an ``end_session_endpoint``.
+    """
     is_ciam_session = is_signed_in_by_ciam(request)
     tokens = stored_tokens(request) if is_ciam_session else None
     next_url = url_after_sign_out(request)
@@ -49,15 +52,18 @@ def logout(request: HttpRequest) -> HttpResponse:
         try:
             next_url = _sign_out_at_ciam(tokens, request.build_absolute_uri(next_url)) or next_url
         except CiamError as error:
-            # The person has signed out of this site, which is what they can see and asked for.
+            # The session on this site has ended, so the user sees no error page.
             report(error, request)
     response = redirect_response(next_url)
-    loop_guard.delete_count(response)
+    delete_count(response)
     return response
 
 
 def _sign_out_at_ciam(tokens: Tokens | None, back_to: str) -> str | None:
-    """Where CIAM ends its own session; in its own mode it is asked to, and nobody is sent there."""
+    """Return the URL at which CIAM ends its session, or None.
+
+    CIAM's own mode has no such URL: an API call ends CIAM's session.
+    """
     app = ciam_app()
     if app.is_oidc:
         return app.logout_url(back_to=back_to, id_token=tokens.id_token if tokens else "")
@@ -66,7 +72,7 @@ def _sign_out_at_ciam(tokens: Tokens | None, back_to: str) -> str | None:
     return None
 
 
-# --- By CIAM ----------------------------------------------------------------------------------
+# --- Logout by CIAM ---------------------------------------------------------------------------
 
 
 @login_not_required
@@ -74,16 +80,16 @@ def _sign_out_at_ciam(tokens: Tokens | None, back_to: str) -> str | None:
 @require_POST
 @answer_errors
 def back_channel_logout(request: HttpRequest) -> HttpResponse:
-    """CIAM's server says whom it has signed out (OpenID Connect Back-Channel Logout 1.0, 2.5).
+    """End the sessions that a logout token names (OpenID Connect Back-Channel Logout 1.0, 2.5).
 
-    200 when those sessions are over, and when there were none; 400 for a token that is wrong in
-    any part (2.8), which ends nothing.
+    The status is 200 if the sessions have ended or if the token names no existing session. An
+    invalid token ends no session and is answered with 400 (2.8).
     """
     app = _oidc_app()
-    given = request.POST.getlist("logout_token")
-    if len(given) != 1:
+    logout_tokens = request.POST.getlist("logout_token")
+    if len(logout_tokens) != 1:
         raise CiamError("invalid_logout_token", stage=Stage.LOGOUT)
-    claims = _verified_claims(app, given[0])
+    claims = _verified_claims(app, logout_tokens[0])
     jti_key = f"ciam_django.logout.{_digest(claims['iss'], claims['jti'])}"
     if not acquire_once(jti_key, seconds=MAX_AGE + 2 * LEEWAY):
         raise CiamError(
@@ -92,7 +98,7 @@ def back_channel_logout(request: HttpRequest) -> HttpResponse:
     try:
         end_sessions(_sessions_of_claims(claims), "back_channel")
     except BaseException:
-        # CIAM has to send it once more.
+        # The sessions have not ended, so CIAM must be able to send the same token again.
         delete_cached(jti_key)
         raise
     return _empty_response()
@@ -103,10 +109,10 @@ def back_channel_logout(request: HttpRequest) -> HttpResponse:
 @require_GET
 @answer_errors
 def front_channel_logout(request: HttpRequest) -> HttpResponse:
-    """CIAM's page has the browser say which session is over (Front-Channel Logout 1.0, 2).
+    """End the session that the query names (OpenID Connect Front-Channel Logout 1.0, 2).
 
-    In a frame of CIAM's, where browsers withhold our cookies: ``sid`` alone tells which it is, and
-    is known to nobody else.
+    CIAM's logout page opens this view in a frame, in which browsers do not send this site's
+    cookies. So only ``sid`` identifies the session; no other site knows the ``sid``.
     """
     app = _oidc_app()
     issuer = app.load_server_metadata()["issuer"]
@@ -123,7 +129,7 @@ def front_channel_logout(request: HttpRequest) -> HttpResponse:
 
 
 def _oidc_app() -> CiamApp:
-    """The app; CIAM's own mode has no such requests."""
+    """Return the app; raise ``Http404`` in CIAM's own mode, which has no such logout."""
     app = ciam_app()
     if not app.is_oidc:
         raise Http404
@@ -145,11 +151,13 @@ def _verified_claims(app: CiamApp, logout_token: str) -> dict[str, Any]:
 
 
 def _sessions_of_claims(claims: dict[str, Any]) -> CiamSessionQuerySet:
-    """The session of ``sid``, of that person if one is named; without it, all of theirs.
+    """Return the sessions that match the ``sid``, the ``sub``, or both claims of a logout token.
 
-    Not those that were begun since: CIAM knew nothing of them.
+    The sessions that began after the token was issued are left out, because CIAM has not ended
+    these sessions.
     """
-    # From now on backwards, for the database's times have a zone or none, as the project has it.
+    # The database's times have a time zone or none, as USE_TZ says, and so has timezone.now(). So
+    # the token's age is subtracted from timezone.now().
     age = datetime.timedelta(seconds=time.time() - claims["iat"] - LEEWAY)
     sessions = CiamSession.objects.filter(created_at__lte=timezone.now() - age)
     if "sid" in claims:

@@ -1,4 +1,4 @@
-"""What the next login page tells of: a cookie for one minute, gone once it has been read."""
+"""Notices for the next login page, stored in a cookie for one minute and shown only once."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ SUCCESS_TEXTS: Final[dict[str, str | StrPromise]] = {
 
 
 def set_error_notice(request: HttpRequest, response: HttpResponse, error: CiamError) -> None:
-    """Have the login page tell of an error, which is logged here."""
+    """Report an error, and store the error for the next login page."""
     report(error, request)
     content = {"code": error.code, "request_id": error.reference, "stage": error.stage}
     _COOKIES.set(request, response, _NAME, {"error": content})
 
 
 def set_success_notice(request: HttpRequest, response: HttpResponse, name: str) -> None:
-    """Have the login page tell of what is done."""
+    """Store a success for the next login page; ``name`` is a key of ``SUCCESS_TEXTS``."""
     _COOKIES.set(request, response, _NAME, {"good_news": name})
 
 
 def notice_from_cookie(request: HttpRequest) -> tuple[Answer | None, str]:
-    """The answer to the error, if it is one, and the good news."""
+    """Return the answer to the stored error or None, and the stored success text or ``""``."""
     content = _COOKIES.content(request, _NAME, _LIFETIME) or {}
     if "error" in content:
         return answer_to(CiamError(**content["error"]), request), ""
@@ -46,5 +46,5 @@ def notice_from_cookie(request: HttpRequest) -> tuple[Answer | None, str]:
 
 
 def delete_notice_cookie(response: HttpResponse) -> None:
-    """It has been told."""
+    """Delete the notice, after a page has shown it."""
     _COOKIES.delete(response, _NAME)

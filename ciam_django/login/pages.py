@@ -1,4 +1,4 @@
-"""The pages of ``steps.STEPS``: the login page, and one for each step that follows."""
+"""The views of the login page, and of the page of each further step of a sign-in."""
 
 from __future__ import annotations
 
@@ -24,16 +24,27 @@ from ciam_django.answers import Answer
 from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Action, Kind
-from ciam_django.login import notices, providers
 from ciam_django.login.error_responses import View, answer_error, login_page_url, protect_form
+from ciam_django.login.notices import (
+    delete_notice_cookie,
+    notice_from_cookie,
+    set_success_notice,
+)
+from ciam_django.login.providers import available_providers, suggests_wechat
 from ciam_django.login.redirects import (
     redirect_response,
     requested_next,
     set_opener_policy,
     url_after_sign_in,
 )
-from ciam_django.login.steps import flow as flows
-from ciam_django.login.steps.flow import Flow, FlowFinished, StepResult
+from ciam_django.login.steps.flow import (
+    Flow,
+    FlowFinished,
+    StepResult,
+    delete_flow_cookie,
+    flow_from_cookie,
+    set_flow_cookie,
+)
 from ciam_django.login.steps.forms import CiamForm
 from ciam_django.login.steps.submit import build_form, finish_sign_in, submit_form
 from ciam_django.login.steps.table import STEPS, Step
@@ -51,7 +62,7 @@ from ciam_django.responses import (
     set_answer_headers,
 )
 
-# What of an answer's actions leads away from a page that has a form; the others are its buttons.
+# Actions that a page with a form offers as a link; the form's own buttons do the other actions.
 _LINK_ACTIONS: Final = frozenset(
     {
         Action.LOGIN,
@@ -64,17 +75,17 @@ _LINK_ACTIONS: Final = frozenset(
 
 
 def _form_page(view: View) -> Callable[..., HttpResponseBase]:
-    """A page with a form for everybody: shown, and sent to the same address."""
-    answered = protect_form(ensure_csrf_cookie(view))
-    limited = require_http_methods(["GET", "HEAD", "POST"])(never_cache(answered))
-    return login_not_required(limited)
+    """Return a view that shows a form and takes its POST, open to anonymous users, never cached."""
+    protected_view = protect_form(ensure_csrf_cookie(view))
+    limited_view = require_http_methods(["GET", "HEAD", "POST"])(never_cache(protected_view))
+    return login_not_required(limited_view)
 
 
 @_form_page
 def login(request: HttpRequest) -> HttpResponse:
-    """The login page: the form of the way that ``?method=`` chooses, and the other ways.
+    """Show or submit the login page: the form of a login method, and links to other login methods.
 
-    Works as ``LOGIN_URL``, with ``?next=``.
+    ``?method=`` selects the login method. The page works as ``LOGIN_URL``, with ``?next=``.
     """
     form_methods = [name for name in load_login_methods() if name in FORM_METHODS]
     requested_method = request.POST.get("method") or request.GET.get("method")
@@ -88,7 +99,7 @@ def login(request: HttpRequest) -> HttpResponse:
 
 @_form_page
 def first_step_page(request: HttpRequest, name: str) -> HttpResponse:
-    """``ciam:recover`` and ``ciam:sign_up``, where the project offers them."""
+    """Show or submit ``ciam:recover`` or ``ciam:sign_up``; 404 if the project does not offer it."""
     if name not in load_login_methods():
         raise Http404
     return _show_or_submit(request, Flow(name, "", next=requested_next(request)))
@@ -96,15 +107,15 @@ def first_step_page(request: HttpRequest, name: str) -> HttpResponse:
 
 @_form_page
 def step_page(request: HttpRequest, flow_id: str) -> HttpResponse:
-    """The next step of a sign-in that this browser has under way."""
-    flow = flows.flow_from_cookie(request, flow_id)
+    """Show or submit the next step of a flow that this browser has started."""
+    flow = flow_from_cookie(request, flow_id)
     if flow is None or flow.step not in STEPS:
         raise CiamError("Operation.Failure.FId.Not.Found", stage=Stage.VERIFY_CODE)
     return _show_or_submit(request, flow)
 
 
 def _show_or_submit(request: HttpRequest, flow: Flow) -> HttpResponse:
-    """The page of the flow's step, or what comes of it that it was submitted."""
+    """Show the page of the flow's step, or submit its form if the request is a POST."""
     row = STEPS[flow.step]
     form = build_form(flow, request.POST if request.method == "POST" else None)
     if request.method != "POST":
@@ -118,38 +129,38 @@ def _show_or_submit(request: HttpRequest, flow: Flow) -> HttpResponse:
         if media_type_for(request) != HTML:
             return response_for(request, answer)
         if answer.kind == Kind.FLOW:
-            # No form can mend it.
+            # The flow has ended, so the form cannot be submitted again.
             response = answer_error(request, error, next_url=flow.next)
-            flows.delete_flow_cookie(response, flow)
+            delete_flow_cookie(response, flow)
             return response
-        # The button for a new code rests for as long as the answer says of codes.
+        # After an error of sending a code, the resend button waits as long as the answer says.
         wait = answer.retry_after if error.stage == Stage.SEND_CODE else None
         return _step_page_response(request, row, form, flow, answer, wait or 0)
     return result_response(request, result, flow)
 
 
 def result_response(request: HttpRequest, result: StepResult, flow: Flow) -> HttpResponse:
-    """The way to where the outcome leads; whoever is signed in by it is so already."""
+    """Return the redirect that follows a result; ``SignedIn`` needs ``finish_sign_in`` before."""
     if isinstance(result, Flow):
         response = redirect_response(reverse("ciam:step", args=[result.id]))
-        flows.set_flow_cookie(request, response, result)
+        set_flow_cookie(request, response, result)
         set_opener_policy(response, flow.next)
         return response
     if isinstance(result, FlowFinished):
         response = redirect_response(login_page_url(flow.next))
-        notices.set_success_notice(request, response, result.notice)
+        set_success_notice(request, response, result.notice)
     else:
         response = redirect_response(url_after_sign_in(request, flow.next))
     if flow.step in STEPS and not STEPS[flow.step].starts_flow:
-        flows.delete_flow_cookie(response, flow)
+        delete_flow_cookie(response, flow)
     set_opener_policy(response, flow.next)
     return response
 
 
-# --- What is shown ----------------------------------------------------------------------------
+# --- Rendering the pages ----------------------------------------------------------------------
 
 
-def _step_page_response(  # noqa: PLR0917  (what a page is made of)
+def _step_page_response(  # noqa: PLR0917  (the parts of a page)
     request: HttpRequest,
     row: Step,
     form: CiamForm,
@@ -164,11 +175,12 @@ def _step_page_response(  # noqa: PLR0917  (what a page is made of)
         "form_url": request.path,
         "step": row,
         "flow": flow,
-        # Isolated: digits would change places in a line that runs from right to left.
+        # U+2068 and U+2069 isolate the recipient, whose digits would otherwise change places in a
+        # right-to-left line.
         "lead": str(row.lead).format(shown=f"\u2068{recipient_text}\u2069"),
         "wait": max(flow.resend_wait, wait),
         "at_field": answer is not None and not form.non_field_errors(),
-        # What was refused here, and not at CIAM's, support need not look up.
+        # Support has nothing to look up for an error that this site has raised itself.
         "has_reference": answer is not None and not answer.request_id.startswith("local-"),
         "others": [(name, label) for name, (label, _) in row.others.items()],
         "next": flow.next,
@@ -187,7 +199,7 @@ def _login_page_response(
     answer: Answer | None = None,
 ) -> HttpResponse:
     available_methods = load_login_methods()
-    stored_answer, success_text = notices.notice_from_cookie(request)
+    stored_answer, success_text = notice_from_cookie(request)
     context = {
         "next": next_url,
         "method": "",
@@ -197,10 +209,13 @@ def _login_page_response(
         "authorize_url": reverse("ciam:authorize") if HOSTED in available_methods else "",
         "good_news": success_text if answer is None else "",
         "providers": [
-            {"label": each.provider.label, "url": reverse("ciam:provider", args=[each.name])}
-            for each in providers.available_providers(request)
+            {
+                "label": registration.provider.label,
+                "url": reverse("ciam:provider", args=[registration.name]),
+            }
+            for registration in available_providers(request)
         ],
-        "wants_wechat": providers.suggests_wechat(request),
+        "wants_wechat": suggests_wechat(request),
         **{
             f"{name}_url": _url_with_next(name, next_url)
             for name in ACCOUNT_METHODS
@@ -210,12 +225,12 @@ def _login_page_response(
     }
     response = _page_response(request, "ciam_django/login.html", context, answer or stored_answer)
     if stored_answer or success_text:
-        notices.delete_notice_cookie(response)
+        delete_notice_cookie(response)
     return response
 
 
 def _method_tabs(names: Sequence[str], next_url: str) -> list[dict[str, Any]]:
-    """The ways that are forms, if there is anything to choose."""
+    """Return the tabs of the login methods that have a form, if there are at least two."""
     if len(names) < 2:
         return []
     query = {"next": next_url} if next_url else {}
@@ -243,7 +258,7 @@ def _page_response(
         **context,
     }
     response = HttpResponse(render_page(request, template, page_context))
-    # Not no-referrer, under which browsers hide from Django's check where a form comes from.
+    # With no-referrer, browsers hide the origin of a form, which Django's CSRF check needs.
     response["Referrer-Policy"] = "same-origin"
     set_opener_policy(response, context["next"])
     if answer:

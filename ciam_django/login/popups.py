@@ -1,4 +1,4 @@
-"""Signing in in a window of its own: its ``next`` is ``ciam:done``, which tells the opener."""
+"""``ciam:done``, the ``next`` of a sign-in in a pop-up window, which informs the opener."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from ciam_django.responses import render_page
 @require_safe
 @never_cache
 def popup_done(request: HttpRequest) -> HttpResponse:
-    """Tell the opener, at our own origin and no other, and close; without one, go on here."""
+    """Show the page that informs the opener of the sign-in and closes the window.
+
+    The page informs only an opener at this site's origin. Without an opener, the browser goes on to
+    ``next``.
+    """
     context = {
         "next_url": url_after_sign_in(request, request.GET.get("next", "")),
         "is_signed_in": request.user.is_authenticated,

@@ -1,7 +1,7 @@
-"""The table of social providers: where each signs people in, and what its parameters are called.
+"""The table of social providers, with each provider's authorize URL and parameter names.
 
-CIAM takes the code that comes back; which of its authentication sources it is for, the project
-says in ``CIAM_SOCIAL_PROVIDERS``.
+CIAM exchanges the code that a provider returns. ``CIAM_SOCIAL_PROVIDERS`` names CIAM's
+authentication source for each provider.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @enum.unique
 class BrowserType(enum.Enum):
-    """Where a page is open, as far as a provider cares."""
+    """A type of browser; some providers work only in some types."""
 
     DESKTOP = enum.auto()
     PHONE = enum.auto()
@@ -33,10 +33,11 @@ class BrowserType(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A row; ``client_id`` and ``code`` are the names of parameters, ``cancelled`` is the error of
-    whoever said no.
+    """A row of the table.
 
-    ``has_page`` is False for a mini program, which has no page to go to.
+    ``client_id`` and ``code`` are names of parameters. ``cancel_error`` is the ``error`` that the
+    provider returns if the user refuses. ``more`` holds further parameters of the authorize URL.
+    ``has_page`` is False for a mini program, which has no authorize page.
     """
 
     label: str | StrPromise
@@ -54,12 +55,12 @@ class Provider:
 # fmt: off
 PROVIDERS: Final[Mapping[str, Provider]] = {
     # https://developers.weixin.qq.com/doc/oplatform/Website_App/WeChat_Login/Wechat_Login.html
-    # A refusal at the QR code never comes back.
+    # If the user refuses at the QR code, WeChat does not call back.
     "wechat.website": Provider(
         _("WeChat"), "https://open.weixin.qq.com/connect/qrconnect", "snsapi_login", "appid",
         fragment="wechat_redirect", browser_types={BrowserType.DESKTOP}),
     # https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html
-    # It wants its parameters in just this order, and works in WeChat's own browser only.
+    # WeChat needs the parameters in exactly this order. The page works only in WeChat's browser.
     "wechat.in_app": Provider(
         _("WeChat"), "https://open.weixin.qq.com/connect/oauth2/authorize", "snsapi_userinfo",
         "appid", fragment="wechat_redirect", browser_types={BrowserType.WECHAT}),
@@ -80,19 +81,21 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     # https://open.feishu.cn/document/authentication-management/access-token/obtain-oauth-code
     "feishu": Provider(_("Feishu"), "https://accounts.feishu.cn/open-apis/authen/v1/authorize"),
     # https://developer.apple.com/documentation/signinwithapplerestapi
-    # Without a scope: with one Apple insists on form_post, which no SameSite cookie survives.
+    # With a scope, Apple requires response_mode=form_post, and the browser would not send our
+    # SameSite cookie with that POST. So there is no scope.
     "apple": Provider(
         _("Apple"), "https://appleid.apple.com/auth/authorize", more={"response_mode": "query"},
         cancel_error="user_cancelled_authorize"),
     # https://developers.google.com/identity/openid-connect/openid-connect
     "google": Provider(
         _("Google"), "https://accounts.google.com/o/oauth2/v2/auth", "openid email profile"),
-    # Any other that speaks OAuth 2.0; the project gives at least label and authorize_url.
+    # Any other OAuth 2.0 provider; the project sets at least label and authorize_url.
     "generic": Provider(""),
 }
 # fmt: on
 
-# What a project may say of a provider beside its own fields: app id, source, and which row it is.
+# Fields of a row that an entry of CIAM_SOCIAL_PROVIDERS can replace. An entry also has app_id and
+# source, and can have provider (the name of the row).
 OVERRIDABLE_FIELDS: Final = frozenset(
     {"label", "authorize_url", "scope", "client_id", "code", "more", "fragment"}
 )
@@ -103,7 +106,7 @@ MINI_PROGRAM: Final = "wechat-mini_program"
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A provider as this project is registered with it; ``name`` stands in our addresses."""
+    """The project's registration with a provider; ``name`` is a part of this site's URLs."""
 
     name: str
     provider: Provider
@@ -111,9 +114,9 @@ class Registration:
     source: str
 
     def authorize_url(self, redirect_uri: str, state: str) -> str:
-        """Where to send the browser (RFC 6749, 4.1.1, with the provider's own names).
+        """Return the authorize URL (RFC 6749, 4.1.1, with the provider's own parameter names).
 
-        Without PKCE: it is CIAM that trades the code in, and takes no verifier.
+        The URL has no PKCE challenge, because CIAM exchanges the code and takes no verifier.
         """
         row = self.provider
         parameters = {
@@ -127,56 +130,63 @@ class Registration:
         query = urlencode(
             {name: value for name, value in parameters.items() if value}, quote_via=quote
         )
-        mark = "&" if "?" in row.authorize_url else "?"
+        separator = "&" if "?" in row.authorize_url else "?"
         fragment = f"#{row.fragment}" if row.fragment else ""
-        return f"{row.authorize_url}{mark}{query}{fragment}"
+        return f"{row.authorize_url}{separator}{query}{fragment}"
 
 
 @cached_until_settings_change("CIAM_SOCIAL_PROVIDERS")
 def registrations() -> Mapping[str, Registration]:
-    """Those of ``CIAM_SOCIAL_PROVIDERS`` that are complete, by name; a check names the others."""
+    """Return name -> registration, of the complete entries of ``CIAM_SOCIAL_PROVIDERS``.
+
+    A system check reports the incomplete entries.
+    """
     complete = {}
-    for name, given in provider_entries(conf.CIAM_SOCIAL_PROVIDERS).items():
-        row = provider_of_entry(name, given)
-        is_complete = all(given.get(key) for key in REQUIRED_FIELDS)
+    for name, entry in provider_entries(conf.CIAM_SOCIAL_PROVIDERS).items():
+        row = provider_of_entry(name, entry)
+        is_complete = all(entry.get(key) for key in REQUIRED_FIELDS)
         if row and is_complete and (row.authorize_url or not row.has_page):
             slug = name.replace(".", "-")
-            complete[slug] = Registration(slug, row, given["app_id"], given["source"])
+            complete[slug] = Registration(slug, row, entry["app_id"], entry["source"])
     return complete
 
 
 def provider_entries(setting: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The setting's entries, WeChat's registrations one by one."""
-    rows: dict[str, Any] = {}
-    for name, given in setting.items():
-        is_wechat = name == WECHAT and isinstance(given, Mapping)
-        parts = given.items() if is_wechat else [("", given)]
-        rows |= {f"{name}.{part}".rstrip("."): each for part, each in parts}
-    return {name: given for name, given in rows.items() if isinstance(given, Mapping)}
+    """Return name -> entry of the setting; WeChat's registrations become separate entries.
+
+    An entry that is no mapping is left out.
+    """
+    entries: dict[str, Any] = {}
+    for name, value in setting.items():
+        is_wechat = name == WECHAT and isinstance(value, Mapping)
+        parts = value.items() if is_wechat else [("", value)]
+        entries |= {f"{name}.{part}".rstrip("."): entry for part, entry in parts}
+    return {name: entry for name, entry in entries.items() if isinstance(entry, Mapping)}
 
 
 def form_action_origins() -> set[str]:
-    """Where the login page's forms lead, beside CIAM: for a policy's form-action."""
-    urls = [each.provider.authorize_url for each in registrations().values()]
+    """Return the providers' origins, for ``form-action`` of a Content-Security-Policy."""
+    urls = [registration.provider.authorize_url for registration in registrations().values()]
     return {"/".join(url.split("/", 3)[:3]) for url in urls if url}
 
 
-def provider_of_entry(name: str, given: Mapping[str, Any]) -> Provider | None:
-    """The provider that an entry means, with what the project replaces; None for an unknown one."""
-    row = PROVIDERS.get(given.get("provider", name))
-    return row and replace(row, **{key: given[key] for key in OVERRIDABLE_FIELDS & given.keys()})
+def provider_of_entry(name: str, entry: Mapping[str, Any]) -> Provider | None:
+    """Return the row of an entry, with the fields that the entry replaces; None without a row."""
+    row = PROVIDERS.get(entry.get("provider", name))
+    return row and replace(row, **{key: entry[key] for key in OVERRIDABLE_FIELDS & entry.keys()})
 
 
-# --- What is offered where --------------------------------------------------------------------
+# --- Providers for each type of browser -------------------------------------------------------
 
 _PHONE: Final = re.compile(r"Mobi|Android|iPhone|iPad|iPod|HarmonyOS", re.IGNORECASE)
 _IN_WECHAT: Final = re.compile(r"MicroMessenger/", re.IGNORECASE)
-# WeCom has WeChat's name, too; and in a mini program's web view, the mini program signs in.
+# WeCom's User-Agent also has WeChat's name. In a mini program's web view, the mini program itself
+# signs the user in.
 _NOT_WECHAT: Final = re.compile(r"wxwork|miniProgram", re.IGNORECASE)
 
 
 def browser_type(request: HttpRequest) -> BrowserType:
-    """Where the page is open, judged from the User-Agent."""
+    """Return the type of the browser that the User-Agent names."""
     agent = request.headers.get("User-Agent", "")
     if _IN_WECHAT.search(agent) and not _NOT_WECHAT.search(agent):
         return BrowserType.WECHAT
@@ -184,16 +194,16 @@ def browser_type(request: HttpRequest) -> BrowserType:
 
 
 def available_providers(request: HttpRequest) -> Sequence[Registration]:
-    """The providers that work where the page is open."""
+    """Return the registrations whose authorize page works in the request's browser."""
     browser = browser_type(request)
     return [
-        each
-        for each in registrations().values()
-        if each.provider.has_page and browser in each.provider.browser_types
+        registration
+        for registration in registrations().values()
+        if registration.provider.has_page and browser in registration.provider.browser_types
     ]
 
 
 def suggests_wechat(request: HttpRequest) -> bool:
-    """Whether WeChat would be offered, if only the page were open in it."""
+    """Return True if the user could sign in with WeChat after opening the page in WeChat."""
     is_registered = any(name.startswith("wechat-in_app") for name in registrations())
     return is_registered and browser_type(request) is BrowserType.PHONE

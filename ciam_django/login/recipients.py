@@ -1,4 +1,4 @@
-"""What a person types in, where a code goes out: a mobile number or an email address."""
+"""``Recipient``, the mobile number or email address that a code is sent to, parsed from a text."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberTyp
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 
-# RFC 5321, 4.5.3.1.3, less the angle brackets.
+# RFC 5321, 4.5.3.1.3: 256 characters with the angle brackets.
 _LONGEST: Final = 254
 _MOBILE: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Where a code goes: ``SMS`` with calling code and national number, or ``EMAIL``."""
+    """The recipient of a code.
+
+    ``channel`` is ``SMS``, with ``region`` (the calling code) and ``number`` (the national number),
+    or ``EMAIL``, with ``email``.
+    """
 
     channel: str
     region: str = field(default="", repr=False)
@@ -30,32 +34,35 @@ class Recipient:
 
     @property
     def api_parameters(self) -> dict[str, str]:
-        """As CIAM's API wants it."""
+        """The parameters of CIAM's API."""
         if self.channel == "SMS":
             return {"type": "SMS", "phoneRegion": self.region, "phoneNumber": self.number}
         return {"type": "EMAIL", "email": self.email}
 
     @property
     def key(self) -> str:
-        """The same for the same receiver, however it was typed."""
+        """The recipient's name in the rate limits, which does not depend on the spelling."""
         return f"+{self.region}{self.number}" if self.channel == "SMS" else self.email.casefold()
 
     @property
     def masked(self) -> str:
-        """For the person, who knows it, and for who looks over their shoulder."""
+        """The recipient with its middle hidden, which the pages show."""
         if self.channel == "SMS":
-            shown = max(len(self.number) - 4, 0)
-            tail = min(4, (shown + 1) // 2)
-            head, end = self.number[: shown - tail], self.number[len(self.number) - tail :]
-            return f"+{self.region} {head}****{end}"
+            visible_count = max(len(self.number) - 4, 0)
+            tail_length = min(4, (visible_count + 1) // 2)
+            head = self.number[: visible_count - tail_length]
+            tail = self.number[len(self.number) - tail_length :]
+            return f"+{self.region} {head}****{tail}"
         local, _, domain = self.email.rpartition("@")
         return f"{local[:1]}***@{domain}"
 
 
 def phone_recipient(text: str) -> Recipient:
-    """The mobile number in any usual form, of ``CIAM_PHONE_REGION`` unless it says otherwise.
+    """Return the recipient of a mobile number, which may have any usual form.
 
-    ``malformed_phone_number`` for what is none, ``Params.Blank...`` for nothing.
+    A number without a calling code is a number of ``CIAM_PHONE_REGION``. Raise a ``CiamError``:
+    ``Params.Blank.User.Phone.Number`` for a blank text, and ``malformed_phone_number`` for a text
+    that is no mobile number.
     """
     number = _parsed_number(_normalized_text(text), "Phone.Number")
     if number is None or phonenumbers.number_type(number) not in _MOBILE:
@@ -65,7 +72,11 @@ def phone_recipient(text: str) -> Recipient:
 
 
 def email_recipient(text: str) -> Recipient:
-    """The email address, or ``Params.Illegal.User.Email``, or ``Params.Blank...`` for nothing."""
+    """Return the recipient of an email address.
+
+    Raise a ``CiamError``: ``Params.Blank.User.Email`` for a blank text, and
+    ``Params.Illegal.User.Email`` for a text that is no email address.
+    """
     email = _normalized_text(text).removeprefix("mailto:")
     local, _, domain = email.rpartition("@")
     try:
@@ -80,7 +91,7 @@ def email_recipient(text: str) -> Recipient:
 
 
 def phone_or_email_recipient(text: str) -> Recipient:
-    """An address where there is an ``@``, else a number."""
+    """Return ``email_recipient`` of a text with an ``@``, otherwise ``phone_recipient``."""
     return (
         email_recipient(text)
         if "@" in unicodedata.normalize("NFKC", text)
@@ -89,9 +100,10 @@ def phone_or_email_recipient(text: str) -> Recipient:
 
 
 def normalized_username(text: str) -> str:
-    """What may be typed as an account, as CIAM knows it: of a number, its digits.
+    """Return a user name, email address or mobile number in the form that CIAM stores.
 
-    Abroad they begin with a plus and the calling code.
+    The form of a number is its digits; a number outside ``CIAM_PHONE_REGION`` keeps the plus sign
+    and the calling code.
     """
     plain = _normalized_text(text)
     if any(letter.isalpha() for letter in plain):
@@ -105,12 +117,12 @@ def normalized_username(text: str) -> str:
 
 
 def _parsed_number(plain: str, name_in_code: str) -> phonenumbers.PhoneNumber | None:
-    """The number, if it is one that somebody can have."""
+    """Return the number, or None if it is not valid; a blank text raises a ``CiamError``."""
     if name_in_code and not plain:
         raise CiamError(f"Params.Blank.User.{name_in_code}")
     region = conf.CIAM_PHONE_REGION
     calling_code = str(phonenumbers.country_code_for_region(region))
-    # "86 138..." and "0086 138..." are as usual as "+86 138...".
+    # Users also type "86 138..." and "0086 138...".
     digits = "".join(character for character in plain if character.isdigit())
     spellings = [plain]
     if not plain.startswith("+") and digits.startswith(calling_code):
@@ -122,13 +134,13 @@ def _parsed_number(plain: str, name_in_code: str) -> phonenumbers.PhoneNumber | 
             number = phonenumbers.parse(spelling, region)
         except NumberParseException:
             continue
-        # An extension is nothing that a text message reaches.
+        # A text message cannot reach an extension.
         if phonenumbers.is_valid_number(number) and not number.extension:
             return number
     return None
 
 
 def _normalized_text(text: str) -> str:
-    """The text as any keyboard types it: no full-width forms, and nothing that can't be seen."""
+    """Return the text without full-width forms, invisible characters and outer spaces."""
     text = unicodedata.normalize("NFKC", text[: _LONGEST * 4])
     return "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Cc", "Cs")).strip()

@@ -1,4 +1,4 @@
-"""Where the browser may be sent after signing in or out."""
+"""Redirects to safe URLs, and the URLs that a sign-in and a logout redirect to."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ OPENER_POLICY: Final = "Cross-Origin-Opener-Policy"
 
 
 def safe_next(request: HttpRequest, url: str | None) -> str:
-    """The address if it is one of this site's; the empty text for any other, and for nonsense."""
+    """Return the URL if it leads to this site, otherwise an empty text."""
     if not url or len(url.encode(errors="replace")) > _LONGEST:
         return ""
-    # What a browser would rewrite before it reads it, and what has no path of its own
-    # (https://url.spec.whatwg.org/#concept-basic-url-parser).
+    # Browsers remove or replace these characters before they parse the URL, and read the start of
+    # "//path" as a host (https://url.spec.whatwg.org/#concept-basic-url-parser).
     if url[0] <= " " or url[-1] <= " " or set(url) & set("\t\r\n\\") or url.startswith("//"):
         return ""
     is_safe = url_has_allowed_host_and_scheme(
@@ -32,28 +32,31 @@ def safe_next(request: HttpRequest, url: str | None) -> str:
 
 
 def requested_next(request: HttpRequest) -> str:
-    """The safe ``next`` of the form or of the address."""
+    """Return the ``next`` of the form or of the query, or an empty text if it is not safe."""
     return safe_next(request, request.POST.get("next") or request.GET.get("next"))
 
 
 def url_after_sign_in(request: HttpRequest, next_url: str) -> str:
-    """``next``, checked once more, or ``LOGIN_REDIRECT_URL``."""
+    """Return ``next_url`` if it is still safe, otherwise the URL of ``LOGIN_REDIRECT_URL``."""
     return safe_next(request, next_url) or resolve_url(settings.LOGIN_REDIRECT_URL)
 
 
 def url_after_sign_out(request: HttpRequest) -> str:
-    """``next``, or ``LOGOUT_REDIRECT_URL``, or the login page."""
+    """Return the safe ``next``, or the URL of ``LOGOUT_REDIRECT_URL``, or the login page."""
     default = settings.LOGOUT_REDIRECT_URL
     return requested_next(request) or (resolve_url(default) if default else reverse("ciam:login"))
 
 
 def callback_url(request: HttpRequest) -> str:
-    """The absolute address of ``ciam:callback`` as CIAM knows it."""
+    """Return the redirect URI of the project at CIAM, the absolute URL of ``ciam:callback``."""
     return conf.CIAM_CALLBACK_URL or request.build_absolute_uri(reverse("ciam:callback"))
 
 
 def redirect_response(url: str) -> HttpResponse:
-    """The way there, from an address that may hold a code and shows in neither cache nor log."""
+    """Return a redirect that is not stored in a cache and sends no Referer.
+
+    The redirecting URL may contain a code, which must not reach a cache or the log of another site.
+    """
     response = HttpResponseRedirect(url)
     response["Cache-Control"] = "no-store"
     response["Referrer-Policy"] = "no-referrer"
@@ -61,7 +64,10 @@ def redirect_response(url: str) -> HttpResponse:
 
 
 def departure_response(request: HttpRequest, url: str) -> HttpResponse:
-    """The way to CIAM or a provider; a script, which can't follow it, is told the address."""
+    """Return a redirect to CIAM or a provider, or JSON with the URL if the client prefers JSON.
+
+    A script cannot follow a redirect to another origin.
+    """
     if request.get_preferred_type(["text/html", "application/json"]) != "application/json":
         return redirect_response(url)
     response = JsonResponse({"status": "redirect", "url": url})
@@ -70,9 +76,10 @@ def departure_response(request: HttpRequest, url: str) -> HttpResponse:
 
 
 def set_opener_policy(response: HttpResponse, next_url: str) -> None:
-    """Let a window that was opened to sign in keep its opener, over CIAM's pages and back.
+    """Set the opener policy of a sign-in in a pop-up window, so that the window keeps its opener.
 
-    Django's own policy, same-origin, would part them for good
+    ``next_url`` is the sign-in's ``next``; other sign-ins keep Django's policy. Django's policy
+    ``same-origin`` would separate the window from its opener for good
     (https://html.spec.whatwg.org/#cross-origin-opener-policies).
     """
     if urlsplit(next_url).path == reverse("ciam:done"):

@@ -1,4 +1,4 @@
-"""``ciam:provider`` and ``ciam:provider_callback``: off to a social provider, and back."""
+"""``ciam:provider`` redirects to a social provider; ``ciam:provider_callback`` is the callback."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from django.views.decorators.http import require_GET, require_POST
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError, Stage, code_in
-from ciam_django.login import notices, state
 from ciam_django.login.callback import handle_callback, remember_state
 from ciam_django.login.error_responses import answer_error, login_page_url, protect_form
 from ciam_django.login.link_views import answer_link_error, requested_link_user
+from ciam_django.login.notices import set_error_notice
 from ciam_django.login.pages import result_response
 from ciam_django.login.providers import Registration, registrations
 from ciam_django.login.redirects import (
@@ -24,6 +24,7 @@ from ciam_django.login.redirects import (
     safe_next,
     set_opener_policy,
 )
+from ciam_django.login.state import SignInState, new_sign_in_state, set_state_cookie
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.results import next_flow
 from ciam_django.login.steps.submit import finish_sign_in
@@ -34,14 +35,17 @@ from ciam_django.responses import HTML, media_type_for
 @require_POST
 @protect_form
 def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
-    """Leave for a provider. A POST with CSRF, so that no other site can begin a sign-in."""
+    """Redirect to a provider's authorize page.
+
+    The view takes only a POST with a CSRF token, so that no other site can start a sign-in.
+    """
     registration = _registration_or_404(name)
-    sign_in_state = state.new_sign_in_state(
-        next_url=requested_next(request), provider=name, link_to=requested_link_user(request)
+    sign_in_state = new_sign_in_state(
+        next_url=requested_next(request), provider=name, link_to_user=requested_link_user(request)
     )
     url = registration.authorize_url(_provider_callback_url(request, name), sign_in_state.state)
     response = departure_response(request, url)
-    state.set_state_cookie(request, response, sign_in_state)
+    set_state_cookie(request, response, sign_in_state)
     set_opener_policy(response, sign_in_state.next)
     return response
 
@@ -50,30 +54,30 @@ def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
 @csrf_exempt
 @require_GET
 def provider_callback(request: HttpRequest, name: str) -> HttpResponse:
-    """Come back from a provider, with a code for CIAM or without."""
+    """Answer the callback from a provider; CIAM exchanges the provider's code."""
     registration = _registration_or_404(name)
 
-    def complete(begun: state.SignInState) -> HttpResponse:
+    def complete(sign_in_state: SignInState) -> HttpResponse:
         try:
-            return _sign_in_with_provider_code(request, registration, begun)
+            return _sign_in_with_provider_code(request, registration, sign_in_state)
         except CiamError as error:
-            if begun.link_to_user:
-                return answer_link_error(request, error, begun.next)
+            if sign_in_state.link_to_user:
+                return answer_link_error(request, error, sign_in_state.next)
             if media_type_for(request) != HTML:
                 return answer_error(request, error)
-            # There are other ways to sign in, and they are on that page.
-            response = redirect_response(login_page_url(safe_next(request, begun.next)))
-            notices.set_error_notice(request, response, error)
+            # The login page offers other login methods.
+            response = redirect_response(login_page_url(safe_next(request, sign_in_state.next)))
+            set_error_notice(request, response, error)
             return response
 
     return handle_callback(request, name, complete)
 
 
 def _sign_in_with_provider_code(
-    request: HttpRequest, registration: Registration, sign_in_state: state.SignInState
+    request: HttpRequest, registration: Registration, sign_in_state: SignInState
 ) -> HttpResponse:
     error, code = request.GET.get("error"), request.GET.get(registration.provider.code)
-    # WeChat, for one, sends who has refused back with nothing but the state.
+    # If the user refuses, WeChat (for example) returns only the state.
     if error == registration.provider.cancel_error or not (error or code):
         raise CiamError("access_denied", stage=Stage.SOCIAL)
     if error or not code:

@@ -1,4 +1,4 @@
-"""What one sign-in must remember between leaving for CIAM, or a provider, and coming back."""
+"""``SignInState``, stored in a cookie from the redirect to CIAM or a provider to the callback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ciam_django.login.cookies import EncryptedCookies
 
 # Seconds.
 STATE_SECONDS: Final = 600
-# The cookie outlives its sign-in, so that who comes back late can be told that they are late.
+# The cookie lives longer than the state, so that the page of a late callback can say that the
+# state has expired.
 _COOKIE_SECONDS: Final = 24 * 3600
 _COOKIES: Final = EncryptedCookies("ciam_django.login.state", "state_", _COOKIE_SECONDS)
 _LONGEST_STATE: Final = 128
@@ -23,7 +24,11 @@ _LONGEST_STATE: Final = 128
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SignInState:
-    """One sign-in under way; ``link_to`` is the user who adds it to theirs, if somebody does."""
+    """A sign-in that has not ended.
+
+    ``link_to_user`` is the primary key of the user to link the identity to; an empty text signs the
+    identity's own user in.
+    """
 
     state: str = dataclasses.field(repr=False)
     nonce: str = dataclasses.field(repr=False)
@@ -34,45 +39,50 @@ class SignInState:
 
     @property
     def digest(self) -> str:
-        """What names the state where the state itself must not stand."""
+        """The digest of the state, for places that must not contain the state itself."""
         return state_digest(self.state)
 
 
-def new_sign_in_state(*, next_url: str, provider: str = "ciam", link_to: str = "") -> SignInState:
-    """A new sign-in with secrets of its own (for the verifier: RFC 7636, 4.1)."""
+def new_sign_in_state(
+    *, next_url: str, provider: str = "ciam", link_to_user: str = ""
+) -> SignInState:
+    """Return a new sign-in with new secrets (RFC 7636, 4.1 describes the verifier)."""
     return SignInState(
-        # WeChat wants letters and digits alone.
+        # WeChat accepts only letters and digits.
         state=secrets.token_hex(24),
         nonce=secrets.token_urlsafe(24),
         code_verifier=secrets.token_urlsafe(48),
         provider=provider,
         next=next_url,
-        link_to_user=link_to,
+        link_to_user=link_to_user,
     )
 
 
 def set_state_cookie(
     request: HttpRequest, response: HttpResponseBase, sign_in_state: SignInState
 ) -> None:
-    """Set the cookie of a sign-in."""
+    """Store a sign-in in an encrypted cookie."""
     _COOKIES.set(request, response, sign_in_state.digest, dataclasses.asdict(sign_in_state))
 
 
 def state_from_cookie(
     request: HttpRequest, state: str, provider: str = "ciam"
 ) -> SignInState | None:
-    """The sign-in that a state belongs to, if this browser began it less than ten minutes ago."""
+    """Return the sign-in of a state, or None.
+
+    This browser must have started the sign-in with this provider, at most ``STATE_SECONDS`` ago.
+    """
     return _decrypted_state(request, state, provider, STATE_SECONDS)
 
 
 def is_expired(request: HttpRequest, state: str, provider: str = "ciam") -> bool:
-    """Whether this browser began the sign-in that a state belongs to, but longer ago."""
-    began = _decrypted_state(request, state, provider, None)
-    return began is not None and state_from_cookie(request, state, provider) is None
+    """Return True if this browser started the sign-in, but more than ``STATE_SECONDS`` ago."""
+    sign_in_state = _decrypted_state(request, state, provider, None)
+    return sign_in_state is not None and state_from_cookie(request, state, provider) is None
 
 
 def has_state_cookie(request: HttpRequest, state: str) -> bool:
-    """Whether this browser has a cookie by the state's name, which it may have spoilt."""
+    """Return True if the request has the cookie of a state, even if its content is invalid."""
     return _COOKIES.has_cookie(request, state_digest(state))
 
 
@@ -91,19 +101,19 @@ def _decrypted_state(
 
 
 def claim_state(sign_in_state: SignInState) -> bool:
-    """Whether this is the first use of the state; there is no second one, in any process."""
-    # Without a cache, the cookie and CIAM's single-use code still guard the login.
+    """Spend the state; return False if any process has already spent it."""
+    # Without a cache, the cookie and CIAM's single-use code still protect the sign-in.
     return acquire_once(_claim_key(sign_in_state.state), seconds=STATE_SECONDS)
 
 
 def is_claimed(state: str) -> bool:
-    """Whether the state has been used already, as far as the cache can tell."""
-    # Who asks has proved nothing, and is nothing to warn of.
+    """Return True if the cache knows that the state has been spent."""
+    # Any anonymous user can cause this call, so a broken cache is logged here without a warning.
     return get_cached(_claim_key(state), level=logging.INFO) is not None
 
 
 def delete_state_cookie(response: HttpResponseBase, sign_in_state: SignInState) -> None:
-    """Drop the cookie of a sign-in that is over."""
+    """Delete the cookie of a sign-in that has ended."""
     _COOKIES.delete(response, sign_in_state.digest)
 
 
@@ -112,5 +122,5 @@ def _claim_key(state: str) -> str:
 
 
 def state_digest(state: str) -> str:
-    """What names a state where the state itself must not stand."""
+    """Return the digest of a state, for places that must not contain the state itself."""
     return hashlib.sha256(state[: _LONGEST_STATE + 1].encode(errors="replace")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""What the tenant has set up for its login page, as CIAM says, and what the project switched on."""
+"""The tenant's login methods, login page and terms, loaded from CIAM and cached."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ logger = logging.getLogger("ciam_django")
 T = TypeVar("T")
 
 HOSTED: Final = "hosted"
-# The ways that are a form of ours, in the order of their tabs unless the project has its own.
+# The login methods that have a form, in the order of their tabs; CIAM_LOGIN_METHODS can change the
+# order.
 FORM_METHODS: Final = ("password", "sms", "email")
 ACCOUNT_METHODS: Final = ("recover", "sign_up")
 OWN_METHODS: Final = (*FORM_METHODS, *ACCOUNT_METHODS)
-# Seconds for which what CIAM says is as good as new; and after a failure, until it is asked again.
+# Seconds until a cached document is loaded again; seconds until a failed request is repeated.
 _FRESH_SECONDS: Final = 300
 _RETRY_INTERVAL: Final = 30
 
 
 def load_login_methods() -> Sequence[str]:
-    """The ways to sign in: ``CIAM_LOGIN_METHODS``, or what CIAM says where that is empty."""
+    """Return ``CIAM_LOGIN_METHODS`` or, if the setting is empty, the methods that CIAM names."""
     if conf.CIAM_LOGIN_METHODS:
         return conf.CIAM_LOGIN_METHODS
     available = load_login_page().methods
@@ -38,12 +39,12 @@ def load_login_methods() -> Sequence[str]:
 
 
 def load_login_page() -> LoginPage:
-    """How the tenant has set up its login page; as good as nothing while CIAM can't say."""
+    """Return the tenant's configuration of its login page; an empty one if CIAM does not answer."""
     return _load_document("login_page", lambda: CiamClient().login_page().data, login_page_of, {})
 
 
 def load_consents() -> Sequence[Consent]:
-    """The terms that people agree to before anything is sent; none while CIAM can't say."""
+    """Return the terms that users agree to before a form is sent; empty if CIAM does not answer."""
     return _load_document(
         "consents",
         lambda: {"data": [dict(consent.data) for consent in CiamClient().consents()]},
@@ -70,6 +71,6 @@ def _load_document(
         return cached.get_copy().content
     except CiamError as error:
         report(error)
-        # A page that can be shown without it need not wait for it each time.
+        # Pages can do without the document, so they do not wait for CIAM each time.
         acquire_once(pause_key, seconds=_RETRY_INTERVAL)
         return parse(fallback)

@@ -1,3 +1,3 @@
-"""Tests of ciam_django/login."""
+"""Tests of ``ciam_django.login``."""
 
 from __future__ import annotations

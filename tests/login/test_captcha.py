@@ -1,4 +1,4 @@
-"""The picture of a captcha: only what is one leaves this server."""
+"""Tests of CAPTCHA images: only an image is sent to the browser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def captcha(content: bytes) -> Captcha:
         (b"GIF89a...", "image/gif"),
     ],
 )
-def test_a_picture_is_what_it_begins_like(content: bytes, content_type: str) -> None:
+def test_the_first_bytes_of_an_image_decide_its_media_type(
+    content: bytes, content_type: str
+) -> None:
     assert captcha_image(captcha(content)) == (content, content_type)
 
 
@@ -37,7 +39,7 @@ def test_a_picture_is_what_it_begins_like(content: bytes, content_type: str) -> 
         "https://evil.example/picture.png",
     ],
 )
-def test_anything_else_is_none(image: str) -> None:
+def test_content_that_is_no_image_is_refused(image: str) -> None:
     with pytest.raises(CiamError) as raised:
         captcha_image(Captcha("id", image, {}))
 

@@ -1,4 +1,4 @@
-"""How the cookies of signing in are set, and whether the browser keeps any."""
+"""Tests of setting, deleting and recognizing the cookies of a sign-in."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ def morsel(*, is_secure: bool = False) -> Morsel[str]:
     return response.cookies["ciam_x"]
 
 
-def test_it_is_for_our_views_and_for_no_script() -> None:
-    set_now = morsel()
+def test_a_cookie_is_sent_to_our_views_and_hidden_from_scripts() -> None:
+    cookie = morsel()
 
-    assert (set_now.value, set_now["max-age"], set_now["path"]) == ("value", 9, "/ciam/")
-    assert (set_now["httponly"], set_now["samesite"], set_now["secure"]) == (True, "Lax", "")
+    assert (cookie.value, cookie["max-age"], cookie["path"]) == ("value", 9, "/ciam/")
+    assert (cookie["httponly"], cookie["samesite"], cookie["secure"]) == (True, "Lax", "")
 
 
-def test_it_is_secure_where_the_request_or_the_callback_is_https(settings: Settings) -> None:
+def test_a_cookie_is_secure_if_the_request_or_the_callback_url_is_https(settings: Settings) -> None:
     assert morsel(is_secure=True)["secure"]
     settings.CIAM_CALLBACK_URL = "https://example.com/ciam/callback/"
     assert morsel()["secure"]
 
 
 @override_settings(ROOT_URLCONF="tests.login.urls_at_root")
-def test_the_path_is_what_authorize_and_callback_have_in_common() -> None:
+def test_the_path_is_the_common_path_of_authorize_and_callback() -> None:
     assert morsel()["path"] == "/"
 
 
-def test_it_is_dropped_where_it_was_set() -> None:
+def test_a_cookie_is_deleted_at_the_path_at_which_it_was_set() -> None:
     response = HttpResponse()
     delete_cookie(response, "x")
 
@@ -55,7 +55,9 @@ def test_it_is_dropped_where_it_was_set() -> None:
         ("my_ciam_x", False),
     ],
 )
-def test_what_signing_in_sets_shows_that_cookies_are_kept(name: str, is_ours: bool) -> None:
+def test_only_a_cookie_that_a_sign_in_sets_shows_that_the_browser_stores_cookies(
+    name: str, is_ours: bool
+) -> None:
     request = RequestFactory().get("/")
     request.COOKIES[name] = "value"
 
@@ -63,7 +65,7 @@ def test_what_signing_in_sets_shows_that_cookies_are_kept(name: str, is_ours: bo
     assert cookie_value(request, "x") == ("value" if name == "ciam_x" else None)
 
 
-def test_the_names_of_djangos_own_are_the_settings(settings: Settings) -> None:
+def test_the_names_of_djangos_cookies_come_from_the_settings(settings: Settings) -> None:
     settings.CSRF_COOKIE_NAME = "__Host-form"
     request = RequestFactory().get("/")
     request.COOKIES["csrftoken"] = "value"

@@ -1,4 +1,4 @@
-"""Whatever CIAM or the network does to a form, the person is back at it with one sentence."""
+"""Tests that a form is shown again with one sentence for each fault of CIAM or the network."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ pytestmark = pytest.mark.slow("forms that fail")
 
 LOCKED = "Operation.Failure.User.Locked"
 GENERIC = "Operation.Failure.Username.Or.Password.Error"
-# Those of a place where nobody is: the matrix has them, and here the form comes from there, too.
-NOWHERE = ("refused", "no TLS", "an untrusted certificate", "silence in place of TLS")
-AT_THE_CALL = [fault for fault in FAULTS if fault.name not in NOWHERE]
+# Faults of a server that is not CIAM. The matrix tests these faults; here CIAM must serve the form
+# before the fault.
+CONNECTION_FAULTS = ("refused", "no TLS", "an untrusted certificate", "silence in place of TLS")
+CALL_FAULTS = [fault for fault in FAULTS if fault.name not in CONNECTION_FAULTS]
 
 STEPS = {
     "password": {"username": "li", "password": PASSWORD},
@@ -32,9 +33,9 @@ def mode() -> str:
     return "ciam"
 
 
-@pytest.mark.parametrize("fault", AT_THE_CALL, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", CALL_FAULTS, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("stage", STEPS)
-def test_a_form_that_fails_is_shown_again(
+def test_a_form_is_shown_again_after_each_fault(
     stage: str, fault: Fault, person: FormBrowser, settings: Settings
 ) -> None:
     settings.CIAM_LOGIN_METHODS = ["password", "sms"]
@@ -45,15 +46,15 @@ def test_a_form_that_fails_is_shown_again(
         person.open_page("/ciam/login/?next=/cart/")
     settings.CIAM_TIMEOUT = TIMEOUT if fault.is_slow else PATIENT_TIMEOUT
     fault.plan(person.ciam, stage)
-    began = time.monotonic()
+    started_at = time.monotonic()
     answer = person.submit_form(**STEPS[stage])
 
     page = answer.content.decode()
     code = GENERIC if fault.code == LOCKED else fault.code
-    found = matched_row(code)
-    assert time.monotonic() - began < (TIMEOUT if fault.is_slow else 0) + ALLOWANCE
-    assert (answer["Ciam-Error-Code"], answer.status_code) == (found.key, found.meaning.status)
-    assert str(found.meaning.message)[:12] in page.replace("&#x27;", "'")
+    row = matched_row(code)
+    assert time.monotonic() - started_at < (TIMEOUT if fault.is_slow else 0) + ALLOWANCE
+    assert (answer["Ciam-Error-Code"], answer.status_code) == (row.key, row.meaning.status)
+    assert str(row.meaning.message)[:12] in page.replace("&#x27;", "'")
     assert "data-ciam-form" in page
     assert 'role="alert"' in page
     assert MARKER not in page

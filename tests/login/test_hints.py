@@ -1,4 +1,4 @@
-"""Why a browser has no such sign-in under way, as far as our own cookies tell."""
+"""Tests of the hints on the page of a refused callback and of a form without a valid token."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from django.test import Client
 from django.utils.translation import override
 from pytest_django.fixtures import Settings
 
-from ciam_django.login import hints
-from ciam_django.login.hints import HINT_TEXTS, Hint
+from ciam_django.login.hints import HINT_TEXTS, Hint, hint_text
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser
 from tests.login.test_hosted import make_older
@@ -60,46 +59,44 @@ AS_PAGE = {"Accept": HTML, "Sec-Fetch-Dest": "document"}
 
 
 def hint_in(response: Any) -> Hint | None:
-    """The hint that the page shows, of a callback that is refused like any other."""
+    """Return the hint on the page of a callback, and check that the page has the usual error."""
     assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
     assert 'href="/ciam/login/">Start again</a>' in response.content.decode()
-    return shown_in(response)
+    return shown_hint(response)
 
 
-def shown_in(response: Any) -> Hint | None:
+def shown_hint(response: Any) -> Hint | None:
     content = response.content.decode()
-    shown = [hint for hint in Hint if f'<p class="ciam-hint">{_escaped(hint)}</p>' in content]
-    assert len(shown) == content.count("ciam-hint")
-    return shown[0] if shown else None
+    hints = [hint for hint in Hint if f'<p class="ciam-hint">{_escaped(hint)}</p>' in content]
+    assert len(hints) == content.count("ciam-hint")
+    return hints[0] if hints else None
 
 
 def _escaped(hint: Hint) -> str:
-    return hints.hint_text(hint).replace("'", "&#x27;")
+    return hint_text(hint).replace("'", "&#x27;")
 
 
 @pytest.fixture
 def callback(browser: Browser) -> str:
-    """The address that someone else's sign-in leads to."""
+    """The URL of the callback of a sign-in in ``browser``."""
     return browser.sign_in_at_ciam(browser.start_sign_in())
 
 
 @pytest.mark.parametrize("app", IN_APP)
-def test_a_browser_inside_of_an_app_is_known(ciam: FakeCiam, callback: str, app: str) -> None:
+def test_the_browser_inside_an_app_is_recognized(ciam: FakeCiam, callback: str, app: str) -> None:
     response = Browser(ciam).open_callback(callback, **{"User-Agent": IN_APP[app]})
 
     assert hint_in(response) is Hint.IN_APP_BROWSER
 
 
 @pytest.mark.parametrize("name", BROWSERS)
-def test_other_browsers_are_taken_for_what_they_are(
-    ciam: FakeCiam, callback: str, name: str
-) -> None:
+def test_other_browsers_are_not_taken_for_an_app(ciam: FakeCiam, callback: str, name: str) -> None:
     response = Browser(ciam).open_callback(callback, **{"User-Agent": BROWSERS[name]})
 
     assert hint_in(response) is Hint.OTHER_BROWSER
 
 
-def test_a_browser_that_has_begun_another_sign_in_is_another_browser(
+def test_a_browser_with_another_sign_in_gets_the_hint_of_another_browser(
     ciam: FakeCiam, callback: str
 ) -> None:
     other = Browser(ciam)
@@ -109,7 +106,9 @@ def test_a_browser_that_has_begun_another_sign_in_is_another_browser(
 
 
 @pytest.mark.parametrize("agent", ["", IN_APP["WeChat on iOS"]])
-def test_who_comes_too_late_is_told_so_and_again(browser: Browser, agent: str) -> None:
+def test_each_late_callback_gets_the_hint_that_the_sign_in_has_expired(
+    browser: Browser, agent: str
+) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
     make_older(browser, 601)
 
@@ -119,19 +118,17 @@ def test_who_comes_too_late_is_told_so_and_again(browser: Browser, agent: str) -
 
 
 @pytest.mark.parametrize("username", ["li", "fail:access_denied"])
-def test_where_the_state_has_been_used_there_is_nothing_to_hint_at(
-    browser: Browser, ciam: FakeCiam, username: str
-) -> None:
+def test_a_used_state_gets_no_hint(browser: Browser, ciam: FakeCiam, username: str) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in(), username)
     browser.open_callback(callback)
 
-    # Neither here, where the session is gone, nor elsewhere.
+    # This browser has lost its session; the other browser has no cookies.
     browser.client.cookies.pop("sessionid", None)
-    for later in (browser, Browser(ciam)):
-        assert hint_in(later.open_callback(callback, **AS_PAGE)) is None
+    for used_browser in (browser, Browser(ciam)):
+        assert hint_in(used_browser.open_callback(callback, **AS_PAGE)) is None
 
 
-def test_a_cookie_that_is_spoilt_says_nothing(browser: Browser) -> None:
+def test_an_invalid_cookie_gets_no_hint(browser: Browser) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
     for name in browser.client.cookies:
         browser.client.cookies[name] = "garbage"
@@ -139,33 +136,35 @@ def test_a_cookie_that_is_spoilt_says_nothing(browser: Browser) -> None:
     assert hint_in(browser.open_callback(callback, **AS_PAGE)) is None
 
 
-def test_without_a_state_there_is_no_hint() -> None:
+def test_a_callback_without_a_state_gets_no_hint() -> None:
     response = Client().get("/ciam/callback/?error=access_denied", headers=AS_PAGE)
 
     assert hint_in(response) is None
 
 
-# --- Cookies that are blocked, or have never been ---------------------------------------------
+# --- Browsers without cookies -----------------------------------------------------------------
 
 
-def test_who_has_no_cookie_is_asked_to_keep_one(
+def test_a_browser_without_cookies_is_redirected_once_to_test_its_cookies(
     ciam: FakeCiam, callback: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = Browser(ciam)
-    asked = other.open_callback(callback, **AS_PAGE)
+    redirect = other.open_callback(callback, **AS_PAGE)
 
-    assert (asked.status_code, asked["Location"]) == (302, "?ciam_asked=1")
-    assert asked["Cache-Control"] == "no-store"
-    assert asked["Referrer-Policy"] == "no-referrer"
+    assert (redirect.status_code, redirect["Location"]) == (302, "?ciam_asked=1")
+    assert redirect["Cache-Control"] == "no-store"
+    assert redirect["Referrer-Policy"] == "no-referrer"
     assert hint_in(other.open_callback("/ciam/callback/?ciam_asked=1")) is Hint.OTHER_BROWSER
-    # Now that this is known, nobody has to be asked.
+    # The browser now has a cookie, so no further redirect is needed.
     assert hint_in(other.open_callback(callback, **AS_PAGE)) is Hint.OTHER_BROWSER
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
     assert not Session.objects.exists()
 
 
 @pytest.mark.parametrize("query", ["", "&error=access_denied", "&ciam_asked=1"])
-def test_who_keeps_none_ends_at_a_page(ciam: FakeCiam, callback: str, query: str) -> None:
+def test_a_browser_that_stores_no_cookies_reaches_a_page_after_the_redirect(
+    ciam: FakeCiam, callback: str, query: str
+) -> None:
     addresses = [f"{callback}{query}"]
     while addresses[-1]:
         other = Client(headers=AS_PAGE)
@@ -186,7 +185,7 @@ def test_who_keeps_none_ends_at_a_page(ciam: FakeCiam, callback: str, query: str
         {"Accept": HTML, "Sec-Fetch-Dest": "iframe"},
     ],
 )
-def test_only_a_page_that_opens_is_asked(callback: str, headers: dict[str, str]) -> None:
+def test_only_the_request_for_a_page_is_redirected(callback: str, headers: dict[str, str]) -> None:
     client = Client(headers=headers)
     response = client.get(callback)
 
@@ -195,7 +194,7 @@ def test_only_a_page_that_opens_is_asked(callback: str, headers: dict[str, str])
 
 
 @pytest.mark.parametrize("method", ["head", "post", "put", "options"])
-def test_no_other_method_is_asked(callback: str, method: str) -> None:
+def test_a_method_other_than_get_is_not_redirected(callback: str, method: str) -> None:
     response = getattr(Client(headers=AS_PAGE), method)(callback)
 
     assert response.status_code == 405
@@ -205,30 +204,30 @@ def test_no_other_method_is_asked(callback: str, method: str) -> None:
 # --- A form without its token -----------------------------------------------------------------
 
 
-def test_a_form_without_cookies_is_answered_by_our_own_page(
+def test_a_form_without_cookies_is_answered_with_our_own_page(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         response = Client(enforce_csrf_checks=True, headers=AS_PAGE).post("/ciam/authorize/")
 
     assert (response.status_code, response["Ciam-Error-Code"]) == (403, "csrf_failed")
-    assert shown_in(response) is Hint.COOKIES_BLOCKED
+    assert shown_hint(response) is Hint.COOKIES_BLOCKED
     assert 'href="/ciam/login/">Start again</a>' in response.content.decode()
     assert [(r.name, r.levelname) for r in caplog.records if r.levelno > logging.DEBUG] == [
         ("ciam_django", "INFO")
     ]
 
 
-def test_a_form_whose_token_is_old_does_not_blame_the_cookies() -> None:
+def test_a_form_with_an_old_token_gets_no_hint_about_cookies() -> None:
     client = Client(enforce_csrf_checks=True, headers=AS_PAGE)
     client.get("/ciam/login/")
     response = client.post("/ciam/authorize/", {"csrfmiddlewaretoken": "x" * 64})
 
     assert (response.status_code, response["Ciam-Error-Code"]) == (403, "csrf_failed")
-    assert shown_in(response) is None
+    assert shown_hint(response) is None
 
 
-def test_a_form_from_elsewhere_is_refused_with_a_true_line_and_without_its_words(
+def test_a_form_from_another_site_is_logged_without_the_name_of_the_site(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     client = Client(enforce_csrf_checks=True, headers={"Accept": "application/json"})
@@ -250,7 +249,7 @@ def test_a_form_from_elsewhere_is_refused_with_a_true_line_and_without_its_words
 
 @pytest.mark.parametrize("csrf_use_sessions", [False, True])
 @pytest.mark.parametrize("in_middleware", [False, True])
-def test_the_check_is_djangos_own(
+def test_the_csrf_check_works_with_and_without_djangos_middleware(
     ciam: FakeCiam, settings: Settings, csrf_use_sessions: bool, in_middleware: bool
 ) -> None:
     settings.CSRF_USE_SESSIONS = csrf_use_sessions
@@ -264,7 +263,7 @@ def test_the_check_is_djangos_own(
     assert client.post("/ciam/authorize/", {"csrfmiddlewaretoken": token}).status_code == 302
 
 
-# --- The words --------------------------------------------------------------------------------
+# --- Translations -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("language", ["zh-hans", "zh-hant"])
@@ -273,5 +272,5 @@ def test_every_hint_is_translated(hint: Hint, language: str) -> None:
     with override("en"):
         english = str(HINT_TEXTS[hint])
     with override(language):
-        assert hints.hint_text(hint) not in ("", english)
-    assert hints.hint_text(None) == ""
+        assert hint_text(hint) not in ("", english)
+    assert hint_text(None) == ""

@@ -1,4 +1,4 @@
-"""The views, against a CIAM that answers over real HTTP."""
+"""Tests of the sign-in at CIAM's login page and of the logout, with the fake CIAM."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def states_in(cookies: SimpleCookie) -> list[str]:
 
 
 def make_older(browser: Browser, seconds: int) -> None:
-    """Age the states of a browser."""
+    """Change a browser's cookies as if its sign-ins had started ``seconds`` earlier."""
     for name in states_in(browser.client.cookies):
         browser.client.cookies[name] = aged(browser.client.cookies[name].value, seconds)
 
@@ -52,10 +52,10 @@ def json_of(response: HttpResponse) -> dict[str, object]:
     return cast("dict[str, object]", json.loads(response.content))
 
 
-# --- The way in -------------------------------------------------------------------------------
+# --- Sign-in ----------------------------------------------------------------------------------
 
 
-def test_a_person_signs_in_and_goes_on_to_next(browser: Browser) -> None:
+def test_a_user_signs_in_and_is_redirected_to_next(browser: Browser) -> None:
     response = browser.sign_in(next_url="/admin/")
 
     assert (response.status_code, response["Location"]) == (302, "/admin/")
@@ -66,7 +66,7 @@ def test_a_person_signs_in_and_goes_on_to_next(browser: Browser) -> None:
     assert identity.sessions.count() == 1
 
 
-def test_the_same_person_is_the_same_user_the_next_time(ciam: FakeCiam) -> None:
+def test_an_account_at_ciam_is_always_the_same_user(ciam: FakeCiam) -> None:
     first, second, other = Browser(ciam), Browser(ciam), Browser(ciam)
     first.sign_in("li")
     second.sign_in("li")
@@ -76,7 +76,7 @@ def test_the_same_person_is_the_same_user_the_next_time(ciam: FakeCiam) -> None:
     assert get_user_model().objects.count() == 2
 
 
-def test_without_next_the_way_goes_to_login_redirect_url(
+def test_a_sign_in_without_next_redirects_to_login_redirect_url(
     browser: Browser, settings: Settings
 ) -> None:
     settings.LOGIN_REDIRECT_URL = "ciam:login"
@@ -88,7 +88,9 @@ def test_without_next_the_way_goes_to_login_redirect_url(
     "next_url",
     ["https://evil.example/", "//evil.example", "javascript:alert(1)", "/" + "x" * 1100, "\ud800"],
 )
-def test_a_next_that_leads_elsewhere_means_the_default(browser: Browser, next_url: str) -> None:
+def test_a_next_that_leads_to_another_site_is_replaced_by_the_default(
+    browser: Browser, next_url: str
+) -> None:
     page = browser.client.get("/ciam/login/", {"next": next_url.encode(errors="replace")})
     response = browser.sign_in(next_url=next_url.encode(errors="replace").decode())
 
@@ -96,32 +98,32 @@ def test_a_next_that_leads_elsewhere_means_the_default(browser: Browser, next_ur
     assert response["Location"] in ("/accounts/profile/", "/%3F", "?")
 
 
-def test_the_login_page_leads_to_authorize_and_keeps_next(browser: Browser) -> None:
+def test_the_login_page_has_a_form_for_authorize_with_next(browser: Browser) -> None:
     page = browser.client.get("/ciam/login/?next=/admin/").content.decode()
 
     assert 'action="/ciam/authorize/"' in page
     assert 'value="/admin/"' in page
 
 
-def test_leaving_asks_for_a_code_with_pkce_state_and_nonce(browser: Browser, mode: str) -> None:
-    asked = query_of(browser.start_sign_in())
+def test_authorize_requests_a_code_with_pkce_state_and_nonce(browser: Browser, mode: str) -> None:
+    query = query_of(browser.start_sign_in())
 
-    assert asked["response_type"] == "code"
-    assert asked["code_challenge_method"] == "S256"
-    assert asked["scope"] == {"oidc": "openid", "ciam": "USER_API"}[mode]
-    assert len(asked["state"]) >= 32
-    assert len(asked["code_challenge"]) == 43
-    assert "response_mode" not in asked
+    assert query["response_type"] == "code"
+    assert query["code_challenge_method"] == "S256"
+    assert query["scope"] == {"oidc": "openid", "ciam": "USER_API"}[mode]
+    assert len(query["state"]) >= 32
+    assert len(query["code_challenge"]) == 43
+    assert "response_mode" not in query
 
 
-def test_leaving_is_a_post_with_csrf(browser: Browser) -> None:
+def test_authorize_takes_only_a_post_with_a_csrf_token(browser: Browser) -> None:
     strict = Client(enforce_csrf_checks=True)
 
     assert strict.post("/ciam/authorize/").status_code == 403
     assert browser.client.get("/ciam/authorize/").status_code == 405
 
 
-def test_the_state_travels_in_a_sealed_cookie_of_its_own(browser: Browser) -> None:
+def test_each_state_is_stored_in_its_own_encrypted_cookie(browser: Browser) -> None:
     state = query_of(browser.start_sign_in("/admin/"))["state"]
     name = states_in(browser.client.cookies)[0]
     cookie = browser.client.cookies[name]
@@ -129,20 +131,20 @@ def test_the_state_travels_in_a_sealed_cookie_of_its_own(browser: Browser) -> No
     assert cookie["httponly"]
     assert cookie["samesite"] == "Lax"
     assert cookie["path"] == "/ciam/"
-    # Longer than it is good for, or nobody could tell who is late.
+    # The cookie lives longer than the state, so that a late callback can be recognized.
     assert cookie["max-age"] == 24 * 3600
     assert state not in name + cookie.value
     assert not Session.objects.exists()
 
 
-def test_the_cookie_is_secure_under_https(ciam: FakeCiam) -> None:
+def test_the_state_cookie_is_secure_under_https(ciam: FakeCiam) -> None:
     client = Client()
     response = client.post("/ciam/authorize/", secure=True)
 
     assert response.cookies[states_in(response.cookies)[0]]["secure"]
 
 
-def test_a_sixth_tab_drops_the_oldest(browser: Browser) -> None:
+def test_the_sixth_sign_in_deletes_the_cookie_of_the_oldest(browser: Browser) -> None:
     addresses = []
     for number in range(6):
         make_older(browser, 10)
@@ -154,14 +156,14 @@ def test_a_sixth_tab_drops_the_oldest(browser: Browser) -> None:
     assert [answer["Location"] for answer in answers[1:]] == [f"/{n}/" for n in range(1, 6)]
 
 
-def test_tabs_do_not_disturb_each_other(browser: Browser) -> None:
+def test_sign_ins_in_two_tabs_do_not_affect_each_other(browser: Browser) -> None:
     first, second = browser.start_sign_in("/first/"), browser.start_sign_in("/second/")
 
     assert browser.open_callback(browser.sign_in_at_ciam(second))["Location"] == "/second/"
     assert browser.open_callback(browser.sign_in_at_ciam(first))["Location"] == "/first/"
 
 
-def test_the_session_key_changes(browser: Browser) -> None:
+def test_a_sign_in_changes_the_session_key_and_keeps_the_session_data(browser: Browser) -> None:
     session = browser.client.session
     session["cart"] = "full"
     session.save()
@@ -175,7 +177,7 @@ def test_the_session_key_changes(browser: Browser) -> None:
 # --- Failures ---------------------------------------------------------------------------------
 
 
-def test_a_locked_account_reads_so_on_the_page(browser: Browser) -> None:
+def test_the_page_says_that_an_account_is_locked(browser: Browser) -> None:
     response = browser.sign_in(f"fail:{LOCKED}")
 
     assert response.status_code == 403
@@ -185,18 +187,18 @@ def test_a_locked_account_reads_so_on_the_page(browser: Browser) -> None:
     assert not states_in(browser.client.cookies)
 
 
-def test_a_locked_account_reads_so_in_json(browser: Browser) -> None:
+def test_the_json_body_says_that_an_account_is_locked(browser: Browser) -> None:
     response = browser.sign_in(f"fail:{LOCKED}", accept="application/json")
     body = json_of(response)
 
     assert (response.status_code, body["code"]) == (403, LOCKED)
-    # CIAM's own, which its support can look up.
+    # The id comes from CIAM, so CIAM's support can look up the request.
     assert "$" in str(body["request_id"])
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
-def test_a_failure_in_any_wrapping_is_the_same_answer(
+def test_a_failure_with_any_status_and_content_type_has_the_same_answer(
     browser: Browser, status: int, content_type: str
 ) -> None:
     browser.ciam.fail("token", code=LOCKED, status=status, content_type=content_type)
@@ -221,7 +223,7 @@ def test_a_failure_in_any_wrapping_is_the_same_answer(
         ("errcode", "wechat.*"),
     ],
 )
-def test_misbehaviour_has_a_code(browser: Browser, behaviour: str, code: str) -> None:
+def test_each_misbehaviour_of_ciam_has_a_code(browser: Browser, behaviour: str, code: str) -> None:
     browser.ciam.misbehave("token", behaviour)
     response = browser.sign_in()
 
@@ -232,7 +234,9 @@ def test_misbehaviour_has_a_code(browser: Browser, behaviour: str, code: str) ->
 @pytest.mark.parametrize(
     "behaviour", ["slow", "silent", "drip_status", "drip_headers", "drip_body"]
 )
-def test_ciam_has_only_so_much_time(browser: Browser, behaviour: str, settings: Settings) -> None:
+def test_a_slow_ciam_is_answered_with_the_code_timeout(
+    browser: Browser, behaviour: str, settings: Settings
+) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
     browser.ciam.misbehave("token", behaviour)
     settings.CIAM_TIMEOUT = 0.3
@@ -240,14 +244,14 @@ def test_ciam_has_only_so_much_time(browser: Browser, behaviour: str, settings: 
     assert browser.open_callback(callback)["Ciam-Error-Code"] == "timeout"
 
 
-def test_a_cancelled_sign_in_may_be_begun_again(browser: Browser) -> None:
+def test_the_page_of_a_cancelled_sign_in_links_to_the_login_page(browser: Browser) -> None:
     response = browser.sign_in("fail:authorize:access_denied")
 
     assert response["Ciam-Error-Code"] == "access_denied"
     assert 'href="/ciam/login/"' in response.content.decode()
 
 
-def test_a_failed_sign_in_signs_nobody_out(browser: Browser) -> None:
+def test_a_failed_sign_in_does_not_end_the_session(browser: Browser) -> None:
     browser.sign_in("li")
     before = browser.user_id
     browser.sign_in(f"fail:{LOCKED}")
@@ -255,7 +259,7 @@ def test_a_failed_sign_in_signs_nobody_out(browser: Browser) -> None:
     assert browser.user_id == before is not None
 
 
-def test_nothing_that_ciam_wrote_is_shown(
+def test_text_from_ciam_is_neither_shown_nor_logged(
     browser: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -270,7 +274,7 @@ def test_nothing_that_ciam_wrote_is_shown(
         assert marker not in response.content.decode() + str(response.headers) + ours
 
 
-def test_our_misconfiguration_is_a_500_without_a_traceback(
+def test_a_misconfiguration_is_answered_with_500_without_a_traceback(
     browser: Browser, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.ADMINS = ["ops@example.com"]
@@ -294,7 +298,7 @@ def test_our_misconfiguration_is_a_500_without_a_traceback(
         (LOCKED, "/help/"),
     ],
 )
-def test_whoever_tries_again_still_goes_on_to_next(
+def test_the_link_to_the_login_page_keeps_next_after_a_failure(
     browser: Browser, settings: Settings, code: str, way_out: str
 ) -> None:
     settings.CIAM_SUPPORT_URL = "/help/"
@@ -306,7 +310,7 @@ def test_whoever_tries_again_still_goes_on_to_next(
 
 
 @pytest.mark.parametrize("mode", ["oidc"])
-def test_discovery_that_fails_is_answered_at_authorize(browser: Browser) -> None:
+def test_a_failed_discovery_is_answered_with_503_at_authorize(browser: Browser) -> None:
     browser.ciam.misbehave("discovery", "html")
     response = browser.client.post("/ciam/authorize/")
 
@@ -327,16 +331,16 @@ def test_discovery_that_fails_is_answered_at_authorize(browser: Browser) -> None
         "?errcode=40029",
     ],
 )
-def test_a_callback_without_a_state_of_ours_changes_nothing(
+def test_a_callback_with_an_unknown_state_changes_no_session_and_no_cookie(
     browser: Browser, query: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser.sign_in()
     before = browser.user_id
-    stranger = Client()
+    anonymous_client = Client()
     with caplog.at_level(logging.DEBUG):
         caplog.clear()
         ours = browser.client.get(f"/ciam/callback/{query}", headers={"Accept": HTML})
-        theirs = stranger.get(f"/ciam/callback/{query}", headers={"Accept": HTML})
+        theirs = anonymous_client.get(f"/ciam/callback/{query}", headers={"Accept": HTML})
 
     for response in (ours, theirs):
         assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
@@ -349,8 +353,8 @@ def test_a_callback_without_a_state_of_ours_changes_nothing(
     assert [r.name for r in caplog.records if r.levelno == logging.INFO] == ["ciam_django"] * 2
 
 
-def with_state_of(browser: Browser) -> Browser:
-    """A browser that has nothing but the states of another one, as they are now."""
+def copy_with_states_of(browser: Browser) -> Browser:
+    """Return a new browser that has only the current state cookies of ``browser``."""
     copy = Browser(browser.ciam)
     for name in states_in(browser.client.cookies):
         copy.client.cookies[name] = browser.client.cookies[name].value
@@ -370,29 +374,29 @@ def with_state_of(browser: Browser) -> Browser:
         ("html:token", 503),
     ],
 )
-def test_a_state_is_good_for_once_whatever_the_answer(
+def test_a_state_is_valid_for_one_callback_with_any_answer(
     browser: Browser, username: str, status: int
 ) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"), username)
-    # Who keeps the cookie, against our word.
-    again = with_state_of(browser)
+    # This browser ignores that the response deletes the cookie.
+    second_browser = copy_with_states_of(browser)
 
     assert browser.open_callback(callback).status_code == status
     assert not states_in(browser.client.cookies)
-    asked = len(browser.ciam.requests)
+    request_count = len(browser.ciam.requests)
     for _ in range(2):
-        response = again.open_callback(callback)
+        response = second_browser.open_callback(callback)
         assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
-    assert again.user_id is None
-    assert len(browser.ciam.requests) == asked
+    assert second_browser.user_id is None
+    assert len(browser.ciam.requests) == request_count
 
 
-def test_of_two_callbacks_at_once_one_signs_in_and_the_other_asks_again(
+def test_only_one_of_simultaneous_callbacks_signs_in_and_the_others_are_repeated(
     ciam: FakeCiam, live_server: LiveServer
 ) -> None:
-    callback, cookies = _begun_at(live_server.url, ciam)
+    callback, cookies = _start_sign_in_at(live_server.url, ciam)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: _got(callback, cookies), range(8)))
+        answers = list(pool.map(lambda _: _get(callback, cookies), range(8)))
 
     (first,) = (answer for answer in answers if answer.status_code == 302)
     assert first.headers["Location"] == "/next/"
@@ -400,30 +404,30 @@ def test_of_two_callbacks_at_once_one_signs_in_and_the_other_asks_again(
     for answer in answers:
         if answer is not first:
             assert answer.headers["Ciam-Error-Code"] == "mismatching_state"
-            # Once: the second time, there is no cookie.
+            # The browser repeats the callback once, because the response deletes the cookie.
             assert answer.headers["Refresh"] == "2"
             assert "Max-Age=0" in answer.headers["Set-Cookie"]
             assert "sessionid" not in answer.cookies
-    assert [asked.stage for asked in ciam.requests].count("token") == 1
-    assert "Refresh" not in _got(callback, {}).headers
+    assert [request.stage for request in ciam.requests].count("token") == 1
+    assert "Refresh" not in _get(callback, {}).headers
 
 
-def _begun_at(site: str, ciam: FakeCiam) -> tuple[str, dict[str, str]]:
-    """The callback of a sign-in, and the cookies of the browser that began it."""
+def _start_sign_in_at(site: str, ciam: FakeCiam) -> tuple[str, dict[str, str]]:
+    """Start a sign-in; return the URL of its callback and the cookies of its browser."""
     with requests.Session() as session:
         page = session.get(f"{site}/ciam/login/", timeout=60).text
         token = page.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
-        left = session.post(
+        departure = session.post(
             f"{site}/ciam/authorize/",
             {"csrfmiddlewaretoken": token, "next": "/next/"},
             allow_redirects=False,
             timeout=60,
         )
-        return ciam.authorize(left.headers["Location"]), session.cookies.get_dict()
+        return ciam.authorize(departure.headers["Location"]), session.cookies.get_dict()
 
 
-def _got(address: str, cookies: dict[str, str]) -> requests.Response:
-    # Closed, or the server's threads would outlive the test, and with it the database.
+def _get(address: str, cookies: dict[str, str]) -> requests.Response:
+    # An open connection would keep a server thread and its database connection after the test.
     headers = {"Accept": HTML, "Connection": "close"}
     return requests.get(
         address, cookies=cookies, headers=headers, allow_redirects=False, timeout=60
@@ -431,7 +435,7 @@ def _got(address: str, cookies: dict[str, str]) -> requests.Response:
 
 
 @pytest.mark.parametrize(("age", "status"), [(599, 302), (601, 400)])
-def test_a_sign_in_has_ten_minutes(browser: Browser, age: int, status: int) -> None:
+def test_a_sign_in_expires_after_ten_minutes(browser: Browser, age: int, status: int) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
     make_older(browser, age)
 
@@ -439,7 +443,7 @@ def test_a_sign_in_has_ten_minutes(browser: Browser, age: int, status: int) -> N
     assert (browser.user_id is None) is (status == 400)
 
 
-def test_the_state_of_another_provider_is_refused(browser: Browser) -> None:
+def test_a_state_of_another_provider_is_refused(browser: Browser) -> None:
     begun = state.new_sign_in_state(next_url="", provider="wechat")
     response = HttpResponse()
     state.set_state_cookie(RequestFactory().get("/"), response, begun)
@@ -451,7 +455,9 @@ def test_the_state_of_another_provider_is_refused(browser: Browser) -> None:
     assert not browser.ciam.requests
 
 
-def test_keys_rotate_while_a_person_is_at_ciam(browser: Browser, settings: Settings) -> None:
+def test_a_sign_in_survives_the_rotation_of_the_secret_key(
+    browser: Browser, settings: Settings
+) -> None:
     kept, lost = (browser.sign_in_at_ciam(browser.start_sign_in()) for _ in range(2))
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "new"
@@ -461,14 +467,14 @@ def test_keys_rotate_while_a_person_is_at_ciam(browser: Browser, settings: Setti
     assert browser.open_callback(lost)["Ciam-Error-Code"] == "mismatching_state"
 
 
-def test_garbage_among_the_cookies_disturbs_nobody(browser: Browser) -> None:
+def test_invalid_cookies_do_not_prevent_a_sign_in(browser: Browser) -> None:
     for name in ("ciam_state_", "ciam_state_x", "ciam_laps", "ciam_asked"):
         browser.client.cookies[name] = "\xff garbage"
 
     assert browser.sign_in(next_url="/next/")["Location"] == "/next/"
 
 
-def test_the_browser_that_was_signed_in_by_it_goes_on_when_the_callback_repeats(
+def test_a_repeated_callback_redirects_the_browser_that_it_signed_in(
     browser: Browser,
 ) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"))
@@ -483,19 +489,19 @@ def test_the_browser_that_was_signed_in_by_it_goes_on_when_the_callback_repeats(
     assert browser.open_callback(callback)["Ciam-Error-Code"] == "mismatching_state"
 
 
-def test_each_tab_that_signed_in_goes_on_to_its_own_next(browser: Browser) -> None:
+def test_repeated_callbacks_redirect_each_tab_to_its_own_next(browser: Browser) -> None:
     callbacks = []
     for number in range(6):
         callbacks.append(browser.sign_in_at_ciam(browser.start_sign_in(f"/{number}/")))
         browser.open_callback(callbacks[-1])
-    # As many as can be under way at once.
+    # The session stores five states, as many as a browser can have cookies for.
     assert browser.open_callback(callbacks.pop(0))["Ciam-Error-Code"] == "mismatching_state"
 
     answers = [browser.open_callback(callback) for callback in callbacks]
     assert [answer["Location"] for answer in answers] == ["/1/", "/2/", "/3/", "/4/", "/5/"]
 
 
-def test_who_was_signed_in_before_someone_else_is_remembered_no_more(browser: Browser) -> None:
+def test_a_repeated_callback_of_the_previous_user_is_refused(browser: Browser) -> None:
     of_li = browser.sign_in_at_ciam(browser.start_sign_in("/li/"), "li")
     browser.open_callback(of_li)
     of_wang = browser.sign_in_at_ciam(browser.start_sign_in("/wang/"), "wang")
@@ -505,9 +511,7 @@ def test_who_was_signed_in_before_someone_else_is_remembered_no_more(browser: Br
     assert browser.open_callback(of_li)["Ciam-Error-Code"] == "mismatching_state"
 
 
-def test_what_next_was_is_checked_again_when_the_callback_repeats(
-    browser: Browser, settings: Settings
-) -> None:
+def test_a_repeated_callback_checks_next_again(browser: Browser, settings: Settings) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in("http://testserver/next/"))
     browser.open_callback(callback)
     settings.ALLOWED_HOSTS = ["*"]
@@ -517,19 +521,19 @@ def test_what_next_was_is_checked_again_when_the_callback_repeats(
     assert again["Location"] == "/accounts/profile/"
 
 
-def test_another_browser_cannot_use_the_state(browser: Browser, ciam: FakeCiam) -> None:
+def test_a_state_cannot_be_used_in_another_browser(browser: Browser, ciam: FakeCiam) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
-    signed_in, stranger = Browser(ciam), Browser(ciam)
+    signed_in, anonymous = Browser(ciam), Browser(ciam)
     signed_in.sign_in("wang")
     before = signed_in.user_id
 
-    for other in (signed_in, stranger):
+    for other in (signed_in, anonymous):
         response = other.open_callback(callback)
         assert response["Ciam-Error-Code"] == "mismatching_state"
         assert 'href="/ciam/login/">Start again</a>' in response.content.decode()
     assert signed_in.user_id == before is not None
-    assert stranger.user_id is None
-    # What another browser does takes nothing from this one.
+    assert anonymous.user_id is None
+    # The callbacks in other browsers have not spent the state.
     assert browser.open_callback(callback).status_code == 302
 
 
@@ -550,7 +554,7 @@ class BrokenCache(BaseCache):
         raise ConnectionError("no route to secret-host")
 
 
-def test_a_cache_that_is_down_lets_people_in(
+def test_a_user_can_sign_in_while_the_cache_is_down(
     browser: Browser, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.CACHES = {"default": {"BACKEND": f"{__name__}.BrokenCache"}}
@@ -562,7 +566,7 @@ def test_a_cache_that_is_down_lets_people_in(
     assert "secret-host" not in caplog.text
 
 
-def test_a_cache_that_is_down_makes_no_noise_for_strangers(
+def test_an_unknown_state_causes_no_warning_while_the_cache_is_down(
     browser: Browser, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.CACHES = {"default": {"BACKEND": f"{__name__}.BrokenCache"}}
@@ -572,10 +576,10 @@ def test_a_cache_that_is_down_makes_no_noise_for_strangers(
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
-# --- The way out ------------------------------------------------------------------------------
+# --- Logout -----------------------------------------------------------------------------------
 
 
-def test_signing_out_ends_the_session_here_and_at_ciam(browser: Browser, mode: str) -> None:
+def test_a_logout_ends_the_session_here_and_at_ciam(browser: Browser, mode: str) -> None:
     browser.sign_in()
     id_token = decrypted_tokens(CiamSession.objects.get().sealed).id_token
     response = browser.client.post("/ciam/logout/")
@@ -583,9 +587,9 @@ def test_signing_out_ends_the_session_here_and_at_ciam(browser: Browser, mode: s
     assert browser.user_id is None
     if mode == "oidc":
         assert response["Location"].startswith(browser.ciam.url)
-        asked = query_of(response["Location"])
+        query = query_of(response["Location"])
         assert id_token.count(".") == 2
-        assert asked == {
+        assert query == {
             "post_logout_redirect_uri": "http://testserver/ciam/login/",
             "client_id": APP_ID,
             "id_token_hint": id_token,
@@ -596,7 +600,7 @@ def test_signing_out_ends_the_session_here_and_at_ciam(browser: Browser, mode: s
         assert not browser.ciam.access_tokens
 
 
-def test_who_holds_no_good_token_is_not_signed_out_at_ciam(browser: Browser, mode: str) -> None:
+def test_a_logout_with_expired_tokens_sends_no_tokens_to_ciam(browser: Browser, mode: str) -> None:
     browser.sign_in()
     tokens = decrypted_tokens(CiamSession.objects.get().sealed)
     gone = dataclasses.replace(tokens, expires_at=1.0, id_token="")
@@ -608,15 +612,15 @@ def test_who_holds_no_good_token_is_not_signed_out_at_ciam(browser: Browser, mod
     assert "id_token_hint" not in response["Location"]
 
 
-def test_what_no_key_opens_keeps_nobody_from_signing_out(browser: Browser) -> None:
+def test_a_logout_succeeds_with_tokens_that_cannot_be_decrypted(browser: Browser) -> None:
     browser.sign_in()
-    CiamSession.objects.update(sealed="nothing that anybody sealed")
+    CiamSession.objects.update(sealed="not encrypted")
 
     assert browser.client.post("/ciam/logout/").status_code == 302
     assert browser.user_id is None
 
 
-def test_signing_out_is_a_post_with_csrf(browser: Browser) -> None:
+def test_logout_takes_only_a_post_with_a_csrf_token(browser: Browser) -> None:
     browser.sign_in()
 
     assert browser.client.get("/ciam/logout/").status_code == 405
@@ -624,7 +628,7 @@ def test_signing_out_is_a_post_with_csrf(browser: Browser) -> None:
     assert Client(enforce_csrf_checks=True).post("/ciam/logout/").status_code == 403
 
 
-def test_who_did_not_sign_in_at_ciam_is_not_sent_there(
+def test_a_user_without_a_ciam_session_is_not_redirected_to_ciam(
     browser: Browser, settings: Settings
 ) -> None:
     settings.LOGOUT_REDIRECT_URL = "/bye/"
@@ -635,7 +639,7 @@ def test_who_did_not_sign_in_at_ciam_is_not_sent_there(
     assert browser.client.post("/ciam/logout/", {"next": "/x/"})["Location"] == "/x/"
 
 
-def test_signing_out_works_while_ciam_is_down(
+def test_a_logout_succeeds_while_ciam_is_down(
     browser: Browser, mode: str, settings: Settings
 ) -> None:
     browser.sign_in()
@@ -657,7 +661,7 @@ NOT_PROMISED = {"issuer": OURS}
 
 
 @pytest.mark.parametrize(
-    ("metadata", "came"),
+    ("metadata", "returned_issuers"),
     [
         (PROMISED, [OURS]),
         (NOT_PROMISED, []),
@@ -668,33 +672,42 @@ NOT_PROMISED = {"issuer": OURS}
         ({}, [OTHER]),
     ],
 )
-def test_the_provider_that_was_asked_may_answer(
-    metadata: dict[str, object], came: list[str]
+def test_a_callback_from_the_issuer_in_the_metadata_is_accepted(
+    metadata: dict[str, object], returned_issuers: list[str]
 ) -> None:
-    refuse_other_issuer(metadata, came)
+    refuse_other_issuer(metadata, returned_issuers)
 
 
 @pytest.mark.parametrize(
-    ("metadata", "came"),
+    ("metadata", "returned_issuers"),
     [
         (PROMISED, []),
         *(
-            (metadata, came)
+            (metadata, issuers)
             for metadata in (PROMISED, NOT_PROMISED)
-            for came in ([OTHER], [""], [f"{OURS}/"], [OURS.upper()], [OURS, OTHER], [OTHER, OURS])
+            for issuers in (
+                [OTHER],
+                [""],
+                [f"{OURS}/"],
+                [OURS.upper()],
+                [OURS, OTHER],
+                [OTHER, OURS],
+            )
         ),
     ],
 )
-def test_any_other_is_refused(metadata: dict[str, object], came: list[str]) -> None:
+def test_a_callback_from_another_issuer_is_refused(
+    metadata: dict[str, object], returned_issuers: list[str]
+) -> None:
     with pytest.raises(CiamError, match="mismatching_issuer"):
-        refuse_other_issuer(metadata, came)
+        refuse_other_issuer(metadata, returned_issuers)
 
 
 oidc = pytest.mark.parametrize("mode", ["oidc"])
 
 
 @oidc
-def test_a_provider_that_names_itself_signs_in(browser: Browser) -> None:
+def test_a_callback_with_the_right_issuer_signs_in(browser: Browser) -> None:
     browser.ciam.sends_issuer = True
     callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"))
 
@@ -705,7 +718,7 @@ def test_a_provider_that_names_itself_signs_in(browser: Browser) -> None:
 @oidc
 @pytest.mark.parametrize("username", ["li", "fail:authorize:access_denied"])
 @pytest.mark.parametrize("change", ["other", "missing"])
-def test_a_promised_issuer_must_come_and_be_the_one(
+def test_a_wrong_or_missing_issuer_is_refused_if_the_metadata_promise_the_issuer(
     browser: Browser, username: str, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser.ciam.sends_issuer = True
@@ -720,23 +733,25 @@ def test_a_promised_issuer_must_come_and_be_the_one(
     assert b"evil" not in response.content
     assert "evil" not in caplog.text
     assert browser.user_id is None
-    # The code has gone nowhere.
-    assert not [asked for asked in browser.ciam.requests if asked.stage == "token"]
+    # The code has not been sent to CIAM.
+    assert not [request for request in browser.ciam.requests if request.stage == "token"]
 
 
 @oidc
-def test_another_issuer_is_refused_where_none_is_promised(browser: Browser) -> None:
+def test_a_wrong_issuer_is_refused_if_the_metadata_promise_no_issuer(browser: Browser) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
     response = browser.open_callback(f"{callback}&iss={quote(OTHER, safe='')}")
 
     assert response["Ciam-Error-Code"] == "mismatching_issuer"
-    assert not [asked for asked in browser.ciam.requests if asked.stage == "token"]
+    assert not [request for request in browser.ciam.requests if request.stage == "token"]
 
 
 @oidc
-def test_metadata_that_fail_at_the_callback_are_an_answer(browser: Browser) -> None:
+def test_metadata_that_cannot_be_loaded_at_the_callback_are_answered_with_503(
+    browser: Browser,
+) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
-    # As in another process, which has not seen them.
+    # Another process would not have loaded the metadata.
     conf.clear_settings_caches()
     cache.clear()
     browser.ciam.misbehave("discovery", "reset")

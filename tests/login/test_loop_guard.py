@@ -1,53 +1,55 @@
-"""A browser that is signed in again and again ends at a page."""
+"""Tests that a loop of sign-ins ends at a page."""
 
 from __future__ import annotations
 
 import pytest
 from django.test import RequestFactory
 
-from ciam_django.login import loop_guard
 from ciam_django.login.hints import Hint
+from ciam_django.login.loop_guard import recent_sign_ins
 from tests.browser import Browser
-from tests.login.test_hints import shown_in
+from tests.login.test_hints import shown_hint
 
 pytestmark = pytest.mark.django_db
 
 
-def test_where_the_session_does_not_stick_the_way_ends_at_a_page(browser: Browser) -> None:
+def test_a_browser_that_loses_its_session_gets_a_page_after_three_sign_ins(
+    browser: Browser,
+) -> None:
     for _ in range(3):
         assert browser.sign_in("li").status_code == 302
         browser.client.cookies.pop("sessionid")
-    # As a page that leaves for CIAM by itself would.
+    # A login page that redirects to CIAM by itself would send this request.
     response = browser.client.post("/ciam/authorize/")
 
     assert (response.status_code, response["Ciam-Error-Code"]) == (429, "too_many_requests")
     assert response["Retry-After"] == "60"
-    assert shown_in(response) is Hint.COOKIES_BLOCKED
+    assert shown_hint(response) is Hint.COOKIES_BLOCKED
     assert 'href="/ciam/login/"' in response.content.decode()
     assert browser.client.cookies["ciam_laps"]["max-age"] == 60
     del browser.client.cookies["ciam_laps"]
     assert browser.sign_in("li").status_code == 302
 
 
-def test_who_stays_signed_in_may_sign_in_as_often_as_they_like(browser: Browser) -> None:
+def test_a_signed_in_user_can_sign_in_again_without_a_limit(browser: Browser) -> None:
     for _ in range(6):
         assert browser.sign_in("li").status_code == 302
 
 
-def test_who_signs_out_may_sign_in_again_as_often_as_they_like(browser: Browser) -> None:
+def test_a_user_who_logs_out_can_sign_in_again_without_a_limit(browser: Browser) -> None:
     for _ in range(6):
         assert browser.sign_in("li").status_code == 302
         browser.client.post("/ciam/logout/")
 
 
-def test_failures_are_no_laps(browser: Browser) -> None:
+def test_failed_sign_ins_are_not_counted(browser: Browser) -> None:
     for _ in range(6):
         assert browser.sign_in("fail:access_denied").status_code == 403
 
 
 @pytest.mark.parametrize("value", ["", "4", "-1", "x" * 5000, "\u0663", "None"])
-def test_nonsense_is_no_lap(value: str) -> None:
+def test_an_invalid_cookie_counts_as_no_sign_in(value: str) -> None:
     request = RequestFactory().get("/")
     request.COOKIES["ciam_laps"] = value
 
-    assert loop_guard.recent_sign_ins(request) == 0
+    assert recent_sign_ins(request) == 0

@@ -1,4 +1,4 @@
-"""The pages of signing in, over real HTTP to the fake."""
+"""Tests of the pages of a sign-in, with the fake CIAM."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUMBER = "138 0000 1234"
 
 
 @pytest.fixture(autouse=True)
-def everything_offered(settings: Settings) -> None:
+def all_login_methods(settings: Settings) -> None:
     settings.CIAM_LOGIN_METHODS = EVERY
     # A test may send more than one code.
     settings.CIAM_SEND_LIMITS = {}
@@ -36,7 +36,9 @@ def mode() -> str:
 # --- The login page ---------------------------------------------------------------------------
 
 
-def test_the_first_way_is_a_form_and_the_others_are_links(person: FormBrowser) -> None:
+def test_the_first_login_method_is_a_form_and_the_other_methods_are_links(
+    person: FormBrowser,
+) -> None:
     page = person.open_page("/ciam/login/?next=/cart/").content.decode()
 
     assert 'name="username"' in page
@@ -45,9 +47,7 @@ def test_the_first_way_is_a_form_and_the_others_are_links(person: FormBrowser) -
     assert f'action="{reverse("ciam:authorize")}"' in page
 
 
-def test_the_project_chooses_the_ways_and_their_order(
-    person: FormBrowser, settings: Settings
-) -> None:
+def test_the_project_chooses_the_login_methods(person: FormBrowser, settings: Settings) -> None:
     settings.CIAM_LOGIN_METHODS = ["email"]
 
     page = person.open_page("/ciam/login/?method=password").content.decode()
@@ -58,22 +58,20 @@ def test_the_project_chooses_the_ways_and_their_order(
     assert person.open_page("/ciam/recover/").status_code == 404
 
 
-def test_ciam_says_what_there_is_where_the_project_does_not(
+def test_the_hosted_page_is_offered_if_neither_setting_nor_ciam_names_a_method(
     person: FormBrowser, settings: Settings
 ) -> None:
     settings.CIAM_LOGIN_METHODS = []
     person.ciam.fail("api", code="Service.Internal.Error", times=None)
 
-    # It can't be asked: CIAM's own page is there whatever it says.
+    # CIAM cannot answer, and CIAM's hosted page always exists.
     page = person.open_page("/ciam/login/").content.decode()
 
     assert 'name="username"' not in page
     assert reverse("ciam:authorize") in page
 
 
-def test_without_a_form_there_is_nothing_to_post_to(
-    person: FormBrowser, settings: Settings
-) -> None:
+def test_a_login_page_without_a_form_takes_no_post(person: FormBrowser, settings: Settings) -> None:
     settings.CIAM_LOGIN_METHODS = ["hosted"]
     client = Client(headers={"Accept": HTML})
 
@@ -93,7 +91,7 @@ def test_a_password_signs_in(person: FormBrowser) -> None:
 
 
 @pytest.mark.parametrize("mode", ["oidc", "ciam"])
-def test_it_is_the_person_of_the_hosted_page(person: FormBrowser) -> None:
+def test_a_password_signs_in_the_same_user_as_the_hosted_page(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.submit_form(username="li", password=PASSWORD)
     by_password = person.user_id
@@ -108,7 +106,7 @@ def test_it_is_the_person_of_the_hosted_page(person: FormBrowser) -> None:
     assert by_password == person.user_id
 
 
-def test_a_wrong_password_is_told_above_the_form(person: FormBrowser) -> None:
+def test_the_error_of_a_wrong_password_is_shown_above_the_form(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     answer = person.submit_form(username="li", password="wrong")
     page = answer.content.decode()
@@ -122,7 +120,9 @@ def test_a_wrong_password_is_told_above_the_form(person: FormBrowser) -> None:
 
 
 @pytest.mark.parametrize("username", ["nobody", "locked", "disabled", "archived"])
-def test_a_stranger_learns_of_no_account(person: FormBrowser, username: str) -> None:
+def test_an_anonymous_user_does_not_learn_if_an_account_exists(
+    person: FormBrowser, username: str
+) -> None:
     person.open_page("/ciam/login/")
     answer = person.submit_form(username=username, password=PASSWORD)
 
@@ -130,7 +130,7 @@ def test_a_stranger_learns_of_no_account(person: FormBrowser, username: str) -> 
     assert answer["Ciam-Error-Code"] == "Operation.Failure.Username.Or.Password.Error"
 
 
-def test_blank_fields_are_told_at_the_field_before_ciam_is_asked(person: FormBrowser) -> None:
+def test_blank_fields_have_errors_without_a_request_to_ciam(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     asked = len(person.ciam.requests)
     answer = person.submit_form(username=" ", password="")
@@ -141,7 +141,7 @@ def test_blank_fields_are_told_at_the_field_before_ciam_is_asked(person: FormBro
     assert len(person.ciam.requests) == asked
 
 
-def test_after_failures_a_picture_has_to_be_read(person: FormBrowser) -> None:
+def test_a_captcha_must_be_solved_after_failures(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     for _ in range(4):
         answer = person.submit_form(username="li", password="wrong")
@@ -162,14 +162,14 @@ def test_after_failures_a_picture_has_to_be_read(person: FormBrowser) -> None:
     assert person.user_id
 
 
-def test_pictures_are_limited(person: FormBrowser, settings: Settings) -> None:
+def test_captcha_images_have_a_rate_limit(person: FormBrowser, settings: Settings) -> None:
     settings.CIAM_TRY_LIMITS = {"address": ("2/min",)}
 
     statuses = [person.client.get("/ciam/captcha/").status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
 
 
-def test_a_lost_password_leads_to_its_page(person: FormBrowser) -> None:
+def test_a_password_that_was_reset_links_to_the_recovery_page(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.ciam.fail("password", code="Operation.Failure.Password.Has.Initialized")
     page = person.submit_form(username="li", password=PASSWORD).content.decode()
@@ -177,7 +177,9 @@ def test_a_lost_password_leads_to_its_page(person: FormBrowser) -> None:
     assert '<a class="ciam-link" href="/ciam/recover/">Reset your password</a>' in page
 
 
-def test_developers_read_the_true_code_on_the_page(person: FormBrowser, settings: Settings) -> None:
+def test_the_page_shows_the_true_code_in_debug_mode(
+    person: FormBrowser, settings: Settings
+) -> None:
     settings.DEBUG = True
     person.open_page("/ciam/login/")
     assert "Operation.Failure.User.Locked" in (
@@ -188,7 +190,7 @@ def test_developers_read_the_true_code_on_the_page(person: FormBrowser, settings
     assert "Operation.Failure.SMS.Code.Error" in person.submit_form(code="1").content.decode()
 
 
-def test_a_picture_that_is_none_is_not_passed_on(person: FormBrowser) -> None:
+def test_a_captcha_that_is_no_image_is_not_sent_to_the_browser(person: FormBrowser) -> None:
     person.ciam.misbehave("api", "html")
 
     answer = person.client.get("/ciam/captcha/")
@@ -196,7 +198,7 @@ def test_a_picture_that_is_none_is_not_passed_on(person: FormBrowser) -> None:
     assert (answer.status_code, answer.content) == (503, b"")
 
 
-def test_terms_have_to_be_agreed_to_first(person: FormBrowser) -> None:
+def test_required_terms_must_be_accepted_before_ciam_gets_a_request(person: FormBrowser) -> None:
     page = person.open_page("/ciam/login/").content.decode()
     assert 'href="https://example.com/terms"' in page
     assert "checked" not in page
@@ -210,14 +212,14 @@ def test_terms_have_to_be_agreed_to_first(person: FormBrowser) -> None:
     assert len(person.ciam.requests) == asked
 
 
-def test_without_a_form_token_nothing_is_tried(ciam: FakeCiam, db: None) -> None:
+def test_a_form_without_a_csrf_token_is_refused(ciam: FakeCiam, db: None) -> None:
     client = Client(headers={"Accept": HTML}, enforce_csrf_checks=True)
     answer = client.post("/ciam/login/", {"username": "li", "password": PASSWORD})
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "csrf_failed")
 
 
-def test_tries_are_limited(person: FormBrowser, settings: Settings) -> None:
+def test_attempts_have_a_rate_limit(person: FormBrowser, settings: Settings) -> None:
     settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
     person.open_page("/ciam/login/")
     for _ in range(2):
@@ -251,7 +253,9 @@ def test_a_code_signs_in(
 
 
 @pytest.mark.parametrize("number", ["12345", "010-6234-5678", "li@example.com"])
-def test_what_is_no_mobile_number_is_told_at_the_field(person: FormBrowser, number: str) -> None:
+def test_an_invalid_mobile_number_has_an_error_at_the_field(
+    person: FormBrowser, number: str
+) -> None:
     person.open_page("/ciam/login/?method=sms")
     asked = len(person.ciam.requests)
     answer = person.submit_form(phone_number=number)
@@ -262,7 +266,7 @@ def test_what_is_no_mobile_number_is_told_at_the_field(person: FormBrowser, numb
     assert len(person.ciam.requests) == asked
 
 
-def test_a_wrong_code_is_told_at_the_field_and_does_not_come_back(person: FormBrowser) -> None:
+def test_a_wrong_code_has_an_error_at_the_field_and_is_not_shown_again(person: FormBrowser) -> None:
     person.open_page("/ciam/login/?method=sms")
     person.submit_form(phone_number=NUMBER)
     answer = person.submit_form(code="135790")
@@ -272,7 +276,7 @@ def test_a_wrong_code_is_told_at_the_field_and_does_not_come_back(person: FormBr
     assert "135790" not in answer.content.decode()
 
 
-def test_a_step_can_be_reloaded_and_read_in_another_language(person: FormBrowser) -> None:
+def test_a_step_can_be_reloaded_in_another_language(person: FormBrowser) -> None:
     person.open_page("/ciam/login/?method=sms")
     page = person.submit_form(phone_number=NUMBER)
     address = page.wsgi_request.path
@@ -282,7 +286,7 @@ def test_a_step_can_be_reloaded_and_read_in_another_language(person: FormBrowser
     assert "+86 138****1234" in chinese
 
 
-def test_two_tabs_do_not_disturb_each_other(person: FormBrowser) -> None:
+def test_flows_in_two_tabs_do_not_affect_each_other(person: FormBrowser) -> None:
     person.open_page("/ciam/login/?method=sms")
     first = person.submit_form(phone_number=NUMBER).wsgi_request.path
     person.open_page("/ciam/login/?method=email")
@@ -293,7 +297,7 @@ def test_two_tabs_do_not_disturb_each_other(person: FormBrowser) -> None:
 
 
 @pytest.mark.parametrize("address", ["/ciam/step/unknown/", "/ciam/step/%00/"])
-def test_a_step_that_is_over_leads_back(person: FormBrowser, address: str) -> None:
+def test_an_unknown_step_links_to_the_login_page(person: FormBrowser, address: str) -> None:
     answer = person.open_page(address)
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (
@@ -303,7 +307,7 @@ def test_a_step_that_is_over_leads_back(person: FormBrowser, address: str) -> No
     assert 'href="/ciam/login/"' in answer.content.decode()
 
 
-def test_a_step_that_ciam_has_forgotten_leads_back(person: FormBrowser) -> None:
+def test_a_step_whose_flow_ciam_has_deleted_links_to_the_login_page(person: FormBrowser) -> None:
     person.open_page("/ciam/login/?method=sms&next=/cart/")
     person.submit_form(phone_number=NUMBER)
     person.ciam.accounts._flows.clear()
@@ -313,7 +317,7 @@ def test_a_step_that_ciam_has_forgotten_leads_back(person: FormBrowser) -> None:
     assert 'href="/ciam/login/?next=%2Fcart%2F"' in answer.content.decode()
 
 
-def test_sends_are_limited_and_the_page_says_for_how_long(
+def test_sent_codes_have_a_rate_limit_and_the_page_shows_the_wait(
     person: FormBrowser, settings: Settings
 ) -> None:
     settings.CIAM_SEND_LIMITS = {"receiver": ("1/min",)}
@@ -330,7 +334,7 @@ def test_sends_are_limited_and_the_page_says_for_how_long(
     assert len(person.ciam.requests) == asked
 
 
-def test_who_has_tried_too_often_can_still_have_a_new_code(
+def test_a_new_code_can_be_sent_after_too_many_attempts(
     person: FormBrowser, settings: Settings
 ) -> None:
     settings.CIAM_TRY_LIMITS = {"receiver": ("1/hour",)}
@@ -343,7 +347,7 @@ def test_who_has_tried_too_often_can_still_have_a_new_code(
     assert re.search(r'value="resend"[^>]*data-ciam-wait="(60|59)"', answer.content.decode())
 
 
-def test_a_page_needs_none_of_the_projects_context_processors(
+def test_the_pages_need_no_context_processors_of_the_project(
     person: FormBrowser, settings: Settings
 ) -> None:
     engine = {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}
@@ -354,7 +358,7 @@ def test_a_page_needs_none_of_the_projects_context_processors(
     assert person.submit_form(code=CODE).status_code == 302
 
 
-def test_a_new_code_is_sent_on_the_same_terms(person: FormBrowser) -> None:
+def test_a_new_code_is_sent_with_the_same_consents(person: FormBrowser) -> None:
     person.ciam.requires_consents = True
     person.open_page("/ciam/login/?method=sms")
     person.submit_form(phone_number=NUMBER)
@@ -365,7 +369,7 @@ def test_a_new_code_is_sent_on_the_same_terms(person: FormBrowser) -> None:
     assert person.submit_form(code=CODE).status_code == 302
 
 
-def test_a_page_is_not_shown_to_an_app(person: FormBrowser) -> None:
+def test_a_client_that_accepts_json_gets_no_page(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.client.defaults["HTTP_ACCEPT"] = "application/json"
     answer = person.submit_form(username="li", password="wrong")
@@ -377,7 +381,7 @@ def test_a_page_is_not_shown_to_an_app(person: FormBrowser) -> None:
 # --- The second step --------------------------------------------------------------------------
 
 
-def test_the_second_step_offers_what_the_tenant_has(person: FormBrowser) -> None:
+def test_the_second_step_offers_the_channels_of_the_tenant(person: FormBrowser) -> None:
     person.open_page("/ciam/login/?next=/cart/")
     page = person.submit_form(username="careful", password=PASSWORD).content.decode()
     assert person.title == "Confirm that it&#x27;s you"
@@ -393,7 +397,7 @@ def test_the_second_step_offers_what_the_tenant_has(person: FormBrowser) -> None
     assert person.user_id
 
 
-def test_the_second_steps_codes_are_counted_for_the_account(
+def test_the_codes_of_the_second_step_are_counted_for_the_account(
     person: FormBrowser, settings: Settings
 ) -> None:
     settings.CIAM_SEND_LIMITS = {"receiver": ("1/hour",)}
@@ -401,7 +405,7 @@ def test_the_second_steps_codes_are_counted_for_the_account(
         person.open_page("/ciam/login/")
         person.submit_form(username="careful", password=PASSWORD)
         assert person.submit_form(channel="SMS").status_code == status
-    # Nor is another way there a new account.
+    # Another channel does not start a new count.
     person.open_page("/ciam/login/")
     person.submit_form(username="careful", password=PASSWORD)
     for _ in range(2):
@@ -410,7 +414,7 @@ def test_the_second_steps_codes_are_counted_for_the_account(
         assert person.submit_form(channel="SMS").status_code == 429
 
 
-def test_at_the_second_step_nothing_is_hidden(person: FormBrowser) -> None:
+def test_the_second_step_shows_the_errors_of_the_account(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.submit_form(username="careful", password=PASSWORD)
     person.ciam.fail("send_code", code="Operation.Failure.User.Locked")
@@ -419,7 +423,7 @@ def test_at_the_second_step_nothing_is_hidden(person: FormBrowser) -> None:
     assert person.title == "Confirm that it&#x27;s you"
 
 
-def test_the_second_step_can_be_taken_another_way(person: FormBrowser) -> None:
+def test_another_channel_can_be_chosen_at_the_second_step(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.submit_form(username="careful", password=PASSWORD)
     person.submit_form(channel="SMS")
@@ -429,7 +433,7 @@ def test_the_second_step_can_be_taken_another_way(person: FormBrowser) -> None:
     assert person.user_id
 
 
-def test_a_way_that_was_not_offered_is_refused(person: FormBrowser) -> None:
+def test_a_channel_that_is_not_offered_is_refused(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.submit_form(username="careful", password=PASSWORD)
     answer = person.submit_form(channel="EMAIL")
@@ -438,7 +442,7 @@ def test_a_way_that_was_not_offered_is_refused(person: FormBrowser) -> None:
     assert answer["Ciam-Error-Code"] == "Params.Illegal.Type"
 
 
-def test_a_choice_that_ciam_refuses_is_told_above_the_ways(person: FormBrowser) -> None:
+def test_the_error_of_a_channel_is_shown_above_the_channels(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.submit_form(username="careful", password=PASSWORD)
     person.ciam.fail("send_code", code="Operation.Failure.Send.SMS.Fail")
@@ -449,10 +453,10 @@ def test_a_choice_that_ciam_refuses_is_told_above_the_ways(person: FormBrowser) 
     assert 'value="PWD"' in answer.content.decode()
 
 
-# --- What else CIAM may ask for ---------------------------------------------------------------
+# --- Further steps that CIAM asks for ---------------------------------------------------------
 
 
-def test_a_password_that_is_too_old_has_to_be_changed(person: FormBrowser) -> None:
+def test_a_password_that_is_too_old_must_be_changed(person: FormBrowser) -> None:
     person.open_page("/ciam/login/?next=/cart/")
     person.submit_form(username="stale", password=PASSWORD)
     assert person.title == "Choose a new password"
@@ -467,7 +471,7 @@ def test_a_password_that_is_too_old_has_to_be_changed(person: FormBrowser) -> No
     assert person.submit_form(username="stale", password=PASSWORD).status_code == 401
 
 
-def test_terms_may_come_later(person: FormBrowser) -> None:
+def test_ciam_can_ask_for_terms_after_the_password(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.submit_form(username="hesitant", password=PASSWORD)
     assert person.title == "Please agree to our terms"
@@ -478,7 +482,7 @@ def test_terms_may_come_later(person: FormBrowser) -> None:
     assert person.user_id
 
 
-def test_details_that_are_missing_are_asked_for(person: FormBrowser) -> None:
+def test_the_profile_page_asks_for_missing_members(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.submit_form(username="unfinished", password=PASSWORD)
     assert person.title == "Complete your information"
@@ -493,7 +497,7 @@ def test_details_that_are_missing_are_asked_for(person: FormBrowser) -> None:
     assert person.user_id
 
 
-def test_a_number_that_is_missing_is_normalized(person: FormBrowser) -> None:
+def test_a_missing_mobile_number_is_normalized(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.submit_form(username="unfinished_phone", password=PASSWORD)
     assert check_field_error(person.submit_form(phone_number="12345"), "phone_number")
@@ -502,7 +506,7 @@ def test_a_number_that_is_missing_is_normalized(person: FormBrowser) -> None:
     assert json.loads(sent[-1].body)["phoneNumber"] == "13800001234"
 
 
-def test_details_can_be_skipped_where_ciam_lets_them(person: FormBrowser) -> None:
+def test_the_profile_can_be_skipped_if_ciam_allows_it(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.submit_form(username="unfinished_must", password=PASSWORD)
     answer = person.submit_form(do="skip")
@@ -517,7 +521,7 @@ def test_details_can_be_skipped_where_ciam_lets_them(person: FormBrowser) -> Non
     assert person.user_id
 
 
-def test_one_step_follows_another(person: FormBrowser) -> None:
+def test_a_sign_in_can_have_several_steps(person: FormBrowser) -> None:
     person.open_page("/ciam/login/?next=/cart/")
     person.submit_form(username="thorough", password=PASSWORD)
     person.submit_form(channel="SMS")
@@ -531,7 +535,7 @@ def test_one_step_follows_another(person: FormBrowser) -> None:
     assert person.user_id
 
 
-def test_a_step_that_nobody_knows_is_told_and_warned_of_once(
+def test_an_unsupported_step_is_shown_and_logged_as_one_warning(
     person: FormBrowser, caplog: pytest.LogCaptureFixture
 ) -> None:
     person.open_page("/ciam/login/")
@@ -547,7 +551,9 @@ def test_a_step_that_nobody_knows_is_told_and_warned_of_once(
     assert person.user_id is None
 
 
-def test_the_project_can_name_a_step_of_its_tenant(person: FormBrowser, settings: Settings) -> None:
+def test_a_setting_maps_a_step_of_the_tenant_to_a_supported_step(
+    person: FormBrowser, settings: Settings
+) -> None:
     settings.CIAM_FLOW_TYPES = {"NEED_MAGIC": "new_password"}
     person.open_page("/ciam/login/")
     person.submit_form(username="odd", password=PASSWORD)
@@ -558,7 +564,7 @@ def test_the_project_can_name_a_step_of_its_tenant(person: FormBrowser, settings
 # --- Recovery and sign-up ---------------------------------------------------------------------
 
 
-def test_a_lost_password_can_be_replaced(person: FormBrowser) -> None:
+def test_a_user_can_recover_a_lost_password(person: FormBrowser) -> None:
     person.open_page("/ciam/recover/?next=/cart/")
     person.submit_form(receiver="li@example.com")
     assert check_field_error(person.submit_form(code=CODE[::-1], password="a-new-passw0rd"), "code")
@@ -575,7 +581,7 @@ def test_a_lost_password_can_be_replaced(person: FormBrowser) -> None:
 
 
 @pytest.mark.parametrize("place", ["recover", "login"])
-def test_a_stranger_does_not_learn_where_no_account_is(person: FormBrowser, place: str) -> None:
+def test_the_pages_are_equal_with_and_without_an_account(person: FormBrowser, place: str) -> None:
     pages = []
     for number in ("13800000001", "13800001234"):
         address = "/ciam/recover/" if place == "recover" else "/ciam/login/?method=sms"
@@ -584,7 +590,7 @@ def test_a_stranger_does_not_learn_where_no_account_is(person: FormBrowser, plac
         person.submit_form(**{field: number})
         found = person.response.content.decode()
         assert person.response.status_code == 200
-        # Each has worn out after five wrong entries, with the same words.
+        # Each code becomes invalid after five wrong entries, with the same answer.
         for _ in range(6):
             answer = person.submit_form(code="135790", password="a-new-passw0rd")
             found += f"{answer.status_code} {answer['Ciam-Error-Code']} "
@@ -600,7 +606,7 @@ def test_a_stranger_does_not_learn_where_no_account_is(person: FormBrowser, plac
 
 
 @pytest.mark.parametrize("code", ["User.Not.Exist", "User.Locked", "User.Disabled"])
-def test_at_recovery_whatever_tells_of_an_account_looks_like_a_code_that_was_sent(
+def test_the_recovery_page_hides_each_error_that_depends_on_the_account(
     person: FormBrowser, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     person.open_page("/ciam/recover/")
@@ -609,11 +615,11 @@ def test_at_recovery_whatever_tells_of_an_account_looks_like_a_code_that_was_sen
         page = person.submit_form(receiver="li@example.com").content.decode()
 
     assert "If there is an account for" in page
-    # The operator knows.
+    # The log contains the true code.
     assert f"code=Operation.Failure.{code} " in caplog.text
 
 
-def test_ciam_is_asked_about_a_code_that_was_never_sent(person: FormBrowser) -> None:
+def test_a_code_that_was_not_sent_is_still_checked_at_ciam(person: FormBrowser) -> None:
     person.open_page("/ciam/login/?method=sms")
     person.submit_form(phone_number="13800000001")
     asked = len(person.ciam.requests)
@@ -623,7 +629,7 @@ def test_ciam_is_asked_about_a_code_that_was_never_sent(person: FormBrowser) -> 
     assert [request.stage for request in person.ciam.requests[asked:]] == ["verify_code"]
 
 
-def test_an_account_can_be_made(person: FormBrowser) -> None:
+def test_an_account_can_be_created(person: FormBrowser) -> None:
     person.open_page("/ciam/sign-up/?next=/cart/")
     page = person.submit_form(receiver=NUMBER).content.decode()
     assert "A code has been sent to" in page
@@ -637,7 +643,7 @@ def test_an_account_can_be_made(person: FormBrowser) -> None:
     assert person.user_id
 
 
-def test_an_account_that_is_there_is_not_told(person: FormBrowser) -> None:
+def test_the_sign_up_does_not_tell_that_an_account_exists(person: FormBrowser) -> None:
     person.open_page("/ciam/sign-up/")
     person.submit_form(receiver=NUMBER)
     person.ciam.fail("register", code="Params.Exist.User.Phone.Number")
@@ -646,7 +652,7 @@ def test_an_account_that_is_there_is_not_told(person: FormBrowser) -> None:
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (400, "sign_up_refused")
 
 
-def test_before_a_code_is_sent_a_picture_may_have_to_be_read(person: FormBrowser) -> None:
+def test_the_tenant_can_require_a_captcha_before_each_code(person: FormBrowser) -> None:
     person.ciam.wants_captcha = True
     page = person.open_page("/ciam/login/?method=sms").content.decode()
     assert 'src="/ciam/captcha/"' in page
@@ -655,7 +661,7 @@ def test_before_a_code_is_sent_a_picture_may_have_to_be_read(person: FormBrowser
     person.client.get("/ciam/captcha/")
     person.submit_form(phone_number=NUMBER, captcha=CAPTCHA_TEXT)
     assert person.title == "Enter the code"
-    # And before it is sent again.
+    # A new code needs a new CAPTCHA.
     assert check_field_error(person.submit_form(do="resend"), "captcha")
     person.client.get("/ciam/captcha/")
     person.ciam.accounts._last_sends.clear()
@@ -663,7 +669,7 @@ def test_before_a_code_is_sent_a_picture_may_have_to_be_read(person: FormBrowser
     assert person.submit_form(code=CODE).status_code == 302
 
 
-def test_whoever_cannot_be_signed_in_here_is_told_on_the_page(person: FormBrowser) -> None:
+def test_the_page_shows_that_a_user_is_inactive(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.submit_form(username="li", password=PASSWORD)
     User.objects.update(is_active=False)

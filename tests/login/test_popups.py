@@ -1,4 +1,4 @@
-"""Signing in in a window of its own."""
+"""Tests of a sign-in in a pop-up window."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def mode() -> str:
     return "ciam"
 
 
-def test_the_window_keeps_its_opener_all_the_way(person: FormBrowser, settings: Settings) -> None:
+def test_the_window_keeps_its_opener_at_each_step(person: FormBrowser, settings: Settings) -> None:
     settings.CIAM_LOGIN_METHODS = ["password"]
     assert person.open_page(f"/ciam/login/?next={DONE}")[POLICY] == "unsafe-none"
     person.submit_form(username="hesitant", password=PASSWORD)
@@ -32,20 +32,20 @@ def test_the_window_keeps_its_opener_all_the_way(person: FormBrowser, settings: 
     assert 'href="/cart/" data-ciam-done' in page.content.decode()
 
 
-def test_the_way_to_ciam_and_back_keeps_it_too(browser: Browser) -> None:
-    leave = browser.client.post("/ciam/authorize/", {"next": DONE})
-    assert leave[POLICY] == "unsafe-none"
-    answer = browser.open_callback(browser.sign_in_at_ciam(leave["Location"]))
+def test_the_redirect_to_ciam_and_the_callback_keep_the_opener(browser: Browser) -> None:
+    departure = browser.client.post("/ciam/authorize/", {"next": DONE})
+    assert departure[POLICY] == "unsafe-none"
+    answer = browser.open_callback(browser.sign_in_at_ciam(departure["Location"]))
     assert answer[POLICY] == "unsafe-none"
     assert answer["Location"] == DONE
 
 
-def test_any_other_page_has_djangos_policy(person: FormBrowser) -> None:
+def test_a_page_with_another_next_has_djangos_policy(person: FormBrowser) -> None:
     assert person.open_page("/ciam/login/?next=/cart/")[POLICY] == "same-origin"
 
 
 @pytest.mark.parametrize("next_url", ["https://evil.example/", "//evil.example", "javascript:1"])
-def test_it_goes_on_to_this_site_only(
+def test_the_done_page_links_only_to_this_site(
     person: FormBrowser, next_url: str, settings: Settings
 ) -> None:
     settings.CIAM_LOGIN_METHODS = ["password"]
@@ -58,7 +58,7 @@ def test_it_goes_on_to_this_site_only(
 
 
 @pytest.mark.django_db
-def test_who_is_not_signed_in_tells_nobody() -> None:
+def test_the_done_page_does_not_inform_the_opener_of_an_anonymous_user() -> None:
     answer: Any = Client(headers={"Accept": HTML}).get(DONE)
 
     assert "data-ciam-done" not in answer.content.decode()

@@ -1,4 +1,4 @@
-"""What people type as a number or an address."""
+"""Tests of parsing mobile numbers, email addresses and user names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMS = {"type": "SMS", "phoneRegion": "86", "phoneNumber": "13800000000"}
 
 
 @pytest.mark.parametrize(
-    "typed",
+    "text",
     [
         "13800000000",
         " 138 0000 0000 ",
@@ -31,16 +31,16 @@ SMS = {"type": "SMS", "phoneRegion": "86", "phoneNumber": "13800000000"}
         "\u2068138\u200b00000000\u2069",
     ],
 )
-def test_a_number_in_any_usual_form_is_the_same(typed: str) -> None:
-    receiver = phone_recipient(typed)
+def test_each_usual_form_of_a_number_is_the_same_recipient(text: str) -> None:
+    recipient = phone_recipient(text)
 
-    assert receiver.api_parameters == SMS
-    assert receiver.key == "+8613800000000"
-    assert receiver.masked == "+86 138****0000"
+    assert recipient.api_parameters == SMS
+    assert recipient.key == "+8613800000000"
+    assert recipient.masked == "+86 138****0000"
 
 
 @pytest.mark.parametrize(
-    ("typed", "region", "number", "masked"),
+    ("text", "region", "number", "masked"),
     [
         ("+852 9123 4567", "852", "91234567", "+852 91****67"),
         ("+886 912 345 678", "886", "912345678", "+886 91****678"),
@@ -48,22 +48,24 @@ def test_a_number_in_any_usual_form_is_the_same(typed: str) -> None:
         ("+44 7400 123456", "44", "7400123456", "+44 740****456"),
     ],
 )
-def test_numbers_of_other_countries_say_which(
-    typed: str, region: str, number: str, masked: str
+def test_a_number_with_a_calling_code_belongs_to_its_country(
+    text: str, region: str, number: str, masked: str
 ) -> None:
-    receiver = phone_recipient(typed)
+    recipient = phone_recipient(text)
 
-    assert (receiver.region, receiver.number, receiver.masked) == (region, number, masked)
+    assert (recipient.region, recipient.number, recipient.masked) == (region, number, masked)
 
 
-def test_the_country_of_a_number_that_does_not_say_is_a_setting(settings: Settings) -> None:
+def test_a_number_without_a_calling_code_belongs_to_the_country_in_the_settings(
+    settings: Settings,
+) -> None:
     settings.CIAM_PHONE_REGION = "TW"
 
     assert phone_recipient("0912-345-678").key == "+886912345678"
 
 
 @pytest.mark.parametrize(
-    "typed",
+    "text",
     [
         "12800000000",
         "1380000000",
@@ -78,26 +80,26 @@ def test_the_country_of_a_number_that_does_not_say_is_a_setting(settings: Settin
         "()",
     ],
 )
-def test_what_gets_no_text_message_is_refused(typed: str) -> None:
+def test_a_number_that_gets_no_text_message_is_refused(text: str) -> None:
     with pytest.raises(CiamError) as raised:
-        phone_recipient(typed)
+        phone_recipient(text)
 
     assert raised.value.code == "malformed_phone_number"
 
 
-@pytest.mark.parametrize("typed", ["", "  ", "\0", "\ud800", "\u200b"])
-def test_nothing_is_blank(typed: str) -> None:
+@pytest.mark.parametrize("text", ["", "  ", "\0", "\ud800", "\u200b"])
+def test_a_text_without_visible_characters_is_blank(text: str) -> None:
     with pytest.raises(CiamError) as raised:
-        phone_recipient(typed)
+        phone_recipient(text)
     assert raised.value.code == "Params.Blank.User.Phone.Number"
 
     with pytest.raises(CiamError) as raised:
-        email_recipient(typed)
+        email_recipient(text)
     assert raised.value.code == "Params.Blank.User.Email"
 
 
 @pytest.mark.parametrize(
-    ("typed", "email"),
+    ("text", "email"),
     [
         ("li@example.com", "li@example.com"),
         (" Li.Wei+shop@EXAMPLE.com ", "Li.Wei+shop@example.com"),
@@ -106,19 +108,19 @@ def test_nothing_is_blank(typed: str) -> None:
         ("li@例子.中国", "li@xn--fsqu00a.xn--fiqs8s"),
     ],
 )
-def test_an_address_is_as_mail_wants_it(typed: str, email: str) -> None:
-    receiver = email_recipient(typed)
+def test_an_email_address_is_normalized(text: str, email: str) -> None:
+    recipient = email_recipient(text)
 
-    assert receiver.api_parameters == {"type": "EMAIL", "email": email}
-    assert receiver.key == email.casefold()
+    assert recipient.api_parameters == {"type": "EMAIL", "email": email}
+    assert recipient.key == email.casefold()
 
 
-def test_of_an_address_only_the_beginning_is_shown() -> None:
+def test_a_masked_email_address_shows_only_the_first_character_and_the_domain() -> None:
     assert email_recipient("li@example.com").masked == "l***@example.com"
 
 
 @pytest.mark.parametrize(
-    "typed",
+    "text",
     [
         "li",
         "li@",
@@ -129,20 +131,20 @@ def test_of_an_address_only_the_beginning_is_shown() -> None:
         f"{'x' * 300}@a.com",
     ],
 )
-def test_what_is_no_address_is_refused(typed: str) -> None:
+def test_an_invalid_email_address_is_refused(text: str) -> None:
     with pytest.raises(CiamError) as raised:
-        email_recipient(typed)
+        email_recipient(text)
 
     assert raised.value.code == "Params.Illegal.User.Email"
 
 
-def test_an_at_sign_tells_an_address_from_a_number() -> None:
+def test_a_text_with_an_at_sign_is_an_email_address() -> None:
     assert phone_or_email_recipient("li＠example.com").channel == "EMAIL"
     assert phone_or_email_recipient("138 0000 0000").channel == "SMS"
 
 
 @pytest.mark.parametrize(
-    ("typed", "username"),
+    ("text", "username"),
     [
         ("+86 138 0000 0000", "13800000000"),
         ("138-0000-0000", "13800000000"),
@@ -155,10 +157,10 @@ def test_an_at_sign_tells_an_address_from_a_number() -> None:
         ("", ""),
     ],
 )
-def test_an_account_that_is_a_number_is_its_digits(typed: str, username: str) -> None:
-    assert normalized_username(typed) == username
+def test_a_user_name_that_is_a_number_becomes_its_digits(text: str, username: str) -> None:
+    assert normalized_username(text) == username
 
 
-def test_neither_number_nor_address_is_in_a_report() -> None:
+def test_the_repr_of_a_recipient_shows_no_number_and_no_address() -> None:
     assert "138" not in repr(phone_recipient("13800000000"))
     assert "li" not in repr(email_recipient("li@example.com"))

@@ -1,4 +1,4 @@
-"""Where the browser may be sent."""
+"""Tests of safe redirects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ciam_django.login.redirects import (
 
 
 @pytest.mark.parametrize("url", ["/", "/a?b=c#d", "http://testserver/a", "a/b"])
-def test_this_site_is_safe(url: str) -> None:
+def test_a_url_of_this_site_is_safe(url: str) -> None:
     assert safe_next(RequestFactory().get("/"), url) == url
 
 
@@ -41,21 +41,21 @@ def test_this_site_is_safe(url: str) -> None:
         "/\ud800" * 600,
     ],
 )
-def test_another_site_and_nonsense_are_not(url: str | None) -> None:
+def test_a_url_of_another_site_or_an_invalid_url_is_not_safe(url: str | None) -> None:
     assert safe_next(RequestFactory().get("/"), url) == ""
 
 
-def test_https_does_not_lead_to_http() -> None:
+def test_an_http_url_is_not_safe_under_https() -> None:
     assert safe_next(RequestFactory().get("/", secure=True), "http://testserver/") == ""
 
 
-def test_what_was_stored_is_checked_again(settings: Settings) -> None:
+def test_a_stored_next_is_checked_again(settings: Settings) -> None:
     settings.LOGIN_REDIRECT_URL = "/home/"
 
     assert url_after_sign_in(RequestFactory().get("/"), "https://evil.example/") == "/home/"
 
 
-def test_signing_out_leads_to_the_setting_or_the_login_page(settings: Settings) -> None:
+def test_a_logout_redirects_to_the_setting_or_to_the_login_page(settings: Settings) -> None:
     settings.LOGOUT_REDIRECT_URL = None
     assert url_after_sign_out(RequestFactory().post("/")) == "/ciam/login/"
 
@@ -63,7 +63,7 @@ def test_signing_out_leads_to_the_setting_or_the_login_page(settings: Settings) 
     assert url_after_sign_out(RequestFactory().post("/")) == "/ciam/callback/"
 
 
-def test_the_callback_is_the_requests_or_the_settings(settings: Settings) -> None:
+def test_the_callback_url_comes_from_the_setting_or_from_the_request(settings: Settings) -> None:
     request = RequestFactory().get("/", secure=True)
     assert callback_url(request) == "https://testserver/ciam/callback/"
 

@@ -1,4 +1,4 @@
-"""The sealed cookie of a sign-in under way."""
+"""Tests of the encrypted cookie that stores a sign-in until its callback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from ciam_django.client.crypto import fernet_for
 from ciam_django.login import state
 
 
-def sealed(sign_in: state.SignInState, request: HttpRequest | None = None) -> HttpResponse:
+def response_with_cookie(
+    sign_in: state.SignInState, request: HttpRequest | None = None
+) -> HttpResponse:
     response = HttpResponse()
     state.set_state_cookie(request or RequestFactory().get("/"), response, sign_in)
     return response
@@ -27,13 +29,14 @@ def request_with(response: HttpResponse) -> HttpRequest:
     return request
 
 
-def test_what_is_kept_comes_back() -> None:
-    begun = state.new_sign_in_state(next_url="/next/")
+def test_a_stored_sign_in_can_be_read() -> None:
+    sign_in = state.new_sign_in_state(next_url="/next/")
+    request = request_with(response_with_cookie(sign_in))
 
-    assert state.state_from_cookie(request_with(sealed(begun)), begun.state) == begun
+    assert state.state_from_cookie(request, sign_in.state) == sign_in
 
 
-def test_secrets_are_new_each_time() -> None:
+def test_each_sign_in_has_new_secrets() -> None:
     first, second = state.new_sign_in_state(next_url=""), state.new_sign_in_state(next_url="")
 
     for name in ("state", "nonce", "code_verifier"):
@@ -41,45 +44,45 @@ def test_secrets_are_new_each_time() -> None:
     assert 43 <= len(first.code_verifier) <= 128
 
 
-@pytest.mark.parametrize("asked", ["", "x", "x" * 10_000, "\0", "\ud800", "状态"])
-def test_an_unknown_state_is_none(asked: str) -> None:
-    assert (
-        state.state_from_cookie(request_with(sealed(state.new_sign_in_state(next_url=""))), asked)
-        is None
-    )
+@pytest.mark.parametrize("unknown_state", ["", "x", "x" * 10_000, "\0", "\ud800", "状态"])
+def test_an_unknown_state_gives_none(unknown_state: str) -> None:
+    request = request_with(response_with_cookie(state.new_sign_in_state(next_url="")))
+
+    assert state.state_from_cookie(request, unknown_state) is None
 
 
-def test_the_state_of_another_provider_is_none() -> None:
-    begun = state.new_sign_in_state(next_url="", provider="wechat")
+def test_the_state_of_another_provider_gives_none() -> None:
+    sign_in = state.new_sign_in_state(next_url="", provider="wechat")
+    request = request_with(response_with_cookie(sign_in))
 
-    assert state.state_from_cookie(request_with(sealed(begun)), begun.state) is None
-    assert state.state_from_cookie(request_with(sealed(begun)), begun.state, "wechat") == begun
+    assert state.state_from_cookie(request, sign_in.state) is None
+    assert state.state_from_cookie(request, sign_in.state, "wechat") == sign_in
 
 
 def aged(cookie: str, seconds: int) -> str:
-    """The cookie as it would be if it had been set so long ago."""
-    seal = fernet_for(state._COOKIES.purpose)
-    key = seal._fernets[0]
+    """Return the value of the cookie as if the cookie had been set ``seconds`` earlier."""
+    multi_fernet = fernet_for(state._COOKIES.purpose)
+    key = multi_fernet._fernets[0]
     fernet = Fernet(base64.urlsafe_b64encode(key._signing_key + key._encryption_key))
-    made_at = seal.extract_timestamp(cookie)
-    return fernet.encrypt_at_time(seal.decrypt(cookie), made_at - seconds).decode()
+    set_at = multi_fernet.extract_timestamp(cookie)
+    return fernet.encrypt_at_time(multi_fernet.decrypt(cookie), set_at - seconds).decode()
 
 
 @pytest.mark.parametrize(
-    ("age", "is_kept"), [(0, True), (599, True), (601, False), (80_000, False)]
+    ("age", "is_valid"), [(0, True), (599, True), (601, False), (80_000, False)]
 )
-def test_ten_minutes_are_the_end(age: int, is_kept: bool) -> None:
-    begun = state.new_sign_in_state(next_url="")
-    request = request_with(sealed(begun))
+def test_a_sign_in_expires_after_ten_minutes(age: int, is_valid: bool) -> None:
+    sign_in = state.new_sign_in_state(next_url="")
+    request = request_with(response_with_cookie(sign_in))
     request.COOKIES = {name: aged(value, age) for name, value in request.COOKIES.items()}
 
-    assert (state.state_from_cookie(request, begun.state) is not None) is is_kept
-    assert state.is_expired(request, begun.state) is not is_kept
+    assert (state.state_from_cookie(request, sign_in.state) is not None) is is_valid
+    assert state.is_expired(request, sign_in.state) is not is_valid
 
 
-def test_a_cookie_under_another_name_is_none() -> None:
-    begun, other = state.new_sign_in_state(next_url=""), state.new_sign_in_state(next_url="")
-    request = request_with(sealed(begun))
+def test_a_cookie_with_the_name_of_another_sign_in_gives_none() -> None:
+    sign_in, other = state.new_sign_in_state(next_url=""), state.new_sign_in_state(next_url="")
+    request = request_with(response_with_cookie(sign_in))
     value = next(iter(request.COOKIES.values()))
     request.COOKIES = {f"ciam_state_{other.digest}": value}
 
@@ -87,44 +90,41 @@ def test_a_cookie_under_another_name_is_none() -> None:
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{}", b"no json", b'{"state": 1}'])
-def test_sealed_nonsense_is_none(content: bytes) -> None:
-    begun = state.new_sign_in_state(next_url="")
+def test_encrypted_content_that_is_no_sign_in_gives_none(content: bytes) -> None:
+    sign_in = state.new_sign_in_state(next_url="")
     request = RequestFactory().get("/")
     request.COOKIES = {
-        f"ciam_state_{begun.digest}": fernet_for(state._COOKIES.purpose).encrypt(content).decode()
+        f"ciam_state_{sign_in.digest}": fernet_for(state._COOKIES.purpose).encrypt(content).decode()
     }
 
-    assert state.state_from_cookie(request, begun.state) is None
+    assert state.state_from_cookie(request, sign_in.state) is None
 
 
-def test_keys_rotate(settings: Settings) -> None:
-    begun = state.new_sign_in_state(next_url="")
-    request = request_with(sealed(begun))
-    old = settings.SECRET_KEY
-    with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=[old]):
-        assert state.state_from_cookie(request, begun.state) == begun
+def test_a_cookie_stays_readable_while_its_key_is_a_fallback(settings: Settings) -> None:
+    sign_in = state.new_sign_in_state(next_url="")
+    request = request_with(response_with_cookie(sign_in))
+    old_key = settings.SECRET_KEY
+    with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=[old_key]):
+        assert state.state_from_cookie(request, sign_in.state) == sign_in
     with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=[]):
-        assert state.state_from_cookie(request, begun.state) is None
+        assert state.state_from_cookie(request, sign_in.state) is None
 
 
-def test_a_state_is_spent_once() -> None:
-    begun = state.new_sign_in_state(next_url="")
+def test_a_state_can_be_spent_only_once() -> None:
+    sign_in = state.new_sign_in_state(next_url="")
 
-    assert [state.claim_state(begun), state.claim_state(begun)] == [True, False]
-    assert state.claim_state(dataclasses.replace(begun, state="another"))
+    assert [state.claim_state(sign_in), state.claim_state(sign_in)] == [True, False]
+    assert state.claim_state(dataclasses.replace(sign_in, state="another"))
 
 
 @pytest.mark.parametrize("garbage", ["", "garbage", "\xff", "gAAAAA" + "=" * 4000])
-def test_garbage_cookies_are_the_first_to_go(garbage: str) -> None:
-    begun = [state.new_sign_in_state(next_url="") for _ in range(4)]
+def test_an_invalid_cookie_is_deleted_first(garbage: str) -> None:
+    sign_ins = [state.new_sign_in_state(next_url="") for _ in range(4)]
     request = RequestFactory().get("/")
-    for sign_in in begun:
-        request.COOKIES |= request_with(sealed(sign_in)).COOKIES
+    for sign_in in sign_ins:
+        request.COOKIES |= request_with(response_with_cookie(sign_in)).COOKIES
     request.COOKIES["ciam_state_garbage"] = garbage
-    dropped = [
-        n
-        for n, m in sealed(state.new_sign_in_state(next_url=""), request).cookies.items()
-        if not m.value
-    ]
+    response = response_with_cookie(state.new_sign_in_state(next_url=""), request)
+    deleted = [name for name, morsel in response.cookies.items() if not morsel.value]
 
-    assert dropped == ["ciam_state_garbage"]
+    assert deleted == ["ciam_state_garbage"]

@@ -1,4 +1,4 @@
-"""What the tenant has set up, and how seldom it is asked for."""
+"""Tests of loading and caching the tenant's configuration."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ def mode() -> str:
 
 
 @pytest.fixture(autouse=True)
-def nothing_known(ciam: FakeCiam) -> None:
+def cleared_cache(ciam: FakeCiam) -> None:
     cache.clear()
 
 
-def test_ciam_says_what_there_is(ciam: FakeCiam, settings: Settings) -> None:
+def test_the_login_methods_come_from_ciam_without_the_setting(
+    ciam: FakeCiam, settings: Settings
+) -> None:
     settings.CIAM_LOGIN_METHODS = []
     assert tenant_config.load_login_methods() == ["password", "sms", "email", "recover", "sign_up"]
 
 
-def test_the_members_that_it_lacks_are_nothing(ciam: FakeCiam, settings: Settings) -> None:
+def test_missing_and_invalid_members_offer_no_login_method(
+    ciam: FakeCiam, settings: Settings
+) -> None:
     settings.CIAM_LOGIN_METHODS = []
     ciam.login_page = {"loginType": None, "passwordRecovery": "no", "register": 7}
 
     assert tenant_config.load_login_methods() == ["hosted"]
 
 
-def test_it_is_asked_once(ciam: FakeCiam) -> None:
+def test_the_configuration_is_loaded_once(ciam: FakeCiam) -> None:
     for _ in range(3):
         assert tenant_config.load_login_page().second_factors == ("pwd", "sms")
         assert [consent.id for consent in tenant_config.load_consents()] == ["terms", "privacy"]
@@ -41,7 +45,7 @@ def test_it_is_asked_once(ciam: FakeCiam) -> None:
     assert sorted(paths) == ["consents", "loginpage", "token"]
 
 
-def test_while_it_fails_pages_do_not_wait_for_it_again(ciam: FakeCiam) -> None:
+def test_a_failed_request_is_not_repeated_for_each_page(ciam: FakeCiam) -> None:
     ciam.fail("api", code="Service.Internal.Error", times=None)
 
     for _ in range(3):

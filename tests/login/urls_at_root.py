@@ -1,4 +1,4 @@
-"""A project that includes our views at its root."""
+"""The URLs of a project that includes ``ciam_django.urls`` at its root."""
 
 from __future__ import annotations
 

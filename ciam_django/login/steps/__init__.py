@@ -1,3 +1,3 @@
-"""The steps of a login: the table, their forms, and the requests that they send to CIAM."""
+"""The steps of a sign-in: their table, their forms, and their requests to CIAM."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a person proves it: passwords, and codes that are sent to a number or an address."""
+"""The steps that check a password, or send and check a code."""
 
 from __future__ import annotations
 
@@ -36,7 +36,11 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def counting_attempt(submission: Submission, counted_name: str, stage: Stage) -> Iterator[None]:
-    """An attempt, which counts unless it succeeds; ``who`` is empty where nobody is named."""
+    """Count an attempt before the block, and remove the count if the block succeeds.
+
+    ``counted_name`` is the name that the rate limits count; it is empty if the form names no
+    account.
+    """
     if counted_name:
         attribute_failures_to(submission.request, typed_name(counted_name))
     count_attempt(submission.request, counted_name, stage)
@@ -44,7 +48,7 @@ def counting_attempt(submission: Submission, counted_name: str, stage: Stage) ->
     uncount_attempt(submission.request, counted_name)
 
 
-# --- To sign in -------------------------------------------------------------------------------
+# --- Sign-in ----------------------------------------------------------------------------------
 
 
 def submit_password(submission: Submission) -> SubmitResult:
@@ -77,15 +81,18 @@ def submit_code(submission: Submission) -> SubmitResult:
 
 # --- Codes ------------------------------------------------------------------------------------
 
-# Step that takes the code -> who sends it, called with the flow, the channel and the rest.
+# Step that takes the code -> the function that sends the code and returns the id of CIAM's flow.
+# The arguments are the flow, the channel and the parameters of the API.
 _SENDERS: Final[Mapping[str, Callable[..., str]]] = {
-    "code": lambda flow, *args, **more: CiamClient().obtain_code(*args, **more),
-    "recover_code": lambda flow, *args, **more: CiamClient().recover_obtain_code(*args, **more),
-    "sign_up_code": lambda flow, *args, **more: CiamClient().register_obtain_code(*args, **more),
-    "link_code": lambda flow, *args, **more: CiamClient().link_obtain_code(
-        flow.step_data["linked"], *args, **more
+    "code": lambda flow, *args, **kwargs: CiamClient().obtain_code(*args, **kwargs),
+    "recover_code": lambda flow, *args, **kwargs: CiamClient().recover_obtain_code(*args, **kwargs),
+    "sign_up_code": lambda flow, *args, **kwargs: CiamClient().register_obtain_code(
+        *args, **kwargs
     ),
-    "second_factor_code": lambda flow, *args, **more: CiamClient().prepare_second_factor(
+    "link_code": lambda flow, *args, **kwargs: CiamClient().link_obtain_code(
+        flow.step_data["linked"], *args, **kwargs
+    ),
+    "second_factor_code": lambda flow, *args, **kwargs: CiamClient().prepare_second_factor(
         flow.ciam_flow_id, *args
     ),
 }
@@ -95,21 +102,27 @@ _CHANNEL_NAMES_IN_CODES: Final = {"SMS": "SMS", "EMAIL": "Email"}
 def start_code_flow(
     submission: Submission, recipient: Recipient, next_step: str, **step_data: Any
 ) -> Flow:
-    """The flow of a code that is on its way, or that nobody may know is not."""
+    """Send a code and return the flow of ``next_step``, which takes the code.
+
+    ``step_data`` is stored in the flow. See ``send_code`` for an account that does not exist.
+    """
     flow = dataclasses.replace(
         submission.flow,
         step=next_step,
         recipient=recipient.api_parameters,
         counted_name=recipient.key,
         masked_recipient=recipient.masked,
-        # A new code is sent on the same terms.
+        # The user agrees to the terms once; a resent code needs the same consents.
         step_data={**step_data, "consents": submission.extra_parameters.get("consents")},
     )
     return send_code(dataclasses.replace(submission, flow=flow))
 
 
 def send_code(submission: Submission) -> Flow:
-    """The flow, whose code is sent, or sent anew."""
+    """Send or resend the flow's code and return the flow.
+
+    If CIAM refuses because of the account, the flow has no ``ciam_flow_id`` and no error is raised.
+    """
     flow = submission.flow
     attribute_failures_to(submission.request, typed_name(flow.counted_name))
     count_send(submission.request, flow.counted_name, flow.channel)
@@ -121,8 +134,8 @@ def send_code(submission: Submission) -> Flow:
             flow, flow.channel, **{**parameters, **submission.extra_parameters}
         )
     except CiamError as error:
-        # To a stranger an account that isn't there looks like one that is: no code comes. Who
-        # takes the second step is none.
+        # An anonymous user must not learn if an account exists, so the page shows no error and no
+        # code arrives. At the second step, the user has already proved that the account exists.
         is_anonymous_step = flow.step != "second_factor_code"
         answer = answer_to(error, submission.request)
         if not (is_anonymous_step and is_generic_sign_in(answer)):
@@ -135,19 +148,22 @@ def send_code(submission: Submission) -> Flow:
 def submit_code_with(
     submission: Submission, verify: Callable[[Flow], SignedIn | NextStep]
 ) -> SubmitResult:
-    """What comes of a code that ``verified`` gives to CIAM."""
+    """Return the result of a code that ``verify`` sends to CIAM."""
     return check_code(submission, verify)
 
 
 def check_code(submission: Submission, verify: Callable[[Flow], T]) -> T:
-    """What CIAM makes of the code, which wears out, be it one that was never sent."""
+    """Return the result of ``verify``, which sends the code to CIAM.
+
+    The entries of each code are limited, also if CIAM has not sent the code.
+    """
     flow = submission.flow
     name = _CHANNEL_NAMES_IN_CODES.get(flow.channel, "SMS")
     count_code_entry(f"{flow.id} {flow.sent_at}", name)
     with counting_attempt(submission, flow.counted_name, Stage.VERIFY_CODE):
         if flow.ciam_flow_id:
             return verify(flow)
-        # CIAM is asked all the same, or the time that it takes would tell.
+        # Without a request, the answer would be faster and would tell that no account exists.
         with contextlib.suppress(CiamError):
             verify(dataclasses.replace(flow, ciam_flow_id=secrets.token_hex(16)))
         raise CiamError(f"Operation.Failure.{name}.Code.Error", stage=Stage.VERIFY_CODE)
@@ -176,12 +192,12 @@ _SECOND_FACTOR_PREFIX: Final = "second factor "
 
 
 def _second_factor_counted_name(flow: Flow) -> str:
-    """Whom the second step's codes are counted for: the account, however often it begins."""
+    """Return the name that the limits count, the same each time that the account signs in."""
     return _SECOND_FACTOR_PREFIX + typed_name(flow.counted_name or flow.ciam_flow_id)
 
 
 def typed_name(counted_name: str) -> str:
-    """The name that was typed, of whom the limits count."""
+    """Return the name that the user typed, from the name that the rate limits count."""
     return counted_name.removeprefix(_SECOND_FACTOR_PREFIX)
 
 
@@ -203,7 +219,7 @@ def choose_another_channel(submission: Submission) -> SubmitResult:
     return dataclasses.replace(submission.flow, step="second_factor", sent_at=0)
 
 
-# --- A social account without an account ------------------------------------------------------
+# --- A social account that is not linked to an account ----------------------------------------
 
 
 def send_link_code(submission: Submission) -> SubmitResult:

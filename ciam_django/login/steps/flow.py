@@ -1,4 +1,4 @@
-"""``Flow``: a sign-in that goes on, sealed for the browser or the app that carries it."""
+"""``Flow``, a sign-in with further steps, encrypted for the browser or the app that stores it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from django.http import HttpRequest, HttpResponseBase
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.login.cookies import EncryptedCookies
 
-# Seconds: CIAM forgets a flow after as long.
+# Seconds; CIAM deletes a flow after the same time.
 FLOW_SECONDS: Final = 600
-# Seconds between two codes to the same place, for the countdown.
+# Seconds that the countdown shows between two codes to the same recipient.
 _RESEND_SECONDS: Final = 60
 _COOKIES: Final = EncryptedCookies(
     "ciam_django.login.steps.flow", "flow_", FLOW_SECONDS, max_count=3
@@ -26,13 +26,14 @@ _LONGEST: Final = 4096
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Flow:
-    """Which step comes next, and what CIAM is told with it.
+    """The next step of a sign-in, with the data that the step sends to CIAM.
 
-    ``flow_id`` is CIAM's, and empty where no code was sent and nobody may learn that.
-    ``receiver`` is where the code went, as CIAM's API wants it; ``who`` names it in the limits, and
-    ``shown`` to the person. ``sent_at`` is in seconds since the epoch, 0 where nothing was sent.
-    ``more`` is what the step itself needs. ``provider`` is whom the person came from, if anybody;
-    ``link_to`` is the user who adds this sign-in to theirs, if somebody does.
+    ``ciam_flow_id`` is the id of CIAM's flow; it is empty if no code was sent and the user must not
+    learn that. ``recipient`` holds the recipient of the code as parameters of CIAM's API,
+    ``counted_name`` is the name that the rate limits count, and ``masked_recipient`` is the text on
+    the page. ``sent_at`` is in seconds since the epoch, or 0 if no code was sent. ``step_data`` is
+    the data of the step itself. ``provider`` is the name of the social provider, or empty.
+    ``link_to_user`` is the primary key of the user to link the identity to, or empty.
     """
 
     step: str
@@ -49,20 +50,20 @@ class Flow:
 
     @property
     def resend_wait(self) -> int:
-        """Seconds until a new code can be sent."""
+        """The seconds until a new code can be sent."""
         return max(0, round(self.sent_at + _RESEND_SECONDS - time.time())) if self.sent_at else 0
 
     @property
     def channel(self) -> str:
-        """``SMS`` or ``EMAIL``."""
+        """``SMS`` or ``EMAIL``; empty if the flow has no recipient."""
         return self.recipient.get("type", "")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Submission:
-    """A form that was submitted at a step of a flow, which is a new flow at the first step.
+    """A submitted form of a step; at the first step, ``flow`` is a new flow.
 
-    ``extra_parameters`` are sent to CIAM as well: a solved CAPTCHA, and the terms agreed to.
+    ``extra_parameters`` are further parameters for CIAM's API: a solved CAPTCHA and the consents.
     """
 
     request: HttpRequest
@@ -73,42 +74,42 @@ class Submission:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FlowFinished:
-    """The end of a flow that signs nobody in; ``notice`` is a key of ``notices.SUCCESS_TEXTS``."""
+    """The end of a flow without a sign-in; ``notice`` is a key of ``notices.SUCCESS_TEXTS``."""
 
     notice: str
 
 
 StepResult = SignedIn | Flow | FlowFinished
-# A function of the table of steps may return the step that CIAM asks for, too.
+# A submit function in the table of steps can also return the step that CIAM asks for.
 SubmitResult = StepResult | NextStep
 SubmitFunction = Callable[[Submission], SubmitResult]
 
 
-# --- Cookies, and texts for apps --------------------------------------------------------------
+# --- Encrypted flows in cookies and in JSON ---------------------------------------------------
 
 
 def set_flow_cookie(request: HttpRequest, response: HttpResponseBase, flow: Flow) -> None:
-    """Have the browser carry the flow."""
+    """Store the flow in an encrypted cookie."""
     _COOKIES.set(request, response, flow.id, dataclasses.asdict(flow))
 
 
 def flow_from_cookie(request: HttpRequest, flow_id: str) -> Flow | None:
-    """The flow of that id which this browser carries, if it is not too old."""
+    """Return the flow with this id from its cookie, or None if it is missing or too old."""
     return _flow_from_content(_COOKIES.content(request, flow_id, FLOW_SECONDS))
 
 
 def delete_flow_cookie(response: HttpResponseBase, flow: Flow) -> None:
-    """Have the browser drop a flow that is over."""
+    """Delete the cookie of a flow that has ended."""
     _COOKIES.delete(response, flow.id)
 
 
 def encrypted_flow(flow: Flow) -> str:
-    """The flow for who has no cookies: an app hands it back with its next step."""
+    """Return the flow as an encrypted text, for an app, which sends it back with the next step."""
     return _COOKIES.encrypted(dataclasses.asdict(flow))
 
 
 def decrypted_flow(text: str) -> Flow | None:
-    """The flow that an app hands back, if it is not too old."""
+    """Return the flow of an encrypted text, or None if the text is invalid or too old."""
     return (
         _flow_from_content(_COOKIES.decrypted(text, FLOW_SECONDS))
         if len(text) <= _LONGEST
@@ -120,5 +121,5 @@ def _flow_from_content(content: dict[str, Any] | None) -> Flow | None:
     try:
         return Flow(**content) if content else None
     except TypeError:
-        # Sealed by another version of us.
+        # Another version of this package has stored other fields.
         return None

@@ -1,4 +1,4 @@
-"""The forms of signing in."""
+"""The forms of the steps of a sign-in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ciam_django.login.steps.flow import Flow
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
-# Field -> the codes of leaving it out, and of what no one can have typed.
+# Field -> the code of a blank value, and the code of an invalid value.
 CODES_OF_FIELDS: Final[Mapping[str, tuple[str, str]]] = {
     "username": ("Params.Blank.User.Username", "Params.Illegal.User.Username"),
     "password": ("Params.Blank.User.Password", "Params.Illegal.User.Password"),
@@ -55,7 +55,7 @@ _LONGEST: Final = 255
 
 
 class _WriteOnlyInput(forms.PasswordInput):
-    """An input in which what was typed can be read, and never comes back."""
+    """A text input that shows the typed text, but whose value is not rendered again."""
 
     input_type = "text"
 
@@ -75,19 +75,20 @@ def _text_input(autocomplete: str, **attrs: str) -> forms.TextInput:
 
 
 class StrictTextField(forms.CharField):
-    """A text, and nothing that could be written as one: JSON has numbers, which lose zeros."""
+    """A field that accepts only texts: a JSON number would lose its leading zeros."""
 
     def to_python(self, value: Any) -> Any:
-        """The text, or a ``ValidationError``."""
+        """Return the text; raise a ``ValidationError`` for a value of another type."""
         if not isinstance(value, str | None):
             raise forms.ValidationError("", code="invalid")
         return super().to_python(value)
 
 
 class CiamForm(forms.Form):
-    """A form whose fields have the names of the table's; ``fields_of`` maps those that differ.
+    """A form whose fields have the names of the table's fields.
 
-    ``captcha`` is added when a picture has to be read first, ``consent`` when there are terms.
+    ``field_aliases`` maps a field of the table to a field of the form with another name. The form
+    has a field ``captcha`` if a CAPTCHA must be solved first, and ``consent`` if there are terms.
     """
 
     field_aliases: ClassVar[Mapping[str, str]] = {}
@@ -112,19 +113,19 @@ class CiamForm(forms.Form):
             )
 
     def add_captcha(self) -> None:
-        """Ask for what a picture says, from now on."""
+        """Add the field ``captcha`` for the text of a CAPTCHA image."""
         self.fields["captcha"] = StrictTextField(
             label=_("Characters in the picture"),
             max_length=_LONGEST,
             widget=_write_only_input("off"),
         )
-        # The terms stand last, above the button.
+        # The terms are the last field, above the button.
         self.order_fields(sorted(self.fields, key="consent".__eq__))
 
     def validation_errors(self) -> Iterator[CiamError]:
-        """What is wrong before CIAM is asked: each field's first error, as a code of the table."""
+        """Yield the first error of each field, as a code of the table, before a call to CIAM."""
         for name, errors in self.errors.as_data().items():
-            field = next((key for key, own in self.field_aliases.items() if own == name), name)
+            field = next((key for key, alias in self.field_aliases.items() if alias == name), name)
             is_blank = errors[0].code == "required"
             yield CiamError(CODES_OF_FIELDS[field][0 if is_blank else 1])
         agreed_ids = set(self.cleaned_data.get("consent", ()))
@@ -132,13 +133,13 @@ class CiamForm(forms.Form):
             yield CiamError("Params.Illegal.Consent")
 
     def add_ciam_error(self, error: CiamError, request: HttpRequest) -> Answer:
-        """Put the error where it belongs; a picture comes with one that is about it."""
+        """Add the error to its field and return its answer; a CAPTCHA error adds ``captcha``."""
         if answer_to(error, request).kind == Kind.CAPTCHA and "captcha" not in self.fields:
             self.add_captcha()
         return add_error(self, error, request, {"captcha_id": "captcha", **self.field_aliases})
 
     def set_autofocus(self) -> None:
-        """Have the browser begin at the first field that is wrong, or else empty."""
+        """Focus the first field with an error or, without errors, the first empty field."""
         names = [name for name in self.fields if name in self.errors] or [
             name for name in self.fields if self._is_rendered_empty(name)
         ]
@@ -146,11 +147,11 @@ class CiamForm(forms.Form):
             self.fields[names[0]].widget.attrs["autofocus"] = True
 
     def _is_rendered_empty(self, name: str) -> bool:
-        comes_back = getattr(self.fields[name].widget, "render_value", True)
-        return not comes_back or not self[name].value()
+        renders_value = getattr(self.fields[name].widget, "render_value", True)
+        return not renders_value or not self[name].value()
 
     def clean_code(self) -> str:
-        """The code, as digits that CIAM knows, whatever keyboard typed them."""
+        """Return the code without full-width digits and spaces."""
         code = unicodedata.normalize("NFKC", self.cleaned_data["code"])
         return "".join(code.split())
 
@@ -169,7 +170,7 @@ def _password_field(label: str | StrPromise, autocomplete: str) -> StrictTextFie
 
 
 class PasswordForm(CiamForm):
-    """An account and its password."""
+    """A user name and a password."""
 
     username = StrictTextField(
         label=_("Mobile number, email or username"),
@@ -180,7 +181,7 @@ class PasswordForm(CiamForm):
 
 
 class SmsForm(CiamForm):
-    """Where a text message goes."""
+    """The recipient of a text message."""
 
     phone_number = StrictTextField(
         label=_("Mobile number"),
@@ -190,7 +191,7 @@ class SmsForm(CiamForm):
 
 
 class EmailForm(CiamForm):
-    """Where an email goes."""
+    """The recipient of an email."""
 
     email = StrictTextField(
         label=_("Email address"),
@@ -200,7 +201,7 @@ class EmailForm(CiamForm):
 
 
 class RecipientForm(CiamForm):
-    """Where a code goes, be it a number or an address."""
+    """The recipient of a code: a mobile number or an email address."""
 
     field_aliases: ClassVar[Mapping[str, str]] = {
         "phone_number": "receiver",
@@ -234,24 +235,24 @@ class CodeAndPasswordForm(CiamForm):
 
 
 class ConfirmPasswordForm(CiamForm):
-    """The password, once more."""
+    """The current password, as a second factor."""
 
     password = _password_field(_("Password"), "current-password")
 
 
 class ChannelForm(CiamForm):
-    """Which way to prove it; each is a button."""
+    """The channel of the second factor; the page has a button for each channel."""
 
     channel = StrictTextField(max_length=10, widget=forms.HiddenInput)
 
 
 class ConsentForm(CiamForm):
-    """The terms alone."""
+    """The terms, without further fields."""
 
 
-# --- What WeChat gives a mini program ---------------------------------------------------------
+# --- Data that WeChat gives a mini program ----------------------------------------------------
 
-# Characters: of what WeChat has encrypted.
+# Characters of data that WeChat has encrypted.
 _LONGEST_SECRET: Final = 8192
 
 
@@ -262,7 +263,7 @@ class MiniProgramForm(CiamForm):
 
 
 class MiniProgramPhoneForm(MiniProgramForm):
-    """A button's ``getPhoneNumber``: its code, or what it gave in the old style."""
+    """The data of ``getPhoneNumber``: a code, or encrypted data in older versions of WeChat."""
 
     phone_code = StrictTextField(max_length=_LONGEST, required=False)
     encrypted_data = StrictTextField(max_length=_LONGEST_SECRET, required=False)
@@ -270,7 +271,7 @@ class MiniProgramPhoneForm(MiniProgramForm):
 
 
 class MiniProgramUserInfoForm(MiniProgramForm):
-    """``wx.getUserInfo``'s encrypted data."""
+    """The encrypted data of ``wx.getUserInfo``."""
 
     encrypted_data = StrictTextField(max_length=_LONGEST_SECRET)
     iv = StrictTextField(max_length=_LONGEST)
@@ -278,7 +279,7 @@ class MiniProgramUserInfoForm(MiniProgramForm):
 
 # --- The profile ------------------------------------------------------------------------------
 
-# CIAM's name of a member of the profile -> label, autocomplete; ``birthday`` has a picker.
+# CIAM's name of a profile member -> label and autocomplete; ``birthday`` has a date picker.
 PROFILE_FIELDS: Final[Mapping[str, tuple[Any, str]]] = {
     "displayName": (_("Name"), "name"),
     "enDisplayName": (_("Name in Latin letters"), "off"),
@@ -296,10 +297,10 @@ PROFILE_FIELDS: Final[Mapping[str, tuple[Any, str]]] = {
 
 
 class ProfileForm(CiamForm):
-    """What CIAM wants to know of the person."""
+    """The members of the profile that CIAM asks for."""
 
-    def __init__(self, data: Mapping[str, Any] | None = None, **more: Any) -> None:
-        super().__init__(data, **more)
+    def __init__(self, data: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(data, **kwargs)
         for name in self.flow.step_data["asked"]:
             label, autocomplete = PROFILE_FIELDS[name]
             attrs = {"type": "date"} if name == "birthday" else {}
@@ -311,5 +312,5 @@ class ProfileForm(CiamForm):
 
 
 def snake_case_name(name: str) -> str:
-    """``en_display_name`` for ``enDisplayName``."""
+    """Return a camel-case name in snake case: ``en_display_name`` for ``enDisplayName``."""
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)

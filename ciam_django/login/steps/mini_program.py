@@ -1,4 +1,4 @@
-"""Signing in from a WeChat mini program, by what WeChat gives it."""
+"""The steps that sign a user in from a WeChat mini program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ciam_django.login.steps.flow import Submission, SubmitResult
 
 
 def _auth_source() -> str:
-    """CIAM's source for it; who has none is not offered these steps."""
+    """Without a registration, the steps of this module are not offered."""
     return registrations()[MINI_PROGRAM].source
 
 
@@ -22,22 +22,25 @@ def submit_login_code(submission: Submission) -> SubmitResult:
 
 
 def submit_wechat_phone(submission: Submission) -> SubmitResult:
-    given = submission.cleaned_data
+    cleaned_data = submission.cleaned_data
     phone_parameters = {
-        "phoneNumberCode": given["phone_code"],
-        "phoneNumberEncryptedData": given["encrypted_data"],
-        "phoneNumberIv": given["iv"],
+        "phoneNumberCode": cleaned_data["phone_code"],
+        "phoneNumberEncryptedData": cleaned_data["encrypted_data"],
+        "phoneNumberIv": cleaned_data["iv"],
     }
     phone_parameters = {name: value for name, value in phone_parameters.items() if value}
     with counting_attempt(submission, "", Stage.SOCIAL):
         return CiamClient().mini_program_phone(
-            _auth_source(), given["login_code"], **phone_parameters
+            _auth_source(), cleaned_data["login_code"], **phone_parameters
         )
 
 
 def submit_wechat_user_info(submission: Submission) -> SubmitResult:
-    given = submission.cleaned_data
+    cleaned_data = submission.cleaned_data
     with counting_attempt(submission, "", Stage.SOCIAL):
         return CiamClient().mini_program_user_info(
-            _auth_source(), given["login_code"], given["encrypted_data"], given["iv"]
+            _auth_source(),
+            cleaned_data["login_code"],
+            cleaned_data["encrypted_data"],
+            cleaned_data["iv"],
         )

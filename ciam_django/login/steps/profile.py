@@ -1,4 +1,4 @@
-"""What else CIAM asks for before somebody is in: a new password, terms, details, an account."""
+"""The steps that set a new password, accept terms, complete a profile or create an account."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def submit_profile(submission: Submission) -> SubmitResult:
     if "email" in profile:
         profile["email"] = email_recipient(profile["email"]).email
     if "phoneNumber" in profile:
-        receiver = phone_recipient(profile["phoneNumber"]).api_parameters
-        profile |= {name: receiver[name] for name in ("phoneRegion", "phoneNumber")}
+        parameters = phone_recipient(profile["phoneNumber"]).api_parameters
+        profile |= {name: parameters[name] for name in ("phoneRegion", "phoneNumber")}
     return CiamClient().complete_profile(submission.flow.ciam_flow_id, **profile)
 
 

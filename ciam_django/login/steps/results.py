@@ -1,4 +1,4 @@
-"""The flow of the step that CIAM asks for after a submission."""
+"""``next_flow`` turns the step that CIAM asks for into a flow."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.forms import PROFILE_FIELDS
 from ciam_django.login.tenant_config import load_login_page
 
-# CIAM's name of a step that a sign-in goes on with -> ours. The first two are in its
-# documentation, the others unverified: CIAM_FLOW_TYPES has the last word.
+# CIAM's name of a step -> our name of the step. CIAM documents the first two names; the other names
+# are unverified, and CIAM_FLOW_TYPES can replace all of them.
 FLOW_TYPES: Final[Mapping[str, str]] = {
     "NEED_TWO_FACTOR": "second_factor",
     "USER_UPDATE_PWD": "new_password",
@@ -25,7 +25,10 @@ FLOW_TYPES: Final[Mapping[str, str]] = {
 
 
 def next_flow(ciam_step: NextStep, flow: Flow) -> Flow:
-    """The flow with the step that CIAM asks for; ``unsupported_step`` if there is no such step."""
+    """Return the flow with the step that CIAM asks for.
+
+    Raise a ``CiamError`` with the code ``unsupported_step`` if the step is unknown.
+    """
     name = {**FLOW_TYPES, **conf.CIAM_FLOW_TYPES}.get(ciam_step.flow_type, "")
     if name not in _DATA_OF_STEPS:
         raise CiamError("unsupported_step", upstream_text=f"the flowType is {ciam_step.flow_type}")
@@ -41,11 +44,11 @@ def next_flow(ciam_step: NextStep, flow: Flow) -> Flow:
     )
 
 
-# --- What a step of CIAM's brings along -------------------------------------------------------
+# --- The data of CIAM's steps -----------------------------------------------------------------
 
-# What CIAM's login page configuration calls them -> what its API does.
+# Name of a factor in CIAM's login page configuration -> name of the channel in CIAM's API.
 _CHANNELS_OF_FACTORS: Final = {"sms": "SMS", "email": "EMAIL", "pwd": "PWD"}
-# Upstream's words: only what can be nothing but a number or an address with its middle hidden.
+# A mask is upstream text, so it is shown only if it looks like a masked number or address.
 _MASKED_RECIPIENT: Final = re.compile(r"[0-9+* -]{4,24}|[\w.+*-]{1,64}@[\w.*-]{3,64}")
 
 
@@ -63,8 +66,8 @@ def _safe_mask(value: object) -> str:
 
 
 def _profile_data(ciam_step: NextStep) -> dict[str, Any]:
-    listed = ciam_step.additional.get("fields")
-    names = [name for name in listed if name in PROFILE_FIELDS] if isinstance(listed, list) else []
+    fields = ciam_step.additional.get("fields")
+    names = [name for name in fields if name in PROFILE_FIELDS] if isinstance(fields, list) else []
     return {"asked": names or ["displayName"]}
 
 

@@ -1,4 +1,4 @@
-"""What was submitted in, what comes of it out: the same for the pages and for JSON."""
+"""Functions of the pages and the JSON endpoints that build and submit the form of a step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from ciam_django.login.tenant_config import load_consents, load_login_page
 
 
 def build_form(flow: Flow, data: Mapping[str, Any] | None) -> CiamForm:
-    """The form of the flow's step, with the terms and the picture that it may need."""
+    """Return the form of the flow's step, with the terms and the CAPTCHA field if needed.
+
+    ``data`` is the submitted data, or None for an empty form.
+    """
     row = STEPS[flow.step]
     return row.form(
         data,
@@ -37,16 +40,16 @@ def build_form(flow: Flow, data: Mapping[str, Any] | None) -> CiamForm:
 def submit_form(
     request: HttpRequest, flow: Flow, form: CiamForm, data: Mapping[str, Any]
 ) -> StepResult:
-    """What comes of the form, or of another button of its page, which ``do`` names.
+    """Submit the form, or the other button that ``do`` in ``data`` names, and return the result.
 
-    Where the form itself is wrong, that is raised, with all its fields marked.
+    Raise the first error of an invalid form as a ``CiamError``; the form shows the other errors.
     """
     if flow.counted_name:
         attribute_failures_to(request, typed_name(flow.counted_name))
     row = STEPS[flow.step]
     other_button = row.others.get(str(data.get("do", "")))
     if other_button:
-        # It needs nothing of the form, but perhaps what a picture says.
+        # Another button needs no field of the form, except perhaps the CAPTCHA.
         form.errors.clear()
     elif validation_errors := list(form.validation_errors()):
         for error in validation_errors[1:]:
@@ -62,7 +65,11 @@ def submit_form(
 def finish_sign_in(
     request: HttpRequest, tokens: SignedIn, flow: Flow, *, with_session: bool
 ) -> None:
-    """Let in whom CIAM has signed in, in a session or without; a ``CiamError`` if that can't be."""
+    """Sign in the user that the tokens belong to, with or without a session.
+
+    With a session, ``flow.link_to_user`` links the identity to the user instead. Raise a
+    ``CiamError`` if the user cannot sign in.
+    """
     person = identify_person(ciam_app(), tokens.data, None)
     person = dataclasses.replace(person, provider=flow.provider)
     if with_session:
@@ -74,7 +81,7 @@ def finish_sign_in(
 def _extra_parameters(
     request: HttpRequest, form: CiamForm, data: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What goes along to CIAM."""
+    """Return the API parameters of a solved CAPTCHA and of the consents."""
     cleaned_data = form.cleaned_data
     parameters: dict[str, Any] = {}
     if text := cleaned_data.get("captcha"):

@@ -1,7 +1,7 @@
-"""The table of all that a person submits on the way in: name -> its form, and what comes of it.
+"""The table of the steps of a sign-in, with each step's form, texts and submit function.
 
-A page and the JSON endpoints are two doors to it. Each ``submit`` asks CIAM, and returns the end of
-the sign-in, or the ``Flow`` that says which step is next; what fails is a ``CiamError``.
+The pages and the JSON endpoints use the same table. Each ``submit`` calls CIAM and returns the end
+of the flow, or the ``Flow`` of the next step. A failure raises a ``CiamError``.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ OtherButtons = Mapping[str, tuple["str | StrPromise", SubmitFunction]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """A row: the form, the page's words, and what comes of it.
+    """A row of the table: the form, the texts of the page, and the submit function.
 
-    ``lead`` may have ``{shown}`` in it, where a code went. ``others`` are the further buttons of
-    the page: what they are called, and what they do. ``begins`` where no flow is needed;
-    ``provider`` is who then says who the person is.
+    ``lead`` can contain ``{shown}``, the masked recipient of a code. ``others`` maps the name of
+    each other button to its label and its submit function. ``starts_flow`` is True for a step that
+    needs no flow before it. ``provider`` is then the provider that identifies the user, or empty.
     """
 
     form: type[forms.CiamForm]
@@ -52,13 +52,13 @@ _SKIP: Final[OtherButtons] = {"skip": (_("Skip for now"), profile.skip_profile)}
 _CREATE: Final[OtherButtons] = {
     "create": (_("Create a new account"), profile.create_linked_account)
 }
-# To a stranger it is the same whether there is one.
+# The text is the same without an account, because an anonymous user must not learn if one exists.
 _SENT_IF_ACCOUNT: Final = _("If there is an account for {shown}, a code has been sent there.")
 _SENT: Final = _("A code has been sent to {shown}.")
 
 # fmt: off
 STEPS: Final[Mapping[str, Step]] = {
-    # To begin with.
+    # First steps.
     "password": Step(forms.PasswordForm, _("Password"), "", _("Sign in"),
         credentials.submit_password, starts_flow=True, has_consents=True),
     "sms": Step(forms.SmsForm, _("SMS"),
@@ -73,7 +73,7 @@ STEPS: Final[Mapping[str, Step]] = {
     "sign_up": Step(forms.RecipientForm, _("Create an account"),
         _("We'll send you a code to make sure that it's yours."), _("Send code"),
         credentials.send_sign_up_code, starts_flow=True, has_consents=True, sends_code=True),
-    # After a code was sent.
+    # Steps that take a code.
     "code": Step(forms.CodeForm, _("Enter the code"), _SENT_IF_ACCOUNT, _("Sign in"),
         credentials.submit_code, _RESEND),
     "recover_code": Step(forms.CodeAndPasswordForm, _("Choose a new password"), _SENT_IF_ACCOUNT,
@@ -82,7 +82,7 @@ STEPS: Final[Mapping[str, Step]] = {
         _("Create account"), credentials.create_account, _RESEND),
     "link_code": Step(forms.CodeForm, _("Enter the code"), _SENT_IF_ACCOUNT, _("Link account"),
         credentials.link_account, _RESEND),
-    # What CIAM may ask for next.
+    # Steps that CIAM can ask for.
     "second_factor": Step(forms.ChannelForm, _("Confirm that it's you"),
         _("One more step keeps your account safe."), "",
         credentials.choose_channel, template="ciam_django/channels.html"),
@@ -104,7 +104,7 @@ STEPS: Final[Mapping[str, Step]] = {
         _("This sign-in isn't linked to an account yet. If you have one, tell us its mobile "
           "number or email address."), _("Send code"),
         credentials.send_link_code, _CREATE, sends_code=True),
-    # As JSON alone.
+    # Steps that only the JSON endpoints offer.
     "mini_program": Step(forms.MiniProgramForm, _("Sign in"), "", "",
         mini_program.submit_login_code, starts_flow=True, provider=MINI_PROGRAM),
     "mini_program_phone": Step(forms.MiniProgramPhoneForm, _("Sign in"), "", "",
