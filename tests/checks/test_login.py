@@ -71,7 +71,7 @@ def test_each_setting_that_its_row_cannot_judge_alone_has_a_check() -> None:
 @pytest.mark.parametrize(
     ("what", "settings", "text"),
     [
-        ("way in", {"CIAM_API_SIGN_IN": "cookie"}, "CIAM_API_SIGN_IN is 'cookie'."),
+        ("login method", {"CIAM_API_SIGN_IN": "cookie"}, "CIAM_API_SIGN_IN is 'cookie'."),
         (
             "provider",
             {"CIAM_SOCIAL_PROVIDERS": {"qq": {"app_id": "1"}}},

@@ -182,7 +182,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "The form-action of SECURE_CSP lacks https://ciam.invalid.",
         "Add it",
     ),
-    "way in": (
+    "login method": (
         {"CIAM_LOGIN_METHODS": ["hosted", "pasword"]},
         "CIAM_LOGIN_METHODS[1] is 'pasword'.",
         "Did you mean 'password'?",
@@ -279,7 +279,7 @@ def test_only_checks_of_the_sign_in_views_need_the_urls(what: str) -> None:
 
 
 def test_a_project_with_bearer_tokens_alone_learns_of_each_wrong_setting() -> None:
-    wrong = ("way in", "step", "phone region", "provider", "limit", "endpoint", "user field")
+    wrong = ("login method", "step", "phone region", "provider", "limit", "endpoint", "user field")
     settings = {name: value for what in wrong for name, value in WRONG[what][0].items()}
 
     found = found_with(**settings, ROOT_URLCONF=NoUrls)
