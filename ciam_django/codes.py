@@ -477,7 +477,7 @@ CODES: Final[dict[str, Meaning]] = {
         message=_("This way to sign in isn't available right now. Use another one.")),
     # --- Families: for codes that the vendor has not published (yet) ----------------------------
     # A family needs a prefix whose codes all have one meaning. The codes below
-    # `Operation.Failure.Unsupported` have five statuses, so that this prefix has no family.
+    # `Operation.Failure.Unsupported` have five statuses, so this prefix has no family.
     "Params.Blank.OauthClient.*": row(Kind.CONFIGURATION,
         message=_("Sign-in isn't available right now. Contact support if it continues.")),
     "Params.Blank.AuthenticateInformation.*": row(Kind.CONFIGURATION,

@@ -292,7 +292,7 @@ def cached_until_settings_change(
             return values, cached  # type: ignore[return-value]  # typeshed's cache has no P
 
         # One tuple, so that a thread never sees new values with an old cache. The tuple refers to
-        # the old values, so that no new object has the identity of an old value.
+        # the old values, so no new object has the identity of an old value.
         state = new_state([_MISSING] * len(names))
 
         @functools.wraps(function)

@@ -35,7 +35,7 @@ _RETRY_AFTER_RANGE: Final = range(1, 3601)
 class Stage(enum.StrEnum):
     """The part of a sign-in, or of a call to CIAM, that failed.
 
-    At some stages anonymous users get generic errors (``answers.GENERIC_ERROR_STAGES``), so that an
+    At some stages anonymous users get generic errors (``answers.GENERIC_ERROR_STAGES``), so an
     unknown stage is an error.
     """
 
@@ -71,21 +71,21 @@ def stage_named(stage: str) -> Stage | NoStage:
 
 
 class CiamError(Exception):
-    """A failure that has a code. Each entry point turns it into one answer.
+    """A failure that has a code. Each entry point turns the error into one answer.
 
-    Projects may raise it with a code of ``ciam_django.codes.CODES``, with a key of
+    Projects may raise this error with a code of ``ciam_django.codes.CODES``, with a key of
     ``CIAM_ERROR_OVERRIDES``, or with a code that is in neither.
 
     ``type_code`` is the ``code`` of CIAM's envelope if its ``message`` has a more exact code.
     ``upstream_text`` is CIAM's text for developers. The text is redacted when the error is made. It
-    is for logs only: ``str``, ``repr`` and the pickle do not contain it.
+    is for logs only: ``str``, ``repr`` and the pickle do not contain the text.
     ``request_id`` is CIAM's request id; a text that does not have the form of a request id is
     dropped. ``upstream_status`` is the HTTP status of CIAM's response. ``stage`` is a ``Stage`` or
     its name; any other text is a ``ValueError``. ``retry_after`` is the waiting time that CIAM asks
     for, from 1 to 3600 seconds; any other number is dropped.
 
     ``cause_names`` has the class names of the exceptions behind the error, the last exception
-    first. The exceptions themselves contain upstream text, so that the error does not refer to
+    first. The exceptions themselves contain upstream text, so the error does not refer to
     them. ``required_scopes`` are the scopes that the access token of the request lacks.
     """
 
@@ -113,7 +113,7 @@ class CiamError(Exception):
         )
         self.cause_names: tuple[str, ...] = ()
         self.required_scopes: tuple[str, ...] = ()
-        # ``reporting.report`` reports an error once, also if the error passes several entry points.
+        # ``reporting.report`` reports an error once, even if the error passes several entry points.
         self.is_reported = False
 
     @functools.cached_property
@@ -134,7 +134,7 @@ class CiamError(Exception):
 def code_in(text: object) -> str:
     """The code at the start of a text, or the empty text: CIAM appends words to some codes.
 
-    Codes are logged without redaction, so that a text that may be a secret is not a code.
+    Codes are logged without redaction, so a text that may be a secret is not a code.
     """
     match = _LEADING_CODE.match(text[:256]) if isinstance(text, str) else None
     return match[1] if match and not _SECRET_LIKE.search(match[1]) else ""
@@ -146,7 +146,7 @@ def error_from_body(
     """The failure in a parsed body, in the format of OAuth or CIAM; None for a success.
 
     ``status`` and ``headers`` are those of the response. The same endpoints answer in both formats
-    and with any HTTP status, so that the body decides if a call has failed:
+    and with any HTTP status, so the body decides if a call has failed:
     https://www.alibabacloud.com/help/en/idaas/ciam/developer-reference/exception-code
     """
     error_arguments: dict[str, Any] = {
@@ -228,14 +228,14 @@ def _retry_after_in(headers: Mapping[str, str] | None) -> int | None:
 
 
 # --- Exceptions of other packages -------------------------------------------------------------
-# An exception can only be raised if its module is loaded, so that sys.modules has its class. This
-# module works without an import of Authlib and requests, also if they are not installed.
+# An exception can only be raised if its module is loaded, so sys.modules has its class. This
+# module works without an import of Authlib and requests, even if they are not installed.
 
 _AUTHLIB_EXCEPTIONS: Final = (
     ("authlib.integrations.base_client.errors", "OAuthError"),
     ("authlib.oauth2.base", "OAuth2Error"),
 )
-# Class name -> code. The first matching class decides, so that subclasses come first.
+# Class name -> code. The first matching class decides, so subclasses come first.
 _REQUESTS_EXCEPTIONS: Final = (
     ("Timeout", "timeout"),
     ("InvalidURL", "bad_configuration"),
@@ -333,7 +333,7 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
         self.stage = stage_named(stage)
 
     def __call__(self, func: F) -> F:
-        # clear_frames_on_error() also converts errors, so that one wrapper is enough.
+        # clear_frames_on_error() also converts errors, so one wrapper is enough.
         return cast("F", clear_frames_on_error(func, self._converted))
 
     def __enter__(self) -> None:

@@ -18,7 +18,7 @@ class CiamErrorMiddleware:
     """Answer the errors that sync and async views raise.
 
     Put this class last in ``MIDDLEWARE``. Django does not pass the exceptions of other middleware
-    to it.
+    to this class.
     """
 
     sync_capable = True

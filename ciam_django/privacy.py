@@ -106,7 +106,7 @@ def clear_frames_on_error(
         try:
             return function(*args, **kwargs)
         except BaseException as error:
-            # The frame of this function still runs, so that it can't be cleared.
+            # The frame of this function still runs, so it can't be cleared.
             del args, kwargs
             converted = convert(error) if convert else None
             clear_frames(error)

@@ -57,7 +57,7 @@ def response_for(
 
 
 def json_response_for(request: HttpRequest, answer: Answer) -> HttpResponse:
-    """The answer as JSON or problem+json, also if the client prefers HTML."""
+    """The answer as JSON or problem+json, even if the client prefers HTML."""
     media_type = media_type_for(request)
     response = JsonResponse(
         answer.as_dict(),

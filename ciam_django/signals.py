@@ -13,7 +13,7 @@ login_failed: Final = Signal()
 """Sent once for each failed sign-in.
 
 The arguments are ``request`` (or None), ``error`` (a ``CiamError``) and ``answer`` (an ``Answer``).
-The error has the true code, also if the answer is generic.
+The error has the true code, even if the answer is generic.
 """
 
 unknown_code: Final = Signal()
