@@ -1,4 +1,4 @@
-"""A private view reads its request as ever, and leaves nothing of it to who reports."""
+"""Test that error reports have no data of a request, and that views can read the data."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from ciam_django.privacy import clear_frames_on_error, hide_request_data
 SECRET = "S3cret-4711"
 
 
-def asked() -> HttpRequest:
+def request_with_secrets() -> HttpRequest:
     request = RequestFactory().post(f"/in/?code={SECRET}", {"password": SECRET})
     request.COOKIES = {"ciam_state_1": SECRET}
     return request
 
 
-def test_the_view_sees_its_request() -> None:
+def test_a_hidden_view_reads_the_data_of_its_request() -> None:
     @hide_request_data
     def view(request: HttpRequest, number: int, *, name: str) -> HttpResponse:
         assert request.COOKIES
         return HttpResponse(f"{request.GET['code']} {request.POST['password']} {number} {name}")
 
-    assert view(asked(), 1, name="x").content.decode() == f"{SECRET} {SECRET} 1 x"
+    assert view(request_with_secrets(), 1, name="x").content.decode() == f"{SECRET} {SECRET} 1 x"
     assert view.__name__ == "view"
 
 
-def test_the_address_is_gone_while_the_view_runs_and_after() -> None:
+def test_the_query_is_removed_while_the_view_runs_and_after() -> None:
     seen = []
 
     @hide_request_data
@@ -41,32 +41,32 @@ def test_the_address_is_gone_while_the_view_runs_and_after() -> None:
         seen.append(f"{request!r} {request.META} {request.get_full_path()}")
         return HttpResponse()
 
-    request = asked()
+    request = request_with_secrets()
     view(request)
 
     assert SECRET not in seen[0] + repr(request) + str(request.GET)
-    # Who answers after the view may need them.
+    # Middleware may read the cookies after the view.
     assert request.COOKIES
 
 
-def test_a_report_of_what_it_raised_has_nothing_of_the_request() -> None:
+def test_an_error_report_has_no_data_of_the_request() -> None:
     @hide_request_data
     def view(request: HttpRequest) -> HttpResponse:
         password, code = request.POST["password"], request.GET["code"]
         raise ZeroDivisionError(len(password + code))
 
-    request = asked()
+    request = request_with_secrets()
     with pytest.raises(ZeroDivisionError) as caught:
         view(request)
     reporter = ExceptionReporter(request, caught.type, caught.value, caught.tb)
 
-    told = reporter.get_traceback_html() + reporter.get_traceback_text()
-    assert "ZeroDivisionError" in told
-    assert SECRET not in told
+    report = reporter.get_traceback_html() + reporter.get_traceback_text()
+    assert "ZeroDivisionError" in report
+    assert SECRET not in report
 
 
 class Sentry:
-    """As much of its SDK as is asked; tests.sentry_site has the real one."""
+    """The part of Sentry's SDK that the package calls; tests.sentry_site uses the real SDK."""
 
     def __init__(self, integration: object) -> None:
         self.integration = integration
@@ -85,19 +85,19 @@ class Sentry:
         self.processors.append(processor)
 
 
-@pytest.mark.parametrize(("integration", "asked_for"), [(object(), 1), (None, 0)])
-def test_sentry_is_asked_only_where_it_watches_django(
-    integration: object, asked_for: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("integration", "processors"), [(object(), 1), (None, 0)])
+def test_sentry_gets_a_processor_only_with_its_django_integration(
+    integration: object, processors: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sentry = Sentry(integration)
     monkeypatch.setitem(sys.modules, "sentry_sdk", sentry)
-    hide_request_data(lambda request: HttpResponse())(asked())
+    hide_request_data(lambda request: HttpResponse())(request_with_secrets())
 
-    assert len(sentry.processors) == asked_for
+    assert len(sentry.processors) == processors
 
 
 @pytest.mark.parametrize(
-    ("event", "bare"),
+    ("event", "expected"),
     [
         ({}, {"request": {}, "threads": {"values": []}}),
         (
@@ -124,14 +124,14 @@ def test_sentry_is_asked_only_where_it_watches_django(
     ],
     ids=["empty", "request", "user", "frames"],
 )
-def test_its_events_keep_method_address_and_lines(
-    event: dict[str, Any], bare: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def test_an_event_of_sentry_keeps_only_method_url_user_id_and_lines(
+    event: dict[str, Any], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sentry = Sentry(object())
     monkeypatch.setitem(sys.modules, "sentry_sdk", sentry)
-    hide_request_data(lambda request: HttpResponse())(asked())
+    hide_request_data(lambda request: HttpResponse())(request_with_secrets())
 
-    assert sentry.processors[0](event, {}) == bare
+    assert sentry.processors[0](event, {}) == expected
 
 
 def _fail_at_ciam(token: str) -> None:
