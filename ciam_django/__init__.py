@@ -1,17 +1,53 @@
-"""From a failed sign-in to one sentence, in the order in which it happens.
+"""Turn each failure of a sign-in at CIAM into one answer for the user.
 
-A failure becomes a ``CiamError``      errors.py      (around every call to CIAM: client/)
-    it passes through a door           middleware.py  drf/
-    its code finds its row             lookup.py      codes.py  kinds.py
-    the row becomes an answer          answers.py     localized, and logged, once
-    the answer becomes a response      responses.py   HTML or JSON
+The path of a failure::
 
-No step looks back. Signing in itself is in ``login/`` (urls.py), who signed in in ``accounts/``,
-the settings in ``conf.py``, their checks in ``checks/settings.py``, and a CIAM to fail against in
-``testing/``.
+    something fails       client/ (around every call to CIAM)      raise CiamError(...) in a project
+            └─────────────────────────────► errors.py ◄─────────────────────────┘
+                                        CiamError: has a code
+                                                │ raised through the view
+    entry points    middleware.py ──────────────┼────── drf/    (login/ answers its own errors)
+                                                ▼
+    lookup.py                   meaning_of(...)    settings, row, family, type code, UNKNOWN
+    codes.py, kinds.py              └► Meaning(kind, message, field, ...)
+    answers.py                  answer_to(error)   localized: Answer(status, code, detail, ...)
+    reporting.py                    └► report(error): one log line, one signal
+    responses.py (HTML or JSON) ◄───────────────┴─────► drf/ (a response of REST framework)
 
-Projects import ``forms.py`` and ``tokens.py``, and name ``axes.py`` and ``ninja.py`` where they use
-django-axes or django-ninja. The documentation names only places of ``tests/test_public_places.py``.
+No step calls an earlier step. The modules and packages:
+
+The path of a failure
+    errors.py        CiamError, Stage and raising_ciam_errors()
+    privacy.py       redacted texts, cleared frames, requests without their data
+    kinds.py         Kind -> status, title, action, audience and log level
+    codes.py         the table: code -> Meaning
+    lookup.py        code -> Meaning, with the overrides of the project
+    answers.py       CiamError -> Answer
+    reporting.py     CiamError -> one log line and one signal
+    responses.py     Answer -> HTML or JSON
+Entry points
+    middleware.py    Django views
+    drf/             REST framework, one file per optional package
+For the code of projects
+    forms.py         a CiamError at its field of a form
+    tokens.py        the access token of the signed-in user
+    axes.py          the answer for django-axes
+    ninja.py         the bearer tokens for django-ninja
+Calls to CIAM
+    client/          the HTTP transport, the Authlib app and the API of CIAM
+Sign-in
+    login/           the views of a sign-in, and the state between two requests
+    login/steps/     the steps of a flow: the table, the forms and the requests
+    urls.py          the URL patterns of login/
+    accounts/        a second app: identities, users, sessions, tokens and rate limits
+Wiring
+    apps.py          the app, which registers the checks
+    conf.py          the settings, one row for each setting
+    signals.py       the signals for projects
+    checks/          the messages of ``manage.py check``
+    testing/         a fake CIAM over HTTP, for tests
+
+The documentation names only the places that ``tests/test_public_places.py`` lists.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The answer to a ``CiamError``: localized, and safe to show. Answering has no effects."""
+"""Make the answer to a ``CiamError``: localized, safe to show, and without side effects."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from ciam_django.lookup import (
 )
 from ciam_django.privacy import loggable_code
 
-# As CIAM writes them.
+# The form of CIAM's request ids.
 _EXAMPLE_REQUEST_ID: Final = "1656572265429$49b433a9-219a-910a-0323-2af4f1f1a9ce"
 
-# Where the person typed an identifier to us and has proved nothing yet.
+# At these stages the user has typed an identifier and is not authenticated.
 GENERIC_ERROR_STAGES: Final = frozenset(
     {Stage.PASSWORD, Stage.SEND_CODE, Stage.VERIFY_CODE, Stage.REGISTER, Stage.RECOVER}
 )
@@ -42,7 +42,7 @@ _VARY: Final = "Accept, Accept-Language, Cookie"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """All that a client may learn of a failure; ``as_dict`` is the JSON body (RFC 9457)."""
+    """All that a client may learn about a failure; ``as_dict`` is the JSON body (RFC 9457)."""
 
     type: str
     title: str
@@ -57,13 +57,13 @@ class Answer:
     request_id: str
     headers: dict[str, str]
     action_label: str
-    # For the page under DEBUG, and empty otherwise; never in JSON.
+    # Shown on the page under DEBUG, else empty. JSON bodies never have them.
     developer_details: dict[str, str]
-    # The row that the true code has, for the log; never shown.
+    # The row of the true code. The log has it; users never see it.
     true_row: MatchedRow
 
     def as_dict(self) -> dict[str, Any]:
-        """The body's members, all of them, always."""
+        """All members of the JSON body; each body has all of them."""
         return {name: getattr(self, name) for name in BODY_MEMBERS}
 
 
@@ -75,10 +75,10 @@ BODY_MEMBERS: Final = tuple(
 
 
 def handled_error(exception: BaseException) -> CiamError | None:
-    """The exception as what a door answers; None if it is none of ours.
+    """The error that an entry point answers, or None if the entry point lets the exception pass.
 
-    Ours are ``CiamError`` and, unless ``CIAM_HANDLE_AUTHLIB_ERRORS`` is off, those errors of
-    Authlib's client whose code has a row.
+    Entry points answer each ``CiamError``. With ``CIAM_HANDLE_AUTHLIB_ERRORS`` they also answer the
+    errors of Authlib's client whose code has a row.
     """
     if isinstance(exception, CiamError):
         return exception
@@ -90,12 +90,12 @@ def handled_error(exception: BaseException) -> CiamError | None:
 
 
 def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
-    """The answer in the active language.
+    """The answer to an error in the active language.
 
-    The same error, language, user and settings give the same answer.
-    ``request`` tells whether the user is anonymous (no request counts as anonymous), so that the
-    answer has to be generic, and whether a bearer token was presented (RFC 6750, 3). Nothing is
-    logged; ``reporting.report`` does that.
+    The same error, language, user and settings give the same answer. An anonymous user may get a
+    generic answer; without ``request``, the user is anonymous. The answer also depends on the
+    bearer token of the request (RFC 6750, 3). This function logs nothing; ``reporting.report``
+    writes the log line.
     """
     true_row = _true_row(error)
     shown_row = _shown_row(true_row, error, request)
@@ -138,7 +138,7 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
 
 
 def possible_answers() -> dict[str, Answer]:
-    """Code -> an answer with that code, for each code that can be answered; for documents."""
+    """Code -> an answer with this code, for each possible code; used for API schemas."""
     errors = (CiamError(code, request_id=_EXAMPLE_REQUEST_ID) for code in known_keys())
     return {answer.code: answer for answer in map(answer_to, errors)}
 
@@ -149,18 +149,18 @@ def kind_of(error: CiamError) -> Kind:
 
 
 def is_generic_sign_in(answer: Answer) -> bool:
-    """Whether the answer is the generic answer of the stages at which a code is sent."""
+    """Tell if the answer is the generic answer to a failed sign-in."""
     return answer.code == GENERIC_SIGN_IN
 
 
 def _true_row(error: CiamError) -> MatchedRow:
     row = matched_row(error.code, error.type_code, error.upstream_status)
-    # An error is never a success: whatever raised it misread CIAM's answer.
+    # An error with the code of a success was raised because CIAM's answer was misread.
     return matched_row("") if row.meaning.kind is Kind.SUCCESS else row
 
 
 def _shown_row(true_row: MatchedRow, error: CiamError, request: HttpRequest | None) -> MatchedRow:
-    """The row that the user may read: the true row, or a generic row in its place."""
+    """The row that the user may see: the true row, or a generic row."""
     collapse = true_row.meaning.collapse
     if (
         collapse is None
@@ -178,7 +178,7 @@ def _problem_type(kind: Kind) -> str:
 
 
 def _action_url(action: Action) -> str | None:
-    """Where an action leads in this project, or None where the project has no such place."""
+    """The URL of an action in this project, or None if the project has no URL for the action."""
     target = conf.CIAM_ACTION_URLS.get(str(action)) or _ACTION_URL_NAMES.get(action, "")
     if action is Action.CONTACT_SUPPORT:
         target = target or conf.CIAM_SUPPORT_URL
@@ -187,7 +187,7 @@ def _action_url(action: Action) -> str | None:
     if not target or target.startswith(("/", "mailto:", "tel:")) or ":/" in target:
         return target or None
     if not hasattr(settings, "ROOT_URLCONF"):
-        # No web project: a script, or a worker.
+        # The project has no URLs: it is a script or a worker.
         return None
     try:
         return reverse(target)
@@ -196,16 +196,16 @@ def _action_url(action: Action) -> str | None:
 
 
 def _bearer_challenge(kind: Kind, request: HttpRequest | None, scopes: Sequence[str]) -> str:
-    """RFC 6750, 3 and 3.1: no error is told to who presented no token."""
+    """The challenge has no error code if the request has no token (RFC 6750, 3 and 3.1)."""
     if scopes:
         return f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'
-    presented = request.META.get("HTTP_AUTHORIZATION", "") if request else ""
-    if kind is Kind.TOKEN and presented[:7].lower() == "bearer ":
+    authorization = request.META.get("HTTP_AUTHORIZATION", "") if request else ""
+    if kind is Kind.TOKEN and authorization[:7].lower() == "bearer ":
         return 'Bearer error="invalid_token"'
     return "Bearer"
 
 
-# --- What developers read -------------------------------------------------------------------
+# --- Details for developers -------------------------------------------------------------------
 
 _MATCH_TEXTS: Final = {
     "exact": "its exact code",
@@ -219,7 +219,7 @@ _MATCH_TEXTS: Final = {
 def _developer_details(
     error: CiamError, true_row: MatchedRow, shown_row: MatchedRow
 ) -> dict[str, str]:
-    """The facts of the log line and the exceptions behind the error, in English as in the log."""
+    """The values of the log line and the exceptions behind the error, in English."""
     return {
         "Code": loggable_code(error.code),
         "Type code": loggable_code(error.type_code),

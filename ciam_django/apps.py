@@ -1,4 +1,4 @@
-"""The app ``ciam_django``: no models, only the checks of its settings."""
+"""Configure the app ``ciam_django``, which has no models, and register its checks."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from ciam_django.checks import settings
 
 
 class CiamDjangoConfig(AppConfig):
-    """Let ``manage.py check`` look at our settings."""
+    """The app ``ciam_django``."""
 
     name = "ciam_django"
     verbose_name = "CIAM"
 
     def ready(self) -> None:
-        """Register the checks, with those of accounts and signing in where these are installed."""
+        """Register the checks; the checks of sign-in and accounts need the accounts app."""
         checks = [*settings.CHECKS]
         if apps.is_installed("ciam_django.accounts"):
-            # Models and Authlib, which a project without accounts can do without.
+            # These modules import models and Authlib. A project without accounts may have neither.
             from ciam_django.checks import accounts, login  # noqa: PLC0415
 
             checks += [*login.CHECKS, *accounts.CHECKS]
-            # Django runs these only for the databases that a command names.
+            # Django runs database checks only for the databases that a command names.
             for database_check in accounts.DATABASE_CHECKS:
                 register(database_check, Tags.database)
         for check in checks:

@@ -1,10 +1,11 @@
-"""The table: code -> Meaning. What each failure means to the person who reads of it.
+"""Define the table of codes: each code has a ``Meaning`` with a text for the user.
 
-The first 162 rows are the codes of the vendor's page, in its order and under its headings:
+The first 162 rows are the codes of the vendor's page, with its order and its headings:
 https://www.alibabacloud.com/help/en/idaas/ciam/developer-reference/exception-code
 
-The texts are ours. Each says what happened and what to do next; none names CIAM or a code.
-To change one for your project, use the setting ``CIAM_ERROR_OVERRIDES``.
+The texts are not the vendor's. Each text says what happened and what the user can do next. No text
+contains a code or the name CIAM. The setting ``CIAM_ERROR_OVERRIDES`` replaces texts and other
+fields.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 @enum.unique
 class Collapse(enum.StrEnum):
-    """What an anonymous person could learn an account's existence by, so that it is hidden."""
+    """The group of a row that would tell an anonymous user if an account exists.
+
+    ``COLLAPSE_TARGETS`` has the row that anonymous users get instead.
+    """
 
     SIGN_IN = "sign_in"
     SIGN_UP = "sign_up"
@@ -31,10 +35,11 @@ class Collapse(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """A row: what a code means.
+    """A row of the table.
 
-    ``field`` is the input that the failure is about; ``retry`` says that the same request may
-    succeed later; ``collapse`` that generic errors (``CIAM_GENERIC_ERRORS``) hide the row.
+    ``field`` is the input field that the failure is about. ``retry`` is true if the same request
+    may succeed later. ``collapse`` is the group of a row that generic errors hide
+    (``CIAM_GENERIC_ERRORS``), else None.
     """
 
     kind: Kind
@@ -58,7 +63,7 @@ def row(
     retry: bool = False,
     collapse: Collapse | None = None,
 ) -> Meaning:
-    """A row that takes from its kind what it does not say itself."""
+    """A row that takes the values of its kind for the arguments that are not given."""
     defaults = KINDS[kind]
     return Meaning(
         kind=kind,
@@ -72,16 +77,16 @@ def row(
     )
 
 
-# Where generic errors lead, by what collapses.
+# The group of hidden rows -> the code of the generic row.
 COLLAPSE_TARGETS: Final[dict[Collapse, str]] = {
     Collapse.SIGN_IN: "Operation.Failure.Username.Or.Password.Error",
     Collapse.SIGN_UP: "sign_up_refused",
 }
 
-# What answers when nothing more exact does.
+# The row of each code that no other row matches.
 UNKNOWN: Final = "unknown_error"
 
-# A line for the code and its facts, a line for the words.
+# The code and its values are on the first line, the text is on the second line.
 # fmt: off
 CODES: Final[dict[str, Meaning]] = {
     # --- OAuth 2.0 errors -----------------------------------------------------------------------
@@ -471,8 +476,8 @@ CODES: Final[dict[str, Meaning]] = {
         action=Action.USE_ANOTHER_METHOD,
         message=_("This way to sign in isn't available right now. Use another one.")),
     # --- Families: for codes that the vendor has not published (yet) ----------------------------
-    # Only where every code below a prefix can mean but one thing: `Operation.Failure.Unsupported`
-    # covers five statuses, so there is no family of it.
+    # A family needs a prefix whose codes all have one meaning. The codes below
+    # `Operation.Failure.Unsupported` have five statuses, so this prefix has no family.
     "Params.Blank.OauthClient.*": row(Kind.CONFIGURATION,
         message=_("Sign-in isn't available right now. Contact support if it continues.")),
     "Params.Blank.AuthenticateInformation.*": row(Kind.CONFIGURATION,
@@ -480,7 +485,7 @@ CODES: Final[dict[str, Meaning]] = {
         message=_("This way to sign in isn't available right now. Use another one.")),
     "Params.Blank.*": row(Kind.VALIDATION, audience=Audience.DEVELOPER,
         message=_("Some required information is missing. Check it and try again.")),
-    # Some of them would tell a stranger who has an account.
+    # Some codes of this family would tell an anonymous user that an account exists.
     "Params.Exist.*": row(Kind.CONFLICT, collapse=Collapse.SIGN_UP,
         message=_("That's already in use. Enter something else.")),
     "Params.Illegal.OauthClient.*": row(Kind.CONFIGURATION,
@@ -496,15 +501,15 @@ CODES: Final[dict[str, Meaning]] = {
         message=_("Sign-in with the third-party account didn't work. Try again or use another way to sign in.")),
     "Operation.Failure.Mini.Program.*": row(Kind.SOCIAL,
         message=_("WeChat sign-in didn't complete. Try again.")),
-    # Whatever is wrong with an account, a stranger is told no more than of a wrong password.
+    # An anonymous user gets the same answer for each failure of an account.
     "Operation.Failure.User.*": row(Kind.ACCOUNT_STATE, collapse=Collapse.SIGN_IN,
         message=_("This account can't be used right now. Contact support for help.")),
     "*.Too.Frequency": row(Kind.RATE_LIMIT, retry=True,
         message=_("Too many attempts. Wait a while before trying again.")),
-    # WeChat's own `errcode`, where a project's views talk to WeChat: a spent code, most often.
+    # WeChat's own `errcode`, if views of a project call WeChat. The usual cause is a used code.
     "wechat.*": row(Kind.SOCIAL,
         message=_("WeChat sign-in didn't complete. Try again.")),
-    # --- OAuth 2.0 and OpenID Connect, as their RFCs have them and the vendor's page does not ---
+    # --- OAuth 2.0 and OpenID Connect: codes that are not on the vendor's page ------------------
     # RFC 6749, 4.1.2.1
     "temporarily_unavailable": row(Kind.UPSTREAM, retry=True,
         message=_("The service is temporarily unavailable. Try again in a moment.")),
@@ -571,55 +576,58 @@ CODES: Final[dict[str, Meaning]] = {
         message=_("We couldn't confirm your sign-in. Sign in again.")),
     "unsupported_algorithm": row(Kind.TOKEN,
         message=_("We couldn't confirm your sign-in. Sign in again.")),
-    # --- Ours: what neither names ---------------------------------------------------------------
+    # --- Codes of this package ------------------------------------------------------------------
     "timeout": row(Kind.UPSTREAM, retry=True,
         message=_("The service is taking too long. Try again in a moment.")),
     "no_connection": row(Kind.UPSTREAM, retry=True,
         message=_("The service is temporarily unavailable. Try again in a moment.")),
-    # An answer that is no JSON object, is too large, redirects, or says neither yes nor no.
+    # The answer is no JSON object, is too large, redirects, or tells neither success nor failure.
     "unreadable_answer": row(Kind.UPSTREAM, retry=True,
         message=_("The service is temporarily unavailable. Try again in a moment.")),
-    # HTTP 429 without a code that we know.
+    # HTTP 429 without a known code.
     "too_many_requests": row(Kind.RATE_LIMIT, retry=True,
         message=_("Too many attempts. Wait a while before trying again.")),
     "sign_up_refused": row(Kind.VALIDATION,
         message=_("These details can't be used. Check them, or sign in if you already have an account.")),
-    # The id_token that OIDC mode requires did not come: the scope lacks `openid`, most often.
+    # OIDC mode requires an id_token, and the answer has no id_token. The usual cause is a scope
+    # without `openid`.
     "missing_id_token": row(Kind.CONFIGURATION,
         message=_("Sign-in isn't available right now. Contact support if it continues.")),
-    # The token names the application, or nobody, where it should name a person.
+    # The token has the id of the application, or no id, in the place of the user's id.
     "nobody_named": row(Kind.CONFIGURATION,
         message=_("Sign-in isn't available right now. Contact support if it continues.")),
-    # AUTHLIB_OAUTH_CLIENTS["ciam"] or the provider's metadata lacks what a sign-in needs.
+    # AUTHLIB_OAUTH_CLIENTS["ciam"] or the provider's metadata lacks a value that a sign-in needs.
     "bad_configuration": row(Kind.CONFIGURATION,
         message=_("Sign-in isn't available right now. Contact support if it continues.")),
-    # The form came without its token, or from elsewhere: CSRF.
+    # The form has no CSRF token, or comes from another site.
     "csrf_failed": row(Kind.FLOW, status=403,
         message=_("This sign-in can't be continued. Start again.")),
-    # The callback is from another provider than the one that was asked (RFC 9207, 2.4).
+    # The issuer of the callback is not the issuer of the sign-in (RFC 9207, 2.4).
     "mismatching_issuer": row(Kind.FLOW,
         message=_("This sign-in can't be continued. Start again.")),
-    # CIAM knows the person, and this project has switched the account off (is_active).
+    # The user is valid at CIAM, but inactive in this project (is_active).
     "account_inactive": row(Kind.ACCOUNT_STATE,
         message=_("This account has been disabled. Contact support for help.")),
-    # A new user would have what another has, and must not share: an email address, say.
+    # A new user has a value that must be unique and belongs to another user, such as an email
+    # address.
     "account_exists": row(Kind.CONFLICT, action=Action.USE_ANOTHER_METHOD,
         message=_("There is already an account with these details. Sign in the way you did before.")),
-    # Who is signed in wants to add a way in that is another user's, or to take away the last one.
+    # A user can't add the login method of another user, or remove the last login method.
     "linked_elsewhere": row(Kind.CONFLICT, action=Action.NONE,
         message=_("This sign-in already belongs to another account.")),
     "last_way_in": row(Kind.CONFLICT, action=Action.NONE,
         message=_("This is your only way to sign in. Add another before you remove it.")),
-    # CIAM asks us to sign somebody out, and what proves that it does is wrong.
+    # The logout token of a back-channel logout is not valid.
     "invalid_logout_token": row(Kind.VALIDATION, action=Action.NONE, audience=Audience.DEVELOPER,
         message=_("This request to sign out can't be accepted.")),
-    # Refused here, before CIAM is asked: it tells of no account, as CIAM's own code might.
+    # This package refuses the number before it calls CIAM, so that the code can't tell if an
+    # account exists. CIAM's own code can.
     "malformed_phone_number": row(Kind.VALIDATION, field="phone_number",
         message=_("Enter a valid mobile number.")),
-    # CIAM no longer takes the session's tokens or its person, or has ended the session.
+    # CIAM refuses the session's tokens or the user, or has ended the session.
     "session_ended": row(Kind.TOKEN,
         message=_("You have been signed out. Sign in again to continue.")),
-    # CIAM asks for a step (a flowType) that we have no page for.
+    # CIAM asks for a step (a flowType) that this package has no page for.
     "unsupported_step": row(Kind.UPSTREAM, action=Action.USE_ANOTHER_METHOD,
         message=_("This sign-in can't be finished here. Use another way to sign in.")),
     UNKNOWN: row(Kind.UPSTREAM,
@@ -627,7 +635,7 @@ CODES: Final[dict[str, Meaning]] = {
 }
 # fmt: on
 
-# Other spellings that clients of CIAM have met, or will when CIAM mends its own.
+# Other spellings: CIAM sends them, or may send them when it corrects its own spelling.
 ALIASES: Final[dict[str, str]] = {
     "Operation.Failure.User.NotFound": "Operation.Failure.User.Not.Exist",
     "Operation.Failure.ServerInternal.Error": "Operation.Failure.ServerIntener.Error",

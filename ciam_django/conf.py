@@ -1,7 +1,7 @@
-"""The settings: one row for each, with its default, its allowed values and one sentence.
+"""Define the settings: each row has a default, the allowed values and one sentence.
 
-The type, the check of ``manage.py check`` and ``docs/settings.md`` come from the row. To add a
-setting, add a row to ``Conf``.
+The type, the check of ``manage.py check`` and ``docs/settings.md`` come from the row. A new setting
+is a new row of ``Conf``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from django.utils.functional import empty
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# How often something may happen: ``5/hour``.
+# The form of a rate, such as ``5/hour``.
 RATE: Final = re.compile(r"(\d{1,6})/(s|min|hour|day)")
 
 
@@ -105,7 +105,7 @@ class Text(Allowed[str]):
 
 @dataclass(frozen=True)
 class Choice(Text):
-    """One of some names."""
+    """A name of a fixed list."""
 
     names: tuple[str, ...]
     check: str = field(kw_only=True)
@@ -118,7 +118,7 @@ class Choice(Text):
 
 @dataclass(frozen=True)
 class Target(Text):
-    """The address of a link, also one inside the project."""
+    """The target of a link: a URL, a path or the name of a URL pattern."""
 
     check: str = field(default="address", kw_only=True)
 
@@ -133,7 +133,7 @@ class Target(Text):
 
 @dataclass(frozen=True)
 class AbsoluteUrl(Text):
-    """A URL with scheme and host, or nothing."""
+    """A URL with scheme and host, or the empty text."""
 
     check: str = field(default="address", kw_only=True)
 
@@ -145,7 +145,7 @@ class AbsoluteUrl(Text):
 
 @dataclass(frozen=True)
 class DottedPath(Text):
-    """The dotted path of a function, or nothing; only judged where ``app`` is installed."""
+    """The dotted path of a function, or the empty text; only checked if ``app`` is installed."""
 
     app: str = "ciam_django"
     check: str = field(default="dotted path", kw_only=True)
@@ -158,7 +158,7 @@ class DottedPath(Text):
 
 @dataclass(frozen=True)
 class Template(Text):
-    """The name of a template, or nothing."""
+    """The name of a template, or the empty text."""
 
     check: str = field(default="template", kw_only=True)
 
@@ -170,7 +170,7 @@ class Template(Text):
 
 @dataclass(frozen=True)
 class PhoneRegion(Text):
-    """A country; ``checks/login.py`` has the list of the countries with phone numbers."""
+    """A country code; ``checks/login.py`` has the list of the countries with phone numbers."""
 
     check: str = field(default="phone region", kw_only=True)
 
@@ -182,7 +182,7 @@ class PhoneRegion(Text):
 
 @dataclass(frozen=True)
 class Rate(Text):
-    """A number of times in a span of time."""
+    """A number of times per unit of time."""
 
     check: str = field(default="limit", kw_only=True)
 
@@ -224,7 +224,7 @@ class DictOf(Allowed[Mapping[str, T]]):
 
 @dataclass(frozen=True)
 class Fields(Allowed[Mapping[str, Any]]):
-    """A dict whose content only a table of another module can judge.
+    """A dict whose content a table of another module judges.
 
     ``checks.settings.TABLE_CHECKS`` or ``checks.login.TABLE_CHECKS`` names the function.
     """
@@ -242,8 +242,8 @@ class Fields(Allowed[Mapping[str, Any]]):
 # --- Reading ----------------------------------------------------------------------------------
 
 # Each read of an attribute of `settings` runs Python code of Django, and a missing attribute
-# raises twice. That is twenty times as slow as a look into the object that `settings` wraps.
-# Plain assignment, `del` and `override_settings` all change that object or replace it.
+# raises twice. Such a read is twenty times as slow as a read from the object that `settings` wraps.
+# Plain assignment, `del` and `override_settings` all change this object or replace it.
 _lazy_settings: Final[dict[str, Any]] = object.__getattribute__(settings, "__dict__")
 _MISSING: Final = object()
 
@@ -251,7 +251,7 @@ _cache_clearers: list[Callable[[], None]] = []
 
 
 class Setting(Generic[T]):
-    """A row: reads the setting from Django's settings at each use, and knows the default."""
+    """A row: reads the setting from Django's settings at each use, and has its default."""
 
     name: str
 
@@ -272,7 +272,7 @@ class Setting(Generic[T]):
         if instance is None:
             return self
         source = _lazy_settings["_wrapped"]
-        # Django loads the settings on the first read of one.
+        # Django loads the settings when `settings` is read the first time.
         value: T = getattr(settings if source is empty else source, self.name, self.default)
         return value
 
@@ -280,9 +280,9 @@ class Setting(Generic[T]):
 def cached_until_settings_change(
     *names: str,
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Make a decorator that caches results for as long as the settings of these names are the same.
+    """Make a decorator that caches results until one of the named settings changes.
 
-    ``names`` are all settings that the results depend on, Django's own included. Each call
+    ``names`` are all settings that the results depend on, including Django's settings. Each call
     compares the setting objects by identity. A change inside a dict or list is not noticed.
     """
 
@@ -291,8 +291,8 @@ def cached_until_settings_change(
             cached = functools.lru_cache(maxsize=2048)(function)
             return values, cached  # type: ignore[return-value]  # typeshed's cache has no P
 
-        # One tuple, so that a thread never sees new values with an old cache. Old values stay
-        # referenced: a new object can't have the identity of an old one.
+        # One tuple, so that a thread never sees new values with an old cache. The tuple refers to
+        # the old values, so no new object has the identity of an old value.
         state = new_state([_MISSING] * len(names))
 
         @functools.wraps(function)
@@ -318,7 +318,7 @@ def cached_until_settings_change(
 
 
 def clear_settings_caches() -> None:
-    """Forget all results of functions that are ``cached_until_settings_change``."""
+    """Delete the cached results of all functions with ``cached_until_settings_change``."""
     for clear in _cache_clearers:
         clear()
 
@@ -410,7 +410,9 @@ class Conf:
     CIAM_LOGIN_METHODS = Setting(
         ("hosted",),
         ListOf(
-            Choice(("hosted", "password", "sms", "email", "recover", "sign_up"), check="way in")
+            Choice(
+                ("hosted", "password", "sms", "email", "recover", "sign_up"), check="login method"
+            )
         ),
         "The methods on the login page, in your order; `hosted` is CIAM's own page, and an empty "
         "list takes the methods from CIAM's configuration.",
@@ -423,7 +425,7 @@ class Conf:
     )
     CIAM_API_SIGN_IN = Setting(
         "session",
-        Choice(("session", "token"), check="way in"),
+        Choice(("session", "token"), check="login method"),
         "The result of a sign-in as JSON: a Django session, or CIAM's tokens.",
     )
     CIAM_BEARER = Setting(

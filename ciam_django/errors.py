@@ -1,4 +1,4 @@
-"""Failure in, ``CiamError`` out: the one exception, and the border where failures become one."""
+"""Define ``CiamError``, and turn failed calls to CIAM into a ``CiamError``."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ciam_django.privacy import clear_frames, clear_frames_on_error, loggable_co
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# What upstream may say of itself in an answer; anything else is dropped.
+# The form of CIAM's request ids. A text of another form is dropped and never answered.
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9$._:-]{1,128}")
-# Not the beginning of an email, an address or a token.
+# The beginning of an email address, a URL or a token is not a code.
 _LEADING_CODE: Final = re.compile(r"\s*+([A-Za-z][A-Za-z0-9_]*+(?:\.[A-Za-z0-9_]++)*+)(?![@/+=~-])")
-# Tokens, phone numbers, and words in which letters and digits take turns, where a code should be.
+# Tokens, phone numbers, and words that mix letters and digits can stand in the place of a code.
 _SECRET_LIKE: Final = re.compile(
     r"\beyJ|\d{7}|\b(?=[A-Za-z_]*\d+[A-Za-z_]+\d)\w{8,}|(?=\w*\d)\w{32,}|\w{48,}"
 )
 _SUCCESS_CODE: Final = "operation.success"
-# Seconds. What says more than an hour helps nobody who waits for a text message.
+# Seconds. A user who waits for a text message does not wait for more than an hour.
 _RETRY_AFTER_RANGE: Final = range(1, 3601)
 
 
@@ -35,8 +35,8 @@ _RETRY_AFTER_RANGE: Final = range(1, 3601)
 class Stage(enum.StrEnum):
     """The part of a sign-in, or of a call to CIAM, that failed.
 
-    Some stages decide what an anonymous user may learn (``answers.GENERIC_ERROR_STAGES``), so that
-    an unknown stage is an error.
+    At some stages anonymous users get generic errors (``answers.GENERIC_ERROR_STAGES``), so an
+    unknown stage is an error.
     """
 
     AUTHORIZE = "authorize"
@@ -60,7 +60,7 @@ NoStage = Literal[""]
 
 
 def stage_named(stage: str) -> Stage | NoStage:
-    """The stage of that name; empty for the empty text; a ``ValueError`` for an unknown name."""
+    """The stage with this name, or the empty text for no name; an unknown name is a ValueError."""
     if not stage:
         return ""
     try:
@@ -71,22 +71,22 @@ def stage_named(stage: str) -> Stage | NoStage:
 
 
 class CiamError(Exception):
-    """A failure that has a code. Each entry point turns it into one answer.
+    """A failure that has a code. Each entry point turns the error into one answer.
 
-    Projects may raise it with a code of ``ciam_django.codes.CODES``, with a key of
-    ``CIAM_ERROR_OVERRIDES``, or with a code that neither has.
+    Projects may raise this error with a code of ``ciam_django.codes.CODES``, with a key of
+    ``CIAM_ERROR_OVERRIDES``, or with a code that is in neither.
 
-    ``type_code`` is the ``code`` of CIAM's envelope where its ``message`` named a more exact code.
-    ``upstream_text`` is what CIAM wrote for developers. It is redacted here and meant for logs;
-    ``str``, ``repr`` and the pickle do not have it. ``request_id`` is CIAM's; a text that does not
-    have the form of a request id is dropped.
-    ``upstream_status`` is the HTTP status that CIAM answered with. ``stage`` is a ``Stage`` or its
-    name; any other text is a ``ValueError``. ``retry_after`` is the number of seconds that CIAM
-    asked to wait, from 1 to 3600.
+    ``type_code`` is the ``code`` of CIAM's envelope if its ``message`` has a more exact code.
+    ``upstream_text`` is CIAM's text for developers. The text is redacted when the error is made. It
+    is for logs only: ``str``, ``repr`` and the pickle do not contain the text.
+    ``request_id`` is CIAM's request id; a text that does not have the form of a request id is
+    dropped. ``upstream_status`` is the HTTP status of CIAM's response. ``stage`` is a ``Stage`` or
+    its name; any other text is a ``ValueError``. ``retry_after`` is the waiting time that CIAM asks
+    for, from 1 to 3600 seconds; any other number is dropped.
 
-    ``cause_names`` holds the class names of the exceptions behind the error, the last first. The
-    exceptions themselves hold what upstream wrote and are not kept. ``required_scopes`` are the
-    scopes that the access token of the request lacks.
+    ``cause_names`` has the class names of the exceptions behind the error, the last exception
+    first. The exceptions themselves contain upstream text, so the error does not refer to
+    them. ``required_scopes`` are the scopes that the access token of the request lacks.
     """
 
     def __init__(
@@ -107,18 +107,18 @@ class CiamError(Exception):
         self.request_id = request_id if REQUEST_ID.fullmatch(request_id) else ""
         self.upstream_status = upstream_status
         self.stage: Stage | NoStage = stage_named(stage)
-        # ``None in range(...)`` compares None with each number of the range.
+        # ``None in range(...)`` would compare None with each number of the range.
         self.retry_after = (
             retry_after if retry_after and retry_after in _RETRY_AFTER_RANGE else None
         )
         self.cause_names: tuple[str, ...] = ()
         self.required_scopes: tuple[str, ...] = ()
-        # ``reporting.report`` reports an error once, however many entry points it passes.
+        # ``reporting.report`` reports an error once, even if the error passes several entry points.
         self.is_reported = False
 
     @functools.cached_property
     def reference(self) -> str:
-        """The id that the log and the answer have: CIAM's request id, or a local id of our own."""
+        """The request id of the log and the answer: CIAM's request id, or a local id."""
         return self.request_id or f"local-{secrets.token_hex(8)}"
 
     def __str__(self) -> str:
@@ -132,9 +132,9 @@ class CiamError(Exception):
 
 
 def code_in(text: object) -> str:
-    """The code that a text begins with, or the empty text: CIAM appends words to some.
+    """The code at the start of a text, or the empty text: CIAM appends words to some codes.
 
-    A code goes to the log and is not redacted there, so what may be a secret is none.
+    Codes are logged without redaction, so a text that may be a secret is not a code.
     """
     match = _LEADING_CODE.match(text[:256]) if isinstance(text, str) else None
     return match[1] if match and not _SECRET_LIKE.search(match[1]) else ""
@@ -143,9 +143,10 @@ def code_in(text: object) -> str:
 def error_from_body(
     body: object, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> CiamError | None:
-    """The failure that a parsed body tells of, in OAuth's format or in CIAM's; None if it is none.
+    """The failure in a parsed body, in the format of OAuth or CIAM; None for a success.
 
-    Both formats come from the same endpoints with any HTTP status, so only the body decides:
+    ``status`` and ``headers`` are those of the response. The same endpoints answer in both formats
+    and with any HTTP status, so the body decides if a call has failed:
     https://www.alibabacloud.com/help/en/idaas/ciam/developer-reference/exception-code
     """
     error_arguments: dict[str, Any] = {
@@ -157,7 +158,7 @@ def error_from_body(
     members = _folded_members(body)
     nested_error = members.pop("error", None)
     if isinstance(nested_error, dict):
-        # An error that holds the members is one, unless it is empty.
+        # An object in ``error`` has the members of a failure. An empty object is no failure.
         members |= {"success": False, **_folded_members(nested_error)} if nested_error else {}
     elif nested_error:
         members["error"] = nested_error
@@ -169,7 +170,7 @@ def error_from_body(
         return CiamError(
             code, upstream_text=_text_or_empty(members.get("error_description")), **error_arguments
         )
-    # WeChat's: https://developers.weixin.qq.com/doc/oplatform/en/Website_App/WeChat_Login/
+    # WeChat's format: https://developers.weixin.qq.com/doc/oplatform/en/Website_App/WeChat_Login/
     if isinstance(errcode := members.get("errcode"), int) and errcode:
         text = _text_or_empty(members.get("errmsg"))
         return CiamError(f"wechat.{abs(errcode)}", upstream_text=text, **error_arguments)
@@ -180,7 +181,7 @@ def error_from_body(
     message = members.get("message")
     code = code_in(message)
     if "." not in code:
-        # Words for people, not a code.
+        # The message is a sentence, not a code.
         code = type_code
     if code.casefold() in ("", _SUCCESS_CODE):
         code = _code_of_status(status)
@@ -200,7 +201,7 @@ def _is_success(members: Mapping[str, Any], status: int) -> bool:
     success, code = members.get("success"), members.get("code")
     if success is not None:
         return str(success).casefold() == "true"
-    # One table of the vendor's has the number 200 where its samples have the words.
+    # One table of the vendor has the number 200. The vendor's samples have "Operation.Success".
     is_good = code in (None, 200, "200") or code_in(code).casefold() == _SUCCESS_CODE
     return is_good and status < 400
 
@@ -214,7 +215,7 @@ def _text_or_empty(value: object) -> str:
 
 
 def _retry_after_in(headers: Mapping[str, str] | None) -> int | None:
-    """Retry-After in seconds (RFC 9110, 10.2.3)."""
+    """The seconds of Retry-After, which is a number or a date (RFC 9110, 10.2.3)."""
     value = (headers or {}).get("Retry-After", "").strip()
     if value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
@@ -222,19 +223,19 @@ def _retry_after_in(headers: Mapping[str, str] | None) -> int | None:
         date = email.utils.parsedate_tz(value)
         return int(email.utils.mktime_tz(date) - time.time()) if date else None
     except (ValueError, OverflowError):
-        # A date that no calendar has.
+        # The date does not exist.
         return None
 
 
-# --- The border: other people's exceptions ----------------------------------------------------
-# An exception of theirs can only pass when its module is loaded, so a look into sys.modules tells
-# its class, and neither Authlib nor requests need be imported or installed.
+# --- Exceptions of other packages -------------------------------------------------------------
+# An exception can only be raised if its module is loaded, so sys.modules has its class. This
+# module works without an import of Authlib and requests, even if they are not installed.
 
 _AUTHLIB_EXCEPTIONS: Final = (
     ("authlib.integrations.base_client.errors", "OAuthError"),
     ("authlib.oauth2.base", "OAuth2Error"),
 )
-# Name of the class -> code. The first that fits answers, the more exact before the others.
+# Class name -> code. The first matching class decides, so subclasses come first.
 _REQUESTS_EXCEPTIONS: Final = (
     ("Timeout", "timeout"),
     ("InvalidURL", "bad_configuration"),
@@ -245,9 +246,9 @@ _REQUESTS_EXCEPTIONS: Final = (
     ("ContentDecodingError", "unreadable_answer"),
     ("RequestException", "no_connection"),
 )
-# What Authlib and joserfc raise of Python's own when an answer or the metadata lacks something.
+# Authlib and joserfc raise these exceptions if an answer or the metadata lacks a member.
 _BUILTIN_EXCEPTIONS: Final = (
-    # A RuntimeError, too: JSON that is nested too deeply.
+    # Raised for JSON with too many levels. RecursionError is a subclass of RuntimeError.
     (RecursionError, "unreadable_answer"),
     (RuntimeError, "bad_configuration"),
     (ValueError, "unreadable_answer"),
@@ -258,16 +259,16 @@ _CLIENT_PACKAGES: Final = ("authlib", "joserfc", "requests", "urllib3")
 
 
 def _is_instance_of(error: BaseException, module: str, name: str) -> bool:
-    found = getattr(sys.modules.get(module), name, None)
-    return isinstance(found, type) and isinstance(error, found)
+    cls = getattr(sys.modules.get(module), name, None)
+    return isinstance(cls, type) and isinstance(error, cls)
 
 
 def error_from_authlib(error: BaseException) -> CiamError | None:
     """An exception of Authlib's OAuth client as a ``CiamError``; None for any other."""
     if any(_is_instance_of(error, module, name) for module, name in _AUTHLIB_EXCEPTIONS):
-        found = _error_from_attributes(error)
-        found.cause_names = tuple(_class_names_in_chain(error))
-        return found
+        converted = _error_from_attributes(error)
+        converted.cause_names = tuple(_class_names_in_chain(error))
+        return converted
     return None
 
 
@@ -278,13 +279,13 @@ def _error_from_attributes(error: BaseException) -> CiamError:
 
 def error_from_exception(error: Exception) -> CiamError | None:
     """An exception of Authlib, joserfc or requests as a ``CiamError``; None for any other."""
-    if found := error_from_authlib(error):
-        return found
+    if converted := error_from_authlib(error):
+        return converted
     if _is_instance_of(error, "joserfc.errors", "JoseError"):
-        found = _error_from_attributes(error)
-        # Its further codes (of keys, say) mean no more to us than that the token is not proven.
-        found.type_code = "invalid_token"
-        return found
+        converted = _error_from_attributes(error)
+        # Codes without a row, such as the codes of key errors, get the meaning of invalid_token.
+        converted.type_code = "invalid_token"
+        return converted
     if _is_instance_of(error, "requests.exceptions", "HTTPError"):
         return _error_from_response(getattr(error, "response", None)) or CiamError(
             "unreadable_answer"
@@ -310,7 +311,7 @@ def _error_from_response(response: Any) -> CiamError | None:
 
 
 def _is_from_client_package(traceback: TracebackType | None) -> bool:
-    """Whether the innermost frame outside of Python's own library is one of theirs."""
+    """Tell if the innermost frame outside of the standard library is in a client package."""
     innermost = ""
     while traceback:
         package = str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0]
@@ -323,16 +324,16 @@ def _is_from_client_package(traceback: TracebackType | None) -> bool:
 class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used like a function)
     """Turn the failures of a call to CIAM or Authlib into a ``CiamError``.
 
-    A context manager, and a decorator. ``stage`` is a ``Stage`` or its name; an unknown name is a
-    ``ValueError``. Exceptions of Authlib, joserfc and requests become a ``CiamError`` of the stage.
-    A ``CiamError`` without a stage gets the stage. Other exceptions pass unchanged.
+    Use it as a context manager or as a decorator. ``stage`` is a ``Stage`` or its name; an unknown
+    name is a ``ValueError``. Exceptions of Authlib, joserfc and requests become a ``CiamError``
+    with the stage. A ``CiamError`` without a stage gets the stage. Other exceptions pass unchanged.
     """
 
     def __init__(self, stage: Stage | str) -> None:
         self.stage = stage_named(stage)
 
     def __call__(self, func: F) -> F:
-        # One frame for both decorators; a wrapper is called as what it wraps.
+        # clear_frames_on_error() also converts errors, so one wrapper is enough.
         return cast("F", clear_frames_on_error(func, self._converted))
 
     def __enter__(self) -> None:
@@ -349,17 +350,17 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
             clear_frames(error)
         if converted is None:
             return
-        # Error reports show the variables of each frame, of this frame too.
+        # Error reports show the variables of each frame, including this frame.
         del error, trace
         try:
             raise converted
         finally:
-            # ``from None`` would only hide the context, which has the URL, the body and the token.
+            # ``from None`` only hides the context, which has the URL, the body and the token.
             converted.__context__ = None
             del converted
 
     def _converted(self, error: BaseException | None) -> CiamError | None:
-        """The error to raise in place of another; None where that passes, perhaps with a stage."""
+        """The error to raise instead of ``error``; None if ``error`` passes."""
         if isinstance(error, CiamError):
             error.stage = error.stage or self.stage
             detach_causes(error)
@@ -372,18 +373,18 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
 
 
 def cause_names_of(error: CiamError) -> tuple[str, ...]:
-    """The class names of the exceptions that an error came from, the last first."""
+    """The class names of the exceptions behind an error, the last exception first."""
     return error.cause_names or tuple(_class_names_in_chain(error.__cause__ or error.__context__))
 
 
 def detach_causes(error: CiamError) -> None:
-    """Replace the exceptions that an error came from by their class names."""
+    """Replace the exceptions behind an error by their class names."""
     error.cause_names = cause_names_of(error)
     error.__cause__ = error.__context__ = None
 
 
 def _class_names_in_chain(error: BaseException | None) -> Iterator[str]:
-    """The classes of an exception and of those that it came from."""
+    """The class names of an exception and of the exceptions behind it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

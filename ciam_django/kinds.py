@@ -1,4 +1,4 @@
-"""Kind -> status, title, default action, audience and log level; and the actions with labels."""
+"""Define the kinds of failures, the actions of users, and the defaults of each kind."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from django.utils.translation import gettext_lazy as _
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
-# A status of this value means "what CIAM_UPSTREAM_STATUS says" (503 unless a project wants 502).
+# In a row, this status stands for the value of CIAM_UPSTREAM_STATUS.
 DEFAULT_UPSTREAM_STATUS: Final = 503
 
 
 @enum.unique
 class Action(enum.StrEnum):
-    """What the user can do next; the closed set of the JSON body's ``action``."""
+    """The next step of the user: all values of ``action`` in the JSON body."""
 
     NONE = "none"
     RETRY = "retry"
@@ -36,7 +36,7 @@ class Action(enum.StrEnum):
     CONTACT_SUPPORT = "contact_support"
 
 
-# What the page's button says, where a project has a place for the action.
+# The text of the page's button if the project has a URL for the action.
 ACTION_LABELS: Final[dict[str, str | StrPromise]] = {
     "none": _("Try again"),
     "retry": _("Try again"),
@@ -57,7 +57,7 @@ ACTION_LABELS: Final[dict[str, str | StrPromise]] = {
 
 @enum.unique
 class Audience(enum.StrEnum):
-    """For whom the reason is: a developer's is kept from the user, who reads a general text."""
+    """The reader of the reason. Users read a general text in place of a reason for developers."""
 
     USER = "user"
     DEVELOPER = "developer"
@@ -88,7 +88,7 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KindDefaults:
-    """What a kind gives to each of its codes, unless the code's own row says otherwise."""
+    """The values of a kind. The row of a code may replace them for the code."""
 
     status: int
     title: str | StrPromise
@@ -112,11 +112,11 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
     Kind.CONFLICT: KindDefaults(409, _("Not possible as it stands"), Action.CHANGE_INPUT),
     Kind.RATE_LIMIT: KindDefaults(429, _("Too many attempts"), Action.WAIT),
     Kind.SOCIAL: KindDefaults(400, _("Third-party sign-in not completed"), Action.LOGIN),
-    # Our own fault is never a 401: that would tell the user to authenticate.
+    # A misconfiguration is never a 401, which would ask the user to authenticate.
     Kind.CONFIGURATION: KindDefaults(
         500, _("Sign-in not available"), Action.CONTACT_SUPPORT, Audience.DEVELOPER, logging.ERROR
     ),
-    # 503 and not 502 or 504, whose bodies edges replace by their own.
+    # The default is 503 because proxies replace the bodies of 502 and 504.
     Kind.UPSTREAM: KindDefaults(
         DEFAULT_UPSTREAM_STATUS,
         _("Service temporarily unavailable"),

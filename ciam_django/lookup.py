@@ -1,4 +1,4 @@
-"""Code in, ``Meaning`` out: settings, exact row, family row, CIAM's type code, unknown."""
+"""Find the ``Meaning`` of a code in the table and the settings."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN, Collaps
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.kinds import DEFAULT_UPSTREAM_STATUS, KINDS, Action, Audience, Kind
 
-# What a stranger reads who could have learnt that an account exists.
+# The code of the generic answer to a failed sign-in.
 GENERIC_SIGN_IN: Final = COLLAPSE_TARGETS[Collapse.SIGN_IN]
 FIELD: Final = re.compile(r"[a-z_]{1,40}")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-# The segments of a `Params.*` code that name what the parameter belongs to, not the parameter.
+# The segments of a `Params.*` code that name the owner of the parameter.
 _OWNERS: Final = ("user", "device")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MatchedRow:
-    """What a code means, the key of the row that says so, and by which step it was found.
+    """The row that matches a code.
 
-    ``step`` is one of ``exact``, ``family``, ``type code``, ``status`` and ``unknown``.
-    ``reworded`` says that the project's settings have a message for this very code.
+    ``key`` is the row's key in the table or the settings, ``meaning`` is the row with the overrides
+    of the project. ``matched_by`` is the step of the look-up: ``exact``, ``family``, ``type code``,
+    ``status`` or ``unknown``. ``has_project_message`` is true if the settings have a message for
+    exactly this code.
     """
 
     key: str
@@ -42,39 +44,40 @@ class MatchedRow:
 
 
 def meaning_of(code: str, type_code: str = "") -> Meaning:
-    """What a code means; ``type_code`` is the envelope's code, asked when the first says nothing.
+    """The meaning of a code; letter case does not matter.
 
-    Letter case does not matter. Every code has a meaning, if only that of ``unknown_error``.
+    ``type_code`` is the ``code`` of CIAM's envelope. It decides if no row matches ``code``. A code
+    without any match has the meaning of ``unknown_error``.
     """
     return matched_row(code, type_code).meaning
 
 
 @cached_until_settings_change("CIAM_ERROR_OVERRIDES", "CIAM_UPSTREAM_STATUS")
 def matched_row(code: str, type_code: str = "", upstream_status: int | None = None) -> MatchedRow:
-    """The row that answers for a code, and how it was found."""
-    if found := _row_of_code(code):
-        return found
-    if type_code and (found := _row_of_code(type_code)):
-        meaning = _meaning_with_derived_field(found.meaning, code)
-        return MatchedRow(found.key, meaning, "type code")
+    """The row that matches a code: exact row, family row, type code, HTTP status, unknown."""
+    if row := _row_of_code(code):
+        return row
+    if type_code and (row := _row_of_code(type_code)):
+        meaning = _meaning_with_derived_field(row.meaning, code)
+        return MatchedRow(row.key, meaning, "type code")
     if upstream_status == 429:
         return _row_of_key("too_many_requests", "status")
     return _row_of_key(UNKNOWN, "unknown")
 
 
 def generic_row(collapse: Collapse) -> MatchedRow:
-    """The row that a stranger reads of instead of one that collapses."""
+    """The row that anonymous users get instead of a row with this ``collapse``."""
     return matched_row(COLLAPSE_TARGETS[collapse])
 
 
 def is_known(code: str) -> bool:
-    """Whether the table, or the settings, have a row for exactly this code."""
+    """Tell if the table or the settings have a row for exactly this code."""
     folded = code.casefold()
     return folded in _keys_by_folded_code() or folded in _aliases() or folded in _overrides()
 
 
 def known_keys() -> list[str]:
-    """Every key of the table and of the settings, families among them, in their order."""
+    """All keys of the table and the settings, including families, in their order."""
     rows = _keys_by_folded_code()
     own = [key for folded, (key, _) in _overrides().items() if folded not in rows]
     return [*CODES, *own]
@@ -106,7 +109,7 @@ def _row_of_code(code: str) -> MatchedRow | None:
 
 
 def _row_of_key(key: str, matched_by: str, requested_key: str = "") -> MatchedRow:
-    """The table's row, with the overrides of its own key and of the key that was asked for."""
+    """The row with the overrides of its own key and of ``requested_key``."""
     folded = key.casefold()
     meaning = _meaning_with_overrides(CODES[key], folded)
     if requested_key not in ("", folded):
@@ -122,7 +125,7 @@ def _row_of_key(key: str, matched_by: str, requested_key: str = "") -> MatchedRo
 def _meaning_with_overrides(
     meaning: Meaning, folded: str, *, with_families: bool = True
 ) -> Meaning:
-    """The row with what the settings replace: its families' fields first, its own last."""
+    """The row with the overrides of its families, then with the overrides of its own key."""
     overrides = _overrides()
     keys = [*reversed(list(_families_of(folded))), folded] if with_families else [folded]
     for key in keys:
@@ -144,7 +147,7 @@ def _has_project_message(folded: str) -> bool:
 
 
 def _families_of(folded: str) -> Iterator[str]:
-    """``params.blank.*`` and its like for a code, the longest first, then the suffix rows."""
+    """The families of a code: ``params.blank.*``, the longest first, then ``*.too.frequency``."""
     if folded.endswith(".*") or folded.startswith("*."):
         return
     parts = folded.split(".")
@@ -161,7 +164,7 @@ def _meaning_with_derived_field(meaning: Meaning, code: str) -> Meaning:
 
 
 def _field_in(code: str) -> str | None:
-    """The input that an unpublished ``Params.*`` code is about: its tail in snake case."""
+    """The field of an unpublished ``Params.*`` code: the end of the code in snake case."""
     parts = code.split(".")[2:]
     if len(parts) > 1 and parts[0].casefold() in _OWNERS:
         parts = parts[1:]
@@ -182,24 +185,24 @@ def _aliases() -> Mapping[str, str]:
 @cached_until_settings_change("CIAM_ERROR_OVERRIDES")
 def _overrides() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
     """Folded key -> the key as the project wrote it, and the fields that it replaces."""
-    # As given, which need not be as declared.
-    given: Any = conf.CIAM_ERROR_OVERRIDES
-    items = given.items() if isinstance(given, Mapping) else ()
+    # The value of the project may have another type than the declared type.
+    setting: Any = conf.CIAM_ERROR_OVERRIDES
+    items = setting.items() if isinstance(setting, Mapping) else ()
     return {
         key.casefold(): (key, _valid_fields(value)) for key, value in items if isinstance(key, str)
     }
 
 
 def _valid_fields(value: Any) -> Mapping[str, Any]:
-    """The fields that a row can take. ``manage.py check`` names the others.
+    """The fields with an allowed name and value. ``manage.py check`` reports the other fields.
 
-    A slip in the settings must not turn each failed sign-in into an error of its own.
+    A mistake in the settings must not raise an exception at each failed sign-in.
     """
     fields = value if isinstance(value, Mapping) else {"message": value}
     return {
-        name: OVERRIDABLE_FIELDS[name].convert(given)
-        for name, given in fields.items()
-        if name in OVERRIDABLE_FIELDS and OVERRIDABLE_FIELDS[name].is_allowed(given)
+        name: OVERRIDABLE_FIELDS[name].convert(field)
+        for name, field in fields.items()
+        if name in OVERRIDABLE_FIELDS and OVERRIDABLE_FIELDS[name].is_allowed(field)
     }
 
 
@@ -209,7 +212,11 @@ def _unchanged(value: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OverridableField:
-    """What ``CIAM_ERROR_OVERRIDES`` may give for a field: the test, its words, and the value."""
+    """The values of a field that ``CIAM_ERROR_OVERRIDES`` may have.
+
+    ``allowed_text`` describes the allowed values; ``convert`` makes the row's value from the value
+    of the setting.
+    """
 
     is_allowed: Callable[[Any], bool]
     allowed_text: str
@@ -266,7 +273,7 @@ def _text_in_language(texts: Mapping[str, Any], fallback: Any) -> str:
     by_language = {name.lower(): text for name, text in texts.items()}
     language = (get_language() or settings.LANGUAGE_CODE).lower()
     while language:
-        # zh-tw is zh-hant to Django, as zh-hans-cn is zh-hans.
+        # In Django, zh-tw falls back to zh-hant, and zh-hans-cn falls back to zh-hans.
         for name in (language, *LANG_INFO.get(language, {}).get("fallback", ())):
             if name in by_language:
                 return str(by_language[name])

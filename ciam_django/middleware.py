@@ -1,4 +1,4 @@
-"""The door of Django's views: a ``CiamError`` raised in one becomes a response."""
+"""Turn a ``CiamError`` that a Django view raises into a response."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseB
 
 
 class CiamErrorMiddleware:
-    """Answers the errors that views raise, sync and async ones alike.
+    """Answer the errors that sync and async views raise.
 
-    Put it last in ``MIDDLEWARE``: what other middleware raises never reaches it.
+    Put this class last in ``MIDDLEWARE``. Django does not pass the exceptions of other middleware
+    to this class.
     """
 
     sync_capable = True
@@ -35,7 +36,7 @@ class CiamErrorMiddleware:
     def process_exception(
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponseBase | None:
-        """The response to an error of ours; None, and Django goes on, for any other."""
+        """The response to a ``CiamError``, or None: Django handles all other exceptions."""
         error = handled_error(exception)
         if error is None:
             return None

@@ -1,4 +1,4 @@
-"""Redacted texts, cleared frames, and requests whose data no error report shows."""
+"""Keep secrets and personal data out of logs and error reports."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _MAX_INPUT_LENGTH: Final = 1024
 _MAX_TEXT_LENGTH: Final = 500
 
 _REDACTIONS: Final = (
-    # JSON Web Tokens; addresses with their queries; emails; what is named a secret; then anything
-    # long, and four digits or more: codes, tokens, keys, phone numbers.
+    # JSON Web Tokens; URLs with their queries; email addresses; values with the name of a secret;
+    # then long words, and four digits or more: codes, tokens, keys, phone numbers.
     (re.compile(r"\beyJ[\w-]*(?:\.[\w-]*)*"), "[token]"),
     (re.compile(r"\bhttps?://\S+", re.IGNORECASE), "[url]"),
     (re.compile(r"[^\s@<>\"']+(?:@[^\s@<>\"']+)+"), "[email]"),
@@ -40,11 +40,11 @@ _REDACTIONS: Final = (
 
 
 def redacted_text(text: str) -> str:
-    """The text without what may be secret or personal, on one line, 500 characters at most."""
+    """The text without secrets and personal data, on one line, with at most 500 characters."""
     if not text:
         return ""
     if len(text) > _MAX_INPUT_LENGTH:
-        # Not in the middle of a word: half a secret is short enough to look harmless.
+        # Cut between two words: the patterns do not match a part of a secret that is too short.
         text = " ".join(text[:_MAX_INPUT_LENGTH].rsplit(maxsplit=1)[:1])
     for pattern, replacement in _REDACTIONS:
         text = pattern.sub(replacement, text)
@@ -52,7 +52,7 @@ def redacted_text(text: str) -> str:
 
 
 def loggable_code(code: str) -> str:
-    """A code from anywhere, in the alphabet that a log line can take, 128 characters at most."""
+    """The code without the characters that codes do not have, with at most 128 characters."""
     return _NOT_LOGGABLE.sub("", code)[:128]
 
 
@@ -68,12 +68,12 @@ _SECRET_PACKAGES: Final = sys.stdlib_module_names | {
 
 
 def clear_frames(error: BaseException) -> None:
-    """Empty the variables of the functions that the exception and its causes ended.
+    """Delete the local variables of the functions that the exception and its causes have left.
 
     Error reports (Django's page and mail, Sentry's events) show these variables. Under DEBUG the
-    functions of the project keep theirs, so that its developers can mend them.
+    functions of the project keep their variables, so that its developers can find the mistake.
     """
-    # Outside of a Django project there are no settings.
+    # Without a Django project there are no settings.
     keeps_project_frames = settings.configured and settings.DEBUG
     seen: set[int] = set()
     following: BaseException | None = error
@@ -81,7 +81,7 @@ def clear_frames(error: BaseException) -> None:
         seen.add(id(following))
         for frame, _line in traceback.walk_tb(following.__traceback__):
             if not (keeps_project_frames and _is_project_frame(frame)):
-                # A frame that still runs refuses, and is emptied by whatever it returns to.
+                # A running frame can't be cleared. A caller of its function clears it later.
                 with contextlib.suppress(RuntimeError):
                     frame.clear()
         following = following.__cause__ or following.__context__
@@ -96,9 +96,9 @@ def clear_frames_on_error(
     function: Callable[P, T],
     convert: Callable[[BaseException], BaseException | None] | None = None,
 ) -> Callable[P, T]:
-    """A decorator that clears the frames of an exception which leaves the function.
+    """Decorate a function: clear the frames of each exception that the function raises.
 
-    ``convert`` may give another exception to raise in its place.
+    ``convert`` takes the exception and returns an exception to raise instead, or None.
     """
 
     @functools.wraps(function)
@@ -106,7 +106,7 @@ def clear_frames_on_error(
         try:
             return function(*args, **kwargs)
         except BaseException as error:
-            # The frame of this function still runs, so that it can't be cleared.
+            # The frame of this function still runs, so it can't be cleared.
             del args, kwargs
             converted = convert(error) if convert else None
             clear_frames(error)
@@ -115,7 +115,7 @@ def clear_frames_on_error(
         try:
             raise converted
         finally:
-            # Whatever walks the chain of exceptions would find what upstream wrote.
+            # An error report of the chain of exceptions would show upstream text.
             converted.__context__ = None
 
     return clearing_function
@@ -125,21 +125,22 @@ def clear_frames_on_error(
 
 
 def hide_request_data(view: Callable[..., R]) -> Callable[..., R]:
-    """Keep the request's query, form and cookies, and the view's variables, out of reports.
+    """Decorate a view: hide its request's data and its variables from error reports.
 
-    The address of a callback holds a code, which is good for a sign-in. Django puts the address
-    into its mail to ADMINS and beside its own log lines, Sentry into each of its events.
+    The data are the query, the form and the cookies. The URL of a callback has a code, and an
+    attacker can sign in with the code. Django writes the URL into its mail to ADMINS and its own
+    log lines. Sentry writes the URL into each event.
     """
-    discreet = clear_frames_on_error(sensitive_post_parameters()(view))
+    cleared_view = clear_frames_on_error(sensitive_post_parameters()(view))
 
     @functools.wraps(view)
     def private_view(request: HttpRequest, *args: Any, **kwargs: Any) -> R:
-        # For the view, which reads it from here on from what is parsed now.
+        # Parse the query now: the view can't parse it after the next line.
         request.GET  # noqa: B018
         request.META["QUERY_STRING"] = ""
         _hide_data_from_sentry()
         try:
-            return discreet(request, *args, **kwargs)
+            return cleared_view(request, *args, **kwargs)
         except Exception:
             request.COOKIES = {}
             raise
@@ -150,23 +151,23 @@ def hide_request_data(view: Callable[..., R]) -> Callable[..., R]:
 
 
 def _hide_data_from_sentry() -> None:
-    """Its events hold the request as it came in, whatever has been done to it since."""
+    """Strip Sentry's events, which have the request's data as they were before the view."""
     sentry: Any = sys.modules.get("sentry_sdk")
     if sentry and sentry.get_client().get_integration("django"):
-        # Of the scope that ends with the request, and is asked last.
+        # The current scope ends with the request, and its processors run last.
         sentry.get_current_scope().add_event_processor(_stripped_event)
 
 
 def _stripped_event(event: dict[str, Any], hint: object) -> dict[str, Any]:
-    """An event of Sentry's without the request's query, form and headers, and all variables.
+    """The event without variables, the request's query, form and headers, and the user's data.
 
-    Of the user, whose address CIAM has just told, the id is enough.
+    The user's id stays.
     """
     request = event.get("request", {})
     event["request"] = {name: request[name] for name in ("method", "url") if name in request}
     if "user" in event:
-        event["user"] = {name: it for name, it in event["user"].items() if name == "id"}
-    # Where there is none, `attach_stacktrace` would add one after us.
+        event["user"] = {name: value for name, value in event["user"].items() if name == "id"}
+    # Without `threads`, the option `attach_stacktrace` would add a stack after this processor.
     event.setdefault("threads", {"values": []})
     for part in ("exception", "threads"):
         for value in event.get(part, {}).get("values", ()):

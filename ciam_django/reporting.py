@@ -1,4 +1,4 @@
-"""The report of a ``CiamError``: one log line, and the signals of ``ciam_django.signals``."""
+"""Report a ``CiamError``: write one log line, and send the signals of ``ciam_django.signals``."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ciam_django.signals import login_failed, unknown_code
 
 logger = logging.getLogger("ciam_django")
 
-# The stages of a sign-in; at the other stages the user has signed in before.
+# The stages of a sign-in. At the other stages the user has signed in before.
 _SIGN_IN_STAGES: Final = GENERIC_ERROR_STAGES | {
     Stage.AUTHORIZE, Stage.CALLBACK, Stage.TOKEN, Stage.ID_TOKEN, Stage.USERINFO, Stage.SOCIAL,
 }  # fmt: skip
-# Seconds between two ERROR lines of one row.
+# Seconds between two ERROR lines of the same row.
 _ERROR_INTERVAL: Final = 600
 _MAX_LAST_LOGGED: Final = 1000
 
 
 def answer_and_report(error: CiamError, request: HttpRequest | None = None) -> Answer:
-    """Report the error, and give its answer; for entry points."""
+    """Report the error, and return its answer. Entry points call this function."""
     _detach(error)
     answer = answer_to(error, request)
     report(error, request, answer)
@@ -38,9 +38,9 @@ def answer_and_report(error: CiamError, request: HttpRequest | None = None) -> A
 def report(
     error: CiamError, request: HttpRequest | None = None, answer: Answer | None = None
 ) -> None:
-    """Write the error's log line and send its signals, unless that has been done before.
+    """Write the error's log line and send its signals; an error is reported once.
 
-    ``answer`` is the error's answer where the caller has it already; it is worked out otherwise.
+    ``answer`` is the error's answer. Without ``answer``, the function makes the answer.
     """
     if error.is_reported:
         return
@@ -53,14 +53,14 @@ def report(
 
 
 def _detach(error: CiamError) -> None:
-    # An exception raised from here on would show this error, its causes and its frames.
+    # A later exception would show this error, its causes and its frames as its context.
     detach_causes(error)
     error.__traceback__ = None
 
 
 # --- The log line -----------------------------------------------------------------------------
 
-# Key -> the time of its last line.
+# Key -> the time of the key's last line.
 _last_logged: dict[str, float] = {}
 _last_logged_lock = threading.Lock()
 
@@ -94,20 +94,20 @@ def _log_failure(error: CiamError, answer: Answer, request: HttpRequest | None) 
 
 
 def _is_from_query_string(request: HttpRequest | None, error: CiamError) -> bool:
-    """Whether the error's code stands in the request's ``?error=``, where anybody can write it.
+    """Tell if the error's code is in the request's ``?error=``, which an attacker can write.
 
-    Authlib raises what ``?error=`` says before it checks the state. Our own callback checks the
-    state first, and its errors have a stage.
+    Authlib raises an error with the code of ``?error=`` before it checks the state. The callback of
+    this package checks the state first, and its errors have a stage.
     """
-    requested = request.GET.get("error", "") if request and not error.stage else ""
-    return bool(requested) and code_in(requested) == error.code
+    query_error = request.GET.get("error", "") if request and not error.stage else ""
+    return bool(query_error) and code_in(query_error) == error.code
 
 
 def _claim_log_level(code: str, row: MatchedRow) -> tuple[int, bool]:
-    """The level of this line, and whether the code is unknown and seen for the first time.
+    """The level of the next log line, and True if the code is unknown and reported the first time.
 
-    A code without a row of its own is a WARNING once. An ERROR is repeated as a WARNING within ten
-    minutes.
+    A code without a row of its own is logged as a WARNING once, then as INFO. Within ten minutes
+    after an ERROR line, the same row is logged as a WARNING.
     """
     level, is_first_unknown = KINDS[row.meaning.kind].log_level, False
     if row.matched_by not in ("exact", "status"):
@@ -120,9 +120,10 @@ def _claim_log_level(code: str, row: MatchedRow) -> tuple[int, bool]:
 
 
 def _claim_interval(key: str, interval: float | None) -> bool:
-    """Whether ``interval`` seconds have passed since the key's last claim, which this one becomes.
+    """Claim the key, and return True if its last claim is at least ``interval`` seconds ago.
 
-    Without an interval, only the first claim in this process succeeds.
+    A claim that fails changes nothing. If ``interval`` is None, only the first claim of the key in
+    this process succeeds.
     """
     now = time.monotonic()
     with _last_logged_lock:

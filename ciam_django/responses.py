@@ -1,4 +1,4 @@
-"""``Answer`` in, ``HttpResponse`` out: a page for people, JSON for programs, as Accept says."""
+"""Turn an ``Answer`` into an ``HttpResponse``: HTML or JSON, as the Accept header asks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ JSON: Final = "application/json"
 PROBLEM_JSON: Final = "application/problem+json"
 HTML: Final = "text/html"
 
-# The same address without its query, which may hold a code.
+# The URL of the request without its query, which may have a code.
 SAME_PAGE_URL: Final = "?"
 
 
@@ -38,10 +38,10 @@ def response_for(
     fallback_url: str = SAME_PAGE_URL,
     context: Mapping[str, Any] | None = None,
 ) -> HttpResponse:
-    """The answer as the client wants it: HTML, JSON or problem+json.
+    """The answer as HTML, JSON or problem+json, as the Accept header of the request asks.
 
-    ``otherwise`` is where the page's button leads when the project has no place for the answer's
-    action; ``context`` is added to the template's.
+    ``fallback_url`` is the URL of the page's button if the project has no URL for the answer's
+    action. ``context`` is added to the context of the template.
     """
     if media_type_for(request) == HTML:
         html = render_page(
@@ -50,14 +50,14 @@ def response_for(
             {"answer": answer, **_action_button(answer, fallback_url), **(context or {})},
         )
         response = HttpResponse(html, status=answer.status)
-        # The address of a callback holds the code.
+        # The URL of a callback has a code.
         response["Referrer-Policy"] = "no-referrer"
         return set_answer_headers(response, answer)
     return json_response_for(request, answer)
 
 
 def json_response_for(request: HttpRequest, answer: Answer) -> HttpResponse:
-    """The answer as JSON or problem+json, whatever else the client would take."""
+    """The answer as JSON or problem+json, even if the client prefers HTML."""
     media_type = media_type_for(request)
     response = JsonResponse(
         answer.as_dict(),
@@ -69,25 +69,28 @@ def json_response_for(request: HttpRequest, answer: Answer) -> HttpResponse:
 
 
 def set_answer_headers(response: HttpResponse, answer: Answer) -> HttpResponse:
-    """The response with the answer's headers, of which Django writes no second line."""
+    """Set the answer's headers, and mark the response as logged; return the response."""
     for name, value in answer.headers.items():
         response[name] = value
     return mark_as_logged(response)
 
 
 def mark_as_logged(response: HttpResponse) -> HttpResponse:
-    """The response, of which Django writes no second line, and no mail with the whole address."""
-    # Django's own mark, of which the stubs don't know.
+    """Keep Django from logging the response, and from mailing its URL to ADMINS; return it."""
+    # Django reads this attribute; the stubs don't have it.
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response
 
 
 def media_type_for(request: HttpRequest) -> str:
-    """HTML where Accept prefers it, or where a browser opens a page and Accept names neither."""
+    """HTML, JSON or problem+json, as the Accept header asks.
+
+    A browser that opens a page gets HTML if its Accept header names none of these types.
+    """
     try:
         accepted_types = request.accepted_types
     except (ValueError, LookupError):
-        # Django raises these for parameters in an encoding that there is not.
+        # Django raises these exceptions for parameters in an unknown encoding.
         return JSON
     named = {str(accepted).partition(";")[0].strip() for accepted in accepted_types}
     if request.get_preferred_type([JSON, PROBLEM_JSON, HTML]) == HTML:
@@ -114,7 +117,10 @@ _DEFAULT_BASE_TEMPLATE: Final = "ciam_django/page.html"
 
 
 def render_page(request: HttpRequest, template: str, context: Mapping[str, Any]) -> str:
-    """A page of ours as HTML, inside the project's base template if it names one."""
+    """A page of this package as HTML, in the base template of the project if it has one.
+
+    If the project's templates fail, the page is rendered with the templates of this package.
+    """
     context = {
         **context,
         "ciam_language": get_language() or settings.LANGUAGE_CODE,
@@ -126,20 +132,21 @@ def render_page(request: HttpRequest, template: str, context: Mapping[str, Any])
     try:
         return get_template(template).render({**context, "ciam_base": base}, request)
     except Exception as error:  # noqa: BLE001
-        # A project's template or context processor may need what a failed request lacks. The page
-        # that tells of a failure must not be a second one.
+        # The project's templates or context processors may need data that a failed request lacks.
+        # The page of a failure must not fail itself.
         is_not_found = isinstance(error, TemplateDoesNotExist) and str(error) == template
-        # No APP_DIRS, or no TEMPLATES at all, is nobody's mistake.
+        # A project without APP_DIRS or without TEMPLATES is not misconfigured.
         if base != _DEFAULT_BASE_TEMPLATE or not is_not_found:
             _log_broken_page(template, error)
-    own = _package_engine().get_template(template)
-    return own.render({**context, "ciam_base": _DEFAULT_BASE_TEMPLATE}, request)
+    package_template = _package_engine().get_template(template)
+    return package_template.render({**context, "ciam_base": _DEFAULT_BASE_TEMPLATE}, request)
 
 
 def _log_broken_page(template: str, error: Exception) -> None:
-    """The frames, and the words only where they are a template's: others may hold the address.
+    """Log the frames of the error, and its text only if it is an error of a template.
 
-    Never exc_info: the failure that the page tells of would follow, with all that upstream wrote.
+    The texts of other errors may have the URL of the request. ``exc_info`` would also log the
+    failure that the page is about, with its upstream text.
     """
     is_of_template = isinstance(error, TemplateDoesNotExist | TemplateSyntaxError)
     logger.error(
@@ -166,11 +173,11 @@ def _package_engine() -> BaseEngine:
 
 
 def _static_url(path: str) -> str:
-    """The address of a file of ours; none where static files are not set up or not collected."""
+    """The URL of a static file; empty if static files are not set up or not collected."""
     if not settings.STATIC_URL:
         return ""
     try:
         return static(path)
     except (ValueError, ImproperlyConfigured):
-        # A manifest without it, say: the page is readable with nothing but HTML.
+        # The manifest may lack the file. The page is readable without it.
         return ""

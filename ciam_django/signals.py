@@ -1,6 +1,6 @@
-"""What a project can be told of besides the log: receivers get what the log gets, and no more.
+"""Define the signals of failures; their receivers get the same data as the log.
 
-A receiver that raises is logged by Django and changes no answer.
+Django logs the exceptions of receivers. An exception of a receiver does not change the answer.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ from typing import Final
 from django.dispatch import Signal
 
 login_failed: Final = Signal()
-"""A failure on the way in, once: ``request`` (or None), ``error`` (a ``CiamError``), ``answer``.
+"""Sent once for each failed sign-in.
 
-The error has the true code, also where the answer is a generic one.
+The arguments are ``request`` (or None), ``error`` (a ``CiamError``) and ``answer`` (an ``Answer``).
+The error has the true code, even if the answer is generic.
 """
 
 unknown_code: Final = Signal()
-"""A code without a row, once for each code and process: ``request``, ``error``, ``code``."""
+"""Sent for a code without a row, once for each code and process.
+
+The arguments are ``request`` (or None), ``error`` (a ``CiamError``) and ``code`` (a str).
+"""

@@ -1,4 +1,4 @@
-"""The views for ``path("ciam/", include("ciam_django.urls"))``."""
+"""Define the URL patterns for ``path("ciam/", include("ciam_django.urls"))``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ app_name = "ciam"
 
 urlpatterns: list[URLPattern] = []
 
-# Without their models the views can't even be imported; ``manage.py check`` says what to do.
+# Without the models of the accounts app, the import of the views fails. ``manage.py check`` then
+# reports that the app is missing.
 if apps.is_installed("ciam_django.accounts"):
     from ciam_django.login import (
         api,

@@ -1,4 +1,4 @@
-"""An error becomes an answer that says all that it may, once in the log, and no more than that."""
+"""Test the answers to errors: members, headers, action URLs and generic errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.rows import for_each_row
 
 LOCKED = "Operation.Failure.User.Locked"
 REQUEST_ID = "1700000000000$0f0e0d0c-1111-2222-3333-444455556666"
-# Where CIAM or the provider has authenticated someone, or nobody has typed who they are.
+# At these stages the user is authenticated, or has typed no identifier.
 OPEN_STAGES = [
     "",
     "authorize",
@@ -50,28 +50,28 @@ COLLAPSING = {code: row.collapse for code, row in CODES.items() if row.collapse}
 pytestmark = pytest.mark.usefixtures("clear_logged_codes")
 
 
-def asked_by(user: User | AnonymousUser) -> HttpRequest:
+def request_of(user: User | AnonymousUser) -> HttpRequest:
     request = RequestFactory().get("/")
     request.user = user
     return request
 
 
-def bytes_of(answer: Answer) -> bytes:
-    """Everything that reaches the client, but for the request id."""
-    sent = {"body": answer.as_dict(), "headers": answer.headers, "label": answer.action_label}
-    return json.dumps(sent, sort_keys=True).replace(answer.request_id, "").encode()
+def comparable_bytes(answer: Answer) -> bytes:
+    """Everything that the client gets, without the request id."""
+    parts = {"body": answer.as_dict(), "headers": answer.headers, "label": answer.action_label}
+    return json.dumps(parts, sort_keys=True).replace(answer.request_id, "").encode()
 
 
 # --- Members and headers ----------------------------------------------------------------------
 
 
 @for_each_row("code", [code for code in CODES if code != "Operation.Success"])
-def test_an_answer_is_its_row(code: str) -> None:
+def test_an_answer_has_the_values_of_its_row(code: str) -> None:
     row = CODES[code]
 
     answer = answer_to(CiamError(code, request_id=REQUEST_ID))
 
-    waits = 60 if row.status == 429 and row.retry else None
+    retry_after = 60 if row.status == 429 and row.retry else None
     assert answer.as_dict() == {
         "type": "about:blank",
         "title": str(KINDS[row.kind].title),
@@ -82,7 +82,7 @@ def test_an_answer_is_its_row(code: str) -> None:
         "field": row.field,
         "action": row.action,
         "action_url": _action_url(row.action),
-        "retry_after": waits,
+        "retry_after": retry_after,
         "request_id": REQUEST_ID,
     }
     assert answer.headers == {
@@ -92,11 +92,11 @@ def test_an_answer_is_its_row(code: str) -> None:
         "Ciam-Error-Code": code,
         "Ciam-Request-Id": REQUEST_ID,
         **({"WWW-Authenticate": "Bearer"} if row.status == 401 else {}),
-        **({"Retry-After": "60"} if waits else {}),
+        **({"Retry-After": "60"} if retry_after else {}),
     }
 
 
-def test_a_body_has_eleven_members_in_their_order_and_is_json() -> None:
+def test_a_json_body_has_all_eleven_members_in_order() -> None:
     answer = answer_to(CiamError("timeout"))
 
     assert list(answer.as_dict()) == list(BODY_MEMBERS)
@@ -107,22 +107,24 @@ def test_a_body_has_eleven_members_in_their_order_and_is_json() -> None:
     assert {type(value) for value in answer.as_dict().values()} <= {str, int, type(None)}
 
 
-def test_what_upstream_wrote_is_not_answered() -> None:
+def test_an_answer_contains_no_upstream_text() -> None:
     error = CiamError(
         "invalid_grant", type_code="Unmistakable.Type", upstream_text="Unmistakable", stage="token"
     )
 
-    assert b"nmistakable" not in bytes_of(answer_to(error))
+    assert b"nmistakable" not in comparable_bytes(answer_to(error))
 
 
-def test_an_answer_speaks_the_active_language() -> None:
+def test_an_answer_is_in_the_active_language() -> None:
     with translation.override("zh-hans"):
         answer = answer_to(CiamError(LOCKED))
 
     assert answer.headers["Content-Language"] == "zh-hans"
 
 
-def test_without_an_active_language_it_is_the_projects(settings: Settings) -> None:
+def test_an_answer_without_an_active_language_is_in_the_language_of_the_project(
+    settings: Settings,
+) -> None:
     settings.LANGUAGE_CODE = "zh-hant"
     with translation.override(None):
         answer = answer_to(CiamError(LOCKED))
@@ -130,7 +132,7 @@ def test_without_an_active_language_it_is_the_projects(settings: Settings) -> No
     assert answer.headers["Content-Language"] == "zh-hant"
 
 
-def test_a_problem_type_is_the_projects_page_of_the_kind(settings: Settings) -> None:
+def test_the_type_of_a_problem_is_the_url_of_the_settings_with_the_kind(settings: Settings) -> None:
     settings.CIAM_PROBLEM_TYPE_URL = "https://example.com/problems/{kind}/#{kind}"
 
     answer = answer_to(CiamError("invalid_grant"))
@@ -138,7 +140,7 @@ def test_a_problem_type_is_the_projects_page_of_the_kind(settings: Settings) -> 
     assert answer.type == "https://example.com/problems/token/#token"
 
 
-# --- What of upstream's passes ----------------------------------------------------------------
+# --- Values from upstream ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_a_problem_type_is_the_projects_page_of_the_kind(settings: Settings) -> 
         ("my.family.secret", "", "My.Family.*"),
     ],
 )
-def test_a_code_is_shown_only_if_it_is_a_row_or_the_projects(
+def test_a_code_is_shown_only_if_the_table_or_the_settings_have_it(
     code: str, type_code: str, shown: str, settings: Settings
 ) -> None:
     settings.CIAM_ERROR_OVERRIDES = {"My.Own": "Mine.", "My.Family.*": "Mine."}
@@ -167,7 +169,7 @@ def test_a_code_is_shown_only_if_it_is_a_row_or_the_projects(
 
 
 @pytest.mark.parametrize("request_id", ["", "a\r\nSet-Cookie: x=y", "<b>", "a" * 129])
-def test_a_request_id_is_made_where_there_is_none(
+def test_an_error_without_a_request_id_gets_a_local_id(
     request_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     error = CiamError("no_connection", request_id=request_id)
@@ -180,7 +182,7 @@ def test_a_request_id_is_made_where_there_is_none(
     assert f"request_id={answer.request_id}" in caplog.text
 
 
-def test_a_request_id_that_was_made_stays_and_no_two_are_alike() -> None:
+def test_a_local_id_stays_the_same_for_one_error_and_differs_between_errors() -> None:
     error = CiamError("no_connection")
 
     assert answer_to(error).request_id == answer_to(error).request_id
@@ -195,12 +197,14 @@ def test_a_request_id_that_was_made_stays_and_no_two_are_alike() -> None:
         ("Params.Blank." + "x" * 41, None),
     ],
 )
-def test_a_derived_field_is_shown_in_its_alphabet_only(code: str, field: str | None) -> None:
+def test_a_derived_field_is_shown_only_if_it_is_a_field_name(code: str, field: str | None) -> None:
     assert answer_to(CiamError(code)).field == field
 
 
 @pytest.mark.parametrize("field", ["<b>", "Nick", "a" * 41, ""])
-def test_a_field_of_the_settings_is_in_that_alphabet_too(field: str, settings: Settings) -> None:
+def test_a_field_of_the_settings_is_shown_only_if_it_is_a_field_name(
+    field: str, settings: Settings
+) -> None:
     settings.CIAM_ERROR_OVERRIDES = {LOCKED: {"field": field}}
 
     assert answer_to(CiamError(LOCKED)).field is None
@@ -211,7 +215,7 @@ def test_a_field_of_the_settings_is_in_that_alphabet_too(field: str, settings: S
 
 @for_each_row("code", [code for code, row in CODES.items() if row.status == 401])
 @for_each_row(
-    "presented, is_token",
+    "authorization, is_token",
     [
         (None, False),
         ("", False),
@@ -223,19 +227,19 @@ def test_a_field_of_the_settings_is_in_that_alphabet_too(field: str, settings: S
         ("Bearerabc", False),
     ],
 )
-def test_a_401_challenges_and_tells_of_a_token_only_to_who_presented_one(
-    code: str, presented: str | None, is_token: bool
+def test_a_401_has_a_challenge_that_names_invalid_token_only_if_the_request_has_a_token(
+    code: str, authorization: str | None, is_token: bool
 ) -> None:
-    headers = {} if presented is None else {"authorization": presented}
+    headers = {} if authorization is None else {"authorization": authorization}
     request = RequestFactory().get("/", headers=headers)
 
     challenge = answer_to(CiamError(code), request).headers["WWW-Authenticate"]
 
-    tells = is_token and CODES[code].kind is Kind.TOKEN
-    assert challenge == ('Bearer error="invalid_token"' if tells else "Bearer")
+    has_error = is_token and CODES[code].kind is Kind.TOKEN
+    assert challenge == ('Bearer error="invalid_token"' if has_error else "Bearer")
 
 
-def test_nothing_but_a_401_challenges() -> None:
+def test_only_a_401_has_a_challenge() -> None:
     for code, row in CODES.items():
         if row.status != 401:
             assert "WWW-Authenticate" not in answer_to(CiamError(code)).headers
@@ -248,7 +252,7 @@ def test_nothing_but_a_401_challenges() -> None:
         ("Operation.Failure.Send.SMS.Too.Frequency", 9, 9),
         ("Operation.Failure.Send.SMS.Too.Frequency", 3600, 3600),
         ("Operation.Failure.Send.SMS.Too.Frequency", 3601, 60),
-        # The code is spent: waiting does not help.
+        # The verification code can't be used again, so waiting does not help.
         ("Operation.Failure.SMS.Code.Too.Frequency", None, None),
         ("too_many_requests", None, 60),
         ("server_error", None, None),
@@ -256,7 +260,7 @@ def test_nothing_but_a_401_challenges() -> None:
         (LOCKED, None, None),
     ],
 )
-def test_retry_after_is_upstreams_or_the_settings(
+def test_retry_after_is_ciams_value_or_the_value_of_the_settings(
     code: str, upstream: int | None, expected: int | None
 ) -> None:
     answer = answer_to(CiamError(code, retry_after=upstream))
@@ -266,24 +270,26 @@ def test_retry_after_is_upstreams_or_the_settings(
 
 
 @pytest.mark.parametrize(("setting", "expected"), [(5, 5), (0, None)])
-def test_the_wait_is_a_setting(setting: int, expected: int | None, settings: Settings) -> None:
+def test_a_setting_has_the_default_of_retry_after(
+    setting: int, expected: int | None, settings: Settings
+) -> None:
     settings.CIAM_RETRY_AFTER = setting
 
     assert answer_to(CiamError("too_many_requests")).retry_after == expected
 
 
-# --- Where an action leads --------------------------------------------------------------------
+# --- Action URLs ------------------------------------------------------------------------------
 
 
 @for_each_row("action", Action)
-def test_an_action_leads_where_the_sign_in_views_are_or_nowhere(action: Action) -> None:
-    leads = action in (Action.LOGIN, Action.RESTART, Action.USE_ANOTHER_METHOD)
+def test_only_sign_in_actions_have_a_url_by_default(action: Action) -> None:
+    is_sign_in = action in (Action.LOGIN, Action.RESTART, Action.USE_ANOTHER_METHOD)
 
-    assert _action_url(action) == ("/ciam/login/" if leads else None)
+    assert _action_url(action) == ("/ciam/login/" if is_sign_in else None)
 
 
 @pytest.mark.parametrize(
-    ("to", "url"),
+    ("target", "url"),
     [
         ("/help/", "/help/"),
         ("https://example.com/help", "https://example.com/help"),
@@ -295,20 +301,22 @@ def test_an_action_leads_where_the_sign_in_views_are_or_nowhere(action: Action) 
         ("", None),
     ],
 )
-def test_a_project_says_where_an_action_leads(to: str, url: str | None, settings: Settings) -> None:
-    settings.CIAM_ACTION_URLS = {"reset_password": to}
+def test_a_setting_has_the_url_of_an_action(
+    target: str, url: str | None, settings: Settings
+) -> None:
+    settings.CIAM_ACTION_URLS = {"reset_password": target}
 
     assert _action_url(Action.RESET_PASSWORD) == url
 
 
-def test_a_project_says_where_to_sign_in(settings: Settings) -> None:
+def test_a_setting_replaces_the_login_url_of_one_action(settings: Settings) -> None:
     settings.CIAM_ACTION_URLS = {"login": "/enter/"}
 
     assert answer_to(CiamError("invalid_grant")).action_url == "/enter/"
     assert answer_to(CiamError("mismatching_state")).action_url == "/ciam/login/"
 
 
-def test_support_is_a_setting_of_its_own_below_the_action_urls(settings: Settings) -> None:
+def test_an_action_url_takes_precedence_over_the_support_url(settings: Settings) -> None:
     settings.CIAM_SUPPORT_URL = "mailto:help@example.com"
     from_support = _action_url(Action.CONTACT_SUPPORT)
     settings.CIAM_ACTION_URLS = {"contact_support": "/help/"}
@@ -318,13 +326,13 @@ def test_support_is_a_setting_of_its_own_below_the_action_urls(settings: Setting
     assert _action_url(Action.NONE) is None
 
 
-def test_without_the_sign_in_views_there_is_nowhere_to_sign_in(settings: Settings) -> None:
+def test_an_answer_has_no_login_url_without_the_sign_in_views(settings: Settings) -> None:
     settings.ROOT_URLCONF = "django.contrib.auth.urls"
 
     assert answer_to(CiamError("invalid_grant")).action_url is None
 
 
-def test_without_urls_there_is_nowhere_at_all(settings: Settings) -> None:
+def test_an_answer_has_no_login_url_without_a_root_urlconf(settings: Settings) -> None:
     del settings.ROOT_URLCONF
 
     assert answer_to(CiamError("invalid_grant")).action_url is None
@@ -334,20 +342,20 @@ def test_without_urls_there_is_nowhere_at_all(settings: Settings) -> None:
 def test_every_action_has_a_label(action: Action, settings: Settings) -> None:
     settings.CIAM_ERROR_OVERRIDES = {LOCKED: {"action": str(action)}}
 
-    assert set(ACTION_LABELS) == {str(each) for each in Action}
+    assert set(ACTION_LABELS) == {str(item) for item in Action}
     assert answer_to(CiamError(LOCKED)).action_label == str(ACTION_LABELS[action])
 
 
 # --- Generic errors ---------------------------------------------------------------------------
 
 
-def test_what_collapses_is_what_would_tell_who_has_an_account() -> None:
-    assert len(COLLAPSING) == 15 + 2  # the catalogue's, and two families
+def test_seventeen_rows_collapse() -> None:
+    assert len(COLLAPSING) == 15 + 2  # rows of the catalogue, and two families
 
 
 @for_each_row("stage", sorted(GENERIC_ERROR_STAGES))
 @for_each_row("code", COLLAPSING)
-def test_a_stranger_reads_the_same_whatever_is_wrong_with_the_account(
+def test_an_anonymous_user_gets_the_same_answer_for_each_failure_of_an_account(
     code: str, stage: str
 ) -> None:
     target = COLLAPSE_TARGETS[COLLAPSING[code]]
@@ -357,20 +365,20 @@ def test_a_stranger_reads_the_same_whatever_is_wrong_with_the_account(
     )
     generic = answer_to(CiamError(target, stage=stage))
 
-    assert bytes_of(collapsed) == bytes_of(generic)
+    assert comparable_bytes(collapsed) == comparable_bytes(generic)
     assert collapsed.code == target
     assert collapsed.request_id == REQUEST_ID
 
 
 @pytest.mark.parametrize("code", ["Operation.Failure.User.Weird", "Params.Exist.User.Weird"])
-def test_codes_of_families_that_collapse_do_so(code: str) -> None:
+def test_a_code_of_a_collapsing_family_collapses(code: str) -> None:
     answer = answer_to(CiamError(code, stage="password"))
 
     assert answer.code in COLLAPSE_TARGETS.values()
-    assert "eird" not in bytes_of(answer).decode()
+    assert "eird" not in comparable_bytes(answer).decode()
 
 
-def test_a_type_code_that_collapses_does_so() -> None:
+def test_a_code_with_a_collapsing_type_code_collapses() -> None:
     answer = answer_to(CiamError("New", type_code=LOCKED, stage="password"))
 
     assert answer.code == "Operation.Failure.Username.Or.Password.Error"
@@ -378,27 +386,29 @@ def test_a_type_code_that_collapses_does_so() -> None:
 
 @for_each_row("stage", OPEN_STAGES)
 @for_each_row("code", COLLAPSING)
-def test_it_is_told_where_ciam_has_authenticated_someone(code: str, stage: str) -> None:
+def test_a_collapsing_code_is_shown_outside_of_the_generic_error_stages(
+    code: str, stage: str
+) -> None:
     assert answer_to(CiamError(code, stage=stage)).code == code
 
 
 @for_each_row("code", COLLAPSING)
-def test_it_is_told_to_who_has_signed_in(code: str) -> None:
+def test_a_collapsing_code_is_shown_to_users_who_are_signed_in(code: str) -> None:
     error = CiamError(code, stage="password")
 
-    assert answer_to(error, asked_by(User())).code == code
-    assert answer_to(error, asked_by(AnonymousUser())).code != code
+    assert answer_to(error, request_of(User())).code == code
+    assert answer_to(error, request_of(AnonymousUser())).code != code
     assert answer_to(error, RequestFactory().get("/")).code != code
     assert answer_to(error, None).code != code
 
 
-def test_it_is_told_where_generic_errors_are_off(settings: Settings) -> None:
+def test_a_collapsing_code_is_shown_if_generic_errors_are_off(settings: Settings) -> None:
     settings.CIAM_GENERIC_ERRORS = False
 
     assert answer_to(CiamError(LOCKED, stage="password")).code == LOCKED
 
 
-def test_it_is_told_in_the_projects_own_words(settings: Settings) -> None:
+def test_a_collapsing_code_is_shown_with_a_message_of_the_project(settings: Settings) -> None:
     settings.CIAM_ERROR_OVERRIDES = {LOCKED.upper(): "Call us."}
 
     answer = answer_to(CiamError(LOCKED, stage="password"))
@@ -411,7 +421,7 @@ def test_it_is_told_in_the_projects_own_words(settings: Settings) -> None:
     [{LOCKED: {"status": 423}}, {"Operation.Failure.User.*": "Call us."}, {"*.Locked": "Call us."}],
     ids=str,
 )
-def test_it_is_not_told_unless_the_exact_code_is_reworded(
+def test_a_collapsing_code_is_hidden_unless_its_exact_code_has_a_message_of_the_project(
     overrides: dict[str, Any], settings: Settings
 ) -> None:
     settings.CIAM_ERROR_OVERRIDES = overrides
@@ -422,22 +432,22 @@ def test_it_is_not_told_unless_the_exact_code_is_reworded(
     assert answer.detail != "Call us."
 
 
-def test_the_generic_row_itself_can_be_reworded(settings: Settings) -> None:
+def test_a_setting_replaces_the_message_of_the_generic_row(settings: Settings) -> None:
     settings.CIAM_ERROR_OVERRIDES = {"Operation.Failure.Username.Or.Password.Error": "No."}
 
     assert answer_to(CiamError(LOCKED, stage="password")).detail == "No."
 
 
 @for_each_row("code", [code for code in CODES if code not in COLLAPSING])
-def test_nothing_else_collapses(code: str) -> None:
+def test_a_code_of_any_other_row_is_shown_at_the_password_stage(code: str) -> None:
     if code != "Operation.Success":
         assert answer_to(CiamError(code, stage="password")).code == code
 
 
-# --- What a door answers ----------------------------------------------------------------------
+# --- Handled errors ---------------------------------------------------------------------------
 
 
-def test_an_error_of_ours_is_answered() -> None:
+def test_a_ciam_error_is_handled() -> None:
     error = CiamError("whatever")
 
     assert handled_error(error) is error
@@ -456,7 +466,7 @@ def test_an_error_of_ours_is_answered() -> None:
     ],
     ids=repr,
 )
-def test_of_others_only_authlibs_client_with_a_row_is_answered(
+def test_only_errors_of_authlibs_client_with_a_row_are_handled(
     raised: BaseException, code: str | None, settings: Settings
 ) -> None:
     error = handled_error(raised)
@@ -466,7 +476,7 @@ def test_of_others_only_authlibs_client_with_a_row_is_answered(
     assert handled_error(raised) is None
 
 
-def test_an_authlib_error_that_the_settings_name_is_answered(settings: Settings) -> None:
+def test_an_authlib_error_with_a_code_of_the_settings_is_handled(settings: Settings) -> None:
     settings.CIAM_ERROR_OVERRIDES = {"nobody_knows": "We do."}
     error = handled_error(OAuthError("nobody_knows"))
 

@@ -1,4 +1,4 @@
-"""The answering half works with one app and one middleware: no database, no REST framework."""
+"""Test a project with one app and one middleware, without database and REST framework."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LOCKED = "Operation.Failure.User.Locked"
 
-# A None in sys.modules makes an import fail. The middle is for each project to fill.
+# None in sys.modules makes an import fail. Each project defines SETTINGS and QUERY.
 PROGRAM = """
 import asyncio, io, json, sys
 sys.modules["rest_framework"] = None
@@ -93,8 +93,8 @@ PROJECTS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(program: str) -> str:
-    """What a program prints that warns of nothing."""
+def run_program(program: str) -> str:
+    """Run the program, which must raise no warnings, and return its output."""
     environment = {name: value for name, value in os.environ.items() if "DJANGO" not in name}
     result = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-c", program],
@@ -111,22 +111,24 @@ def run(program: str) -> str:
 
 @cache
 def answers_of(project: str) -> dict[str, Any]:
-    """What a project answers to each place, Accept and interface."""
+    """The answers of a project for each path, Accept header and interface."""
     settings = {**PROJECTS[project], "ROOT_URLCONF": "__main__"}
     query = f"code={LOCKED}&x=<script>unmistakable"
     program = f"SETTINGS = {settings!r}\nQUERY = {query!r}\n{PROGRAM}"
-    found: dict[str, Any] = json.loads(run(program))
-    return found
+    answers: dict[str, Any] = json.loads(run_program(program))
+    return answers
 
 
-each_answer = pytest.mark.parametrize("over", ["over_wsgi", "over_asgi"])
+each_interface = pytest.mark.parametrize("over", ["over_wsgi", "over_asgi"])
 each_place = pytest.mark.parametrize("place", ["/sync/", "/async/"])
 
 
-@each_answer
+@each_interface
 @each_place
 @pytest.mark.parametrize("project", ["bare", "locale"])
-def test_a_bare_project_answers_programs_in_chinese(project: str, place: str, over: str) -> None:
+def test_a_bare_project_answers_json_requests_in_chinese(
+    project: str, place: str, over: str
+) -> None:
     answer = answers_of(project)[f"{place} application/json {over}"]
     body = json.loads(answer["body"])
 
@@ -134,16 +136,20 @@ def test_a_bare_project_answers_programs_in_chinese(project: str, place: str, ov
     assert answer["headers"]["Content-Type"] == "application/json"
     assert answer["headers"]["Content-Language"] == "zh-hans"
     assert answer["headers"]["WWW-Authenticate"] == "Bearer"
-    assert body["code"] == "Operation.Failure.Username.Or.Password.Error", "it has no users"
+    assert body["code"] == "Operation.Failure.Username.Or.Password.Error", (
+        "a bare project has no users"
+    )
     assert body["request_id"] == "abc"
     assert "密码" in body["detail"]
     assert body["detail"].endswith("。")
 
 
-@each_answer
+@each_interface
 @each_place
 @pytest.mark.parametrize("project", ["bare", "locale"])
-def test_a_bare_project_shows_people_a_page_in_chinese(project: str, place: str, over: str) -> None:
+def test_a_bare_project_answers_browsers_with_a_chinese_page(
+    project: str, place: str, over: str
+) -> None:
     answer = answers_of(project)[f"{place} text/html {over}"]
 
     assert answer["status"] == 401
@@ -155,7 +161,7 @@ def test_a_bare_project_shows_people_a_page_in_chinese(project: str, place: str,
     assert "stylesheet" not in answer["body"]
 
 
-@each_answer
+@each_interface
 @each_place
 def test_a_project_without_translations_answers_in_english(place: str, over: str) -> None:
     answers = answers_of("untranslated")
@@ -165,7 +171,7 @@ def test_a_project_without_translations_answers_in_english(place: str, over: str
     assert body["detail"] in answers[f"{place} text/html {over}"]["body"]
 
 
-def test_an_answer_needs_no_web_project() -> None:
+def test_an_answer_needs_no_root_urlconf() -> None:
     program = """
 import django
 from django.conf import settings
@@ -176,10 +182,10 @@ from ciam_django.errors import CiamError
 print(answer_to(CiamError("invalid_grant")).as_dict())
 """
 
-    assert "'action_url': None" in run(program)
+    assert "'action_url': None" in run_program(program)
 
 
-def test_a_bare_project_can_be_checked() -> None:
+def test_a_bare_project_passes_the_checks() -> None:
     program = f"""
 import django
 from django.conf import settings
@@ -189,11 +195,11 @@ from django.core.checks import run_checks
 print(run_checks())
 """
 
-    assert run(program) == "[]\n"
+    assert run_program(program) == "[]\n"
 
 
-def test_a_bare_project_learns_of_each_wrong_setting_without_authlib() -> None:
-    wrong = {
+def test_the_checks_of_a_bare_project_report_each_wrong_setting_without_authlib() -> None:
+    wrong_settings = {
         "CIAM_TIMEOUT": "5",
         "CIAM_LOGIN_METHODS": ["pasword"],
         "CIAM_TRY_LIMITS": {"receiver": ["5 a day"]},
@@ -205,11 +211,11 @@ sys.modules["authlib"] = sys.modules["requests"] = None
 import django
 from django.conf import settings
 settings.configure(
-    INSTALLED_APPS=["ciam_django"], DATABASES={{}}, MIDDLEWARE={MIDDLEWARE!r}, **{wrong!r}
+    INSTALLED_APPS=["ciam_django"], DATABASES={{}}, MIDDLEWARE={MIDDLEWARE!r}, **{wrong_settings!r}
 )
 django.setup()
 from django.core.checks import run_checks
 print(sorted(message.id[-4:] for message in run_checks()))
 """
 
-    assert run(program) == "['E002', 'E020', 'E022', 'E024']\n"
+    assert run_program(program) == "['E002', 'E020', 'E022', 'E024']\n"

@@ -1,4 +1,4 @@
-"""The logins that benchmarks time still sign somebody in; how long it takes is not asked here."""
+"""Test that the logins of the benchmarks sign users in. The tests do not measure times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 
 from ciam_django.testing import FakeCiam
 
-ONCE = """
+PROGRAM = """
 import django
 from django.test import override_settings
 
@@ -23,20 +23,20 @@ with override_settings(ROOT_URLCONF=logins.__name__):
 """
 
 
-def test_the_logins_that_are_timed_go_well() -> None:
+def test_all_logins_of_the_benchmarks_succeed() -> None:
     with FakeCiam(https=True) as fake:
-        # requests would take these before the certificate that a session is told.
-        others = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-        environment = {name: it for name, it in os.environ.items() if name not in others}
+        # In requests, these variables take precedence over the certificate of a session.
+        ca_bundles = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+        environment = {name: value for name, value in os.environ.items() if name not in ca_bundles}
         environment["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
         environment["BENCHMARKS_CIAM"] = json.dumps({"ciam": fake.client("oidc")})
-        found = subprocess.run(
-            [sys.executable, "-c", ONCE],
+        result = subprocess.run(
+            [sys.executable, "-c", PROGRAM],
             check=False,
             env=environment,
             capture_output=True,
             text=True,
         )
 
-    assert found.returncode == 0, found.stderr
-    assert len(found.stdout.splitlines()) == 9
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 9

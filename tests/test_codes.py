@@ -1,4 +1,4 @@
-"""The table is the vendor's list, with meanings as agreed, in words that a person can use."""
+"""Test the table: its codes, the values of the rows, and the texts."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ciam_django.lookup import FIELD
 from tests.conftest import forget_rows
 from tests.rows import for_each_row
 
-# The facts of each key on the vendor's page, in the page's order:
+# The values of each code on the vendor's page, in the order of the page:
 # https://www.alibabacloud.com/help/en/idaas/ciam/developer-reference/exception-code
 with Path(__file__).with_name("catalogue.tsv").open(encoding="utf-8", newline="") as _file:
     CATALOGUE: Final = {row["key"]: row for row in csv.DictReader(_file, delimiter="\t")}
 
-# As it was when tests were collected, before any ran.
-FIRST_SEEN: Final = list(CODES)
+# The codes when the tests are collected, before the first test.
+CODES_AT_START: Final = list(CODES)
 
 FAMILIES: Final = [key for key in CODES if "*" in key]
 
-# Why there are rows that the vendor's page does not have. A new one needs a line here.
+# The reasons of the rows that are not on the vendor's page. A new row needs a line here.
 OUR_OWN: Final = {
     **dict.fromkeys(FAMILIES, "a family, for codes that are not published"),
     "temporarily_unavailable": "RFC 6749",
@@ -48,7 +48,7 @@ OUR_OWN: Final = {
     "unsupported_token_type": "RFC 7009, Authlib",
     "oauth_error": "Authlib",
     "mismatching_state": "Authlib, and our own state",
-    "missing_code": "a callback without one",
+    "missing_code": "a callback without a code",
     "missing_request_token": "Authlib",
     "missing_token": "Authlib",
     "token_expired": "Authlib",
@@ -62,27 +62,27 @@ OUR_OWN: Final = {
     "unsupported_algorithm": "joserfc",
     "timeout": "no answer from CIAM",
     "no_connection": "no answer from CIAM",
-    "unreadable_answer": "no answer from CIAM that means anything",
+    "unreadable_answer": "an answer from CIAM without a meaning",
     "too_many_requests": "HTTP 429 without a code",
-    "sign_up_refused": "what sign-up collapses to",
+    "sign_up_refused": "the generic row of sign-up",
     "missing_id_token": "OIDC mode",
-    "nobody_named": "a token of nobody",
+    "nobody_named": "a token without a user",
     "bad_configuration": "the OAuth client's settings",
-    "csrf_failed": "a form of ours without its token",
+    "csrf_failed": "a form without its CSRF token",
     "mismatching_issuer": "RFC 9207",
     "account_inactive": "this project's is_active",
     "account_exists": "this project's unique fields",
-    "linked_elsewhere": "an identity of another user's",
-    "last_way_in": "taking away the only identity",
+    "linked_elsewhere": "an identity of another user",
+    "last_way_in": "the removal of the only identity",
     "invalid_logout_token": "OpenID Connect Back-Channel Logout, 2.8",
-    "session_ended": "tokens that CIAM no longer takes, back-channel logout",
-    "malformed_phone_number": "refused before CIAM is asked",
+    "session_ended": "tokens that CIAM refuses, back-channel logout",
+    "malformed_phone_number": "refused before the call to CIAM",
     "unsupported_step": "a flowType without a page",
-    UNKNOWN: "what answers when nothing else does",
+    UNKNOWN: "the row of codes without another row",
 }
 
 
-def test_the_catalogue_is_the_whole_of_the_vendors_page() -> None:
+def test_the_catalogue_has_all_codes_of_the_vendors_page() -> None:
     families = [row["family"] for row in CATALOGUE.values()]
 
     assert len(CATALOGUE) == 162
@@ -97,17 +97,17 @@ def test_the_catalogue_is_the_whole_of_the_vendors_page() -> None:
     }
 
 
-def test_the_table_begins_with_the_vendors_list_in_its_order() -> None:
+def test_the_table_begins_with_the_vendors_codes_in_the_vendors_order() -> None:
     assert list(CODES)[: len(CATALOGUE)] == list(CATALOGUE)
 
 
-def test_every_further_row_has_a_reason() -> None:
+def test_every_row_that_the_vendor_does_not_list_has_a_reason() -> None:
     assert set(CODES) - set(CATALOGUE) == set(OUR_OWN)
 
 
 @for_each_row("code", CATALOGUE)
-def test_a_row_means_what_the_catalogue_says(code: str) -> None:
-    row, agreed = CODES[code], CATALOGUE[code]
+def test_a_row_has_the_values_of_the_catalogue(code: str) -> None:
+    row, expected = CODES[code], CATALOGUE[code]
 
     assert {
         "http_status": str(row.status),
@@ -117,26 +117,26 @@ def test_a_row_means_what_the_catalogue_says(code: str) -> None:
         "field": row.field or "",
         "retry": "yes" if row.retry else "no",
         "collapse": row.collapse or "",
-    } == {name: value for name, value in agreed.items() if name not in ("key", "family")}
+    } == {name: value for name, value in expected.items() if name not in ("key", "family")}
 
 
-def test_no_two_codes_differ_by_case_only() -> None:
+def test_no_two_codes_differ_only_in_letter_case() -> None:
     names = [*CODES, *ALIASES]
 
     assert len({name.casefold() for name in names}) == len(names)
 
 
 @for_each_row("alias", ALIASES)
-def test_an_alias_leads_to_a_row_and_has_none(alias: str) -> None:
+def test_an_alias_names_a_row_and_is_not_a_row_itself(alias: str) -> None:
     assert ALIASES[alias] in CODES
     assert alias not in CODES
 
 
-# --- What every row keeps to ------------------------------------------------------------------
+# --- Rules for every row ----------------------------------------------------------------------
 
 
 @for_each_row("code", CODES)
-def test_a_text_is_short_and_whole_sentences(code: str) -> None:
+def test_a_text_is_short_and_ends_with_a_full_stop(code: str) -> None:
     text = str(CODES[code].message)
 
     assert 0 < len(text) <= 100
@@ -159,7 +159,7 @@ def test_a_text_names_neither_ciam_nor_a_code(code: str) -> None:
 
 
 @for_each_row("code", CODES)
-def test_a_text_neither_begs_nor_blames(code: str) -> None:
+def test_a_text_has_no_words_that_apologize_or_blame(code: str) -> None:
     text = str(CODES[code].message)
 
     assert not re.search(
@@ -168,14 +168,14 @@ def test_a_text_neither_begs_nor_blames(code: str) -> None:
 
 
 @for_each_row("code", CODES)
-def test_only_what_may_pass_by_itself_can_be_retried(code: str) -> None:
+def test_only_rate_limits_and_upstream_failures_can_be_retried(code: str) -> None:
     row = CODES[code]
 
     assert not row.retry or row.status in (429, 503)
 
 
 @for_each_row("code", CODES)
-def test_a_status_is_one_of_those_that_we_answer_with(code: str) -> None:
+def test_a_row_has_an_allowed_status_that_fits_its_kind(code: str) -> None:
     row = CODES[code]
 
     assert row.status in {200, 400, 401, 403, 404, 409, 410, 413, 415, 429, 500, 503}
@@ -185,28 +185,28 @@ def test_a_status_is_one_of_those_that_we_answer_with(code: str) -> None:
 
 
 @for_each_row("code", CODES)
-def test_a_field_is_one_that_may_be_shown(code: str) -> None:
+def test_a_field_of_a_row_may_be_shown(code: str) -> None:
     field = CODES[code].field
 
     assert field is None or FIELD.fullmatch(field)
 
 
 @for_each_row("family", FAMILIES)
-def test_a_family_is_a_prefix_or_the_one_suffix(family: str) -> None:
+def test_a_family_is_a_prefix_or_the_suffix_of_rate_limits(family: str) -> None:
     assert family.endswith(".*") or family == "*.Too.Frequency"
     assert family.count("*") == 1
 
 
 @for_each_row("family", FAMILIES)
-def test_a_family_does_not_contradict_what_is_published(family: str) -> None:
-    """The one below `Server.Access.Denied` says that a token has expired, which is why."""
+def test_a_family_has_the_status_of_a_published_code(family: str) -> None:
+    """`Server.Access.Denied.*` is an exception: its only published code is an expired token."""
     pattern = re.compile(re.escape(family).replace(r"\*", r".+"), re.IGNORECASE)
     statuses = [CODES[code].status for code in CATALOGUE if pattern.fullmatch(code)]
 
     assert not statuses or CODES[family].status in statuses or family == "Server.Access.Denied.*"
 
 
-def test_there_is_no_family_of_what_is_unsupported() -> None:
+def test_codes_of_unsupported_operations_have_no_family() -> None:
     assert "Operation.Failure.Unsupported.*" not in CODES
     assert "Operation.Failure.*" not in CODES
 
@@ -215,7 +215,7 @@ def test_there_is_no_family_of_what_is_unsupported() -> None:
 
 
 @for_each_row("collapse", Collapse)
-def test_what_generic_errors_lead_to_does_not_collapse_itself(collapse: Collapse) -> None:
+def test_a_generic_row_does_not_collapse(collapse: Collapse) -> None:
     target = CODES[COLLAPSE_TARGETS[collapse]]
 
     assert target.collapse is None
@@ -223,7 +223,7 @@ def test_what_generic_errors_lead_to_does_not_collapse_itself(collapse: Collapse
     assert 400 <= target.status < 500
 
 
-def test_the_success_is_known_and_no_failure() -> None:
+def test_the_code_of_a_success_has_a_row_but_is_answered_as_unknown() -> None:
     answer = answer_to(CiamError("Operation.Success"))
 
     assert CODES["Operation.Success"].kind is Kind.SUCCESS
@@ -237,16 +237,18 @@ def test_the_success_is_known_and_no_failure() -> None:
     ("code", "type_code"),
     [("operation.success", ""), ("Weird", "Operation.Success"), ("Operation.Success", "Weird")],
 )
-def test_no_spelling_of_success_is_answered_with_it(code: str, type_code: str) -> None:
+def test_each_spelling_of_the_success_code_is_answered_as_a_failure(
+    code: str, type_code: str
+) -> None:
     answer = answer_to(CiamError(code, type_code=type_code))
 
     assert answer.status == 503
 
 
-def test_a_row_takes_from_its_kind_what_it_does_not_say() -> None:
-    made = row(Kind.FLOW, message="Start again.", status=410)
+def test_a_row_takes_the_values_of_its_kind_for_missing_arguments() -> None:
+    result = row(Kind.FLOW, message="Start again.", status=410)
 
-    assert made == Meaning(
+    assert result == Meaning(
         kind=Kind.FLOW,
         message="Start again.",
         status=410,
@@ -259,21 +261,21 @@ def test_a_row_takes_from_its_kind_what_it_does_not_say() -> None:
 
 
 @for_each_row("code", [code for code in CATALOGUE if code.count(".") >= 2])
-def test_a_row_that_is_taken_out_falls_to_its_family_or_to_unknown(
+def test_a_code_without_its_row_takes_the_row_of_its_family_or_unknown(
     code: str, table: dict[str, Meaning]
 ) -> None:
     rows = dict(table)
     del table[code]
     forget_rows()
-    found = lookup.matched_row(code)
+    matched = lookup.matched_row(code)
     table.update(rows)
 
     prefixes = [f for f in FAMILIES if code.startswith(f.removesuffix("*")) and f[0] != "*"]
     suffixes = [f for f in FAMILIES if f[0] == "*" and code.endswith(f.removeprefix("*"))]
     expected = max(prefixes, key=len, default=None) or next(iter(suffixes), UNKNOWN)
-    assert found.key == expected
-    assert found.matched_by == ("unknown" if expected == UNKNOWN else "family")
+    assert matched.key == expected
+    assert matched.matched_by == ("unknown" if expected == UNKNOWN else "family")
 
 
-def test_no_test_has_left_the_table_changed() -> None:
-    assert list(CODES) == FIRST_SEEN
+def test_no_test_leaves_the_table_changed() -> None:
+    assert list(CODES) == CODES_AT_START

@@ -1,4 +1,4 @@
-"""Settings are read at use, with the default of their row, and change at once."""
+"""Test that settings are read at each use, have defaults, and change at once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def no_cache_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def restore_cache_clearers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_cache_clearers", [*module._cache_clearers])
 
 
@@ -47,13 +47,13 @@ def no_cache_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @for_each_row("name", DEFAULTS)
-def test_a_project_that_sets_nothing_has_the_default(name: str) -> None:
+def test_a_missing_setting_has_its_default(name: str) -> None:
     assert not hasattr(django_settings, name)
     assert getattr(conf, name) == DEFAULTS[name]
 
 
 @for_each_row("name", SETTINGS)
-def test_a_row_has_a_default_of_its_type_and_one_sentence(name: str) -> None:
+def test_a_row_has_a_default_of_its_type_and_a_description_of_one_sentence(name: str) -> None:
     row = SETTINGS[name]
 
     assert row.name == name
@@ -64,14 +64,14 @@ def test_a_row_has_a_default_of_its_type_and_one_sentence(name: str) -> None:
     assert ". " not in row.description
 
 
-def test_the_class_has_the_rows_and_its_instance_has_the_values() -> None:
+def test_the_class_conf_has_the_rows_and_its_instance_has_the_values() -> None:
     row: object = Conf.CIAM_RETRY_AFTER
 
     assert row is SETTINGS["CIAM_RETRY_AFTER"]
     assert conf.CIAM_RETRY_AFTER == 60
 
 
-def test_an_unknown_name_is_no_setting() -> None:
+def test_an_unknown_name_raises_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="CIAM_TIMEUOT"):
         conf.CIAM_TIMEUOT  # type: ignore[attr-defined]  # noqa: B018  (mypy refuses the name, too)
 
@@ -92,7 +92,7 @@ def override() -> Iterator[float]:
 def assign() -> Iterator[float]:
     django_settings.CIAM_TIMEOUT = 3.0
     yield conf.CIAM_TIMEOUT
-    del django_settings.CIAM_TIMEOUT  # type: ignore[misc]  # django-stubs knows Django's only
+    del django_settings.CIAM_TIMEOUT  # type: ignore[misc]  # django-stubs has only the settings of Django
 
 
 def patch() -> Iterator[float]:
@@ -113,7 +113,7 @@ each_change = pytest.mark.parametrize("change", [override, assign, patch, assign
 
 
 @each_change
-def test_a_changed_setting_works_at_once(change: Change) -> None:
+def test_a_changed_setting_takes_effect_at_once(change: Change) -> None:
     assert conf.CIAM_TIMEOUT == 10.0
     assert list(change()) == [3.0]
     assert conf.CIAM_TIMEOUT == 10.0
@@ -126,20 +126,20 @@ def test_the_first_read_loads_djangos_settings(monkeypatch: pytest.MonkeyPatch) 
     assert django_settings.configured
 
 
-def test_a_default_is_read_faster_than_django_finds_that_a_setting_is_missing() -> None:
+def test_a_default_is_read_twice_as_fast_as_through_djangos_settings() -> None:
     def seconds_of(read: Callable[[], object]) -> float:
         return min(timeit.repeat(read, number=2000, repeat=5))
 
-    of_django = seconds_of(lambda: getattr(django_settings, "CIAM_TIMEOUT", 10.0))
+    django_seconds = seconds_of(lambda: getattr(django_settings, "CIAM_TIMEOUT", 10.0))
 
-    assert seconds_of(lambda: conf.CIAM_TIMEOUT) < of_django / 2
+    assert seconds_of(lambda: conf.CIAM_TIMEOUT) < django_seconds / 2
 
 
 # --- Results that depend on settings ----------------------------------------------------------
 
 
 @each_change
-def test_a_result_changes_with_its_setting(change: Change) -> None:
+def test_a_cached_result_changes_with_its_setting(change: Change) -> None:
     calls: list[int] = []
 
     @cached_until_settings_change("CIAM_TIMEOUT", "DEBUG")
@@ -154,7 +154,7 @@ def test_a_result_changes_with_its_setting(change: Change) -> None:
     assert calls == [3, 3, 3]
 
 
-def test_a_result_is_kept_when_other_settings_change() -> None:
+def test_a_cached_result_stays_when_other_settings_change() -> None:
     calls: list[int] = []
 
     @cached_until_settings_change("CIAM_TIMEOUT")
@@ -171,7 +171,7 @@ def test_a_result_is_kept_when_other_settings_change() -> None:
     assert (first.__name__, first.__doc__) == ("first", "The docstring stays.")
 
 
-def test_a_setting_of_none_differs_from_a_missing_setting() -> None:
+def test_a_cached_result_of_a_none_setting_differs_from_the_result_of_a_missing_setting() -> None:
     @cached_until_settings_change("CIAM_NO_SETTING")
     def value() -> object:
         return getattr(django_settings, "CIAM_NO_SETTING", "default")
@@ -182,7 +182,7 @@ def test_a_setting_of_none_differs_from_a_missing_setting() -> None:
     assert value() == "default"
 
 
-def test_results_can_be_forgotten() -> None:
+def test_cached_results_can_be_cleared() -> None:
     calls: list[int] = []
 
     @cached_until_settings_change("CIAM_TIMEOUT")
@@ -196,16 +196,16 @@ def test_results_can_be_forgotten() -> None:
     assert calls == [1, 1]
 
 
-def test_an_error_is_not_remembered() -> None:
+def test_an_exception_is_not_cached() -> None:
     outcomes: list[object] = [ValueError("no"), "yes"]
 
     @cached_until_settings_change("CIAM_TIMEOUT")
-    def outcome() -> object:
-        found = outcomes.pop(0)
-        if isinstance(found, Exception):
-            raise found
-        return found
+    def next_outcome() -> object:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     with pytest.raises(ValueError, match="no"):
-        outcome()
-    assert outcome() == "yes"
+        next_outcome()
+    assert next_outcome() == "yes"

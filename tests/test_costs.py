@@ -1,4 +1,4 @@
-"""What a sign-in costs once a process is warm: calls to CIAM, connections, queries."""
+"""Count the calls to CIAM, the connections and the queries of a sign-in in a warm process."""
 
 from __future__ import annotations
 
@@ -9,55 +9,57 @@ from django.test.utils import CaptureQueriesContext
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
 
-# What a transaction is made of is no question to the database.
-OF_TRANSACTIONS = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
+# The statements of a transaction are not counted as queries.
+TRANSACTION_STATEMENTS = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
 
 
 @pytest.fixture
 def browser(ciam: FakeCiam, transactional_db: None) -> Browser:
-    """One whose sign-in is a transaction of its own, as it is outside of tests."""
+    """A browser whose sign-in is committed in a transaction, as outside of tests."""
     return Browser(ciam)
 
 
 def queries_in(captured: CaptureQueriesContext) -> list[str]:
     statements = [query["sql"] for query in captured.captured_queries]
-    return [sql for sql in statements if not sql.startswith(OF_TRANSACTIONS)]
+    return [sql for sql in statements if not sql.startswith(TRANSACTION_STATEMENTS)]
 
 
-def test_a_sign_in_asks_ciam_once_over_a_connection_that_is_open(browser: Browser) -> None:
+def test_a_sign_in_calls_ciam_once_over_an_open_connection(browser: Browser) -> None:
     browser.sign_in()
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
-    asked, connections = len(browser.ciam.requests), browser.ciam.connections
+    calls, connections = len(browser.ciam.requests), browser.ciam.connections
     response = browser.open_callback(callback)
 
     assert response.status_code == 302
-    assert [request.stage for request in browser.ciam.requests[asked:]] == ["token"]
+    assert [request.stage for request in browser.ciam.requests[calls:]] == ["token"]
     assert browser.ciam.connections == connections
 
 
-def test_a_failed_sign_in_asks_ciam_once_over_a_connection_that_is_open(browser: Browser) -> None:
+def test_a_failed_sign_in_calls_ciam_once_over_an_open_connection(browser: Browser) -> None:
     browser.sign_in()
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
     browser.ciam.fail("token", code="Operation.Failure.User.Locked")
-    asked, connections = len(browser.ciam.requests), browser.ciam.connections
+    calls, connections = len(browser.ciam.requests), browser.ciam.connections
     response = browser.open_callback(callback)
 
     assert response["Ciam-Error-Code"] == "Operation.Failure.User.Locked"
-    assert [request.stage for request in browser.ciam.requests[asked:]] == ["token"]
+    assert [request.stage for request in browser.ciam.requests[calls:]] == ["token"]
     assert browser.ciam.connections == connections
 
 
-def test_leaving_for_ciam_asks_it_nothing(browser: Browser) -> None:
+def test_the_redirect_to_ciam_needs_no_call_to_ciam(browser: Browser) -> None:
     browser.sign_in()
-    asked = len(browser.ciam.requests)
+    calls = len(browser.ciam.requests)
 
     assert browser.start_sign_in()
-    assert browser.ciam.requests[asked:] == []
+    assert browser.ciam.requests[calls:] == []
 
 
-def test_a_sign_in_takes_six_queries_with_sessions_in_the_database(browser: Browser) -> None:
+def test_a_sign_in_takes_at_most_six_queries_with_sessions_in_the_database(
+    browser: Browser,
+) -> None:
     browser.sign_in()
-    # Another browser of the same person: the first has a session already.
+    # Use another browser of the same user: the first browser has a session already.
     other = Browser(browser.ciam)
     callback = other.sign_in_at_ciam(other.start_sign_in())
     with CaptureQueriesContext(connection) as captured:

@@ -1,4 +1,4 @@
-"""Facts that stand in two places are the same in both."""
+"""Compare the documentation with the facts in the code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.settings_reference import declaration
 ROOT = Path(__file__).parents[1]
 COMMAND = re.compile(r"^(?:\$ )?(python3 -m venv .+)$", re.MULTILINE)
 DECLARATION = re.compile(r"`((CIAM_\w+): [^`]+)`")
-# Absolute, not the path of an address: somebody's home, or the directory of a build machine.
+# An absolute path of a home directory or of a build machine. The path of a URL does not match.
 MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:root|work|home/\w+|Users/\w+)/")
 
 
@@ -33,14 +33,14 @@ def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "example_project/README.md"])
-def test_settings_are_documented_as_their_rows_are(name: str) -> None:
+def test_documents_declare_settings_with_the_type_and_default_of_their_rows(name: str) -> None:
     text = " ".join(text_of(name).split())
-    declared = DECLARATION.findall(text)
+    declarations = DECLARATION.findall(text)
 
-    assert declared
+    assert declarations
     assert set(re.findall(r"\bCIAM_(?!DJANGO_)[A-Z_]+\b", text)) <= set(SETTINGS)
-    for whole, setting in declared:
-        assert whole == declaration(setting)
+    for text_of_declaration, setting in declarations:
+        assert text_of_declaration == declaration(setting)
 
 
 def test_the_readme_describes_settings_with_the_sentences_of_their_rows() -> None:
@@ -52,16 +52,16 @@ def test_the_readme_describes_settings_with_the_sentences_of_their_rows() -> Non
         assert " ".join(words.split()).startswith(SETTINGS[name].description)
 
 
-def test_the_reference_of_the_settings_is_that_of_the_rows() -> None:
+def test_the_settings_reference_is_generated_from_the_rows() -> None:
     assert settings_reference.PATH.read_text(encoding="utf-8") == settings_reference.reference()
     assert "](docs/settings.md)" in text_of("README.md")
 
 
-def test_the_readme_is_short() -> None:
+def test_the_readme_has_at_most_200_lines() -> None:
     assert len(text_of("README.md").splitlines()) <= 200
 
 
-def test_the_blocks_that_are_named_are_in_the_templates() -> None:
+def test_template_blocks_in_the_documentation_exist() -> None:
     templates = "".join(
         path.read_text(encoding="utf-8") for path in ROOT.glob("ciam_django/templates/**/*.html")
     )
@@ -71,7 +71,7 @@ def test_the_blocks_that_are_named_are_in_the_templates() -> None:
     assert named <= set(re.findall(r"\{% block (\w+) %\}", templates))
 
 
-def test_the_templates_that_are_named_are_there() -> None:
+def test_templates_in_the_documentation_exist() -> None:
     named = set(re.findall(r"`(?:ciam_django/)?(\w+\.html)`", text_of("example_project/README.md")))
 
     assert len(named) >= 8
@@ -79,7 +79,7 @@ def test_the_templates_that_are_named_are_there() -> None:
         assert (ROOT / "ciam_django/templates/ciam_django" / name).exists()
 
 
-def test_each_address_of_the_json_endpoints_is_a_step() -> None:
+def test_each_documented_url_of_the_json_endpoints_is_a_step() -> None:
     text = text_of("example_project/README.md")
     named = set(re.findall(r"`POST /ciam/api/(\w+)/`|`…/(\w+)/`", text))
 
@@ -89,7 +89,7 @@ def test_each_address_of_the_json_endpoints_is_a_step() -> None:
     }
 
 
-def test_the_pictures_that_are_shown_are_there() -> None:
+def test_images_in_the_documentation_exist() -> None:
     for name in ("README.md", "example_project/README.md"):
         pictures = re.findall(r"!\[\]\(([^)]+)\)", text_of(name))
         assert pictures
@@ -97,7 +97,7 @@ def test_the_pictures_that_are_shown_are_there() -> None:
             assert ((ROOT / name).parent / picture).exists()
 
 
-def test_contributing_runs_the_environments_that_there_are() -> None:
+def test_tox_environments_in_the_contributing_guide_exist() -> None:
     named = re.findall(r"tox run (?:-q )?-e ([\w-]+)", text_of("CONTRIBUTING.md"))
     listed = re.findall(r"^\[testenv:([\w-]+)\]$", text_of("tox.ini"), re.MULTILINE)
 
@@ -105,18 +105,18 @@ def test_contributing_runs_the_environments_that_there_are() -> None:
     assert set(named) <= {*listed, "test"}
 
 
-def test_no_file_names_a_path_of_a_machine() -> None:
+def test_no_file_contains_a_path_of_a_machine() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("no git repository says which files are ours")
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     files = [path for name in names.split("\0") if name and (path := ROOT / name).is_file()]
 
-    found = [
+    matches = [
         f"{path.relative_to(ROOT)}: {match.group()}"
         for path in files
         for match in MACHINE_PATH.finditer(path.read_text(encoding="utf-8", errors="replace"))
     ]
 
     assert files
-    assert not found
+    assert not matches

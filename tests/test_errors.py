@@ -1,4 +1,4 @@
-"""Whatever fails, and however upstream puts it, comes out as one exception that tells nothing."""
+"""Test ``CiamError``, the reading of bodies, and the conversion of exceptions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LONG_AGO = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
 def envelope(**members: object) -> dict[str, object]:
-    """CIAM's own format, as of a failure."""
+    """A failure in the format of CIAM."""
     return {
         "success": False,
         "code": "Operation.Failure",
@@ -66,7 +66,7 @@ def failure(body: object, status: int = 200, retry_after: str | None = None) -> 
 # --- The exception ----------------------------------------------------------------------------
 
 
-def test_an_error_has_what_it_was_made_with() -> None:
+def test_an_error_has_the_values_of_its_arguments() -> None:
     error = CiamError(
         "Operation.Failure.User.Locked",
         type_code="Operation.Failure",
@@ -86,7 +86,7 @@ def test_an_error_has_what_it_was_made_with() -> None:
     assert error.retry_after == 30
 
 
-def test_a_code_is_all_that_an_error_needs() -> None:
+def test_an_error_needs_only_a_code() -> None:
     error = CiamError("my.own.code")
 
     assert error.args == ("my.own.code",)
@@ -106,14 +106,14 @@ def test_a_stage_is_given_as_a_member_or_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("stage", ["pasword", "Password", " token"])
-def test_an_unknown_stage_is_an_error_where_it_is_written(stage: str) -> None:
+def test_an_unknown_stage_raises_a_value_error(stage: str) -> None:
     for use in (lambda: CiamError("timeout", stage=stage), lambda: raising_ciam_errors(stage)):
         with pytest.raises(ValueError, match="is not a stage of ciam_django"):
             use()
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_an_error_survives_pickling_without_what_upstream_wrote(protocol: int) -> None:
+def test_a_pickled_error_loses_only_its_upstream_text(protocol: int) -> None:
     error = CiamError(
         "invalid_grant",
         type_code="x",
@@ -133,14 +133,14 @@ def test_an_error_survives_pickling_without_what_upstream_wrote(protocol: int) -
     assert str(again) == str(error)
 
 
-def test_a_copy_is_an_error_like_it() -> None:
+def test_a_copy_of_an_error_has_its_values() -> None:
     again = copy.copy(CiamError("invalid_grant", stage="token"))
 
     assert (again.code, again.stage) == ("invalid_grant", "token")
 
 
 @pytest.mark.parametrize("show", [str, repr, traceback.format_exception_only])
-def test_what_upstream_wrote_is_not_shown_with_the_error(show: Callable[[object], object]) -> None:
+def test_an_error_is_shown_without_its_upstream_text(show: Callable[[object], object]) -> None:
     error = CiamError("invalid_grant", upstream_text="Unmistakable words", stage="token")
 
     shown = str(show(error))
@@ -149,7 +149,7 @@ def test_what_upstream_wrote_is_not_shown_with_the_error(show: Callable[[object]
     assert "Unmistakable" not in shown
 
 
-def test_a_hostile_code_is_shown_in_the_alphabet_of_codes() -> None:
+def test_an_error_is_shown_with_only_characters_of_codes() -> None:
     error = CiamError("a.b\r\nX-Injected: 1\x1b[31m" + "c" * 500, stage="token")
 
     assert str(error) == "a.bX-Injected:131m" + "c" * 110
@@ -170,21 +170,23 @@ def test_a_hostile_code_is_shown_in_the_alphabet_of_codes() -> None:
         "a/b",
     ],
 )
-def test_what_is_not_in_the_shape_of_a_request_id_is_dropped(request_id: str) -> None:
+def test_a_malformed_request_id_is_dropped(request_id: str) -> None:
     assert CiamError("timeout", request_id=request_id).request_id == ""
 
 
 @pytest.mark.parametrize("request_id", [REQUEST_ID, "a", "a" * 128, "local-0123456789abcdef"])
-def test_a_request_id_is_kept(request_id: str) -> None:
+def test_a_valid_request_id_is_stored(request_id: str) -> None:
     assert CiamError("timeout", request_id=request_id).request_id == request_id
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("seconds", "expected"),
     [(1, 1), (3600, 3600), (0, None), (-5, None), (3601, None), (10**12, None), (None, None)],
 )
-def test_a_wait_is_one_to_3600_seconds(given: int | None, kept: int | None) -> None:
-    assert CiamError("too_many_requests", retry_after=given).retry_after == kept
+def test_retry_after_outside_of_1_to_3600_seconds_is_dropped(
+    seconds: int | None, expected: int | None
+) -> None:
+    assert CiamError("too_many_requests", retry_after=seconds).retry_after == expected
 
 
 # --- Codes in texts ---------------------------------------------------------------------------
@@ -211,13 +213,13 @@ def test_a_wait_is_one_to_3600_seconds(given: int | None, kept: int | None) -> N
         ({"a": "b"}, ""),
     ],
 )
-def test_a_code_is_what_a_text_begins_with(text: object, code: str) -> None:
+def test_a_code_is_read_from_the_start_of_a_text(text: object, code: str) -> None:
     assert code_in(text) == code
 
 
 @for_each_row("code", CODES)
 @for_each_row("tail", ["", ": 29 minutes left", "，请稍后", " (retry later)", "\n"])
-def test_every_code_is_found_in_both_formats_in_any_case_with_words_behind(
+def test_every_code_is_read_from_both_formats_in_any_letter_case_and_before_other_words(
     code: str, tail: str
 ) -> None:
     if "*" in code or code == "Operation.Success":
@@ -232,8 +234,8 @@ def test_every_code_is_found_in_both_formats_in_any_case_with_words_behind(
             bodies += [as_message]
         bodies += [{"success": False, "code": spelling + tail, "message": "请联系管理员"}]
         for body in bodies:
-            found = failure(body)
-            assert matched_row(found.code, found.type_code).key == code, body
+            error = failure(body)
+            assert matched_row(error.code, error.type_code).key == code, body
 
 
 # --- Bodies -----------------------------------------------------------------------------------
@@ -257,7 +259,7 @@ def test_an_oauth_body_gives_its_error() -> None:
     assert error.upstream_status == 400
 
 
-def test_an_envelope_gives_its_message_and_its_type_code() -> None:
+def test_an_envelope_gives_its_message_as_code_and_its_code_as_type_code() -> None:
     error = failure(envelope(), status=500)
 
     assert error.code == "Operation.Failure.User.Locked"
@@ -266,7 +268,7 @@ def test_an_envelope_gives_its_message_and_its_type_code() -> None:
     assert error.upstream_status == 500
 
 
-def test_a_message_for_people_gives_the_type_code() -> None:
+def test_an_envelope_with_a_sentence_as_message_gives_its_code() -> None:
     error = failure(envelope(message="Something went wrong. Try again."))
 
     assert error.code == "Operation.Failure"
@@ -274,7 +276,7 @@ def test_a_message_for_people_gives_the_type_code() -> None:
     assert error.upstream_text == "Something went wrong. Try again."
 
 
-def test_a_message_that_repeats_the_code_has_no_type_code() -> None:
+def test_an_envelope_with_equal_message_and_code_has_no_type_code() -> None:
     error = failure(envelope(code="Params.Illegal", message="params.illegal"))
 
     assert (error.code, error.type_code) == ("params.illegal", "")
@@ -333,7 +335,7 @@ def test_a_message_that_repeats_the_code_has_no_type_code() -> None:
         ({"errcode": -1, "errmsg": "system error"}, "wechat.1"),
     ],
 )
-def test_a_failure_is_told_by_the_body(body: object, code: str) -> None:
+def test_a_failure_is_read_from_the_body(body: object, code: str) -> None:
     assert failure(body).code == code
 
 
@@ -359,13 +361,13 @@ def test_a_failure_is_told_by_the_body(body: object, code: str) -> None:
         ({"errcode": 0, "errmsg": "ok"}, 200),
     ],
 )
-def test_what_tells_of_no_failure_is_none(body: object, status: int) -> None:
+def test_a_body_of_a_success_is_no_failure(body: object, status: int) -> None:
     assert error_from_body(body, status=status) is None
 
 
 @for_each_row("status", [400, 401, 404, 500, 503])
 @for_each_row("body", [{}, None, {"code": "Operation.Success"}, {"code": 200}])
-def test_a_body_that_says_nothing_fails_with_its_status(body: object, status: int) -> None:
+def test_a_body_without_an_error_is_a_failure_at_an_error_status(body: object, status: int) -> None:
     error = failure(body, status)
 
     assert error.code == "unreadable_answer"
@@ -373,22 +375,22 @@ def test_a_body_that_says_nothing_fails_with_its_status(body: object, status: in
 
 
 @pytest.mark.parametrize("body", [None, {}, [], {"success": False}, {"error": 1}], ids=str)
-def test_without_a_code_429_means_itself(body: object) -> None:
+def test_a_429_body_without_a_code_is_too_many_requests(body: object) -> None:
     assert failure(body, 429).code == "too_many_requests"
 
 
-def test_an_error_object_takes_the_request_id_beside_it() -> None:
+def test_an_error_object_gets_the_request_id_of_the_body() -> None:
     error = failure({"requestId": REQUEST_ID, "error": {"code": "Params.Blank"}})
 
     assert error.request_id == REQUEST_ID
 
 
 @pytest.mark.parametrize("request_id", [5, None, ["a"], {"a": 1}, "a\r\nb", "a b"])
-def test_a_request_id_of_any_other_shape_is_dropped(request_id: object) -> None:
+def test_a_malformed_request_id_of_a_body_is_dropped(request_id: object) -> None:
     assert failure(envelope(requestId=request_id)).request_id == ""
 
 
-def test_what_wechat_wrote_is_kept_for_the_log() -> None:
+def test_the_error_message_of_wechat_is_the_upstream_text() -> None:
     error = failure(
         {"errcode": 40029, "errmsg": "invalid code, openid: o6_bmjrPTlm6_2sgVt7hMZOPfL2M"}
     )
@@ -417,13 +419,13 @@ def test_what_wechat_wrote_is_kept_for_the_log() -> None:
         ("-9999 dec - 1:2 -9999 0", None),
     ],
 )
-def test_retry_after_is_read_where_it_helps(value: str, seconds: int | None) -> None:
+def test_retry_after_is_read_from_the_headers_as_seconds(value: str, seconds: int | None) -> None:
     error = failure({"error": "x"}, 429, value)
 
     assert error.retry_after == seconds
 
 
-def test_retry_after_may_be_a_date() -> None:
+def test_retry_after_is_read_from_the_headers_as_a_date() -> None:
     soon = formatdate(time.time() + 90, usegmt=True)
     late = formatdate(time.time() + 90000, usegmt=True)
 
@@ -431,11 +433,11 @@ def test_retry_after_may_be_a_date() -> None:
     assert failure({"error": "x"}, 429, late).retry_after is None
 
 
-def test_headers_are_optional() -> None:
+def test_the_headers_of_a_failure_are_optional() -> None:
     assert error_from_body({"error": "x"}) is not None
 
 
-# --- Other people's exceptions ----------------------------------------------------------------
+# --- Exceptions of other packages -------------------------------------------------------------
 
 AUTHLIB = [
     (authlib_errors.OAuthError(), "oauth_error"),
@@ -479,16 +481,18 @@ REQUESTS = [
 ]
 
 
-def turned(raised: Exception, stage: str = "token") -> CiamError:
-    """What the border makes of an exception."""
+def converted(raised: Exception, stage: str = "token") -> CiamError:
+    """The error that raising_ciam_errors() raises for an exception."""
     with pytest.raises(CiamError) as caught, raising_ciam_errors(stage):
         raise raised
     return caught.value
 
 
 @for_each_row("raised, code", [*AUTHLIB, *JOSERFC, *REQUESTS])
-def test_an_exception_of_theirs_leaves_as_ours(raised: Exception, code: str) -> None:
-    error = turned(raised, "userinfo")
+def test_an_exception_of_a_client_package_becomes_a_ciam_error(
+    raised: Exception, code: str
+) -> None:
+    error = converted(raised, "userinfo")
 
     assert error.code == code
     assert error.stage == "userinfo"
@@ -497,7 +501,9 @@ def test_an_exception_of_theirs_leaves_as_ours(raised: Exception, code: str) -> 
 
 
 @for_each_row("raised, code", AUTHLIB)
-def test_the_doors_may_know_those_of_authlibs_client(raised: Exception, code: str) -> None:
+def test_error_from_authlib_converts_errors_of_authlibs_client(
+    raised: Exception, code: str
+) -> None:
     error = error_from_authlib(raised)
 
     assert error is not None
@@ -508,47 +514,47 @@ def test_the_doors_may_know_those_of_authlibs_client(raised: Exception, code: st
     "raised",
     [joserfc.errors.BadSignatureError(), requests_errors.Timeout(), ValueError(), OSError()],
 )
-def test_the_doors_know_no_others(raised: Exception) -> None:
+def test_error_from_authlib_converts_no_other_exception(raised: Exception) -> None:
     assert error_from_authlib(raised) is None
 
 
-def test_every_exception_of_joserfc_has_a_meaning_that_asks_to_sign_in_again() -> None:
+def test_every_exception_of_joserfc_has_the_action_login() -> None:
     classes = [
-        found
-        for found in vars(joserfc.errors).values()
-        if isinstance(found, type) and issubclass(found, joserfc.errors.JoseError) and found.error
+        cls
+        for cls in vars(joserfc.errors).values()
+        if isinstance(cls, type) and issubclass(cls, joserfc.errors.JoseError) and cls.error
     ]
 
     assert len(classes) > 20
-    for found in classes:
-        error = turned(found.__new__(found))
-        assert matched_row(error.code, error.type_code).meaning.kind == "token", found
+    for cls in classes:
+        error = converted(cls.__new__(cls))
+        assert matched_row(error.code, error.type_code).meaning.kind == "token", cls
 
 
 def test_every_exception_of_authlibs_client_has_a_row() -> None:
     codes = {
-        found.error
-        for found in vars(authlib_errors).values()
-        if isinstance(found, type) and issubclass(found, authlib_errors.OAuthError)
+        cls.error
+        for cls in vars(authlib_errors).values()
+        if isinstance(cls, type) and issubclass(cls, authlib_errors.OAuthError)
     }
 
     assert codes <= set(CODES)
 
 
-def test_every_exception_of_requests_is_turned() -> None:
-    for name, found in vars(requests_errors).items():
-        if isinstance(found, type) and issubclass(found, requests_errors.RequestException):
-            raised = found.__new__(found)
+def test_every_exception_of_requests_is_converted() -> None:
+    for name, cls in vars(requests_errors).items():
+        if isinstance(cls, type) and issubclass(cls, requests_errors.RequestException):
+            raised = cls.__new__(cls)
             assert error_from_exception(raised) is not None, name
 
 
-def test_what_a_stranger_wrote_into_the_callback_is_redacted() -> None:
-    error = turned(authlib_errors.OAuthError("access_denied", "call 13912345678\r\nnow"))
+def test_an_error_description_of_the_callback_is_redacted() -> None:
+    error = converted(authlib_errors.OAuthError("access_denied", "call 13912345678\r\nnow"))
 
     assert error.upstream_text == "call [redacted] now"
 
 
-def answered(content: bytes, status: int, **headers: str) -> requests.Response:
+def response_with(content: bytes, status: int, **headers: str) -> requests.Response:
     response = requests.Response()
     response._content = content
     response.status_code = status
@@ -557,7 +563,7 @@ def answered(content: bytes, status: int, **headers: str) -> requests.Response:
 
 
 def test_a_server_error_with_a_body_of_ciam_is_read() -> None:
-    response = answered(json.dumps(envelope()).encode(), 500, **{"Retry-After": "9"})
+    response = response_with(json.dumps(envelope()).encode(), 500, **{"Retry-After": "9"})
     with pytest.raises(CiamError) as caught, raising_ciam_errors("token"):
         response.raise_for_status()
 
@@ -584,14 +590,14 @@ def test_a_server_error_with_any_other_body_is_unreadable(
     content: bytes, status: int, code: str
 ) -> None:
     with pytest.raises(CiamError) as caught, raising_ciam_errors("token"):
-        answered(content, status).raise_for_status()
+        response_with(content, status).raise_for_status()
 
     assert caught.value.code == code
 
 
 def test_a_429_without_a_body_is_too_many_requests() -> None:
     with pytest.raises(CiamError) as caught, raising_ciam_errors("token"):
-        answered(b"slow down", 429).raise_for_status()
+        response_with(b"slow down", 429).raise_for_status()
 
     assert caught.value.code == "too_many_requests"
 
@@ -599,41 +605,43 @@ def test_a_429_without_a_body_is_too_many_requests() -> None:
 # --- Python's own exceptions ------------------------------------------------------------------
 
 
-def authlib_without_addresses() -> None:
+def call_authlib_without_urls() -> None:
     """RuntimeError: Missing "authorize_url" value."""
     oauth = OAuth()
     app: Any = oauth.register("nowhere", client_id="x")
     app.create_authorization_url("https://example.com/")
 
 
-def joserfc_with_broken_keys() -> None:
+def use_broken_keys_of_joserfc() -> None:
     """ValueError: n must be >= 3."""
     KeySet.import_key_set({"keys": [{"kty": "RSA", "n": "AQ", "e": "AQ"}]}).keys[0].check_use("sig")
     keys: Any = KeySet.import_key_set({"keys": [{"kty": "RSA", "n": "AQ", "e": "AQ"}]}).keys
     keys[0].public_key  # noqa: B018
 
 
-def requests_with_deep_json() -> None:
-    """RecursionError, which is a RuntimeError."""
-    answered(b"[" * 10**5, 200).json()
+def read_deep_json_with_requests() -> None:
+    """RecursionError, a subclass of RuntimeError."""
+    response_with(b"[" * 10**5, 200).json()
 
 
 @pytest.mark.parametrize(
     ("call", "code"),
     [
-        (authlib_without_addresses, "bad_configuration"),
-        (joserfc_with_broken_keys, "unreadable_answer"),
-        (requests_with_deep_json, "unreadable_answer"),
+        (call_authlib_without_urls, "bad_configuration"),
+        (use_broken_keys_of_joserfc, "unreadable_answer"),
+        (read_deep_json_with_requests, "unreadable_answer"),
     ],
 )
-def test_what_python_raises_in_their_code_is_turned(call: Callable[[], None], code: str) -> None:
+def test_a_builtin_exception_in_a_client_package_is_converted(
+    call: Callable[[], None], code: str
+) -> None:
     with pytest.raises(CiamError) as caught, raising_ciam_errors("authorize"):
         call()
 
     assert caught.value.code == code
 
 
-def test_a_token_that_joserfc_refuses_is_turned() -> None:
+def test_a_token_that_joserfc_refuses_raises_a_ciam_error() -> None:
     key = OctKey.import_key("x" * 32)
     with pytest.raises(CiamError) as caught, raising_ciam_errors("id_token"):
         jwt.decode(JWT, key)
@@ -653,30 +661,30 @@ def test_a_token_that_joserfc_refuses_is_turned() -> None:
     ],
     ids=repr,
 )
-def test_what_i_raise_myself_passes_untouched(raised: Exception) -> None:
+def test_an_exception_of_the_callers_code_passes_unchanged(raised: Exception) -> None:
     with pytest.raises(type(raised)) as caught, raising_ciam_errors("token"):
         raise raised
 
     assert caught.value is raised
 
 
-def test_what_my_code_raises_below_theirs_is_mine() -> None:
+def test_an_exception_of_a_hook_of_the_caller_passes_unchanged() -> None:
     def hook(response: requests.Response, **kwargs: Any) -> requests.Response:
         raise RuntimeError("mine")
 
     session = requests.Session()
-    session.mount("mine://", AdapterOfMine())
+    session.mount("mine://", LocalAdapter())
     session.hooks["response"].append(hook)
 
     with pytest.raises(RuntimeError, match="mine"), raising_ciam_errors("token"):
         session.get("mine://host/")
 
 
-class AdapterOfMine(requests.adapters.BaseAdapter):
-    """An answer without a network."""
+class LocalAdapter(requests.adapters.BaseAdapter):
+    """An adapter that answers without a network."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kw: Any) -> requests.Response:
-        response = answered(b"{}", 200)
+        response = response_with(b"{}", 200)
         response.request = request
         return response
 
@@ -684,39 +692,39 @@ class AdapterOfMine(requests.adapters.BaseAdapter):
         pass
 
 
-def test_what_python_raises_of_another_sort_in_their_code_passes() -> None:
+def test_another_builtin_exception_in_a_client_package_passes() -> None:
     session = requests.Session()
     with pytest.raises(AttributeError), raising_ciam_errors("token"):
-        session.prepare_request(None)  # type: ignore[arg-type]  # a slip on purpose
+        session.prepare_request(None)  # type: ignore[arg-type]  # wrong on purpose
 
 
-def test_what_is_no_exception_passes() -> None:
+def test_an_exception_that_is_no_subclass_of_exception_passes() -> None:
     with pytest.raises(KeyboardInterrupt), raising_ciam_errors("token"):
         raise KeyboardInterrupt
 
 
-def test_what_works_works() -> None:
+def test_a_call_without_an_exception_is_unchanged() -> None:
     with raising_ciam_errors("token"):
         result = 1
 
     assert result == 1
 
 
-def test_an_error_of_ours_gets_the_stage_that_it_lacks() -> None:
+def test_a_ciam_error_without_a_stage_gets_the_stage() -> None:
     error = CiamError("timeout")
 
-    assert turned(error, "token") is error
+    assert converted(error, "token") is error
     assert error.stage == "token"
 
 
-def test_an_error_of_ours_keeps_the_stage_that_it_has() -> None:
+def test_a_ciam_error_with_a_stage_keeps_its_stage() -> None:
     error = CiamError("timeout", stage="userinfo")
 
-    assert turned(error, "token") is error
+    assert converted(error, "token") is error
     assert error.stage == "userinfo"
 
 
-def test_the_border_is_a_decorator_too() -> None:
+def test_raising_ciam_errors_works_as_a_decorator() -> None:
     @raising_ciam_errors("userinfo")
     def call() -> None:
         raise requests_errors.Timeout
@@ -727,44 +735,44 @@ def test_the_border_is_a_decorator_too() -> None:
         assert caught.value.stage == "userinfo"
 
 
-# --- What is left of other people's exceptions ------------------------------------------------
+# --- Data in converted exceptions -------------------------------------------------------------
 
 
-def upstream_fails(secret: str) -> None:
-    """As Authlib does, from a cause of its own."""
+def raise_oauth_error(secret: str) -> None:
+    """Raise an error of Authlib with a cause, as Authlib does."""
     try:
         raise KeyError(secret)
     except KeyError as error:
         raise authlib_errors.OAuthError("invalid_grant", f"Invalid code: {secret}") from error
 
 
-def values_in(error: BaseException) -> str:
-    """Everything that a report could print of an exception, its chain and its frames."""
-    found, seen = [], set()
+def reported_values(error: BaseException) -> str:
+    """Everything that an error report could show of an exception, its chain and its frames."""
+    texts, seen = [], set()
     following: BaseException | None = error
     while following and id(following) not in seen:
         seen.add(id(following))
-        found.append(f"{following!r} {following} {following.args} {vars(following)}")
-        # The first frame is the test's own, or pytest's.
+        texts.append(f"{following!r} {following} {following.args} {vars(following)}")
+        # The first frame is a frame of the test or of pytest.
         frames = list(traceback.walk_tb(following.__traceback__))[1:]
-        found += [repr(frame.f_locals) for frame, _ in frames]
+        texts += [repr(frame.f_locals) for frame, _ in frames]
         following = following.__cause__ or following.__context__
-    return "\n".join(found)
+    return "\n".join(texts)
 
 
-def test_of_a_foreign_exception_only_the_names_are_left() -> None:
+def test_a_converted_exception_leaves_only_class_names() -> None:
     with pytest.raises(CiamError) as caught, raising_ciam_errors("token"):
-        upstream_fails("S3cret-4711")
+        raise_oauth_error("S3cret-4711")
     error = caught.value
 
     assert error.cause_names == ("authlib.integrations.base_client.errors.OAuthError", "KeyError")
     assert error.__cause__ is error.__context__ is None
-    assert "S3cret" not in values_in(error)
+    assert "S3cret" not in reported_values(error)
     assert "S3cret" not in "".join(traceback.format_exception(error))
     assert b"S3cret" not in pickle.dumps(error)
 
 
-def test_an_error_of_ours_passes_without_its_causes_and_values() -> None:
+def test_a_ciam_error_passes_without_its_causes_and_variables() -> None:
     def read(secret: str) -> None:
         try:
             raise ValueError(secret)
@@ -775,10 +783,10 @@ def test_an_error_of_ours_passes_without_its_causes_and_values() -> None:
         read("S3cret-4711")
 
     assert caught.value.cause_names == ("ValueError",)
-    assert "S3cret" not in values_in(caught.value)
+    assert "S3cret" not in reported_values(caught.value)
 
 
-def test_names_survive_a_second_border() -> None:
+def test_cause_names_stay_after_a_second_raising_ciam_errors() -> None:
     with (
         pytest.raises(CiamError) as caught,
         raising_ciam_errors("api"),
@@ -790,14 +798,14 @@ def test_names_survive_a_second_border() -> None:
     assert caught.value.stage == "token"
 
 
-def test_a_circle_of_causes_has_an_end() -> None:
+def test_a_cycle_of_causes_is_read_once() -> None:
     first, second = requests_errors.Timeout("1"), ValueError("2")
     first.__cause__, second.__cause__ = second, first
 
-    assert turned(first).cause_names == ("requests.exceptions.Timeout", "ValueError")
+    assert converted(first).cause_names == ("requests.exceptions.Timeout", "ValueError")
 
 
-def test_the_border_as_a_decorator_leaves_no_values() -> None:
+def test_a_function_with_raising_ciam_errors_leaves_no_variables() -> None:
     @raising_ciam_errors("token")
     def call(code: str) -> str:
         if code == "good":
@@ -807,7 +815,7 @@ def test_the_border_as_a_decorator_leaves_no_values() -> None:
     with pytest.raises(CiamError) as caught:
         call("S3cret-1")
 
-    assert "S3cret" not in values_in(caught.value)
+    assert "S3cret" not in reported_values(caught.value)
     assert call("good") == "good"
 
 
@@ -823,12 +831,12 @@ def test_the_border_as_a_decorator_leaves_no_values() -> None:
         "a." + "x" * 60,
     ],
 )
-def test_what_may_be_a_secret_is_no_code(text: str) -> None:
+def test_a_text_that_may_be_a_secret_is_no_code(text: str) -> None:
     assert code_in(text) == ""
     for body in (envelope(message=text, code=""), {"error": text, "success": False}):
         assert failure(body, 400).code == "unreadable_answer"
 
 
 @for_each_row("code", [code for code in CODES if "*" not in code])
-def test_every_code_of_the_table_is_one(code: str) -> None:
+def test_every_code_of_the_table_is_read_as_a_code(code: str) -> None:
     assert code_in(code) == code

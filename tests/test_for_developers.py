@@ -1,4 +1,4 @@
-"""While DEBUG is on, and only then, the page tells a developer what happened."""
+"""Test the details for developers, which only the page under DEBUG has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.browser import HTML
 
 LOCKED = "Operation.Failure.User.Locked"
 REQUEST_ID = "1700000000000$0f0e0d0c-1111-2222-3333-444455556666"
-FOLD_OUT = re.compile(r"\n *<details.*</details>\n", re.DOTALL)
+DETAILS = re.compile(r"\n *<details.*</details>\n", re.DOTALL)
 
 _raised: list[CiamError] = []
 
@@ -41,7 +41,7 @@ urlpatterns = [path("page/", page), path("rest/", rest)]
 
 
 @pytest.fixture(autouse=True)
-def a_locked_account(settings: Settings) -> Iterator[None]:
+def fail_with_locked_account(settings: Settings) -> Iterator[None]:
     settings.ROOT_URLCONF = __name__
     _raised[:] = [
         CiamError(
@@ -61,19 +61,19 @@ def get(place: str, accept: str) -> str:
     return Client().get(place, headers={"Accept": accept}).content.decode()
 
 
-def told(html: str) -> dict[str, str]:
-    """The fold-out's names and values."""
+def details_in(html: str) -> dict[str, str]:
+    """The names and values of the details."""
     return {
         unescape(name): unescape(value)
         for name, value in re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", html, re.DOTALL)
     }
 
 
-def test_it_tells_what_the_answer_does_not(settings: Settings) -> None:
+def test_the_details_have_the_facts_that_the_answer_hides(settings: Settings) -> None:
     settings.DEBUG = True
     html = get("/page/", HTML)
 
-    assert told(html) == {
+    assert details_in(html) == {
         "Code": LOCKED,
         "Type code": "Operation.Failure",
         "Stage": "password",
@@ -87,18 +87,18 @@ def test_it_tells_what_the_answer_does_not(settings: Settings) -> None:
     assert "<b>" not in html
 
 
-def test_it_names_the_exceptions_behind_the_error(settings: Settings) -> None:
+def test_the_details_name_the_exceptions_behind_the_error(settings: Settings) -> None:
     settings.DEBUG = True
     with pytest.raises(CiamError) as caught, raising_ciam_errors("token"):
         raise ConnectTimeout("https://ciam.example/?code=S3cret") from OSError("S3cret")
     _raised[:] = [caught.value]
-    values = told(get("/page/", HTML))
+    values = details_in(get("/page/", HTML))
 
     assert (
         values["Exceptions"] == "CiamError\n←\xa0requests.exceptions.ConnectTimeout\n←\xa0OSError"
     )
     assert "S3cret" not in str(values)
-    # There is nothing to say of the others.
+    # Details without a value are left out.
     assert set(values) == {"Code", "Stage", "Row", "Exceptions", "Request id", "Upstream text"}
 
 
@@ -112,25 +112,27 @@ def test_it_names_the_exceptions_behind_the_error(settings: Settings) -> None:
     ],
     ids=str,
 )
-def test_it_says_which_row_answered_and_why(error: CiamError, row: str, settings: Settings) -> None:
+def test_the_details_name_the_row_and_the_step_that_found_it(
+    error: CiamError, row: str, settings: Settings
+) -> None:
     settings.DEBUG = True
     _raised[:] = [error]
 
-    assert told(get("/page/", HTML))["Row"] == row
+    assert details_in(get("/page/", HTML))["Row"] == row
 
 
-def test_without_debug_the_page_is_the_same_but_for_it(settings: Settings) -> None:
+def test_the_page_without_debug_differs_only_in_the_details(settings: Settings) -> None:
     without = get("/page/", HTML)
     settings.DEBUG = True
     html = get("/page/", HTML)
 
     assert "<details" not in without
     assert LOCKED not in without
-    assert FOLD_OUT.search(html)
-    assert FOLD_OUT.sub("", html) == without
+    assert DETAILS.search(html)
+    assert DETAILS.sub("", html) == without
 
 
-def test_it_speaks_english_in_every_language(settings: Settings) -> None:
+def test_the_details_are_in_english_in_every_language(settings: Settings) -> None:
     settings.DEBUG = True
     client = Client(headers={"Accept": HTML, "Accept-Language": "zh-hans"})
 
@@ -151,7 +153,9 @@ def test_it_speaks_english_in_every_language(settings: Settings) -> None:
         ("/rest/", "*/*"),
     ],
 )
-def test_json_never_tells_it(place: str, accept: str, is_debug: bool, settings: Settings) -> None:
+def test_json_never_has_the_details(
+    place: str, accept: str, is_debug: bool, settings: Settings
+) -> None:
     expected = get(place, "application/json")
     settings.DEBUG = is_debug
     body = get(place, accept)
@@ -161,7 +165,7 @@ def test_json_never_tells_it(place: str, accept: str, is_debug: bool, settings: 
     assert "developer" not in body
 
 
-def test_nor_does_the_page_that_rest_framework_makes_of_it(settings: Settings) -> None:
+def test_the_browsable_api_never_has_the_details(settings: Settings) -> None:
     settings.DEBUG = True
     html = get("/rest/", HTML)
 
@@ -169,7 +173,7 @@ def test_nor_does_the_page_that_rest_framework_makes_of_it(settings: Settings) -
     assert LOCKED not in html
 
 
-def test_without_debug_an_answer_does_not_even_know(settings: Settings) -> None:
+def test_an_answer_without_debug_has_no_details(settings: Settings) -> None:
     assert answer_to(_raised[0]).developer_details == {}
     settings.DEBUG = True
     assert answer_to(_raised[0]).developer_details

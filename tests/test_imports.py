@@ -1,4 +1,4 @@
-"""Who may import whom, as a table, and a reader of the sources that holds them against it."""
+"""Check the imports of all modules against a table of allowed imports."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import pytest
 
 PACKAGE: Final = Path(__file__).parents[1] / "ciam_django"
 
-# room -> the rooms that it may import. A room is a module or package right below ciam_django.
-# No row names a door (DOORS): nothing imports a door.
+# room -> the rooms that the room may import. A room is a module or package directly below
+# ciam_django. No room may import an entry point (ENTRY_POINTS).
 ROOMS: Final[dict[str, set[str]]] = {
     "__init__": set(),
-    # a failure's way
+    # the path of a failure
     "conf": set(),
     "kinds": set(),
     "privacy": set(),
@@ -31,13 +31,13 @@ ROOMS: Final[dict[str, set[str]]] = {
     "reporting": {"answers", "privacy", "lookup", "errors", "kinds", "signals"},
     "responses": {"answers", "conf"},
     "forms": {"reporting", "answers", "errors"},
-    # the doors
-    "middleware": {"reporting", "responses", "answers", "errors", "conf"},
-    "drf": {"reporting", "login", "accounts", "client", "responses", "answers", "errors", "conf"},
+    # entry points
+    "middleware": {"reporting", "responses", "answers"},
+    "drf": {"reporting", "login", "accounts", "responses", "answers", "errors", "conf"},
     "axes": {"reporting", "responses", "errors"},
     "ninja": {"accounts"},
     "tokens": {"privacy", "accounts", "errors"},
-    # talking to CIAM, signing in
+    # calls to CIAM, sign-in
     "client": {"privacy", "errors", "conf"},
     "accounts": {
         "reporting",
@@ -51,7 +51,6 @@ ROOMS: Final[dict[str, set[str]]] = {
     },
     "login": {
         "reporting",
-        "privacy",
         "accounts",
         "client",
         "forms",
@@ -65,14 +64,13 @@ ROOMS: Final[dict[str, set[str]]] = {
     # wiring
     "apps": {"checks"},
     "checks": {"login", "accounts", "client", "lookup", "codes", "errors", "conf"},
-    "management": {"codes", "lookup", "answers", "kinds"},
-    "testing": {"codes"},
+    "testing": set(),
 }
 
-# What only a project imports or names in its settings.
-DOORS: Final = {"middleware", "drf", "axes", "ninja", "tokens"}
+# The rooms for the settings and the code of projects; no room may import them.
+ENTRY_POINTS: Final = {"middleware", "drf", "axes", "ninja", "tokens"}
 
-# library -> the rooms that may import it; a library that is not named is free.
+# library -> the rooms that may import it. All rooms may import any other library.
 LIBRARIES: Final[dict[str, set[str]]] = {
     "rest_framework": {"drf"},
     "drf_spectacular": {"drf"},
@@ -88,37 +86,37 @@ LIBRARIES: Final[dict[str, set[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One imported module, or a name in one; ``inside`` is the function around the statement."""
+    """An imported module or name; ``inside`` is the function around the statement."""
 
     name: str
     line: int
     inside: str
 
 
-def violations(package: Path) -> list[str]:
-    """What the modules below ``package`` import against the tables, and their circles."""
+def find_violations(package: Path) -> list[str]:
+    """The forbidden imports of the modules below ``package``, and the import cycles."""
     modules = {module_name(path, package): path for path in sorted(package.rglob("*.py"))}
-    found: list[str] = []
+    violations: list[str] = []
     graph: dict[str, set[str]] = {}
     for module, path in modules.items():
         room = room_of(module, package.name)
         if room not in ROOMS:
-            found.append(f"{module}: no room is named {room}")
+            violations.append(f"{module}: no room is named {room}")
             continue
         graph[module] = set()
         for imported in imports_of(path, module):
-            target = longest_module(imported.name, modules)
+            target = module_of(imported.name, modules)
             if target and target != module:
                 graph[module].add(target)
-            found += [
-                f"{module}:{imported.line}: {complaint}"
-                for complaint in complaints(imported, module, room, package.name)
+            violations += [
+                f"{module}:{imported.line}: {reason}"
+                for reason in reasons_against(imported, module, room, package.name)
             ]
-    return found + circles(graph)
+    return violations + import_cycles(graph)
 
 
-def complaints(imported: Import, module: str, room: str, package: str) -> Iterator[str]:
-    """What is wrong with one import."""
+def reasons_against(imported: Import, module: str, room: str, package: str) -> Iterator[str]:
+    """The reasons why an import is forbidden."""
     library = imported.name.partition(".")[0]
     if library != package:
         if room not in LIBRARIES.get(library, {room}):
@@ -129,16 +127,16 @@ def complaints(imported: Import, module: str, room: str, package: str) -> Iterat
         yield f"imports {imported.name}, and no room is named {target}"
     elif target != room and target not in ROOMS[room]:
         yield f"{room} imports {target}"
-    # Django loads models after the app configs, so ready() is the place to import what needs them.
+    # Django loads models after the app configs, so ready() may import modules with models.
     is_ready = module.endswith(".apps") and imported.inside == "ready"
     if imported.inside and not is_ready:
         yield f"imports {imported.name} inside {imported.inside}()"
 
 
 def imports_of(path: Path, module: str) -> Iterator[Import]:
-    """Every import of a module, wherever it stands; relative ones by their absolute names."""
+    """All imports of a module and its functions; relative imports have their absolute names."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    # Breadth first, so that an inner function overwrites what the outer one said.
+    # ast.walk() is breadth-first, so an inner function overwrites the outer function.
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inside: dict[ast.AST, str] = {}
     for function in ast.walk(tree):
@@ -146,7 +144,7 @@ def imports_of(path: Path, module: str) -> Iterator[Import]:
             inside.update(dict.fromkeys(ast.walk(function), function.name))
     for node in ast.walk(tree):
         for name in names_imported(node, package):
-            yield Import(name, node.lineno, inside.get(node, ""))  # type: ignore[attr-defined]  # only statements name any
+            yield Import(name, node.lineno, inside.get(node, ""))  # type: ignore[attr-defined]  # statements have a line
 
 
 def names_imported(node: ast.AST, package: str) -> list[str]:
@@ -175,19 +173,19 @@ def module_name(path: Path, package: Path) -> str:
 
 
 def room_of(name: str, package: str) -> str:
-    """The room of a module, or of a name in one; the package's own names are in ``__init__``."""
+    """The room of a module or name; names of the package itself are in ``__init__``."""
     room = [*name.split("."), ""][1]
     return room if room and not room.startswith("__") and name != package else "__init__"
 
 
-def longest_module(name: str, modules: dict[str, Path]) -> str:
-    """The module that a name is, or is in; empty for those of others."""
+def module_of(name: str, modules: dict[str, Path]) -> str:
+    """The module that has the name or is the name; empty for another package."""
     while name and name not in modules:
         name = name.rpartition(".")[0]
     return name
 
 
-def circles(graph: dict[str, set[str]]) -> list[str]:
+def import_cycles(graph: dict[str, set[str]]) -> list[str]:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -195,17 +193,17 @@ def circles(graph: dict[str, set[str]]) -> list[str]:
     return []
 
 
-def test_every_room_keeps_to_the_table() -> None:
-    found = violations(PACKAGE)
+def test_each_room_imports_only_the_rooms_of_the_table() -> None:
+    violations = find_violations(PACKAGE)
 
-    assert not found, "\n" + "\n".join(found)
+    assert not violations, "\n" + "\n".join(violations)
 
 
-def test_rooms_and_libraries_name_only_rooms() -> None:
+def test_the_tables_name_only_known_rooms_and_no_entry_point() -> None:
     named = set().union(*ROOMS.values(), *LIBRARIES.values())
 
     assert named <= set(ROOMS)
-    assert not DOORS & set().union(*ROOMS.values())
+    assert not ENTRY_POINTS & set().union(*ROOMS.values())
 
 
 @pytest.mark.parametrize(
@@ -237,15 +235,13 @@ def test_rooms_and_libraries_name_only_rooms() -> None:
         ("login/pages.py", "from .social import x", "circle: "),
     ],
 )
-def test_a_planted_violation_is_found(
-    tmp_path: Path, file: str, source: str, expected: str
-) -> None:
-    package = plant(tmp_path, {"login/social.py": "from .pages import y", file: source})
+def test_a_forbidden_import_is_found(tmp_path: Path, file: str, source: str, expected: str) -> None:
+    package = write_package(tmp_path, {"login/social.py": "from .pages import y", file: source})
 
-    found = violations(package)
+    violations = find_violations(package)
 
-    assert len(found) == 1
-    assert expected in found[0]
+    assert len(violations) == 1
+    assert expected in violations[0]
 
 
 @pytest.mark.parametrize(
@@ -258,12 +254,12 @@ def test_a_planted_violation_is_found(
         ("client/__init__.py", "from ciam_django.client.api import CiamClient"),
     ],
 )
-def test_what_the_table_allows_is_no_violation(tmp_path: Path, file: str, source: str) -> None:
-    assert violations(plant(tmp_path, {file: source})) == []
+def test_an_allowed_import_is_no_violation(tmp_path: Path, file: str, source: str) -> None:
+    assert find_violations(write_package(tmp_path, {file: source})) == []
 
 
-def plant(directory: Path, files: dict[str, str]) -> Path:
-    """A package of the name of ours with these files."""
+def write_package(directory: Path, files: dict[str, str]) -> Path:
+    """Write a package ``ciam_django`` with these files, and return its directory."""
     package = directory / "ciam_django"
     for name, source in {"client/api.py": "", "__init__.py": "", **files}.items():
         (package / name).parent.mkdir(parents=True, exist_ok=True)
@@ -271,9 +267,9 @@ def plant(directory: Path, files: dict[str, str]) -> Path:
     return package
 
 
-def test_the_doors_load_neither_authlib_nor_requests() -> None:
-    # A None in sys.modules makes an import fail. REST framework itself tries to import requests,
-    # and does without, so that asking afterwards what is loaded would say nothing of ours.
+def test_the_entry_points_load_neither_authlib_nor_requests() -> None:
+    # None in sys.modules makes an import fail. REST framework itself tries to import requests, so
+    # the loaded modules would not show which package has imported requests.
     program = """
 import sys
 sys.modules["authlib"] = sys.modules["requests"] = None

@@ -1,4 +1,4 @@
-"""Every kind and action has what the rows take from it."""
+"""Test the values of the kinds and actions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def test_every_kind_has_a_row_in_the_order_of_the_kinds() -> None:
 
 
 @for_each_row("kind", FAILURES)
-def test_a_failure_has_the_status_of_one(kind: Kind) -> None:
+def test_a_kind_of_failure_has_a_status_of_an_error(kind: Kind) -> None:
     assert 400 <= KINDS[kind].status <= 599
-    assert KINDS[kind].status not in (502, 504), "edges replace their bodies"
+    assert KINDS[kind].status not in (502, 504), "proxies replace their bodies"
 
 
 @for_each_row("kind", Kind)
-def test_a_title_is_short_and_no_sentence(kind: Kind) -> None:
+def test_a_title_is_short_and_has_no_full_stop(kind: Kind) -> None:
     title = str(KINDS[kind].title)
 
     assert 0 < len(title) <= 40
@@ -29,13 +29,13 @@ def test_a_title_is_short_and_no_sentence(kind: Kind) -> None:
     assert not title.endswith(".")
 
 
-def test_titles_tell_the_kinds_apart() -> None:
+def test_each_kind_has_a_different_title() -> None:
     titles = [str(row.title) for row in KINDS.values()]
 
     assert len(set(titles)) == len(titles)
 
 
-def test_our_own_misconfiguration_is_never_a_401_and_always_an_alarm() -> None:
+def test_a_misconfiguration_is_a_500_and_an_error_in_the_log() -> None:
     row = KINDS[Kind.CONFIGURATION]
 
     assert row.status == 500
@@ -43,7 +43,7 @@ def test_our_own_misconfiguration_is_never_a_401_and_always_an_alarm() -> None:
     assert row.audience is Audience.DEVELOPER
 
 
-def test_upstream_trouble_is_a_503_and_a_warning() -> None:
+def test_an_upstream_failure_is_a_503_and_a_warning_in_the_log() -> None:
     row = KINDS[Kind.UPSTREAM]
 
     assert row.status == DEFAULT_UPSTREAM_STATUS == 503
@@ -51,7 +51,7 @@ def test_upstream_trouble_is_a_503_and_a_warning() -> None:
 
 
 @for_each_row("kind", [k for k in FAILURES if k not in (Kind.CONFIGURATION, Kind.UPSTREAM)])
-def test_what_the_user_can_mend_is_info(kind: Kind) -> None:
+def test_a_failure_that_the_user_can_correct_is_info_in_the_log(kind: Kind) -> None:
     assert KINDS[kind].log_level == logging.INFO
     assert KINDS[kind].audience is Audience.USER
 

@@ -1,4 +1,4 @@
-"""Every text is translated, in words that the people who read them use."""
+"""Test that every text is translated, in the words of the region."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.rows import for_each_row
 LOCALE: Final = Path(ciam_django.__file__).parent / "locale"
 LANGUAGES: Final = {"zh_Hans": "zh-hans", "zh_Hant": "zh-hant"}
 
-# Words of the mainland that read as foreign in Taiwan and Hong Kong.
+# Words of mainland China that are not used in Taiwan and Hong Kong.
 MAINLAND: Final = "登錄 用戶 短信 郵箱 信息 賬號 默認 網絡 鏈接 屏幕".split()  # noqa: SIM905
 PLACEHOLDER: Final = re.compile(r"%\(\w+\)s|%[sd]|\{\w*\}")
 
@@ -35,7 +35,7 @@ TEXTS: Final = sorted(
 
 
 class Entry(NamedTuple):
-    """One text of a catalogue."""
+    """An entry of a catalogue."""
 
     flags: str
     obsolete: bool
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
 
 
 def unquoted(lines: str) -> str:
-    """The text of a keyword's quoted lines."""
+    """The text of the quoted lines of a keyword."""
     text = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', lines))
     return re.sub(r"\\(.)", lambda m: {"n": "\n", "t": "\t"}.get(m[1], m[1]), text)
 
@@ -55,15 +55,17 @@ def entries(language: str) -> Iterator[Entry]:
     for block in text.split("\n\n"):
         obsolete = "#~" in block
         plain = re.sub(r"(?m)^#~ ?", "", block)
-        found = re.findall(r'(?m)^(msgid_plural|msgid|msgstr(?:\[\d\])?) ((?:"[^\n]*"\n?)+)', plain)
-        by_name = {name: unquoted(lines) for name, lines in found}
+        fields = re.findall(
+            r'(?m)^(msgid_plural|msgid|msgstr(?:\[\d\])?) ((?:"[^\n]*"\n?)+)', plain
+        )
+        by_name = {name: unquoted(lines) for name, lines in fields}
         if "msgid" in by_name:
             yield Entry(
                 flags=" ".join(re.findall(r"(?m)^#, (.*)$", plain)),
                 obsolete=obsolete,
                 msgid=by_name["msgid"],
                 plural=by_name.get("msgid_plural", ""),
-                # Chinese has one form for all numbers; gettext may leave more, and empty.
+                # Chinese has one plural form. gettext may write more forms, which are empty.
                 msgstr=by_name.get("msgstr") or by_name.get("msgstr[0]", ""),
             )
 
@@ -81,7 +83,7 @@ def compiled(language: str) -> gettext.GNUTranslations:
 each_language = pytest.mark.parametrize("language", LANGUAGES)
 
 
-def test_there_are_two_languages_of_the_same_texts() -> None:
+def test_both_catalogues_have_the_same_texts() -> None:
     assert {path.name for path in LOCALE.iterdir() if path.is_dir()} == set(LANGUAGES)
     assert [entry.msgid for entry in texts("zh_Hans")] == [
         entry.msgid for entry in texts("zh_Hant")
@@ -89,21 +91,21 @@ def test_there_are_two_languages_of_the_same_texts() -> None:
 
 
 @each_language
-def test_nothing_is_fuzzy_empty_or_obsolete(language: str) -> None:
-    """For users of a fuzzy text see English, and nobody hears of it."""
-    found = texts(language)
+def test_no_entry_is_fuzzy_empty_or_obsolete(language: str) -> None:
+    """The reason: users get the English text for a fuzzy entry, and no error is reported."""
+    catalogue = texts(language)
 
-    assert len(found) > len(TEXTS)
-    assert not [entry.msgid for entry in found if "fuzzy" in entry.flags]
-    assert not [entry.msgid for entry in found if not entry.msgstr]
-    assert not [entry.msgid for entry in found if entry.obsolete]
+    assert len(catalogue) > len(TEXTS)
+    assert not [entry.msgid for entry in catalogue if "fuzzy" in entry.flags]
+    assert not [entry.msgid for entry in catalogue if not entry.msgstr]
+    assert not [entry.msgid for entry in catalogue if entry.obsolete]
 
 
 @each_language
-def test_no_text_is_there_twice(language: str) -> None:
-    found = [entry.msgid for entry in texts(language)]
+def test_no_text_has_two_entries(language: str) -> None:
+    msgids = [entry.msgid for entry in texts(language)]
 
-    assert len(set(found)) == len(found)
+    assert len(set(msgids)) == len(msgids)
 
 
 @each_language
@@ -112,7 +114,7 @@ def test_every_text_of_the_table_is_in_the_catalogue(language: str) -> None:
 
 
 @each_language
-def test_what_is_compiled_is_what_was_written(language: str) -> None:
+def test_the_compiled_catalogue_has_the_entries_of_the_source(language: str) -> None:
     catalogue = compiled(language)
 
     for entry in texts(language):
@@ -124,16 +126,16 @@ def test_what_is_compiled_is_what_was_written(language: str) -> None:
 
 
 @each_language
-def test_placeholders_are_the_same(language: str) -> None:
+def test_a_translation_has_the_placeholders_of_its_text(language: str) -> None:
     for entry in texts(language):
-        wanted = set(PLACEHOLDER.findall(entry.plural or entry.msgid))
+        expected = set(PLACEHOLDER.findall(entry.plural or entry.msgid))
 
-        assert set(PLACEHOLDER.findall(entry.msgstr)) == wanted, entry.msgid
+        assert set(PLACEHOLDER.findall(entry.msgstr)) == expected, entry.msgid
 
 
 @each_language
 @for_each_row("code", CODES)
-def test_a_row_is_read_in_chinese(code: str, language: str) -> None:
+def test_the_text_of_a_row_is_translated_into_chinese(code: str, language: str) -> None:
     english = str(CODES[code].message)
     with translation.override(LANGUAGES[language]):
         text = str(meaning_of(code).message)
@@ -141,12 +143,12 @@ def test_a_row_is_read_in_chinese(code: str, language: str) -> None:
     assert text != english
     assert text.endswith("。")
     assert len(text) <= 50
-    # An address is no word.
+    # The example of an email address is not translated.
     assert not re.search(r"[A-Za-z.,!?]", text.replace("name@example.com", ""))
 
 
 @each_language
-def test_an_answer_is_chinese_throughout(language: str) -> None:
+def test_each_text_of_an_answer_is_in_chinese(language: str) -> None:
     with translation.override(LANGUAGES[language]):
         answer = answer_to(CiamError("Operation.Failure.User.Locked"))
 
@@ -157,7 +159,7 @@ def test_an_answer_is_chinese_throughout(language: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "language"),
+    ("accept_language", "language"),
     [
         ("zh-hans", "zh-hans"),
         ("zh-Hans-CN", "zh-hans"),
@@ -170,39 +172,39 @@ def test_an_answer_is_chinese_throughout(language: str) -> None:
         ("zh-CN,zh;q=0.9,en;q=0.8", "zh-hans"),
     ],
 )
-def test_every_region_reads_the_chinese_that_it_writes(asked: str, language: str) -> None:
-    request = RequestFactory().get("/", headers={"accept-language": asked})
+def test_each_region_gets_its_chinese_script(accept_language: str, language: str) -> None:
+    request = RequestFactory().get("/", headers={"accept-language": accept_language})
 
     assert translation.get_language_from_request(request) == language
 
 
 @each_language
-def test_rows_of_one_english_text_have_one_translation(language: str) -> None:
-    read: dict[str, set[str]] = {}
+def test_rows_with_the_same_english_text_have_the_same_translation(language: str) -> None:
+    translations: dict[str, set[str]] = {}
     for row in CODES.values():
         english = str(row.message)
         with translation.override(LANGUAGES[language]):
-            read.setdefault(english, set()).add(str(row.message))
+            translations.setdefault(english, set()).add(str(row.message))
 
-    assert {english: found for english, found in read.items() if len(found) != 1} == {}
+    assert {text: words for text, words in translations.items() if len(words) != 1} == {}
 
 
 @pytest.mark.parametrize("word", MAINLAND)
-def test_traditional_chinese_has_no_words_of_the_mainland(word: str) -> None:
+def test_traditional_chinese_has_no_words_of_mainland_china(word: str) -> None:
     assert not [entry.msgstr for entry in texts("zh_Hant") if word in entry.msgstr]
 
 
 @each_language
-def test_titles_and_labels_tell_their_texts_apart(language: str) -> None:
+def test_different_titles_have_different_translations(language: str) -> None:
     english = {str(row.title) for row in KINDS.values()}
     with translation.override(LANGUAGES[language]):
-        read = {str(row.title) for row in KINDS.values()}
+        titles = {str(row.title) for row in KINDS.values()}
 
-    assert len(read) == len(english)
+    assert len(titles) == len(english)
 
 
 @each_language
-def test_punctuation_is_chinese(language: str) -> None:
+def test_punctuation_is_full_width(language: str) -> None:
     halfwidth = r"[\u4e00-\u9fff][,.:;!?()]|[,.:;!?()][\u4e00-\u9fff]"
     for entry in texts(language):
         plain = PLACEHOLDER.sub("", entry.msgstr.replace("name@example.com", ""))

@@ -1,4 +1,4 @@
-"""One line for each failure, as loud as it deserves, with no traceback, no request and no mail."""
+"""Test that each failure is one log line at its level, without traceback, request and mail."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ urlpatterns = [
 
 
 @pytest.fixture(autouse=True)
-def views_that_raise(settings: Settings) -> Iterator[None]:
+def use_raising_views(settings: Settings) -> Iterator[None]:
     settings.ROOT_URLCONF = __name__
     settings.ADMINS = ADMINS
     yield
@@ -62,7 +62,7 @@ def views_that_raise(settings: Settings) -> Iterator[None]:
 
 @pytest.fixture
 def records() -> Iterator[RecordingHandler]:
-    """What the root logger gets at INFO, whoever logs it."""
+    """The records that the root logger gets at INFO, from all packages."""
     root, handler = logging.getLogger(), RecordingHandler()
     level = root.level
     root.addHandler(handler)
@@ -72,9 +72,9 @@ def records() -> Iterator[RecordingHandler]:
     root.removeHandler(handler)
 
 
-def the_line(records: RecordingHandler) -> logging.LogRecord:
-    """The one record of one failure, which has what each must have."""
-    # That a machine is slow is no concern of ours.
+def checked_record(records: RecordingHandler) -> logging.LogRecord:
+    """Check the rules for all records, and return the only record of a failure."""
+    # asyncio logs slow tasks on a busy machine.
     (record,) = (r for r in records.records if r.name != "asyncio")
     assert record.name == "ciam_django"
     assert (record.exc_info, record.exc_text, record.stack_info) == (None, None, None)
@@ -88,12 +88,12 @@ def the_line(records: RecordingHandler) -> logging.LogRecord:
 
 @pytest.mark.parametrize(("place", "accept"), SURFACES)
 @pytest.mark.parametrize(("code", "level"), LEVELS.items())
-def test_each_failure_is_one_line(
+def test_a_failure_of_a_view_is_logged_in_one_line(
     code: str, level: str, place: str, accept: str, records: RecordingHandler
 ) -> None:
     _raised[:] = [CiamError(code, stage="password")]
     Client().get(place, headers={"Accept": accept})
-    record = the_line(records)
+    record = checked_record(records)
 
     assert record.levelname == level
     assert f"code={code} " in record.getMessage()
@@ -113,41 +113,43 @@ def test_each_failure_is_one_line(
     ],
 )
 @pytest.mark.parametrize("accept", [HTML, "application/json"])
-def test_so_is_each_in_the_callback(
+def test_a_failure_of_the_callback_is_logged_in_one_line(
     username: str, level: str, accept: str, browser: Browser, records: RecordingHandler
 ) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in(), username)
     records.records = [r for r in records.records if r.name == "ciam_django"]
     browser.open_callback(callback, accept=accept)
 
-    assert the_line(records).levelname == level
+    assert checked_record(records).levelname == level
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("query", ["", "?error=invalid_client", "?code=1&state=2", "?error=New"])
-def test_what_anyone_can_send_is_no_more_than_info(query: str, records: RecordingHandler) -> None:
+def test_a_callback_without_a_valid_state_is_logged_at_info(
+    query: str, records: RecordingHandler
+) -> None:
     for place in (f"/ciam/callback/{query}", f"/ciam/callback/{query}"):
         records.records.clear()
         Client().get(place)
 
-        assert the_line(records).levelname == "INFO"
+        assert checked_record(records).levelname == "INFO"
 
 
 @pytest.mark.django_db
-def test_a_misconfiguration_is_one_line_at_each_view(
+def test_a_repeated_misconfiguration_is_one_error_line_and_then_one_warning_line(
     records: RecordingHandler, settings: Settings
 ) -> None:
     settings.AUTHLIB_OAUTH_CLIENTS = {}
     Client().post("/ciam/authorize/")
-    assert the_line(records).levelname == "ERROR"
+    assert checked_record(records).levelname == "ERROR"
 
     records.records.clear()
     Client().post("/ciam/authorize/")
-    assert the_line(records).levelname == "WARNING"
+    assert checked_record(records).levelname == "WARNING"
 
 
 @pytest.mark.django_db
-def test_a_logout_that_ciam_takes_no_part_in_is_one_line(
+def test_a_logout_without_an_oauth_client_is_logged_in_one_line(
     browser: Browser, records: RecordingHandler, settings: Settings
 ) -> None:
     browser.sign_in()
@@ -156,17 +158,17 @@ def test_a_logout_that_ciam_takes_no_part_in_is_one_line(
     response: Any = browser.client.post("/ciam/logout/")
 
     assert response.status_code == 302
-    assert the_line(records).levelname == "ERROR"
+    assert checked_record(records).levelname == "ERROR"
 
 
 @pytest.mark.django_db
-def test_a_sign_in_that_works_is_no_line(browser: Browser, records: RecordingHandler) -> None:
+def test_a_successful_sign_in_is_not_logged(browser: Browser, records: RecordingHandler) -> None:
     browser.sign_in()
 
     assert records.records == []
 
 
-def test_two_failures_are_two_lines(records: RecordingHandler) -> None:
+def test_two_failures_are_logged_in_two_lines(records: RecordingHandler) -> None:
     for code in ("timeout", "access_denied"):
         _raised[:] = [CiamError(code)]
         Client().get("/page/")

@@ -1,4 +1,4 @@
-"""Every code finds its row, in the order of the steps, with what the project's settings replace."""
+"""Test the look-up of rows, derived fields, and the overrides of a project."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def row(code: str, **fields: Any) -> Meaning:
 
 
 @for_each_row("code", CODES)
-def test_every_code_finds_its_own_row_in_any_case(code: str) -> None:
+def test_every_code_matches_its_own_row_in_any_letter_case(code: str) -> None:
     generator = random.Random(code)
     mixed = "".join(generator.choice([c.lower(), c.upper()]) for c in code)
 
@@ -45,7 +45,7 @@ def test_every_code_finds_its_own_row_in_any_case(code: str) -> None:
 
 
 @for_each_row("alias", ALIASES)
-def test_an_alias_finds_the_row_that_it_stands_for(alias: str) -> None:
+def test_an_alias_matches_the_row_of_its_code(alias: str) -> None:
     expected = MatchedRow(ALIASES[alias], CODES[ALIASES[alias]], "exact")
 
     assert matched_row(alias) == matched_row(alias.upper()) == expected
@@ -71,17 +71,17 @@ def test_an_alias_finds_the_row_that_it_stands_for(alias: str) -> None:
         ("Operation.Failure.Anything.Too.Frequency", "*.Too.Frequency"),
         ("X.Too.Frequency", "*.Too.Frequency"),
         ("wechat.40029", "wechat.*"),
-        # A prefix comes before the suffix.
+        # A prefix takes precedence over the suffix.
         ("Params.Blank.X.Too.Frequency", "Params.Blank.*"),
         ("PARAMS.BLANK.SOMETHING.NEW", "Params.Blank.*"),
     ],
 )
-def test_an_unpublished_code_takes_its_family_meaning(code: str, family: str) -> None:
-    found = matched_row(code)
+def test_an_unpublished_code_has_the_meaning_of_its_family(code: str, family: str) -> None:
+    matched = matched_row(code)
 
-    assert found.key == family
-    assert found.matched_by == "family"
-    assert dataclasses.replace(found.meaning, field=None) == CODES[family]
+    assert matched.key == family
+    assert matched.matched_by == "family"
+    assert dataclasses.replace(matched.meaning, field=None) == CODES[family]
 
 
 @for_each_row(
@@ -103,11 +103,11 @@ def test_an_unpublished_code_takes_its_family_meaning(code: str, family: str) ->
         "中文",
     ],
 )
-def test_a_code_that_nothing_names_is_unknown(code: str) -> None:
+def test_a_code_without_a_row_or_family_is_unknown(code: str) -> None:
     assert matched_row(code) == MatchedRow(UNKNOWN, CODES[UNKNOWN], "unknown")
 
 
-def test_the_key_of_another_is_no_family_of_its_longer_ones() -> None:
+def test_an_exact_row_is_no_family_of_longer_codes() -> None:
     assert matched_row("Params.Blank.MobileExtendParamsJsonSig").key == "Params.Blank.*"
     assert matched_row("Operation.Failure.User.Locked.New").key == "Operation.Failure.User.*"
 
@@ -124,39 +124,39 @@ def test_the_key_of_another_is_no_family_of_its_longer_ones() -> None:
         ("New", UNKNOWN),
     ],
 )
-def test_ciams_type_code_is_asked_when_the_code_says_nothing(type_code: str, key: str) -> None:
-    found = matched_row("Something.New", type_code)
+def test_the_type_code_decides_if_the_code_has_no_row(type_code: str, key: str) -> None:
+    matched = matched_row("Something.New", type_code)
 
-    assert found.key == key
-    assert dataclasses.replace(found.meaning, field=CODES[key].field) == CODES[key]
-    assert found.matched_by == ("unknown" if key == UNKNOWN else "type code")
+    assert matched.key == key
+    assert dataclasses.replace(matched.meaning, field=CODES[key].field) == CODES[key]
+    assert matched.matched_by == ("unknown" if key == UNKNOWN else "type code")
 
 
 @pytest.mark.parametrize("code", ["Params.Blank.Code", "Params.Blank.New"])
-def test_the_code_comes_before_the_type_code_and_the_status(code: str) -> None:
-    found = matched_row(code, "Operation.Denied", 429)
+def test_the_code_takes_precedence_over_the_type_code_and_the_status(code: str) -> None:
+    matched = matched_row(code, "Operation.Denied", 429)
 
-    assert found.meaning.kind in ("verification", "validation")
+    assert matched.meaning.kind in ("verification", "validation")
 
 
-def test_the_type_code_comes_before_the_status() -> None:
+def test_the_type_code_takes_precedence_over_the_status() -> None:
     assert matched_row("New", "Operation.Denied", 429).key == "Operation.Denied"
 
 
-def test_429_is_the_one_status_that_means_something() -> None:
+def test_only_the_status_429_has_a_meaning() -> None:
     assert matched_row("New", "New", 429).key == "too_many_requests"
     assert matched_row("New", "New", 429).matched_by == "status"
     for status in (None, 200, 400, 401, 403, 404, 500, 502, 503):
         assert matched_row("New", "New", status).key == UNKNOWN
 
 
-def test_a_meaning_is_that_of_the_finding() -> None:
+def test_meaning_of_gives_the_meaning_of_the_matched_row() -> None:
     assert meaning_of(LOCKED) == CODES[LOCKED]
     assert meaning_of("New", "Params.Blank") == CODES["Params.Blank"]
     assert meaning_of("New") == CODES[UNKNOWN]
 
 
-def test_a_row_that_is_taken_out_falls_to_its_family(table: dict[str, Meaning]) -> None:
+def test_a_code_without_its_row_takes_the_row_of_its_family(table: dict[str, Meaning]) -> None:
     assert matched_row(LOCKED).key == LOCKED
     del table[LOCKED]
     forget_rows()
@@ -165,7 +165,7 @@ def test_a_row_that_is_taken_out_falls_to_its_family(table: dict[str, Meaning]) 
     assert matched_row(LOCKED).meaning.collapse is Collapse.SIGN_IN
 
 
-def test_a_row_that_is_put_in_is_found(table: dict[str, Meaning]) -> None:
+def test_a_new_row_is_matched(table: dict[str, Meaning]) -> None:
     table["Brand.New"] = CODES["access_denied"]
     forget_rows()
 
@@ -184,7 +184,7 @@ def test_a_row_that_is_put_in_is_found(table: dict[str, Meaning]) -> None:
         ("", False),
     ],
 )
-def test_a_known_code_has_a_row_or_an_override(code: str, known: bool) -> None:
+def test_a_code_is_known_only_with_a_row_or_an_override(code: str, known: bool) -> None:
     with override_settings(CIAM_ERROR_OVERRIDES={"My.Code": "Mine."}):
         assert is_known(code) is known
 
@@ -196,7 +196,7 @@ def test_a_known_code_has_a_row_or_an_override(code: str, known: bool) -> None:
         (Collapse.SIGN_UP, "sign_up_refused"),
     ],
 )
-def test_what_collapses_has_a_generic_row(collapse: Collapse, key: str) -> None:
+def test_each_collapse_has_a_generic_row(collapse: Collapse, key: str) -> None:
     assert generic_row(collapse) == MatchedRow(key, CODES[key], "exact")
 
 
@@ -216,31 +216,31 @@ def test_what_collapses_has_a_generic_row(collapse: Collapse, key: str) -> None:
         ("Params.Blank.User", "user"),
         ("Params.Blank.Client_Id", "client_id"),
         ("Params.Blank.UserType.New", "user_type_new"),
-        # What is no name of a field is none.
+        # These texts are no names of fields.
         ("Params.Blank.2fa", None),
         ("Params.Blank." + "a" * 41, None),
         ("Params.Blank." + "a" * 40, "a" * 40),
-        # No input of the person's.
+        # These parameters are no input of the user.
         ("Params.Blank.OauthClient.New", None),
         ("Operation.Failure.User.New", None),
     ],
 )
-def test_an_unpublished_parameter_is_the_field(code: str, field: str | None) -> None:
+def test_an_unpublished_parameter_gives_the_field(code: str, field: str | None) -> None:
     assert matched_row(code).meaning.field == field
 
 
-def test_an_unpublished_parameter_is_the_field_for_the_type_code_too() -> None:
-    found = matched_row("Params.Length.User.Nick.Name", "Params.Illegal")
+def test_an_unpublished_parameter_gives_the_field_of_the_type_codes_row() -> None:
+    matched = matched_row("Params.Length.User.Nick.Name", "Params.Illegal")
 
-    assert found.key == "Params.Illegal"
-    assert found.meaning == row("Params.Illegal", field="nick_name")
+    assert matched.key == "Params.Illegal"
+    assert matched.meaning == row("Params.Illegal", field="nick_name")
 
 
-def test_a_type_code_that_has_a_field_keeps_it() -> None:
+def test_the_field_of_the_type_codes_row_takes_precedence_over_the_parameter() -> None:
     assert matched_row("Params.New.User.Nick", "Params.Blank.Code").meaning.field == "code"
 
 
-def test_the_fields_of_published_codes_are_mostly_what_would_be_derived(
+def test_derived_fields_differ_from_published_fields_for_thirteen_codes_only(
     table: dict[str, Meaning],
 ) -> None:
     codes = [code for code in CODES if code.startswith("Params.") and CODES[code].field]
@@ -270,24 +270,27 @@ def test_the_fields_of_published_codes_are_mostly_what_would_be_derived(
 # --- CIAM_ERROR_OVERRIDES ---------------------------------------------------------------------
 
 
-def overridden(code: str, value: object, **asked: Any) -> MatchedRow:
-    with override_settings(CIAM_ERROR_OVERRIDES={code: value}):
-        found = matched_row(asked.pop("asked", code), **asked)
-        str(found.meaning.message)
-        return found
+def row_with_override(
+    key: str, value: object, *, code: str | None = None, **arguments: Any
+) -> MatchedRow:
+    """The row of ``code``, or of ``key``, with the override ``{key: value}``."""
+    with override_settings(CIAM_ERROR_OVERRIDES={key: value}):
+        row = matched_row(key if code is None else code, **arguments)
+        str(row.meaning.message)
+        return row
 
 
 @pytest.mark.parametrize("key", [LOCKED, LOCKED.lower(), LOCKED.upper()])
-def test_a_text_replaces_the_message_and_nothing_else(key: str) -> None:
-    found = overridden(key, "Call us.", asked=LOCKED)
+def test_a_text_override_replaces_only_the_message(key: str) -> None:
+    matched = row_with_override(key, "Call us.", code=LOCKED)
 
-    assert found == MatchedRow(
+    assert matched == MatchedRow(
         LOCKED, row(LOCKED, message="Call us."), "exact", has_project_message=True
     )
 
 
-def test_a_lazy_text_replaces_the_message() -> None:
-    assert str(overridden(LOCKED, lazystr("Call us.")).meaning.message) == "Call us."
+def test_a_lazy_text_override_replaces_the_message() -> None:
+    assert str(row_with_override(LOCKED, lazystr("Call us.")).meaning.message) == "Call us."
 
 
 @pytest.mark.parametrize(
@@ -303,7 +306,7 @@ def test_a_lazy_text_replaces_the_message() -> None:
         ({"collapse": "sign_up"}, {"collapse": Collapse.SIGN_UP}),
         ({"message": "M.", "status": 400}, {"message": "M.", "status": 400}),
         ({}, {}),
-        # Another kind brings its status and action, unless they are named as well.
+        # Another kind also sets its status and action, unless the override has them.
         (
             {"kind": "flow"},
             {"kind": Kind.FLOW, "status": 400, "action": Action.RESTART},
@@ -315,16 +318,16 @@ def test_a_lazy_text_replaces_the_message() -> None:
     ],
     ids=str,
 )
-def test_a_dict_replaces_the_fields_that_it_names(
+def test_a_dict_override_replaces_only_its_fields(
     fields: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    found = overridden(LOCKED, fields)
+    matched = row_with_override(LOCKED, fields)
 
-    assert found.meaning == row(LOCKED, **expected)
-    assert found.has_project_message is ("message" in fields)
+    assert matched.meaning == row(LOCKED, **expected)
+    assert matched.has_project_message is ("message" in fields)
 
 
-def test_a_family_of_the_table_is_replaced_for_all_its_codes() -> None:
+def test_an_override_of_a_family_applies_to_all_its_codes() -> None:
     with override_settings(CIAM_ERROR_OVERRIDES={"Params.Blank.*": {"status": 422}}):
         assert meaning_of("Params.Blank.Code") == row("Params.Blank.Code", status=422)
         assert meaning_of("Params.Blank.User.Nick.Name").status == 422
@@ -335,41 +338,45 @@ def test_a_family_of_the_table_is_replaced_for_all_its_codes() -> None:
         assert not matched_row("Params.Blank.Code").has_project_message
 
 
-def test_the_suffix_family_is_replaced_too() -> None:
+def test_an_override_of_the_suffix_family_applies_to_all_its_codes() -> None:
     with override_settings(CIAM_ERROR_OVERRIDES={"*.Too.Frequency": "Slow down."}):
         assert meaning_of("Operation.Failure.Send.SMS.Too.Frequency").message == "Slow down."
         assert meaning_of("New.Too.Frequency").message == "Slow down."
 
 
-def test_the_longer_family_and_then_the_code_come_last_field_by_field() -> None:
+def test_longer_families_and_then_the_exact_code_take_precedence_field_by_field() -> None:
     overrides = {
         LOCKED: {"status": 423},
         "Operation.Failure.User.*": {"status": 401, "action": "retry"},
         "Operation.Failure.*": {"status": 400, "action": "wait", "message": "All of them."},
     }
     with override_settings(CIAM_ERROR_OVERRIDES=overrides):
-        found = matched_row(LOCKED)
+        matched = matched_row(LOCKED)
 
-        assert found.meaning == row(LOCKED, status=423, action=Action.RETRY, message="All of them.")
-        assert not found.has_project_message, "it is not the exact code that has the message"
+        assert matched.meaning == row(
+            LOCKED, status=423, action=Action.RETRY, message="All of them."
+        )
+        assert not matched.has_project_message, "only a family has the message"
         assert meaning_of("Operation.Failure.User.Archived").status == 401
 
 
-def test_a_family_that_the_table_does_not_have_answers_for_its_codes() -> None:
-    found = overridden("My.Codes.*", "Mine.", asked="my.codes.new", type_code="Params.Blank")
+def test_a_family_of_the_project_matches_codes_without_a_row() -> None:
+    matched = row_with_override(
+        "My.Codes.*", "Mine.", code="my.codes.new", type_code="Params.Blank"
+    )
 
-    assert found == MatchedRow("My.Codes.*", row(UNKNOWN, message="Mine."), "family")
+    assert matched == MatchedRow("My.Codes.*", row(UNKNOWN, message="Mine."), "family")
 
 
-def test_a_family_of_the_project_comes_on_top_of_a_shorter_one_of_the_table() -> None:
-    found = overridden("Params.Blank.Pet.*", {"status": 422}, asked="Params.Blank.Pet.Name")
+def test_a_longer_family_of_the_project_overrides_a_shorter_family_of_the_table() -> None:
+    matched = row_with_override("Params.Blank.Pet.*", {"status": 422}, code="Params.Blank.Pet.Name")
 
-    assert found.key == "Params.Blank.*"
-    assert found.meaning == row("Params.Blank.*", status=422, field="pet_name")
+    assert matched.key == "Params.Blank.*"
+    assert matched.meaning == row("Params.Blank.*", status=422, field="pet_name")
 
 
 @pytest.mark.parametrize(
-    "slip",
+    "value",
     [
         {"mesage": "Call us."},
         {"status": 200},
@@ -386,28 +393,28 @@ def test_a_family_of_the_project_comes_on_top_of_a_shorter_one_of_the_table() ->
         None,
     ],
 )
-def test_a_slip_in_the_settings_leaves_the_rest_as_it_is(slip: object, settings: Settings) -> None:
-    settings.CIAM_ERROR_OVERRIDES = {LOCKED: slip, 7: "Call us.", "access_denied": "Call us."}
+def test_a_wrong_override_is_ignored(value: object, settings: Settings) -> None:
+    settings.CIAM_ERROR_OVERRIDES = {LOCKED: value, 7: "Call us.", "access_denied": "Call us."}
 
     assert meaning_of(LOCKED) == CODES[LOCKED]
     assert meaning_of("access_denied").message == "Call us."
 
 
-@pytest.mark.parametrize("slip", [None, [], "Call us."])
-def test_overrides_that_are_no_dict_override_nothing(slip: object, settings: Settings) -> None:
-    settings.CIAM_ERROR_OVERRIDES = slip
+@pytest.mark.parametrize("setting", [None, [], "Call us."])
+def test_overrides_that_are_no_dict_are_ignored(setting: object, settings: Settings) -> None:
+    settings.CIAM_ERROR_OVERRIDES = setting
 
     assert meaning_of(LOCKED) == CODES[LOCKED]
 
 
-@pytest.mark.parametrize("asked", ["My.Own.Code", "my.own.code"])
-def test_an_unknown_code_becomes_known(asked: str) -> None:
-    found = overridden("My.Own.Code", {"message": "Mine.", "kind": "conflict"}, asked=asked)
+@pytest.mark.parametrize("code", ["My.Own.Code", "my.own.code"])
+def test_an_override_makes_an_unknown_code_known(code: str) -> None:
+    matched = row_with_override("My.Own.Code", {"message": "Mine.", "kind": "conflict"}, code=code)
 
-    assert found.key == "My.Own.Code"
-    assert found.matched_by == "exact"
-    assert found.has_project_message
-    assert found.meaning == row(
+    assert matched.key == "My.Own.Code"
+    assert matched.matched_by == "exact"
+    assert matched.has_project_message
+    assert matched.meaning == row(
         UNKNOWN,
         message="Mine.",
         kind=Kind.CONFLICT,
@@ -416,29 +423,31 @@ def test_an_unknown_code_becomes_known(asked: str) -> None:
     )
 
 
-def test_an_unknown_code_of_a_family_keeps_what_it_does_not_name() -> None:
-    found = overridden("Params.Blank.Pet", "Name your pet.")
+def test_an_override_of_an_unpublished_code_keeps_the_other_fields_of_its_family() -> None:
+    matched = row_with_override("Params.Blank.Pet", "Name your pet.")
 
-    assert found.key == "Params.Blank.Pet"
-    assert found.meaning == row("Params.Blank.*", message="Name your pet.", field="pet")
-
-
-def test_the_type_codes_row_is_replaced_too() -> None:
-    found = overridden("Params.Blank", "Mine.", asked="New", type_code="Params.Blank")
-
-    assert found.meaning.message == "Mine."
-    assert not found.has_project_message
+    assert matched.key == "Params.Blank.Pet"
+    assert matched.meaning == row("Params.Blank.*", message="Name your pet.", field="pet")
 
 
-def test_unknown_itself_and_the_status_row_are_replaced() -> None:
-    assert overridden(UNKNOWN, "Mine.", asked="New").meaning.message == "Mine."
+def test_an_override_of_the_type_code_applies_to_codes_without_a_row() -> None:
+    matched = row_with_override("Params.Blank", "Mine.", code="New", type_code="Params.Blank")
+
+    assert matched.meaning.message == "Mine."
+    assert not matched.has_project_message
+
+
+def test_overrides_apply_to_the_unknown_row_and_the_status_row() -> None:
+    assert row_with_override(UNKNOWN, "Mine.", code="New").meaning.message == "Mine."
     assert (
-        overridden("too_many_requests", "Mine.", asked="New", upstream_status=429).meaning.message
+        row_with_override(
+            "too_many_requests", "Mine.", code="New", upstream_status=429
+        ).meaning.message
         == "Mine."
     )
 
 
-def test_an_alias_takes_the_rows_words_and_then_its_own() -> None:
+def test_the_override_of_an_alias_takes_precedence_over_the_override_of_its_row() -> None:
     alias, key = next(iter(ALIASES.items()))
     overrides: dict[str, object] = {key: {"message": "Row.", "status": 410}}
     with override_settings(CIAM_ERROR_OVERRIDES=overrides):
@@ -449,7 +458,7 @@ def test_an_alias_takes_the_rows_words_and_then_its_own() -> None:
         assert matched_row(key).meaning.message == "Row."
 
 
-def test_overrides_work_at_once_and_only_while_they_are_set(settings: Settings) -> None:
+def test_a_changed_override_takes_effect_at_once(settings: Settings) -> None:
     before = meaning_of(LOCKED).message
     settings.CIAM_ERROR_OVERRIDES = {LOCKED: "One."}
     first = meaning_of(LOCKED).message
@@ -462,9 +471,9 @@ def test_overrides_work_at_once_and_only_while_they_are_set(settings: Settings) 
 
 
 @pytest.mark.parametrize("language", ["en", "zh-hans", "zh-hant"])
-def test_one_text_is_for_all_languages(language: str) -> None:
+def test_a_text_override_applies_to_all_languages(language: str) -> None:
     with translation.override(language):
-        assert str(overridden(LOCKED, "拨打 95187").meaning.message) == "拨打 95187"
+        assert str(row_with_override(LOCKED, "拨打 95187").meaning.message) == "拨打 95187"
 
 
 TEXTS = {"en": "Call us.", "zh-hans": "致电我们。", "zh-Hant": "致電我們。"}
@@ -485,13 +494,13 @@ TEXTS = {"en": "Call us.", "zh-hans": "致电我们。", "zh-Hant": "致電我�
         ("zh-hk", "致電我們。"),
     ],
 )
-def test_a_text_per_language_falls_back_as_django_does(language: str, text: str) -> None:
-    found = overridden(LOCKED, {"message": TEXTS})
+def test_texts_by_language_fall_back_as_in_django(language: str, text: str) -> None:
+    matched = row_with_override(LOCKED, {"message": TEXTS})
     with translation.override(language):
-        assert str(found.meaning.message) == text
+        assert str(matched.meaning.message) == text
 
 
-def test_a_text_per_language_is_chosen_when_it_is_read() -> None:
+def test_a_text_by_language_is_chosen_when_the_message_is_rendered() -> None:
     with override_settings(CIAM_ERROR_OVERRIDES={LOCKED: {"message": TEXTS}}):
         message = meaning_of(LOCKED).message
 
@@ -501,7 +510,7 @@ def test_a_text_per_language_is_chosen_when_it_is_read() -> None:
         assert str(message) == "Call us."
 
 
-def test_a_language_without_a_text_keeps_the_rows() -> None:
+def test_a_language_without_a_text_gets_the_message_of_the_row() -> None:
     with (
         override_settings(CIAM_ERROR_OVERRIDES={LOCKED: {"message": {"zh-hans": "致电我们。"}}}),
         translation.override("en"),
@@ -509,7 +518,7 @@ def test_a_language_without_a_text_keeps_the_rows() -> None:
         assert str(meaning_of(LOCKED).message) == str(CODES[LOCKED].message)
 
 
-def test_without_a_language_the_projects_own_is_spoken(settings: Settings) -> None:
+def test_texts_by_language_use_language_code_without_an_active_language(settings: Settings) -> None:
     settings.LANGUAGE_CODE = "zh-hans"
     settings.CIAM_ERROR_OVERRIDES = {LOCKED: {"message": TEXTS}}
     with translation.override(None):
@@ -520,22 +529,22 @@ def test_without_a_language_the_projects_own_is_spoken(settings: Settings) -> No
     ("code", "status"),
     [("server_error", 502), (UNKNOWN, 502), ("New", 502), ("timeout", 502), (LOCKED, 403)],
 )
-def test_the_status_of_upstream_trouble_is_a_setting(code: str, status: int) -> None:
+def test_a_setting_has_the_status_of_upstream_failures(code: str, status: int) -> None:
     with override_settings(CIAM_UPSTREAM_STATUS=502):
         assert meaning_of(code).status == status
 
 
-def test_an_override_of_an_upstream_rows_status_comes_before_that() -> None:
+def test_an_override_takes_precedence_over_the_setting_of_the_upstream_status() -> None:
     with override_settings(
         CIAM_UPSTREAM_STATUS=502, CIAM_ERROR_OVERRIDES={"timeout": {"status": 504}}
     ):
         assert meaning_of("timeout").status == 504
 
 
-# --- Through both doors -----------------------------------------------------------------------
+# --- Both entry points ------------------------------------------------------------------------
 
 
-def test_the_readmes_own_override_is_read_through_both_doors(rf: RequestFactory) -> None:
+def test_the_override_of_the_readme_is_answered_by_both_entry_points(rf: RequestFactory) -> None:
     text = "Call us on 95187 to unlock your account."
     with override_settings(CIAM_ERROR_OVERRIDES={LOCKED: text}):
         middleware = CiamErrorMiddleware(lambda request: HttpResponse())

@@ -1,4 +1,4 @@
-"""The door of Django's views, below the middleware that ``startproject`` lists, sync and async."""
+"""Test the middleware after the middleware of ``startproject``, in sync and async views."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ciam_django.middleware import CiamErrorMiddleware
 LOCKED = "Operation.Failure.User.Locked"
 JSON = {"accept": "application/json"}
 
-# What the views raise, one for each test.
+# The exception that the views raise: each test adds one exception.
 _raised: list[BaseException] = []
 
 
@@ -40,16 +40,16 @@ async def async_view(request: HttpRequest) -> HttpResponse:
     raise _raised[-1]
 
 
-def fine(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("fine")
+def working_view(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("working_view")
 
 
-async def async_fine(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("fine")
+async def async_working_view(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("working_view")
 
 
 class RestView(APIView):
-    """A view of REST framework, whose own door is closed in these tests."""
+    """A view of REST framework whose exception handler handles nothing."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -62,7 +62,7 @@ class RestView(APIView):
 
 
 class FailingMiddleware:
-    """Somebody else's middleware, which fails itself."""
+    """A middleware of another package, which raises an exception."""
 
     def __init__(self, get_response: object) -> None:
         pass
@@ -75,8 +75,8 @@ urlpatterns = [
     path("sync/", view),
     path("async/", async_view),
     path("rest/", RestView.as_view()),
-    path("sync/fine/", fine),
-    path("async/fine/", async_fine),
+    path("sync/fine/", working_view),
+    path("async/fine/", async_working_view),
 ]
 
 Get = Callable[..., Any]
@@ -95,22 +95,22 @@ CLIENTS = pytest.mark.parametrize("client_of", [with_client, with_async_client])
 
 
 @pytest.fixture(autouse=True)
-def views_that_raise(settings: Settings) -> Iterator[None]:
+def use_raising_views(settings: Settings) -> Iterator[None]:
     settings.ROOT_URLCONF = __name__
-    # With -X dev, asyncio asks the disk for each file of the stack that is in there.
+    # With -X dev, asyncio reads the source files in this cache from the disk for each stack.
     linecache.clearcache()
     yield
     _raised.clear()
 
 
-# --- Both worlds ------------------------------------------------------------------------------
+# --- Sync and async views ---------------------------------------------------------------------
 
 
 def test_the_test_project_has_the_middleware_of_startproject() -> None:
     names = [name.rpartition(".")[2] for name in django_settings.MIDDLEWARE]
 
-    more = {"LocaleMiddleware", "CiamSessionMiddleware"}
-    assert [name for name in names if name not in more] == [
+    others = {"LocaleMiddleware", "CiamSessionMiddleware"}
+    assert [name for name in names if name not in others] == [
         "SecurityMiddleware",
         "SessionMiddleware",
         "CommonMiddleware",
@@ -124,7 +124,7 @@ def test_the_test_project_has_the_middleware_of_startproject() -> None:
 
 @PLACES
 @CLIENTS
-def test_an_error_of_ours_is_answered(client_of: Callable[..., Get], place: str) -> None:
+def test_a_ciam_error_is_answered(client_of: Callable[..., Get], place: str) -> None:
     _raised.append(CiamError(LOCKED, request_id="abc"))
 
     response = client_of()(place, headers=JSON)
@@ -141,7 +141,7 @@ def test_an_error_of_ours_is_answered(client_of: Callable[..., Get], place: str)
 
 @PLACES
 @CLIENTS
-def test_a_person_reads_a_page(client_of: Callable[..., Get], place: str) -> None:
+def test_a_browser_gets_a_page(client_of: Callable[..., Get], place: str) -> None:
     _raised.append(CiamError(LOCKED))
 
     response = client_of()(place, headers={"accept": "text/html"})
@@ -165,11 +165,11 @@ def test_the_answer_is_in_the_language_of_the_request(
 
 @pytest.mark.parametrize("place", ["/sync/fine/", "/async/fine/"])
 @CLIENTS
-def test_what_works_works(client_of: Callable[..., Get], place: str) -> None:
+def test_a_successful_response_is_unchanged(client_of: Callable[..., Get], place: str) -> None:
     response = client_of()(place)
 
     assert response.status_code == 200
-    assert response.content == b"fine"
+    assert response.content == b"working_view"
     assert "Ciam-Error-Code" not in response
 
 
@@ -178,7 +178,7 @@ def test_what_works_works(client_of: Callable[..., Get], place: str) -> None:
 @pytest.mark.parametrize(
     "raised", [ValueError("foreign"), KeyError("foreign"), OSError("foreign")], ids=repr
 )
-def test_a_foreign_exception_passes_untouched(
+def test_another_exception_passes_unchanged(
     client_of: Callable[..., Get], place: str, raised: Exception
 ) -> None:
     _raised.append(raised)
@@ -194,7 +194,7 @@ def test_a_foreign_exception_passes_untouched(
 
 @pytest.mark.parametrize(("raised", "status"), [(Http404(), 404), (PermissionDenied(), 403)])
 @CLIENTS
-def test_djangos_own_exceptions_are_django_s(
+def test_an_exception_of_django_is_answered_by_django(
     client_of: Callable[..., Get], raised: Exception, status: int
 ) -> None:
     _raised.append(raised)
@@ -205,18 +205,17 @@ def test_djangos_own_exceptions_are_django_s(
     assert "Ciam-Error-Code" not in response
 
 
-def test_what_another_middleware_raises_is_not_reached(settings: Settings) -> None:
+def test_an_exception_of_another_middleware_is_not_answered(settings: Settings) -> None:
     _raised.append(CiamError(LOCKED))
-    ours = settings.MIDDLEWARE
-    settings.MIDDLEWARE = [*ours, f"{__name__}.FailingMiddleware"]
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.FailingMiddleware"]
 
     response = Client(raise_request_exception=False).get("/sync/fine/")
 
     assert response.status_code == 500
 
 
-@pytest.mark.parametrize("get_response", [fine, async_fine])
-def test_the_middleware_is_what_is_below_it(get_response: Any) -> None:
+@pytest.mark.parametrize("get_response", [working_view, async_working_view])
+def test_the_middleware_is_async_if_the_next_handler_is_async(get_response: Any) -> None:
     middleware = CiamErrorMiddleware(get_response)
 
     assert iscoroutinefunction(middleware) is iscoroutinefunction(get_response)
@@ -229,7 +228,7 @@ def test_the_middleware_is_what_is_below_it(get_response: Any) -> None:
 
 @PLACES
 @CLIENTS
-def test_errors_of_authlibs_client_are_answered_where_they_have_a_row(
+def test_an_error_of_authlibs_client_with_a_row_is_answered(
     client_of: Callable[..., Get], place: str
 ) -> None:
     _raised.append(OAuthError("access_denied", "Unmistakable"))
@@ -241,14 +240,14 @@ def test_errors_of_authlibs_client_are_answered_where_they_have_a_row(
     assert b"Unmistakable" not in response.content
 
 
-def test_those_without_a_row_are_not() -> None:
+def test_an_error_of_authlibs_client_without_a_row_passes() -> None:
     _raised.append(OAuthError("nobody_knows"))
 
     with pytest.raises(OAuthError):
         Client().get("/sync/")
 
 
-def test_nor_any_where_the_setting_is_off(settings: Settings) -> None:
+def test_an_error_of_authlibs_client_passes_if_the_setting_is_off(settings: Settings) -> None:
     settings.CIAM_HANDLE_AUTHLIB_ERRORS = False
     _raised.append(MismatchingStateError())
 
@@ -256,7 +255,7 @@ def test_nor_any_where_the_setting_is_off(settings: Settings) -> None:
         Client().get("/sync/")
 
 
-def test_what_the_border_has_turned_is_answered_all_the_same(settings: Settings) -> None:
+def test_a_converted_authlib_error_is_answered_if_the_setting_is_off(settings: Settings) -> None:
     settings.CIAM_HANDLE_AUTHLIB_ERRORS = False
     with pytest.raises(CiamError) as caught, raising_ciam_errors("token"):
         raise OAuthError("nobody_knows")
@@ -271,8 +270,8 @@ ADMIN = "admin@example.com"
 ADMINS = [ADMIN] if django.VERSION >= (6, 0) else [("Admin", ADMIN)]
 
 
-def lines_of(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    # With -X dev, asyncio names each task that a busy machine has made slow.
+def records_in(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    # With -X dev, asyncio logs slow tasks on a busy machine.
     return [record for record in caplog.records if record.name != "asyncio"]
 
 
@@ -293,7 +292,7 @@ def test_one_line_is_logged_and_no_mail_is_sent(
 
     client_of()(f"{place}?code=secretcode")
 
-    (record,) = lines_of(caplog)
+    (record,) = records_in(caplog)
     assert record.name == "ciam_django"
     assert record.exc_info is None
     assert "secretcode" not in caplog.text
@@ -302,14 +301,14 @@ def test_one_line_is_logged_and_no_mail_is_sent(
 
 
 @pytest.mark.filterwarnings("ignore:.*MAILERS")
-def test_a_foreign_exception_is_logged_and_mailed_by_django(
+def test_another_exception_is_logged_and_mailed_by_django(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """So that the test above proves something."""
+    """This test shows that the test above can fail."""
     settings.ADMINS = ADMINS
     _raised.append(ValueError())
 
     Client(raise_request_exception=False).get("/sync/")
 
-    assert [record.name for record in lines_of(caplog)] == ["django.request"]
+    assert [record.name for record in records_in(caplog)] == ["django.request"]
     assert len(mail.outbox) == 1

@@ -1,4 +1,4 @@
-"""A private view reads its request as ever, and leaves nothing of it to who reports."""
+"""Test that error reports have no data of a request, and that views can read the data."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from ciam_django.privacy import (
     redacted_text,
 )
 from tests.rows import for_each_row
-from tests.test_errors import JWT, values_in
+from tests.test_errors import JWT, reported_values
 
 SECRET = "S3cret-4711"
 
 
-def asked() -> HttpRequest:
+def request_with_secrets() -> HttpRequest:
     request = RequestFactory().post(f"/in/?code={SECRET}", {"password": SECRET})
     request.COOKIES = {"ciam_state_1": SECRET}
     return request
 
 
-def test_the_view_sees_its_request() -> None:
+def test_a_hidden_view_reads_the_data_of_its_request() -> None:
     @hide_request_data
     def view(request: HttpRequest, number: int, *, name: str) -> HttpResponse:
         assert request.COOKIES
         return HttpResponse(f"{request.GET['code']} {request.POST['password']} {number} {name}")
 
-    assert view(asked(), 1, name="x").content.decode() == f"{SECRET} {SECRET} 1 x"
+    assert view(request_with_secrets(), 1, name="x").content.decode() == f"{SECRET} {SECRET} 1 x"
     assert view.__name__ == "view"
 
 
-def test_the_address_is_gone_while_the_view_runs_and_after() -> None:
+def test_the_query_is_removed_while_the_view_runs_and_after() -> None:
     seen = []
 
     @hide_request_data
@@ -50,32 +50,32 @@ def test_the_address_is_gone_while_the_view_runs_and_after() -> None:
         seen.append(f"{request!r} {request.META} {request.get_full_path()}")
         return HttpResponse()
 
-    request = asked()
+    request = request_with_secrets()
     view(request)
 
     assert SECRET not in seen[0] + repr(request) + str(request.GET)
-    # Who answers after the view may need them.
+    # Middleware may read the cookies after the view.
     assert request.COOKIES
 
 
-def test_a_report_of_what_it_raised_has_nothing_of_the_request() -> None:
+def test_an_error_report_has_no_data_of_the_request() -> None:
     @hide_request_data
     def view(request: HttpRequest) -> HttpResponse:
         password, code = request.POST["password"], request.GET["code"]
         raise ZeroDivisionError(len(password + code))
 
-    request = asked()
+    request = request_with_secrets()
     with pytest.raises(ZeroDivisionError) as caught:
         view(request)
     reporter = ExceptionReporter(request, caught.type, caught.value, caught.tb)
 
-    told = reporter.get_traceback_html() + reporter.get_traceback_text()
-    assert "ZeroDivisionError" in told
-    assert SECRET not in told
+    report = reporter.get_traceback_html() + reporter.get_traceback_text()
+    assert "ZeroDivisionError" in report
+    assert SECRET not in report
 
 
 class Sentry:
-    """As much of its SDK as is asked; tests.sentry_site has the real one."""
+    """The part of Sentry's SDK that the package calls; tests.sentry_site uses the real SDK."""
 
     def __init__(self, integration: object) -> None:
         self.integration = integration
@@ -94,19 +94,19 @@ class Sentry:
         self.processors.append(processor)
 
 
-@pytest.mark.parametrize(("integration", "asked_for"), [(object(), 1), (None, 0)])
-def test_sentry_is_asked_only_where_it_watches_django(
-    integration: object, asked_for: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("integration", "processors"), [(object(), 1), (None, 0)])
+def test_sentry_gets_a_processor_only_with_its_django_integration(
+    integration: object, processors: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sentry = Sentry(integration)
     monkeypatch.setitem(sys.modules, "sentry_sdk", sentry)
-    hide_request_data(lambda request: HttpResponse())(asked())
+    hide_request_data(lambda request: HttpResponse())(request_with_secrets())
 
-    assert len(sentry.processors) == asked_for
+    assert len(sentry.processors) == processors
 
 
 @pytest.mark.parametrize(
-    ("event", "bare"),
+    ("event", "expected"),
     [
         ({}, {"request": {}, "threads": {"values": []}}),
         (
@@ -133,14 +133,14 @@ def test_sentry_is_asked_only_where_it_watches_django(
     ],
     ids=["empty", "request", "user", "frames"],
 )
-def test_its_events_keep_method_address_and_lines(
-    event: dict[str, Any], bare: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def test_an_event_of_sentry_keeps_only_method_url_user_id_and_lines(
+    event: dict[str, Any], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sentry = Sentry(object())
     monkeypatch.setitem(sys.modules, "sentry_sdk", sentry)
-    hide_request_data(lambda request: HttpResponse())(asked())
+    hide_request_data(lambda request: HttpResponse())(request_with_secrets())
 
-    assert sentry.processors[0](event, {}) == bare
+    assert sentry.processors[0](event, {}) == expected
 
 
 def _fail_at_ciam(token: str) -> None:
@@ -172,12 +172,12 @@ def test_under_debug_the_functions_of_the_project_keep_their_variables(
 
 
 @pytest.mark.parametrize("raised", [CiamError("timeout"), ValueError("mine"), KeyboardInterrupt()])
-def test_a_function_that_leaves_no_values_leaves_none(raised: BaseException) -> None:
+def test_a_function_with_cleared_frames_leaves_no_variables(raised: BaseException) -> None:
     @clear_frames_on_error
     def sign_in(password: str, *, code: str) -> None:
-        worked_out = password + code
+        joined = password + code
         try:
-            raise LookupError(len(worked_out))
+            raise LookupError(len(joined))
         except LookupError:
             raise raised  # noqa: B904
 
@@ -185,7 +185,7 @@ def test_a_function_that_leaves_no_values_leaves_none(raised: BaseException) -> 
         sign_in("S3cret-1", code="S3cret-2")
 
     assert caught.value is raised
-    assert "S3cret" not in values_in(raised)
+    assert "S3cret" not in reported_values(raised)
     assert sign_in.__name__ == "sign_in"
 
 
@@ -225,7 +225,7 @@ def test_a_function_that_leaves_no_values_leaves_none(raised: BaseException) -> 
         ("key ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef", "ABCDEF"),
     ],
 )
-def test_what_may_be_secret_or_personal_is_redacted(text: str, secret: str) -> None:
+def test_secrets_and_personal_data_are_redacted(text: str, secret: str) -> None:
     assert secret in text
     assert secret not in redacted_text(text)
     assert secret not in CiamError("invalid_grant", upstream_text=text).upstream_text
@@ -242,36 +242,36 @@ def test_what_may_be_secret_or_personal_is_redacted(text: str, secret: str) -> N
         "ReadTimeout",
     ],
 )
-def test_what_helps_operators_stays(text: str) -> None:
+def test_harmless_texts_are_not_redacted(text: str) -> None:
     assert redacted_text(text) == text
 
 
 @pytest.mark.parametrize("separator", ["\r\n", "\n", "\x00", "\x1b", "\u2028", "\u2029", "\x7f"])
-def test_a_text_is_one_line(separator: str) -> None:
+def test_a_redacted_text_is_one_line(separator: str) -> None:
     assert redacted_text(f"one{separator}two") == "one two"
 
 
 @pytest.mark.parametrize("text", ['密码："，"+', 'password="my pass phrase', "token='a b"])
-def test_a_named_secret_ends_where_its_quotes_do_or_the_text(text: str) -> None:
+def test_a_quoted_secret_is_redacted_to_its_last_quote_or_the_end(text: str) -> None:
     line = redacted_text(text)
 
     assert line.endswith("[redacted]")
     assert redacted_text(line) == line
 
 
-def test_a_text_ends_after_500_characters() -> None:
+def test_a_redacted_text_has_at_most_500_characters() -> None:
     assert len(redacted_text("some words " * 1000)) == 500
 
 
-def test_an_email_with_two_signs_leaves_nothing_behind() -> None:
+def test_an_email_address_with_two_at_signs_is_redacted_completely() -> None:
     assert redacted_text("to li@wang@example.com") == "to [email]"
 
 
-def test_nothing_but_space_is_nothing() -> None:
+def test_a_text_of_spaces_becomes_empty() -> None:
     assert redacted_text(" \n" * 1000).strip() == ""
 
 
-def test_a_secret_is_not_cut_in_two() -> None:
+def test_a_long_text_is_not_cut_inside_a_secret() -> None:
     text = "words " * 169 + "abcd1234efgh5678"
 
     assert "abcd" not in redacted_text(text)
@@ -281,7 +281,7 @@ def test_a_secret_is_not_cut_in_two() -> None:
     "text", ["a" * 10**6, "@" * 10**6, "1 " * 10**6, "a@" * 10**6, "'" * 10**6]
 )
 def test_a_hostile_text_is_redacted_quickly(text: str) -> None:
-    # The time of the processor, which a busy machine does not change.
+    # The processor time does not depend on other processes.
     before = time.thread_time()
     redacted_text(text)
 
@@ -299,5 +299,5 @@ def test_a_hostile_text_is_redacted_quickly(text: str) -> None:
         ("x" * 200, "x" * 128),
     ],
 )
-def test_a_loggable_code_has_the_alphabet_of_codes(code: str, loggable: str) -> None:
+def test_a_loggable_code_has_only_characters_of_codes(code: str, loggable: str) -> None:
     assert loggable_code(code) == loggable

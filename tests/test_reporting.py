@@ -1,4 +1,4 @@
-"""An error is reported in one log line, once, at the level of its kind."""
+"""Test that an error is reported once, in one log line, at the level of its kind."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_line_has_the_level_of_its_kind(code: str, log: pytest.LogCaptureFixtu
     assert log.records[0].name == "ciam_django"
 
 
-def test_a_line_tells_all_and_is_one(log: pytest.LogCaptureFixture) -> None:
+def test_a_line_has_all_facts_of_the_error(log: pytest.LogCaptureFixture) -> None:
     error = CiamError(
         "Params.Blank.New",
         type_code="Params.Blank",
@@ -69,7 +69,7 @@ def test_a_line_tells_all_and_is_one(log: pytest.LogCaptureFixture) -> None:
     assert not hasattr(record, "request")
 
 
-def test_a_line_has_a_dash_for_what_is_not_known(log: pytest.LogCaptureFixture) -> None:
+def test_a_line_has_a_dash_for_each_missing_value(log: pytest.LogCaptureFixture) -> None:
     answer_and_report(CiamError("mismatching_state", request_id="abc"))
 
     (line,) = log.messages
@@ -80,7 +80,7 @@ def test_a_line_has_a_dash_for_what_is_not_known(log: pytest.LogCaptureFixture) 
     )
 
 
-def test_an_error_is_logged_once_through_however_many_doors(
+def test_an_error_that_passes_several_entry_points_is_logged_once(
     log: pytest.LogCaptureFixture, rf: RequestFactory
 ) -> None:
     error = CiamError("timeout")
@@ -93,7 +93,7 @@ def test_an_error_is_logged_once_through_however_many_doors(
     assert len(log.records) == 1
 
 
-def test_a_misconfiguration_is_an_error_once_in_ten_minutes(
+def test_a_misconfiguration_is_logged_as_an_error_once_in_ten_minutes(
     log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.monotonic()
@@ -105,7 +105,7 @@ def test_a_misconfiguration_is_an_error_once_in_ten_minutes(
     assert levels(log) == ["ERROR", "WARNING", "WARNING", "ERROR", "WARNING", "WARNING", "ERROR"]
 
 
-def test_each_misconfiguration_is_an_alarm_of_its_own_in_any_spelling(
+def test_each_misconfigured_code_is_logged_as_an_error_in_any_letter_case(
     log: pytest.LogCaptureFixture,
 ) -> None:
     for code in ("invalid_client", "INVALID_CLIENT", "invalid_scope", "Invalid_Client"):
@@ -118,7 +118,7 @@ def test_each_misconfiguration_is_an_alarm_of_its_own_in_any_spelling(
     ("code", "type_code"),
     [("Brand.New", ""), ("Params.Blank.New", ""), ("Brand.New", "Params.Blank"), ("", "")],
 )
-def test_an_unknown_code_is_a_warning_once(
+def test_an_unknown_code_is_logged_as_a_warning_once(
     code: str, type_code: str, log: pytest.LogCaptureFixture
 ) -> None:
     for spelling in (code, code, code.upper()):
@@ -128,10 +128,10 @@ def test_an_unknown_code_is_a_warning_once(
 
 
 @pytest.mark.parametrize("code", ["invalid_client", "Brand.New"])
-def test_what_anyone_can_write_into_an_address_is_no_alarm(
+def test_a_code_of_the_query_string_is_logged_at_info(
     code: str, rf: RequestFactory, log: pytest.LogCaptureFixture
 ) -> None:
-    # Authlib raises it before it has looked at the state.
+    # Authlib raises an error with this code before it checks the state.
     request = rf.get("/my/callback/", {"error": code})
     answer_and_report(CiamError(code), request)
     answer_and_report(CiamError(code, stage="callback"), request)
@@ -141,7 +141,7 @@ def test_what_anyone_can_write_into_an_address_is_no_alarm(
     assert "INFO" not in levels(log)[1:]
 
 
-def test_an_unpublished_code_of_a_misconfigured_family_is_an_alarm(
+def test_an_unpublished_code_of_a_configuration_family_is_logged_as_an_error(
     table: dict[str, Meaning], log: pytest.LogCaptureFixture
 ) -> None:
     table["Brand.*"] = table["invalid_client"]
@@ -151,20 +151,20 @@ def test_an_unpublished_code_of_a_misconfigured_family_is_an_alarm(
     assert levels(log) == ["ERROR", "WARNING"]
 
 
-def test_each_unknown_code_is_a_warning(log: pytest.LogCaptureFixture) -> None:
+def test_each_unknown_code_is_logged_as_a_warning(log: pytest.LogCaptureFixture) -> None:
     answer_and_report(CiamError("Brand.New"))
     answer_and_report(CiamError("Brand.Newer"))
 
     assert levels(log) == ["WARNING", "WARNING"]
 
 
-def test_a_429_without_a_code_is_no_unknown_code(log: pytest.LogCaptureFixture) -> None:
+def test_a_429_without_a_code_is_not_logged_as_unknown(log: pytest.LogCaptureFixture) -> None:
     answer_and_report(CiamError("too_many_requests", upstream_status=429))
 
     assert levels(log) == ["INFO"]
 
 
-def test_a_code_of_the_settings_is_not_unknown(
+def test_a_code_of_the_settings_is_not_logged_as_unknown(
     log: pytest.LogCaptureFixture, settings: Settings
 ) -> None:
     settings.CIAM_ERROR_OVERRIDES = {"Brand.New": {"kind": "flow"}}
@@ -173,14 +173,14 @@ def test_a_code_of_the_settings_is_not_unknown(
     assert levels(log) == ["INFO"]
 
 
-def test_what_is_remembered_for_that_is_bounded(log: pytest.LogCaptureFixture) -> None:
+def test_the_number_of_stored_codes_is_limited(log: pytest.LogCaptureFixture) -> None:
     for number in range(1500):
         answer_and_report(CiamError(f"Brand.New{number}"))
 
     assert len(reporting._last_logged) == 1000
 
 
-def test_one_alarm_sounds_however_many_threads_fail_at_once(log: pytest.LogCaptureFixture) -> None:
+def test_concurrent_failures_are_logged_as_one_error(log: pytest.LogCaptureFixture) -> None:
     threads = [
         threading.Thread(target=answer_and_report, args=[CiamError("invalid_client")])
         for _ in range(16)
@@ -193,7 +193,7 @@ def test_one_alarm_sounds_however_many_threads_fail_at_once(log: pytest.LogCaptu
     assert sorted(levels(log)) == ["ERROR"] + ["WARNING"] * 15
 
 
-def test_hostile_codes_make_no_line_of_their_own(log: pytest.LogCaptureFixture) -> None:
+def test_an_error_with_line_breaks_is_logged_in_one_line(log: pytest.LogCaptureFixture) -> None:
     answer_and_report(
         CiamError(
             "x\r\nERROR all is lost\x1b[2J" + "y" * 500,
@@ -209,7 +209,7 @@ def test_hostile_codes_make_no_line_of_their_own(log: pytest.LogCaptureFixture) 
     assert "type_code=zstagetoken " in line
 
 
-def test_answering_reports_nothing_and_gives_the_same_answer_again(
+def test_answer_to_reports_nothing_and_repeats_its_answer(
     log: pytest.LogCaptureFixture,
 ) -> None:
     error = CiamError(LOCKED, stage="password")
@@ -228,7 +228,7 @@ def test_a_report_needs_no_answer(log: pytest.LogCaptureFixture) -> None:
     assert f"request_id={answer_to(error).request_id} " in log.messages[0]
 
 
-def test_what_may_be_secret_is_in_no_line(log: pytest.LogCaptureFixture) -> None:
+def test_a_secret_is_not_logged(log: pytest.LogCaptureFixture) -> None:
     answer_and_report(
         CiamError("invalid_grant", upstream_text="Invalid authorization code: 20230102abcDE")
     )

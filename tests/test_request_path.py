@@ -1,4 +1,4 @@
-"""The path of a request through the package is short: few modules, and few changes of module."""
+"""Test that a request passes few modules and changes the module few times."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_correct_password_passes_few_modules(person: FormBrowser, settings: Se
     path = path_of(lambda: person.submit_form(username="li", password=PASSWORD))
 
     assert "_auth_user_id" in person.client.session
-    check(path, modules=24, changes=80)
+    assert_short(path, modules=24, changes=80)
 
 
 def test_a_callback_of_a_known_user_passes_few_modules(browser: Browser) -> None:
@@ -37,9 +37,9 @@ def test_a_callback_of_a_known_user_passes_few_modules(browser: Browser) -> None
     path = path_of(lambda: browser.open_callback(callback))
 
     assert "_auth_user_id" in browser.client.session
-    check(path, modules=20, changes=60)
+    assert_short(path, modules=20, changes=60)
 
 
-def check(path: RequestPath, *, modules: int, changes: int) -> None:
+def assert_short(path: RequestPath, *, modules: int, changes: int) -> None:
     assert 5 < len(path.modules) <= modules, path
     assert 5 < path.changes <= changes, path

@@ -1,4 +1,4 @@
-"""An answer becomes a page for people and JSON for programs, and a page in any project."""
+"""Test the responses: negotiation, JSON, and the page in different projects."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ PROBLEM = "application/problem+json"
 LOCKED = "Operation.Failure.User.Locked"
 
 
-def asked(accept: str | None = None, dest: str | None = None, path: str = "/") -> HttpRequest:
+def request_with(
+    accept: str | None = None, dest: str | None = None, path: str = "/"
+) -> HttpRequest:
     headers = {"accept": accept, "sec-fetch-dest": dest}
-    given = {name: value for name, value in headers.items() if value is not None}
-    return RequestFactory().get(path, headers=given)
+    present = {name: value for name, value in headers.items() if value is not None}
+    return RequestFactory().get(path, headers=present)
 
 
 def answer(code: str = LOCKED, **fields: Any) -> Answer:
@@ -42,18 +44,18 @@ def html_of(response: HttpResponse) -> str:
 
 
 def page_of(answer: Answer, path: str = "/", **context: Any) -> str:
-    return html_of(response_for(asked(HTML, path=path), answer, context=context))
+    return html_of(response_for(request_with(HTML, path=path), answer, context=context))
 
 
-def templates(**texts: str) -> list[dict[str, Any]]:
-    """TEMPLATES of a project that has these, by name without the ``.html``."""
-    named = {f"{name}.html": text for name, text in texts.items()}
+def templates_setting(**texts: str) -> list[dict[str, Any]]:
+    """The setting TEMPLATES of a project with these texts, by name without ``.html``."""
+    texts_by_name = {f"{name}.html": text for name, text in texts.items()}
     return [
         {
             "BACKEND": "django.template.backends.django.DjangoTemplates",
             "OPTIONS": {
                 "loaders": [
-                    ("django.template.loaders.locmem.Loader", named),
+                    ("django.template.loaders.locmem.Loader", texts_by_name),
                     "django.template.loaders.app_directories.Loader",
                 ],
                 "context_processors": ["django.template.context_processors.request"],
@@ -68,7 +70,7 @@ def templates(**texts: str) -> list[dict[str, Any]]:
 @for_each_row(
     "accept, dest, media_type",
     [
-        # curl, and whoever says nothing
+        # curl, and clients without these headers
         (None, None, JSON),
         ("*/*", None, JSON),
         ("", None, JSON),
@@ -82,7 +84,7 @@ def templates(**texts: str) -> list[dict[str, Any]]:
         ("image/png", "document", HTML),
         (None, "document", HTML),
         ("application/xhtml+xml", "document", HTML),
-        # scripts in them
+        # scripts in browsers
         ("application/json", "empty", JSON),
         ("*/*", "empty", JSON),
         ("*/*", "iframe", JSON),
@@ -90,7 +92,7 @@ def templates(**texts: str) -> list[dict[str, Any]]:
         ("application/json", "document", JSON),
         ("application/problem+json", "document", PROBLEM),
         ("application/json, text/javascript, */*; q=0.01", "empty", JSON),
-        # problem+json, where it is named
+        # clients that name problem+json
         ("application/problem+json", None, PROBLEM),
         ("application/problem+json, application/json", None, PROBLEM),
         ("application/json, application/problem+json;q=0.5", None, PROBLEM),
@@ -107,13 +109,15 @@ def templates(**texts: str) -> list[dict[str, Any]]:
         ("text/html, application/json", None, HTML),
         ("application/json, text/html", None, JSON),
         ("*/*;q=0", None, JSON),
-        # what none of us has
+        # media types that are not available
         ("image/png", None, JSON),
         ("image/png, video/*", "image", JSON),
     ],
 )
-def test_accept_decides(accept: str | None, dest: str | None, media_type: str) -> None:
-    request = asked(accept, dest)
+def test_the_accept_header_decides_the_media_type(
+    accept: str | None, dest: str | None, media_type: str
+) -> None:
+    request = request_with(accept, dest)
 
     assert media_type_for(request) == media_type
     assert response_for(request, answer())["Content-Type"].partition(";")[0] == media_type
@@ -140,8 +144,8 @@ def test_accept_decides(accept: str | None, dest: str | None, media_type: str) -
         "a/b," * 5_000,
     ],
 )
-def test_garbage_is_answered(accept: str) -> None:
-    response = response_for(asked(accept), answer())
+def test_a_request_with_a_malformed_accept_header_is_answered(accept: str) -> None:
+    response = response_for(request_with(accept), answer())
 
     assert response.status_code == 403
     assert response["Content-Type"].partition(";")[0] in (HTML, JSON)
@@ -154,44 +158,44 @@ def test_garbage_is_answered(accept: str) -> None:
 @pytest.mark.parametrize(
     "code", [LOCKED, "invalid_token", "too_many_requests", "server_error", "invalid_client"]
 )
-def test_status_and_headers_are_the_answers(accept: str, code: str) -> None:
-    given = answer(code)
+def test_a_response_has_the_status_and_headers_of_the_answer(accept: str, code: str) -> None:
+    expected = answer(code)
 
-    response = response_for(asked(accept), given)
+    response = response_for(request_with(accept), expected)
 
-    assert response.status_code == given.status
-    assert {name: response[name] for name in given.headers} == given.headers
-    assert set(response.headers) - set(given.headers) == {
+    assert response.status_code == expected.status
+    assert {name: response[name] for name in expected.headers} == expected.headers
+    assert set(response.headers) - set(expected.headers) == {
         "Content-Type",
         *({"Referrer-Policy"} if accept == HTML else ()),
     }
 
 
 def test_a_page_sends_no_referrer() -> None:
-    assert response_for(asked(HTML), answer())["Referrer-Policy"] == "no-referrer"
-    assert "Referrer-Policy" not in response_for(asked(JSON), answer())
+    assert response_for(request_with(HTML), answer())["Referrer-Policy"] == "no-referrer"
+    assert "Referrer-Policy" not in response_for(request_with(JSON), answer())
 
 
 @pytest.mark.parametrize("accept", [HTML, JSON])
-def test_django_writes_no_second_line(accept: str) -> None:
-    for response in (response_for(asked(accept), answer()), mark_as_logged(HttpResponse())):
-        # Django's own mark, of which the stubs don't know.
+def test_a_response_is_marked_as_logged(accept: str) -> None:
+    for response in (response_for(request_with(accept), answer()), mark_as_logged(HttpResponse())):
+        # Django reads this attribute; the stubs don't have it.
         assert response._has_been_logged  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("accept", [JSON, PROBLEM])
-def test_json_is_the_answers_members(accept: str) -> None:
-    given = answer()
+def test_a_json_response_has_the_members_of_the_answer(accept: str) -> None:
+    expected = answer()
 
-    response = response_for(asked(accept), given)
+    response = response_for(request_with(accept), expected)
 
-    assert json.loads(response.content) == given.as_dict()
+    assert json.loads(response.content) == expected.as_dict()
 
 
 # --- The page ---------------------------------------------------------------------------------
 
 
-def test_a_page_says_what_happened_and_the_way_out(settings: Settings) -> None:
+def test_a_page_has_the_failure_and_the_next_action(settings: Settings) -> None:
     settings.CIAM_SUPPORT_URL = "https://example.com/help?a=1&b=2"
 
     html = page_of(answer())
@@ -206,21 +210,23 @@ def test_a_page_says_what_happened_and_the_way_out(settings: Settings) -> None:
     assert "script" not in html
 
 
-@pytest.mark.parametrize(("otherwise", "href"), [("?", "?"), ("/enter/", "/enter/")])
-def test_a_page_without_a_place_for_the_action_leads_elsewhere(otherwise: str, href: str) -> None:
-    html = html_of(response_for(asked(HTML), answer(), fallback_url=otherwise))
+@pytest.mark.parametrize(("fallback_url", "href"), [("?", "?"), ("/enter/", "/enter/")])
+def test_a_page_links_to_the_fallback_url_if_the_action_has_no_url(
+    fallback_url: str, href: str
+) -> None:
+    html = html_of(response_for(request_with(HTML), answer(), fallback_url=fallback_url))
 
     assert f'href="{href}">Try again</a>' in html
 
 
-def test_a_page_leads_to_the_sign_in_views() -> None:
+def test_a_page_links_to_the_sign_in_views() -> None:
     assert 'href="/ciam/login/">Start again</a>' in page_of(answer("mismatching_state"))
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(1, "in 1 second."), (30, "in 30 seconds."), (None, None)]
 )
-def test_a_page_says_how_long_to_wait(seconds: int | None, text: str | None) -> None:
+def test_a_page_has_the_waiting_time(seconds: int | None, text: str | None) -> None:
     html = page_of(answer("server_error", retry_after=seconds))
 
     assert ("You can try again" in html) is bool(text)
@@ -231,7 +237,9 @@ def test_a_page_says_how_long_to_wait(seconds: int | None, text: str | None) -> 
     ("language", "lang", "direction"),
     [("en", "en", "ltr"), ("zh-hans", "zh-hans", "ltr"), ("ar", "ar", "rtl"), (None, "en", "ltr")],
 )
-def test_a_page_says_its_language(language: str | None, lang: str, direction: str) -> None:
+def test_a_page_declares_its_language_and_direction(
+    language: str | None, lang: str, direction: str
+) -> None:
     with translation.override(language):
         html = page_of(answer())
 
@@ -242,20 +250,22 @@ def test_a_page_takes_further_context() -> None:
     assert '<p class="ciam-hint">Cookies &lt;b&gt;</p>' in page_of(answer(), hint="Cookies <b>")
 
 
-def test_a_page_escapes_everything(settings: Settings) -> None:
-    nasty = "<script>alert('1')</script>\" onload=x"
-    settings.CIAM_ERROR_OVERRIDES = {LOCKED: nasty, "invalid_grant": nasty}
+def test_a_page_escapes_texts_and_urls(settings: Settings) -> None:
+    hostile = "<script>alert('1')</script>\" onload=x"
+    settings.CIAM_ERROR_OVERRIDES = {LOCKED: hostile, "invalid_grant": hostile}
     settings.CIAM_ACTION_URLS = {"contact_support": '/"><script>x</script>'}
 
     for code in (LOCKED, "invalid_grant"):
-        html = page_of(answer(code), hint=nasty)
+        html = page_of(answer(code), hint=hostile)
         assert "<script" not in html
         assert "&lt;script&gt;alert(&#x27;1&#x27;)" in html
 
 
 @pytest.mark.parametrize("accept", [HTML, JSON, PROBLEM])
-def test_the_query_is_in_no_response(accept: str) -> None:
-    request = asked(accept, path="/callback?code=unmistakable&error_description=unmistakable")
+def test_a_response_does_not_contain_the_query(accept: str) -> None:
+    request = request_with(
+        accept, path="/callback?code=unmistakable&error_description=unmistakable"
+    )
 
     response = response_for(request, answer())
 
@@ -263,7 +273,7 @@ def test_the_query_is_in_no_response(accept: str) -> None:
     assert "unmistakable" not in str(response.headers)
 
 
-def test_a_page_needs_no_script_and_no_style_of_its_own() -> None:
+def test_a_page_has_no_inline_style_and_no_external_url() -> None:
     html = page_of(answer())
 
     assert "<style" not in html
@@ -274,8 +284,10 @@ def test_a_page_needs_no_script_and_no_style_of_its_own() -> None:
 # --- Other projects ---------------------------------------------------------------------------
 
 
-def test_a_page_stands_in_the_projects_own_base(settings: Settings) -> None:
-    settings.TEMPLATES = templates(shop="<html>Shop: {% block content %}{% endblock %}</html>")
+def test_a_page_uses_the_base_template_of_the_project(settings: Settings) -> None:
+    settings.TEMPLATES = templates_setting(
+        shop="<html>Shop: {% block content %}{% endblock %}</html>"
+    )
     settings.CIAM_BASE_TEMPLATE = "shop.html"
 
     html = page_of(answer())
@@ -287,33 +299,33 @@ def test_a_page_stands_in_the_projects_own_base(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("broken", ["raising", "unfinished", "missing"])
-def test_a_page_survives_a_broken_base(
+def test_a_page_is_rendered_if_the_base_template_is_broken(
     broken: str, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings.TEMPLATES = templates(
+    settings.TEMPLATES = templates_setting(
         raising="{% load i18n %}{% url 'no-such-url' %}{% block content %}{% endblock %}",
         unfinished="{% if %}",
     )
     settings.CIAM_BASE_TEMPLATE = f"{broken}.html"
 
-    response = response_for(asked(HTML), answer())
+    response = response_for(request_with(HTML), answer())
 
     assert response.status_code == 403
     assert 'role="alert"' in html_of(response)
-    (record,) = (found for found in caplog.records if found.levelno == logging.ERROR)
+    (record,) = (line for line in caplog.records if line.levelno == logging.ERROR)
     assert f"'{broken}.html'" in record.getMessage()
 
 
 def broken_processor(request: HttpRequest) -> dict[str, Any]:
-    """A context processor that needs what only a request that went well has."""
-    return {"shop": request.shop}  # type: ignore[attr-defined]  # as some middleware sets
+    """A context processor that needs an attribute that a failed request lacks."""
+    return {"shop": request.shop}  # type: ignore[attr-defined]  # set by a middleware
 
 
 @pytest.mark.parametrize("base", ["", "shop.html"])
-def test_a_page_survives_a_broken_context_processor(
+def test_a_page_is_rendered_if_a_context_processor_is_broken(
     base: str, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings.TEMPLATES = templates(shop="<html>{% block content %}{% endblock %}</html>")
+    settings.TEMPLATES = templates_setting(shop="<html>{% block content %}{% endblock %}</html>")
     settings.TEMPLATES[0]["OPTIONS"]["context_processors"] = [f"{__name__}.broken_processor"]
     settings.CIAM_BASE_TEMPLATE = base
 
@@ -323,30 +335,30 @@ def test_a_page_survives_a_broken_context_processor(
 
 
 @pytest.mark.parametrize("text", ["{% if %}", "{% nonsense %}", "{{ answer|nonsense }}"])
-def test_a_page_survives_the_projects_own_broken_page(
+def test_a_page_is_rendered_if_the_template_of_the_project_is_broken(
     text: str, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings.TEMPLATES = templates(**{"ciam_django/answer": text})
+    settings.TEMPLATES = templates_setting(**{"ciam_django/answer": text})
 
     assert 'role="alert"' in page_of(answer())
     assert "TemplateSyntaxError" in caplog.text
 
 
-def test_a_page_is_the_projects_own_where_it_has_one(settings: Settings) -> None:
-    settings.TEMPLATES = templates(**{"ciam_django/answer": "Mine: {{ answer.detail }}"})
+def test_a_page_is_rendered_with_the_template_of_the_project(settings: Settings) -> None:
+    settings.TEMPLATES = templates_setting(**{"ciam_django/answer": "Mine: {{ answer.detail }}"})
 
     assert page_of(answer()) == "Mine: This account is locked. Contact support to unlock it."
 
 
-def test_the_log_of_a_broken_page_tells_nothing_of_the_failure(
+def test_the_log_of_a_broken_page_has_no_data_of_the_failure(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Rendered while the failure is handled, whose traceback Python would append."""
-    settings.TEMPLATES = templates(
+    """The page is rendered while Python handles the failure, so a traceback would show it."""
+    settings.TEMPLATES = templates_setting(
         shop="{{ request.nothing|add:missing.thing }}{% include nothing %}"
     )
     settings.CIAM_BASE_TEMPLATE = "shop.html"
-    request = asked(HTML, path="/callback?code=unmistakable")
+    request = request_with(HTML, path="/callback?code=unmistakable")
     try:
         try:
             raise OAuthError("invalid_grant", "unmistakable")
@@ -362,7 +374,7 @@ def test_the_log_of_a_broken_page_tells_nothing_of_the_failure(
 
 
 @pytest.mark.parametrize(
-    "given",
+    "setting",
     [
         [],
         [{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
@@ -371,15 +383,15 @@ def test_the_log_of_a_broken_page_tells_nothing_of_the_failure(
     ids=["none", "bare", "no app dirs"],
 )
 def test_a_page_needs_no_templates_of_the_project(
-    given: list[dict[str, Any]], settings: Settings, caplog: pytest.LogCaptureFixture
+    setting: list[dict[str, Any]], settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings.TEMPLATES = given
+    settings.TEMPLATES = setting
 
     assert 'role="alert"' in page_of(answer())
     assert not [record for record in caplog.records if record.levelno == logging.ERROR]
 
 
-def test_a_base_that_our_page_cannot_be_found_beside_is_told_of(
+def test_a_base_template_without_our_templates_is_logged(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.TEMPLATES = []
@@ -389,20 +401,20 @@ def test_a_base_that_our_page_cannot_be_found_beside_is_told_of(
     assert "CIAM_BASE_TEMPLATE is 'shop.html'" in caplog.text
 
 
-def test_another_page_of_ours_has_a_token_for_its_form_without_templates(
+def test_a_form_page_has_a_csrf_token_without_templates_of_the_project(
     settings: Settings,
 ) -> None:
     settings.TEMPLATES = []
 
     html = render_page(
-        asked(HTML), "ciam_django/login.html", {"authorize_url": "/a/", "next": '"><b>'}
+        request_with(HTML), "ciam_django/login.html", {"authorize_url": "/a/", "next": '"><b>'}
     )
 
     assert 'name="csrfmiddlewaretoken"' in html
     assert 'value="&quot;&gt;&lt;b&gt;"' in html
 
 
-def test_a_page_has_our_style_sheet() -> None:
+def test_a_page_has_the_style_sheet_of_the_package() -> None:
     assert '<link rel="stylesheet" href="/static/ciam_django/ciam.css">' in page_of(answer())
 
 
@@ -416,7 +428,7 @@ def test_a_page_needs_no_static_files(static_url: str | None, settings: Settings
 MANIFEST = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
 
 
-def test_a_page_needs_no_collected_files(settings: Settings, tmp_path: Path) -> None:
+def test_a_page_needs_no_collected_static_files(settings: Settings, tmp_path: Path) -> None:
     settings.STATIC_ROOT = str(tmp_path)
     settings.STORAGES = {"staticfiles": {"BACKEND": MANIFEST}}
 

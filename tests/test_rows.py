@@ -1,4 +1,4 @@
-"""A test over the rows of a table fails where a row is wrong, and names each of them."""
+"""Test the decorator ``for_each_row``, which runs a test for each row of a table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tests.rows import for_each_row
 
 
-def test_every_wrong_row_is_named_in_one_failure() -> None:
+def test_a_failure_names_every_wrong_row() -> None:
     seen = []
 
     @for_each_row("number", range(6))
@@ -27,7 +27,7 @@ def test_every_wrong_row_is_named_in_one_failure() -> None:
     ]
 
 
-def test_a_row_that_raises_is_wrong_and_the_rest_is_tried() -> None:
+def test_a_row_that_raises_is_wrong_and_the_next_rows_are_tested() -> None:
     @for_each_row("number", [0, 1])
     def is_divided(number: int) -> None:
         assert 1 / number
@@ -38,7 +38,7 @@ def test_a_row_that_raises_is_wrong_and_the_rest_is_tried() -> None:
         is_divided()
 
 
-def test_two_tables_are_tried_in_all_combinations() -> None:
+def test_two_tables_are_tested_in_all_combinations() -> None:
     seen = []
 
     @for_each_row("letter", "ab")
@@ -53,7 +53,7 @@ def test_two_tables_are_tried_in_all_combinations() -> None:
     assert seen == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
 
 
-def test_the_parts_of_a_row_are_arguments() -> None:
+def test_a_row_gives_several_arguments() -> None:
     @for_each_row("number, squared", [(2, 4), (3, 8)])
     def is_squared(number: int, squared: int) -> None:
         assert number * number == squared
@@ -62,7 +62,7 @@ def test_the_parts_of_a_row_are_arguments() -> None:
         is_squared()
 
 
-def test_an_empty_table_proves_nothing() -> None:
+def test_an_empty_table_is_refused() -> None:
     @for_each_row("row", [])
     def is_right(row: object) -> None:
         pass
@@ -80,6 +80,8 @@ def test_a_test_without_the_argument_is_refused() -> None:
 
 
 @for_each_row("number", [1, 2])
-def test_the_other_arguments_are_fixtures(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_without_a_table_are_fixtures(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CIAM_DJANGO_ROW", str(number))
     assert isinstance(monkeypatch, pytest.MonkeyPatch)

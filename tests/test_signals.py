@@ -1,4 +1,4 @@
-"""A project is told of each failure on the way in, once, and can spoil no answer by listening."""
+"""Test the signals: sent once for each failure, and without an effect on the answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ciam_django.signals import login_failed, unknown_code
 
 LOCKED = "Operation.Failure.User.Locked"
 WRONG = "Operation.Failure.Username.Or.Password.Error"
-WAY_IN = [
+SIGN_IN_STAGES = [
     "authorize",
     "callback",
     "token",
@@ -33,77 +33,83 @@ WAY_IN = [
     "register",
     "recover",
 ]
-ELSEWHERE = ["", "refresh", "logout", "profile", "api"]
+OTHER_STAGES = ["", "refresh", "logout", "profile", "api"]
 
-Heard = list[dict[str, Any]]
-Hearing = Callable[[Signal], Heard]
+Received = list[dict[str, Any]]
+RecordSignal = Callable[[Signal], Received]
 
 
 @pytest.fixture
-def hearing() -> Iterator[Hearing]:
-    """What a receiver of a signal is sent, in a list that grows."""
+def record_signal() -> Iterator[RecordSignal]:
+    """A function that connects a receiver, and returns the list of its keyword arguments."""
     connected = []
 
-    def heard_of(signal: Signal) -> Heard:
-        heard: Heard = []
+    def connect(signal: Signal) -> Received:
+        received: Received = []
 
         def receiver(**kwargs: Any) -> None:
-            heard.append(kwargs)
+            received.append(kwargs)
 
         signal.connect(receiver, weak=False)
         connected.append((signal, receiver))
-        return heard
+        return received
 
-    yield heard_of
+    yield connect
     for signal, receiver in connected:
         signal.disconnect(receiver)
 
 
-@pytest.mark.parametrize("stage", WAY_IN)
-def test_a_failure_on_the_way_in_is_told_with_its_true_code(stage: str, hearing: Hearing) -> None:
-    heard = hearing(login_failed)
+@pytest.mark.parametrize("stage", SIGN_IN_STAGES)
+def test_a_failed_sign_in_sends_login_failed_with_the_true_code(
+    stage: str, record_signal: RecordSignal
+) -> None:
+    received = record_signal(login_failed)
     request = RequestFactory().get("/")
     error = CiamError(LOCKED, stage=stage)
     answer = answer_and_report(error, request)
 
-    assert [(h["request"], h["error"], h["answer"]) for h in heard] == [(request, error, answer)]
-    assert heard[0]["error"].code == LOCKED
+    assert [(call["request"], call["error"], call["answer"]) for call in received] == [
+        (request, error, answer)
+    ]
+    assert received[0]["error"].code == LOCKED
 
 
-@pytest.mark.parametrize("stage", ELSEWHERE)
-def test_no_other_failure_is(stage: str, hearing: Hearing) -> None:
-    heard = hearing(login_failed)
+@pytest.mark.parametrize("stage", OTHER_STAGES)
+def test_a_failure_at_another_stage_sends_no_login_failed(
+    stage: str, record_signal: RecordSignal
+) -> None:
+    received = record_signal(login_failed)
     answer_and_report(CiamError(LOCKED, stage=stage))
 
-    assert heard == []
+    assert received == []
 
 
-def test_it_is_told_once_through_however_many_doors(hearing: Hearing) -> None:
-    heard = hearing(login_failed)
+def test_login_failed_is_sent_once_for_each_error(record_signal: RecordSignal) -> None:
+    received = record_signal(login_failed)
     error = CiamError(LOCKED, stage="token")
-    door = CiamErrorMiddleware(lambda request: HttpResponse())
+    middleware = CiamErrorMiddleware(lambda request: HttpResponse())
     for _ in range(2):
-        door.process_exception(RequestFactory().get("/"), error)
+        middleware.process_exception(RequestFactory().get("/"), error)
 
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
-def test_an_unknown_code_is_told_of_as_often_as_it_is_a_warning(
-    hearing: Hearing, caplog: pytest.LogCaptureFixture
+def test_unknown_code_is_sent_once_for_each_warning(
+    record_signal: RecordSignal, caplog: pytest.LogCaptureFixture
 ) -> None:
-    heard = hearing(unknown_code)
+    received = record_signal(unknown_code)
     for code in ("Brand.New", "BRAND.new", "Newer.Still", LOCKED, "Params.Blank.New", "Brand.New"):
         answer_and_report(CiamError(code))
 
-    assert [h["code"] for h in heard] == ["Brand.New", "Newer.Still", "Params.Blank.New"]
+    assert [call["code"] for call in received] == ["Brand.New", "Newer.Still", "Params.Blank.New"]
     assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 3
 
 
-def test_a_code_that_anyone_can_write_into_an_address_is_not_told_of(hearing: Hearing) -> None:
-    heard = hearing(unknown_code)
+def test_a_code_of_the_query_string_sends_no_unknown_code(record_signal: RecordSignal) -> None:
+    received = record_signal(unknown_code)
     answer_and_report(CiamError("Brand.New"), RequestFactory().get("/", {"error": "Brand.New"}))
 
-    assert heard == []
+    assert received == []
 
 
 @pytest.mark.parametrize(
@@ -131,14 +137,14 @@ def test_a_receiver_that_raises_changes_no_answer_and_is_logged(
 
 @pytest.mark.parametrize("stage", ["password", "verify_code"])
 @pytest.mark.parametrize("code", [WRONG, LOCKED, "Operation.Failure.User.Not.Exist"])
-def test_wrong_credentials_are_a_failed_login_of_djangos(
-    code: str, stage: str, hearing: Hearing
+def test_wrong_credentials_send_djangos_user_login_failed(
+    code: str, stage: str, record_signal: RecordSignal
 ) -> None:
-    heard = hearing(user_login_failed)
+    received = record_signal(user_login_failed)
     request = RequestFactory().post("/", {"username": "li", "password": "secret"})
     answer_and_report(CiamError(code, stage=stage), request)
 
-    assert [(h["request"], h["credentials"]) for h in heard] == [(request, {})]
+    assert [(call["request"], call["credentials"]) for call in received] == [(request, {})]
 
 
 @pytest.mark.parametrize(
@@ -157,15 +163,19 @@ def test_wrong_credentials_are_a_failed_login_of_djangos(
         ("Params.Blank.User.Username", "password"),
     ],
 )
-def test_nothing_else_is(code: str, stage: str, hearing: Hearing) -> None:
-    heard = hearing(user_login_failed)
+def test_an_error_without_wrong_credentials_sends_no_user_login_failed(
+    code: str, stage: str, record_signal: RecordSignal
+) -> None:
+    received = record_signal(user_login_failed)
     answer_and_report(CiamError(code, stage=stage), RequestFactory().post("/"))
 
-    assert heard == []
+    assert received == []
 
 
-def test_without_a_request_django_is_told_of_nobody(hearing: Hearing) -> None:
-    heard = hearing(user_login_failed)
+def test_wrong_credentials_without_a_request_send_no_user_login_failed(
+    record_signal: RecordSignal,
+) -> None:
+    received = record_signal(user_login_failed)
     answer_and_report(CiamError(WRONG, stage="password"))
 
-    assert heard == []
+    assert received == []

@@ -1,4 +1,4 @@
-"""The fixed names of the views."""
+"""Test the fixed names of the URL patterns."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ciam_django import urls
 
 
 @pytest.mark.parametrize("name", ["login", "authorize", "callback", "logout"])
-def test_each_name_is_a_view(name: str) -> None:
+def test_each_name_has_its_url(name: str) -> None:
     assert reverse(f"ciam:{name}") == f"/ciam/{name}/"
 
 
-def test_without_the_accounts_app_there_are_no_views(settings: Settings) -> None:
+def test_a_project_without_the_accounts_app_has_no_views(settings: Settings) -> None:
     settings.INSTALLED_APPS = [a for a in settings.INSTALLED_APPS if a != "ciam_django.accounts"]
     assert importlib.reload(urls).urlpatterns == []
 
@@ -26,7 +26,7 @@ def test_without_the_accounts_app_there_are_no_views(settings: Settings) -> None
 
 
 @pytest.mark.django_db
-def test_it_works_as_login_url_and_is_not_behind_itself(settings: Settings) -> None:
+def test_the_login_view_works_as_login_url_without_a_login(settings: Settings) -> None:
     settings.LOGIN_URL = "ciam:login"
     settings.MIDDLEWARE = [
         *settings.MIDDLEWARE,

@@ -1,3 +1,3 @@
-"""The messages of ``manage.py check``: one file for the settings and one for each upper room."""
+"""The checks of ``manage.py check``, in one module each for settings, login and accounts."""
 
 from __future__ import annotations

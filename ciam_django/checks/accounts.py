@@ -1,4 +1,4 @@
-"""The checks of sessions and identities, registered where ``ciam_django.accounts`` is installed."""
+"""Check the sessions and identities of projects with ``ciam_django.accounts``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CHANGED: Final = "With another mode, issuer or client, CIAM's users would get n
 
 
 def check_sessions(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """The session store and the middleware of a project with ``ciam_django.urls``."""
+    """Check the session store and the middleware of a project with ``ciam_django.urls``."""
     if not are_urls_included():
         return
     if settings.SESSION_ENGINE == _COOKIE_SESSION_ENGINE and _is_server_session_needed():
@@ -35,9 +35,9 @@ def check_sessions(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]
             "CIAM signs users out, and sessions keep CIAM's tokens: use the database or a cache.",
         )
     names = list(settings.MIDDLEWARE)
-    ours = [at for at, name in enumerate(names) if is_subclass_path(SESSION_MIDDLEWARE, name)]
-    before = names.index(_AUTHENTICATION_MIDDLEWARE) if _AUTHENTICATION_MIDDLEWARE in names else -1
-    if not ours or ours[0] < before:
+    indexes = [i for i, name in enumerate(names) if is_subclass_path(SESSION_MIDDLEWARE, name)]
+    first = names.index(_AUTHENTICATION_MIDDLEWARE) if _AUTHENTICATION_MIDDLEWARE in names else -1
+    if not indexes or indexes[0] < first:
         yield check_message(
             "session middleware",
             (
@@ -49,7 +49,7 @@ def check_sessions(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]
 
 
 def _is_server_session_needed() -> bool:
-    """Tell if the settings need a session that the server holds."""
+    """Tell if the settings need sessions that the server stores."""
     if conf.CIAM_KEEP_TOKENS:
         return True
     try:
@@ -62,11 +62,11 @@ def _is_server_session_needed() -> bool:
 def check_identities(
     app_configs: object, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> Iterator[CheckMessage]:
-    """The identities in the databases, which must belong to the issuer of the settings."""
+    """Check that all identities belong to the issuer of the settings."""
     alias = router.db_for_read(CiamIdentity)
     if alias not in (databases or ()):
         return
-    # Before the first migration there is no table.
+    # The table is missing before the first migration.
     if CiamIdentity._meta.db_table not in connections[alias].introspection.table_names():
         return
     try:
@@ -92,7 +92,7 @@ def check_identities(
 
 
 def _metadata_issuer(app: CiamApp) -> str:
-    """The issuer that the metadata names, which need not be the start of the metadata's URL."""
+    """The issuer in the metadata; the metadata's URL may begin with another issuer."""
     try:
         return str(app.load_server_metadata().get("issuer", ""))
     except CiamError:

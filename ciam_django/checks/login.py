@@ -1,7 +1,7 @@
-"""The checks that need the tables of ``login`` and ``client``.
+"""Check the settings that depend on the tables of ``login`` and ``client``.
 
-They are registered where ``ciam_django.accounts`` is installed. What a row of ``conf.py`` refuses
-is reported by ``checks/settings.py`` and not judged again here.
+These checks are registered if ``ciam_django.accounts`` is installed. They skip the settings that a
+row of ``conf.py`` refuses: ``checks/settings.py`` reports these settings.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ciam_django.login.providers import (
 from ciam_django.login.steps.table import STEPS
 from ciam_django.login.tenant_config import HOSTED, OWN_METHODS
 
-# Caches that each process has for itself.
+# Cache backends that processes do not share.
 _PER_PROCESS_CACHES: Final = ("LocMemCache", "DummyCache")
 # The fields of an endpoint whose values are members of an enum.
 _ENDPOINT_CHOICES: Final[Mapping[str, type[enum.StrEnum]]] = {
@@ -53,7 +53,7 @@ def is_allowed_by_row(name: str) -> bool:
 
 
 def check_phone_region(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """The country of ``CIAM_PHONE_REGION`` has phone numbers."""
+    """Check that the country of ``CIAM_PHONE_REGION`` has phone numbers."""
     region = conf.CIAM_PHONE_REGION
     if is_allowed_by_row("CIAM_PHONE_REGION") and region not in phonenumbers.SUPPORTED_REGIONS:
         row = Conf.CIAM_PHONE_REGION
@@ -62,13 +62,13 @@ def check_phone_region(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
 
 
 def check_user_fields(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """The keys of ``CIAM_USER_FIELDS`` are fields of the user model."""
+    """Check that the keys of ``CIAM_USER_FIELDS`` are fields of the user model."""
     if not is_allowed_by_row("CIAM_USER_FIELDS"):
         return
     model = get_user_model()
     fields = fillable_fields(model)
     for name in conf.CIAM_USER_FIELDS:
-        # A user model need not have the fields of the default.
+        # A user model may lack fields of the setting's default.
         if name not in fields and name not in Conf.CIAM_USER_FIELDS.default:
             yield check_message(
                 "user field",
@@ -78,17 +78,17 @@ def check_user_fields(app_configs: object, **kwargs: Any) -> Iterator[CheckMessa
 
 
 def check_endpoints(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """The names and fields of ``CIAM_ENDPOINTS``."""
+    """Check the names and fields of ``CIAM_ENDPOINTS``."""
     if not is_allowed_by_row("CIAM_ENDPOINTS"):
         return
     fields = Endpoint.__dataclass_fields__
-    for name, given in conf.CIAM_ENDPOINTS.items():
+    for name, overrides in conf.CIAM_ENDPOINTS.items():
         place = f"CIAM_ENDPOINTS[{name!r}]"
         if name not in ENDPOINTS:
             yield check_message(
                 "endpoint", f"{place} is no call of CIAM's API.", hint_for(name, ENDPOINTS)
             )
-        for field, value in given.items():
+        for field, value in overrides.items():
             if field not in fields:
                 yield check_message(
                     "endpoint", f"{place} has no field {field!r}.", hint_for(field, fields)
@@ -102,7 +102,7 @@ def check_endpoints(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage
 
 
 def check_social_providers(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """The names and fields of ``CIAM_SOCIAL_PROVIDERS``."""
+    """Check the names and fields of ``CIAM_SOCIAL_PROVIDERS``."""
     if not is_allowed_by_row("CIAM_SOCIAL_PROVIDERS"):
         return
     setting = conf.CIAM_SOCIAL_PROVIDERS
@@ -112,32 +112,32 @@ def check_social_providers(app_configs: object, **kwargs: Any) -> Iterator[Check
             "CIAM_SOCIAL_PROVIDERS: 'wechat' is no dict of its registrations.",
             "It must have a dict for 'website', 'in_app' or 'mini_program', or for each.",
         )
-    for name, given in provider_entries(setting).items():
-        yield from _entry_messages(name, given)
+    for name, entry in provider_entries(setting).items():
+        yield from _entry_messages(name, entry)
 
 
-def _entry_messages(name: str, given: Mapping[str, Any]) -> Iterator[CheckMessage]:
+def _entry_messages(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
     place = f"CIAM_SOCIAL_PROVIDERS: {name!r}"
-    provider_name = given.get("provider", name)
+    provider_name = entry.get("provider", name)
     if not isinstance(provider_name, str) or provider_name not in PROVIDERS:
         yield check_message(
             "provider", f"{place} is no provider.", hint_for(provider_name, PROVIDERS)
         )
         return
-    for field, value in given.items():
+    for field, value in entry.items():
         if field not in _ENTRY_FIELDS:
             yield check_message(
                 "provider", f"{place} has no field {field!r}.", hint_for(field, _ENTRY_FIELDS)
             )
         elif not isinstance(value, Mapping if field == "more" else str | Promise):
-            wanted = "a dict" if field == "more" else "a str"
+            type_name = "a dict" if field == "more" else "a str"
             yield check_message(
-                "provider", f"{place}: the {field} is {value!r}.", f"It must be {wanted}."
+                "provider", f"{place}: the {field} is {value!r}.", f"It must be {type_name}."
             )
-    row = provider_of_entry(name, given)
+    row = provider_of_entry(name, entry)
     needs_url = row is not None and row.has_page and not row.authorize_url
     for field in (*REQUIRED_FIELDS, *(["authorize_url"] if needs_url else [])):
-        if not given.get(field):
+        if not entry.get(field):
             yield check_message(
                 "provider",
                 f"{place} has no {field}, and is not offered.",
@@ -149,13 +149,13 @@ def _entry_messages(name: str, given: Mapping[str, Any]) -> Iterator[CheckMessag
 
 
 def check_login_methods(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """The client and the cache that the methods of a project with ``ciam_django.urls`` need."""
+    """Check the client and the cache that the login methods of ``ciam_django.urls`` need."""
     if not are_urls_included() or not is_allowed_by_row("CIAM_LOGIN_METHODS"):
         return
     methods = set(conf.CIAM_LOGIN_METHODS)
     client = oauth_client()
     needs_api = methods - {HOSTED} or conf.CIAM_SOCIAL_PROVIDERS
-    # Without a client there is a message already.
+    # The check of the OAuth client reports a missing client.
     if needs_api and client is not None and not client.get("api_base_url"):
         yield check_message(
             "client",
@@ -173,7 +173,7 @@ def check_login_methods(app_configs: object, **kwargs: Any) -> Iterator[CheckMes
 
 
 def check_provider_form_actions(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """The policy of a project with ``ciam_django.urls`` lets forms lead to its providers."""
+    """Check that the content security policy allows redirects of forms to the social providers."""
     if not are_urls_included() or not is_allowed_by_row("CIAM_SOCIAL_PROVIDERS"):
         return
     if any(check_social_providers(None)):

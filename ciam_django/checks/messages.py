@@ -1,4 +1,4 @@
-"""The ids of the checks, and a value of a setting in, messages about the value out."""
+"""Define the ids of the checks, and make the messages about the value of a setting."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from ciam_django.conf import (
     conf,
 )
 
-# One id for each thing that can be wrong.
+# Mistake -> the id of its check.
 CHECK_IDS: Final = {
     "name": "ciam_django.W001",
     "type": "ciam_django.E002",
@@ -58,7 +58,7 @@ CHECK_IDS: Final = {
     "middleware": "ciam_django.W017",
     "handler": "ciam_django.W018",
     "form action": "ciam_django.W019",
-    "way in": "ciam_django.E020",
+    "login method": "ciam_django.E020",
     "step": "ciam_django.E021",
     "phone region": "ciam_django.E022",
     "provider": "ciam_django.E023",
@@ -75,42 +75,42 @@ CHECK_IDS: Final = {
 
 
 def check_message(check: str, message: str, hint: str | None = None) -> CheckMessage:
-    """A message with the id of a check: a warning or an error, as the id says."""
+    """A message with the id of a check: a warning if the id has a W, an error if it has an E."""
     severity = Warning if ".W" in CHECK_IDS[check] else Error
     return severity(message, hint=hint, id=CHECK_IDS[check])
 
 
-def hint_for(given: object, allowed: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """``Did you mean 'x'?``, or the allowed names, or nothing where the list would be long."""
+def hint_for(name: object, allowed: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """``Did you mean 'x'?``, or the list of the allowed names; empty if the list is long."""
     allowed = list(allowed)
-    close = difflib.get_close_matches(str(given), allowed, n=1, cutoff=cutoff)
+    close = difflib.get_close_matches(str(name), allowed, n=1, cutoff=cutoff)
     if close:
         return f"Did you mean {close[0]!r}?"
     return f"Allowed: {', '.join(allowed)}." if len(allowed) < 20 else ""
 
 
 def setting_messages(name: str) -> list[CheckMessage]:
-    """The messages about the value of a setting, as far as the row of the setting can judge it."""
+    """The messages about the value of a setting that its row can give."""
     allowed: Allowed[Any] = SETTINGS[name].allowed
     return list(_value_messages(allowed, name, getattr(conf, name), type_check="type"))
 
 
 def scheme_and_host(url: object) -> tuple[str, str]:
-    """Scheme and host with port of a URL; empty texts where there are none."""
+    """The scheme of a URL, and its host with port; an empty text for a missing part."""
     try:
         parts = urlsplit(url if isinstance(url, str) else "")
     except ValueError:
-        # Brackets without an IPv6 address.
+        # The host has brackets without an IPv6 address.
         return "", ""
     return parts.scheme, parts.netloc
 
 
 def import_problem(path: str) -> str:
-    """The reason why a dotted path can't be imported; empty if it can."""
+    """The reason why the import of a dotted path fails; empty if the import succeeds."""
     try:
         import_string(path)
     except (ImportError, TypeError, ValueError) as error:
-        # A path that begins with dots gives the last two.
+        # A path with leading dots raises TypeError or ValueError.
         return f"{error}."
     return ""
 
@@ -146,7 +146,7 @@ def _content_messages(allowed: Allowed[Any], place: str, value: Any) -> Iterator
 @_content_messages.register(Text)
 @_content_messages.register(Fields)
 def _(allowed: Allowed[Any], place: str, value: Any) -> Iterator[CheckMessage]:
-    # Each value of the type is allowed, or a function of TABLE_CHECKS judges it.
+    # Each value of the type is allowed, or a function of TABLE_CHECKS judges the value.
     return iter(())
 
 
@@ -213,11 +213,11 @@ def _(allowed: ListOf[Any], place: str, value: Sequence[Any]) -> Iterator[CheckM
 @_content_messages.register(DictOf)
 def _(allowed: DictOf[Any], place: str, value: Mapping[Any, Any]) -> Iterator[CheckMessage]:
     keys, values = allowed.keys, allowed.values
-    for key, each in value.items():
+    for key, item in value.items():
         if any(_value_messages(keys, place, key, keys.check)):
             hint = hint_for(key, keys.names) if isinstance(keys, Choice) else "It must be a str."
             yield check_message(keys.check, f"{place} has the key {key!r}.", hint)
-        yield from _value_messages(values, f"{place}[{key!r}]", each, values.check)
+        yield from _value_messages(values, f"{place}[{key!r}]", item, values.check)
 
 
 def _not_allowed(

@@ -1,4 +1,4 @@
-"""The checks of the settings that need neither accounts nor Authlib."""
+"""Check the settings, without imports of Authlib or the models of accounts."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from ciam_django.lookup import OVERRIDABLE_FIELDS
 
 ERROR_MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
 DRF_HANDLER: Final = "ciam_django.drf.exception_handler"
-# drf-standardized-errors' handler, and the class of ours that the handler can use.
+# The handler of drf-standardized-errors, and the class of this package for the handler.
 STANDARDIZED_HANDLER: Final = "drf_standardized_errors.handler.exception_handler"
 STANDARDIZED_HANDLER_CLASS: Final = "ciam_django.drf.standardized.CiamExceptionHandler"
 CIAM_BACKEND: Final = "ciam_django.accounts.backends.CiamBackend"
 
 _OVERRIDE_KEY: Final = re.compile(r"(\*\.)?[A-Za-z]\w*(\.\w+)*(\.\*)?")
-# How alike a misspelt code and the intended code are; two other codes are less alike.
+# The similarity of a misspelt code and the intended code. Two different codes are less similar.
 _MIN_SIMILARITY: Final = 0.92
 
 
@@ -40,7 +40,7 @@ _MIN_SIMILARITY: Final = 0.92
 
 
 def check_setting_names(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """Names that begin with ``CIAM_`` and are very like the name of a setting."""
+    """Find names that begin with ``CIAM_`` and look like a misspelt setting."""
     for name in dir(settings):
         if name.startswith("CIAM_") and name not in SETTINGS:
             hint = hint_for(name, SETTINGS, cutoff=0.85)
@@ -49,13 +49,13 @@ def check_setting_names(app_configs: object, **kwargs: Any) -> Iterator[CheckMes
 
 
 def check_setting_values(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """The values of all settings, as the rows of ``conf.py`` allow them."""
+    """Check the values of all settings with the rows of ``conf.py``."""
     for name in SETTINGS:
         yield from setting_messages(name)
 
 
 def check_fallback_handler(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """A handler that would call itself."""
+    """Check that the fallback handler does not call itself."""
     if conf.CIAM_DRF_FALLBACK_HANDLER == DRF_HANDLER and apps.is_installed("rest_framework"):
         yield check_message(
             "dotted path",
@@ -65,7 +65,7 @@ def check_fallback_handler(app_configs: object, **kwargs: Any) -> Iterator[Check
 
 
 def check_callback_scheme(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """A callback over http outside of development."""
+    """Check that the callback uses https outside of development."""
     url = conf.CIAM_CALLBACK_URL
     scheme, host = scheme_and_host(url)
     if scheme == "http" and host and not settings.DEBUG:
@@ -77,7 +77,7 @@ def check_callback_scheme(app_configs: object, **kwargs: Any) -> Iterator[CheckM
 
 
 def check_bearer_mode(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """Signatures of bearer tokens need OpenID Connect."""
+    """Check that signed bearer tokens are used with OpenID Connect only."""
     if conf.CIAM_BEARER == "jwt" and not (oauth_client() or {}).get("server_metadata_url"):
         yield check_message(
             "bearer mode",
@@ -90,15 +90,15 @@ def check_bearer_mode(app_configs: object, **kwargs: Any) -> Iterator[CheckMessa
 
 
 def check_error_overrides(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """The keys, fields and values of ``CIAM_ERROR_OVERRIDES``."""
-    # Not every value has the declared type.
+    """Check the keys, fields and values of ``CIAM_ERROR_OVERRIDES``."""
+    # The value of the project may have another type than the declared type.
     overrides: Any = conf.CIAM_ERROR_OVERRIDES
     if not isinstance(overrides, Mapping):
         return
     for key, value in overrides.items():
         yield from _check_override_key(key)
         fields = value if isinstance(value, Mapping) else {"message": value}
-        for name, given in fields.items():
+        for name, field in fields.items():
             place = f"CIAM_ERROR_OVERRIDES[{key!r}]"
             if name not in OVERRIDABLE_FIELDS:
                 yield check_message(
@@ -106,10 +106,10 @@ def check_error_overrides(app_configs: object, **kwargs: Any) -> Iterator[CheckM
                     f"{place} has no field {name!r}.",
                     hint_for(name, OVERRIDABLE_FIELDS),
                 )
-            elif not OVERRIDABLE_FIELDS[name].is_allowed(given):
+            elif not OVERRIDABLE_FIELDS[name].is_allowed(field):
                 yield check_message(
                     "override value",
-                    f"{place}: the {name} is {given!r}.",
+                    f"{place}: the {name} is {field!r}.",
                     f"It must be {OVERRIDABLE_FIELDS[name].allowed_text}.",
                 )
         if "message" in fields and _is_collapsing_key(str(key)):
@@ -133,10 +133,10 @@ def _check_override_key(key: object) -> Iterator[CheckMessage]:
     known = {name.casefold(): name for name in (*names, *_families_of_codes(names))}
     if key.casefold() in known:
         return
-    # A code without a row is allowed, but a code that is very like a row's is a slip. In a short
-    # code one letter is a large part.
-    alike = min(_MIN_SIMILARITY, (len(key) - 1) / len(key))
-    close = difflib.get_close_matches(key.casefold(), known, n=1, cutoff=alike)
+    # A code without a row is allowed. A code that is similar to the code of a row is a mistake. One
+    # wrong letter lowers the similarity of short codes more.
+    cutoff = min(_MIN_SIMILARITY, (len(key) - 1) / len(key))
+    close = difflib.get_close_matches(key.casefold(), known, n=1, cutoff=cutoff)
     if close:
         yield check_message(
             "override key",
@@ -147,7 +147,7 @@ def _check_override_key(key: object) -> Iterator[CheckMessage]:
 
 
 def _families_of_codes(codes: Iterable[str]) -> Iterator[str]:
-    """Every ``X.Y.*`` and ``*.Y.Z`` that a code belongs to."""
+    """All families ``X.Y.*`` and ``*.Y.Z`` of the codes."""
     for code in codes:
         parts = code.split(".")
         for length in range(1, len(parts)):
@@ -156,18 +156,18 @@ def _families_of_codes(codes: Iterable[str]) -> Iterator[str]:
 
 
 def _is_collapsing_key(key: str) -> bool:
-    # The row of the table, not the row that the checked settings make of it.
+    # Use the row of the table: lookup.py would apply the settings that this module checks.
     rows = {name.casefold(): row for name, row in CODES.items()}
     aliases = {name.casefold(): rows[to.casefold()] for name, to in ALIASES.items()}
     row = {**rows, **aliases}.get(key.casefold())
     return "*" not in key and row is not None and row.collapse is not None
 
 
-# --- How the parts are put together -----------------------------------------------------------
+# --- Apps, URLs, client and entry points ------------------------------------------------------
 
 
 def check_login_urls(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """The apps, backends and URLs that a project with ``ciam_django.urls`` needs."""
+    """Check the apps, backends and URLs of a project with ``ciam_django.urls``."""
     inclusions = _url_inclusions()
     if not inclusions:
         return
@@ -192,7 +192,7 @@ def check_login_urls(app_configs: object, **kwargs: Any) -> Iterator[CheckMessag
 
 
 def check_oauth_client(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """The OAuth client of a project with ``ciam_django.urls``."""
+    """Check the OAuth client of a project with ``ciam_django.urls``."""
     if not are_urls_included():
         return
     client = oauth_client()
@@ -206,8 +206,8 @@ def check_oauth_client(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
         return
     if not client.get("client_id"):
         yield check_message("client", 'AUTHLIB_OAUTH_CLIENTS["ciam"] has no client_id.')
-    own = [name for name in ("authorize_url", "access_token_url") if client.get(name)]
-    if bool(client.get("server_metadata_url")) == bool(own) or len(own) == 1:
+    urls = [name for name in ("authorize_url", "access_token_url") if client.get(name)]
+    if bool(client.get("server_metadata_url")) == bool(urls) or len(urls) == 1:
         yield check_message(
             "client",
             'AUTHLIB_OAUTH_CLIENTS["ciam"] does not choose one of the two modes.',
@@ -224,7 +224,7 @@ def check_oauth_client(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
 
 
 def check_entry_points(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """The middleware and the handler of REST framework."""
+    """Check that the middleware and the handler of REST framework are installed."""
     if not any(is_subclass_path(ERROR_MIDDLEWARE, path) for path in settings.MIDDLEWARE):
         yield check_message(
             "middleware",
@@ -242,16 +242,16 @@ def check_entry_points(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
 
 
 def _is_standardized_handler(handler: object) -> bool:
-    """Tell if the handler is drf-standardized-errors', with our class."""
-    chosen = (getattr(settings, "DRF_STANDARDIZED_ERRORS", None) or {}).get(
+    """Tell if the handler is drf-standardized-errors' handler with the class of this package."""
+    handler_class = (getattr(settings, "DRF_STANDARDIZED_ERRORS", None) or {}).get(
         "EXCEPTION_HANDLER_CLASS", ""
     )
     return handler == STANDARDIZED_HANDLER and is_subclass_path(
-        STANDARDIZED_HANDLER_CLASS, str(chosen)
+        STANDARDIZED_HANDLER_CLASS, str(handler_class)
     )
 
 
-# --- Shared with the other checks -------------------------------------------------------------
+# --- Functions for the other check modules ----------------------------------------------------
 
 
 def are_urls_included() -> bool:
@@ -260,7 +260,7 @@ def are_urls_included() -> bool:
 
 
 def _url_inclusions() -> Sequence[bool]:
-    """One item for each inclusion of ``ciam_django.urls``: True below a language prefix."""
+    """One item for each inclusion of ``ciam_django.urls``: True if below a language prefix."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
 
@@ -277,35 +277,35 @@ def _url_inclusions() -> Sequence[bool]:
 
 
 def oauth_client() -> Mapping[str, Any] | None:
-    """The OAuth client of the settings; None if there is none, or no dict."""
+    """The OAuth client of the settings; None if the client is missing or is no dict."""
     clients = getattr(settings, "AUTHLIB_OAUTH_CLIENTS", None)
     client = clients.get("ciam") if isinstance(clients, Mapping) else None
     return client if isinstance(client, Mapping) else None
 
 
 def is_allowed_form_action(origin: str) -> bool:
-    """Tell if the project's policy lets a form lead to this origin."""
+    """Tell if the content security policy allows a form that is redirected to this origin."""
     policy = getattr(settings, "SECURE_CSP", None) or {}
-    # Django leaves a directive out that is None or False, and takes one source for a list of one.
-    given = policy.get("form-action")
-    if given in (None, False):
+    # Django omits a directive that is None or False, and also accepts one source without a list.
+    sources = policy.get("form-action")
+    if sources in (None, False):
         return True
-    allowed = {given} if isinstance(given, str | bool) else set(given)
+    allowed = {sources} if isinstance(sources, str | bool) else set(sources)
     return bool(allowed & {origin, f"{origin.partition(':')[0]}:", "*"})
 
 
-def is_subclass_path(ours: str, path: str) -> bool:
-    """Tell if ``path`` leads to the class with the path ``ours``, or to a subclass of it."""
+def is_subclass_path(class_path: str, path: str) -> bool:
+    """Tell if ``path`` is the path of the class ``class_path`` or of its subclass."""
     try:
-        found = import_string(path)
+        imported = import_string(path)
     except ImportError:
-        # Django has an error of its own for this.
+        # Django reports paths that can't be imported.
         return False
-    classes = getattr(found, "__mro__", ())
-    return ours in [f"{line.__module__}.{line.__qualname__}" for line in classes]
+    classes = getattr(imported, "__mro__", ())
+    return class_path in [f"{cls.__module__}.{cls.__qualname__}" for cls in classes]
 
 
-# Settings with `Fields` in their row -> the check of the fields. checks/login.py has the others.
+# Settings with `Fields` in their row -> the check of the fields. checks/login.py has more rows.
 TABLE_CHECKS: Final = {"CIAM_ERROR_OVERRIDES": check_error_overrides}
 
 CHECKS: Final = (

@@ -1,4 +1,4 @@
-"""``manage.py check`` of sessions and identities."""
+"""Test the checks of sessions and identities."""
 
 from __future__ import annotations
 
@@ -23,110 +23,112 @@ from tests.users import get_or_create_user
 COOKIES = "django.contrib.sessions.backends.signed_cookies"
 
 
-def found() -> list[CheckMessage]:
+def package_messages() -> list[CheckMessage]:
     return run_checks(tags=["ciam_django"])
 
 
-def found_in(*databases: str) -> list[CheckMessage]:
+def database_messages(*databases: str) -> list[CheckMessage]:
     messages = run_checks(tags=["database"], databases=databases or ["default"])
     return [message for message in messages if str(message.id).startswith("ciam_django")]
 
 
 class ShopMiddleware(CiamSessionMiddleware):
-    """A project's own."""
+    """A subclass in a project."""
 
 
 @pytest.mark.parametrize(("mode", "keeps"), [("oidc", True), ("oidc", False), ("ciam", True)])
-def test_sessions_in_cookies_are_refused(
+def test_sessions_in_cookies_are_reported(
     ciam: FakeCiam, settings: Settings, mode: str, keeps: bool
 ) -> None:
     settings.SESSION_ENGINE, settings.CIAM_KEEP_TOKENS = COOKIES, keeps
 
-    assert [message.id for message in found()] == [CHECK_IDS["session store"]]
+    assert [message.id for message in package_messages()] == [CHECK_IDS["session store"]]
 
 
 @pytest.mark.parametrize("mode", ["ciam"])
-def test_where_nothing_is_kept_and_nobody_is_signed_out_they_may_be(
+def test_sessions_in_cookies_are_allowed_without_tokens_and_logout(
     ciam: FakeCiam, settings: Settings, mode: str
 ) -> None:
     settings.SESSION_ENGINE, settings.CIAM_KEEP_TOKENS = COOKIES, False
 
-    assert found() == []
+    assert package_messages() == []
 
 
-def test_without_a_client_another_check_tells(settings: Settings) -> None:
+def test_a_missing_client_is_reported_only_by_its_own_check(settings: Settings) -> None:
     settings.SESSION_ENGINE, settings.CIAM_KEEP_TOKENS = COOKIES, False
     settings.AUTHLIB_OAUTH_CLIENTS = {}
 
-    assert [message.id for message in found()] == [CHECK_IDS["client"]]
+    assert [message.id for message in package_messages()] == [CHECK_IDS["client"]]
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_the_middleware_has_its_place(settings: Settings, is_first: bool) -> None:
+def test_the_session_middleware_must_follow_the_authentication_middleware(
+    settings: Settings, is_first: bool
+) -> None:
     name = "ciam_django.accounts.middleware.CiamSessionMiddleware"
     others = [other for other in django_settings.MIDDLEWARE if other != name]
     settings.MIDDLEWARE = [name, *others] if is_first else [*others, f"{__name__}.ShopMiddleware"]
 
-    assert [message.id for message in found()] == (
+    assert [message.id for message in package_messages()] == (
         [CHECK_IDS["session middleware"]] if is_first else []
     )
 
 
-def test_without_a_client_nobody_is_a_stranger(db: None, settings: Settings) -> None:
+def test_identities_are_not_checked_without_a_client(db: None, settings: Settings) -> None:
     settings.AUTHLIB_OAUTH_CLIENTS = {}
 
-    assert found_in() == []
+    assert database_messages() == []
 
 
 # --- Identities of another mode, issuer or client -----------------------------------------------
 
 
 @pytest.mark.django_db
-def test_all_is_well_while_the_people_are_those_of_the_settings(ciam: FakeCiam) -> None:
-    assert found_in() == []
+def test_identities_of_the_issuer_of_the_settings_are_not_reported(ciam: FakeCiam) -> None:
+    assert database_messages() == []
     Browser(ciam).sign_in()
-    assert found_in() == []
+    assert database_messages() == []
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("mode", ["oidc"])
 @pytest.mark.parametrize("change", ["mode", "client", "issuer"])
-def test_a_change_is_refused_while_there_are_people_of_before(
+def test_a_changed_issuer_with_identities_of_the_old_issuer_is_reported(
     ciam: FakeCiam, settings: Settings, change: str
 ) -> None:
     Browser(ciam).sign_in()
-    before = CiamIdentity.objects.get()
+    identity = CiamIdentity.objects.get()
     client: dict[str, Any] = ciam.client("ciam" if change == "mode" else "oidc")
     if change == "issuer":
         CiamIdentity.objects.update(issuer="https://old.example")
-        before.refresh_from_db()
+        identity.refresh_from_db()
     if change == "client":
         url = client["server_metadata_url"]
         client |= {"client_id": "b", "server_metadata_url": url.replace("fake_app_0001", "b")}
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
-    messages = found_in()
+    messages = database_messages()
 
     assert [message.id for message in messages] == [CHECK_IDS["identities"]]
-    assert before.issuer in messages[0].msg
-    assert f"ciam_rekey --from {before.issuer}" in str(messages[0].hint)
+    assert identity.issuer in messages[0].msg
+    assert f"ciam_rekey --from {identity.issuer}" in str(messages[0].hint)
     with pytest.raises(CommandError):
         call_command("check", databases=["default"])
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("mode", ["oidc"])
-def test_an_issuer_that_is_not_where_its_metadata_is_is_the_same(
+def test_identities_of_the_issuer_in_the_metadata_are_not_reported(
     ciam: FakeCiam, settings: Settings
 ) -> None:
     ciam.metadata = {"issuer": "https://login.example"}
     get_or_create_user(Person("https://login.example", "u-1"))
 
-    assert found_in() == []
+    assert database_messages() == []
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("is_new", [True, False])
-def test_nobody_becomes_a_stranger_meanwhile(
+def test_a_sign_in_fails_if_all_identities_belong_to_another_issuer(
     ciam: FakeCiam, settings: Settings, is_new: bool
 ) -> None:
     get_or_create_user(Person("https://old.example", "u-1"))
@@ -140,10 +142,10 @@ def test_nobody_becomes_a_stranger_meanwhile(
 
 
 @pytest.mark.django_db
-def test_other_databases_and_missing_tables_are_none_of_our_business(settings: Settings) -> None:
+def test_other_databases_and_missing_tables_are_not_checked(settings: Settings) -> None:
     get_or_create_user(Person("https://old.example", "u-1"))
     assert list(check_identities(None, databases=["other"])) == []
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE ciam_accounts_ciamidentity RENAME TO elsewhere")
-        assert found_in() == []
+        assert database_messages() == []
         cursor.execute("ALTER TABLE elsewhere RENAME TO ciam_accounts_ciamidentity")

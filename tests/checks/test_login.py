@@ -1,4 +1,4 @@
-"""``manage.py check`` of the login methods, providers and calls, and what their rows name."""
+"""Test the checks of the settings of sign-in, and compare their rows with the tables."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ciam_django.conf import RATE, SETTINGS, Allowed, Choice, Conf, DictOf, Fiel
 from ciam_django.kinds import Action
 from ciam_django.login.steps.results import FLOW_TYPES
 from ciam_django.login.tenant_config import HOSTED, OWN_METHODS
-from tests.checks.test_settings import CLIENT, NoUrls, client, found_with, the_one_of
+from tests.checks.test_settings import CLIENT, NoUrls, client, found_with, only_message
 
 
-def fields_in(allowed: Allowed[Any]) -> bool:
-    """Tell if an upper table judges a part of the value."""
+def has_fields(allowed: Allowed[Any]) -> bool:
+    """Tell if a table of another module judges a part of the value."""
     match allowed:
         case Fields():
             return True
         case DictOf():
-            return fields_in(allowed.values)
+            return has_fields(allowed.values)
         case ListOf():
-            return fields_in(allowed.items)
+            return has_fields(allowed.items)
     return False
 
 
@@ -57,8 +57,8 @@ def test_the_rows_name_exactly_what_the_tables_have() -> None:
     assert RATE.pattern.endswith(f"({'|'.join(SECONDS_OF_UNITS)})")
 
 
-def test_each_setting_that_its_row_cannot_judge_alone_has_a_check() -> None:
-    with_fields = {name for name, row in SETTINGS.items() if fields_in(row.allowed)}
+def test_each_setting_with_fields_has_a_check_of_the_fields() -> None:
+    with_fields = {name for name, row in SETTINGS.items() if has_fields(row.allowed)}
     checks = {**settings_checks.TABLE_CHECKS, **login.TABLE_CHECKS}
 
     assert set(checks) == with_fields
@@ -69,9 +69,9 @@ def test_each_setting_that_its_row_cannot_judge_alone_has_a_check() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "settings", "text"),
+    ("check", "settings", "text"),
     [
-        ("way in", {"CIAM_API_SIGN_IN": "cookie"}, "CIAM_API_SIGN_IN is 'cookie'."),
+        ("login method", {"CIAM_API_SIGN_IN": "cookie"}, "CIAM_API_SIGN_IN is 'cookie'."),
         (
             "provider",
             {"CIAM_SOCIAL_PROVIDERS": {"qq": {"app_id": "1"}}},
@@ -137,13 +137,13 @@ def test_each_setting_that_its_row_cannot_judge_alone_has_a_check() -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_way_in_is_told(
-    what: str, settings: dict[str, Any], text: str
+def test_a_wrong_setting_of_the_sign_in_is_reported(
+    check: str, settings: dict[str, Any], text: str
 ) -> None:
-    assert text in the_one_of(what, **settings).msg
+    assert text in only_message(check, **settings).msg
 
 
-def test_a_way_in_that_is_right_has_no_messages() -> None:
+def test_valid_settings_of_the_sign_in_have_no_messages() -> None:
     assert not found_with(
         DEBUG=True,
         CIAM_LOGIN_METHODS=["sms", "password", "hosted"],
@@ -155,7 +155,7 @@ def test_a_way_in_that_is_right_has_no_messages() -> None:
     )
 
 
-def test_a_cache_of_one_process_will_do_for_a_developer() -> None:
+def test_a_cache_that_processes_do_not_share_is_allowed_under_debug() -> None:
     assert not found_with(DEBUG=True, CIAM_LOGIN_METHODS=["sms"])
 
 
@@ -174,18 +174,20 @@ def test_a_cache_of_one_process_will_do_for_a_developer() -> None:
         ),
     ],
 )
-def test_a_field_of_a_provider_has_its_type(entry: dict[str, object], text: str) -> None:
-    assert text in the_one_of("provider", CIAM_SOCIAL_PROVIDERS={"shop": entry}).msg
+def test_a_field_of_a_provider_with_a_wrong_type_is_reported(
+    entry: dict[str, object], text: str
+) -> None:
+    assert text in only_message("provider", CIAM_SOCIAL_PROVIDERS={"shop": entry}).msg
 
 
-def test_a_providers_label_may_be_translated() -> None:
+def test_a_label_of_a_provider_may_be_a_lazy_text() -> None:
     entry = {"app_id": "1", "source": "s", "label": lazystr("QQ"), "more": {"a": "b"}}
 
     assert found_with(CIAM_SOCIAL_PROVIDERS={"qq": entry}) == []
 
 
-def test_a_country_without_phone_numbers_is_told_of() -> None:
-    assert "'ZZ'" in the_one_of("phone region", CIAM_PHONE_REGION="ZZ").msg
+def test_a_country_without_phone_numbers_is_reported() -> None:
+    assert "'ZZ'" in only_message("phone region", CIAM_PHONE_REGION="ZZ").msg
 
 
 @pytest.mark.parametrize(
@@ -199,8 +201,8 @@ def test_a_country_without_phone_numbers_is_told_of() -> None:
         ("CIAM_LOGIN_METHODS", "sms"),
     ],
 )
-def test_what_the_row_refuses_has_one_message(name: str, value: object) -> None:
-    the_one_of("type", **{name: value})
+def test_a_value_that_the_row_refuses_has_one_message(name: str, value: object) -> None:
+    only_message("type", **{name: value})
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ def test_what_the_row_refuses_has_one_message(name: str, value: object) -> None:
         {"AUTHLIB_OAUTH_CLIENTS": {"ciam": {**CLIENT, "client_id": ""}}},
     ],
 )
-def test_without_the_urls_nothing_needs_ciams_api_or_a_form_action(
+def test_a_project_without_the_urls_needs_no_api_base_url_and_no_form_action(
     settings: dict[str, Any],
 ) -> None:
     assert found_with(**settings, ROOT_URLCONF=NoUrls) == []

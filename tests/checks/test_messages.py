@@ -1,4 +1,4 @@
-"""A value of a setting in, messages with a place, the value and a hint out."""
+"""Test the messages about a value: its place, the value and a hint."""
 
 from __future__ import annotations
 
@@ -32,40 +32,42 @@ from ciam_django.conf import (
     Template,
     Text,
 )
-from tests.checks.test_settings import the_one_of
+from tests.checks.test_settings import only_message
 
 
-def messages(allowed: Allowed[Any], value: object) -> list[tuple[str | None, str, str | None]]:
-    found = _value_messages(allowed, "X", value, type_check="type")
-    return [(message.id, message.msg, message.hint) for message in found]
+def facts_of_messages(
+    allowed: Allowed[Any], value: object
+) -> list[tuple[str | None, str, str | None]]:
+    messages = _value_messages(allowed, "X", value, type_check="type")
+    return [(message.id, message.msg, message.hint) for message in messages]
 
 
-def kinds_below(kind: type[Allowed[Any]]) -> set[type[Allowed[Any]]]:
-    found = {kind}
-    for below in kind.__subclasses__():
-        found |= kinds_below(below)
-    return found
+def class_and_subclasses(cls: type[Allowed[Any]]) -> set[type[Allowed[Any]]]:
+    classes = {cls}
+    for subclass in cls.__subclasses__():
+        classes |= class_and_subclasses(subclass)
+    return classes
 
 
-def test_an_id_says_how_bad_a_message_is() -> None:
+def test_an_id_decides_if_a_message_is_a_warning_or_an_error() -> None:
     assert type(check_message("name", "M.")) is Warning
     assert type(check_message("type", "M.")) is Error
     assert check_message("type", "M.", "H.").hint == "H."
 
 
-def test_a_hint_is_the_name_that_was_meant_or_all_names_if_they_are_few() -> None:
+def test_a_hint_is_the_similar_name_or_a_short_list_of_the_allowed_names() -> None:
     assert hint_for("pasword", ["password", "sms"]) == "Did you mean 'password'?"
     assert hint_for(5, ["password", "sms"]) == "Allowed: password, sms."
     assert hint_for("x", map(str, range(20))) == ""
 
 
-def test_there_is_a_judge_for_every_kind_of_value() -> None:
-    kinds = kinds_below(Allowed) - {Allowed}
+def test_every_class_of_allowed_values_has_its_own_function() -> None:
+    classes = class_and_subclasses(Allowed) - {Allowed}
 
-    assert len(kinds) == 14
-    for kind in kinds:
-        assert _content_messages.dispatch(kind) is not _content_messages.dispatch(object)
-        assert kind in _content_messages.registry
+    assert len(classes) == 14
+    for cls in classes:
+        assert _content_messages.dispatch(cls) is not _content_messages.dispatch(object)
+        assert cls in _content_messages.registry
     with pytest.raises(NotImplementedError, match="Allowed"):
         _content_messages(Allowed(), "X", 1)
 
@@ -82,7 +84,7 @@ def test_there_is_a_judge_for_every_kind_of_value() -> None:
         (Target(), "/help/"),
         (AbsoluteUrl(), "https://example.com/"),
         (AbsoluteUrl(), ""),
-        (DottedPath(), "tests.checks.test_messages.messages"),
+        (DottedPath(), "tests.checks.test_messages.facts_of_messages"),
         (DottedPath(), ""),
         (DottedPath(app="no.such.app"), "no.such.function"),
         (Template(), "admin/base.html"),
@@ -96,7 +98,7 @@ def test_there_is_a_judge_for_every_kind_of_value() -> None:
     ids=repr,
 )
 def test_an_allowed_value_has_no_message(allowed: Allowed[Any], value: object) -> None:
-    assert messages(allowed, value) == []
+    assert facts_of_messages(allowed, value) == []
 
 
 @pytest.mark.parametrize(
@@ -124,15 +126,15 @@ def test_an_allowed_value_has_no_message(allowed: Allowed[Any], value: object) -
         (DottedPath(), "no.such", "dotted path", "X is 'no.such'.", "No module named 'no'."),
     ],
 )
-def test_a_message_has_the_place_the_value_and_what_is_allowed(
+def test_a_message_has_the_place_and_the_value_and_its_hint_has_the_allowed_values(
     allowed: Allowed[Any], value: object, check: str, text: str, hint: str | None
 ) -> None:
     hint = hint or f"It must be {allowed.words}."
 
-    assert messages(allowed, value) == [(CHECK_IDS[check], text, hint)]
+    assert facts_of_messages(allowed, value) == [(CHECK_IDS[check], text, hint)]
 
 
 @pytest.mark.parametrize("path", ["x", ".x", "..x.y", "tests.nobody", "no.such"])
-def test_a_path_that_leads_nowhere_has_a_reason(path: str) -> None:
+def test_a_path_that_cannot_be_imported_has_a_reason(path: str) -> None:
     assert import_problem(path).endswith(".")
-    the_one_of("dotted path", CIAM_NEW_USER=path)
+    only_message("dotted path", CIAM_NEW_USER=path)

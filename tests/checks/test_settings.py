@@ -1,4 +1,4 @@
-"""``manage.py check`` says what was given, what is allowed, and what was meant."""
+"""Test the checks of the settings: each mistake has one message with a hint."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ class NoUrls:
 
 
 class SubclassedMiddleware(CiamErrorMiddleware):
-    """A project's own, which is as good."""
+    """A subclass in a project."""
 
 
 def function_middleware(get_response: Any) -> Any:
-    """As Django allows."""
+    """A middleware that is a function, which Django allows."""
     return get_response
 
 
 def handler(exc: Exception, context: object) -> None:
-    """Some other handler of REST framework's exceptions."""
+    """A handler of the project for the exceptions of REST framework."""
 
 
 def found_with(**settings: Any) -> list[CheckMessage]:
@@ -63,31 +63,33 @@ def found_with(**settings: Any) -> list[CheckMessage]:
         return run_checks(tags=["ciam_django"])
 
 
-def the_one_of(what: str, **settings: Any) -> CheckMessage:
-    """The one message that these settings give, whose id is that."""
-    found = found_with(**settings)
-    assert [message.id for message in found] == [CHECK_IDS[what]], found
-    return found[0]
+def only_message(check: str, **settings: Any) -> CheckMessage:
+    """The only message for these settings, which must have the id of ``check``."""
+    messages = found_with(**settings)
+    assert [message.id for message in messages] == [CHECK_IDS[check]], messages
+    return messages[0]
 
 
 def client(**replaced: Any) -> dict[str, Any]:
-    given = {**CLIENT, **replaced}
-    return {"ciam": {name: value for name, value in given.items() if value is not None}}
+    arguments = {**CLIENT, **replaced}
+    return {"ciam": {name: value for name, value in arguments.items() if value is not None}}
 
 
-# --- All of them ------------------------------------------------------------------------------
+# --- All checks -------------------------------------------------------------------------------
 
 
-def test_a_right_project_has_no_messages() -> None:
+def test_a_valid_project_has_no_messages() -> None:
     assert found_with() == []
 
 
-def test_an_id_is_given_once_and_says_how_bad_it_is() -> None:
+def test_check_ids_are_unique_and_numbered_without_gaps() -> None:
     assert len(set(CHECK_IDS.values())) == len(CHECK_IDS)
-    assert [int(each[-3:]) for each in CHECK_IDS.values()] == list(range(1, len(CHECK_IDS) + 1))
+    assert [int(check_id[-3:]) for check_id in CHECK_IDS.values()] == list(
+        range(1, len(CHECK_IDS) + 1)
+    )
 
 
-# For each id, settings that are wrong in that way, what is said of them, and what is advised.
+# Key of CHECK_IDS -> wrong settings, a part of the message, and a part of the hint.
 WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "name": (
         {"CIAM_TIMEUOT": 5.0},
@@ -182,7 +184,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "The form-action of SECURE_CSP lacks https://ciam.invalid.",
         "Add it",
     ),
-    "way in": (
+    "login method": (
         {"CIAM_LOGIN_METHODS": ["hosted", "pasword"]},
         "CIAM_LOGIN_METHODS[1] is 'pasword'.",
         "Did you mean 'password'?",
@@ -239,9 +241,9 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "use 'check', or OpenID Connect",
     ),
 }
-# The checks of databases: tests/checks/test_accounts.py.
-OF_DATABASES = ["identities"]
-# The checks of what only the views of ``ciam_django.urls`` need.
+# tests/checks/test_accounts.py tests the database checks.
+DATABASE_CHECKS = ["identities"]
+# The checks of settings that only the views of ``ciam_django.urls`` need.
 NEED_URLS = {
     "client",
     "accounts",
@@ -254,41 +256,43 @@ NEED_URLS = {
 }
 
 
-def test_every_id_is_tried() -> None:
-    assert [*WRONG, *OF_DATABASES] == list(CHECK_IDS)
+def test_every_check_id_has_a_test() -> None:
+    assert [*WRONG, *DATABASE_CHECKS] == list(CHECK_IDS)
 
 
-@for_each_row("what", WRONG)
-def test_a_wrong_setting_is_told_of_with_what_is_allowed(what: str) -> None:
-    settings, text, hint = WRONG[what]
+@for_each_row("check", WRONG)
+def test_a_wrong_setting_is_reported_with_a_hint(check: str) -> None:
+    settings, text, hint = WRONG[check]
 
-    message = the_one_of(what, **settings)
+    message = only_message(check, **settings)
 
     assert text in message.msg
     assert hint in (message.hint or "")
-    assert type(message) is (Warning if ".W" in CHECK_IDS[what] else Error)
+    assert type(message) is (Warning if ".W" in CHECK_IDS[check] else Error)
 
 
-@pytest.mark.parametrize("what", WRONG)
-def test_only_checks_of_the_sign_in_views_need_the_urls(what: str) -> None:
-    settings, _, _ = WRONG[what]
+@pytest.mark.parametrize("check", WRONG)
+def test_only_checks_of_the_sign_in_views_need_the_urls(check: str) -> None:
+    settings, _, _ = WRONG[check]
 
-    found = found_with(**{**settings, "ROOT_URLCONF": NoUrls})
+    messages = found_with(**{**settings, "ROOT_URLCONF": NoUrls})
 
-    assert [message.id for message in found] == ([] if what in NEED_URLS else [CHECK_IDS[what]])
+    assert [message.id for message in messages] == (
+        [] if check in NEED_URLS else [CHECK_IDS[check]]
+    )
 
 
-def test_a_project_with_bearer_tokens_alone_learns_of_each_wrong_setting() -> None:
-    wrong = ("way in", "step", "phone region", "provider", "limit", "endpoint", "user field")
-    settings = {name: value for what in wrong for name, value in WRONG[what][0].items()}
+def test_a_project_without_the_urls_gets_a_message_for_each_wrong_setting() -> None:
+    checks = ("login method", "step", "phone region", "provider", "limit", "endpoint", "user field")
+    settings = {name: value for check in checks for name, value in WRONG[check][0].items()}
 
-    found = found_with(**settings, ROOT_URLCONF=NoUrls)
+    messages = found_with(**settings, ROOT_URLCONF=NoUrls)
 
-    assert sorted(str(message.id) for message in found) == [CHECK_IDS[what] for what in wrong]
+    assert sorted(str(message.id) for message in messages) == [CHECK_IDS[check] for check in checks]
 
 
 def test_a_message_can_be_silenced() -> None:
-    message = the_one_of("range", CIAM_RETRY_AFTER=-1)
+    message = only_message("range", CIAM_RETRY_AFTER=-1)
 
     with override_settings(SILENCED_SYSTEM_CHECKS=[CHECK_IDS["range"]]):
         assert message.is_silenced()
@@ -300,10 +304,10 @@ def test_a_project_without_sign_in_views_needs_no_client() -> None:
     )
 
 
-def test_a_project_without_urls_has_no_names_of_them(settings: Settings) -> None:
+def test_a_url_name_is_reported_without_a_root_urlconf(settings: Settings) -> None:
     del settings.ROOT_URLCONF
 
-    the_one_of("address", CIAM_SUPPORT_URL="admin:index")
+    only_message("address", CIAM_SUPPORT_URL="admin:index")
     assert found_with(CIAM_SUPPORT_URL="/help/") == []
 
 
@@ -311,7 +315,7 @@ def test_a_project_without_urls_has_no_names_of_them(settings: Settings) -> None
 
 
 @pytest.mark.parametrize("name", ["CIAM_SHOP_NAME", "CIAM_X", "CIAM_FOOTER_TEXT"])
-def test_a_setting_of_the_projects_own_is_its_own(name: str) -> None:
+def test_a_setting_of_the_project_with_our_prefix_is_allowed(name: str) -> None:
     assert found_with(**{name: 1}) == []
 
 
@@ -337,15 +341,17 @@ def test_a_setting_of_the_projects_own_is_its_own(name: str) -> None:
         ("CIAM_BASE_TEMPLATE", ["base.html"]),
     ],
 )
-def test_a_setting_of_another_type_is_told_of(name: str, value: object) -> None:
-    found = [message for message in found_with(**{name: value}) if message.id == CHECK_IDS["type"]]
+def test_a_setting_of_a_wrong_type_is_reported(name: str, value: object) -> None:
+    messages = [
+        message for message in found_with(**{name: value}) if message.id == CHECK_IDS["type"]
+    ]
 
-    assert len(found) == 1
-    assert name in found[0].msg
+    assert len(messages) == 1
+    assert name in messages[0].msg
 
 
 @for_each_row("name", SETTINGS)
-def test_no_setting_makes_the_checks_fail(name: str) -> None:
+def test_no_value_of_a_setting_makes_the_checks_raise(name: str) -> None:
     values: list[object] = [None, 0, -1, "", "x", "http://[", [], {}, [1], {1: 2}, object, "a.b"]
     values += [{"x": [1]}, {"x": {}}, {"x": {"action": ["retry"]}}, {None: None}, b"", 1.5]
     for value in values:
@@ -363,8 +369,8 @@ def test_no_setting_makes_the_checks_fail(name: str) -> None:
         ("CIAM_TIMEOUT", float("nan")),
     ],
 )
-def test_a_number_out_of_range_is_told_of(name: str, value: float) -> None:
-    assert f"{name} is {value!r}." in the_one_of("range", **{name: value}).msg
+def test_a_number_out_of_range_is_reported(name: str, value: float) -> None:
+    assert f"{name} is {value!r}." in only_message("range", **{name: value}).msg
 
 
 @pytest.mark.parametrize(
@@ -380,7 +386,7 @@ def test_a_number_out_of_range_is_told_of(name: str, value: float) -> None:
         ("CIAM_CALLBACK_URL", "https://example.com/ciam/callback/"),
     ],
 )
-def test_a_right_value_is_right(name: str, value: object) -> None:
+def test_an_allowed_value_has_no_messages(name: str, value: object) -> None:
     assert found_with(**{name: value}) == []
 
 
@@ -418,24 +424,24 @@ def test_a_right_value_is_right(name: str, value: object) -> None:
         {},
     ],
 )
-def test_right_overrides_are_right(overrides: dict[str, Any]) -> None:
+def test_valid_overrides_have_no_messages(overrides: dict[str, Any]) -> None:
     assert found_with(CIAM_ERROR_OVERRIDES=overrides) == []
 
 
 @for_each_row("code", CODES)
-def test_a_slip_in_any_code_is_told_of(code: str) -> None:
-    # Two letters in the wrong order, before a family's end.
+def test_a_misspelt_code_is_reported_with_the_correct_spelling(code: str) -> None:
+    # Swap two different letters before the end of a family.
     low = code.casefold()
     place = max(index for index in range(len(code) - 3) if low[index] != low[index + 1])
-    slip = code[:place] + code[place + 1] + code[place] + code[place + 2 :]
+    misspelt = code[:place] + code[place + 1] + code[place] + code[place + 2 :]
 
-    message = the_one_of("override key", CIAM_ERROR_OVERRIDES={slip: {"status": 400}})
+    message = only_message("override key", CIAM_ERROR_OVERRIDES={misspelt: {"status": 400}})
 
     assert "Did you mean" in (message.hint or "")
 
 
 @pytest.mark.parametrize(
-    ("key", "meant"),
+    ("key", "expected"),
     [
         ("Params.Blnk.*", "Params.Blank.*"),
         ("Parms.Illegal.*", "Params.Illegal.*"),
@@ -444,18 +450,20 @@ def test_a_slip_in_any_code_is_told_of(code: str) -> None:
         ("Operation.Failure.User.NotFond", "Operation.Failure.User.NotFound"),
     ],
 )
-def test_a_slip_in_a_family_or_an_alias_is_told_of(key: str, meant: str) -> None:
-    message = the_one_of("override key", CIAM_ERROR_OVERRIDES={key: {"status": 400}})
+def test_a_misspelt_family_or_alias_is_reported_with_the_correct_spelling(
+    key: str, expected: str
+) -> None:
+    message = only_message("override key", CIAM_ERROR_OVERRIDES={key: {"status": 400}})
 
-    assert f"Did you mean {meant!r}?" in (message.hint or "")
+    assert f"Did you mean {expected!r}?" in (message.hint or "")
     assert CHECK_IDS["override key"] in (message.hint or "")
 
 
 @pytest.mark.parametrize(
     "key", ["", "*", "a b", "Params.*.Blank", "Params.", ".Params", "a\n", "中文", "2fa", 5, None]
 )
-def test_what_can_be_no_code_is_told_of(key: object) -> None:
-    message = the_one_of("override key", CIAM_ERROR_OVERRIDES={key: {"status": 400}})
+def test_an_override_key_that_is_no_code_is_reported(key: object) -> None:
+    message = only_message("override key", CIAM_ERROR_OVERRIDES={key: {"status": 400}})
 
     assert repr(key) in message.msg
     assert "'Params.Blank.*'" in (message.hint or "")
@@ -494,44 +502,44 @@ def test_what_can_be_no_code_is_told_of(key: object) -> None:
     ],
     ids=str,
 )
-def test_a_wrong_value_is_told_of(value: object) -> None:
-    message = the_one_of("override value", CIAM_ERROR_OVERRIDES={"invalid_grant": value})
+def test_a_wrong_value_of_an_override_is_reported(value: object) -> None:
+    message = only_message("override value", CIAM_ERROR_OVERRIDES={"invalid_grant": value})
 
     assert "CIAM_ERROR_OVERRIDES['invalid_grant']: the " in message.msg
     assert (message.hint or "").startswith("It must be ")
 
 
-def test_a_language_that_was_taken_for_a_field_is_told_of() -> None:
-    message = the_one_of("override field", CIAM_ERROR_OVERRIDES={"invalid_grant": {"en": "M."}})
+def test_a_language_in_the_place_of_a_field_is_reported() -> None:
+    message = only_message("override field", CIAM_ERROR_OVERRIDES={"invalid_grant": {"en": "M."}})
 
     assert "Allowed: message, status, kind, action, field, audience" in (message.hint or "")
 
 
 @pytest.mark.parametrize("key", [LOCKED, LOCKED.lower(), "Operation.Failure.User.NotFound"])
 @pytest.mark.parametrize("value", ["M.", {"message": "M."}], ids=["text", "field"])
-def test_an_own_text_for_what_collapses_is_a_warning(key: str, value: object) -> None:
-    the_one_of("override uncollapsed", CIAM_ERROR_OVERRIDES={key: value})
+def test_a_message_for_a_collapsing_code_is_reported(key: str, value: object) -> None:
+    only_message("override uncollapsed", CIAM_ERROR_OVERRIDES={key: value})
 
 
-# --- Addresses, paths and templates -----------------------------------------------------------
+# --- URLs, paths and templates ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "url", ["/help/", "https://example.com", "mailto:a@example.com", "tel:1", "admin:index", ""]
 )
-def test_an_address_leads_somewhere(url: str) -> None:
+def test_a_valid_link_has_no_messages(url: str) -> None:
     assert found_with(CIAM_SUPPORT_URL=url, CIAM_ACTION_URLS={"wait": url}) == []
 
 
 @pytest.mark.parametrize("url", ["ftp://x/", "javascript:alert(1)", "no:name", None, 5])
-def test_an_address_that_leads_nowhere_is_told_of(url: object) -> None:
-    message = the_one_of("address", CIAM_ACTION_URLS={"wait": url})
+def test_an_invalid_link_is_reported(url: object) -> None:
+    message = only_message("address", CIAM_ACTION_URLS={"wait": url})
 
     assert f"CIAM_ACTION_URLS['wait'] is {url!r}" in message.msg
 
 
-def test_an_action_far_from_any_is_told_of_with_all_that_there_are() -> None:
-    message = the_one_of("action", CIAM_ACTION_URLS={"xyz": "/"})
+def test_an_unknown_action_is_reported_with_all_actions() -> None:
+    message = only_message("action", CIAM_ACTION_URLS={"xyz": "/"})
 
     assert message.hint == f"Allowed: {', '.join(Action)}."
 
@@ -539,29 +547,29 @@ def test_an_action_far_from_any_is_told_of_with_all_that_there_are() -> None:
 @pytest.mark.parametrize(
     "url", ["/ciam/callback/", "example.com/", "https://", "ftp://example.com/", "http://[::1/"]
 )
-def test_a_callback_that_is_not_absolute_is_told_of(url: str) -> None:
-    message = the_one_of("address", CIAM_CALLBACK_URL=url)
+def test_a_callback_url_that_is_not_absolute_is_reported(url: str) -> None:
+    message = only_message("address", CIAM_CALLBACK_URL=url)
 
     assert "https://example.com/ciam/callback/" in (message.hint or "")
 
 
-def test_a_callback_over_http_is_for_development() -> None:
+def test_a_callback_url_with_http_is_allowed_under_debug() -> None:
     assert found_with(CIAM_CALLBACK_URL="http://localhost:8000/ciam/callback/", DEBUG=True) == []
 
 
-def test_our_own_handler_is_no_fallback_of_itself() -> None:
+def test_a_fallback_handler_that_calls_itself_is_reported() -> None:
     path = "ciam_django.drf.exception_handler"
 
-    assert "calls itself" in the_one_of("dotted path", CIAM_DRF_FALLBACK_HANDLER=path).msg
+    assert "calls itself" in only_message("dotted path", CIAM_DRF_FALLBACK_HANDLER=path).msg
 
 
-def test_without_rest_framework_no_handler_is_looked_at() -> None:
+def test_handlers_are_not_checked_without_rest_framework() -> None:
     apps = [app for app in django_settings.INSTALLED_APPS if app != "rest_framework"]
 
     assert found_with(INSTALLED_APPS=apps, CIAM_DRF_FALLBACK_HANDLER="x.y", REST_FRAMEWORK={}) == []
 
 
-def test_a_base_template_that_cannot_be_read_is_told_of(settings: Settings) -> None:
+def test_a_base_template_with_a_syntax_error_is_reported(settings: Settings) -> None:
     settings.TEMPLATES = [
         {
             "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -571,17 +579,17 @@ def test_a_base_template_that_cannot_be_read_is_told_of(settings: Settings) -> N
         }
     ]
 
-    assert "TemplateSyntaxError" in the_one_of("template", CIAM_BASE_TEMPLATE="x.html").msg
+    assert "TemplateSyntaxError" in only_message("template", CIAM_BASE_TEMPLATE="x.html").msg
 
 
-# --- How the parts are put together -----------------------------------------------------------
+# --- Apps, URLs, client and entry points ------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "clients", [None, {}, {"other": CLIENT}, {"ciam": None}, [CLIENT]], ids=str
 )
-def test_a_client_that_is_missing_is_told_of(clients: object) -> None:
-    message = the_one_of("client", AUTHLIB_OAUTH_CLIENTS=clients)
+def test_a_missing_client_is_reported(clients: object) -> None:
+    message = only_message("client", AUTHLIB_OAUTH_CLIENTS=clients)
 
     assert "is missing" in message.msg
     assert "client_id" in (message.hint or "")
@@ -601,21 +609,21 @@ METADATA = {"server_metadata_url": "https://ciam.invalid/.well-known/openid-conf
     ],
     ids=str,
 )
-def test_a_client_that_does_not_choose_its_mode_is_told_of(replaced: dict[str, Any]) -> None:
-    message = the_one_of("client", AUTHLIB_OAUTH_CLIENTS=client(**replaced))
+def test_a_client_without_a_clear_mode_is_reported(replaced: dict[str, Any]) -> None:
+    message = only_message("client", AUTHLIB_OAUTH_CLIENTS=client(**replaced))
 
     assert "does not choose one of the two modes" in message.msg
     assert "server_metadata_url" in (message.hint or "")
 
 
-def test_a_client_of_the_other_mode_is_right() -> None:
-    of_oidc = client(authorize_url=None, access_token_url=None, **METADATA)
+def test_a_client_of_oidc_mode_has_no_messages() -> None:
+    oidc_client = client(authorize_url=None, access_token_url=None, **METADATA)
 
-    assert found_with(AUTHLIB_OAUTH_CLIENTS=of_oidc) == []
+    assert found_with(AUTHLIB_OAUTH_CLIENTS=oidc_client) == []
 
 
 @pytest.mark.parametrize(
-    ("sources", "is_right"),
+    ("sources", "is_allowed"),
     [
         (["'self'", "https://ciam.invalid"], True),
         (("https://ciam.invalid",), True),
@@ -633,37 +641,41 @@ def test_a_client_of_the_other_mode_is_right() -> None:
     ],
     ids=str,
 )
-def test_a_form_action_lets_people_leave_for_ciam(sources: object, is_right: bool) -> None:
-    found = found_with(SECURE_CSP={"form-action": sources})
+def test_a_form_action_without_the_origin_of_ciam_is_reported(
+    sources: object, is_allowed: bool
+) -> None:
+    messages = found_with(SECURE_CSP={"form-action": sources})
 
-    assert [message.id for message in found] == ([] if is_right else [CHECK_IDS["form action"]])
+    assert [message.id for message in messages] == (
+        [] if is_allowed else [CHECK_IDS["form action"]]
+    )
 
 
 @pytest.mark.parametrize("policy", [None, {}, {"default-src": ["'self'"]}], ids=str)
-def test_a_policy_without_a_form_action_is_right(policy: object) -> None:
+def test_a_policy_without_a_form_action_has_no_messages(policy: object) -> None:
     assert found_with(SECURE_CSP=policy) == []
 
 
-def test_a_client_without_a_host_has_no_origin_to_miss() -> None:
-    given = client(authorize_url="http://[")
+def test_a_form_action_is_not_checked_for_a_client_without_a_host() -> None:
+    clients = client(authorize_url="http://[")
 
-    assert found_with(AUTHLIB_OAUTH_CLIENTS=given, SECURE_CSP={"form-action": ["'self'"]}) == []
+    assert found_with(AUTHLIB_OAUTH_CLIENTS=clients, SECURE_CSP={"form-action": ["'self'"]}) == []
 
 
-def test_a_subclass_of_our_middleware_is_as_good() -> None:
+def test_a_subclass_of_the_middleware_has_no_messages() -> None:
     others = [name for name in django_settings.MIDDLEWARE if "CiamError" not in name]
     assert found_with(MIDDLEWARE=[*others, f"{__name__}.SubclassedMiddleware"]) == []
 
 
-@pytest.mark.parametrize("given", [None, {}, {"EXCEPTION_HANDLER": ""}], ids=str)
-def test_a_handler_that_is_not_set_is_told_of(given: object) -> None:
-    assert "is 'not set'" in the_one_of("handler", REST_FRAMEWORK=given).msg
+@pytest.mark.parametrize("setting", [None, {}, {"EXCEPTION_HANDLER": ""}], ids=str)
+def test_a_missing_handler_is_reported(setting: object) -> None:
+    assert "is 'not set'" in only_message("handler", REST_FRAMEWORK=setting).msg
 
 
-def test_a_handler_of_ours_is_as_good() -> None:
-    given = {"EXCEPTION_HANDLER": "ciam_django.drf.standardized.ExceptionHandler"}
+def test_another_handler_of_the_package_has_no_messages() -> None:
+    setting = {"EXCEPTION_HANDLER": "ciam_django.drf.standardized.ExceptionHandler"}
 
-    assert found_with(REST_FRAMEWORK=given) == []
+    assert found_with(REST_FRAMEWORK=setting) == []
 
 
 def test_the_checks_are_registered() -> None:
