@@ -23,10 +23,10 @@ import pyperf
 from benchmarks.cases import Row
 
 SUITES: Final = {
-    "middleware": "A request that goes well",
+    "middleware": "A request without an error",
     "errors": "A raised error",
     "rest": "REST framework",
-    "answers": "Code to answer",
+    "answers": "From a code to an answer",
     "logins": "A login",
     "imports": "Importing",
 }
@@ -136,11 +136,12 @@ def is_within_target(row: Row, medians: Mapping[str, float]) -> bool:
 # --- The text of README.md ----------------------------------------------------------------------
 
 _HEAD: Final = """\
-# How fast it is
+# Speed compared with other packages
 
-Written by `tox run -e benchmarks`. Every figure is a ratio (×) or a difference of
-medians of CPU time, of one run on one machine, with our log line made and sent to a `NullHandler`.
-"To be" is what we want at most; a dash promises nothing. Below 1 × is faster.
+`tox run -e benchmarks` writes this file. Each figure is a ratio (×) or a difference of medians of
+CPU time. All figures come from one run on one machine. `ciam_django` creates its log lines and
+sends them to a `NullHandler`. The target is the highest figure that we accept; a dash means that
+there is no target. A ratio below 1 × means that `ciam_django` is faster.
 """
 
 
@@ -153,12 +154,12 @@ def readme_text(
     """Return the whole text of README.md."""
     parts = [_HEAD, _machine_text(minutes)]
     for suite, title in SUITES.items():
-        lines = [f"## {title}\n", "| what | figure | to be | reached |", "|---|--:|--:|---|"]
+        lines = [f"## {title}\n", "| comparison | figure | target | reached |", "|---|--:|--:|---|"]
         lines += [_table_line(row, medians[suite]) for row in load_rows(suite)]
         parts.append("\n".join(lines) + "\n")
         for (profiled_suite, case), profile in profiles.items():
             if profiled_suite == suite:
-                parts.append(f"Where `{case}` spends its time:\n\n```\n{profile}\n```\n")
+                parts.append(f"Profile of `{case}`:\n\n```\n{profile}\n```\n")
     parts.append(_counts_table(counts))
     return "\n".join(parts)
 
@@ -174,8 +175,8 @@ def _table_line(row: Row, medians: Mapping[str, float]) -> str:
 def _counts_table(counts: Mapping[str, Mapping[str, int]]) -> str:
     ours, theirs = counts["ciam"], counts["authlib"]
     lines = [
-        "## What a login asks, in a warm process\n",
-        "| what | ciam_django | to be | Authlib |",
+        "## Calls and queries of a login in a warm process\n",
+        "| count | ciam_django | target | Authlib |",
     ]
     lines.append("|---|--:|--:|--:|")
     for name, text, target in (

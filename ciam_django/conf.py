@@ -334,17 +334,17 @@ class Conf:
     CIAM_ERROR_OVERRIDES = Setting(
         {},
         Fields("texts, or dicts of the row's fields, by code or family"),
-        "Replaces the text, or other fields, of a code or of a family of codes.",
+        "Replaces the text or other fields of a code or a family of codes.",
     )
     CIAM_GENERIC_ERRORS = Setting(
         True,
         Flag(),
-        "Hides from anonymous users if an account exists.",
+        "Hides from anonymous users whether an account exists.",
     )
     CIAM_UPSTREAM_STATUS = Setting(
         503,
         Integer(500, 599),
-        "The status when CIAM fails; proxies may replace the bodies of 502 and 504.",
+        "The status if CIAM fails; a proxy may replace the body of a 502 or 504.",
     )
     CIAM_ACTION_URLS = Setting(
         {},
@@ -370,22 +370,22 @@ class Conf:
                 check="action",
             ),
         ),
-        "The link of an action: a URL, a path or a URL name.",
+        "The link of each action: a URL, a path or the name of a URL pattern.",
     )
     CIAM_SUPPORT_URL = Setting(
         "",
         Target(),
-        "The link of `contact_support`: a URL, a path or a URL name.",
+        "The link of the action `contact_support`: a URL, a path or the name of a URL pattern.",
     )
     CIAM_RETRY_AFTER = Setting(
         60,
         Integer(0, 3600),
-        "Seconds to wait after a rate limit for which CIAM gives no time; 0 gives none.",
+        "The seconds to wait after a rate limit if CIAM sends no time; 0 means no time.",
     )
     CIAM_TIMEOUT = Setting(
         10.0,
         Number(0.1, 120),
-        "Seconds that a call to CIAM may take, from connecting to the last byte.",
+        "The time limit in seconds of a call to CIAM, from the connection to the last byte.",
     )
     CIAM_ENDPOINTS = Setting(
         {},
@@ -395,17 +395,17 @@ class Conf:
     CIAM_STALE_LIMIT = Setting(
         86400,
         Integer(3600, 2592000),
-        "Seconds for which CIAM's metadata and keys are used while CIAM is down.",
+        "The seconds for which cached metadata and keys are used while CIAM is down.",
     )
     CIAM_HANDLE_AUTHLIB_ERRORS = Setting(
         True,
         Flag(),
-        "Answers errors of Authlib's client from your own views, too.",
+        "Answers the errors of Authlib's client that your own views raise.",
     )
     CIAM_DRF_FALLBACK_HANDLER = Setting(
         "rest_framework.views.exception_handler",
         DottedPath(app="rest_framework"),
-        "The REST framework handler of all other exceptions.",
+        "The REST framework exception handler for all other exceptions.",
     )
     CIAM_LOGIN_METHODS = Setting(
         ("hosted",),
@@ -414,34 +414,37 @@ class Conf:
                 ("hosted", "password", "sms", "email", "recover", "sign_up"), check="login method"
             )
         ),
-        "The methods on the login page, in your order; `hosted` is CIAM's own page, and an empty "
-        "list takes the methods from CIAM's configuration.",
+        "The login methods on the login page, in this order; `hosted` is CIAM's own page, and an "
+        "empty list takes the methods from CIAM's login page configuration.",
     )
     CIAM_SOCIAL_PROVIDERS = Setting(
         {},
         DictOf(Fields("fields of the registration")),
-        "The social providers on the login page, by a name of `login/providers.py`, with your "
-        "`app_id` at the provider and CIAM's `source`.",
+        "The social providers on the login page, by name; `login/providers.py` lists the names, "
+        "and each provider needs your `app_id` at the provider and CIAM's `source`.",
     )
     CIAM_API_SIGN_IN = Setting(
         "session",
         Choice(("session", "token"), check="login method"),
-        "The result of a sign-in as JSON: a Django session, or CIAM's tokens.",
+        "The result of a sign-in through the JSON endpoints: a Django session or CIAM's tokens.",
     )
     CIAM_BEARER = Setting(
         "check",
         Choice(("check", "jwt"), check="bearer"),
-        "The proof of a bearer token: a call to CIAM (`check`), or the signature (`jwt`).",
+        "The method that verifies a bearer token: a call to CIAM (`check`) or the signature "
+        "(`jwt`).",
     )
     CIAM_BEARER_SECONDS = Setting(
         30,
         Integer(0, 300),
-        "Seconds for which a valid bearer token is not proved again; 0 proves it each time.",
+        "The seconds for which a valid bearer token is not verified again; 0 verifies the token "
+        "in each request.",
     )
     CIAM_BEARER_AUDIENCES = Setting(
         (),
         ListOf(Text()),
-        "The audiences of accepted bearer tokens besides your client id; `*` accepts all.",
+        "The audiences that a bearer token may have besides your client id; `*` accepts any "
+        "audience, and tokens without an audience.",
     )
     CIAM_FLOW_TYPES = Setting(
         {},
@@ -457,27 +460,28 @@ class Conf:
             "email": ("email",),
         },
         DictOf(ListOf(Text())),
-        "The claims for each field of a new user; the first claim with a value is taken.",
+        "The claims for each field of a new user; the field takes the first claim that has a "
+        "value.",
     )
     CIAM_NEW_USER = Setting(
         "",
         DottedPath(),
-        "The dotted path of your function `(person) -> user`, which makes and saves a new user.",
+        "The dotted path of your function `(person) -> user`, which creates and saves a new user.",
     )
     CIAM_KEEP_TOKENS = Setting(
         True,
         Flag(),
-        "Keeps CIAM's tokens on the server, and refreshes the session with them.",
+        "Stores CIAM's tokens on the server and refreshes the session with the tokens.",
     )
     CIAM_SESSION_CHECK = Setting(
         300,
         Integer(0, 86400),
-        "Seconds after which CIAM is asked again about a session's token; 0 never asks.",
+        "The seconds between two checks of a session's token at CIAM; 0 disables the checks.",
     )
     CIAM_PHONE_REGION = Setting(
         "CN",
         PhoneRegion(),
-        "The country of a phone number without a country code: two letters of ISO 3166.",
+        "The country of a phone number without a country code, as two letters of ISO 3166.",
     )
     CIAM_SEND_LIMITS = Setting(
         {
@@ -486,7 +490,8 @@ class Conf:
             "address": ("60/hour", "300/day"),
         },
         DictOf(ListOf(Rate()), Choice(("receiver", "visitor", "address"), check="limit")),
-        "The rate limits of sent codes, per receiver, visitor (a browser) and client address.",
+        "The rate limits of sent codes, per recipient (`receiver`), browser (`visitor`) and "
+        "client address (`address`).",
     )
     CIAM_TRY_LIMITS = Setting(
         {
@@ -495,28 +500,29 @@ class Conf:
             "address": ("60/min", "600/hour"),
         },
         DictOf(ListOf(Rate()), Choice(("receiver", "visitor", "address"), check="limit")),
-        "The rate limits of wrong passwords and codes, per receiver, visitor and client address.",
+        "The rate limits of wrong passwords, codes and bearer tokens, per recipient (`receiver`),"
+        " browser (`visitor`) and client address (`address`).",
     )
     CIAM_CLIENT_IP = Setting(
         "",
         DottedPath(),
-        "The dotted path of your function `(request) -> str`, which finds the client's address; "
-        "empty takes `REMOTE_ADDR`.",
+        "The dotted path of your function `(request) -> str`, which returns the client's address; "
+        "the default is `REMOTE_ADDR`.",
     )
     CIAM_CALLBACK_URL = Setting(
         "",
         AbsoluteUrl(),
-        "The absolute URL of `ciam:callback` at CIAM; empty takes the request's.",
+        "The absolute URL of `ciam:callback` at CIAM; the default takes the request's host.",
     )
     CIAM_PROBLEM_TYPE_URL = Setting(
         "",
         Text(),
-        "The JSON body's `type`, with `{kind}` filled in; empty: `about:blank`.",
+        "The JSON member `type`, with `{kind}` replaced; the default is `about:blank`.",
     )
     CIAM_BASE_TEMPLATE = Setting(
         "",
         Template(),
-        "Your base template with a block `content`, for our pages; empty takes our own.",
+        "Your base template for the pages, with a block `content`; the default is our own.",
     )
 
 

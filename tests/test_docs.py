@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from tests.settings_reference import declaration
 ROOT = Path(__file__).parents[1]
 COMMAND = re.compile(r"^(?:\$ )?(python3 -m venv .+)$", re.MULTILINE)
 DECLARATION = re.compile(r"`((CIAM_\w+): [^`]+)`")
+# A line of the map in CONTRIBUTING.md: indentation, the name of a file or a folder, a description.
+MAP_LINE = re.compile(r"( *)([\w.]+/?)(?: {2,}(\S.*))?")
 # An absolute path of a home directory or of a build machine. The path of a URL does not match.
 MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:root|work|home/\w+|Users/\w+)/")
 
@@ -105,7 +108,46 @@ def test_tox_environments_in_the_contributing_guide_exist() -> None:
     assert set(named) <= {*listed, "test"}
 
 
-def test_no_file_contains_a_path_of_a_machine() -> None:
+def mapped_paths() -> Iterator[str]:
+    """Yield the paths in the map of CONTRIBUTING.md, relative to the root, folders with a slash."""
+    section = text_of("CONTRIBUTING.md").partition("## Map of the package")[2]
+    folders: list[str] = []
+    for line in section.split("```")[1].splitlines():
+        if not line.strip():
+            continue
+        match = MAP_LINE.fullmatch(line)
+        assert match, line
+        indentation, name, description = match.groups()
+        assert description or name == "ciam_django/", line
+        del folders[len(indentation) // 2 :]
+        yield "".join([*folders, name])
+        if name.endswith("/"):
+            folders.append(name)
+
+
+def test_the_map_in_contributing_names_all_files_of_the_package() -> None:
+    paths = list(mapped_paths())
+    # A migration or an empty __init__.py has no line of its own.
+    modules = {
+        str(path.relative_to(ROOT))
+        for path in ROOT.glob("ciam_django/**/*.py")
+        if path.parent.name != "migrations"
+        and (path.name != "__init__.py" or path.parent.name == "ciam_django")
+    }
+    folders = {
+        f"{path.relative_to(ROOT)}/"
+        for path in [ROOT / "ciam_django", *ROOT.glob("ciam_django/**/")]
+        if (path / "__init__.py").exists()
+    }
+
+    assert len(paths) == len(set(paths))
+    assert modules == {path for path in paths if path.endswith(".py")}
+    assert folders <= set(paths)
+    for path in paths:
+        assert (ROOT / path).exists(), path
+
+
+def test_no_file_names_a_path_of_a_machine() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("no git repository says which files are ours")
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]

@@ -28,24 +28,24 @@ _EXAMPLE_CODES: Final = (
 )
 _TEXT: Final[Mapping[str, Any]] = {"type": "string"}
 _MEMBER_SCHEMAS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "type": {**_TEXT, "description": "A URI of the kind, or about:blank."},
-    "title": {**_TEXT, "description": "The kind, in the language of the request."},
+    "type": {**_TEXT, "description": "A URI that identifies the kind, or about:blank."},
+    "title": {**_TEXT, "description": "The title of the kind, in the language of the request."},
     "status": {"type": "integer", "description": "The HTTP status."},
-    "detail": {**_TEXT, "description": "One sentence for the person, in their language."},
-    "code": {**_TEXT, "description": "What failed: stable, and made for programs."},
-    "kind": {**_TEXT, "description": "The class of the failure."},
-    "field": {**_TEXT, "nullable": True, "description": "The input that it is about."},
-    "action": {**_TEXT, "description": "What the person can do next."},
-    "action_url": {**_TEXT, "nullable": True, "description": "Where they can do it."},
-    "retry_after": {"type": "integer", "nullable": True, "description": "Seconds to wait."},
-    "request_id": {**_TEXT, "description": "The reference to quote; the log line has it."},
+    "detail": {**_TEXT, "description": "A sentence for the user, in the request's language."},
+    "code": {**_TEXT, "description": "A stable code of the failure, for programs."},
+    "kind": {**_TEXT, "description": "The kind of the failure."},
+    "field": {**_TEXT, "nullable": True, "description": "The input field with the failure."},
+    "action": {**_TEXT, "description": "The next action of the user."},
+    "action_url": {**_TEXT, "nullable": True, "description": "The URL of the action."},
+    "retry_after": {"type": "integer", "nullable": True, "description": "The seconds to wait."},
+    "request_id": {**_TEXT, "description": "An id to quote to support. The log line has it, too."},
 }
 _HEADER_DESCRIPTIONS: Final[Mapping[str, str]] = {
-    "Ciam-Error-Code": "The body's `code`.",
-    "Ciam-Request-Id": "The body's `request_id`.",
+    "Ciam-Error-Code": "The `code` of the body.",
+    "Ciam-Request-Id": "The `request_id` of the body.",
     "Content-Language": "The language of `title` and `detail`.",
-    "WWW-Authenticate": "RFC 6750, 3: the challenge.",
-    "Retry-After": "Seconds to wait.",
+    "WWW-Authenticate": "The challenge (RFC 6750, 3).",
+    "Retry-After": "The seconds to wait.",
 }
 
 

@@ -102,13 +102,11 @@ def endpoint_paths() -> dict[str, Any]:
 def _endpoint_paths() -> Iterator[tuple[str, dict[str, Any]]]:
     returns_tokens = conf.CIAM_API_SIGN_IN == "token"
     # If CIAM fails, the endpoint answers from the settings, so 500 is its only failure.
-    offered = _operation(
-        "offered", "What there is to sign in with", "CiamOffered", failure_statuses=[500]
-    )
+    offered = _operation("offered", "List the login methods", "CiamOffered", failure_statuses=[500])
     yield reverse("ciam:api"), {"get": offered}
     yield (
         reverse("ciam:api_captcha"),
-        {"get": _operation("captcha", "A picture, and its id", "CiamCaptcha")},
+        {"get": _operation("captcha", "Get a CAPTCHA image and its id", "CiamCaptcha")},
     )
     for name, row in STEPS.items():
         if is_step_available(name):
@@ -120,7 +118,7 @@ def _endpoint_paths() -> Iterator[tuple[str, dict[str, Any]]]:
                 operation["security"] = [{CSRF_SCHEME: []}]
             yield reverse("ciam:api_step", args=[name]), {"post": operation}
     if returns_tokens:
-        operation = _operation("renew", "New tokens for a refresh token", "CiamTokens")
+        operation = _operation("renew", "Get new tokens for a refresh token", "CiamTokens")
         operation["requestBody"] = _request_body(
             _object_schema(refresh_token={**_TEXT, "minLength": 1})
         )

@@ -32,12 +32,13 @@ def required_scopes(view: object, method: str | None) -> tuple[str, ...]:
     if isinstance(required, Mapping):
         method = "GET" if method == "HEAD" and "HEAD" not in required else str(method)
         if method not in required and method != "OPTIONS" and hasattr(view, method.lower()):
-            raise ImproperlyConfigured(f"{name}.required_scopes has nothing for {method}.")
+            raise ImproperlyConfigured(f"{name}.required_scopes has no scopes for {method}.")
         required = required.get(method, ())
     if isinstance(required, str) or not _are_scopes(required):
         raise ImproperlyConfigured(
-            f"{name}.required_scopes is {required!r}, and is to be a list of scopes "
-            '(["orders.read"]) or a dict with such a list for each method: the view uses HasScope.'
+            f"{name}.required_scopes is {required!r}, and must be a list of scopes "
+            '(["orders.read"]) or a dict with a list of scopes for each method, because the view '
+            "uses HasScope."
         )
     return tuple(required)
 

@@ -211,12 +211,12 @@ def test_missing_required_scopes_are_a_misconfiguration(
 ) -> None:
     monkeypatch.delattr(OrdersView, "required_scopes")
 
-    with pytest.raises(ImproperlyConfigured, match="is to be a list of scopes"):
+    with pytest.raises(ImproperlyConfigured, match="must be a list of scopes"):
         send(token, "/misconfigured/")
 
 
 def test_a_method_without_an_entry_is_a_misconfiguration(token: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match="has nothing for POST"):
+    with pytest.raises(ImproperlyConfigured, match="has no scopes for POST"):
         send(token, "/incomplete/", "post")
 
 
