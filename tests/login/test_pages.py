@@ -141,7 +141,9 @@ def test_blank_fields_are_told_at_the_field_before_ciam_is_asked(person: FormBro
     assert len(person.ciam.requests) == asked
 
 
-def test_after_failures_a_picture_has_to_be_read(person: FormBrowser) -> None:
+def test_after_failures_a_picture_has_to_be_read(person: FormBrowser, settings: Settings) -> None:
+    # Django's middleware would set the header of the picture otherwise.
+    settings.SECURE_CONTENT_TYPE_NOSNIFF = False
     person.open_page("/ciam/login/")
     for _ in range(4):
         answer = person.submit_form(username="li", password="wrong")
@@ -152,6 +154,8 @@ def test_after_failures_a_picture_has_to_be_read(person: FormBrowser) -> None:
     picture = person.client.get("/ciam/captcha/")
     assert picture["Content-Type"] == "image/png"
     assert picture["X-Content-Type-Options"] == "nosniff"
+    assert picture["Content-Security-Policy"] == "default-src 'none'"
+    assert "no-store" in picture["Cache-Control"]
     answer = person.submit_form(username="li", password=PASSWORD, captcha="not this")
     assert answer["Ciam-Error-Code"] == "Operation.Failure.Captcha.Error"
     check_field_error(answer, "captcha")

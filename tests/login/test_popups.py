@@ -58,6 +58,18 @@ def test_it_goes_on_to_this_site_only(
 
 
 @pytest.mark.django_db
+def test_the_page_at_the_end_has_its_own_headers(settings: Settings) -> None:
+    # Django's middleware would set these otherwise, as the project wants them elsewhere.
+    settings.SECURE_REFERRER_POLICY = None
+    settings.SECURE_CROSS_ORIGIN_OPENER_POLICY = None
+    answer: Any = Client(headers={"Accept": HTML}).get(DONE)
+
+    assert answer["Referrer-Policy"] == "same-origin"
+    assert answer[POLICY] == "unsafe-none"
+    assert "no-store" in answer["Cache-Control"]
+
+
+@pytest.mark.django_db
 def test_who_is_not_signed_in_tells_nobody() -> None:
     answer: Any = Client(headers={"Accept": HTML}).get(DONE)
 
