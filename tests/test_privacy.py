@@ -144,6 +144,30 @@ def _fail_at_ciam(token: str) -> None:
     namespace["create"](token)
 
 
+@pytest.mark.parametrize("is_chained", [True, False])
+def test_the_functions_of_causes_leave_no_values_either(is_chained: bool) -> None:
+    def call(secret: str) -> None:
+        raise LookupError
+
+    @clear_frames_on_error
+    def sign_in() -> None:
+        try:
+            call(SECRET)
+        except LookupError as cause:
+            if is_chained:
+                raise ZeroDivisionError from cause
+            raise ZeroDivisionError  # noqa: B904  (its context is the cause)
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        sign_in()
+    cause = raised.value.__cause__ or raised.value.__context__
+
+    assert cause is not None
+    frames = [frame for frame, _line in traceback.walk_tb(cause.__traceback__)]
+    assert [frame.f_code.co_name for frame in frames] == ["sign_in", "call"]
+    assert [dict(frame.f_locals) for frame in frames] == [{}, {}]
+
+
 @pytest.mark.parametrize("is_debug", [True, False])
 def test_under_debug_the_functions_of_the_project_keep_their_variables(
     is_debug: bool, settings: Settings

@@ -322,6 +322,22 @@ def test_a_page_survives_a_broken_context_processor(
     assert "broken_processor" in caplog.text
 
 
+def telling_processor(request: HttpRequest) -> dict[str, Any]:
+    """A context processor whose exception says what address was asked for."""
+    raise LookupError(f"no shop at {request.get_full_path()}")
+
+
+def test_the_log_of_a_broken_page_has_no_words_of_other_exceptions(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.TEMPLATES = templates()
+    settings.TEMPLATES[0]["OPTIONS"]["context_processors"] = [f"{__name__}.telling_processor"]
+
+    assert 'role="alert"' in page_of(answer(), path="/callback?code=unmistakable")
+    assert "LookupError" in caplog.text
+    assert "unmistakable" not in caplog.text
+
+
 @pytest.mark.parametrize("text", ["{% if %}", "{% nonsense %}", "{{ answer|nonsense }}"])
 def test_a_page_survives_the_projects_own_broken_page(
     text: str, settings: Settings, caplog: pytest.LogCaptureFixture

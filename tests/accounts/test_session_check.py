@@ -164,6 +164,20 @@ def test_what_has_ended_is_swept_at_a_later_sessions_look(person: Browser, ciam:
     assert CiamSession.objects.count() == 2
 
 
+def test_a_sessions_look_leaves_the_persons_other_sessions_alone(
+    person: Browser, ciam: FakeCiam
+) -> None:
+    newer = Browser(ciam)
+    newer.sign_in()
+    assert CiamSession.objects.active().count() == 2
+    due(newer)
+    assert newer.client.get("/").content == b"True"
+
+    assert CiamSession.objects.active().count() == 2
+    due(person)
+    assert person.client.get("/").content == b"True"
+
+
 def test_the_last_sign_in_is_still_known_when_it_is_over(person: Browser) -> None:
     person.client.post("/ciam/logout/")
     ended = CiamSession.objects.get()

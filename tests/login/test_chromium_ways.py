@@ -325,6 +325,50 @@ def test_a_message_of_another_page_is_not_believed(page: Page, site: str) -> Non
     assert page.url == f"{site}/ciam/done/"
 
 
+def test_a_message_of_the_window_is_not_believed_while_another_site_is_in_it(
+    page: Page, site: str, ciam: FakeCiam
+) -> None:
+    page.goto(f"{site}/ciam/done/")
+    page.evaluate(OPENER, POPUP)
+    page.evaluate("addEventListener('message', () => { document.title = 'heard' })")
+    with page.expect_popup() as opened:
+        page.click("#opener")
+    popup = opened.value
+    # As by a link: an address that a person types would part the window from its opener.
+    popup.evaluate("address => { setTimeout(() => { location = address }) }", f"{ciam.url}/other")
+    popup.wait_for_url(f"{ciam.url}/other")
+    popup.evaluate("opener.postMessage({type: 'ciam_django.signed_in', next: '/admin/'}, '*')")
+    page.wait_for_function("document.title === 'heard'")
+    page.wait_for_timeout(200)
+
+    assert page.url == f"{site}/ciam/done/"
+
+
+def test_a_page_of_another_site_that_opens_the_window_hears_nothing(
+    page: Page, site: str, ciam: FakeCiam
+) -> None:
+    page.goto(f"{site}/ciam/login/?next={HOME}")
+    send(page, username="li", password=PASSWORD)
+    page.goto(f"{ciam.url}/other")
+    page.evaluate(
+        """() => {
+            window.heard = [];
+            addEventListener("message", ({ data }) => heard.push(data));
+        }"""
+    )
+    done = f"{site}/ciam/done/?next={HOME}"
+    with page.expect_popup() as opened:
+        page.evaluate("address => { window.opened = open(address) }", done)
+    # It tells its opener, of its own site if it is one, and closes.
+    page.wait_for_function("opened.closed")
+    # A message that was for this page would be here by now, and one that is sent later is.
+    page.evaluate("postMessage('the last', '*')")
+    page.wait_for_function("heard.includes('the last')")
+
+    assert opened.value.is_closed()
+    assert page.evaluate("heard") == ["the last"]
+
+
 def test_without_an_opener_the_window_goes_on(page: Page, site: str) -> None:
     page.goto(f"{site}{POPUP}")
     send(page, username="li", password=PASSWORD)

@@ -14,7 +14,7 @@ from ciam_django.login.redirects import (
 )
 
 
-@pytest.mark.parametrize("url", ["/", "/a?b=c#d", "http://testserver/a", "a/b"])
+@pytest.mark.parametrize("url", ["/", "/a?b=c#d", "http://testserver/a", "a/b", "/" + "a" * 1023])
 def test_this_site_is_safe(url: str) -> None:
     assert safe_next(RequestFactory().get("/"), url) == url
 
@@ -38,6 +38,8 @@ def test_this_site_is_safe(url: str) -> None:
         "\x08//evil.example",
         "http://[::1",
         "/" + "a" * 1024,
+        # Fewer characters than bytes.
+        "/" + "中" * 400,
         "/\ud800" * 600,
     ],
 )

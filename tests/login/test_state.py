@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import time
 
 import pytest
 from cryptography.fernet import Fernet
@@ -56,9 +57,9 @@ def test_the_state_of_another_provider_is_none() -> None:
     assert state.state_from_cookie(request_with(sealed(begun)), begun.state, "wechat") == begun
 
 
-def aged(cookie: str, seconds: int) -> str:
+def aged(cookie: str, seconds: int, purpose: str = state.__name__) -> str:
     """The cookie as it would be if it had been set so long ago."""
-    seal = fernet_for(state.__name__)
+    seal = fernet_for(purpose)
     key = seal._fernets[0]
     fernet = Fernet(base64.urlsafe_b64encode(key._signing_key + key._encryption_key))
     made_at = seal.extract_timestamp(cookie)
@@ -112,6 +113,22 @@ def test_a_state_is_spent_once() -> None:
 
     assert [state.claim_state(begun), state.claim_state(begun)] == [True, False]
     assert state.claim_state(dataclasses.replace(begun, state="another"))
+
+
+@pytest.mark.parametrize("seconds", [2, 599])
+def test_a_spent_state_stays_spent_for_as_long_as_its_cookie_is_good(
+    seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = state.new_sign_in_state(next_url="")
+    request = request_with(sealed(begun))
+    assert state.claim_state(begun)
+    later = time.time() + seconds
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    # The browser still has the cookie, and the cache still knows that it has been used.
+    assert state.state_from_cookie(request, begun.state) == begun
+    assert state.is_claimed(begun.state)
+    assert not state.claim_state(begun)
 
 
 @pytest.mark.parametrize("garbage", ["", "garbage", "\xff", "gAAAAA" + "=" * 4000])

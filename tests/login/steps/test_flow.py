@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import pytest
+from django.http import HttpResponse
+from django.test import RequestFactory
 
 from ciam_django.login import state
 from ciam_django.login.cookies import EncryptedCookies
 from ciam_django.login.steps import flow as flows
 from ciam_django.login.steps.flow import Flow
+from tests.login.test_state import aged
 
 FLOW = Flow("code", "f1", next="/cart/", recipient={"type": "SMS"}, counted_name="+8613800000000")
 
@@ -38,6 +42,40 @@ def test_a_seal_of_another_purpose_is_none() -> None:
 
 def test_what_another_version_sealed_is_none() -> None:
     assert flows.decrypted_flow(flows._COOKIES.encrypted({"step": "code", "gone": 1})) is None
+
+
+AGES = pytest.mark.parametrize(("age", "is_good"), [(0, True), (595, True), (601, False)])
+
+
+@AGES
+def test_a_browsers_flow_ends_after_ten_minutes(age: int, is_good: bool) -> None:
+    response, request = HttpResponse(), RequestFactory().get("/")
+    flows.set_flow_cookie(request, response, FLOW)
+    request.COOKIES = {
+        name: aged(cookie.value, age, flows.__name__) for name, cookie in response.cookies.items()
+    }
+
+    assert flows.flow_from_cookie(request, FLOW.id) == (FLOW if is_good else None)
+
+
+@AGES
+def test_an_apps_flow_ends_after_ten_minutes(age: int, is_good: bool) -> None:
+    text = aged(flows.encrypted_flow(FLOW), age, flows.__name__)
+
+    assert flows.decrypted_flow(text) == (FLOW if is_good else None)
+
+
+def test_an_apps_flow_of_more_than_4096_characters_is_none() -> None:
+    texts = [
+        flows.encrypted_flow(dataclasses.replace(FLOW, next="/" * length))
+        for length in range(2500, 3000, 10)
+    ]
+    short = [text for text in texts if len(text) <= 4096]
+    long = [text for text in texts if len(text) > 4096]
+
+    assert min(map(len, long)) - max(map(len, short)) < 40
+    assert all(flows.decrypted_flow(text) for text in short)
+    assert not any(flows.decrypted_flow(text) for text in long)
 
 
 def test_how_long_to_wait_is_counted_from_the_code() -> None:
