@@ -14,12 +14,17 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamSession
-from ciam_django.accounts.token_refresh import refresh_tokens
+from ciam_django.accounts.token_refresh import (
+    is_access_refused,
+    refresh_if_due,
+    refresh_tokens,
+)
 from ciam_django.accounts.tokens import Tokens, decrypted_tokens, encrypted_tokens
 from ciam_django.client.oauth import CiamApp
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
+from tests.rows import for_each_row
 
 
 @pytest.fixture
@@ -178,3 +183,115 @@ def test_ciam_is_left_alone_while_it_is_down(kept: CiamSession, ciam: FakeCiam) 
     assert raised.value.code == "no_connection"
     assert refreshes(ciam) == 1
     ciam.reset()
+
+
+def test_who_has_no_good_token_left_is_told_at_once_that_ciam_is_down(
+    kept: CiamSession, ciam: FakeCiam
+) -> None:
+    ciam.misbehave("refresh", "reset")
+    with pytest.raises(CiamError) as raised:
+        refresh_tokens(kept, at_their_end(kept))
+
+    assert (raised.value.code, raised.value.stage) == ("no_connection", "refresh")
+    assert refreshes(ciam) == 1
+    # Nobody is kept from trying again.
+    assert CiamSession.objects.get().renewing_until is None
+
+
+def test_a_failure_that_disturbs_nobody_is_logged(
+    kept: CiamSession, ciam: FakeCiam, caplog: pytest.LogCaptureFixture
+) -> None:
+    ciam.misbehave("refresh", "reset")
+    good = about_to_end(kept)
+    assert refresh_tokens(kept, good) == good
+
+    assert ["code=no_connection" in record.getMessage() for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0, 1), (25, 1), (35, 2)])
+def test_ciam_is_asked_again_after_half_a_minute(
+    kept: CiamSession,
+    ciam: FakeCiam,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: int,
+    asked: int,
+) -> None:
+    ciam.misbehave("refresh", "reset", times=None)
+    good = about_to_end(kept)
+    refresh_tokens(kept, good)
+    later = time.time() + seconds
+    monkeypatch.setattr(time, "time", lambda: later)
+    refresh_tokens(kept, good)
+
+    assert refreshes(ciam) == asked
+    ciam.reset()
+
+
+def test_new_tokens_are_counted_and_leave_the_way_free_for_the_next(
+    kept: CiamSession, ciam: FakeCiam
+) -> None:
+    for count in (1, 2):
+        new = refresh_tokens(CiamSession.objects.get(), at_their_end(CiamSession.objects.get()))
+
+        row = CiamSession.objects.get()
+        assert decrypted_tokens(row.sealed) == new
+        assert (row.renewals, row.renewing_until) == (kept.renewals + count, None)
+    assert refreshes(ciam) == 2
+
+
+def test_others_are_held_off_for_as_long_as_an_answer_can_take(
+    kept: CiamSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = CiamApp.refresh_tokens
+    seen: list[datetime.datetime | None] = []
+
+    def look(app: CiamApp, refresh_token: str) -> dict[str, Any]:
+        seen.append(CiamSession.objects.get().renewing_until)
+        return fetched(app, refresh_token)
+
+    monkeypatch.setattr(CiamApp, "refresh_tokens", look)
+    began = timezone.now()
+    refresh_tokens(kept, about_to_end(kept))
+
+    (until,) = seen
+    assert until is not None
+    seconds = datetime.timedelta(seconds=settings.CIAM_TIMEOUT)
+    assert began + seconds < until < timezone.now() + 1.1 * seconds
+
+
+def test_tokens_that_are_not_due_or_have_no_successor_stay(
+    kept: CiamSession, ciam: FakeCiam
+) -> None:
+    for tokens in (
+        tokens_of(kept, refresh_from=time.time() + 60),
+        tokens_of(kept, refresh_from=0),
+        tokens_of(kept, refresh_from=1.0, refresh_token=""),
+    ):
+        assert refresh_if_due(kept, tokens) == tokens
+    assert refreshes(ciam) == 0
+    assert refresh_if_due(kept, about_to_end(kept)).access_token in ciam.access_tokens
+    assert refreshes(ciam) == 1
+
+
+@for_each_row(
+    "code, is_refused",
+    [
+        ("invalid_grant", True),
+        ("invalid_token", True),
+        ("Operation.Failure.User.Disabled", True),
+        ("Operation.Failure.User.Locked", True),
+        ("Operation.Failure.User.Not.Exist", True),
+        ("OPERATION.FAILURE.USER.NOTFOUND", True),
+        # The same kind, of an address.
+        ("Resource.NotFound", False),
+        ("invalid_client", False),
+        ("no_connection", False),
+        ("timeout", False),
+        ("too_many_requests", False),
+        ("brand.new", False),
+    ],
+)
+def test_only_what_is_said_of_the_person_or_the_token_ends_a_session(
+    code: str, is_refused: bool
+) -> None:
+    assert is_access_refused(CiamError(code)) is is_refused
