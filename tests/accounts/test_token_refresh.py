@@ -124,7 +124,7 @@ def test_nobody_waits_for_ever(kept: CiamSession, settings: Settings) -> None:
     with pytest.raises(CiamError) as raised:
         refresh_tokens(kept, at_their_end(kept))
 
-    assert raised.value.code == "no_connection"
+    assert (raised.value.code, raised.value.stage) == ("no_connection", "refresh")
     assert 0.2 <= time.monotonic() - began < 10
 
 
@@ -144,7 +144,7 @@ def test_a_session_that_is_ended_meanwhile_is_not_awaited(
     with pytest.raises(CiamError) as raised:
         refresh_tokens(kept, at_their_end(kept))
 
-    assert raised.value.code == "session_ended"
+    assert (raised.value.code, raised.value.stage) == ("session_ended", "refresh")
 
 
 @pytest.mark.parametrize("is_ended", [True, False])
@@ -180,7 +180,7 @@ def test_ciam_is_left_alone_while_it_is_down(kept: CiamSession, ciam: FakeCiam) 
     with pytest.raises(CiamError) as raised:
         refresh_tokens(kept, gone)
 
-    assert raised.value.code == "no_connection"
+    assert (raised.value.code, raised.value.stage) == ("no_connection", "refresh")
     assert refreshes(ciam) == 1
     ciam.reset()
 
@@ -295,3 +295,18 @@ def test_only_what_is_said_of_the_person_or_the_token_ends_a_session(
     code: str, is_refused: bool
 ) -> None:
     assert is_access_refused(CiamError(code)) is is_refused
+
+
+def test_a_session_renews_and_awaits_its_own_tokens(kept: CiamSession, ciam: FakeCiam) -> None:
+    other = Browser(ciam)
+    other.sign_in("wang")
+    newest = CiamSession.objects.latest("pk")
+    assert newest.pk != kept.pk
+    refresh_tokens(newest, about_to_end(newest))
+    assert CiamSession.objects.values().get(pk=kept.pk) == {
+        name: getattr(kept, name) for name in CiamSession.objects.values()[0]
+    }
+
+    newest.refresh_from_db()
+    newer = is_done_by_another(newest)
+    assert refresh_tokens(newest, at_their_end(newest)) == newer
