@@ -60,7 +60,10 @@ def test_searching_takes_few_queries(
         get_or_create_user(Person("https://ciam.example", f"u-{number}"))
     # The admin's own, and one for all identities with their users.
     with django_assert_max_num_queries(8):
-        admin_client.get(LIST)
+        page = admin_client.get(LIST)
+
+    assert page.status_code == 200
+    assert "u-29" in page.content.decode()
 
 
 def test_a_page_tells_when_they_signed_in(admin_client: Client, ciam: FakeCiam) -> None:
@@ -152,7 +155,9 @@ def test_strangers_leave_nothing_in_the_database(
     settings.CIAM_LOGIN_METHODS = ["password"]
     person.open_page("/ciam/login/")
     with django_assert_num_queries(0):
-        person.submit_form(username="li", password="wrong")
+        answer = person.submit_form(username="li", password="wrong")
+
+    assert answer["Ciam-Error-Code"] == "Operation.Failure.Username.Or.Password.Error"
 
 
 # --- What CIAM is asked to do -------------------------------------------------------------------

@@ -26,6 +26,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.session_check import access_token_of, refresh_or_end_session
 from ciam_django.accounts.session_store import end_sessions, is_check_due
+from ciam_django.accounts.signals import signed_out
 from ciam_django.accounts.tokens import Tokens, decrypted_tokens, encrypted_tokens
 from ciam_django.client import CiamClient
 from ciam_django.errors import CiamError
@@ -607,6 +608,32 @@ def test_the_error_of_a_session_without_a_row_has_no_other_reason(person: Browse
 
     assert error is not None
     assert (error.code, error.type_code, error.stage) == ("session_ended", "", "refresh")
+
+
+def test_an_ended_session_is_over_everywhere_and_the_project_is_told(
+    person: Browser,
+    ciam: FakeCiam,
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    heard: list[object] = []
+
+    def hear(sender: object, **told: Any) -> None:
+        heard.append(told["reason"])
+
+    ciam.revoke_tokens("li")
+    due(person)
+    request = request_of(person)
+    key = str(request.session.session_key)
+    signed_out.connect(hear)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            assert refresh_or_end_session(request) is not None
+    finally:
+        signed_out.disconnect(hear)
+
+    assert heard == ["ended"]
+    assert not CiamSession.objects.active().exists()
+    assert not SessionStore().exists(key)
 
 
 def test_who_is_not_looked_at_now_is_not_ended(person: Browser) -> None:

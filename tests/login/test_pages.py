@@ -141,6 +141,17 @@ def test_blank_fields_are_told_at_the_field_before_ciam_is_asked(person: FormBro
     assert len(person.ciam.requests) == asked
 
 
+def test_a_page_with_a_form_has_its_own_headers(person: FormBrowser, settings: Settings) -> None:
+    # Django's middleware would set the first otherwise, as the project wants it elsewhere.
+    settings.SECURE_REFERRER_POLICY = None
+    for answer in (
+        person.open_page("/ciam/login/"),
+        person.submit_form(username="li", password="wrong"),
+    ):
+        assert answer["Referrer-Policy"] == "same-origin"
+        assert "no-store" in answer["Cache-Control"]
+
+
 def test_after_failures_a_picture_has_to_be_read(person: FormBrowser, settings: Settings) -> None:
     # Django's middleware would set the header of the picture otherwise.
     settings.SECURE_CONTENT_TYPE_NOSNIFF = False
