@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from django.contrib.auth import get_user, get_user_model
 from django.contrib.sessions.backends.db import SessionStore
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
+from ciam_django.accounts import signals
 from ciam_django.accounts.backends import CiamBackend, get_or_create_user
-from ciam_django.accounts.login import is_signed_in_by_ciam, sign_in
-from ciam_django.accounts.models import CiamSession
+from ciam_django.accounts.login import is_signed_in_by_ciam, sign_in, sign_in_without_session
+from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 
@@ -37,12 +42,18 @@ def test_half_a_character_of_a_claim_is_no_accident() -> None:
     assert CiamSession.objects.get().sid_key == ""
 
 
-def test_a_user_who_is_switched_off_is_told_so_and_changes_nothing() -> None:
+@pytest.mark.parametrize("has_session", [True, False])
+def test_a_user_who_is_switched_off_is_told_so_and_changes_nothing(has_session: bool) -> None:
     get_user_model().objects.filter(pk=get_or_create_user(LI).pk).update(is_active=False)
     request = RequestFactory().get("/")
     request.session = SessionStore()
+    enter = (
+        functools.partial(sign_in, token_response={"access_token": "t-1"})
+        if has_session
+        else sign_in_without_session
+    )
     with pytest.raises(CiamError) as raised:
-        sign_in(request, LI, {"access_token": "t-1"})
+        enter(request, LI)
 
     assert (raised.value.code, raised.value.stage) == ("account_inactive", "callback")
     assert not is_signed_in_by_ciam(request)
@@ -61,6 +72,72 @@ def test_a_backend_made_from_ours_signs_in_as_well(settings: Settings) -> None:
 
     assert get_user(request) == get_or_create_user(LI)
     assert is_signed_in_by_ciam(request)
+
+
+@pytest.mark.parametrize("has_session", [True, False])
+def test_a_project_is_told_of_the_request_and_the_person(
+    django_capture_on_commit_callbacks: Callable[..., Any], has_session: bool
+) -> None:
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    heard: list[dict[str, Any]] = []
+
+    def hear(sender: object, **told: Any) -> None:
+        heard.append(told)
+
+    signals.signed_in.connect(hear)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            if has_session:
+                sign_in(request, LI, {"access_token": "t-1"})
+            else:
+                sign_in_without_session(request, LI)
+    finally:
+        signals.signed_in.disconnect(hear)
+
+    (told,) = heard
+    assert told["request"] is request
+    assert told["person"] == LI
+    assert told["user"] == get_or_create_user(LI)
+    assert CiamSession.objects.count() == has_session
+    assert request.session.is_empty() is not has_session
+
+
+def test_a_key_of_the_session_before_signing_in_is_good_for_nothing() -> None:
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    request.session["cart"] = ["tea"]
+    request.session.save()
+    before = request.session.session_key
+    sign_in(request, LI, {"access_token": "t-1"})
+
+    assert request.session.session_key != before
+    assert not SessionStore().exists(str(before))
+    assert request.session["cart"] == ["tea"]
+
+
+def test_the_first_person_of_another_issuer_is_our_configuration() -> None:
+    get_or_create_user(LI)
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    with pytest.raises(CiamError) as raised:
+        sign_in(request, Person("https://other.example", "u-1"), {"access_token": "t-1"})
+
+    assert (raised.value.code, raised.value.stage) == ("bad_configuration", "callback")
+    assert "https://other.example" not in str(raised.value)
+    # Nobody has become a stranger.
+    assert [it.issuer for it in CiamIdentity.objects.all()] == [LI.issuer]
+    assert request.session.is_empty()
+
+
+def test_a_person_who_is_known_signs_in_whatever_the_issuer_of_others_is() -> None:
+    for person in (LI, Person("https://other.example", "u-2")):
+        get_or_create_user(person)
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    sign_in(request, LI, {"access_token": "t-1"})
+
+    assert get_user(request) == get_or_create_user(LI)
 
 
 def test_without_our_backend_it_is_our_configuration(settings: Settings) -> None:

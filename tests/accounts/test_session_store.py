@@ -213,6 +213,7 @@ def test_ciam_is_asked_of_a_token_that_its_api_takes(  # noqa: PLR0917  (a row)
 
     tokens = stored_tokens(request)
     assert tokens is not None
+    assert CiamSession.objects.get().sid_key == ""
     assert tokens == dataclasses.replace(
         Tokens(str(request.session.session_key), access_token="a-1"), may_check=may_check
     )

@@ -204,6 +204,36 @@ def test_a_picture_can_be_read_and_replaced(page: Page, site: str, ciam: FakeCia
     assert is_signed_in(page)
 
 
+SUBMIT_TWICE = """() => {
+    const form = document.querySelector("form[data-ciam-form]");
+    const button = form.querySelector("button[type=submit]");
+    const found = [];
+    let sent = 0;
+    form.noValidate = true;
+    form.addEventListener("submit", (event) => {
+        sent += event.defaultPrevented ? 0 : 1;
+        event.preventDefault();
+    });
+    const submitTwice = () => {
+        form.requestSubmit(button);
+        form.requestSubmit(button);
+        found.push([sent, button.getAttribute("aria-busy")]);
+    };
+    submitTwice();
+    // As when a person goes back to the page.
+    dispatchEvent(new Event("pageshow"));
+    found.push([sent, button.getAttribute("aria-busy")]);
+    submitTwice();
+    return found;
+}"""
+
+
+def test_a_form_is_sent_once_and_again_after_going_back(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/login/?method=sms")
+
+    assert page.evaluate(SUBMIT_TWICE) == [[1, "true"], [1, None], [2, "true"]]
+
+
 # --- A new code -------------------------------------------------------------------------------
 
 

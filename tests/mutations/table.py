@@ -22,7 +22,12 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "accounts/bearer": ("drf/test_authentication.py",),
     "accounts/last_failure": ("accounts/test_admin.py",),
     "accounts/linking": ("test_deployment.py",),
-    "accounts/login": ("accounts/test_linking.py", "accounts/test_axes.py", "login/test_hosted.py"),
+    "accounts/login": (
+        "accounts/test_axes.py",
+        "accounts/test_linking.py",
+        "accounts/test_admin.py",
+        "login/test_hosted.py",
+    ),
     "accounts/middleware": ("accounts/test_session_check.py",),
     "accounts/models": ("accounts/test_session_check.py", "login/test_logout.py"),
     "accounts/rate_limits": ("login/test_pages.py", "drf/test_authentication.py"),

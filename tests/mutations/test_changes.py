@@ -110,7 +110,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\naddopts = -p no:django\n")
     for module in (program, sys.modules[guards_of.__module__]):
         monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setitem(MODULES, "prices", ())  # type: ignore[arg-type]  # a dict, for all others
+    monkeypatch.setitem(MODULES, "prices", ())
     return tmp_path
 
 
