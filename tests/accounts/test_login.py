@@ -14,7 +14,12 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.accounts import signals
 from ciam_django.accounts.backends import CiamBackend, get_or_create_user
-from ciam_django.accounts.login import is_signed_in_by_ciam, sign_in, sign_in_without_session
+from ciam_django.accounts.login import (
+    authenticate_token_holder,
+    is_signed_in_by_ciam,
+    sign_in,
+    sign_in_without_session,
+)
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
@@ -85,7 +90,13 @@ def test_a_project_is_told_of_the_request_and_the_person(
     def hear(sender: object, **told: Any) -> None:
         heard.append(told)
 
+    created: list[dict[str, Any]] = []
+
+    def hear_of_new(sender: object, **told: Any) -> None:
+        created.append(told)
+
     signals.signed_in.connect(hear)
+    signals.created.connect(hear_of_new)
     try:
         with django_capture_on_commit_callbacks(execute=True):
             if has_session:
@@ -94,13 +105,29 @@ def test_a_project_is_told_of_the_request_and_the_person(
                 sign_in_without_session(request, LI)
     finally:
         signals.signed_in.disconnect(hear)
+        signals.created.disconnect(hear_of_new)
 
+    assert [told["person"] for told in created] == [LI]
     (told,) = heard
     assert told["request"] is request
     assert told["person"] == LI
     assert told["user"] == get_or_create_user(LI)
     assert CiamSession.objects.count() == has_session
     assert request.session.is_empty() is not has_session
+
+
+@pytest.mark.parametrize("is_active", [True, False])
+def test_who_holds_a_token_is_let_in_if_the_user_is_not_switched_off(is_active: bool) -> None:
+    request = RequestFactory().get("/")
+    user = authenticate_token_holder(request, LI)
+    assert user == get_or_create_user(LI)
+    type(user).objects.update(is_active=is_active)
+    if is_active:
+        assert authenticate_token_holder(RequestFactory().get("/"), LI) == user
+        return
+    with pytest.raises(CiamError) as raised:
+        authenticate_token_holder(RequestFactory().get("/"), LI)
+    assert (raised.value.code, raised.value.stage) == ("account_inactive", "api")
 
 
 def test_a_key_of_the_session_before_signing_in_is_good_for_nothing() -> None:

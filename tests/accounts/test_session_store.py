@@ -27,6 +27,7 @@ from ciam_django.accounts.session_store import (
 )
 from ciam_django.accounts.tokens import Tokens, decrypted_tokens
 from ciam_django.client.person import Person
+from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
 from tests.rows import for_each_row
@@ -130,6 +131,18 @@ def test_to_note_the_next_look_is_no_change_that_django_has_to_store(
         signed_in.session.modified = is_modified
         next_look(signed_in)
         assert signed_in.session.modified is is_modified
+
+
+def test_a_session_that_has_ended_meanwhile_is_deleted_and_not_noted(
+    signed_in: HttpRequest,
+) -> None:
+    row, key = row_of(signed_in), str(signed_in.session.session_key)
+    CiamSession.objects.all().mark_ended()
+    with pytest.raises(CiamError) as raised:
+        schedule_next_check(signed_in, row, Tokens("key"))
+
+    assert (raised.value.code, raised.value.stage) == ("session_ended", "refresh")
+    assert not SessionStore().exists(key)
 
 
 def test_what_is_discarded_is_over_and_no_longer_named(signed_in: HttpRequest) -> None:
