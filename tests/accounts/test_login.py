@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user, get_user_model
+from django.contrib.auth.backends import BaseBackend
 from django.contrib.sessions.backends.db import SessionStore
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
@@ -165,6 +168,29 @@ def test_a_person_who_is_known_signs_in_whatever_the_issuer_of_others_is() -> No
     sign_in(request, LI, {"access_token": "t-1"})
 
     assert get_user(request) == get_or_create_user(LI)
+
+
+class LockingBackend(BaseBackend):
+    """A backend that refuses everybody, and says so in the words of django-axes."""
+
+    def authenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
+        assert request is not None
+        vars(request)["axes_locked_out"] = True
+        raise PermissionDenied
+
+
+def test_who_is_locked_out_by_another_backend_is_told_to_wait(settings: Settings) -> None:
+    settings.AUTHENTICATION_BACKENDS = [
+        f"{__name__}.LockingBackend",
+        "ciam_django.accounts.backends.CiamBackend",
+    ]
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    with pytest.raises(CiamError) as raised:
+        sign_in(request, LI, {"access_token": "t-1"})
+
+    assert (raised.value.code, raised.value.stage) == ("too_many_requests", "callback")
+    assert not CiamIdentity.objects.exists()
 
 
 def test_without_our_backend_it_is_our_configuration(settings: Settings) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import traceback
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.core.cache import cache
 from django.http import HttpRequest
 from django.test import RequestFactory
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamIdentity, CiamSession
@@ -145,7 +148,10 @@ def test_a_session_that_has_ended_meanwhile_is_deleted_and_not_noted(
     assert not SessionStore().exists(key)
 
 
-def test_what_is_discarded_is_over_and_no_longer_named(signed_in: HttpRequest) -> None:
+def test_what_is_discarded_is_over_and_no_longer_named(
+    signed_in: HttpRequest, ciam: FakeCiam
+) -> None:
+    Browser(ciam).sign_in()
     row = row_of(signed_in)
     discard_ciam_session(signed_in)
 
@@ -155,6 +161,7 @@ def test_what_is_discarded_is_over_and_no_longer_named(signed_in: HttpRequest) -
     assert (row.sealed, row.sid_key) == ("", "")
     # A second time, it is nothing.
     discard_ciam_session(signed_in)
+    assert CiamSession.objects.active().count() == 1
 
 
 def test_a_look_does_not_store_old_tokens_over_newer_ones(signed_in: HttpRequest) -> None:
@@ -176,6 +183,39 @@ def test_a_look_changes_no_other_session(signed_in: HttpRequest, ciam: FakeCiam)
     assert tokens.session_key == signed_in.session.session_key
     assert decrypted_tokens(row_of(signed_in).sealed) == tokens
     assert CiamSession.objects.values().get(pk=before["id"]) == before
+
+
+def test_a_look_sweeps_what_has_ended_of_the_persons_own_older_sessions(
+    signed_in: HttpRequest, ciam: FakeCiam
+) -> None:
+    others, newer, newest = Browser(ciam), Browser(ciam), Browser(ciam)
+    others.sign_in("wang")
+    newer.sign_in("li")
+    newest.sign_in("li")
+    own, of_others, looked_at, later = CiamSession.objects.order_by("pk")
+    CiamSession.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
+    request = request_of(newer)
+    assert row_of(request).pk == looked_at.pk
+    sync_ciam_session(request, row_of(request))
+
+    kept = set(CiamSession.objects.values_list("pk", flat=True))
+    assert own.pk not in kept
+    assert kept == {of_others.pk, looked_at.pk, later.pk}
+    looked_at.refresh_from_db()
+    assert looked_at.ends_at > timezone.now()
+
+
+def test_a_row_that_cannot_be_read_shows_nothing_of_the_session_in_reports(
+    signed_in: HttpRequest,
+) -> None:
+    CiamSession.objects.update(sealed="nothing that anybody sealed")
+    with pytest.raises(CiamError) as raised:
+        sync_ciam_session(signed_in, row_of(signed_in))
+
+    assert (raised.value.code, raised.value.stage) == ("session_ended", "refresh")
+    frames = traceback.walk_tb(raised.value.__traceback__)
+    found = {frame.f_code.co_name: dict(frame.f_locals) for frame, _line in frames}
+    assert found["sync_ciam_session"] == {}
 
 
 def test_only_sessions_that_are_not_over_are_ended(signed_in: HttpRequest, ciam: FakeCiam) -> None:
