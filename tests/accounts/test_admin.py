@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
 from django.test import Client
 from django.utils.formats import localize
 from django.utils.timezone import localtime
@@ -88,6 +89,12 @@ def test_a_project_without_time_zones_has_a_page_as_well(
 
 
 # --- The last failure ---------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    """The last failures of other tests are of the same people."""
+    cache.clear()
 
 
 def last_failure(client: Client) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import traceback
 from typing import Any
 
 import pytest
@@ -101,3 +102,19 @@ def test_what_no_key_opens_has_ended(text: str) -> None:
         decrypted_tokens(text)
 
     assert (raised.value.code, raised.value.stage) == ("session_ended", "refresh")
+    frames = traceback.walk_tb(raised.value.__traceback__)
+    found = {frame.f_code.co_name: dict(frame.f_locals) for frame, _line in frames}
+    assert found["decrypted_tokens"] == {}
+
+
+def test_a_session_without_tokens_has_none() -> None:
+    tokens = Tokens("key")
+
+    assert (tokens.access_token, tokens.refresh_token, tokens.id_token) == ("", "", "")
+    assert (tokens.is_usable, tokens.is_refresh_due, tokens.may_check) == (False, False, False)
+
+
+def test_no_report_shows_a_token_or_a_key() -> None:
+    shown = repr(OLD)
+
+    assert not [value for value in ("a-1", "r-1", "i-1", "key'") if value in shown]

@@ -34,7 +34,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "accounts/session_check": ("accounts/test_admin.py",),
     "accounts/session_store": ("accounts/test_session_check.py", "login/test_logout.py"),
     "accounts/token_refresh": ("accounts/test_session_check.py",),
-    "accounts/tokens": (),
+    "accounts/tokens": ("accounts/test_session_check.py",),
     "accounts/users": (),
     "client/access_tokens": ("drf/test_authentication.py",),
     "client/cache": ("accounts/test_rate_limits.py", "login/test_state.py", "login/test_hosted.py"),
