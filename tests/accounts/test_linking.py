@@ -248,11 +248,13 @@ def test_a_project_is_told_what_happens(
     django_capture_on_commit_callbacks: Callable[..., Any],
 ) -> None:
     found: list[tuple[str, str]] = []
+    # What a receiver raises is logged, and reaches no test.
+    heard: list[tuple[str, dict[str, Any]]] = []
 
     def hear(sender: object, signal: Signal, **told: Any) -> None:
         name = next(name for name, it in vars(signals).items() if it is signal)
         found.append((name, told.get("reason", "")))
-        assert told["user"].pk == told["identity"].user_id
+        heard.append((name, told))
 
     for signal in ALL:
         signal.connect(hear)
@@ -286,6 +288,10 @@ def test_a_project_is_told_what_happens(
         ("signed_in", ""),
         ("signed_out", "ended"),
     ]
+    for name, told in heard:
+        assert told["user"].pk == told["identity"].user_id
+        if name in {"linked", "created", "signed_in"}:
+            assert told["person"].subject == told["identity"].subject
 
 
 def test_who_is_refused_is_not_told_of(

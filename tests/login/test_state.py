@@ -34,6 +34,13 @@ def test_what_is_kept_comes_back() -> None:
     assert state.state_from_cookie(request_with(sealed(begun)), begun.state) == begun
 
 
+def test_no_report_shows_what_a_state_holds() -> None:
+    begun = state.new_sign_in_state(next_url="/next/")
+    secrets = (begun.state, begun.nonce, begun.code_verifier, begun.next)
+
+    assert not [secret for secret in secrets if secret in repr(begun)]
+
+
 def test_secrets_are_new_each_time() -> None:
     first, second = state.new_sign_in_state(next_url=""), state.new_sign_in_state(next_url="")
 

@@ -87,3 +87,4 @@ def test_how_long_to_wait_is_counted_from_the_code() -> None:
 def test_no_report_shows_what_is_private() -> None:
     assert "138" not in repr(FLOW)
     assert "f1" not in repr(FLOW)
+    assert "cart" not in repr(FLOW)
