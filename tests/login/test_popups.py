@@ -67,6 +67,7 @@ def test_the_page_at_the_end_has_its_own_headers(settings: Settings) -> None:
     assert answer["Referrer-Policy"] == "same-origin"
     assert answer[POLICY] == "unsafe-none"
     assert "no-store" in answer["Cache-Control"]
+    assert Client().post(DONE).status_code == 405
 
 
 @pytest.mark.django_db

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
 from ciam_django.login.redirects import (
     callback_url,
+    departure_response,
     safe_next,
     url_after_sign_in,
     url_after_sign_out,
@@ -33,6 +36,9 @@ def test_this_site_is_safe(url: str) -> None:
         "//",
         "/\\",
         "/\t/",
+        " /a",
+        "/a ",
+        "/a\x00",
         "/a\r\nb",
         "javascript:alert(1)",
         "\x08//evil.example",
@@ -63,6 +69,21 @@ def test_signing_out_leads_to_the_setting_or_the_login_page(settings: Settings) 
 
     settings.LOGOUT_REDIRECT_URL = "ciam:callback"
     assert url_after_sign_out(RequestFactory().post("/")) == "/ciam/callback/"
+
+
+def test_a_script_is_told_the_address_that_a_browser_is_sent_to() -> None:
+    for accept, status in (("text/html", 302), ("*/*", 302), ("application/json", 200)):
+        request = RequestFactory().get("/", headers={"Accept": accept})
+        response = departure_response(request, "https://ciam.example/?state=1")
+
+        assert response.status_code == status
+        assert response["Cache-Control"] == "no-store"
+        if status == 302:
+            assert response["Location"] == "https://ciam.example/?state=1"
+            assert response["Referrer-Policy"] == "no-referrer"
+        else:
+            body = json.loads(response.content)
+            assert body == {"status": "redirect", "url": "https://ciam.example/?state=1"}
 
 
 def test_the_callback_is_the_requests_or_the_settings(settings: Settings) -> None:
