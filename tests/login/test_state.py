@@ -105,6 +105,17 @@ def test_sealed_nonsense_is_none(content: bytes) -> None:
     assert state.state_from_cookie(request, begun.state) is None
 
 
+def test_a_browser_is_known_to_have_a_cookie_of_a_state_even_a_spoilt_one() -> None:
+    begun = state.new_sign_in_state(next_url="")
+    request = request_with(sealed(begun))
+    assert state.has_state_cookie(request, begun.state)
+    assert not state.has_state_cookie(request, "another")
+    request.COOKIES = dict.fromkeys(request.COOKIES, "spoilt")
+
+    assert state.has_state_cookie(request, begun.state)
+    assert state.state_from_cookie(request, begun.state) is None
+
+
 def test_keys_rotate(settings: Settings) -> None:
     begun = state.new_sign_in_state(next_url="")
     request = request_with(sealed(begun))
