@@ -23,7 +23,7 @@ from ciam_django.answers import (
     answer_to,
     handled_error,
 )
-from ciam_django.codes import CODES, COLLAPSE_TARGETS, UNKNOWN
+from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN
 from ciam_django.errors import CiamError
 from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
 from ciam_django.reporting import report
@@ -432,6 +432,16 @@ def test_a_collapsing_code_is_hidden_unless_its_exact_code_has_a_message_of_the_
     assert answer.detail != "Call us."
 
 
+def test_it_is_told_where_the_alias_that_ciam_sent_is_reworded(settings: Settings) -> None:
+    alias = "Operation.Failure.User.NotFound"
+    settings.CIAM_ERROR_OVERRIDES = {alias: "M."}
+
+    assert answer_to(CiamError(alias, stage="password")).detail == "M."
+    # The row that the alias stands for has no words of the project's.
+    own = answer_to(CiamError(ALIASES[alias], stage="password"))
+    assert own.code == "Operation.Failure.Username.Or.Password.Error"
+
+
 def test_a_setting_replaces_the_message_of_the_generic_row(settings: Settings) -> None:
     settings.CIAM_ERROR_OVERRIDES = {"Operation.Failure.Username.Or.Password.Error": "No."}
 
@@ -440,8 +450,10 @@ def test_a_setting_replaces_the_message_of_the_generic_row(settings: Settings) -
 
 @for_each_row("code", [code for code in CODES if code not in COLLAPSING])
 def test_a_code_of_any_other_row_is_shown_at_the_password_stage(code: str) -> None:
-    if code != "Operation.Success":
-        assert answer_to(CiamError(code, stage="password")).code == code
+    # An error is never a success.
+    expected = UNKNOWN if code == "Operation.Success" else code
+
+    assert answer_to(CiamError(code, stage="password")).code == expected
 
 
 # --- Handled errors ---------------------------------------------------------------------------

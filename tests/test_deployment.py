@@ -17,7 +17,9 @@ import psycopg
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.cache import SessionStore
+from django.core.cache import cache
 from django.core.management import call_command
+from django.db.models.signals import pre_delete
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import include, path
@@ -323,11 +325,27 @@ def _create_four_identities() -> list[int]:
     return [identity.pk for identity in CiamIdentity.objects.all()]
 
 
+def _wait_for_all(place: str, seconds: float) -> None:
+    """Wait for all processes to come to a place, but for no longer than these seconds."""
+    cache.add(place, 0)
+    cache.incr(place)
+    until = time.monotonic() + seconds
+    while cache.get(place) < PROCESSES and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def _wait_before_deleting(sender: object, **kwargs: object) -> None:
+    """A receiver of ``pre_delete``: all who come here have seen that another way in stays."""
+    _wait_for_all("deleting", 2)
+
+
 def _unlink_identity(identity_id: int) -> str:
+    pre_delete.connect(_wait_before_deleting, sender=CiamIdentity)
     identity = CiamIdentity.objects.filter(pk=identity_id).first()
     request = RequestFactory().post("/")
     request.session = SessionStore()
     request.user = User.objects.get()
+    _wait_for_all("beginning", 60)
     try:
         unlink_identity(request, identity_id)
     except CiamError as error:

@@ -72,7 +72,9 @@ def entries(language: str) -> Iterator[Entry]:
 
 def texts(language: str) -> list[Entry]:
     """The entries, without the header."""
-    return [entry for entry in entries(language) if entry.msgid]
+    found = [entry for entry in entries(language) if entry.msgid]
+    assert found
+    return found
 
 
 def compiled(language: str) -> gettext.GNUTranslations:

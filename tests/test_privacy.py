@@ -153,6 +153,30 @@ def _fail_at_ciam(token: str) -> None:
     namespace["create"](token)
 
 
+@pytest.mark.parametrize("is_chained", [True, False])
+def test_the_functions_of_causes_leave_no_values_either(is_chained: bool) -> None:
+    def call(secret: str) -> None:
+        raise LookupError
+
+    @clear_frames_on_error
+    def sign_in() -> None:
+        try:
+            call(SECRET)
+        except LookupError as cause:
+            if is_chained:
+                raise ZeroDivisionError from cause
+            raise ZeroDivisionError  # noqa: B904  (its context is the cause)
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        sign_in()
+    cause = raised.value.__cause__ or raised.value.__context__
+
+    assert cause is not None
+    frames = [frame for frame, _line in traceback.walk_tb(cause.__traceback__)]
+    assert [frame.f_code.co_name for frame in frames] == ["sign_in", "call"]
+    assert [dict(frame.f_locals) for frame in frames] == [{}, {}]
+
+
 @pytest.mark.parametrize("is_debug", [True, False])
 def test_under_debug_the_functions_of_the_project_keep_their_variables(
     is_debug: bool, settings: Settings
@@ -271,10 +295,24 @@ def test_a_text_of_spaces_becomes_empty() -> None:
     assert redacted_text(" \n" * 1000).strip() == ""
 
 
-def test_a_long_text_is_not_cut_inside_a_secret() -> None:
-    text = "words " * 169 + "abcd1234efgh5678"
+@for_each_row(
+    "text",
+    [
+        "https://shop.example/cb?user=alice&note=hi",
+        "http://shop.example/alice",
+        "HTTPS://SHOP.EXAMPLE/ALICE",
+    ],
+)
+def test_an_address_is_redacted_with_its_path_and_query(text: str) -> None:
+    assert redacted_text(f"see {text} please") == "see [url] please"
 
-    assert "abcd" not in redacted_text(text)
+
+def test_a_long_text_is_not_cut_inside_a_secret() -> None:
+    # Only the first three digits of the number are in the part that is read: too few digits for a
+    # number. The redacted URL before them is short, so that the result would have room for them.
+    text = "https://ciam.example/" + "a" * 999 + " 13812345678"
+
+    assert redacted_text(text) == "[url]"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from django.http import HttpResponse
@@ -217,6 +218,29 @@ def test_answer_to_reports_nothing_and_repeats_its_answer(
     assert answer_to(error) == answer_to(error)
     assert levels(log) == []
     assert error.is_reported is False
+
+
+@pytest.mark.parametrize("reported_by", [report, answer_and_report])
+@pytest.mark.parametrize("is_chained", [True, False])
+def test_a_reported_error_keeps_of_its_causes_only_the_names(
+    reported_by: Callable[[CiamError], object], is_chained: bool
+) -> None:
+    def fail() -> None:
+        try:
+            raise ConnectionError("S3cret-4711")
+        except ConnectionError as cause:
+            if is_chained:
+                raise CiamError("timeout") from cause
+            raise CiamError("timeout")  # noqa: B904  (its context is the cause)
+
+    with pytest.raises(CiamError) as raised:
+        fail()
+    error = raised.value
+    reported_by(error)
+
+    assert error.__cause__ is error.__context__ is None
+    assert error.__traceback__ is None
+    assert error.cause_names == ("ConnectionError",)
 
 
 def test_a_report_needs_no_answer(log: pytest.LogCaptureFixture) -> None:

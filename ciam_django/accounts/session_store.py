@@ -265,6 +265,7 @@ def encrypted_tokens(tokens: Tokens) -> str:
     return fernet_for(_PURPOSE).encrypt(content).decode()
 
 
+@clear_frames_on_error
 def decrypted_tokens(encrypted: str) -> Tokens:
     """Return the tokens, decrypted with a key from ``SECRET_KEY`` or its fallbacks.
 

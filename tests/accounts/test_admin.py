@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
 from django.test import Client
 from django.utils.formats import localize
 from django.utils.timezone import localtime
@@ -62,7 +63,10 @@ def test_the_list_of_identities_takes_few_queries(
         get_or_create_user(Person("https://ciam.example", f"u-{number}"))
     # The queries of the admin, and one query for all identities with their users.
     with django_assert_max_num_queries(8):
-        admin_client.get(LIST)
+        page = admin_client.get(LIST)
+
+    assert page.status_code == 200
+    assert "u-29" in page.content.decode()
 
 
 def test_an_identity_page_shows_the_last_sign_in(admin_client: Client, ciam: FakeCiam) -> None:
@@ -87,6 +91,12 @@ def test_an_identity_page_works_in_a_project_without_time_zones(
 
 
 # --- The last failure ---------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    """The last failures of other tests are of the same people."""
+    cache.clear()
 
 
 def last_failure(client: Client) -> str:
@@ -156,7 +166,9 @@ def test_a_failure_of_an_anonymous_user_makes_no_query(
     settings.CIAM_LOGIN_METHODS = ["password"]
     person.open_page("/ciam/login/")
     with django_assert_num_queries(0):
-        person.submit_form(username="li", password="wrong")
+        answer = person.submit_form(username="li", password="wrong")
+
+    assert answer["Ciam-Error-Code"] == "Operation.Failure.Username.Or.Password.Error"
 
 
 # --- Actions at CIAM ----------------------------------------------------------------------------

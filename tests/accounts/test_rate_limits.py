@@ -194,8 +194,29 @@ def test_failed_attempts_stay_counted(settings: Settings) -> None:
     assert (raised.value.code, raised.value.stage) == ("too_many_requests", "password")
 
 
-def test_an_attempt_that_was_not_counted_can_be_subtracted() -> None:
-    uncount_attempt(request_from(), "li")
+def test_an_attempt_that_was_not_counted_can_be_subtracted(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
+    request = request_from()
+    uncount_attempt(request, "li")
+
+    # A failure of the cache would be logged.
+    assert not caplog.records
+    assert count_passes(lambda: count_attempt(request, "li", Stage.PASSWORD), 5) == 2
+
+
+def test_giving_back_more_than_was_counted_raises_no_limit(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
+    request = request_from()
+    count_attempt(request, "li", Stage.PASSWORD)
+    for _ in range(3):
+        uncount_attempt(request, "li")
+
+    assert not caplog.records
+    assert count_passes(lambda: count_attempt(request, "li", Stage.PASSWORD), 5) == 2
 
 
 def test_a_code_is_refused_after_five_entries() -> None:
@@ -215,6 +236,17 @@ def test_the_cache_has_no_phone_number_and_no_address() -> None:
     assert "ciam_django.limit.send.receiver" in keys
     for secret in ("13800000000", "192.0.2", "cookie"):
         assert secret not in keys
+
+
+def test_a_name_in_the_cache_is_a_digest_that_needs_the_secret_key(settings: Settings) -> None:
+    count_send(request_from(), NUMBER, "SMS")
+    before = set(cache._cache)  # type: ignore[attr-defined]
+    # Whoever reads the cache and tries all phone numbers has to have the key, too.
+    settings.SECRET_KEY = "another"
+    count_send(request_from(), NUMBER, "SMS")
+
+    assert before
+    assert len(set(cache._cache)) == 2 * len(before)  # type: ignore[attr-defined]
 
 
 def test_an_unreadable_rate_is_left_out() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -17,19 +18,23 @@ from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
 from django.http import HttpRequest, HttpResponse
-from django.test import AsyncClient
+from django.test import AsyncClient, RequestFactory
 from django.urls import include, path
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamSession
+from ciam_django.accounts.session_check import refresh_or_end_session
 from ciam_django.accounts.session_store import (
     Tokens,
     decrypted_tokens,
     encrypted_tokens,
     end_sessions,
+    is_check_due,
 )
+from ciam_django.accounts.signals import signed_out
 from ciam_django.client import CiamClient
+from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from ciam_django.tokens import access_token_of
 from tests.browser import HTML, Browser
@@ -146,7 +151,8 @@ def test_a_project_can_store_no_tokens(browser: Browser, settings: Settings, mod
         stored_tokens().id_token,
     ) == ("", "", "")
     assert stored_tokens().session_key == browser.client.session.session_key
-    assert browser.client.get("/profile/").status_code == 401
+    answer = browser.client.get("/profile/", headers={"Accept": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (401, "missing_token")
 
 
 def test_an_id_token_is_stored_only_in_oidc_mode(person: Browser, mode: str) -> None:
@@ -176,6 +182,20 @@ def test_ended_sessions_are_deleted_at_a_check_of_a_later_session(
     third.client.get("/")
 
     assert CiamSession.objects.count() == 2
+
+
+def test_a_sessions_look_leaves_the_persons_other_sessions_alone(
+    person: Browser, ciam: FakeCiam
+) -> None:
+    newer = Browser(ciam)
+    newer.sign_in()
+    assert CiamSession.objects.active().count() == 2
+    make_check_due(newer)
+    assert newer.client.get("/").content == b"True"
+
+    assert CiamSession.objects.active().count() == 2
+    make_check_due(person)
+    assert person.client.get("/").content == b"True"
 
 
 def test_the_last_sign_in_stays_known_after_its_end(person: Browser) -> None:
@@ -518,6 +538,108 @@ def test_a_token_without_the_api_scope_is_not_checked(
     browser.client.get("/")
 
     assert stages(ciam).count("api") == (0 if mode == "oidc" else 1)
+
+
+def request_of(browser: Browser) -> HttpRequest:
+    request = RequestFactory().get("/")
+    request.session = SessionStore(str(browser.client.session.session_key))
+    return request
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"access_token": ""}, "missing_token"),
+        # At its end, with nothing to renew it by.
+        ({"expires_at": 2.0, "refresh_from": 0.0}, "session_ended"),
+        ({"expires_at": 2.0, "refresh_from": 1.0, "refresh_token": ""}, "session_ended"),
+    ],
+)
+def test_a_token_that_is_not_there_or_not_good_is_not_handed_out(
+    person: Browser, changed: dict[str, Any], code: str
+) -> None:
+    change_tokens(person, **changed)
+    with pytest.raises(CiamError) as raised:
+        access_token_of(request_of(person))
+
+    assert (raised.value.code, raised.value.stage) == (code, "refresh")
+    # No report shows what the function worked with.
+    frames = traceback.walk_tb(raised.value.__traceback__)
+    found = {frame.f_code.co_name: dict(frame.f_locals) for frame, _line in frames}
+    assert found["access_token_of"] == {}
+
+
+def test_a_session_without_a_row_has_no_token(person: Browser) -> None:
+    CiamSession.objects.all().delete()
+    with pytest.raises(CiamError) as raised:
+        access_token_of(request_of(person))
+
+    assert (raised.value.code, raised.value.stage) == ("missing_token", "refresh")
+
+
+def test_a_token_that_a_view_has_renewed_is_looked_at_in_its_time(person: Browser) -> None:
+    expire_tokens(person)
+    request = request_of(person)
+    assert access_token_of(request) == stored_tokens().access_token
+
+    assert request.session["ciam_session"]["look_at"] > time.time()
+    assert not is_check_due(request)
+
+
+def test_the_error_of_an_ended_session_has_ciams_reason_for_the_log(
+    person: Browser, ciam: FakeCiam
+) -> None:
+    make_tokens_due(person)
+    ciam.fail("refresh", code=DISABLED, status=418, request_id="id-1", format="ciam")
+    error = refresh_or_end_session(request_of(person))
+
+    assert error is not None
+    assert (error.code, error.type_code, error.stage) == ("session_ended", DISABLED, "refresh")
+    assert (error.upstream_status, error.request_id) == (418, "id-1")
+    assert error.upstream_text
+
+
+def test_the_error_of_a_session_without_a_row_has_no_other_reason(person: Browser) -> None:
+    make_check_due(person)
+    CiamSession.objects.all().delete()
+    error = refresh_or_end_session(request_of(person))
+
+    assert error is not None
+    assert (error.code, error.type_code, error.stage) == ("session_ended", "", "refresh")
+
+
+def test_an_ended_session_is_over_everywhere_and_the_project_is_told(
+    person: Browser,
+    ciam: FakeCiam,
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    heard: list[object] = []
+
+    def hear(sender: object, **told: Any) -> None:
+        heard.append(told["reason"])
+
+    ciam.revoke_tokens("li")
+    make_check_due(person)
+    request = request_of(person)
+    key = str(request.session.session_key)
+    signed_out.connect(hear)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            assert refresh_or_end_session(request) is not None
+    finally:
+        signed_out.disconnect(hear)
+
+    assert heard == ["ended"]
+    assert not CiamSession.objects.active().exists()
+    assert not SessionStore().exists(key)
+
+
+def test_who_is_not_looked_at_now_is_not_ended(person: Browser) -> None:
+    CiamSession.objects.all().delete()
+
+    assert refresh_or_end_session(request_of(person)) is None
+    make_check_due(person)
+    assert refresh_or_end_session(request_of(person)) is not None
 
 
 # --- Sign-out, and a new session key -------------------------------------------------------------

@@ -15,11 +15,16 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.session_store import Tokens, decrypted_tokens, encrypted_tokens
-from ciam_django.accounts.token_refresh import refresh_tokens
+from ciam_django.accounts.token_refresh import (
+    is_access_refused,
+    refresh_if_due,
+    refresh_tokens,
+)
 from ciam_django.client.oauth import CiamApp
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
+from tests.rows import for_each_row
 
 
 @pytest.fixture
@@ -123,7 +128,7 @@ def test_waiting_stops_after_the_timeout(ciam_session: CiamSession, settings: Se
     with pytest.raises(CiamError) as raised:
         refresh_tokens(ciam_session, expired_tokens(ciam_session))
 
-    assert raised.value.code == "no_connection"
+    assert (raised.value.code, raised.value.stage) == ("no_connection", "refresh")
     assert 0.2 <= time.monotonic() - began < 10
 
 
@@ -143,7 +148,7 @@ def test_waiting_stops_when_the_session_has_ended(
     with pytest.raises(CiamError) as raised:
         refresh_tokens(ciam_session, expired_tokens(ciam_session))
 
-    assert raised.value.code == "session_ended"
+    assert (raised.value.code, raised.value.stage) == ("session_ended", "refresh")
 
 
 @pytest.mark.parametrize("is_ended", [True, False])
@@ -181,6 +186,135 @@ def test_ciam_is_asked_only_once_while_ciam_is_down(
     with pytest.raises(CiamError) as raised:
         refresh_tokens(ciam_session, expired)
 
-    assert raised.value.code == "no_connection"
+    assert (raised.value.code, raised.value.stage) == ("no_connection", "refresh")
     assert refresh_count(ciam) == 1
     ciam.reset()
+
+
+def test_who_has_no_good_token_left_is_told_at_once_that_ciam_is_down(
+    ciam_session: CiamSession, ciam: FakeCiam
+) -> None:
+    ciam.misbehave("refresh", "reset")
+    with pytest.raises(CiamError) as raised:
+        refresh_tokens(ciam_session, expired_tokens(ciam_session))
+
+    assert (raised.value.code, raised.value.stage) == ("no_connection", "refresh")
+    assert refresh_count(ciam) == 1
+    # Nobody is ciam_session from trying again.
+    assert CiamSession.objects.get().renewing_until is None
+
+
+def test_a_failure_that_disturbs_nobody_is_logged(
+    ciam_session: CiamSession, ciam: FakeCiam, caplog: pytest.LogCaptureFixture
+) -> None:
+    ciam.misbehave("refresh", "reset")
+    good = due_tokens(ciam_session)
+    assert refresh_tokens(ciam_session, good) == good
+
+    assert ["code=no_connection" in record.getMessage() for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0, 1), (25, 1), (35, 2)])
+def test_ciam_is_asked_again_after_half_a_minute(
+    ciam_session: CiamSession,
+    ciam: FakeCiam,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: int,
+    asked: int,
+) -> None:
+    ciam.misbehave("refresh", "reset", times=None)
+    good = due_tokens(ciam_session)
+    refresh_tokens(ciam_session, good)
+    later = time.time() + seconds
+    monkeypatch.setattr(time, "time", lambda: later)
+    refresh_tokens(ciam_session, good)
+
+    assert refresh_count(ciam) == asked
+    ciam.reset()
+
+
+def test_new_tokens_are_counted_and_leave_the_way_free_for_the_next(
+    ciam_session: CiamSession, ciam: FakeCiam
+) -> None:
+    for count in (1, 2):
+        new = refresh_tokens(CiamSession.objects.get(), expired_tokens(CiamSession.objects.get()))
+
+        row = CiamSession.objects.get()
+        assert decrypted_tokens(row.sealed) == new
+        assert (row.renewals, row.renewing_until) == (ciam_session.renewals + count, None)
+    assert refresh_count(ciam) == 2
+
+
+def test_others_are_held_off_for_as_long_as_an_answer_can_take(
+    ciam_session: CiamSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = CiamApp.refresh_tokens
+    seen: list[datetime.datetime | None] = []
+
+    def look(app: CiamApp, refresh_token: str) -> dict[str, Any]:
+        seen.append(CiamSession.objects.get().renewing_until)
+        return fetched(app, refresh_token)
+
+    monkeypatch.setattr(CiamApp, "refresh_tokens", look)
+    began = timezone.now()
+    refresh_tokens(ciam_session, due_tokens(ciam_session))
+
+    (until,) = seen
+    assert until is not None
+    seconds = datetime.timedelta(seconds=settings.CIAM_TIMEOUT)
+    assert began + seconds < until < timezone.now() + 1.1 * seconds
+
+
+def test_tokens_that_are_not_due_or_have_no_successor_stay(
+    ciam_session: CiamSession, ciam: FakeCiam
+) -> None:
+    for tokens in (
+        tokens_of(ciam_session, refresh_from=time.time() + 60),
+        tokens_of(ciam_session, refresh_from=0),
+        tokens_of(ciam_session, refresh_from=1.0, refresh_token=""),
+    ):
+        assert refresh_if_due(ciam_session, tokens) == tokens
+    assert refresh_count(ciam) == 0
+    assert refresh_if_due(ciam_session, due_tokens(ciam_session)).access_token in ciam.access_tokens
+    assert refresh_count(ciam) == 1
+
+
+@for_each_row(
+    "code, is_refused",
+    [
+        ("invalid_grant", True),
+        ("invalid_token", True),
+        ("Operation.Failure.User.Disabled", True),
+        ("Operation.Failure.User.Locked", True),
+        ("Operation.Failure.User.Not.Exist", True),
+        ("OPERATION.FAILURE.USER.NOTFOUND", True),
+        # The same kind, of an address.
+        ("Resource.NotFound", False),
+        ("invalid_client", False),
+        ("no_connection", False),
+        ("timeout", False),
+        ("too_many_requests", False),
+        ("brand.new", False),
+    ],
+)
+def test_only_what_is_said_of_the_person_or_the_token_ends_a_session(
+    code: str, is_refused: bool
+) -> None:
+    assert is_access_refused(CiamError(code)) is is_refused
+
+
+def test_a_session_renews_and_awaits_its_own_tokens(
+    ciam_session: CiamSession, ciam: FakeCiam
+) -> None:
+    other = Browser(ciam)
+    other.sign_in("wang")
+    newest = CiamSession.objects.latest("pk")
+    assert newest.pk != ciam_session.pk
+    refresh_tokens(newest, due_tokens(newest))
+    assert CiamSession.objects.values().get(pk=ciam_session.pk) == {
+        name: getattr(ciam_session, name) for name in CiamSession.objects.values()[0]
+    }
+
+    newest.refresh_from_db()
+    newer = finish_other_refresh(newest)
+    assert refresh_tokens(newest, expired_tokens(newest)) == newer

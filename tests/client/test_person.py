@@ -6,10 +6,11 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.person import Person, identify_person
-from ciam_django.errors import CiamError
+from ciam_django.client.person import Person, checked_person, identify_person
+from ciam_django.errors import CiamError, Stage
 from ciam_django.testing import FakeCiam
 from tests.client.test_oauth import NONCE, fetch_token
+from tests.rows import for_each_row
 
 
 def test_a_person_has_the_same_issuer_and_subject_at_each_login(ciam: FakeCiam) -> None:
@@ -23,6 +24,26 @@ def test_a_person_has_the_same_issuer_and_subject_at_each_login(ciam: FakeCiam) 
 
 def test_the_representation_of_a_person_has_no_claims() -> None:
     assert "138" not in repr(Person("https://ciam", "u1", {"phoneNumber": "138"}))
+
+
+@for_each_row(
+    "issuer, claims",
+    [
+        ("https://ciam.example/u-1", {}),
+        ("https://ciam.example", {"azp": "u-1"}),
+        ("https://ciam.example", {"client_id": "u-1"}),
+    ],
+)
+def test_an_application_is_nobody_however_it_is_named(
+    issuer: str, claims: dict[str, str], ciam: FakeCiam
+) -> None:
+    """CIAM's issuers end in the id of the application, which need not be the client's."""
+    app = ciam_app()
+    with pytest.raises(CiamError) as raised:
+        checked_person(app, issuer, "u-1", claims, Stage.USERINFO)
+
+    assert (raised.value.code, raised.value.stage) == ("nobody_named", "userinfo")
+    assert checked_person(app, issuer, "u-2", claims, Stage.USERINFO).subject == "u-2"
 
 
 class TestOidc:

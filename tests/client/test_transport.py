@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import ssl
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -155,15 +158,85 @@ def test_proxies_of_the_environment_are_used_unless_trust_env_is_false(
     assert fetch_discovery(ciam, trust_env=False).ok
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_child_process_makes_its_own_connections(ciam: FakeCiam) -> None:
     fetch_discovery(ciam)
-    ours = transport._adapter()
-    # os.register_at_fork calls this function in the child. A fork of this process would warn, since
-    # the process has threads.
-    transport._discard_connections()
+    ours, context = transport._adapter(), transport._tls_context(False, None)
+    child = os.fork()
+    if child == 0:
+        status = 2
+        with contextlib.suppress(BaseException):
+            is_shared = (
+                transport._adapter() is ours or transport._tls_context(False, None) is context
+            )
+            status = int(is_shared)
+        os._exit(status)
+    _, status = os.waitpid(child, 0)
 
-    assert transport._adapter() is not ours
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert transport._adapter() is ours
     assert fetch_discovery(ciam).ok
+
+
+def test_the_deadline_holds_through_a_proxy(
+    ciam: FakeCiam, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fake is the proxy as well: it answers for a host that there is not."""
+    monkeypatch.setenv("http_proxy", ciam.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    address = discovery_of(ciam).replace(ciam.url, "http://ciam.invalid")
+
+    def ask() -> requests.Response:
+        with raising_ciam_errors("api"), HttpSession() as session:
+            return session.request("GET", address, withhold_token=True)
+
+    assert ask().ok
+    settings.CIAM_TIMEOUT = 0.4
+    for behaviour in ("silent", "drip_headers", "drip_body"):
+        ciam.misbehave("discovery", behaviour)
+        began = time.monotonic()
+        with pytest.raises(CiamError) as raised:
+            ask()
+        assert raised.value.code == "timeout"
+        assert 0.4 <= time.monotonic() - began < 10
+
+
+@pytest.fixture
+def deaf() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A socket of ours, which alone would wait for half a minute, and a peer that does nothing."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(30)
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.fixture
+def short_deadline() -> Iterator[None]:
+    token = transport._deadline.set(time.monotonic() + 0.3)
+    yield
+    transport._deadline.reset(token)
+
+
+ACTS: dict[str, Callable[[socket.socket], object]] = {
+    "send": lambda it: it.sendall(b"x" * 64 * 1024 * 1024),
+    "receive": lambda it: it.recv_into(bytearray(1)),
+    "shake hands": lambda it: transport._tls_context(False, None).wrap_socket(it),
+}
+
+
+@pytest.mark.usefixtures("short_deadline")
+@pytest.mark.parametrize("act", ACTS)
+def test_whatever_a_socket_does_ends_at_the_deadline(
+    deaf: tuple[socket.socket, socket.socket], act: str
+) -> None:
+    timed = transport._TimedSocket(fileno=deaf[0].detach())
+    timed.settimeout(30)
+    began = time.monotonic()
+    with timed, pytest.raises(TimeoutError):
+        ACTS[act](timed)
+
+    assert time.monotonic() - began < 10
 
 
 def test_a_call_without_remaining_time_does_not_begin(ciam: FakeCiam, settings: Settings) -> None:

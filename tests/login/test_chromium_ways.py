@@ -203,6 +203,36 @@ def test_a_captcha_can_be_read_and_replaced(page: Page, site: str, ciam: FakeCia
     assert is_signed_in(page)
 
 
+SUBMIT_TWICE = """() => {
+    const form = document.querySelector("form[data-ciam-form]");
+    const button = form.querySelector("button[type=submit]");
+    const found = [];
+    let sent = 0;
+    form.noValidate = true;
+    form.addEventListener("submit", (event) => {
+        sent += event.defaultPrevented ? 0 : 1;
+        event.preventDefault();
+    });
+    const submitTwice = () => {
+        form.requestSubmit(button);
+        form.requestSubmit(button);
+        found.push([sent, button.getAttribute("aria-busy")]);
+    };
+    submitTwice();
+    // As when a person goes back to the page.
+    dispatchEvent(new Event("pageshow"));
+    found.push([sent, button.getAttribute("aria-busy")]);
+    submitTwice();
+    return found;
+}"""
+
+
+def test_a_form_is_sent_once_and_again_after_going_back(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/login/?method=sms")
+
+    assert page.evaluate(SUBMIT_TWICE) == [[1, "true"], [1, None], [2, "true"]]
+
+
 # --- A new code -------------------------------------------------------------------------------
 
 
@@ -326,6 +356,50 @@ def test_a_message_of_another_window_is_ignored(page: Page, site: str) -> None:
     page.wait_for_timeout(200)
 
     assert page.url == f"{site}/ciam/done/"
+
+
+def test_a_message_of_the_window_is_not_believed_while_another_site_is_in_it(
+    page: Page, site: str, ciam: FakeCiam
+) -> None:
+    page.goto(f"{site}/ciam/done/")
+    page.evaluate(OPENER, POPUP)
+    page.evaluate("addEventListener('message', () => { document.title = 'heard' })")
+    with page.expect_popup() as opened:
+        page.click("#opener")
+    popup = opened.value
+    # As by a link: an address that a person types would part the window from its opener.
+    popup.evaluate("address => { setTimeout(() => { location = address }) }", f"{ciam.url}/other")
+    popup.wait_for_url(f"{ciam.url}/other")
+    popup.evaluate("opener.postMessage({type: 'ciam_django.signed_in', next: '/admin/'}, '*')")
+    page.wait_for_function("document.title === 'heard'")
+    page.wait_for_timeout(200)
+
+    assert page.url == f"{site}/ciam/done/"
+
+
+def test_a_page_of_another_site_that_opens_the_window_hears_nothing(
+    page: Page, site: str, ciam: FakeCiam
+) -> None:
+    page.goto(f"{site}/ciam/login/?next={HOME}")
+    send(page, username="li", password=PASSWORD)
+    page.goto(f"{ciam.url}/other")
+    page.evaluate(
+        """() => {
+            window.heard = [];
+            addEventListener("message", ({ data }) => heard.push(data));
+        }"""
+    )
+    done = f"{site}/ciam/done/?next={HOME}"
+    with page.expect_popup() as opened:
+        page.evaluate("address => { window.opened = open(address) }", done)
+    # It tells its opener, of its own site if it is one, and closes.
+    page.wait_for_function("opened.closed")
+    # A message that was for this page would be here by now, and one that is sent later is.
+    page.evaluate("postMessage('the last', '*')")
+    page.wait_for_function("heard.includes('the last')")
+
+    assert opened.value.is_closed()
+    assert page.evaluate("heard") == ["the last"]
 
 
 def test_a_popup_without_an_opener_continues_to_next(page: Page, site: str) -> None:

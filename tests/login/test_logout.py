@@ -19,6 +19,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.signals import signed_out
+from ciam_django.client.logout_tokens import MAX_AGE
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import user_id_of
 from tests.browser import Browser
@@ -231,6 +232,20 @@ def test_a_token_is_accepted_once(people: list[Browser], ciam: FakeCiam) -> None
 
     assert send_logout_token(token).status_code == 400
     assert are_signed_in(people) == [True, False, True]
+
+
+def test_a_token_is_good_once_for_as_long_as_it_would_be_taken(
+    people: list[Browser], ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_an_hour = int(time.time()) + 3600
+    first, second = (ciam.sign_logout_token(sub=user_id_of("li"), exp=in_an_hour) for _ in range(2))
+    assert send_logout_token(first).status_code == 200
+    later = time.time() + MAX_AGE - 1
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    # Another of the same age is still taken.
+    assert send_logout_token(second).status_code == 200
+    assert send_logout_token(first).status_code == 400
 
 
 def test_a_token_is_answered_with_503_while_ciams_keys_cannot_be_loaded(

@@ -141,7 +141,20 @@ def test_blank_fields_have_errors_without_a_request_to_ciam(person: FormBrowser)
     assert len(person.ciam.requests) == asked
 
 
-def test_a_captcha_must_be_solved_after_failures(person: FormBrowser) -> None:
+def test_a_page_with_a_form_has_its_own_headers(person: FormBrowser, settings: Settings) -> None:
+    # Django's middleware would set the first otherwise, as the project wants it elsewhere.
+    settings.SECURE_REFERRER_POLICY = None
+    for answer in (
+        person.open_page("/ciam/login/"),
+        person.submit_form(username="li", password="wrong"),
+    ):
+        assert answer["Referrer-Policy"] == "same-origin"
+        assert "no-store" in answer["Cache-Control"]
+
+
+def test_a_captcha_must_be_solved_after_failures(person: FormBrowser, settings: Settings) -> None:
+    # Django's middleware would set the header of the image as well.
+    settings.SECURE_CONTENT_TYPE_NOSNIFF = False
     person.open_page("/ciam/login/")
     for _ in range(4):
         answer = person.submit_form(username="li", password="wrong")
@@ -152,6 +165,8 @@ def test_a_captcha_must_be_solved_after_failures(person: FormBrowser) -> None:
     picture = person.client.get("/ciam/captcha/")
     assert picture["Content-Type"] == "image/png"
     assert picture["X-Content-Type-Options"] == "nosniff"
+    assert picture["Content-Security-Policy"] == "default-src 'none'"
+    assert "no-store" in picture["Cache-Control"]
     answer = person.submit_form(username="li", password=PASSWORD, captcha="not this")
     assert answer["Ciam-Error-Code"] == "Operation.Failure.Captcha.Error"
     check_field_error(answer, "captcha")

@@ -58,6 +58,19 @@ def test_the_done_page_links_only_to_this_site(
 
 
 @pytest.mark.django_db
+def test_the_page_at_the_end_has_its_own_headers(settings: Settings) -> None:
+    # Django's middleware would set these otherwise, as the project wants them elsewhere.
+    settings.SECURE_REFERRER_POLICY = None
+    settings.SECURE_CROSS_ORIGIN_OPENER_POLICY = None
+    answer: Any = Client(headers={"Accept": HTML}).get(DONE)
+
+    assert answer["Referrer-Policy"] == "same-origin"
+    assert answer[POLICY] == "unsafe-none"
+    assert "no-store" in answer["Cache-Control"]
+    assert Client().post(DONE).status_code == 405
+
+
+@pytest.mark.django_db
 def test_the_done_page_does_not_inform_the_opener_of_an_anonymous_user() -> None:
     answer: Any = Client(headers={"Accept": HTML}).get(DONE)
 

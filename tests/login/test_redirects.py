@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
 from ciam_django.login.redirects import (
     callback_url,
+    departure_response,
     safe_next,
     url_after_sign_in,
     url_after_sign_out,
 )
 
 
-@pytest.mark.parametrize("url", ["/", "/a?b=c#d", "http://testserver/a", "a/b"])
+@pytest.mark.parametrize("url", ["/", "/a?b=c#d", "http://testserver/a", "a/b", "/" + "a" * 1023])
 def test_a_url_of_this_site_is_safe(url: str) -> None:
     assert safe_next(RequestFactory().get("/"), url) == url
 
@@ -33,11 +36,16 @@ def test_a_url_of_this_site_is_safe(url: str) -> None:
         "//",
         "/\\",
         "/\t/",
+        " /a",
+        "/a ",
+        "/a\x00",
         "/a\r\nb",
         "javascript:alert(1)",
         "\x08//evil.example",
         "http://[::1",
         "/" + "a" * 1024,
+        # Fewer characters than bytes.
+        "/" + "中" * 400,
         "/\ud800" * 600,
     ],
 )
@@ -61,6 +69,21 @@ def test_a_logout_redirects_to_the_setting_or_to_the_login_page(settings: Settin
 
     settings.LOGOUT_REDIRECT_URL = "ciam:callback"
     assert url_after_sign_out(RequestFactory().post("/")) == "/ciam/callback/"
+
+
+def test_a_script_is_told_the_address_that_a_browser_is_sent_to() -> None:
+    for accept, status in (("text/html", 302), ("*/*", 302), ("application/json", 200)):
+        request = RequestFactory().get("/", headers={"Accept": accept})
+        response = departure_response(request, "https://ciam.example/?state=1")
+
+        assert response.status_code == status
+        assert response["Cache-Control"] == "no-store"
+        if status == 302:
+            assert response["Location"] == "https://ciam.example/?state=1"
+            assert response["Referrer-Policy"] == "no-referrer"
+        else:
+            body = json.loads(response.content)
+            assert body == {"status": "redirect", "url": "https://ciam.example/?state=1"}
 
 
 def test_the_callback_url_comes_from_the_setting_or_from_the_request(settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import time
 
 import pytest
 from cryptography.fernet import Fernet
@@ -36,6 +37,13 @@ def test_a_stored_sign_in_can_be_read() -> None:
     assert state.state_from_cookie(request, sign_in.state) == sign_in
 
 
+def test_no_report_shows_what_a_state_holds() -> None:
+    begun = state.new_sign_in_state(next_url="/next/")
+    secrets = (begun.state, begun.nonce, begun.code_verifier, begun.next)
+
+    assert not [secret for secret in secrets if secret in repr(begun)]
+
+
 def test_each_sign_in_has_new_secrets() -> None:
     first, second = state.new_sign_in_state(next_url=""), state.new_sign_in_state(next_url="")
 
@@ -59,9 +67,9 @@ def test_the_state_of_another_provider_gives_none() -> None:
     assert state.state_from_cookie(request, sign_in.state, "wechat") == sign_in
 
 
-def aged(cookie: str, seconds: int) -> str:
+def aged(cookie: str, seconds: int, purpose: str = state._COOKIES.purpose) -> str:
     """Return the value of the cookie as if the cookie had been set ``seconds`` earlier."""
-    multi_fernet = fernet_for(state._COOKIES.purpose)
+    multi_fernet = fernet_for(purpose)
     key = multi_fernet._fernets[0]
     fernet = Fernet(base64.urlsafe_b64encode(key._signing_key + key._encryption_key))
     set_at = multi_fernet.extract_timestamp(cookie)
@@ -100,6 +108,17 @@ def test_encrypted_content_that_is_no_sign_in_gives_none(content: bytes) -> None
     assert state.state_from_cookie(request, sign_in.state) is None
 
 
+def test_a_browser_is_known_to_have_a_cookie_of_a_state_even_a_spoilt_one() -> None:
+    begun = state.new_sign_in_state(next_url="")
+    request = request_with(response_with_cookie(begun))
+    assert state.has_state_cookie(request, begun.state)
+    assert not state.has_state_cookie(request, "another")
+    request.COOKIES = dict.fromkeys(request.COOKIES, "spoilt")
+
+    assert state.has_state_cookie(request, begun.state)
+    assert state.state_from_cookie(request, begun.state) is None
+
+
 def test_a_cookie_stays_readable_while_its_key_is_a_fallback(settings: Settings) -> None:
     sign_in = state.new_sign_in_state(next_url="")
     request = request_with(response_with_cookie(sign_in))
@@ -115,6 +134,22 @@ def test_a_state_can_be_spent_only_once() -> None:
 
     assert [state.claim_state(sign_in), state.claim_state(sign_in)] == [True, False]
     assert state.claim_state(dataclasses.replace(sign_in, state="another"))
+
+
+@pytest.mark.parametrize("seconds", [2, 599])
+def test_a_spent_state_stays_spent_for_as_long_as_its_cookie_is_good(
+    seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = state.new_sign_in_state(next_url="")
+    request = request_with(response_with_cookie(begun))
+    assert state.claim_state(begun)
+    later = time.time() + seconds
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    # The browser still has the cookie, and the cache still knows that it has been used.
+    assert state.state_from_cookie(request, begun.state) == begun
+    assert state.is_claimed(begun.state)
+    assert not state.claim_state(begun)
 
 
 @pytest.mark.parametrize("garbage", ["", "garbage", "\xff", "gAAAAA" + "=" * 4000])

@@ -1,0 +1,1 @@
+"""How many one-line changes of the package the tests notice: ``python -m tests.mutations``."""

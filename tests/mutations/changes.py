@@ -1,0 +1,219 @@
+"""A module's source in, the one-line changes that a test should notice out."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+# An operator -> the operator that takes its place.
+_OTHER_COMPARISONS: Final[dict[type[ast.cmpop], tuple[str, str]]] = {
+    ast.Eq: ("==", "!="),
+    ast.NotEq: ("!=", "=="),
+    ast.Lt: ("<", "<="),
+    ast.LtE: ("<=", "<"),
+    ast.Gt: (">", ">="),
+    ast.GtE: (">=", ">"),
+    ast.Is: ("is", "is not"),
+    ast.IsNot: ("is not", "is"),
+    ast.In: ("in", "not in"),
+    ast.NotIn: ("not in", "in"),
+}
+# Decorators without which a module cannot be imported or only gets slower.
+_KEPT_DECORATORS: Final = re.compile(
+    r"(?:\w+\.)*(?:property|cached_property|classmethod|staticmethod|dataclass|wraps|cache|"
+    r"lru_cache|unique|contextmanager|cached_until_settings_change)\b"
+)
+# Words for developers, which no test has to repeat.
+_WORDS: Final = {"upstream_text", "verbose_name", "verbose_name_plural"}
+_CALLS_WITH_WORDS: Final = re.compile(r"(?:logger\.\w+|logging\.getLogger|_|gettext\w*|TypeVar)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A part of a source, in bytes from ``start`` to ``end``, and what takes its place."""
+
+    kind: str
+    start: int
+    end: int
+    new: bytes
+
+    def apply(self, source: bytes) -> bytes:
+        """The source with this change."""
+        return source[: self.start] + self.new + source[self.end :]
+
+
+def changes_of(source: bytes) -> list[Change]:
+    """All changes of a source, in its order; each leaves valid Python."""
+    found = set(_Finder(source).changes(ast.parse(source)))
+    return sorted(found, key=lambda it: (it.start, it.end, it.new))
+
+
+def first_changed_line(source: bytes, change: Change) -> tuple[int, str, str]:
+    """The number of the first line that differs, that line, and what it becomes."""
+    old = source.decode().splitlines()
+    new = change.apply(source).decode().splitlines()
+    pairs = zip([*old, ""], [*new, ""], strict=False)
+    number = next(number for number, (one, other) in enumerate(pairs) if one != other)
+    return number + 1, [*old, ""][number].strip(), [*new, ""][number].strip()
+
+
+class _Finder:
+    """Walks a tree, and leaves out what is only for people and type checkers."""
+
+    def __init__(self, source: bytes) -> None:
+        self._source = source
+        self._starts = [0]
+        for line in source.splitlines(keepends=True):
+            self._starts.append(self._starts[-1] + len(line))
+
+    def changes(self, tree: ast.AST) -> Iterator[Change]:
+        """The changes of a node and of all nodes in it."""
+        yield from self._changes_here(tree)
+        for child in self._children(tree):
+            yield from self.changes(child)
+
+    def _changes_here(self, node: ast.AST) -> Iterator[Change]:
+        if _is_for_type_checkers(node):
+            return
+        if isinstance(node, ast.If | ast.While | ast.IfExp):
+            yield self._negated(node.test)
+        elif isinstance(node, ast.comprehension):
+            yield from map(self._negated, node.ifs)
+        elif isinstance(node, ast.Compare):
+            yield from self._other_comparisons(node)
+        elif isinstance(node, ast.BoolOp):
+            yield from self._other_connectives(node)
+        elif isinstance(node, ast.Constant):
+            yield from self._other_constants(node)
+        elif isinstance(node, ast.Call):
+            yield from self._without_arguments(node)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from self._changes_of_function(node)
+        elif self._is_removable(node):
+            yield self._replaced("removed statement", node, b"pass")
+
+    def _is_removable(self, node: ast.AST) -> bool:
+        if isinstance(node, ast.Raise | ast.Delete):
+            return True
+        if isinstance(node, ast.Assign):
+            return isinstance(node.targets[0], ast.Attribute | ast.Subscript)
+        if isinstance(node, ast.Expr):
+            value = node.value.value if isinstance(node.value, ast.Await) else node.value
+            return isinstance(value, ast.Call)
+        return False
+
+    def _children(self, node: ast.AST) -> Iterator[ast.AST]:
+        if _is_for_type_checkers(node):
+            return
+        if isinstance(node, ast.Call) and _CALLS_WITH_WORDS.match(ast.unparse(node.func)):
+            return
+        if isinstance(node, ast.JoinedStr):
+            # Parts of a text, between which the values stand.
+            yield from (it for it in node.values if isinstance(it, ast.FormattedValue))
+            return
+        for name, value in ast.iter_fields(node):
+            if name in {"annotation", "returns", "decorator_list", "type_params"}:
+                continue
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST) and not self._is_for_people(child):
+                    yield child
+
+    def _is_for_people(self, node: ast.AST) -> bool:
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        return is_docstring or (isinstance(node, ast.keyword) and node.arg in _WORDS)
+
+    # --- The kinds of changes -----------------------------------------------------------------
+
+    def _negated(self, test: ast.expr) -> Change:
+        return self._replaced("negated condition", test, b"not (" + self._text(test) + b")")
+
+    def _other_comparisons(self, node: ast.Compare) -> Iterator[Change]:
+        left = node.left
+        for operator, right in zip(node.ops, node.comparators, strict=True):
+            old, new = _OTHER_COMPARISONS[type(operator)]
+            yield self._other_operator("other comparison", left, right, old, new)
+            left = right
+
+    def _other_connectives(self, node: ast.BoolOp) -> Iterator[Change]:
+        old, new = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
+        for left, right in zip(node.values, node.values[1:], strict=False):
+            yield self._other_operator("other connective", left, right, old, new)
+
+    def _other_operator(
+        self, kind: str, left: ast.expr, right: ast.expr, old: str, new: str
+    ) -> Change:
+        start, end = self._span(left)[1], self._span(right)[0]
+        between = self._source[start:end].decode()
+        # Not a comment's "in", and "is not" may stand on two lines.
+        words = r"\s+".join(map(re.escape, old.split()))
+        changed = re.sub(rf"^(\s*\)*\s*){words}(?!\w)", rf"\g<1>{new}", between)
+        return Change(kind, start, end, changed.encode())
+
+    def _other_constants(self, node: ast.Constant) -> Iterator[Change]:
+        value = node.value
+        if isinstance(value, bool):
+            yield self._replaced("other constant", node, str(not value).encode())
+        elif isinstance(value, int | float):
+            # A limit that is one higher is hardly another limit.
+            other = value + 1 if abs(value) < 10 else value * 2
+            yield self._replaced("other constant", node, repr(other).encode())
+        elif isinstance(value, str):
+            yield self._replaced("other constant", node, b'""' if value else b'"changed"')
+        elif isinstance(value, bytes):
+            yield self._replaced("other constant", node, b'b""' if value else b'b"changed"')
+
+    def _without_arguments(self, node: ast.Call) -> Iterator[Change]:
+        for keyword in node.keywords:
+            if keyword.arg and keyword.arg not in _WORDS:
+                start, end = self._span(keyword)
+                comma = re.match(rb"\s*,", self._source[end:])
+                yield Change("removed argument", start, end + (comma.end() if comma else 0), b"")
+
+    def _changes_of_function(
+        self, node: ast.FunctionDef | ast.AsyncFunctionDef
+    ) -> Iterator[Change]:
+        for decorator in node.decorator_list:
+            if not _KEPT_DECORATORS.match(ast.unparse(decorator)):
+                start, end = self._span(decorator)
+                yield Change("removed decorator", start - len(b"@"), end, b"")
+        annotation = ast.unparse(node.returns) if node.returns else ""
+        values = ["True", "False"] if annotation == "bool" else ["None"]
+        for each in _returns_of(node):
+            if each.value and ast.unparse(each.value) not in {"None", "True", "False"}:
+                for value in values:
+                    yield self._replaced("other result", each, f"return {value}".encode())
+
+    # --- Where something stands ---------------------------------------------------------------
+
+    def _span(self, node: ast.AST) -> tuple[int, int]:
+        """In bytes; parentheses around an expression are not part of it."""
+        assert isinstance(node, ast.expr | ast.stmt | ast.keyword)
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        return (
+            self._starts[node.lineno - 1] + node.col_offset,
+            self._starts[node.end_lineno - 1] + node.end_col_offset,
+        )
+
+    def _text(self, node: ast.AST) -> bytes:
+        start, end = self._span(node)
+        return self._source[start:end]
+
+    def _replaced(self, kind: str, node: ast.AST, new: bytes) -> Change:
+        return Change(kind, *self._span(node), new)
+
+
+def _is_for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def _returns_of(function: ast.AST) -> Iterator[ast.Return]:
+    """The return statements of a function, without those of functions in it."""
+    for child in ast.iter_child_nodes(function):
+        if isinstance(child, ast.Return):
+            yield child
+        elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from _returns_of(child)

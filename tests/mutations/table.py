@@ -1,0 +1,78 @@
+"""The modules behind the rules that keep a sign-in safe, and the tests that guard each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+PACKAGE: Final = "ciam_django"
+
+# Module -> the files of tests that should notice a change of it, beside its own test file, which
+# comes first where there is one. What is quick stands before what is slow.
+MODULES: Final[Mapping[str, Sequence[str]]] = {
+    "answers": ("test_generic_errors.py",),
+    "errors": (),
+    "lookup": ("test_answers.py",),
+    "privacy": ("test_errors.py",),
+    "reporting": ("test_logs.py",),
+    "responses": (),
+    "accounts/backends": ("accounts/test_login.py", "accounts/test_users.py"),
+    "accounts/bearer": ("drf/test_authentication.py",),
+    "accounts/last_failure": ("accounts/test_admin.py",),
+    "accounts/linking": ("test_deployment.py",),
+    "accounts/login": (
+        "test_axes.py",
+        "accounts/test_linking.py",
+        "accounts/test_admin.py",
+        "login/test_hosted.py",
+    ),
+    "accounts/middleware": ("accounts/test_session_check.py",),
+    "accounts/models": ("accounts/test_session_check.py", "login/test_logout.py"),
+    "accounts/rate_limits": ("login/test_pages.py", "drf/test_authentication.py"),
+    "accounts/session_check": ("accounts/test_admin.py",),
+    "accounts/session_store": (
+        "accounts/test_session_tokens.py",
+        "accounts/test_session_check.py",
+        "login/test_logout.py",
+    ),
+    "accounts/token_refresh": ("accounts/test_session_check.py",),
+    "accounts/users": (),
+    "client/access_tokens": ("drf/test_authentication.py",),
+    "client/cache": ("accounts/test_rate_limits.py", "login/test_state.py", "login/test_hosted.py"),
+    "client/cached_documents": ("client/test_oauth.py",),
+    "client/crypto": ("login/test_state.py", "accounts/test_session_check.py"),
+    "client/envelope": (),
+    "client/logout_tokens": ("login/test_logout.py",),
+    "client/oauth": ("client/test_person.py", "client/test_cached_documents.py"),
+    "client/person": ("drf/test_authentication.py",),
+    "client/results": ("client/test_api.py",),
+    "client/transport": (),
+    "login/callback": ("login/test_hosted.py", "login/test_hints.py"),
+    "login/captcha": ("login/test_pages.py", "login/test_api.py"),
+    "login/cookies": ("login/test_state.py", "login/test_hosted.py"),
+    "login/error_responses": ("login/test_hosted.py", "login/test_hints.py"),
+    "login/hosted": (),
+    "login/link_views": ("accounts/test_linking.py",),
+    "login/logout": ("login/test_hosted.py",),
+    "login/loop_guard": ("login/test_hosted.py",),
+    "login/popups": (),
+    "login/recipients": ("login/test_pages.py",),
+    "login/redirects": ("login/test_hosted.py", "login/test_pages.py"),
+    "login/state": ("login/test_hosted.py",),
+    "login/steps/flow": ("login/test_pages.py",),
+    "login/steps/submit": ("login/test_pages.py", "login/test_api.py"),
+}
+
+
+def path_of(module: str) -> Path:
+    """Where a module is, from the root."""
+    return Path(PACKAGE, f"{module}.py")
+
+
+def guards_of(module: str) -> list[str]:
+    """The files of tests that should notice a change of a module, from the root."""
+    own = Path(module).with_name(f"test_{Path(module).name}.py").as_posix()
+    named = [own, *MODULES[module]]
+    return [f"tests/{name}" for name in named if (ROOT / "tests" / name).exists()]

@@ -1,0 +1,139 @@
+"""The changes that a source can have, and that a survivor is found and named."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.mutations import __main__ as program
+from tests.mutations.changes import changes_of, first_changed_line
+from tests.mutations.table import MODULES, ROOT, guards_of, path_of
+from tests.rows import for_each_row
+
+
+def changed(source: str) -> set[str]:
+    """What the source can become."""
+    given = source.encode()
+    return {change.apply(given).decode() for change in changes_of(given)}
+
+
+@for_each_row(
+    "source, expected",
+    [
+        ("if a:\n    b = c", {"if not (a):\n    b = c"}),
+        ("a = b if c else d", {"a = b if not (c) else d"}),
+        ("a = {b for b in c if b}", {"a = {b for b in c if not (b)}"}),
+        ("a = b == c", {"a = b != c"}),
+        ("a = b < c", {"a = b <= c"}),
+        ("a = b not in (c)", {"a = b in (c)"}),
+        ("a = (b) is not c", {"a = (b) is c"}),
+        ("a = b < c > d", {"a = b <= c > d", "a = b < c >= d"}),
+        ("a = b and c and d", {"a = b or c and d", "a = b and c or d"}),
+        ("a = True", {"a = False"}),
+        ("a = 0", {"a = 1"}),
+        ("a = 600", {"a = 1200"}),
+        ("a = '流'", {'a = ""'}),
+        ("a = ''", {'a = "changed"'}),
+        ("a = b(c, d=e)", {"a = b(c, )"}),
+        ("a = b(c=d, e=f)", {"a = b( e=f)", "a = b(c=d, )"}),
+        ("b()", {"pass"}),
+        ("a.b = c", {"pass"}),
+        ("a[b] = c", {"pass"}),
+        ("raise a", {"pass"}),
+        ("def a():\n    return b", {"def a():\n    return None"}),
+        (
+            "def a() -> bool:\n    return b",
+            {"def a() -> bool:\n    return True", "def a() -> bool:\n    return False"},
+        ),
+        ("@a\ndef b(): ...", {"\ndef b(): ..."}),
+        # What only people and type checkers read, and what only costs time.
+        ('"""Words."""', set()),
+        ("a: Literal['b'] = c", set()),
+        ("if TYPE_CHECKING:\n    a = 1", set()),
+        ("logger.info('words', a)", {"pass"}),
+        ("a = b(upstream_text='words')", set()),
+        ("a = f'words {b}'", set()),
+        ("@property\ndef a(): ...", set()),
+    ],
+)
+def test_a_source_has_its_one_line_changes(source: str, expected: set[str]) -> None:
+    assert changed(source) == expected
+
+
+def test_a_change_is_shown_by_the_first_line_that_differs() -> None:
+    source = "a = '流'\nb = (\n    c == d\n)\n".encode()
+    last = changes_of(source)[-1]
+
+    assert first_changed_line(source, last) == (3, "c == d", "c != d")
+
+
+@for_each_row("module", ["login/cookies", "login/redirects", "login/state", "client/cache"])
+def test_each_change_of_a_module_is_another_valid_module(module: str) -> None:
+    source = (ROOT / path_of(module)).read_bytes()
+    original = ast.dump(ast.parse(source))
+
+    assert all(ast.dump(ast.parse(it.apply(source))) != original for it in changes_of(source))
+
+
+@for_each_row("module", MODULES)
+def test_each_module_of_the_table_has_tests_and_changes(module: str) -> None:
+    assert program.mutations_of(module)
+    assert guards_of(module)
+    assert all((ROOT / "tests" / name).exists() for name in MODULES[module])
+
+
+def test_each_equivalent_change_is_one_of_a_module_and_has_its_reason() -> None:
+    equivalents = program.read_equivalents(program.EQUIVALENT.read_text(encoding="utf-8"))
+    found = [
+        it
+        for module in {module for module, _, _ in equivalents}
+        for it in program.mutations_of(module)
+    ]
+
+    assert all(equivalents.values())
+    assert program.stale_equivalents(equivalents, found) == []
+    assert program.stale_equivalents({("errors", "a", "b"): "c"}, program.mutations_of("errors"))
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tree with one module and one test, which looks at one of its two lines."""
+    (tmp_path / "ciam_django").mkdir()
+    (tmp_path / "ciam_django" / "prices.py").write_text("PRICE = 1\nTAX = 2\n")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_prices.py").write_text(
+        "from ciam_django.prices import PRICE\n\ndef test_price():\n    assert PRICE == 1\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\naddopts = -p no:django\n")
+    for module in (program, sys.modules[guards_of.__module__]):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setitem(MODULES, "prices", ())
+    return tmp_path
+
+
+@pytest.mark.slow("a process for each change")
+def test_what_no_test_notices_is_named(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["--module", "prices", "--processes", "2"]) == 1
+
+    lines = capsys.readouterr().out.splitlines()
+    assert "prices: 1 of 2 caught, 1 survived" in lines
+    assert f"  {path_of('prices')}:2  other constant" in lines
+    assert lines[-1] == "1 of 2 caught: 50.0 %"
+    # The tree itself is as it was.
+    assert (shop / "ciam_django" / "prices.py").read_text() == "PRICE = 1\nTAX = 2\n"
+    (shop / "tests" / "test_prices.py").write_text("def test_price():\n    assert False\n")
+    with pytest.raises(SystemExit, match="fail without a change"):
+        program.main(["--module", "prices"])
+
+
+def test_a_sample_is_the_same_for_the_same_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = []
+    for seed in ("1", "1", "2"):
+        assert program.main(["--list", "--sample", "20", "--seed", seed]) == 0
+        listed.append(capsys.readouterr().out)
+
+    assert listed[0] == listed[1] != listed[2]
+    assert listed[0].endswith("\n20 changes\n")
