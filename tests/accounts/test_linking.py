@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.dispatch import Signal
-from django.test import Client
+from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts import signals
+from ciam_django.accounts.linking import link_identity
 from ciam_django.accounts.models import CiamIdentity, CiamSession
+from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import PASSWORD
 from tests.browser import Browser
@@ -182,12 +184,46 @@ def test_who_came_in_by_it_stays_until_they_leave(browser: Browser) -> None:
     assert "ciam_session" not in browser.client.session
 
 
-def test_the_last_way_in_stays(browser: Browser) -> None:
+def test_the_last_way_in_stays(browser: Browser, ciam: FakeCiam) -> None:
+    # Those of other users are none of this user's.
+    Browser(ciam).sign_in("wang")
     browser.sign_in()
-    answer = unlinks(browser, CiamIdentity.objects.get().pk)
+    answer = unlinks(browser, CiamIdentity.objects.get(user_id=int(browser.user_id or 0)).pk)
 
     assert (answer.status_code, answer.json()["code"]) == (409, "last_way_in")
-    assert CiamIdentity.objects.count() == 1
+    assert CiamIdentity.objects.count() == 2
+
+
+def test_the_sessions_of_what_was_taken_away_are_told_of_as_such(
+    browser: Browser,
+    staff: User,
+    ciam: FakeCiam,
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    links(browser)
+    Browser(ciam).sign_in()
+    heard: list[object] = []
+
+    def hear(sender: object, **told: Any) -> None:
+        heard.append(told["reason"])
+
+    signals.signed_out.connect(hear)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            unlinks(browser, CiamIdentity.objects.get().pk)
+    finally:
+        signals.signed_out.disconnect(hear)
+
+    assert heard == ["unlinked"]
+
+
+def test_what_is_added_is_handed_back(browser: Browser, staff: User) -> None:
+    request = RequestFactory().get("/")
+    request.user = staff
+    identity = link_identity(request, Person("https://ciam.example", "u-1", provider="qq"))
+
+    assert identity == CiamIdentity.objects.get()
+    assert (identity.user_id, identity.subject, identity.provider) == (staff.pk, "u-1", "qq")
 
 
 def test_the_page_that_says_so_leads_back(browser: Browser) -> None:
@@ -292,6 +328,8 @@ def test_a_project_is_told_what_happens(
         assert told["user"].pk == told["identity"].user_id
         if name in {"linked", "created", "signed_in"}:
             assert told["person"].subject == told["identity"].subject
+        if name in {"linked", "unlinked", "signed_in"}:
+            assert told["request"].session
 
 
 def test_who_is_refused_is_not_told_of(

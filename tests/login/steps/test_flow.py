@@ -84,6 +84,13 @@ def test_how_long_to_wait_is_counted_from_the_code() -> None:
     assert Flow("code", "f1", sent_at=time.time() - 70).resend_wait == 0
 
 
+def test_a_flow_without_a_recipient_or_a_provider_names_none() -> None:
+    flow = Flow("consent", "f1")
+
+    assert (flow.channel, flow.provider, flow.link_to_user) == ("", "", "")
+    assert FLOW.channel == "SMS"
+
+
 def test_no_report_shows_what_is_private() -> None:
     flow = Flow(
         "code",
