@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.dispatch import Signal
-from django.test import Client
+from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts import signals
+from ciam_django.accounts.linking import link_identity
 from ciam_django.accounts.models import CiamIdentity, CiamSession
+from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import PASSWORD
 from tests.browser import Browser
@@ -186,12 +188,46 @@ def test_the_current_session_continues_after_unlinking_its_identity(browser: Bro
     assert "ciam_session" not in browser.client.session
 
 
-def test_the_last_login_method_cannot_be_removed(browser: Browser) -> None:
+def test_the_last_login_method_cannot_be_removed(browser: Browser, ciam: FakeCiam) -> None:
+    # The identity of another user is no login method of this user.
+    Browser(ciam).sign_in("wang")
     browser.sign_in()
-    answer = unlink(browser, CiamIdentity.objects.get().pk)
+    answer = unlink(browser, CiamIdentity.objects.get(user_id=int(browser.user_id or 0)).pk)
 
     assert (answer.status_code, answer.json()["code"]) == (409, "last_way_in")
-    assert CiamIdentity.objects.count() == 1
+    assert CiamIdentity.objects.count() == 2
+
+
+def test_the_sessions_of_what_was_taken_away_are_told_of_as_such(
+    browser: Browser,
+    staff: User,
+    ciam: FakeCiam,
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    link(browser)
+    Browser(ciam).sign_in()
+    heard: list[object] = []
+
+    def hear(sender: object, **told: Any) -> None:
+        heard.append(told["reason"])
+
+    signals.signed_out.connect(hear)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            unlink(browser, CiamIdentity.objects.get().pk)
+    finally:
+        signals.signed_out.disconnect(hear)
+
+    assert heard == ["unlinked"]
+
+
+def test_what_is_added_is_handed_back(browser: Browser, staff: User) -> None:
+    request = RequestFactory().get("/")
+    request.user = staff
+    identity = link_identity(request, Person("https://ciam.example", "u-1", provider="qq"))
+
+    assert identity == CiamIdentity.objects.get()
+    assert (identity.user_id, identity.subject, identity.provider) == (staff.pk, "u-1", "qq")
 
 
 def test_the_refusal_page_of_the_last_login_method_links_back(browser: Browser) -> None:
@@ -296,6 +332,8 @@ def test_each_event_sends_its_signal(
         assert told["user"].pk == told["identity"].user_id
         if name in {"linked", "created", "signed_in"}:
             assert told["person"].subject == told["identity"].subject
+        if name in {"linked", "unlinked", "signed_in"}:
+            assert told["request"].session
 
 
 def test_a_refused_sign_in_sends_no_signal(

@@ -85,6 +85,13 @@ def test_the_resend_wait_starts_when_the_code_is_sent() -> None:
     assert Flow("code", "f1", sent_at=time.time() - 70).resend_wait == 0
 
 
+def test_a_flow_without_a_recipient_or_a_provider_names_none() -> None:
+    flow = Flow("consent", "f1")
+
+    assert (flow.channel, flow.provider, flow.link_to_user) == ("", "", "")
+    assert FLOW.channel == "SMS"
+
+
 def test_the_repr_of_a_flow_shows_no_recipient_and_no_flow_id() -> None:
     flow = Flow(
         "code",
