@@ -12,7 +12,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from ciam_django.client.cache import count_all, increment_count, uncount_all
+from ciam_django.client.cache import decrement_counts, increment_count, increment_until_limit
 from ciam_django.conf import RATE, conf
 from ciam_django.errors import CiamError, Stage
 
@@ -55,7 +55,7 @@ def uncount_attempt(request: HttpRequest, recipient: str) -> None:
 
 
 def _uncount(request: HttpRequest, recipient: str, act: str) -> None:
-    uncount_all(_counters(request, recipient, act))
+    decrement_counts(_counters(request, recipient, act))
 
 
 def count_captcha(request: HttpRequest) -> None:
@@ -91,11 +91,11 @@ def count_code_entry(code_id: str, channel_name: str) -> None:
 
 def _count(request: HttpRequest, recipient: str, act: str) -> int:
     """Return the seconds to wait, or 0. A longer period counts what the shorter periods allow."""
-    return count_all(_counters(request, recipient, act))
+    return increment_until_limit(_counters(request, recipient, act))
 
 
 def _counters(request: HttpRequest, recipient: str, act: str) -> Sequence[tuple[str, int, int]]:
-    """Return the counters of the request as ``client.cache.count_all`` takes them."""
+    """Return the counters of the request as ``client.cache.increment_until_limit`` takes them."""
     limits = conf.CIAM_SEND_LIMITS if act == "send" else conf.CIAM_TRY_LIMITS
     address = _address(request, conf.CIAM_CLIENT_IP)
     counted_as = (recipient.casefold(), _visitor(request), address)
