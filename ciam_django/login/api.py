@@ -21,7 +21,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
-from ciam_django.accounts.rate_limits import count_attempt, uncount_attempt
+from ciam_django.accounts.rate_limits import count_attempt, subtract_attempt
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import SignedIn
 from ciam_django.conf import conf
@@ -156,7 +156,7 @@ def refresh_tokens(request: HttpRequest) -> HttpResponse:
         raise CiamError("invalid_request", stage=Stage.REFRESH)
     count_attempt(request, "", Stage.REFRESH)
     tokens = _token_members(ciam_app().refresh_tokens(refresh_token))
-    uncount_attempt(request, "")
+    subtract_attempt(request, "")
     return _json_response(tokens)
 
 

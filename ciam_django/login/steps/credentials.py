@@ -14,7 +14,7 @@ from ciam_django.accounts.rate_limits import (
     count_attempt,
     count_code_entry,
     count_send,
-    uncount_attempt,
+    subtract_attempt,
 )
 from ciam_django.answers import answer_to, is_generic_sign_in
 from ciam_django.client.api import CiamClient
@@ -45,7 +45,7 @@ def counting_attempt(submission: Submission, counted_name: str, stage: Stage) ->
         attribute_failures_to(submission.request, typed_name(counted_name))
     count_attempt(submission.request, counted_name, stage)
     yield
-    uncount_attempt(submission.request, counted_name)
+    subtract_attempt(submission.request, counted_name)
 
 
 # --- Sign-in ----------------------------------------------------------------------------------
