@@ -44,7 +44,7 @@ class Allowed(Generic[T]):
         return f"any {self.type_name}"
 
     def is_of_type(self, value: object) -> bool:
-        """Tell if the value has the right type."""
+        """Return True if the value has the right type."""
         return isinstance(value, self.types) and not isinstance(value, self.excluded_types)
 
 
@@ -251,7 +251,7 @@ _cache_clearers: list[Callable[[], None]] = []
 
 
 class Setting(Generic[T]):
-    """A row: reads the setting from Django's settings at each use, and has its default."""
+    """A row of the table of settings: reads the setting at each use, and has its default."""
 
     name: str
 
@@ -268,7 +268,7 @@ class Setting(Generic[T]):
     @overload
     def __get__(self, instance: object, owner: type) -> T: ...
     def __get__(self, instance: object, owner: type) -> Self | T:
-        """The row itself from the class ``Conf``; the value of the setting from ``conf``."""
+        """Return the row from the class ``Conf``; return the value of the setting from ``conf``."""
         if instance is None:
             return self
         source = _lazy_settings["_wrapped"]
