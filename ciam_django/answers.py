@@ -63,7 +63,7 @@ class Answer:
     true_row: MatchedRow
 
     def as_dict(self) -> dict[str, Any]:
-        """All members of the JSON body; each body has all of them."""
+        """Return all members of the JSON body; each body has all of them."""
         return {name: getattr(self, name) for name in BODY_MEMBERS}
 
 
@@ -75,7 +75,7 @@ BODY_MEMBERS: Final = tuple(
 
 
 def handled_error(exception: BaseException) -> CiamError | None:
-    """The error that an entry point answers, or None if the entry point lets the exception pass.
+    """Return the error that an entry point answers; None if the entry point must not answer.
 
     Entry points answer each ``CiamError``. With ``CIAM_HANDLE_AUTHLIB_ERRORS`` they also answer the
     errors of Authlib's client whose code has a row.
@@ -90,12 +90,12 @@ def handled_error(exception: BaseException) -> CiamError | None:
 
 
 def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
-    """The answer to an error in the active language.
+    """Return the answer to an error in the active language.
 
     The same error, language, user and settings give the same answer. An anonymous user may get a
     generic answer; without ``request``, the user is anonymous. The answer also depends on the
-    bearer token of the request (RFC 6750, 3). This function logs nothing; ``reporting.report``
-    writes the log line.
+    bearer token of the request (RFC 6750, section 3). This function logs nothing;
+    ``reporting.report`` writes the log line.
     """
     true_row = _true_row(error)
     shown_row = _shown_row(true_row, error, request)
@@ -138,29 +138,29 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
 
 
 def possible_answers() -> dict[str, Answer]:
-    """Code -> an answer with this code, for each possible code; used for API schemas."""
+    """Return code -> an answer with this code, for each possible code; used for API schemas."""
     errors = (CiamError(code, request_id=_EXAMPLE_REQUEST_ID) for code in known_keys())
     return {answer.code: answer for answer in map(answer_to, errors)}
 
 
 def kind_of(error: CiamError) -> Kind:
-    """The kind of the error's row."""
+    """Return the kind of the error's row."""
     return _true_row(error).meaning.kind
 
 
 def is_generic_sign_in(answer: Answer) -> bool:
-    """Tell if the answer is the generic answer to a failed sign-in."""
+    """Return True if the answer is the generic answer to a failed sign-in."""
     return answer.code == GENERIC_SIGN_IN
 
 
 def _true_row(error: CiamError) -> MatchedRow:
     row = matched_row(error.code, error.type_code, error.upstream_status)
-    # An error with the code of a success was raised because CIAM's answer was misread.
+    # An error with the code of a success was raised because CIAM's response was misread.
     return matched_row("") if row.meaning.kind is Kind.SUCCESS else row
 
 
 def _shown_row(true_row: MatchedRow, error: CiamError, request: HttpRequest | None) -> MatchedRow:
-    """The row that the user may see: the true row, or a generic row."""
+    """Return the row that the user may see: the true row, or a generic row."""
     collapse = true_row.meaning.collapse
     if (
         collapse is None
@@ -178,7 +178,7 @@ def _problem_type(kind: Kind) -> str:
 
 
 def _action_url(action: Action) -> str | None:
-    """The URL of an action in this project, or None if the project has no URL for the action."""
+    """Return the URL of an action in this project; None if the project has no such URL."""
     target = conf.CIAM_ACTION_URLS.get(str(action)) or _ACTION_URL_NAMES.get(action, "")
     if action is Action.CONTACT_SUPPORT:
         target = target or conf.CIAM_SUPPORT_URL
@@ -196,7 +196,10 @@ def _action_url(action: Action) -> str | None:
 
 
 def _bearer_challenge(kind: Kind, request: HttpRequest | None, scopes: Sequence[str]) -> str:
-    """The challenge has no error code if the request has no token (RFC 6750, 3 and 3.1)."""
+    """Return the value of ``WWW-Authenticate`` (RFC 6750, sections 3 and 3.1).
+
+    The value has no error code if the request has no token.
+    """
     if scopes:
         return f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'
     authorization = request.META.get("HTTP_AUTHORIZATION", "") if request else ""
@@ -219,7 +222,7 @@ _MATCH_TEXTS: Final = {
 def _developer_details(
     error: CiamError, true_row: MatchedRow, shown_row: MatchedRow
 ) -> dict[str, str]:
-    """The values of the log line and the exceptions behind the error, in English."""
+    """Return the values of the log line and the exceptions behind the error, in English."""
     return {
         "Code": loggable_code(error.code),
         "Type code": loggable_code(error.type_code),

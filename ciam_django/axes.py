@@ -1,4 +1,4 @@
-"""The answer to a client that django-axes has locked out."""
+"""Answer the requests of a client that django-axes has locked out."""
 
 from __future__ import annotations
 
@@ -10,5 +10,8 @@ from ciam_django.responses import response_for
 
 
 def lockout_response(request: HttpRequest, *args: object) -> HttpResponse:
-    """The setting ``AXES_LOCKOUT_CALLABLE`` names this function."""
+    """Report ``too_many_requests``, and return its page or JSON.
+
+    Name this function in the setting ``AXES_LOCKOUT_CALLABLE``.
+    """
     return response_for(request, answer_and_report(CiamError("too_many_requests"), request))

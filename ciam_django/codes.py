@@ -63,7 +63,7 @@ def row(
     retry: bool = False,
     collapse: Collapse | None = None,
 ) -> Meaning:
-    """A row that takes the values of its kind for the arguments that are not given."""
+    """Return a row; the kind's defaults replace the arguments that are not given."""
     defaults = KINDS[kind]
     return Meaning(
         kind=kind,
@@ -510,16 +510,16 @@ CODES: Final[dict[str, Meaning]] = {
     "wechat.*": row(Kind.SOCIAL,
         message=_("WeChat sign-in didn't complete. Try again.")),
     # --- OAuth 2.0 and OpenID Connect: codes that are not on the vendor's page ------------------
-    # RFC 6749, 4.1.2.1
+    # RFC 6749, section 4.1.2.1
     "temporarily_unavailable": row(Kind.UPSTREAM, retry=True,
         message=_("The service is temporarily unavailable. Try again in a moment.")),
-    # RFC 6750, 3.1
+    # RFC 6750, section 3.1
     "insufficient_scope": row(Kind.PERMISSION,
         message=_("You don't have permission to do this. Contact support if you need it.")),
-    # RFC 9470, 3
+    # RFC 9470, section 3
     "insufficient_user_authentication": row(Kind.TOKEN,
         message=_("To continue, confirm that it's you. Sign in again.")),
-    # OpenID Connect Core 1.0, 3.1.2.6
+    # OpenID Connect Core 1.0, section 3.1.2.6
     "login_required": row(Kind.TOKEN,
         message=_("Sign in to continue.")),
     "interaction_required": row(Kind.TOKEN,
@@ -541,10 +541,10 @@ CODES: Final[dict[str, Meaning]] = {
     # OpenID Connect Core Unmet Authentication Requirements 1.0
     "unmet_authentication_requirements": row(Kind.TOKEN,
         message=_("To continue, confirm that it's you. Sign in again.")),
-    # RFC 8707, 2
+    # RFC 8707, section 2
     "invalid_target": row(Kind.CONFIGURATION,
         message=_("Sign-in isn't available right now. Contact support if it continues.")),
-    # RFC 7009, 2.2.1
+    # RFC 7009, section 2.2.1
     "unsupported_token_type": row(Kind.UPSTREAM,
         message=_("The service is temporarily unavailable. Try again in a moment.")),
     # --- Authlib and joserfc: the codes of their exceptions -------------------------------------
@@ -581,7 +581,7 @@ CODES: Final[dict[str, Meaning]] = {
         message=_("The service is taking too long. Try again in a moment.")),
     "no_connection": row(Kind.UPSTREAM, retry=True,
         message=_("The service is temporarily unavailable. Try again in a moment.")),
-    # The answer is no JSON object, is too large, redirects, or tells neither success nor failure.
+    # The response is not a JSON object, is too large, redirects, or has neither data nor an error.
     "unreadable_answer": row(Kind.UPSTREAM, retry=True,
         message=_("The service is temporarily unavailable. Try again in a moment.")),
     # HTTP 429 without a known code.
@@ -589,7 +589,7 @@ CODES: Final[dict[str, Meaning]] = {
         message=_("Too many attempts. Wait a while before trying again.")),
     "sign_up_refused": row(Kind.VALIDATION,
         message=_("These details can't be used. Check them, or sign in if you already have an account.")),
-    # OIDC mode requires an id_token, and the answer has no id_token. The usual cause is a scope
+    # OIDC mode requires an id_token, and the response has no id_token. The usual cause is a scope
     # without `openid`.
     "missing_id_token": row(Kind.CONFIGURATION,
         message=_("Sign-in isn't available right now. Contact support if it continues.")),
@@ -602,7 +602,7 @@ CODES: Final[dict[str, Meaning]] = {
     # The form has no CSRF token, or comes from another site.
     "csrf_failed": row(Kind.FLOW, status=403,
         message=_("This sign-in can't be continued. Start again.")),
-    # The issuer of the callback is not the issuer of the sign-in (RFC 9207, 2.4).
+    # The issuer of the callback is not the issuer of the sign-in (RFC 9207, section 2.4).
     "mismatching_issuer": row(Kind.FLOW,
         message=_("This sign-in can't be continued. Start again.")),
     # The user is valid at CIAM, but inactive in this project (is_active).

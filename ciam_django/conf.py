@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Generic, ParamSpec, Self, TypeVar, overload
 
 from django.conf import settings
@@ -25,7 +24,6 @@ RATE: Final = re.compile(r"(\d{1,6})/(s|min|hour|day)")
 # --- Allowed values ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
 class Allowed(Generic[T]):
     """The values that a setting, or a part of a setting, may have.
 
@@ -36,7 +34,10 @@ class Allowed(Generic[T]):
     type_name: ClassVar[str]
     types: ClassVar[tuple[type, ...]]
     excluded_types: ClassVar[tuple[type, ...]] = ()
-    check: str = "type"
+
+    # A plain class: a dataclass would add half a millisecond to each import of the entry points.
+    def __init__(self, *, check: str = "type") -> None:
+        self.check = check
 
     @property
     def words(self) -> str:
@@ -44,11 +45,10 @@ class Allowed(Generic[T]):
         return f"any {self.type_name}"
 
     def is_of_type(self, value: object) -> bool:
-        """Tell if the value has the right type."""
+        """Return True if the value has the right type."""
         return isinstance(value, self.types) and not isinstance(value, self.excluded_types)
 
 
-@dataclass(frozen=True)
 class Flag(Allowed[bool]):
     """``True`` or ``False``."""
 
@@ -61,16 +61,16 @@ class Flag(Allowed[bool]):
         return "True or False"
 
 
-@dataclass(frozen=True)
 class Integer(Allowed[int]):
     """A whole number in a range, both ends included."""
 
     type_name = "int"
     types = (int,)
     excluded_types = (bool,)
-    low: int
-    high: int
-    check: str = field(default="range", kw_only=True)
+
+    def __init__(self, low: int, high: int, *, check: str = "range") -> None:
+        super().__init__(check=check)
+        self.low, self.high = low, high
 
     @property
     def words(self) -> str:
@@ -78,16 +78,16 @@ class Integer(Allowed[int]):
         return f"{self.low} to {self.high}"
 
 
-@dataclass(frozen=True)
 class Number(Allowed[float]):
     """A number in a range, both ends included."""
 
     type_name = "float"
     types = (float, int)
     excluded_types = (bool,)
-    low: float
-    high: float
-    check: str = field(default="range", kw_only=True)
+
+    def __init__(self, low: float, high: float, *, check: str = "range") -> None:
+        super().__init__(check=check)
+        self.low, self.high = low, high
 
     @property
     def words(self) -> str:
@@ -95,7 +95,6 @@ class Number(Allowed[float]):
         return f"{self.low} to {self.high}"
 
 
-@dataclass(frozen=True)
 class Text(Allowed[str]):
     """Any text."""
 
@@ -103,12 +102,12 @@ class Text(Allowed[str]):
     types = (str,)
 
 
-@dataclass(frozen=True)
 class Choice(Text):
     """A name of a fixed list."""
 
-    names: tuple[str, ...]
-    check: str = field(kw_only=True)
+    def __init__(self, names: tuple[str, ...], *, check: str) -> None:
+        super().__init__(check=check)
+        self.names = names
 
     @property
     def words(self) -> str:
@@ -116,11 +115,11 @@ class Choice(Text):
         return f"one of: {', '.join(map(repr, self.names))}"
 
 
-@dataclass(frozen=True)
 class Target(Text):
     """The target of a link: a URL, a path or the name of a URL pattern."""
 
-    check: str = field(default="address", kw_only=True)
+    def __init__(self, *, check: str = "address") -> None:
+        super().__init__(check=check)
 
     @property
     def words(self) -> str:
@@ -131,11 +130,11 @@ class Target(Text):
         )
 
 
-@dataclass(frozen=True)
 class AbsoluteUrl(Text):
     """A URL with scheme and host, or the empty text."""
 
-    check: str = field(default="address", kw_only=True)
+    def __init__(self, *, check: str = "address") -> None:
+        super().__init__(check=check)
 
     @property
     def words(self) -> str:
@@ -143,12 +142,12 @@ class AbsoluteUrl(Text):
         return "an absolute URL, such as 'https://example.com/ciam/callback/'"
 
 
-@dataclass(frozen=True)
 class DottedPath(Text):
     """The dotted path of a function, or the empty text; only checked if ``app`` is installed."""
 
-    app: str = "ciam_django"
-    check: str = field(default="dotted path", kw_only=True)
+    def __init__(self, app: str = "ciam_django", *, check: str = "dotted path") -> None:
+        super().__init__(check=check)
+        self.app = app
 
     @property
     def words(self) -> str:
@@ -156,11 +155,11 @@ class DottedPath(Text):
         return "the dotted path of a function, such as 'shop.ciam.function'"
 
 
-@dataclass(frozen=True)
 class Template(Text):
     """The name of a template, or the empty text."""
 
-    check: str = field(default="template", kw_only=True)
+    def __init__(self, *, check: str = "template") -> None:
+        super().__init__(check=check)
 
     @property
     def words(self) -> str:
@@ -168,11 +167,11 @@ class Template(Text):
         return "the name of a template that has a block 'content'"
 
 
-@dataclass(frozen=True)
 class PhoneRegion(Text):
     """A country code; ``checks/login.py`` has the list of the countries with phone numbers."""
 
-    check: str = field(default="phone region", kw_only=True)
+    def __init__(self, *, check: str = "phone region") -> None:
+        super().__init__(check=check)
 
     @property
     def words(self) -> str:
@@ -180,11 +179,11 @@ class PhoneRegion(Text):
         return "a country of ISO 3166, such as 'CN'"
 
 
-@dataclass(frozen=True)
 class Rate(Text):
     """A number of times per unit of time."""
 
-    check: str = field(default="limit", kw_only=True)
+    def __init__(self, *, check: str = "limit") -> None:
+        super().__init__(check=check)
 
     @property
     def words(self) -> str:
@@ -192,14 +191,16 @@ class Rate(Text):
         return "a rate, such as '10/s', '1/min', '5/hour' or '10/day'"
 
 
-@dataclass(frozen=True)
 class ListOf(Allowed[Sequence[T]]):
     """A list or tuple of items."""
 
     type_name = "list"
     types = (Sequence,)
     excluded_types = (str, bytes)
-    items: Allowed[T]
+
+    def __init__(self, items: Allowed[T], *, check: str = "type") -> None:
+        super().__init__(check=check)
+        self.items = items
 
     @property
     def words(self) -> str:
@@ -207,14 +208,17 @@ class ListOf(Allowed[Sequence[T]]):
         return f"a list of items; an item: {self.items.words}"
 
 
-@dataclass(frozen=True)
 class DictOf(Allowed[Mapping[str, T]]):
     """A dict of values by name."""
 
     type_name = "dict"
     types = (Mapping,)
-    values: Allowed[T]
-    keys: Allowed[str] = Text()
+
+    def __init__(
+        self, values: Allowed[T], keys: Allowed[str] | None = None, *, check: str = "type"
+    ) -> None:
+        super().__init__(check=check)
+        self.values, self.keys = values, keys or Text()
 
     @property
     def words(self) -> str:
@@ -222,7 +226,6 @@ class DictOf(Allowed[Mapping[str, T]]):
         return f"a dict; a key: {self.keys.words}; a value: {self.values.words}"
 
 
-@dataclass(frozen=True)
 class Fields(Allowed[Mapping[str, Any]]):
     """A dict whose content a table of another module judges.
 
@@ -231,7 +234,10 @@ class Fields(Allowed[Mapping[str, Any]]):
 
     type_name = "dict"
     types = (Mapping,)
-    content: str
+
+    def __init__(self, content: str, *, check: str = "type") -> None:
+        super().__init__(check=check)
+        self.content = content
 
     @property
     def words(self) -> str:
@@ -251,7 +257,7 @@ _cache_clearers: list[Callable[[], None]] = []
 
 
 class Setting(Generic[T]):
-    """A row: reads the setting from Django's settings at each use, and has its default."""
+    """A row of the table of settings: reads the setting at each use, and has its default."""
 
     name: str
 
@@ -268,7 +274,7 @@ class Setting(Generic[T]):
     @overload
     def __get__(self, instance: object, owner: type) -> T: ...
     def __get__(self, instance: object, owner: type) -> Self | T:
-        """The row itself from the class ``Conf``; the value of the setting from ``conf``."""
+        """Return the row from the class ``Conf``; return the value of the setting from ``conf``."""
         if instance is None:
             return self
         source = _lazy_settings["_wrapped"]

@@ -18,7 +18,7 @@ from ciam_django.privacy import clear_frames, clear_frames_on_error, loggable_co
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# The form of CIAM's request ids. A text of another form is dropped and never answered.
+# The form of CIAM's request ids. A text of another form is dropped and never shown.
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9$._:-]{1,128}")
 # The beginning of an email address, a URL or a token is not a code.
 _LEADING_CODE: Final = re.compile(r"\s*+([A-Za-z][A-Za-z0-9_]*+(?:\.[A-Za-z0-9_]++)*+)(?![@/+=~-])")
@@ -27,7 +27,7 @@ _SECRET_LIKE: Final = re.compile(
     r"\beyJ|\d{7}|\b(?=[A-Za-z_]*\d+[A-Za-z_]+\d)\w{8,}|(?=\w*\d)\w{32,}|\w{48,}"
 )
 _SUCCESS_CODE: Final = "operation.success"
-# Seconds. A user who waits for a text message does not wait for more than an hour.
+# The allowed seconds of ``retry_after``. A user does not wait for more than an hour.
 _RETRY_AFTER_RANGE: Final = range(1, 3601)
 
 
@@ -60,7 +60,10 @@ NoStage = Literal[""]
 
 
 def stage_named(stage: str) -> Stage | NoStage:
-    """The stage with this name, or the empty text for no name; an unknown name is a ValueError."""
+    """Return the stage with this name, or an empty text for an empty name.
+
+    Raises ``ValueError`` for an unknown name.
+    """
     if not stage:
         return ""
     try:
@@ -132,9 +135,10 @@ class CiamError(Exception):
 
 
 def code_in(text: object) -> str:
-    """The code at the start of a text, or the empty text: CIAM appends words to some codes.
+    """Return the code at the start of a text; CIAM appends words to some codes.
 
-    Codes are logged without redaction, so a text that may be a secret is not a code.
+    Return an empty text if the value is not a text, or if no code is at its start. Codes are logged
+    without redaction, so a text that may be a secret is not a code.
     """
     match = _LEADING_CODE.match(text[:256]) if isinstance(text, str) else None
     return match[1] if match and not _SECRET_LIKE.search(match[1]) else ""
@@ -143,9 +147,9 @@ def code_in(text: object) -> str:
 def error_from_body(
     body: object, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> CiamError | None:
-    """The failure in a parsed body, in the format of OAuth or CIAM; None for a success.
+    """Return the failure in a parsed body, in the format of OAuth or CIAM; None for a success.
 
-    ``status`` and ``headers`` are those of the response. The same endpoints answer in both formats
+    ``status`` and ``headers`` are those of the response. The same endpoints respond in both formats
     and with any HTTP status, so the body decides if a call has failed:
     https://www.alibabacloud.com/help/en/idaas/ciam/developer-reference/exception-code
     """
@@ -158,7 +162,7 @@ def error_from_body(
     members = _folded_members(body)
     nested_error = members.pop("error", None)
     if isinstance(nested_error, dict):
-        # An object in ``error`` has the members of a failure. An empty object is no failure.
+        # An object in ``error`` has the members of a failure. An empty object is not a failure.
         members |= {"success": False, **_folded_members(nested_error)} if nested_error else {}
     elif nested_error:
         members["error"] = nested_error
@@ -215,7 +219,10 @@ def _text_or_empty(value: object) -> str:
 
 
 def _retry_after_in(headers: Mapping[str, str] | None) -> int | None:
-    """The seconds of Retry-After, which is a number or a date (RFC 9110, 10.2.3)."""
+    """Return the seconds of Retry-After, a number or a date (RFC 9110, section 10.2.3).
+
+    Return None if the header is missing or can't be read.
+    """
     value = (headers or {}).get("Retry-After", "").strip()
     if value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
@@ -246,7 +253,7 @@ _REQUESTS_EXCEPTIONS: Final = (
     ("ContentDecodingError", "unreadable_answer"),
     ("RequestException", "no_connection"),
 )
-# Authlib and joserfc raise these exceptions if an answer or the metadata lacks a member.
+# Authlib and joserfc raise these exceptions if a response or the metadata lacks a member.
 _BUILTIN_EXCEPTIONS: Final = (
     # Raised for JSON with too many levels. RecursionError is a subclass of RuntimeError.
     (RecursionError, "unreadable_answer"),
@@ -264,7 +271,7 @@ def _is_instance_of(error: BaseException, module: str, name: str) -> bool:
 
 
 def error_from_authlib(error: BaseException) -> CiamError | None:
-    """An exception of Authlib's OAuth client as a ``CiamError``; None for any other."""
+    """Return a ``CiamError`` for an exception of Authlib's OAuth client; None for any other."""
     if any(_is_instance_of(error, module, name) for module, name in _AUTHLIB_EXCEPTIONS):
         converted = _error_from_attributes(error)
         converted.cause_names = tuple(_class_names_in_chain(error))
@@ -278,7 +285,11 @@ def _error_from_attributes(error: BaseException) -> CiamError:
 
 
 def error_from_exception(error: Exception) -> CiamError | None:
-    """An exception of Authlib, joserfc or requests as a ``CiamError``; None for any other."""
+    """Return a ``CiamError`` for an exception of Authlib, joserfc or requests.
+
+    Also for an exception of Python that these packages or urllib3 raise. Return None for any other
+    exception.
+    """
     if converted := error_from_authlib(error):
         return converted
     if _is_instance_of(error, "joserfc.errors", "JoseError"):
@@ -311,7 +322,7 @@ def _error_from_response(response: Any) -> CiamError | None:
 
 
 def _is_from_client_package(traceback: TracebackType | None) -> bool:
-    """Tell if the innermost frame outside of the standard library is in a client package."""
+    """Return True if the innermost frame outside of the standard library is in a client package."""
     innermost = ""
     while traceback:
         package = str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0]
@@ -360,7 +371,10 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
             del converted
 
     def _converted(self, error: BaseException | None) -> CiamError | None:
-        """The error to raise instead of ``error``; None if ``error`` passes."""
+        """Return the error to raise instead of ``error``; None if ``error`` passes.
+
+        A passing ``CiamError`` gets the stage, and loses the exceptions behind it.
+        """
         if isinstance(error, CiamError):
             error.stage = error.stage or self.stage
             detach_causes(error)
@@ -373,7 +387,7 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
 
 
 def cause_names_of(error: CiamError) -> tuple[str, ...]:
-    """The class names of the exceptions behind an error, the last exception first."""
+    """Return the class names of the exceptions behind an error, the last exception first."""
     return error.cause_names or tuple(_class_names_in_chain(error.__cause__ or error.__context__))
 
 
@@ -384,7 +398,7 @@ def detach_causes(error: CiamError) -> None:
 
 
 def _class_names_in_chain(error: BaseException | None) -> Iterator[str]:
-    """The class names of an exception and of the exceptions behind it."""
+    """Yield the class names of an exception and of the exceptions behind it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

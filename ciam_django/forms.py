@@ -1,4 +1,4 @@
-"""A ``CiamError`` at its field of a form, of a project's own too."""
+"""Show a ``CiamError`` at its field of a form, also of a project's own form."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def add_error(
     request: HttpRequest | None = None,
     fields: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Put the error at its field of the form, or above the form; return the answer.
+    """Report the error, add it to its field or to the form itself, and return the answer.
 
-    The error stands above the form where the answer names no field, or a field that the form does
+    The error belongs to the form itself if the answer names no field, or a field that the form does
     not have. ``fields`` maps a field of the table to the name that the form has for the field:
     ``{"phone_number": "mobile"}``. The error replaces earlier errors of the same field. Give the
     response the answer's ``status``.

@@ -12,13 +12,14 @@ from django.utils.translation import gettext_lazy as _
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
-# In a row, this status stands for the value of CIAM_UPSTREAM_STATUS.
+# The default of CIAM_UPSTREAM_STATUS. Where a kind or a code has this status, the value of the
+# setting is used.
 DEFAULT_UPSTREAM_STATUS: Final = 503
 
 
 @enum.unique
 class Action(enum.StrEnum):
-    """The next step of the user: all values of ``action`` in the JSON body."""
+    """A step that the user can take next: the values of ``action`` in the JSON body."""
 
     NONE = "none"
     RETRY = "retry"
@@ -36,28 +37,32 @@ class Action(enum.StrEnum):
     CONTACT_SUPPORT = "contact_support"
 
 
-# The text of the page's button if the project has a URL for the action.
-ACTION_LABELS: Final[dict[str, str | StrPromise]] = {
-    "none": _("Try again"),
-    "retry": _("Try again"),
-    "wait": _("Try again"),
-    "login": _("Sign in"),
-    "restart": _("Start again"),
-    "resend_code": _("Send a new code"),
-    "change_input": _("Try again"),
-    "reset_password": _("Reset your password"),
-    "use_another_method": _("Use another way to sign in"),
-    "complete_profile": _("Complete your information"),
-    "bind_account": _("Link your account"),
-    "give_consent": _("Agree and continue"),
-    "solve_captcha": _("Reload and try again"),
-    "contact_support": _("Contact support"),
+# The text of the button on the page of an answer. The page shows this text only if the project has
+# a URL for the action. Every action has a text, because every answer has an ``action_label``.
+ACTION_LABELS: Final[dict[Action, str | StrPromise]] = {
+    Action.NONE: _("Try again"),
+    Action.RETRY: _("Try again"),
+    Action.WAIT: _("Try again"),
+    Action.LOGIN: _("Sign in"),
+    Action.RESTART: _("Start again"),
+    Action.RESEND_CODE: _("Send a new code"),
+    Action.CHANGE_INPUT: _("Try again"),
+    Action.RESET_PASSWORD: _("Reset your password"),
+    Action.USE_ANOTHER_METHOD: _("Use another way to sign in"),
+    Action.COMPLETE_PROFILE: _("Complete your information"),
+    Action.BIND_ACCOUNT: _("Link your account"),
+    Action.GIVE_CONSENT: _("Agree and continue"),
+    Action.SOLVE_CAPTCHA: _("Reload and try again"),
+    Action.CONTACT_SUPPORT: _("Contact support"),
 }
 
 
 @enum.unique
 class Audience(enum.StrEnum):
-    """The reader of the reason. Users read a general text in place of a reason for developers."""
+    """The intended reader of the reason for a failure.
+
+    If the reader is a developer, users read a general text instead of the reason.
+    """
 
     USER = "user"
     DEVELOPER = "developer"
@@ -65,7 +70,7 @@ class Audience(enum.StrEnum):
 
 @enum.unique
 class Kind(enum.StrEnum):
-    """The classes of failures; each has a row in ``KINDS``."""
+    """The kind of a result from CIAM. ``KINDS`` has the defaults of each kind."""
 
     CREDENTIALS = "credentials"
     TOKEN = "token"  # noqa: S105  (a kind's name, not a token)
@@ -74,21 +79,27 @@ class Kind(enum.StrEnum):
     MFA = "mfa"
     CONSENT = "consent"
     VALIDATION = "validation"
+    # The sign-in can't continue, for example because its flow or its state has expired.
     FLOW = "flow"
     PERMISSION = "permission"
     ACCOUNT_STATE = "account_state"
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
     RATE_LIMIT = "rate_limit"
+    # A social provider, such as WeChat, has not identified the user.
     SOCIAL = "social"
     CONFIGURATION = "configuration"
+    # CIAM can't be reached, fails, or sends a response that can't be read.
     UPSTREAM = "upstream"
     SUCCESS = "success"
 
 
 @dataclass(frozen=True, slots=True)
 class KindDefaults:
-    """The values of a kind. The row of a code may replace them for the code."""
+    """The default HTTP status, title, action, audience and log level of a kind.
+
+    The row of a code can override them.
+    """
 
     status: int
     title: str | StrPromise

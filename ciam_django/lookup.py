@@ -44,7 +44,7 @@ class MatchedRow:
 
 
 def meaning_of(code: str, type_code: str = "") -> Meaning:
-    """The meaning of a code; letter case does not matter.
+    """Return the meaning of a code; letter case does not matter.
 
     ``type_code`` is the ``code`` of CIAM's envelope. It decides if no row matches ``code``. A code
     without any match has the meaning of ``unknown_error``.
@@ -54,7 +54,7 @@ def meaning_of(code: str, type_code: str = "") -> Meaning:
 
 @cached_until_settings_change("CIAM_ERROR_OVERRIDES", "CIAM_UPSTREAM_STATUS")
 def matched_row(code: str, type_code: str = "", upstream_status: int | None = None) -> MatchedRow:
-    """The row that matches a code: exact row, family row, type code, HTTP status, unknown."""
+    """Return the first row that matches: exact row, family row, type code, HTTP status, unknown."""
     if row := _row_of_code(code):
         return row
     if type_code and (row := _row_of_code(type_code)):
@@ -66,18 +66,18 @@ def matched_row(code: str, type_code: str = "", upstream_status: int | None = No
 
 
 def generic_row(collapse: Collapse) -> MatchedRow:
-    """The row that anonymous users get instead of a row with this ``collapse``."""
+    """Return the row that anonymous users get instead of a row with this ``collapse``."""
     return matched_row(COLLAPSE_TARGETS[collapse])
 
 
 def is_known(code: str) -> bool:
-    """Tell if the table or the settings have a row for exactly this code."""
+    """Return True if the table or the settings have a row for exactly this code."""
     folded = code.casefold()
     return folded in _keys_by_folded_code() or folded in _aliases() or folded in _overrides()
 
 
 def known_keys() -> list[str]:
-    """All keys of the table and the settings, including families, in their order."""
+    """Return all keys of the table and the settings, including families, in their order."""
     rows = _keys_by_folded_code()
     own = [key for folded, (key, _) in _overrides().items() if folded not in rows]
     return [*CODES, *own]
@@ -109,7 +109,7 @@ def _row_of_code(code: str) -> MatchedRow | None:
 
 
 def _row_of_key(key: str, matched_by: str, requested_key: str = "") -> MatchedRow:
-    """The row with the overrides of its own key and of ``requested_key``."""
+    """Return the row with the overrides of its own key and of ``requested_key``."""
     folded = key.casefold()
     meaning = _meaning_with_overrides(CODES[key], folded)
     if requested_key not in ("", folded):
@@ -125,7 +125,7 @@ def _row_of_key(key: str, matched_by: str, requested_key: str = "") -> MatchedRo
 def _meaning_with_overrides(
     meaning: Meaning, folded: str, *, with_families: bool = True
 ) -> Meaning:
-    """The row with the overrides of its families, then with the overrides of its own key."""
+    """Return the row with the overrides of its families, then with the overrides of its own key."""
     overrides = _overrides()
     keys = [*reversed(list(_families_of(folded))), folded] if with_families else [folded]
     for key in keys:
@@ -147,7 +147,7 @@ def _has_project_message(folded: str) -> bool:
 
 
 def _families_of(folded: str) -> Iterator[str]:
-    """The families of a code: ``params.blank.*``, the longest first, then ``*.too.frequency``."""
+    """Yield the families of a code: ``params.blank.*``, longest first, then ``*.too.frequency``."""
     if folded.endswith(".*") or folded.startswith("*."):
         return
     parts = folded.split(".")
@@ -164,7 +164,7 @@ def _meaning_with_derived_field(meaning: Meaning, code: str) -> Meaning:
 
 
 def _field_in(code: str) -> str | None:
-    """The field of an unpublished ``Params.*`` code: the end of the code in snake case."""
+    """Return the field of an unpublished ``Params.*`` code: the end of the code in snake case."""
     parts = code.split(".")[2:]
     if len(parts) > 1 and parts[0].casefold() in _OWNERS:
         parts = parts[1:]
@@ -184,7 +184,7 @@ def _aliases() -> Mapping[str, str]:
 
 @cached_until_settings_change("CIAM_ERROR_OVERRIDES")
 def _overrides() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
-    """Folded key -> the key as the project wrote it, and the fields that it replaces."""
+    """Return folded key -> the key as the project wrote it, and the fields that it replaces."""
     # The value of the project may have another type than the declared type.
     setting: Any = conf.CIAM_ERROR_OVERRIDES
     items = setting.items() if isinstance(setting, Mapping) else ()
@@ -194,9 +194,10 @@ def _overrides() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
 
 
 def _valid_fields(value: Any) -> Mapping[str, Any]:
-    """The fields with an allowed name and value. ``manage.py check`` reports the other fields.
+    """Return the fields with an allowed name and value.
 
-    A mistake in the settings must not raise an exception at each failed sign-in.
+    ``manage.py check`` reports the other fields. A mistake in the settings must not raise an
+    exception at each failed sign-in.
     """
     fields = value if isinstance(value, Mapping) else {"message": value}
     return {
@@ -270,6 +271,7 @@ OVERRIDABLE_FIELDS: Final[dict[str, OverridableField]] = {
 
 
 def _text_in_language(texts: Mapping[str, Any], fallback: Any) -> str:
+    """Return the text in the active language or its fallbacks, otherwise ``fallback``."""
     by_language = {name.lower(): text for name, text in texts.items()}
     language = (get_language() or settings.LANGUAGE_CODE).lower()
     while language:

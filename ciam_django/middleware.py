@@ -36,7 +36,10 @@ class CiamErrorMiddleware:
     def process_exception(
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponseBase | None:
-        """The response to a ``CiamError``, or None: Django handles all other exceptions."""
+        """Report a handled error and return its response; None for all other exceptions.
+
+        ``answers.handled_error`` decides. Django handles the other exceptions.
+        """
         error = handled_error(exception)
         if error is None:
             return None

@@ -40,7 +40,7 @@ _REDACTIONS: Final = (
 
 
 def redacted_text(text: str) -> str:
-    """The text without secrets and personal data, on one line, with at most 500 characters."""
+    """Return the text without secrets and personal data, on one line, at most 500 characters."""
     if not text:
         return ""
     if len(text) > _MAX_INPUT_LENGTH:
@@ -52,7 +52,7 @@ def redacted_text(text: str) -> str:
 
 
 def loggable_code(code: str) -> str:
-    """The code without the characters that codes do not have, with at most 128 characters."""
+    """Return the code without the characters that codes do not have, at most 128 characters."""
     return _NOT_LOGGABLE.sub("", code)[:128]
 
 
@@ -159,9 +159,9 @@ def _hide_data_from_sentry() -> None:
 
 
 def _stripped_event(event: dict[str, Any], hint: object) -> dict[str, Any]:
-    """The event without variables, the request's query, form and headers, and the user's data.
+    """Remove the variables, the request's query, form and headers, and the user's data.
 
-    The user's id stays.
+    The user's id stays. Return the changed event.
     """
     request = event.get("request", {})
     event["request"] = {name: request[name] for name in ("method", "url") if name in request}

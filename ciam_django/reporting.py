@@ -94,7 +94,7 @@ def _log_failure(error: CiamError, answer: Answer, request: HttpRequest | None) 
 
 
 def _is_from_query_string(request: HttpRequest | None, error: CiamError) -> bool:
-    """Tell if the error's code is in the request's ``?error=``, which an attacker can write.
+    """Return True if the error's code is in the request's ``?error=``, which an attacker can write.
 
     Authlib raises an error with the code of ``?error=`` before it checks the state. The callback of
     this package checks the state first, and its errors have a stage.
@@ -104,8 +104,9 @@ def _is_from_query_string(request: HttpRequest | None, error: CiamError) -> bool
 
 
 def _claim_log_level(code: str, row: MatchedRow) -> tuple[int, bool]:
-    """The level of the next log line, and True if the code is unknown and reported the first time.
+    """Return the level of the next log line, and True for the first report of an unknown code.
 
+    The call counts as a report, so the next call may return another result.
     A code without a row of its own is logged as a WARNING once, then as INFO. Within ten minutes
     after an ERROR line, the same row is logged as a WARNING.
     """

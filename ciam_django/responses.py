@@ -38,7 +38,7 @@ def response_for(
     fallback_url: str = SAME_PAGE_URL,
     context: Mapping[str, Any] | None = None,
 ) -> HttpResponse:
-    """The answer as HTML, JSON or problem+json, as the Accept header of the request asks.
+    """Return the answer as HTML, JSON or problem+json, as the request's Accept header asks.
 
     ``fallback_url`` is the URL of the page's button if the project has no URL for the answer's
     action. ``context`` is added to the context of the template.
@@ -57,7 +57,7 @@ def response_for(
 
 
 def json_response_for(request: HttpRequest, answer: Answer) -> HttpResponse:
-    """The answer as JSON or problem+json, even if the client prefers HTML."""
+    """Return the answer as JSON or problem+json, even if the client prefers HTML."""
     media_type = media_type_for(request)
     response = JsonResponse(
         answer.as_dict(),
@@ -83,7 +83,7 @@ def mark_as_logged(response: HttpResponse) -> HttpResponse:
 
 
 def media_type_for(request: HttpRequest) -> str:
-    """HTML, JSON or problem+json, as the Accept header asks.
+    """Return the media type of HTML, JSON or problem+json, as the Accept header asks.
 
     A browser that opens a page gets HTML if its Accept header names none of these types.
     """
@@ -117,9 +117,10 @@ _DEFAULT_BASE_TEMPLATE: Final = "ciam_django/page.html"
 
 
 def render_page(request: HttpRequest, template: str, context: Mapping[str, Any]) -> str:
-    """A page of this package as HTML, in the base template of the project if it has one.
+    """Return a page of this package as HTML, in the base template of the project if it has one.
 
-    If the project's templates fail, the page is rendered with the templates of this package.
+    If the project's templates fail, the failure is logged, and the page is rendered with the
+    templates of this package.
     """
     context = {
         **context,
@@ -173,7 +174,7 @@ def _package_engine() -> BaseEngine:
 
 
 def _static_url(path: str) -> str:
-    """The URL of a static file; empty if static files are not set up or not collected."""
+    """Return the URL of a static file; empty if static files are not set up or not collected."""
     if not settings.STATIC_URL:
         return ""
     try:

@@ -16,11 +16,11 @@ from ciam_django.privacy import clear_frames_on_error
 
 @clear_frames_on_error
 def access_token_of(request: HttpRequest) -> str:
-    """CIAM's access token of the person who is signed in, for calls of ``CiamClient``.
+    """Return CIAM's access token of the signed-in person, for calls of ``CiamClient``.
 
-    A token that is about to expire is refreshed first. Raises a ``CiamError``: ``missing_token``
-    if the session has no token, ``session_ended`` if CIAM no longer accepts the token, or the
-    error of the call to CIAM.
+    A token that is about to expire is refreshed and stored first. Raises ``CiamError``:
+    ``missing_token`` if the session has no token, ``session_ended`` if CIAM no longer accepts the
+    token, or the error of the call to CIAM.
     """
     ciam_session = ciam_session_of(request)
     if ciam_session is None:

@@ -1,4 +1,4 @@
-"""Users of people who have signed in at CIAM."""
+"""Create Django users for people of CIAM in tests."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from ciam_django.client.person import Person
 
 
 def get_or_create_user(person: Person) -> User:
-    """The user whom the person has signed in as before, or a new user."""
+    """Return the Django user of the person; create the user if there is none."""
     return get_or_create_identity(person).user

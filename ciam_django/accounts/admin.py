@@ -87,7 +87,7 @@ class CiamIdentityAdmin(_ModelAdmin):
         return False
 
     def has_manage_permission(self, request: HttpRequest) -> bool:
-        """Return True if the user may have CIAM unlock, disable and enable people."""
+        """Return True if the user has the permission for the three actions at CIAM."""
         return request.user.has_perm("ciam_accounts.manage_ciamidentity")
 
     @admin.action(description=_("Unlock at CIAM"), permissions=["manage"])
@@ -116,7 +116,10 @@ class CiamIdentityAdmin(_ModelAdmin):
         call: Callable[[str], None],
         success_text: str,
     ) -> list[CiamIdentity]:
-        """Return the identities for which CIAM succeeded; show and log one text per identity."""
+        """Call CIAM for each identity; return the identities whose call succeeded.
+
+        Also show a message for each identity, and add an entry to the admin's history.
+        """
         succeeded = []
         for identity in identities:
             try:

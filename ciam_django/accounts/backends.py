@@ -44,9 +44,10 @@ class CiamBackend(ModelBackend):
         ciam_person: Person | None = None,
         **kwargs: Any,
     ) -> User | None:
-        """Return the user of the person; None if the user is inactive.
+        """Return the user of the person; create the identity and the user at the first sign-in.
 
-        Also returns None without a person: Django's own backend checks user names and passwords.
+        Return None if the user is inactive. Return None without a person: Django's own backend
+        checks user names and passwords. Raises ``CiamError`` like ``get_or_create_identity``.
         """
         if ciam_person is None:
             return None
@@ -70,7 +71,8 @@ def resolve_identity(request: HttpRequest, person: Person) -> CiamIdentity:
 def get_or_create_identity(person: Person) -> CiamIdentity:
     """Return the identity of the person; create the identity and its user at the first sign-in.
 
-    Raises ``CiamError``: ``account_exists`` if another user has a value that must be unique.
+    Stores a changed ``union_id`` or ``provider`` of an existing identity. Raises ``CiamError``:
+    ``account_exists`` if another user has a value that must be unique.
     """
     key, union_id = person.key, person.union_id
     try:
@@ -149,7 +151,10 @@ def attributed_digest(request: HttpRequest) -> str:
 
 
 def update_names(request: HttpRequest, identity: CiamIdentity, person: Person) -> None:
-    """Store the digests of the person's names, which come from the claims and from the form."""
+    """Store the digests of the person's names, which come from the claims and from the form.
+
+    Only the newest ``_MAX_NAMES`` digests are kept.
+    """
     names = [person.claims.get(claim) for claim in _NAME_CLAIMS]
     digests = [name_digest(name) for name in names if isinstance(name, str) and name]
     typed_digest = attributed_digest(request)

@@ -1,4 +1,4 @@
-"""Find the user of a request's bearer token; the result of the check is cached for seconds."""
+"""Find the user of a request's bearer token, and cache the result of the token's check."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cryptography.fernet import InvalidToken
 from django.http import HttpRequest
 
 from ciam_django.accounts.login import authenticate_token_holder
-from ciam_django.accounts.rate_limits import count_token_check, uncount_token_check
+from ciam_django.accounts.rate_limits import count_token_check, subtract_token_check
 from ciam_django.accounts.token_refresh import is_access_refused
 from ciam_django.answers import kind_of
 from ciam_django.client.access_tokens import TokenInfo, verify_token_as_jwt, verify_token_at_ciam
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 # The key of cached results depends on this text.
 _PURPOSE: Final = "ciam_django.accounts.bearer"
-# RFC 6750, 2.1.
+# RFC 6750, section 2.1.
 _HEADER: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
 _MAX_LENGTH: Final = 8192
-# The maximum of seconds for which a refusal is cached, because the next answer may differ.
+# The maximum of seconds for which a refusal is cached, because CIAM's next response may differ.
 _REFUSAL_SECONDS: Final = 5
 # The kinds that describe the account. The person may read the code of these kinds; every other
 # refusal becomes ``invalid_token``.
@@ -60,8 +60,9 @@ class Bearer:
 def user_and_bearer(request: HttpRequest) -> tuple[User, Bearer] | None:
     """Return the user and the ``Bearer`` of the request's bearer token; None without a token.
 
-    Raises ``CiamError``: ``invalid_token``, CIAM's code for the state of the account,
-    ``too_many_requests``, or the reason why CIAM can't be asked.
+    The first request of a person creates an identity and a user. Raises ``CiamError``:
+    ``invalid_token``, CIAM's code for the state of the account, ``too_many_requests``, or the error
+    of a failed call to CIAM.
     """
     token = _presented_token(request)
     if token is None:
@@ -72,9 +73,10 @@ def user_and_bearer(request: HttpRequest) -> tuple[User, Bearer] | None:
 
 
 def _presented_token(request: HttpRequest) -> str | None:
-    """Return the token of the ``Authorization`` header (RFC 6750, 2.1).
+    """Return the token of the ``Authorization`` header (RFC 6750, section 2.1).
 
-    A token in the URL or in a form is ignored (RFC 9700, 4.3.2).
+    Return None if the header is missing or has another scheme; raise ``invalid_token`` if the token
+    is malformed or too long. A token in the URL or in a form is ignored (RFC 9700, section 4.3.2).
     """
     header: str = request.META.get("HTTP_AUTHORIZATION", "")
     if [scheme.casefold() for scheme in header.split(maxsplit=1)[:1]] != ["bearer"]:
@@ -86,6 +88,11 @@ def _presented_token(request: HttpRequest) -> str | None:
 
 
 def _get_or_verify_grant(request: HttpRequest, token: str) -> TokenInfo:
+    """Return the grant of the token, from the cache or from a check that is counted and cached.
+
+    Raises the ``CiamError`` of a rejected token, also from the cache, ``too_many_requests`` above
+    the rate limit, or the error of a failed check, which is not cached.
+    """
     key = _cache_key(token)
     cached = _cached_result(key)
     if isinstance(cached, CiamError):
@@ -98,12 +105,12 @@ def _get_or_verify_grant(request: HttpRequest, token: str) -> TokenInfo:
     except CiamError as error:
         refusal = _refusal(error)
         if refusal is None:
-            uncount_token_check(request)
+            subtract_token_check(request)
             error.stage = Stage.API
             raise
         _cache_result(key, {"code": refusal.code, "type_code": refusal.type_code}, _REFUSAL_SECONDS)
         raise refusal from error
-    uncount_token_check(request)
+    subtract_token_check(request)
     _cache_result(
         key,
         {**dataclasses.asdict(grant), "scopes": sorted(grant.scopes)},
@@ -113,6 +120,7 @@ def _get_or_verify_grant(request: HttpRequest, token: str) -> TokenInfo:
 
 
 def _verify_token(token: str) -> TokenInfo:
+    """Verify the token as ``CIAM_BEARER`` says; raise ``bad_configuration`` for another value."""
     verify = _VERIFIERS.get(conf.CIAM_BEARER)
     if verify is None:
         raise CiamError("bad_configuration", upstream_text="CIAM_BEARER: see manage.py check")
@@ -120,7 +128,7 @@ def _verify_token(token: str) -> TokenInfo:
 
 
 def _refusal(error: CiamError) -> CiamError | None:
-    """Return the error to answer with; None if the error concerns neither token nor person."""
+    """Return the error for the client; None if the error is not about the token or the account."""
     has_no_person = error.code == "nobody_named"
     if not (has_no_person or is_access_refused(error) or kind_of(error) in _ACCOUNT_KINDS):
         return None
@@ -152,6 +160,7 @@ def _cache_key(token: str) -> str:
 
 
 def _cache_result(key: str, result: Mapping[str, Any], seconds: float) -> None:
+    """Store the result for ``seconds``, but not longer than ``CIAM_BEARER_SECONDS``."""
     # Encrypted: the result names a person, and a forged result would sign in as any person.
     lifetime = int(min(seconds, conf.CIAM_BEARER_SECONDS))
     if lifetime > 0:
@@ -160,6 +169,7 @@ def _cache_result(key: str, result: Mapping[str, Any], seconds: float) -> None:
 
 
 def _cached_result(key: str) -> TokenInfo | CiamError | None:
+    """Return the cached grant or the cached refusal; None if neither is cached or still valid."""
     encrypted = get_cached(key) if conf.CIAM_BEARER_SECONDS > 0 else None
     if encrypted is None:
         return None

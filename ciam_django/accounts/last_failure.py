@@ -17,7 +17,8 @@ from ciam_django.client.cache import get_cached, set_cached
 from ciam_django.errors import CiamError
 from ciam_django.privacy import loggable_code
 
-# Seconds. People ask for help soon, and anonymous users could fill a cache of long-lived records.
+# Seconds for which a record is cached. People ask for help soon, and anonymous users could fill a
+# cache of long-lived records.
 # The records are only in Django's cache, under digests: the input of an anonymous user creates no
 # database row, and the cache contains no names.
 _LIFETIME: Final = 24 * 3600

@@ -80,6 +80,7 @@ def unlink_identity(request: HttpRequest, identity_id: int) -> None:
 
 
 def _signed_in_user(request: HttpRequest) -> User:
+    """Return the user of the request; raise ``missing_token`` if no user is signed in."""
     if not request.user.is_authenticated:
         raise CiamError("missing_token")
     return request.user

@@ -41,10 +41,10 @@ _CREDENTIAL_STAGES: Final = frozenset({Stage.PASSWORD, Stage.VERIFY_CODE})
 
 
 def sign_in(request: HttpRequest, person: Person, token_response: Mapping[str, Any]) -> None:
-    """Sign the person in, or raise a ``CiamError`` and change nothing.
+    """Sign the person in, or raise a ``CiamError`` and change nothing in the database.
 
-    ``token_response`` is the token answer that named the person. Its tokens are stored with the
-    session.
+    The first sign-in creates the identity and the user. ``token_response`` is the token response
+    that identified the person. Its tokens are stored with the session. Sends ``signed_in``.
     """
     # One transaction, so that a failure stores neither a user nor a session.
     with transaction.atomic():
@@ -57,7 +57,10 @@ def sign_in(request: HttpRequest, person: Person, token_response: Mapping[str, A
 
 
 def sign_in_without_session(request: HttpRequest, person: Person) -> None:
-    """Sign in a person whose app stores CIAM's tokens and sends them as bearer tokens."""
+    """Sign in a person whose app stores CIAM's tokens and sends them as bearer tokens.
+
+    Sends ``signed_in``. Raises ``CiamError`` like ``authenticate_person``.
+    """
     with transaction.atomic():
         _, identity = authenticate_person(request, person)
         send_on_commit(signed_in, identity, request=request, person=person)
@@ -69,7 +72,8 @@ def sign_in_or_link(
     """Sign the person in, or link the person to the user who started the flow.
 
     ``link_to_user`` is the primary key of the user who started the flow; it is empty for a plain
-    sign-in. Raises ``CiamError``: ``mismatching_state`` if this user is no longer signed in.
+    sign-in. Raises ``CiamError``: ``mismatching_state`` if this user is no longer signed in, or the
+    error of ``sign_in`` or ``link_identity``.
     """
     if not link_to_user:
         sign_in(request, person, token_response)
@@ -83,9 +87,12 @@ def sign_in_or_link(
 def authenticate_person(request: HttpRequest, person: Person) -> tuple[User, CiamIdentity]:
     """Return the user and the identity of the person; create both at the first sign-in.
 
-    Django asks every backend of the project, so that a backend that locks users out (such as the
-    backend of django-axes) can refuse the person. If a backend refuses, Django sends
-    ``user_login_failed``, and this function raises a ``CiamError``.
+    Also stores the digests of the person's names. Django calls every backend of the project, so
+    that a backend that locks users out (such as the backend of django-axes) can refuse the person.
+    If a backend refuses, Django sends ``user_login_failed``, and this function raises a
+    ``CiamError``: ``too_many_requests``, ``account_inactive``, or ``bad_configuration`` if
+    ``AUTHENTICATION_BACKENDS`` has no ``CiamBackend``. Raises ``bad_configuration`` also for the
+    error of ``refuse_unknown_issuer``, and ``account_exists`` like ``get_or_create_identity``.
     """
     with transaction.atomic():
         user = authenticate(request, ciam_person=person)
@@ -103,10 +110,11 @@ def authenticate_person(request: HttpRequest, person: Person) -> tuple[User, Cia
 
 
 def authenticate_token_holder(request: HttpRequest, person: Person) -> User:
-    """Return the user of a person who sends a bearer token, or raise a ``CiamError``.
+    """Return the user of a person who sends a bearer token.
 
-    A person without an identity signs in for the first time. A person with an identity does not
-    sign in again.
+    A person without an identity signs in for the first time, with ``authenticate_person``. A person
+    with an identity does not sign in again. Raises ``CiamError``: ``account_inactive`` if the user
+    is inactive, or the error of ``authenticate_person``.
     """
     identity = CiamIdentity.objects.select_related("user").filter(key=person.key).first()
     ciam_backends = [path for path in settings.AUTHENTICATION_BACKENDS if is_ciam_backend(path)]
@@ -132,7 +140,7 @@ def is_signed_in_by_ciam(request: HttpRequest) -> bool:
 
 
 def end_session_on_logout(sender: object, *, request: HttpRequest, **kwargs: Any) -> None:
-    """Receive Django's ``user_logged_out`` and delete the tokens of the session."""
+    """Receive Django's ``user_logged_out``, delete the tokens, and send ``signed_out``."""
     end_ciam_session(request, "left")
 
 

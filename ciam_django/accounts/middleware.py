@@ -22,9 +22,9 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseB
 class CiamSessionMiddleware:
     """Refresh the tokens of a signed-in user before the tokens expire.
 
-    Belongs after Django's own middleware. A request whose session has ended gets a
-    401: a page with a link to the login page, or our JSON body. While CIAM can't be reached, the
-    session goes on.
+    Put this class after Django's own middleware. A request whose session has ended gets a response
+    with the status 401: a page with a link to the login page, or our JSON body. While CIAM can't be
+    reached, the session continues.
     """
 
     sync_capable = True
@@ -55,6 +55,11 @@ def _is_ciam_view(request: HttpRequest) -> bool:
 
 
 def _refuse_ended_session(request: HttpRequest) -> HttpResponse | None:
+    """Check the session, and return the response with the status 401 if the session has ended.
+
+    The failure is reported and recorded. Return None if the session continues, if there is no
+    session, or for a view of ``ciam_django.urls``.
+    """
     # Without the cookie there is no session. Reading the session would also add ``Vary: Cookie`` to
     # pages that a cache can serve to everybody.
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:

@@ -1,4 +1,4 @@
-"""Count sends and attempts before CIAM is asked, and refuse the requests over a limit."""
+"""Count the codes to send and the attempts before a call to CIAM, and enforce the rate limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from ciam_django.client.cache import count_all, increment_count, uncount_all
+from ciam_django.client.cache import decrement_counts, increment_count, increment_until_limit
 from ciam_django.conf import RATE, conf
 from ciam_django.errors import CiamError, Stage
 
@@ -30,7 +30,7 @@ LIMIT_KEYS: Final = ("receiver", "visitor", "address")
 
 
 def count_send(request: HttpRequest, recipient: str, channel: str) -> None:
-    """Count the sending of a code; ``channel`` is ``EMAIL`` or ``SMS``.
+    """Count a code to send; ``channel`` is ``EMAIL`` or ``SMS``.
 
     Raises ``CiamError`` with ``retry_after`` in seconds if a limit is reached:
     ``Operation.Failure.Send.Email.Too.Frequency`` or ``Operation.Failure.Send.SMS.Too.Frequency``.
@@ -43,42 +43,51 @@ def count_send(request: HttpRequest, recipient: str, channel: str) -> None:
 
 
 def count_attempt(request: HttpRequest, recipient: str, stage: Stage) -> None:
-    """Count an attempt with credentials, or raise ``too_many_requests`` if a limit is reached."""
+    """Count an attempt with credentials.
+
+    Raises ``CiamError``: ``too_many_requests``, with ``retry_after`` in seconds, above a limit.
+    """
     wait = _count(request, recipient, "try")
     if wait:
         raise CiamError("too_many_requests", stage=stage, retry_after=wait)
 
 
-def uncount_attempt(request: HttpRequest, recipient: str) -> None:
+def subtract_attempt(request: HttpRequest, recipient: str) -> None:
     """Subtract a successful attempt from the counts; failed attempts stay counted."""
-    _uncount(request, recipient, "try")
+    _subtract(request, recipient, "try")
 
 
-def _uncount(request: HttpRequest, recipient: str, act: str) -> None:
-    uncount_all(_counters(request, recipient, act))
+def _subtract(request: HttpRequest, recipient: str, act: str) -> None:
+    decrement_counts(_counters(request, recipient, act))
 
 
 def count_captcha(request: HttpRequest) -> None:
-    """Count the request of a CAPTCHA from CIAM like an attempt."""
+    """Count the request of a CAPTCHA, with the limits of an attempt.
+
+    Raises ``CiamError``: ``too_many_requests``, with ``retry_after`` in seconds, above a limit.
+    """
     wait = _count(request, "", "picture")
     if wait:
         raise CiamError("too_many_requests", stage=Stage.API, retry_after=wait)
 
 
 def count_token_check(request: HttpRequest) -> None:
-    """Count the check of a bearer token like an attempt."""
+    """Count the check of a bearer token, with the limits of an attempt.
+
+    Raises ``CiamError``: ``too_many_requests``, with ``retry_after`` in seconds, above a limit.
+    """
     wait = _count(request, "", "token")
     if wait:
         raise CiamError("too_many_requests", stage=Stage.API, retry_after=wait)
 
 
-def uncount_token_check(request: HttpRequest) -> None:
-    """Subtract the check of a bearer token that was not refused."""
-    _uncount(request, "", "token")
+def subtract_token_check(request: HttpRequest) -> None:
+    """Subtract a check from the counts, because the check did not reject the bearer token."""
+    _subtract(request, "", "token")
 
 
 def count_code_entry(code_id: str, channel_name: str) -> None:
-    """Count an entry of a code, or raise ``...Code.Too.Frequency`` after five entries.
+    """Count an entry of a code; raise ``...Code.Too.Frequency`` for the sixth and later entries.
 
     The count is the same if no code was sent, so that the limit does not reveal accounts.
     """
@@ -90,12 +99,15 @@ def count_code_entry(code_id: str, channel_name: str) -> None:
 
 
 def _count(request: HttpRequest, recipient: str, act: str) -> int:
-    """Return the seconds to wait, or 0. A longer period counts what the shorter periods allow."""
-    return count_all(_counters(request, recipient, act))
+    """Count the request; return the seconds to wait if a limit is exceeded, otherwise 0.
+
+    A longer period counts only the requests that the shorter periods allow.
+    """
+    return increment_until_limit(_counters(request, recipient, act))
 
 
 def _counters(request: HttpRequest, recipient: str, act: str) -> Sequence[tuple[str, int, int]]:
-    """Return the counters of the request as ``client.cache.count_all`` takes them."""
+    """Return the counters of the request as ``client.cache.increment_until_limit`` takes them."""
     limits = conf.CIAM_SEND_LIMITS if act == "send" else conf.CIAM_TRY_LIMITS
     address = _address(request, conf.CIAM_CLIENT_IP)
     counted_as = (recipient.casefold(), _visitor(request), address)

@@ -19,7 +19,7 @@ from ciam_django.accounts.token_refresh import (
     is_access_refused,
     is_backing_off,
     refresh_if_due,
-    refresh_tokens,
+    refresh_session_tokens,
     start_backoff,
 )
 from ciam_django.client.api import REFUSED_TOKEN_CODES, CiamClient
@@ -29,9 +29,11 @@ from ciam_django.reporting import report
 
 
 def refresh_or_end_session(request: HttpRequest) -> CiamError | None:
-    """Return the error that has ended the session; None if the session goes on.
+    """Check the session if a check is due; refresh its tokens, or end the session.
 
-    The session also goes on while CIAM can't be reached.
+    If CIAM rejects the tokens or the account, or has ended the session, sign the user out and
+    return the error ``session_ended``. Otherwise return None; a failure of CIAM is reported, and
+    the session continues.
     """
     if not is_check_due(request):
         return None
@@ -58,7 +60,12 @@ def refresh_or_end_session(request: HttpRequest) -> CiamError | None:
 
 
 def _check_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
-    """Ask CIAM to check the access token; return the tokens, or newer tokens after a refresh."""
+    """Check the access token at CIAM, and refresh the tokens if CIAM rejects the access token.
+
+    Return the valid tokens. Return the given tokens unchecked if ``CIAM_SESSION_CHECK`` is 0, if
+    the access token can't be checked, or during the back-off. Raises the ``CiamError`` of the check
+    or of the refresh; a failure of CIAM also starts the back-off.
+    """
     is_check_wanted = conf.CIAM_SESSION_CHECK and tokens.may_check and tokens.is_usable
     if not is_check_wanted or is_backing_off():
         return tokens
@@ -67,7 +74,7 @@ def _check_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
     except CiamError as error:
         # CIAM can revoke an access token early, although the person may stay signed in.
         if error.code.casefold() in REFUSED_TOKEN_CODES and tokens.refresh_token:
-            return refresh_tokens(ciam_session, tokens)
+            return refresh_session_tokens(ciam_session, tokens)
         if not is_access_refused(error):
             start_backoff()
         raise

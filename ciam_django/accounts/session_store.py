@@ -46,7 +46,11 @@ _PURPOSE: Final = "ciam_django.accounts.tokens"
 def create_ciam_session(
     request: HttpRequest, identity: CiamIdentity, person: Person, token_response: Mapping[str, Any]
 ) -> None:
-    """Create the row that stores the tokens of the session, and by which CIAM ends the session."""
+    """Create the row of the session, and store the id of the row in Django's session.
+
+    The row stores the tokens if ``CIAM_KEEP_TOKENS`` is True. CIAM's logout tokens end the session
+    through the row.
+    """
     sid = person.claims.get("sid")
     sid_key = identity_key(person.issuer, str(sid)) if is_subject(sid) else ""
     app, keeps_tokens, check_interval = ciam_app(), conf.CIAM_KEEP_TOKENS, conf.CIAM_SESSION_CHECK
@@ -72,7 +76,7 @@ def create_ciam_session(
 
 
 def schedule_next_check(request: HttpRequest, ciam_session: CiamSession, tokens: Tokens) -> None:
-    """Store the time of the next check in the session.
+    """Store the time of the next check in the session, and save this entry immediately.
 
     Raises ``CiamError``: ``session_ended`` if another request or CIAM has ended the session.
     """
@@ -132,7 +136,11 @@ def ciam_session_of(request: HttpRequest) -> CiamSession | None:
 
 @clear_frames_on_error
 def sync_ciam_session(request: HttpRequest, ciam_session: CiamSession) -> Tokens:
-    """Return the tokens; store the current key and expiry date of Django's session in the row."""
+    """Store the current key and expiry date of Django's session in the row; return the tokens.
+
+    Also delete the identity's older rows that have expired. Raises ``CiamError``: ``session_ended``
+    if the stored tokens can't be decrypted.
+    """
     tokens = decrypted_tokens(ciam_session.sealed)
     session_key = str(request.session.session_key)
     if tokens.session_key != session_key:
@@ -158,14 +166,20 @@ def stored_tokens(request: HttpRequest) -> Tokens | None:
 
 
 def discard_ciam_session(request: HttpRequest) -> None:
-    """Delete the tokens of the session, without a signal."""
+    """End the row of the session and delete its tokens, without a signal.
+
+    Django's session continues.
+    """
     entry = request.session.pop(_ENTRY_KEY, None)
     if entry:
         CiamSession.objects.filter(pk=entry["id"]).mark_ended()
 
 
 def end_ciam_session(request: HttpRequest, reason: str) -> None:
-    """Delete the tokens of a session that is over, and send ``signed_out`` with the reason."""
+    """End the row of the session, delete its tokens, and send ``signed_out`` with the reason.
+
+    The caller ends Django's session.
+    """
     ciam_session = ciam_session_of(request)
     discard_ciam_session(request)
     if ciam_session:
@@ -237,7 +251,7 @@ class Tokens:
 
 
 def updated_tokens(tokens: Tokens, token_response: Mapping[str, Any]) -> Tokens:
-    """Return the tokens, replaced by the tokens of a token answer (RFC 6749, 5.1 and 6).
+    """Return the tokens, replaced by those of a token response (RFC 6749, sections 5.1 and 6).
 
     If the answer has no refresh token or no id_token, the old token stays.
     """

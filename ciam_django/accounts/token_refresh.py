@@ -1,4 +1,7 @@
-"""Refresh the tokens of a session before they expire, in one request at a time."""
+"""Refresh the tokens of a session before the tokens expire.
+
+Only one request refreshes the tokens of a session at a time.
+"""
 
 from __future__ import annotations
 
@@ -26,63 +29,89 @@ from ciam_django.reporting import report
 
 # Seconds between two reads of the row while another request refreshes the tokens.
 _POLL_INTERVAL: Final = 0.05
-# Seconds without a request to CIAM after CIAM could not be reached, so that no page waits for CIAM.
+# Seconds without token refreshes after CIAM has failed.
 _BACKOFF_SECONDS: Final = 30
 _BACKOFF_KEY: Final = "ciam_django.renewal.paused"
-# CIAM's codes for a person without an account. The codes of a wrong URL have the same kind.
+# CIAM's codes for an account that does not exist. Their kind can't be tested instead, because the
+# codes for a wrong URL have the same kind.
 _NO_SUCH_USER_CODES: Final = frozenset(
     {"operation.failure.user.not.exist", "operation.failure.user.notfound"}
 )
 
 
 def is_access_refused(error: CiamError) -> bool:
-    """Return True if CIAM refuses the tokens or the person; False if CIAM itself fails."""
+    """Return True if the error means that CIAM rejected the tokens or the account.
+
+    CIAM rejects an account that is not available or does not exist.
+    """
     return (
         kind_of(error) in ("token", "account_state") or error.code.casefold() in _NO_SUCH_USER_CODES
     )
 
 
 def start_backoff() -> None:
-    """Stop the refreshes and checks of all sessions in all processes for some seconds."""
+    """Skip token refreshes and session checks for ``_BACKOFF_SECONDS``.
+
+    This applies to all sessions, in all processes that share the cache.
+    """
     set_cached(_BACKOFF_KEY, 1, seconds=_BACKOFF_SECONDS)
 
 
 def is_backing_off() -> bool:
-    """Return True if CIAM has failed in the last seconds."""
+    """Return True if ``start_backoff`` was called in the last ``_BACKOFF_SECONDS``.
+
+    Return False if the cache fails.
+    """
     return bool(get_cached(_BACKOFF_KEY))
 
 
 @clear_frames_on_error
 def refresh_if_due(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
-    """Return the tokens of the session, or newer tokens if the tokens are about to expire.
+    """Refresh the tokens with ``refresh_session_tokens`` if they are about to expire.
 
-    Raises ``CiamError`` if CIAM refuses the tokens, or if CIAM can't be reached and the tokens have
-    expired.
+    Return the given tokens unchanged if a refresh is not due yet. Return the given tokens unchanged
+    if there is no refresh token, even if the tokens have expired. Raises the ``CiamError`` of
+    ``refresh_session_tokens``, such as ``session_ended``.
     """
     return (
-        refresh_tokens(ciam_session, tokens)
+        refresh_session_tokens(ciam_session, tokens)
         if tokens.is_refresh_due and tokens.refresh_token
         else tokens
     )
 
 
 @clear_frames_on_error
-def refresh_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
-    """Return newer tokens (RFC 6749, 6).
+def refresh_session_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
+    """Refresh the tokens at CIAM (RFC 6749, section 6), store the new tokens and return them.
 
-    If another request is refreshing the tokens, this function returns the given tokens while they
-    are usable, and waits for the newer tokens otherwise. If CIAM can't be reached, it returns the
-    given tokens while they are usable. Raises ``CiamError`` like ``refresh_if_due``.
+    CIAM has failed recently (``is_backing_off``): return the given tokens if they are usable,
+    otherwise raise ``no_connection``.
+
+    CIAM fails now: start the back-off, then return the given tokens if they are usable, otherwise
+    raise the ``CiamError`` of the failed request.
+
+    CIAM rejects the tokens: raise the ``CiamError`` of the failed request.
+
+    Another request is refreshing the tokens, or has refreshed them: return the given tokens if they
+    are usable and due for a refresh. Otherwise wait for the new tokens and return them; raise
+    ``no_connection`` if the other request fails or takes longer than ``CIAM_TIMEOUT``.
+
+    The session has ended, or its stored tokens can't be decrypted: raise ``session_ended``, unless
+    one of the cases above returns the given tokens.
     """
     if is_backing_off():
-        return _require_usable(tokens)
+        return _usable_or_raise(tokens)
     if _claim_refresh(ciam_session):
         return _fetch_and_store_tokens(ciam_session, tokens)
     return tokens if tokens.is_usable and tokens.is_refresh_due else _wait_for_tokens(ciam_session)
 
 
 def _claim_refresh(ciam_session: CiamSession) -> bool:
-    """Return True if this request may refresh the tokens, and no request has done so meanwhile."""
+    """Reserve the refresh for this request.
+
+    Return False if another request is refreshing, if the tokens were refreshed since
+    ``ciam_session`` was loaded, or if the session has ended.
+    """
     now = timezone.now()
     is_free = Q(renewing_until=None) | Q(renewing_until__lt=now)
     until = now + datetime.timedelta(seconds=conf.CIAM_TIMEOUT + 1)
@@ -91,6 +120,13 @@ def _claim_refresh(ciam_session: CiamSession) -> bool:
 
 
 def _fetch_and_store_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
+    """Request new tokens from CIAM, store them in the session's row and return them.
+
+    If the request fails, release the reservation. If CIAM rejected the tokens, raise the
+    ``CiamError``. Otherwise start the back-off; then raise the ``CiamError`` if the given tokens
+    are not usable, or report it and return the given tokens. Raises ``session_ended`` if the
+    session has ended during the request.
+    """
     try:
         new_tokens = updated_tokens(tokens, ciam_app().refresh_tokens(tokens.refresh_token))
     except CiamError as error:
@@ -107,13 +143,18 @@ def _fetch_and_store_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens
         sealed=encrypted_tokens(new_tokens), renewals=F("renewals") + 1, renewing_until=None
     )
     # If no row was updated, the session has ended, or another request has stored newer tokens.
-    return new_tokens if replaced else _stored_tokens(ciam_session)
+    return new_tokens if replaced else _load_stored_tokens(ciam_session)
 
 
 def _wait_for_tokens(ciam_session: CiamSession) -> Tokens:
+    """Wait until another request has stored new tokens, and return the new tokens.
+
+    Raises ``CiamError``: ``no_connection`` if the other request fails, or after ``CIAM_TIMEOUT``;
+    ``session_ended`` if the session has ended.
+    """
     until = time.monotonic() + conf.CIAM_TIMEOUT
     while time.monotonic() < until:
-        reloaded = _reload_ciam_session(ciam_session)
+        reloaded = _load_active_session(ciam_session)
         if reloaded.renewals > ciam_session.renewals:
             return decrypted_tokens(reloaded.sealed)
         if reloaded.renewing_until is None:
@@ -122,17 +163,20 @@ def _wait_for_tokens(ciam_session: CiamSession) -> Tokens:
     raise CiamError("no_connection", stage=Stage.REFRESH)
 
 
-def _require_usable(tokens: Tokens) -> Tokens:
+def _usable_or_raise(tokens: Tokens) -> Tokens:
+    """Return the tokens if they are usable; raise ``no_connection`` otherwise."""
     if tokens.is_usable:
         return tokens
     raise CiamError("no_connection", stage=Stage.REFRESH)
 
 
-def _stored_tokens(ciam_session: CiamSession) -> Tokens:
-    return decrypted_tokens(_reload_ciam_session(ciam_session).sealed)
+def _load_stored_tokens(ciam_session: CiamSession) -> Tokens:
+    """Load the tokens from the session's row; raise ``session_ended`` if the session has ended."""
+    return decrypted_tokens(_load_active_session(ciam_session).sealed)
 
 
-def _reload_ciam_session(ciam_session: CiamSession) -> CiamSession:
+def _load_active_session(ciam_session: CiamSession) -> CiamSession:
+    """Load the session's row; raise ``session_ended`` if the session has ended."""
     reloaded = CiamSession.objects.active().filter(pk=ciam_session.pk).first()
     if reloaded is None:
         raise CiamError("session_ended", stage=Stage.REFRESH)
@@ -140,4 +184,9 @@ def _reload_ciam_session(ciam_session: CiamSession) -> CiamSession:
 
 
 def _unchanged_row(ciam_session: CiamSession) -> QuerySet[CiamSession]:
+    """Return a queryset of the session's row.
+
+    The queryset is empty if the session has ended, or if its tokens were refreshed since
+    ``ciam_session`` was loaded.
+    """
     return CiamSession.objects.active().filter(pk=ciam_session.pk, renewals=ciam_session.renewals)

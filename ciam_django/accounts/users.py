@@ -51,7 +51,7 @@ def _field_values(claims: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _first_usable_claim(claims: Mapping[str, Any], claim_names: Sequence[str]) -> str:
     """Return the first claim that is a text and that CIAM does not mark as unverified.
 
-    OpenID Connect Core 1.0, 5.1: ``email_verified``, ``phone_number_verified``.
+    OpenID Connect Core 1.0, section 5.1: ``email_verified``, ``phone_number_verified``.
     """
     for name in claim_names:
         value = claims.get(name)
@@ -77,6 +77,7 @@ def fillable_fields(model: type[AbstractBaseUser]) -> dict[str, Field[Any, Any]]
 
 
 def _check_complete(model: type[AbstractBaseUser], values: Mapping[str, str]) -> None:
+    """Raise ``bad_configuration`` with the name of the first required field without a value."""
     for name, field in fillable_fields(model).items():
         is_needed = not (field.blank or field.null or field.has_default())
         if is_needed and name not in values:
@@ -85,5 +86,5 @@ def _check_complete(model: type[AbstractBaseUser], values: Mapping[str, str]) ->
                 "bad_configuration",
                 stage=Stage.CALLBACK,
                 upstream_text=f"{model.__name__} needs a value for {name!r}: CIAM_USER_FIELDS "
-                f"takes it from {list(claim_names)}, and CIAM tells none of them",
+                f"takes it from {list(claim_names)}, and CIAM sends none of these claims",
             )

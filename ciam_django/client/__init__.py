@@ -1,4 +1,4 @@
-"""Talking to CIAM.
+"""Send requests to CIAM and read its responses.
 
 ``CiamClient`` calls CIAM's API. A project that has calls of its own uses ``raise_for_failure``
 after a call of requests, and ``ciam_compliance_fix`` in a client of Authlib.

@@ -23,10 +23,10 @@ from ciam_django.privacy import clear_frames_on_error
 
 # The claims with the audience of a token, or with the application that got the token.
 _AUDIENCE_CLAIMS: Final = ("aud", "azp", "client_id", "clientId", "idaasAppId")
-# The claims of an id_token (OpenID Connect Core 1.0, 2) and of a logout token (OpenID Connect
-# Back-Channel Logout 1.0, 2.4).
+# The claims of an id_token (OpenID Connect Core 1.0, section 2) and of a logout token (OpenID
+# Connect Back-Channel Logout 1.0, section 2.4).
 _CLAIMS_OF_OTHER_TOKENS: Final = frozenset({"nonce", "at_hash", "events"})
-# RFC 9068, 2.1. A token of another type has another purpose (RFC 8725, 3.11).
+# RFC 9068, section 2.1. A token of another type has another purpose (RFC 8725, section 3.11).
 _ACCESS_TOKEN_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
 _GENERIC_TYPES: Final = frozenset({"", "jwt"})
 # The errors that joserfc and Python raise for a text that is not a token of CIAM.
@@ -46,8 +46,9 @@ class TokenInfo:
 def verify_token_at_ciam(app: CiamApp, token: str) -> TokenInfo:
     """Return the grant of a token that CIAM accepts (``user/token/check``).
 
-    A bad token raises a ``CiamError``. The claims in the token itself are unproven: they can only
-    lead to a refusal or to an earlier expiry.
+    Raises ``CiamError``: ``invalid_token`` for an expired token or a token for another application,
+    or the error of the call. The claims in the token itself are unproven: they can only lead to a
+    refusal or to an earlier expiry.
     """
     unverified = _unverified_claims(token)
     _check_claims(app, unverified)
@@ -63,9 +64,10 @@ def verify_token_at_ciam(app: CiamApp, token: str) -> TokenInfo:
 
 @clear_frames_on_error
 def verify_token_as_jwt(app: CiamApp, token: str) -> TokenInfo:
-    """Return the grant of a JWT that CIAM has signed (RFC 9068, 4).
+    """Return the grant of a JWT that CIAM has signed (RFC 9068, section 4).
 
-    A bad token raises a ``CiamError``.
+    Raises ``CiamError``: ``invalid_token`` if a check fails, ``bad_configuration`` in CIAM's own
+    mode, or the error of a failed call for the metadata or the keys.
     """
     with raising_ciam_errors(Stage.API):
         if not app.is_oidc:
@@ -97,7 +99,7 @@ def verify_token_as_jwt(app: CiamApp, token: str) -> TokenInfo:
 
 
 def _unverified_claims(token: str) -> Mapping[str, Any]:
-    """The unproven claims of a JWT; empty if the token is not a readable JWT."""
+    """Return the unproven claims of a JWT; empty if the token is not a readable JWT."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}
@@ -110,6 +112,10 @@ def _unverified_claims(token: str) -> Mapping[str, Any]:
 
 
 def _check_type(header: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
+    """Raise ``invalid_token`` unless the type is that of an access token.
+
+    A JWT without a type, or with a generic type, must have a scope.
+    """
     kind = str(header.get("typ") or "").casefold()
     is_plain = kind in _GENERIC_TYPES and not claims.keys().isdisjoint({"scope", "scp"})
     if kind not in _ACCESS_TOKEN_TYPES and not is_plain:
@@ -119,10 +125,10 @@ def _check_type(header: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
 def _check_claims(
     app: CiamApp, *claim_sets: Mapping[str, Any], requires_audience: bool = False
 ) -> None:
-    """Refuse a token of another kind, a token for another audience, and an expired token.
+    """Raise ``invalid_token`` for a token of another kind, another audience, or an expired token.
 
-    ``requires_audience`` also refuses a token without an audience, which could be a token of
-    another application.
+    If ``requires_audience`` is True, also raise ``invalid_token`` for a token without an audience,
+    which could be a token of another application.
     """
     if any(not claims.keys().isdisjoint(_CLAIMS_OF_OTHER_TOKENS) for claims in claim_sets):
         raise CiamError("invalid_token", upstream_text="the token is not an access token")
@@ -140,14 +146,17 @@ def _check_claims(
 
 
 def _audiences_in(value: object) -> frozenset[object]:
-    """The audiences in a claim; an unreadable value counts as an unknown audience."""
+    """Return the audiences in a claim; an unreadable value counts as an unknown audience."""
     # CIAM's documented tokens have an empty `azp`.
     listed = value if isinstance(value, list) else [value] if value not in (None, "") else []
     return frozenset(name if isinstance(name, str) else object() for name in listed)
 
 
 def _scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:
-    """The scopes: RFC 9068, 2.2.3, separates them by spaces; some providers send a list ``scp``."""
+    """Return the scopes of ``scope`` and ``scp``, which are lists or texts.
+
+    RFC 9068, section 2.2.3, separates the scopes by spaces. Some providers send a list ``scp``.
+    """
     scopes: set[str] = set()
     for value in (claims.get("scope"), claims.get("scp")):
         listed = value if isinstance(value, list) else [value]
@@ -156,6 +165,7 @@ def _scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _expiry_in(claims: Mapping[str, Any]) -> float:
+    """Return ``exp``, in seconds since the epoch; 0 if it is missing or not a finite number."""
     value = claims.get("exp")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0

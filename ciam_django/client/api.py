@@ -28,8 +28,8 @@ REFUSED_TOKEN_CODES: Final = frozenset(
         "operation.failure.invalid.accesstoken",
     }
 )
-# With these codes CIAM refuses to issue an application token. In the answer to any other call, the
-# same codes tell a user to sign in.
+# With these codes CIAM refuses to issue an application token. In the response to any other call,
+# the same codes mean that the user must sign in.
 _REFUSED_APPLICATION_CODES: Final = frozenset({"invalid_grant", "invalid_token", "access_denied"})
 # Seconds before its expiry at which a token is refreshed, and at which it is no longer used.
 _REFRESH_BEFORE_EXPIRY: Final = 600
@@ -326,7 +326,11 @@ class CiamClient:
     def _call_with_application_token(
         self, endpoint: Endpoint, parameters: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Call with the application's token, and with a newer token if CIAM refuses the first."""
+        """Call with the cached application token; if CIAM rejects it, call with a newer token.
+
+        Raises ``bad_configuration`` if CIAM rejects the newer token, too, or if there is no newer
+        token.
+        """
         cached = self._cached_application_token(endpoint.credential)
         token = cached.get_copy()
         try:
@@ -351,6 +355,10 @@ class CiamClient:
         )
 
     def _fetch_application_token(self, scope: Credential) -> FetchedDocument:
+        """Request an application token, and return the encrypted token for the cache.
+
+        Raises ``bad_configuration`` if CIAM rejects the client.
+        """
         parameters = {
             "client_id": self.app.client_id,
             "client_secret": self.app.client_secret,
@@ -377,6 +385,10 @@ class CiamClient:
     def _send_request(
         self, endpoint: Endpoint, access_token: str, parameters: Mapping[str, Any]
     ) -> dict[str, Any]:
+        """Send the request, and return the data of the response.
+
+        Raises the ``CiamError`` of a failure, and ``bad_configuration`` without ``api_base_url``.
+        """
         if not self.app.api_base_url:
             raise CiamError("bad_configuration", upstream_text="there is no api_base_url")
         in_query = endpoint.method == "GET"
@@ -396,6 +408,7 @@ class CiamClient:
 
 
 def _decrypted_token(sealed: str) -> str:
+    """Return the decrypted token; raise ``bad_configuration`` if no key decrypts the token."""
     try:
         return fernet_for(_PURPOSE).decrypt(sealed).decode()
     except InvalidToken as error:
@@ -403,7 +416,7 @@ def _decrypted_token(sealed: str) -> str:
 
 
 def _misconfiguration(error: CiamError) -> CiamError:
-    """The refusal of an application token as ``bad_configuration``: a new sign-in can't help."""
+    """Return ``bad_configuration`` for a rejected application token: a new sign-in can't help."""
     return CiamError(
         "bad_configuration",
         type_code=error.code,

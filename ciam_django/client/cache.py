@@ -1,4 +1,7 @@
-"""Share data between all processes in Django's cache; a broken cache never fails a sign-in."""
+"""Share data between processes through Django's cache.
+
+Failures of the cache are logged and do not stop a sign-in.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,17 @@ from django.core.cache import cache
 
 logger = logging.getLogger("ciam_django")
 
-# Seconds.
+# Seconds between two log lines about the cache with the same level.
 _LOG_INTERVAL: Final = 60
 
-# Each cache backend raises exceptions of its own. No exception of the cache may fail a sign-in.
+# Cache backends raise exceptions of their own, so these functions catch Exception.
 
 
 def get_cached(key: str, *, level: int = logging.WARNING) -> Any:
-    """Return the value of the key; None without a value, or if the cache fails, which is logged."""
+    """Return the value of the key; None if the key has no value, or if the cache fails.
+
+    ``level`` is the level of the log line about a failure of the cache.
+    """
     try:
         return cache.get(key)
     except Exception as error:  # noqa: BLE001
@@ -28,7 +34,7 @@ def get_cached(key: str, *, level: int = logging.WARNING) -> Any:
 
 
 def set_cached(key: str, value: Any, *, seconds: int) -> None:
-    """Store a value for this number of seconds."""
+    """Store the value for ``seconds`` seconds; do nothing if the cache fails."""
     try:
         cache.set(key, value, timeout=seconds)
     except Exception as error:  # noqa: BLE001
@@ -36,7 +42,10 @@ def set_cached(key: str, value: Any, *, seconds: int) -> None:
 
 
 def acquire_once(key: str, *, seconds: int) -> bool:
-    """Return True for the first call within the seconds, and for each call if the cache fails."""
+    """Store the key for ``seconds`` seconds.
+
+    Return True if the key was not stored yet, or if the cache fails.
+    """
     try:
         return cache.add(key, 1, timeout=seconds)
     except Exception as error:  # noqa: BLE001
@@ -45,7 +54,7 @@ def acquire_once(key: str, *, seconds: int) -> bool:
 
 
 def delete_cached(key: str) -> None:
-    """Delete the value of the key."""
+    """Delete the value of the key; do nothing if the cache fails."""
     try:
         cache.delete(key)
     except Exception as error:  # noqa: BLE001
@@ -53,11 +62,12 @@ def delete_cached(key: str) -> None:
 
 
 def increment_count(key: str, seconds: int) -> tuple[int, int]:
-    """Count the key; return its count in the current period, and the seconds until the period ends.
+    """Add one to the key's count.
 
-    The first count begins a period. Counts are exact under concurrency if the cache's ``add`` and
-    ``incr`` are atomic: on Redis, on memcached and in one process. If the cache fails, each count
-    is 1.
+    Return the count in the current period of ``seconds`` seconds, and the seconds until the period
+    ends. The first count begins a period. The counts of concurrent requests are exact if the
+    cache's ``add`` and ``incr`` are atomic: with Redis, with memcached, and within one process. If
+    the cache fails, return the count 1 and ``seconds``.
     """
     try:
         now = time.time()
@@ -72,10 +82,11 @@ def increment_count(key: str, seconds: int) -> tuple[int, int]:
         return 1, seconds
 
 
-def count_all(counters: Iterable[tuple[str, int, int]]) -> int:
-    """Increment the counters until a count exceeds its limit; return the seconds to wait, or 0.
+def increment_until_limit(counters: Iterable[tuple[str, int, int]]) -> int:
+    """Increment the counters in order, and stop at the first count above its limit.
 
-    A counter is a key, a limit, and a period in seconds.
+    A counter is a key, a limit, and a period in seconds. Return the seconds until the period of
+    this count ends, or 0 if each count is within its limit.
     """
     for key, limit, seconds in counters:
         count, wait = increment_count(key, seconds)
@@ -84,14 +95,14 @@ def count_all(counters: Iterable[tuple[str, int, int]]) -> int:
     return 0
 
 
-def uncount_all(counters: Iterable[tuple[str, int, int]]) -> None:
-    """Subtract one count from each counter of ``count_all``."""
+def decrement_counts(counters: Iterable[tuple[str, int, int]]) -> None:
+    """Subtract one from each counter. Call this only if ``increment_until_limit`` returned 0."""
     for key, _limit, _seconds in counters:
         decrement_count(key)
 
 
 def decrement_count(key: str) -> None:
-    """Subtract one count from the key."""
+    """Subtract one from the key's count in the current period, if the count is above 0."""
     try:
         until = cache.get(f"{key}.until")
         if until is not None and cache.get(f"{key}.{until}"):
@@ -100,14 +111,16 @@ def decrement_count(key: str) -> None:
         _log_cache_failure(error, logging.WARNING)
 
 
-# Level -> time of the last line: lines that anonymous users can cause must not suppress a warning.
+# Level -> time of the last line. Each level has its own time, because the lines that anonymous
+# users can cause must not suppress a warning.
 _logged_at: dict[int, float] = {}
 
 
 def _log_cache_failure(error: Exception, level: int) -> None:
+    """Log the failure, at most once in ``_LOG_INTERVAL`` for each level."""
     now = time.monotonic()
     if now - _logged_at.get(level, -_LOG_INTERVAL) < _LOG_INTERVAL:
         return
     _logged_at[level] = now
     # Only the type is logged: the text may hold the cache's address with its password.
-    logger.log(level, "Django's cache is down (%s), so that processes share nothing.", type(error))
+    logger.log(level, "Django's cache is down (%s). Processes can't share data.", type(error))

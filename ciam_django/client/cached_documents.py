@@ -17,10 +17,11 @@ from ciam_django.errors import CiamError
 
 logger = logging.getLogger("ciam_django")
 
-# Seconds: between two attempts to replace a copy, between two look-ups of the copy that another
-# process fetches, and for which the waiting processes can read the code of its failure.
+# Seconds between two attempts to replace a copy.
 _ATTEMPT_INTERVAL: Final = 60
+# Seconds between two look-ups of the copy that another process is fetching.
 _POLL_INTERVAL: Final = 0.02
+# Seconds for which the waiting processes can read the code of a failed fetch.
 _FAILURE_LIFETIME: Final = 2
 
 T = TypeVar("T")
@@ -69,7 +70,11 @@ class CachedDocument(Generic[T]):
         self._attempted_at = -float(_ATTEMPT_INTERVAL)
 
     def get_copy(self) -> CachedCopy[T]:
-        """Return a fresh copy, or a copy that is still good while CIAM can't be reached."""
+        """Return a fresh copy, or a copy that is still good while CIAM can't be reached.
+
+        Fetches the document if the copy is not fresh. Raises a ``CiamError`` if there is no good
+        copy and the fetch fails.
+        """
         copy = self._copy
         if copy and time.time() < copy.fresh_until:
             return copy
@@ -79,9 +84,9 @@ class CachedDocument(Generic[T]):
         return copy if time.time() < copy.fresh_until else self._try_refresh(copy) or copy
 
     def get_newer_copy(self, old: CachedCopy[T]) -> CachedCopy[T]:
-        """Return a newer copy in place of a copy that has proved wrong, or else the old copy.
+        """Return a newer copy than ``old``, which has proved wrong; return ``old`` if this fails.
 
-        CIAM is asked at most once a minute.
+        Fetches the document, but at most once in ``_ATTEMPT_INTERVAL``.
         """
         newest = self._load_newest()
         if newest and newest.fetched_at > old.fetched_at:
@@ -89,7 +94,10 @@ class CachedDocument(Generic[T]):
         return self._try_refresh(old) or self._wait_for_copy(old)
 
     def _try_refresh(self, copy: CachedCopy[T]) -> CachedCopy[T] | None:
-        """A new copy, the old copy after a failure, or None if this process must not fetch now."""
+        """Fetch a new copy and return it; return None if this process must not fetch now.
+
+        If the fetch fails, log the failure and return the given copy.
+        """
         try:
             return self._try_fetch(copy)
         except CiamError as error:
@@ -101,7 +109,12 @@ class CachedDocument(Generic[T]):
             return copy
 
     def _try_fetch(self, old: CachedCopy[T] | None = None) -> CachedCopy[T] | None:
-        """A newer copy, or None if another process fetches or the last attempt is too recent."""
+        """Fetch the document, store the new copy in the cache and in this process, and return it.
+
+        Return the copy of another process if the copy is newer than ``old``. Return None if another
+        process is fetching, or if ``old`` is given and the last attempt is too recent. If the fetch
+        fails, store its code for the waiting processes and raise the ``CiamError``.
+        """
         if not acquire_once(f"{self._key}.fetching", seconds=math.ceil(conf.CIAM_TIMEOUT) + 1):
             return None
         try:
@@ -125,14 +138,22 @@ class CachedDocument(Generic[T]):
             delete_cached(f"{self._key}.fetching")
 
     def _claim_attempt(self) -> bool:
-        """True once a minute for all processes, or for this process if the cache is down."""
+        """Reserve an attempt; return False if the last attempt is less than a minute ago.
+
+        The attempts of all processes count, or only the attempts of this process if the cache
+        fails.
+        """
         if time.monotonic() - self._attempted_at < _ATTEMPT_INTERVAL:
             return False
         self._attempted_at = time.monotonic()
         return acquire_once(f"{self._key}.asked", seconds=_ATTEMPT_INTERVAL)
 
     def _wait_for_copy(self, copy: CachedCopy[T] | None) -> CachedCopy[T]:
-        """The copy that another process is fetching, or else the old copy."""
+        """Wait for the copy that another process is fetching, for ``CIAM_TIMEOUT`` at most.
+
+        Return the newest good copy, otherwise the given copy. Without any copy, raise a
+        ``CiamError``: the code of the failure in the other process, or ``timeout``.
+        """
         until = time.monotonic() + conf.CIAM_TIMEOUT
         while get_cached(f"{self._key}.fetching") and time.monotonic() < until:
             time.sleep(_POLL_INTERVAL)
@@ -141,7 +162,7 @@ class CachedDocument(Generic[T]):
         raise CiamError(get_cached(f"{self._key}.failed") or "timeout")
 
     def _load_newest(self) -> CachedCopy[T] | None:
-        """The newest copy of this process and of the cache, or None if that copy is not good."""
+        """Load the newest copy of this process and of the cache; return None if it is not good."""
         cached = get_cached(self._key)
         if cached and (self._copy is None or cached[0] > self._copy.fetched_at):
             fetched_at, fresh_until, good_until, document = cached
@@ -154,5 +175,5 @@ class CachedDocument(Generic[T]):
 
 
 def cache_key(name: str) -> str:
-    """The key of a document in Django's cache."""
+    """Return the key of a document in Django's cache."""
     return f"ciam_django.kept.{hashlib.sha256(name.encode()).hexdigest()}"

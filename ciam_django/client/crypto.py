@@ -13,7 +13,7 @@ from ciam_django.conf import cached_until_settings_change
 
 @cached_until_settings_change("SECRET_KEY", "SECRET_KEY_FALLBACKS")
 def fernet_for(purpose: str) -> MultiFernet:
-    """The encryption for a purpose: ``SECRET_KEY`` encrypts, and its fallbacks decrypt, too.
+    """Return the Fernet for a purpose: ``SECRET_KEY`` encrypts, and its fallbacks decrypt, too.
 
     The purpose is part of the key. It is a constant text, not the name of a module, so that a
     renamed module can still read what it has stored.

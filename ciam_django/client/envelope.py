@@ -15,18 +15,18 @@ from ciam_django.privacy import clear_frames_on_error
 def raise_for_failure(response: requests.Response) -> None:
     """Raise a ``CiamError`` if the response of CIAM is a failure, whatever its HTTP status.
 
-    CIAM answers many failures with HTTP 200, so that ``response.raise_for_status()`` is not
+    CIAM sends many failures with HTTP 200, so that ``response.raise_for_status()`` is not
     enough. The body decides, in CIAM's format (``"success": false``) or in OAuth's (``"error"``).
     A redirect, and a body that is not a JSON object, raise ``unreadable_answer``. An empty body
-    is no failure if the status is 2xx (RFC 7009, 2.2). The error has no stage: call the function
-    within ``raising_ciam_errors(stage)``.
+    is not a failure if the status is 2xx (RFC 7009, section 2.2). The error has no stage: call the
+    function within ``raising_ciam_errors(stage)``.
     """
     if response.content or not 200 <= response.status_code < 300:
         data_of(response)
 
 
 def data_of(response: requests.Response) -> dict[str, Any]:
-    """Return the members of a successful answer, without CIAM's envelope if there is an envelope.
+    """Return the members of a successful response, without CIAM's envelope if there is one.
 
     A failure in the body raises a ``CiamError`` with the code, status and request id. A redirect,
     and a body that is not a JSON object, raise ``unreadable_answer``.
@@ -47,7 +47,7 @@ def data_of(response: requests.Response) -> dict[str, Any]:
 
 
 def _is_plain_success(body: object) -> bool:
-    """True if the body has ``"success": true`` and no member that could contradict it."""
+    """Return True if the body has ``"success": true`` and no member that could contradict it."""
     if not isinstance(body, dict) or body.get("success") is not True:
         return False
     # The names of members may be in any letter case, see ``error_from_body``.

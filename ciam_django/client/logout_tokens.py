@@ -20,9 +20,12 @@ _LONGEST_NAME: Final = 255
 
 
 def verify_logout_token(app: CiamApp, logout_token: str) -> dict[str, Any]:
-    """Return the verified claims (OpenID Connect Back-Channel Logout 1.0, 2.4 and 2.6).
+    """Return the verified claims of a logout token.
 
-    A token that fails a check raises a ``CiamError``. The caller checks that ``jti`` is new.
+    The rules are those of OpenID Connect Back-Channel Logout 1.0, sections 2.4 and 2.6.
+
+    A token that fails a check, and a failed call for the metadata or the keys, raise a
+    ``CiamError``. The caller checks that ``jti`` is new.
     """
     if len(logout_token) > _LONGEST:
         raise CiamError("invalid_logout_token", stage=Stage.LOGOUT)
@@ -37,7 +40,7 @@ def verify_logout_token(app: CiamApp, logout_token: str) -> dict[str, Any]:
             exp={"essential": True},
         ).validate(token.claims)
         if defect := next((name for name, is_wrong in _DEFECTS.items() if is_wrong(token)), ""):
-            raise CiamError("invalid_logout_token", upstream_text=f"wrong: {defect}")
+            raise CiamError("invalid_logout_token", upstream_text=f"invalid members: {defect}")
         return dict(token.claims)
 
 

@@ -33,7 +33,7 @@ CLIENT_NAME: Final = "ciam"
 _FRESH_SECONDS: Final = 3600
 # Seconds by which CIAM's clock may differ from ours.
 LEEWAY: Final = 120
-# A shared secret does not prove the signer, and "none" is no signature (RFC 8725, 3.1).
+# A shared secret does not prove the signer, and "none" is no signature (RFC 8725, section 3.1).
 _UNTRUSTED_ALGORITHMS: Final = ("none", "HS256", "HS384", "HS512")
 
 # At DEBUG these loggers log the PKCE verifier and OAuth 1 token of every client in the process.
@@ -79,11 +79,15 @@ class CiamApp(_App):
         return bool(self._server_metadata_url)
 
     def new_http_session(self) -> HttpSession:
-        """A new session, for one call that is not part of OAuth."""
+        """Return a new session, for one call that is not part of OAuth."""
         return self._get_session()
 
     def load_server_metadata(self) -> dict[str, Any]:
-        """The provider's metadata (OpenID Connect Discovery 1.0, 4); empty in CIAM's own mode."""
+        """Load the provider's metadata (OpenID Connect Discovery 1.0, section 4), which is cached.
+
+        Return an empty dict in CIAM's own mode. Raises ``CiamError``: ``bad_configuration`` if the
+        metadata is incomplete, or the error of the call.
+        """
         url = self._server_metadata_url
         return self._cached_publication(url, _metadata_of).get_copy().content if url else {}
 
@@ -124,7 +128,10 @@ class CiamApp(_App):
     def authorization_url(
         self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str
     ) -> str:
-        """The address of CIAM's login page, with a request for a code and with PKCE S256."""
+        """Return the URL of CIAM's login page, with a request for a code and with PKCE S256.
+
+        Raises a ``CiamError`` if the metadata can't be loaded.
+        """
         with raising_ciam_errors(Stage.AUTHORIZE):
             authorization = self.create_authorization_url(
                 redirect_uri, state=state, nonce=nonce, code_verifier=code_verifier
@@ -133,13 +140,19 @@ class CiamApp(_App):
 
     @raising_ciam_errors(Stage.TOKEN)
     def exchange_code(self, *, code: str, redirect_uri: str, code_verifier: str) -> dict[str, Any]:
-        """Return the token response for a code. A code is spent, even if the call fails."""
+        """Exchange a code for a token response; a failed exchange raises a ``CiamError``.
+
+        A code can be exchanged only once, even if the call fails.
+        """
         return self.fetch_access_token(
             redirect_uri=redirect_uri, code=code, code_verifier=code_verifier
         )
 
     def refresh_tokens(self, refresh_token: str) -> dict[str, Any]:
-        """Return the token response for a refresh token (RFC 6749, 6)."""
+        """Exchange a refresh token for a new token response (RFC 6749, section 6).
+
+        A rejected refresh token and a failed call raise a ``CiamError``.
+        """
         with (
             raising_ciam_errors(Stage.REFRESH),
             self._get_oauth_client(**self.load_server_metadata()) as session,
@@ -154,8 +167,9 @@ class CiamApp(_App):
     ) -> dict[str, Any]:
         """Return the verified claims of the response's id_token.
 
-        The rules are those of OpenID Connect Core 1.0, 3.1.3.7. ``nonce`` is None if no nonce was
-        sent: a token of CIAM's API does not pass through a browser.
+        The rules are those of OpenID Connect Core 1.0, section 3.1.3.7. ``nonce`` is None if no
+        nonce was sent: a token of CIAM's API does not pass through a browser. Raises ``CiamError``:
+        ``missing_id_token``, or the error of a failed check.
         """
         if not token_response.get("id_token"):
             raise CiamError("missing_id_token")
@@ -207,7 +221,7 @@ class CiamApp(_App):
         return dict(keys.content.as_dict(private=False))
 
     def fetch_userinfo(self, access_token: str, subject: str | None = None) -> dict[str, Any]:
-        """Return the claims of CIAM's userinfo endpoint (OpenID Connect Core 1.0, 5.3).
+        """Return the claims of CIAM's userinfo endpoint (OpenID Connect Core 1.0, section 5.3).
 
         ``subject`` is the ``sub`` of the id_token that came with the access token, or None. Claims
         with a different ``sub`` raise ``nobody_named``.
@@ -229,10 +243,11 @@ class CiamApp(_App):
             return claims
 
     def logout_url(self, *, back_to: str, id_token: str = "") -> str | None:
-        """The address where CIAM ends its own session (OpenID Connect RP-Initiated Logout 1.0).
+        """Return the URL at which CIAM ends its own session; None if the metadata has no such URL.
 
-        None if the metadata has no such address. ``id_token`` tells CIAM which session to end, so
-        that CIAM need not ask the user.
+        OpenID Connect RP-Initiated Logout 1.0 describes the URL. ``id_token`` identifies the
+        session, so that CIAM does not need to ask the user. Raises a ``CiamError`` if the metadata
+        can't be loaded.
         """
         with raising_ciam_errors(Stage.LOGOUT):
             endpoint = self.load_server_metadata().get("end_session_endpoint")
@@ -285,7 +300,7 @@ def ciam_app() -> CiamApp:
 
 
 def ciam_compliance_fix(session: OAuth2Session) -> None:
-    """Make a session of Authlib raise a ``CiamError`` where CIAM answers without a token.
+    """Make a session of Authlib raise a ``CiamError`` if CIAM's response has no token.
 
     For a project's own client: ``oauth.register("ciam", compliance_fix=ciam_compliance_fix, ...)``.
     Authlib by itself takes any JSON object without ``error`` for a token. The session also reads
@@ -309,7 +324,10 @@ def _read_refresh_response(response: requests.Response) -> requests.Response:
 
 
 def _rewrite_token_response(response: requests.Response) -> requests.Response:
-    """Rewrite a token response as Authlib expects it; raise a ``CiamError`` without a token."""
+    """Change the token response into the form that Authlib expects, and return the response.
+
+    Raises ``unreadable_answer`` if there is no token, or the ``CiamError`` of a failure.
+    """
     data = data_of(response)
     token = data.get("access_token")
     if not isinstance(token, str) or not token:
@@ -336,11 +354,14 @@ def _encode_client_secret_json(
 
 
 def _keys_of(document: Any) -> KeySet:
-    """The public signing keys, without the keys that joserfc can't read (RFC 7517, 5)."""
+    """Return the public signing keys, without those that joserfc can't read (RFC 7517, section 5).
+
+    Raises ``unreadable_answer`` if no key is left.
+    """
     keys = []
     listed = document.get("keys")
     for key in listed if isinstance(listed, list) else ():
-        # A shared secret in a public document would let anyone sign (RFC 8725, 3.1).
+        # A shared secret in a public document would let anyone sign (RFC 8725, section 3.1).
         if not isinstance(key, dict) or key.get("kty") == "oct" or key.get("use") == "enc":
             continue
         with contextlib.suppress(JoseError, ValueError, TypeError, LookupError):
@@ -351,7 +372,10 @@ def _keys_of(document: Any) -> KeySet:
 
 
 def _metadata_of(document: Any) -> dict[str, Any]:
-    """The metadata with only the trusted algorithms; a missing member raises a ``CiamError``."""
+    """Return the metadata with only the trusted algorithms.
+
+    Raises ``bad_configuration`` if a required member is missing.
+    """
     missing = [
         name
         for name in ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -370,6 +394,7 @@ def _metadata_of(document: Any) -> dict[str, Any]:
 
 
 def _auth_method(metadata: Mapping[str, Any], client_secret: str | None) -> str:
+    """Return a ``token_endpoint_auth_method`` that the provider offers and this client supports."""
     if not client_secret:
         return "none"
     offered = metadata.get("token_endpoint_auth_methods_supported")
@@ -378,5 +403,5 @@ def _auth_method(metadata: Mapping[str, Any], client_secret: str | None) -> str:
             (m for m in ("client_secret_post", "client_secret_json") if m in offered),
             "client_secret_post",
         )
-    # The default of OpenID Connect Discovery 1.0, 3.
+    # The default of OpenID Connect Discovery 1.0, section 3.
     return "client_secret_basic"

@@ -13,7 +13,8 @@ from ciam_django.client.oauth import CiamApp
 from ciam_django.errors import CiamError, Stage
 
 _LONGEST: Final = 255
-# Scope -> the claims that it requests (OpenID Connect Core 1.0, 5.4). One of the claims is enough.
+# Scope -> the claims that it requests (OpenID Connect Core 1.0, section 5.4). One of the claims is
+# enough.
 _CLAIMS_OF_SCOPES: Final[Mapping[str, Set[str]]] = {
     "profile": {"name", "nickname", "preferred_username", "given_name", "family_name", "picture"},
     "email": {"email"},
@@ -50,7 +51,7 @@ class Person:
 
 
 def identity_key(issuer: str, subject: str) -> str:
-    """SHA-256 of the issuer, a NUL and the subject, in hex.
+    """Return the SHA-256 of the issuer, a NUL and the subject, in hex.
 
     Some databases ignore letter case in comparisons. Digests of subjects that differ only in
     letter case are different.
@@ -59,7 +60,10 @@ def identity_key(issuer: str, subject: str) -> str:
 
 
 def identify_person(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
-    """Return the person of a token response; raise a ``CiamError`` if it names no person.
+    """Return the person of a token response; may call CIAM.
+
+    Raises ``CiamError``: ``nobody_named`` if the response identifies no person, or the error of an
+    invalid id_token or of a failed call.
 
     OIDC mode: the issuer and ``sub`` of the verified id_token; userinfo adds the missing claims.
     CIAM's own mode: the origin of the token endpoint with the client id, and ``userId`` of the
@@ -77,7 +81,7 @@ def issuer_of(app: CiamApp) -> str:
     """Return the issuer of all persons in the current mode, from the settings alone.
 
     OIDC mode: the metadata's address without its well-known path (OpenID Connect Discovery 1.0,
-    4.1). CIAM's own mode: the origin of the token endpoint with the client id.
+    section 4.1). CIAM's own mode: the origin of the token endpoint with the client id.
     """
     if app.is_oidc:
         return str(app._server_metadata_url).removesuffix("/.well-known/openid-configuration")
@@ -102,7 +106,10 @@ def _identify_by_user_info(app: CiamApp, token: Mapping[str, Any]) -> Person:
 
 
 def identify_token_holder(app: CiamApp, access_token: str) -> Person:
-    """Return the person of an access token, by a call of CIAM's ``userinfo`` or ``user/info``."""
+    """Return the person of an access token, by a call of CIAM's ``userinfo`` or ``user/info``.
+
+    Raises ``CiamError``: ``nobody_named``, or the error of the call.
+    """
     if not app.is_oidc:
         return _identify_by_user_info(app, {"access_token": access_token})
     claims = app.fetch_userinfo(access_token)
@@ -127,12 +134,15 @@ def checked_person(
 
 
 def _lacks_claims(app: CiamApp, claims: Mapping[str, Any]) -> bool:
-    """True if the id_token has none of the claims of a requested scope."""
+    """Return True if the id_token has none of the claims of one of the requested scopes."""
     requested = str(app.client_kwargs["scope"]).split()
     scopes = [scope for scope in requested if scope in _CLAIMS_OF_SCOPES]
     return any(not claims.keys() & _CLAIMS_OF_SCOPES[scope] for scope in scopes)
 
 
 def is_subject(subject: object) -> bool:
-    """True if the value can be a ``sub`` (OpenID Connect Core 1.0, 2): at most 255 characters."""
+    """Return True if the value can be a ``sub``: a printable text of 1 to 255 characters.
+
+    OpenID Connect Core 1.0, section 2, limits the length.
+    """
     return isinstance(subject, str) and 0 < len(subject) <= _LONGEST and subject.isprintable()

@@ -128,6 +128,7 @@ _OTHER_METHODS: Final = {"passwordRecovery": "recover", "register": "sign_up"}
 
 
 def login_page_of(data: Data) -> LoginPage:
+    """Return the login page; unknown login methods are left out."""
     sign_in_methods = {
         _LOGIN_METHODS[name] for name in _texts(data, "loginType") if name in _LOGIN_METHODS
     }
@@ -166,6 +167,7 @@ def consents_of(data: Data) -> tuple[Consent, ...]:
 
 
 def captcha_of(data: Data) -> Captcha:
+    """Return the CAPTCHA; an image that is plain Base64 becomes a data URL of a PNG image."""
     image = _text(data, "captchaImage", "image")
     if image and not image.startswith(("data:", "https:")):
         image = f"data:image/png;base64,{image}"
@@ -192,7 +194,10 @@ def rows_of(data: Data) -> tuple[Data, ...]:
 
 
 def _text(data: Data, *names: str) -> str:
-    """The first member with a text: the vendor's pages and samples use different names."""
+    """Return the first member with a text or a number, as a text; an empty text without a member.
+
+    There are several names because the vendor's pages and samples use different names.
+    """
     for name in names:
         value = data.get(name)
         if isinstance(value, str | int) and not isinstance(value, bool) and value != "":

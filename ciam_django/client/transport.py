@@ -25,7 +25,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 
-# Bytes, after decompression.
+# The size of the largest body in bytes, after decompression.
 LARGEST_BODY: Final = 1024 * 1024
 _CHUNK: Final = 64 * 1024
 
@@ -33,7 +33,7 @@ _deadline: contextvars.ContextVar[float] = contextvars.ContextVar("ciam_django_d
 
 
 def _remaining_seconds() -> float:
-    """The seconds until the deadline of the current call; a TimeoutError after the deadline."""
+    """Return the seconds until the call's deadline; raise ``TimeoutError`` after the deadline."""
     seconds = _deadline.get() - time.monotonic()
     if seconds <= 0:
         raise TimeoutError("CIAM_TIMEOUT has passed")
@@ -41,8 +41,8 @@ def _remaining_seconds() -> float:
 
 
 # --- Sockets with a deadline ------------------------------------------------------------------
-# A read timeout limits only the wait for the next byte: an answer of one byte per second could
-# go on for any time.
+# A read timeout limits only the wait for the next byte: a response of one byte per second could
+# take any time.
 
 
 class _TimedSocket(socket.socket):
@@ -165,7 +165,7 @@ def _discard_connections() -> None:
     _tls_context.cache_clear()
 
 
-# A connection that two processes share would mix up the answers to their requests.
+# A connection that two processes share would mix up the responses to their requests.
 os.register_at_fork(after_in_child=_discard_connections)
 
 
@@ -219,7 +219,11 @@ class HttpSession(OAuth2Session):
         return merged
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Return the answer; a late, too large or unreadable body raises a ``CiamError``."""
+        """Send the request and return the response, with its body read completely.
+
+        A late, too large or unreadable body raises a ``CiamError``. Failures before the body raise
+        the exceptions of requests.
+        """
         token = _deadline.set(time.monotonic() + conf.CIAM_TIMEOUT)
         try:
             response: requests.Response = super().send(
@@ -232,6 +236,11 @@ class HttpSession(OAuth2Session):
 
 
 def _read_body(response: requests.Response) -> bytes:
+    """Read the body and close the response.
+
+    Raises ``CiamError``: ``timeout`` after the deadline, ``unreadable_answer`` if the body is
+    larger than ``LARGEST_BODY`` or can't be read.
+    """
     chunks, size = [], 0
     try:
         for chunk in response.raw.stream(_CHUNK, decode_content=True):

@@ -11,7 +11,7 @@ from django.utils.translation import override
 
 from ciam_django.conf import conf
 from ciam_django.drf.openapi_answers import answer_statuses, response_reference
-from ciam_django.login.api import is_step_available
+from ciam_django.login.api import load_step_availability
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.forms import PROFILE_FIELDS
 from ciam_django.login.steps.table import STEPS, Step
@@ -109,7 +109,7 @@ def _endpoint_paths() -> Iterator[tuple[str, dict[str, Any]]]:
         {"get": _operation("captcha", "Get a CAPTCHA image and its id", "CiamCaptcha")},
     )
     for name, row in STEPS.items():
-        if is_step_available(name):
+        if load_step_availability(name):
             operation = _operation(
                 name, _english_title(row), "CiamStep", "CiamSignedIn", "CiamDone"
             )

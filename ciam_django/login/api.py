@@ -1,8 +1,10 @@
 """The JSON endpoints of a sign-in, for single-page apps and mini programs.
 
-The endpoints use the same table of steps as the pages. Each successful answer has a ``status``:
-``step`` (with the next step, and the ``flow`` that the app sends back), ``signed_in`` or ``done``.
-A failure has the JSON body that all entry points answer with.
+The endpoints use the same table of steps as the pages. Each successful response of ``submit_step``
+has a ``status``: ``step`` (with the next step, and the ``flow`` that the app sends back),
+``signed_in`` or ``done``. The responses of the other endpoints have no ``status``. A ``CiamError``
+of a view gives the JSON body that all entry points send. A failed CSRF check gives HTML or JSON, as
+the Accept header asks. The responses with the status 404 or 405 are Django's and not JSON.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
-from ciam_django.accounts.rate_limits import count_attempt, uncount_attempt
+from ciam_django.accounts.rate_limits import count_attempt, subtract_attempt
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import SignedIn
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.login import tenant_config
-from ciam_django.login.captcha import captcha_image, fetch_captcha
-from ciam_django.login.error_responses import protect_from_csrf
+from ciam_django.login.captcha import decode_captcha_image, fetch_captcha
+from ciam_django.login.error_responses import ViewFunction, protect_from_csrf
 from ciam_django.login.notices import SUCCESS_TEXTS
 from ciam_django.login.providers import MINI_PROGRAM, available_providers, registrations
 from ciam_django.login.redirects import safe_next, url_after_sign_in
@@ -44,14 +46,15 @@ from ciam_django.login.steps.table import STEPS
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import json_response_for
 
-View = Callable[..., HttpResponse]
-
 # Members of the request's body that are texts and not fields of a step's form.
 _EXTRA_MEMBERS: Final = ("flow", "next", "do", "captcha_id")
 
 
-def _answer_as_json(view: View) -> View:
-    """Return a view that is open to anonymous users, answers errors as JSON and is never cached."""
+def _json_endpoint(view: ViewFunction) -> ViewFunction:
+    """Decorate a view: allow anonymous users, disable caching, and return JSON for a ``CiamError``.
+
+    The ``CiamError`` is also reported.
+    """
 
     @functools.wraps(view)
     def json_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -63,31 +66,36 @@ def _answer_as_json(view: View) -> View:
     return login_not_required(never_cache(json_view))
 
 
-def _protect_sessions_from_csrf(view: View) -> Callable[..., HttpResponseBase]:
-    """Return a view that checks the CSRF token if sign-ins start sessions.
+def _protect_sessions_from_csrf(view: ViewFunction) -> Callable[..., HttpResponseBase]:
+    """Decorate a view: check the CSRF token unless ``CIAM_API_SIGN_IN`` is ``token``.
 
-    The answer with an access token needs no check: a page of another site cannot read the answer.
+    With ``token``, no session starts, and other sites can't read the response.
     """
     checked, unchecked = protect_from_csrf(view), csrf_exempt(view)
 
     @csrf_exempt
     @functools.wraps(view)
     def guarded_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        chosen_view = unchecked if _is_token_mode() else checked
+        chosen_view = unchecked if _returns_tokens() else checked
         return chosen_view(request, *args, **kwargs)
 
     return guarded_view
 
 
-def _is_token_mode() -> bool:
+def _returns_tokens() -> bool:
+    """Return True if a sign-in returns tokens; False if a sign-in starts a session."""
     return conf.CIAM_API_SIGN_IN == "token"
 
 
 @csrf_exempt
 @require_safe
-@_answer_as_json
+@_json_endpoint
 def login_options(request: HttpRequest) -> HttpResponse:
-    """Answer with the login methods, the providers, the terms and the CSRF token."""
+    """Return the login methods, the providers and the terms as JSON.
+
+    ``captcha_for_codes`` is true if the steps that send a code need a CAPTCHA. ``csrf_token`` is
+    missing if ``CIAM_API_SIGN_IN`` is ``token``.
+    """
     body: dict[str, Any] = {
         "methods": list(tenant_config.load_login_methods()),
         "providers": [
@@ -104,90 +112,118 @@ def login_options(request: HttpRequest) -> HttpResponse:
         ],
         "captcha_for_codes": tenant_config.load_login_page().wants_captcha_for_codes,
     }
-    if not _is_token_mode():
+    if not _returns_tokens():
         body["csrf_token"] = get_token(request)
     return _json_response(body)
 
 
 @csrf_exempt
 @require_safe
-@_answer_as_json
+@_json_endpoint
 def issue_captcha(request: HttpRequest) -> HttpResponse:
-    """Answer with a new CAPTCHA: its id for ``captcha_id``, and its image as a data URL."""
-    challenge = fetch_captcha(request)
-    content, content_type = captcha_image(challenge)
+    """Return a new CAPTCHA as JSON: its ``captcha_id``, and its ``image`` as a data URL.
+
+    Raises ``CiamError``: ``too_many_requests`` above the rate limit, ``unreadable_answer`` if CIAM
+    sends no image.
+    """
+    captcha = fetch_captcha(request)
+    content, content_type = decode_captcha_image(captcha)
     encoded = base64.b64encode(content).decode()
     return _json_response(
-        {"captcha_id": challenge.id, "image": f"data:{content_type};base64,{encoded}"}
+        {"captcha_id": captcha.id, "image": f"data:{content_type};base64,{encoded}"}
     )
 
 
 @require_POST
 @_protect_sessions_from_csrf
-@_answer_as_json
+@_json_endpoint
 def submit_step(request: HttpRequest, name: str) -> HttpResponse:
-    """Submit a step of ``steps.table.STEPS``.
+    """Submit a step of ``steps.table.STEPS``, and sign the user in if the step ends the sign-in.
 
     The body has the fields of the step's form, and the ``flow`` unless the step starts a flow. The
-    body may also have ``do`` (the name of another button of the step), ``next``, ``captcha`` with
-    its ``captcha_id``, and ``consent`` as a list of ids.
+    body may also have ``do`` (the name of a secondary button of the step), ``next``, ``captcha``
+    with its ``captcha_id``, and ``consent`` as a list of ids.
+
+    Return the result of ``_result_body`` as JSON. Raises ``Http404`` if the step is unknown or not
+    available, and ``CiamError`` if the body is malformed or the step fails.
     """
-    if name not in STEPS or not is_step_available(name):
+    if name not in STEPS or not load_step_availability(name):
         raise Http404
-    body = _json_body(request)
+    body = _parse_request_body(request)
     _refuse_malformed_members(body, name)
     flow = _new_or_submitted_flow(request, name, body)
     form = build_form(flow, body)
     result = submit_form(request, flow, form, body)
     if isinstance(result, SignedIn):
-        finish_sign_in(request, result, flow, with_session=not _is_token_mode())
+        finish_sign_in(request, result, flow, with_session=not _returns_tokens())
     return _json_response(_result_body(request, result, flow))
 
 
 @require_POST
 @csrf_exempt
-@_answer_as_json
+@_json_endpoint
 def refresh_tokens(request: HttpRequest) -> HttpResponse:
-    """Exchange a refresh token for new tokens; 404 unless ``CIAM_API_SIGN_IN`` is ``token``."""
-    if not _is_token_mode():
+    """Exchange the ``refresh_token`` of the body at CIAM, and return the new tokens as JSON.
+
+    Raises ``Http404`` unless ``CIAM_API_SIGN_IN`` is ``token``. Raises ``CiamError``:
+    ``invalid_request`` if the body has no refresh token, ``too_many_requests`` above the rate
+    limit, or the error of the refresh.
+    """
+    if not _returns_tokens():
         raise Http404
-    refresh_token = _json_body(request).get("refresh_token")
+    refresh_token = _parse_request_body(request).get("refresh_token")
     if not isinstance(refresh_token, str) or not refresh_token:
         raise CiamError("invalid_request", stage=Stage.REFRESH)
     count_attempt(request, "", Stage.REFRESH)
     tokens = _token_members(ciam_app().refresh_tokens(refresh_token))
-    uncount_attempt(request, "")
+    subtract_attempt(request, "")
     return _json_response(tokens)
 
 
-def is_step_available(name: str) -> bool:
-    """Return True if the project's settings offer the step as JSON."""
+def load_step_availability(name: str) -> bool:
+    """Return False if a login method or mini program step is not configured; True for other names.
+
+    The login methods are the methods of ``tenant_config.load_login_methods``, which may call CIAM.
+    A name that is not in ``STEPS`` gives True.
+    """
     if name in tenant_config.OWN_METHODS:
         return name in tenant_config.load_login_methods()
     return not name.startswith("mini_program") or MINI_PROGRAM in registrations()
 
 
-def _json_body(request: HttpRequest) -> Mapping[str, Any]:
+def _parse_request_body(request: HttpRequest) -> Mapping[str, Any]:
+    """Return the JSON object of the body; raise ``invalid_request`` for any other body."""
     try:
         body = json.loads(request.body)
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise CiamError("invalid_request", upstream_text="the body is no JSON object")
+        raise CiamError("invalid_request", upstream_text="the body is not a JSON object")
     return body
 
 
 def _refuse_malformed_members(body: Mapping[str, Any], name: str) -> None:
-    """Raise a ``CiamError`` if an extra member is no text, or if the step has no such button."""
+    """Raise ``invalid_request`` with the names of the malformed members.
+
+    The members ``flow``, ``next``, ``do`` and ``captcha_id`` must be texts. ``do`` must be empty or
+    the name of a secondary button of the step.
+    """
     row = STEPS[name]
     malformed = [member for member in _EXTRA_MEMBERS if not isinstance(body.get(member, ""), str)]
-    if body.get("do", "") not in ("", *row.others):
+    if "do" not in malformed and body.get("do", "") not in ("", *row.others):
         malformed.append("do")
     if malformed:
-        raise CiamError("invalid_request", upstream_text=f"wrong: {', '.join(malformed)}")
+        raise CiamError(
+            "invalid_request", upstream_text=f"malformed members: {', '.join(malformed)}"
+        )
 
 
 def _new_or_submitted_flow(request: HttpRequest, name: str, body: Mapping[str, Any]) -> Flow:
+    """Return a new flow if the step's ``starts_flow`` is True, otherwise the ``flow`` of the body.
+
+    Raises ``CiamError``: ``Operation.Failure.FId.Not.Found`` if the body's flow is missing, invalid
+    or expired, or belongs to another step.
+    """
     if STEPS[name].starts_flow:
         next_url = safe_next(request, body.get("next", ""))
         return Flow(name, "", next=next_url, provider=STEPS[name].provider)
@@ -198,11 +234,16 @@ def _new_or_submitted_flow(request: HttpRequest, name: str, body: Mapping[str, A
 
 
 def _result_body(request: HttpRequest, result: StepResult, flow: Flow) -> dict[str, Any]:
+    """Return the JSON body for the result of a step.
+
+    ``status`` is ``done`` for a finished flow without a sign-in, ``signed_in`` with the tokens or
+    with ``next`` and a new CSRF token, or ``step`` with the next step and its encrypted flow.
+    """
     if isinstance(result, FlowFinished):
         return {"status": "done", "detail": str(SUCCESS_TEXTS[result.notice])}
     if isinstance(result, SignedIn):
         members = {"status": "signed_in"}
-        if _is_token_mode():
+        if _returns_tokens():
             return members | _token_members(result.data)
         # Django changes the CSRF token when a user signs in.
         return members | {
@@ -227,7 +268,11 @@ def _result_body(request: HttpRequest, result: StepResult, flow: Flow) -> dict[s
 
 
 def _token_members(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of a token response (RFC 6749, 5.1)."""
+    """Return the members of the JSON body that come from a token response of CIAM.
+
+    The names are those of RFC 6749, section 5.1. ``expires_in`` (in seconds) and ``refresh_token``
+    are None if CIAM's response lacks them.
+    """
     return {
         "access_token": data["access_token"],
         "token_type": "Bearer",

@@ -1,4 +1,4 @@
-"""The callbacks from CIAM and from social providers check the state before they sign a user in."""
+"""The callback view of CIAM, and the check of the state for all callback views."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ciam_django.login.state import (
     state_from_cookie,
 )
 
-# The session stores [digest, next] of each state that signed the browser in, the newest last.
+# Session key of a list of [digest, next] pairs of the last five sign-ins, newest last.
 _USED_STATES_KEY: Final = "ciam_signed_in_by"
 _MAX_USED_STATES: Final = 5
 # Seconds until the browser repeats the second of two simultaneous callbacks, so that the first
@@ -45,11 +45,11 @@ _RETRY_SECONDS: Final = 2
 @csrf_exempt
 @require_GET
 def callback(request: HttpRequest) -> HttpResponse:
-    """Answer the callback from CIAM (``ciam:callback``)."""
+    """Sign the user in, or link the identity, and redirect to ``next`` (``ciam:callback``)."""
 
     def complete(sign_in_state: SignInState) -> HttpResponse:
         try:
-            return _sign_in_with_code(request, sign_in_state)
+            return _complete_callback(request, sign_in_state)
         except CiamError as error:
             error.stage = error.stage or Stage.CALLBACK
             if sign_in_state.link_to_user:
@@ -59,7 +59,13 @@ def callback(request: HttpRequest) -> HttpResponse:
     return handle_callback(request, "ciam", complete)
 
 
-def _sign_in_with_code(request: HttpRequest, sign_in_state: SignInState) -> HttpResponse:
+def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> HttpResponse:
+    """Exchange the code, sign the user in or link the identity, and redirect to ``next``.
+
+    The redirect also counts the sign-in for the loop guard. Raises ``CiamError``:
+    ``mismatching_issuer``, the code of the ``error`` parameter, ``missing_code``, or the error of
+    the exchange, of the id_token or of the sign-in.
+    """
     app = ciam_app()
     refuse_other_issuer(app.load_server_metadata(), request.GET.getlist("iss"))
     if error := request.GET.get("error"):
@@ -88,18 +94,20 @@ def _sign_in_with_code(request: HttpRequest, sign_in_state: SignInState) -> Http
 
 
 def refuse_other_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[str]) -> None:
-    """Raise a ``CiamError`` if the callback is from another issuer than the metadata.
+    """Raise ``mismatching_issuer`` if an ``iss`` is wrong, or is missing although it is announced.
 
     ``returned_issuers`` holds each ``iss`` parameter of the callback. A wrong ``iss`` is refused
-    even if the metadata do not promise the parameter: it shows that another provider has sent the
-    response, so the code must not be exchanged (RFC 9207, 2.4). CIAM's own mode has no metadata, so
-    there is no issuer to compare with.
+    even if the metadata does not announce the parameter: a wrong ``iss`` shows that another
+    provider has sent the response, so the code must not be exchanged (RFC 9207, section 2.4). A
+    missing ``iss`` is refused only if the metadata announces the parameter
+    (``authorization_response_iss_parameter_supported``). If the metadata has no issuer, nothing is
+    checked; in CIAM's own mode, the metadata is empty.
     """
     issuer = metadata.get("issuer")
     if not issuer:
         return
-    is_promised = metadata.get("authorization_response_iss_parameter_supported") is True
-    if any(iss != issuer for iss in returned_issuers) or (is_promised and not returned_issuers):
+    is_announced = metadata.get("authorization_response_iss_parameter_supported") is True
+    if any(iss != issuer for iss in returned_issuers) or (is_announced and not returned_issuers):
         raise CiamError("mismatching_issuer", stage=Stage.CALLBACK)
 
 
@@ -109,15 +117,22 @@ def refuse_other_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[
 def handle_callback(
     request: HttpRequest, provider: str, complete: Callable[[SignInState], HttpResponse]
 ) -> HttpResponse:
-    """Answer a callback with ``complete(sign_in_state)`` if its state is valid and unused.
+    """Check the state of a callback, and return the response of ``complete`` if the state is valid.
 
-    The state is spent before ``complete`` runs. Without a valid state, the answer is the code
-    ``mismatching_state``, or a redirect if the same state has already signed this browser in.
+    - The state is valid and unused: mark the state as used, then return
+      ``complete(sign_in_state)``.
+    - The state has already signed this browser in: return a redirect to the ``next`` of the state.
+    - The state is valid, but another callback has used it: return an error page, which the browser
+      reloads.
+    - The state is missing, unknown or expired: return an error page, or a redirect that tests if
+      the browser stores cookies.
+
+    The cookie of a valid state is deleted. The code of the error pages is ``mismatching_state``.
     """
     returned_state = request.GET.get("state", "")
     sign_in_state = state_from_cookie(request, returned_state, provider)
     if sign_in_state is None:
-        return _repeated_callback_response(request, returned_state) or _refuse_callback(
+        return _repeated_callback_response(request, returned_state) or _invalid_state_response(
             request, returned_state, provider
         )
     if claim_state(sign_in_state):
@@ -130,7 +145,7 @@ def handle_callback(
 
 
 def remember_state(request: HttpRequest, sign_in_state: SignInState) -> None:
-    """Store in the session that the state signed this browser in, for a repeated callback."""
+    """Store the state's digest and ``next`` in the session, to redirect a repeated callback."""
     used_states = request.session.get(_USED_STATES_KEY, [])
     request.session[_USED_STATES_KEY] = [*used_states, [sign_in_state.digest, sign_in_state.next]][
         -_MAX_USED_STATES:
@@ -138,7 +153,10 @@ def remember_state(request: HttpRequest, sign_in_state: SignInState) -> None:
 
 
 def _repeated_callback_response(request: HttpRequest, returned_state: str) -> HttpResponse | None:
-    """Redirect to the state's ``next`` if the state has already signed this browser in."""
+    """Return a redirect to the state's ``next`` if the state has already signed this browser in.
+
+    Return None if the session has no such state, or if the user is no longer signed in.
+    """
     next_url = dict(request.session.get(_USED_STATES_KEY, [])).get(state_digest(returned_state))
     if next_url is None or not request.user.is_authenticated:
         return None
@@ -146,18 +164,24 @@ def _repeated_callback_response(request: HttpRequest, returned_state: str) -> Ht
 
 
 def _retry_response(request: HttpRequest) -> HttpResponse:
-    """Answer the second of two simultaneous callbacks, which WeChat's browser sends.
+    """Return an error page for the second of two simultaneous callbacks, with a Refresh header.
 
-    The browser repeats the callback by itself after the first callback has ended. The browser does
-    so only once, because this answer deletes the cookie of the state.
+    WeChat's browser sends two callbacks. After ``_RETRY_SECONDS``, the browser repeats the callback
+    by itself. The browser repeats the callback only once, because the caller deletes the cookie of
+    the state.
     """
     response = answer_error(request, CiamError("mismatching_state", stage=Stage.CALLBACK))
     response["Refresh"] = str(_RETRY_SECONDS)
     return response
 
 
-def _refuse_callback(request: HttpRequest, returned_state: str, provider: str) -> HttpResponse:
-    """Answer a callback whose state is missing, unknown, expired or used."""
+def _invalid_state_response(
+    request: HttpRequest, returned_state: str, provider: str
+) -> HttpResponse:
+    """Return the response to a callback whose state is missing, unknown, expired or used.
+
+    The response is an error page with a hint, or the redirect of ``cookie_test_response``.
+    """
     hint = hint_at_callback(request, returned_state, provider)
     return cookie_test_response(request, hint) or answer_error(
         request, CiamError("mismatching_state", stage=Stage.CALLBACK), hint

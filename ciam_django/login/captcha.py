@@ -1,4 +1,7 @@
-"""The view that serves CAPTCHA images from this site, as a strict Content-Security-Policy needs."""
+"""Fetch CAPTCHAs from CIAM, and serve their images from this site.
+
+A strict Content-Security-Policy allows only images of this site.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,10 @@ from ciam_django.errors import CiamError, Stage
 from ciam_django.login.cookies import EncryptedCookies
 from ciam_django.reporting import answer_and_report
 
-# Seconds.
+# Seconds for which the cookie with the id of a CAPTCHA is valid.
 _LIFETIME: Final = 600
 _COOKIES: Final = EncryptedCookies("ciam_django.login.captcha", "captcha_", _LIFETIME, max_count=1)
-_NAME: Final = "last"
+_COOKIE_NAME: Final = "last"
 # First bytes of an image -> media type. No other content from CIAM is sent to the browser.
 _IMAGE_TYPES: Final = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -34,28 +37,39 @@ _IMAGE_TYPES: Final = {
 @require_safe
 @never_cache
 def issue_captcha_image(request: HttpRequest) -> HttpResponse:
-    """Answer with a new CAPTCHA image; an encrypted cookie stores the CAPTCHA's id."""
+    """Return the image of a new CAPTCHA, and store the CAPTCHA's id in an encrypted cookie.
+
+    If CIAM fails or a rate limit is exceeded, report the ``CiamError`` and return an empty response
+    with the error's HTTP status.
+    """
     try:
         captcha = fetch_captcha(request)
-        content, content_type = captcha_image(captcha)
+        content, content_type = decode_captcha_image(captcha)
     except CiamError as error:
         # The browser shows no page in an <img>, so the body stays empty.
         return HttpResponse(status=answer_and_report(error, request).status)
     response = HttpResponse(content, content_type=content_type)
     response["Content-Security-Policy"] = "default-src 'none'"
     response["X-Content-Type-Options"] = "nosniff"
-    _COOKIES.set(request, response, _NAME, {"id": captcha.id})
+    _COOKIES.set(request, response, _COOKIE_NAME, {"id": captcha.id})
     return response
 
 
 def fetch_captcha(request: HttpRequest) -> Captcha:
-    """Return a new CAPTCHA from CIAM; raise a ``CiamError`` above the rate limit."""
+    """Count the request in the rate limits, and return a new CAPTCHA from CIAM.
+
+    Raises ``CiamError``: ``too_many_requests`` above a rate limit, or the error of the call.
+    """
     count_captcha(request)
     return CiamClient().captcha()
 
 
-def captcha_image(captcha: Captcha) -> tuple[bytes, str]:
-    """Return the image and its media type; raise a ``CiamError`` if the content is no image."""
+def decode_captcha_image(captcha: Captcha) -> tuple[bytes, str]:
+    """Return the bytes of the image and its media type.
+
+    Raises ``CiamError``: ``unreadable_answer`` if the image is not a data URL in Base64 with a PNG,
+    JPEG or GIF image.
+    """
     _, _, encoded = captcha.image.partition("base64,")
     try:
         content = base64.b64decode(encoded, validate=True)
@@ -64,13 +78,18 @@ def captcha_image(captcha: Captcha) -> tuple[bytes, str]:
     for start, content_type in _IMAGE_TYPES.items():
         if content.startswith(start):
             return content, content_type
-    raise CiamError("unreadable_answer", stage=Stage.API, upstream_text="the CAPTCHA is no image")
+    raise CiamError(
+        "unreadable_answer",
+        stage=Stage.API,
+        upstream_text="the CAPTCHA is not a PNG, JPEG or GIF image",
+    )
 
 
 def captcha_parameters(request: HttpRequest, text: str, captcha_id: str = "") -> dict[str, str]:
-    """Return the API parameters of a solved CAPTCHA: its id and the text that was typed.
+    """Return CIAM's API parameters for a CAPTCHA: its id, and the text that the user typed.
 
-    Without ``captcha_id``, the id is in the cookie of the browser's last CAPTCHA.
+    If ``captcha_id`` is empty, the id comes from the cookie of the browser's last CAPTCHA; it is
+    empty if there is no valid cookie. CIAM checks the text; nothing has been checked yet.
     """
-    cookie_content = _COOKIES.content(request, _NAME, _LIFETIME) or {}
+    cookie_content = _COOKIES.content(request, _COOKIE_NAME, _LIFETIME) or {}
     return {"captchaCode": captcha_id or cookie_content.get("id", ""), "captchaText": text}

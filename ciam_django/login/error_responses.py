@@ -18,13 +18,17 @@ from ciam_django.login.redirects import requested_next
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import response_for
 
-View = Callable[..., HttpResponse]
+ViewFunction = Callable[..., HttpResponse]
 
 
 def answer_error(
     request: HttpRequest, error: CiamError, hint: Hint | None = None, next_url: str = ""
 ) -> HttpResponse:
-    """Report the error and return its response; the page's link to the login page has ``next``."""
+    """Report the error and return its response, as a page or as JSON.
+
+    ``hint`` is a hint for the page. ``next_url`` is the ``next`` of the page's link to the login
+    page.
+    """
     answer, login_url = answer_and_report(error, request), reverse("ciam:login")
     context = {"hint": hint_text(hint)}
     if next_url and answer.action_url in (None, login_url):
@@ -39,8 +43,11 @@ def login_page_url(next_url: str) -> str:
     return reverse("ciam:login") + query
 
 
-def answer_errors(view: View) -> View:
-    """Return a view that answers its own ``CiamError``; the middleware would cost more time."""
+def answer_errors(view: ViewFunction) -> ViewFunction:
+    """Decorate a view: return the response of ``answer_error`` for a ``CiamError`` of the view.
+
+    The middleware would take more time.
+    """
 
     @functools.wraps(view)
     def answering_view(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
@@ -69,11 +76,14 @@ class _FormMiddleware(_CsrfMiddleware):
         return answer_error(request, exception, next_url=requested_next(request))
 
 
-def protect_from_csrf(view: View) -> Callable[..., HttpResponseBase]:
-    """Return a view that checks the CSRF token itself; the check in ``MIDDLEWARE`` skips it."""
+def protect_from_csrf(view: ViewFunction) -> Callable[..., HttpResponseBase]:
+    """Decorate a view: check the CSRF token here, and skip the check of ``MIDDLEWARE``.
+
+    A failed check is reported, and gives the response of the code ``csrf_failed``.
+    """
     return csrf_exempt(decorator_from_middleware(_CsrfMiddleware)(view))
 
 
-def protect_form(view: View) -> Callable[..., HttpResponseBase]:
-    """Combine ``protect_from_csrf`` and ``answer_errors`` in one layer of middleware."""
+def protect_form(view: ViewFunction) -> Callable[..., HttpResponseBase]:
+    """Decorate a view like ``protect_from_csrf`` and ``answer_errors``, in one layer."""
     return csrf_exempt(decorator_from_middleware(_FormMiddleware)(view))

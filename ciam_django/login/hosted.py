@@ -14,7 +14,7 @@ from ciam_django.login.link_views import requested_link_user
 from ciam_django.login.loop_guard import LOOP_SECONDS, is_looping
 from ciam_django.login.redirects import (
     callback_url,
-    departure_response,
+    redirect_or_json_response,
     requested_next,
     set_opener_policy,
 )
@@ -25,9 +25,12 @@ from ciam_django.login.state import new_sign_in_state, set_state_cookie
 @require_POST
 @protect_form
 def authorize(request: HttpRequest) -> HttpResponse:
-    """Redirect to CIAM's login page.
+    """Store a new state in a cookie, and redirect to CIAM's login page.
 
-    The view takes only a POST with a CSRF token, so that no other site can start a sign-in.
+    A client that prefers JSON gets the URL as JSON. The view takes only a POST with a CSRF token,
+    so that no other site can start a sign-in. A browser in a loop of sign-ins gets an error page
+    (``too_many_requests``). Raises a ``CiamError``, which ``protect_form`` answers, if the metadata
+    can't be loaded.
     """
     if is_looping(request):
         error = CiamError("too_many_requests", stage=Stage.AUTHORIZE, retry_after=LOOP_SECONDS)
@@ -41,7 +44,7 @@ def authorize(request: HttpRequest) -> HttpResponse:
         nonce=sign_in_state.nonce,
         code_verifier=sign_in_state.code_verifier,
     )
-    response = departure_response(request, url)
+    response = redirect_or_json_response(request, url)
     set_state_cookie(request, response, sign_in_state)
     set_opener_policy(response, sign_in_state.next)
     return response

@@ -16,9 +16,10 @@ from ciam_django.responses import response_for
 
 
 def requested_link_user(request: HttpRequest) -> str:
-    """Return the key of the user to link an identity to, if the form has the field ``link``.
+    """Return the primary key of the signed-in user if the form has the field ``link``.
 
-    Return an empty text without ``link``; raise a ``CiamError`` if no user is signed in.
+    Return an empty text without ``link``. Raises ``missing_token`` if the form has ``link``, but no
+    user is signed in.
     """
     if not request.POST.get("link"):
         return ""
@@ -31,7 +32,10 @@ def requested_link_user(request: HttpRequest) -> str:
 @require_POST
 @protect_from_csrf
 def unlink(request: HttpRequest) -> HttpResponse:
-    """Remove the identity with the primary key ``identity`` from the signed-in user."""
+    """Remove the identity with the primary key ``identity``, and redirect to ``next``.
+
+    The response to a ``CiamError`` of ``unlink_identity`` is an error page or JSON.
+    """
     key = request.POST.get("identity", "")
     # int() would refuse other texts, and a 64-bit column longer numbers. No identity has the key 0.
     identity_id = int(key) if key.isascii() and key.isdigit() and len(key) < 19 else 0
@@ -43,7 +47,10 @@ def unlink(request: HttpRequest) -> HttpResponse:
 
 
 def answer_link_error(request: HttpRequest, error: CiamError, next_url: str) -> HttpResponse:
-    """Answer an error of linking or unlinking an identity, on a page with a link back."""
+    """Report an error of linking or unlinking, and return its page or JSON.
+
+    The page has a link back to ``next_url`` if the project has no URL for the answer's action.
+    """
     answer, context = answer_and_report(error, request), {}
     if answer.action_url is None:
         context = {

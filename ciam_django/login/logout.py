@@ -40,9 +40,10 @@ _RETRYABLE_KINDS: Final = frozenset({Kind.UPSTREAM, Kind.CONFIGURATION})
 @require_POST
 @csrf_protect
 def logout(request: HttpRequest) -> HttpResponse:
-    """End the user's session here, and at CIAM if the user signed in at CIAM.
+    """End the user's session here, and at CIAM if the user signed in at CIAM; then redirect.
 
-    With OpenID Connect, CIAM's session ends only if the metadata have an ``end_session_endpoint``.
+    With OpenID Connect, CIAM's session ends only if the metadata has an ``end_session_endpoint``. A
+    failure of CIAM is reported, and does not change the response.
     """
     is_ciam_session = is_signed_in_by_ciam(request)
     tokens = stored_tokens(request) if is_ciam_session else None
@@ -60,9 +61,10 @@ def logout(request: HttpRequest) -> HttpResponse:
 
 
 def _sign_out_at_ciam(tokens: Tokens | None, back_to: str) -> str | None:
-    """Return the URL at which CIAM ends its session, or None.
+    """End CIAM's session by an API call, or return the URL at which CIAM ends its session.
 
-    CIAM's own mode has no such URL: an API call ends CIAM's session.
+    OIDC mode has the URL if the metadata has it. CIAM's own mode has no such URL: the call ends the
+    session if the tokens are usable. Without a URL, return None.
     """
     app = ciam_app()
     if app.is_oidc:
@@ -80,10 +82,11 @@ def _sign_out_at_ciam(tokens: Tokens | None, back_to: str) -> str | None:
 @require_POST
 @answer_errors
 def back_channel_logout(request: HttpRequest) -> HttpResponse:
-    """End the sessions that a logout token names (OpenID Connect Back-Channel Logout 1.0, 2.5).
+    """End the sessions that a logout token names.
 
-    The status is 200 if the sessions have ended or if the token names no existing session. An
-    invalid token ends no session and is answered with 400 (2.8).
+    The rules are those of OpenID Connect Back-Channel Logout 1.0, section 2.5. The status is 200 if
+    the sessions have ended or if the token names no existing session. An invalid or repeated token
+    ends no session, and gives the status 400 (section 2.8). Raises ``Http404`` in CIAM's own mode.
     """
     app = _oidc_app()
     logout_tokens = request.POST.getlist("logout_token")
@@ -93,7 +96,7 @@ def back_channel_logout(request: HttpRequest) -> HttpResponse:
     jti_key = f"ciam_django.logout.{_digest(claims['iss'], claims['jti'])}"
     if not acquire_once(jti_key, seconds=MAX_AGE + 2 * LEEWAY):
         raise CiamError(
-            "invalid_logout_token", stage=Stage.LOGOUT, upstream_text="wrong: jti, again"
+            "invalid_logout_token", stage=Stage.LOGOUT, upstream_text="the jti has been used before"
         )
     try:
         end_sessions(_sessions_of_claims(claims), "back_channel")
@@ -109,10 +112,11 @@ def back_channel_logout(request: HttpRequest) -> HttpResponse:
 @require_GET
 @answer_errors
 def front_channel_logout(request: HttpRequest) -> HttpResponse:
-    """End the session that the query names (OpenID Connect Front-Channel Logout 1.0, 2).
+    """End the session that the query names (OpenID Connect Front-Channel Logout 1.0, section 2).
 
     CIAM's logout page opens this view in a frame, in which browsers do not send this site's
-    cookies. So only ``sid`` identifies the session; no other site knows the ``sid``.
+    cookies. So only ``sid`` identifies the session; no other site knows the ``sid``. A malformed
+    query ends no session, and gives the status 400. Raises ``Http404`` in CIAM's own mode.
     """
     app = _oidc_app()
     issuer = app.load_server_metadata()["issuer"]
@@ -137,6 +141,11 @@ def _oidc_app() -> CiamApp:
 
 
 def _verified_claims(app: CiamApp, logout_token: str) -> dict[str, Any]:
+    """Return the verified claims of a logout token.
+
+    Raises ``CiamError``: ``invalid_logout_token`` if a check fails, or the error of a failed call
+    or of a misconfiguration, after which CIAM may send the same token again.
+    """
     try:
         return verify_logout_token(app, logout_token)
     except CiamError as error:

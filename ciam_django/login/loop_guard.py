@@ -19,7 +19,10 @@ LOOP_SECONDS: Final = 60
 
 
 def recent_sign_ins(request: HttpRequest) -> int:
-    """Return how many sign-ins in a row did not last, at most 3; 0 for a signed-in user."""
+    """Return the number of recent sign-ins after which the user is anonymous again, at most 3.
+
+    Return 0 for a signed-in user.
+    """
     value = cookie_value(request, _COOKIE) or ""
     return _VALUES.index(value) if value in _VALUES and request.user.is_anonymous else 0
 
@@ -36,5 +39,5 @@ def count_sign_in(request: HttpRequest, response: HttpResponseBase, earlier_sign
 
 
 def delete_count(response: HttpResponseBase) -> None:
-    """Delete the count, because the user has signed out."""
+    """Delete the cookie with the count, because the user has signed out."""
     delete_cookie(response, _COOKIE)

@@ -15,7 +15,7 @@ from ciam_django.reporting import report
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
-# Seconds.
+# Seconds for which a notice is valid.
 _LIFETIME: Final = 60
 _COOKIES: Final = EncryptedCookies("ciam_django.login.notices", "notice_", _LIFETIME, max_count=1)
 _NAME: Final = "last"
@@ -26,14 +26,14 @@ SUCCESS_TEXTS: Final[dict[str, str | StrPromise]] = {
 
 
 def set_error_notice(request: HttpRequest, response: HttpResponse, error: CiamError) -> None:
-    """Report an error, and store the error for the next login page."""
+    """Report an error, and store the error in a cookie for the next login page."""
     report(error, request)
     content = {"code": error.code, "request_id": error.reference, "stage": error.stage}
     _COOKIES.set(request, response, _NAME, {"error": content})
 
 
 def set_success_notice(request: HttpRequest, response: HttpResponse, name: str) -> None:
-    """Store a success for the next login page; ``name`` is a key of ``SUCCESS_TEXTS``."""
+    """Store a success in a cookie for the next page; ``name`` is a key of ``SUCCESS_TEXTS``."""
     _COOKIES.set(request, response, _NAME, {"good_news": name})
 
 
@@ -46,5 +46,5 @@ def notice_from_cookie(request: HttpRequest) -> tuple[Answer | None, str]:
 
 
 def delete_notice_cookie(response: HttpResponse) -> None:
-    """Delete the notice, after a page has shown it."""
+    """Delete the cookie of the notice, after a page has shown the notice."""
     _COOKIES.delete(response, _NAME)

@@ -24,7 +24,12 @@ from ciam_django.answers import Answer
 from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Action, Kind
-from ciam_django.login.error_responses import View, answer_error, login_page_url, protect_form
+from ciam_django.login.error_responses import (
+    ViewFunction,
+    answer_error,
+    login_page_url,
+    protect_form,
+)
 from ciam_django.login.notices import (
     delete_notice_cookie,
     notice_from_cookie,
@@ -74,8 +79,11 @@ _LINK_ACTIONS: Final = frozenset(
 )
 
 
-def _form_page(view: View) -> Callable[..., HttpResponseBase]:
-    """Return a view that shows a form and takes its POST, open to anonymous users, never cached."""
+def _form_page(view: ViewFunction) -> Callable[..., HttpResponseBase]:
+    """Decorate a view with a form: allow anonymous users, disable caching, check the CSRF token.
+
+    Only GET, HEAD and POST are allowed. A ``CiamError`` of the view gives an error page or JSON.
+    """
     protected_view = protect_form(ensure_csrf_cookie(view))
     limited_view = require_http_methods(["GET", "HEAD", "POST"])(never_cache(protected_view))
     return login_not_required(limited_view)
@@ -99,7 +107,10 @@ def login(request: HttpRequest) -> HttpResponse:
 
 @_form_page
 def first_step_page(request: HttpRequest, name: str) -> HttpResponse:
-    """Show or submit ``ciam:recover`` or ``ciam:sign_up``; 404 if the project does not offer it."""
+    """Show or submit ``ciam:recover`` or ``ciam:sign_up``.
+
+    Raises ``Http404`` if the tenant or the project does not offer the login method.
+    """
     if name not in load_login_methods():
         raise Http404
     return _show_or_submit(request, Flow(name, "", next=requested_next(request)))
@@ -107,7 +118,11 @@ def first_step_page(request: HttpRequest, name: str) -> HttpResponse:
 
 @_form_page
 def step_page(request: HttpRequest, flow_id: str) -> HttpResponse:
-    """Show or submit the next step of a flow that this browser has started."""
+    """Show or submit the next step of a flow that this browser has started.
+
+    Raises ``CiamError``: ``Operation.Failure.FId.Not.Found`` if the browser has no such flow, or if
+    the flow has expired.
+    """
     flow = flow_from_cookie(request, flow_id)
     if flow is None or flow.step not in STEPS:
         raise CiamError("Operation.Failure.FId.Not.Found", stage=Stage.VERIFY_CODE)
@@ -115,7 +130,11 @@ def step_page(request: HttpRequest, flow_id: str) -> HttpResponse:
 
 
 def _show_or_submit(request: HttpRequest, flow: Flow) -> HttpResponse:
-    """Show the page of the flow's step, or submit its form if the request is a POST."""
+    """Show the page of the flow's step, or submit its form if the request is a POST.
+
+    A successful submission may sign the user in, and returns a redirect. A ``CiamError`` of the
+    submission is reported, and gives the page of the form again, an error page, or JSON.
+    """
     row = STEPS[flow.step]
     form = build_form(flow, request.POST if request.method == "POST" else None)
     if request.method != "POST":
@@ -140,7 +159,10 @@ def _show_or_submit(request: HttpRequest, flow: Flow) -> HttpResponse:
 
 
 def result_response(request: HttpRequest, result: StepResult, flow: Flow) -> HttpResponse:
-    """Return the redirect that follows a result; ``SignedIn`` needs ``finish_sign_in`` before."""
+    """Return the redirect that follows a result, and set or delete the cookie of the flow.
+
+    Call ``finish_sign_in`` before this function if the result is ``SignedIn``.
+    """
     if isinstance(result, Flow):
         response = redirect_response(reverse("ciam:step", args=[result.id]))
         set_flow_cookie(request, response, result)
@@ -198,6 +220,7 @@ def _login_page_response(
     context: Mapping[str, Any] | None = None,
     answer: Answer | None = None,
 ) -> HttpResponse:
+    """Render the login page, with the stored notice if there is one, and delete the notice."""
     available_methods = load_login_methods()
     stored_answer, success_text = notice_from_cookie(request)
     context = {

@@ -114,7 +114,7 @@ class Registration:
     source: str
 
     def authorize_url(self, redirect_uri: str, state: str) -> str:
-        """Return the authorize URL (RFC 6749, 4.1.1, with the provider's own parameter names).
+        """Return the authorize URL of RFC 6749, section 4.1.1, with the provider's parameter names.
 
         The URL has no PKCE challenge, because CIAM exchanges the code and takes no verifier.
         """
@@ -154,7 +154,7 @@ def registrations() -> Mapping[str, Registration]:
 def provider_entries(setting: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return name -> entry of the setting; WeChat's registrations become separate entries.
 
-    An entry that is no mapping is left out.
+    An entry that is not a mapping is left out.
     """
     entries: dict[str, Any] = {}
     for name, value in setting.items():

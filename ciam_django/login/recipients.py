@@ -14,7 +14,7 @@ from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberTyp
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 
-# RFC 5321, 4.5.3.1.3: 256 characters with the angle brackets.
+# RFC 5321, section 4.5.3.1.3: 256 characters with the angle brackets.
 _LONGEST: Final = 254
 _MOBILE: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
 
@@ -60,9 +60,9 @@ class Recipient:
 def phone_recipient(text: str) -> Recipient:
     """Return the recipient of a mobile number, which may have any usual form.
 
-    A number without a calling code is a number of ``CIAM_PHONE_REGION``. Raise a ``CiamError``:
+    A number without a calling code is a number of ``CIAM_PHONE_REGION``. Raises ``CiamError``:
     ``Params.Blank.User.Phone.Number`` for a blank text, and ``malformed_phone_number`` for a text
-    that is no mobile number.
+    that is not a mobile number.
     """
     number = _parsed_number(_normalized_text(text), "Phone.Number")
     if number is None or phonenumbers.number_type(number) not in _MOBILE:
@@ -74,8 +74,8 @@ def phone_recipient(text: str) -> Recipient:
 def email_recipient(text: str) -> Recipient:
     """Return the recipient of an email address.
 
-    Raise a ``CiamError``: ``Params.Blank.User.Email`` for a blank text, and
-    ``Params.Illegal.User.Email`` for a text that is no email address.
+    Raises ``CiamError``: ``Params.Blank.User.Email`` for a blank text, and
+    ``Params.Illegal.User.Email`` for a text that is not an email address.
     """
     email = _normalized_text(text).removeprefix("mailto:")
     local, _, domain = email.rpartition("@")
@@ -117,7 +117,10 @@ def normalized_username(text: str) -> str:
 
 
 def _parsed_number(plain: str, name_in_code: str) -> phonenumbers.PhoneNumber | None:
-    """Return the number, or None if it is not valid; a blank text raises a ``CiamError``."""
+    """Return the parsed number, or None if no spelling of the text is a valid number.
+
+    If ``name_in_code`` is not empty, a blank text raises ``Params.Blank.User.`` with this name.
+    """
     if name_in_code and not plain:
         raise CiamError(f"Params.Blank.User.{name_in_code}")
     region = conf.CIAM_PHONE_REGION

@@ -63,10 +63,10 @@ def redirect_response(url: str) -> HttpResponse:
     return response
 
 
-def departure_response(request: HttpRequest, url: str) -> HttpResponse:
+def redirect_or_json_response(request: HttpRequest, url: str) -> HttpResponse:
     """Return a redirect to CIAM or a provider, or JSON with the URL if the client prefers JSON.
 
-    A script cannot follow a redirect to another origin.
+    A script can't follow a redirect to another origin, so it gets the URL as JSON.
     """
     if request.get_preferred_type(["text/html", "application/json"]) != "application/json":
         return redirect_response(url)

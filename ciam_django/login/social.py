@@ -18,7 +18,7 @@ from ciam_django.login.notices import set_error_notice
 from ciam_django.login.pages import result_response
 from ciam_django.login.providers import Registration, registrations
 from ciam_django.login.redirects import (
-    departure_response,
+    redirect_or_json_response,
     redirect_response,
     requested_next,
     safe_next,
@@ -35,16 +35,17 @@ from ciam_django.responses import HTML, media_type_for
 @require_POST
 @protect_form
 def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
-    """Redirect to a provider's authorize page.
+    """Store a new state in a cookie, and redirect to a provider's authorize page.
 
-    The view takes only a POST with a CSRF token, so that no other site can start a sign-in.
+    A client that prefers JSON gets the URL as JSON. The view takes only a POST with a CSRF token,
+    so that no other site can start a sign-in. Raises ``Http404`` for an unknown provider.
     """
     registration = _registration_or_404(name)
     sign_in_state = new_sign_in_state(
         next_url=requested_next(request), provider=name, link_to_user=requested_link_user(request)
     )
     url = registration.authorize_url(_provider_callback_url(request, name), sign_in_state.state)
-    response = departure_response(request, url)
+    response = redirect_or_json_response(request, url)
     set_state_cookie(request, response, sign_in_state)
     set_opener_policy(response, sign_in_state.next)
     return response
@@ -54,12 +55,16 @@ def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
 @csrf_exempt
 @require_GET
 def provider_callback(request: HttpRequest, name: str) -> HttpResponse:
-    """Answer the callback from a provider; CIAM exchanges the provider's code."""
+    """Sign the user in, or link the identity, and redirect to the next page.
+
+    CIAM exchanges the provider's code. The next page is ``next``, the page of a further step, or,
+    after a failure, the login page with a notice.
+    """
     registration = _registration_or_404(name)
 
     def complete(sign_in_state: SignInState) -> HttpResponse:
         try:
-            return _sign_in_with_provider_code(request, registration, sign_in_state)
+            return _complete_provider_callback(request, registration, sign_in_state)
         except CiamError as error:
             if sign_in_state.link_to_user:
                 return answer_link_error(request, error, sign_in_state.next)
@@ -73,9 +78,14 @@ def provider_callback(request: HttpRequest, name: str) -> HttpResponse:
     return handle_callback(request, name, complete)
 
 
-def _sign_in_with_provider_code(
+def _complete_provider_callback(
     request: HttpRequest, registration: Registration, sign_in_state: SignInState
 ) -> HttpResponse:
+    """Let CIAM exchange the code, sign the user in or link the identity, and redirect.
+
+    If CIAM asks for a further step, redirect to the page of the step. Raises ``CiamError``:
+    ``access_denied`` if the user refused, or the error of the provider, of CIAM or of the sign-in.
+    """
     error, code = request.GET.get("error"), request.GET.get(registration.provider.code)
     # If the user refuses, WeChat (for example) returns only the state.
     if error == registration.provider.cancel_error or not (error or code):
@@ -98,6 +108,7 @@ def _sign_in_with_provider_code(
 
 
 def _registration_or_404(name: str) -> Registration:
+    """Return the registration; raise ``Http404`` if it is missing or has no authorize page."""
     registration = registrations().get(name)
     if registration is None or not registration.provider.has_page:
         raise Http404

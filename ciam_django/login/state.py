@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponseBase
 from ciam_django.client.cache import acquire_once, get_cached
 from ciam_django.login.cookies import EncryptedCookies
 
-# Seconds.
+# Seconds for which a state is valid.
 STATE_SECONDS: Final = 600
 # The cookie lives longer than the state, so that the page of a late callback can say that the
 # state has expired.
@@ -46,7 +46,7 @@ class SignInState:
 def new_sign_in_state(
     *, next_url: str, provider: str = "ciam", link_to_user: str = ""
 ) -> SignInState:
-    """Return a new sign-in with new secrets (RFC 7636, 4.1 describes the verifier)."""
+    """Return a new sign-in with new secrets. RFC 7636, section 4.1, describes the verifier."""
     return SignInState(
         # WeChat accepts only letters and digits.
         state=secrets.token_hex(24),
@@ -101,13 +101,16 @@ def _decrypted_state(
 
 
 def claim_state(sign_in_state: SignInState) -> bool:
-    """Spend the state; return False if any process has already spent it."""
+    """Mark the state as used; return False if a callback in any process has used it before.
+
+    Return True if the cache fails.
+    """
     # Without a cache, the cookie and CIAM's single-use code still protect the sign-in.
     return acquire_once(_claim_key(sign_in_state.state), seconds=STATE_SECONDS)
 
 
 def is_claimed(state: str) -> bool:
-    """Return True if the cache knows that the state has been spent."""
+    """Return True if ``claim_state`` has marked the state as used; False if the cache fails."""
     # Any anonymous user can cause this call, so a broken cache is logged here without a warning.
     return get_cached(_claim_key(state), level=logging.INFO) is not None
 

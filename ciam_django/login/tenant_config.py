@@ -25,13 +25,17 @@ HOSTED: Final = "hosted"
 FORM_METHODS: Final = ("password", "sms", "email")
 ACCOUNT_METHODS: Final = ("recover", "sign_up")
 OWN_METHODS: Final = (*FORM_METHODS, *ACCOUNT_METHODS)
-# Seconds until a cached document is loaded again; seconds until a failed request is repeated.
+# Seconds until a cached document is loaded again.
 _FRESH_SECONDS: Final = 300
+# Seconds until a failed request is repeated.
 _RETRY_INTERVAL: Final = 30
 
 
 def load_login_methods() -> Sequence[str]:
-    """Return ``CIAM_LOGIN_METHODS`` or, if the setting is empty, the methods that CIAM names."""
+    """Return ``CIAM_LOGIN_METHODS`` or, if the setting is empty, the methods that CIAM offers.
+
+    May call CIAM. Return only ``hosted`` if CIAM fails, or offers no method of ``OWN_METHODS``.
+    """
     if conf.CIAM_LOGIN_METHODS:
         return conf.CIAM_LOGIN_METHODS
     available = load_login_page().methods
@@ -39,12 +43,12 @@ def load_login_methods() -> Sequence[str]:
 
 
 def load_login_page() -> LoginPage:
-    """Return the tenant's configuration of its login page; an empty one if CIAM does not answer."""
+    """Return the cached login page of the tenant; an empty ``LoginPage`` if CIAM fails."""
     return _load_document("login_page", lambda: CiamClient().login_page().data, login_page_of, {})
 
 
 def load_consents() -> Sequence[Consent]:
-    """Return the terms that users agree to before a form is sent; empty if CIAM does not answer."""
+    """Return the cached terms that users accept before a form is sent; empty if CIAM fails."""
     return _load_document(
         "consents",
         lambda: {"data": [dict(consent.data) for consent in CiamClient().consents()]},
@@ -56,6 +60,11 @@ def load_consents() -> Sequence[Consent]:
 def _load_document(
     name: str, fetch: Callable[[], Any], parse: Callable[[Any], T], fallback: Any
 ) -> T:
+    """Return the parsed document from the cache or from CIAM.
+
+    If CIAM fails, report the error, do not call CIAM again for ``_RETRY_INTERVAL``, and return the
+    parsed fallback.
+    """
     app = ciam_app()
     cached = app.cached_document(
         f"{app.api_base_url} {app.client_id} {name}",

@@ -27,7 +27,7 @@ from ciam_django.testing.failures import (
     RefusedError,
     new_request_id,
 )
-from ciam_django.testing.page import authorize_page, language_of, plain_page
+from ciam_django.testing.page import authorize_page, language_of, message_page
 from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET, FakeSignIn, Tenant
 
 # Seconds.
@@ -101,7 +101,10 @@ def authorize(tenant: Tenant, request: Request) -> Reply:
         return _html_response(authorize_page(parameters, language_of(request)))
     if parameters.get("decision") == "cancel":
         return _callback_redirect(
-            tenant, parameters, error="access_denied", error_description="the user said no"
+            tenant,
+            parameters,
+            error="access_denied",
+            error_description="the user refused the authorization",
         )
 
     username = parameters.get("username", "").strip() or "li"
@@ -132,9 +135,9 @@ def authorize(tenant: Tenant, request: Request) -> Reply:
 def _refusal_of(tenant: Tenant, request: Request, parameters: Mapping[str, str]) -> Response | None:
     # The browser is never redirected to an address that is not registered.
     if parameters.get("client_id") != APP_ID:
-        return _html_response(plain_page("client_id", language_of(request)), 400)
+        return _html_response(message_page("client_id", language_of(request)), 400)
     if not is_registered(tenant, parameters.get("redirect_uri", "")):
-        return _html_response(plain_page("redirect_uri", language_of(request)), 400)
+        return _html_response(message_page("redirect_uri", language_of(request)), 400)
     if parameters.get("response_type") != "code":
         return _callback_redirect(tenant, parameters, error="unsupported_response_type")
     if parameters.get("code_challenge_method") != "S256" or not parameters.get("code_challenge"):
@@ -221,12 +224,12 @@ def logout(tenant: Tenant, request: Request) -> Reply:
     parameters = request.values
     back_to = parameters.get("post_logout_redirect_uri", "")
     if not back_to:
-        return _html_response(plain_page("signed_out", language_of(request)))
+        return _html_response(message_page("signed_out", language_of(request)))
     client_id = parameters.get("client_id") or _audience(
         tenant, parameters.get("id_token_hint", "")
     )
     if client_id != APP_ID or not is_registered(tenant, back_to):
-        return _html_response(plain_page("post_logout_redirect_uri", language_of(request)), 400)
+        return _html_response(message_page("post_logout_redirect_uri", language_of(request)), 400)
     return redirect(
         _with_query(back_to, {"state": parameters["state"]} if parameters.get("state") else {})
     )

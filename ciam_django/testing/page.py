@@ -1,4 +1,4 @@
-"""The HTML pages of the fake: the form for a user name, and pages with one sentence."""
+"""Render the HTML pages of the fake: forms for a user name, and pages with one sentence."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _TEXTS: Final = {
         "lang": "en",
         "title": "Sign in · Fake CIAM",
         "heading": "Sign in",
-        "lead": "A make-believe identity service for developers. There are no passwords.",
+        "lead": "A simulated identity service for developers. No password is needed.",
         "label": "User name",
         "sign_in": "Sign in",
         "cancel": "Cancel",
-        "at_provider": "The sign-in page of {name}, make-believe and for developers.",
-        "refused": "You have said no. You can close this page",
+        "at_provider": "A simulated sign-in page of {name} for developers. No password is needed.",
+        "refused": "You have refused the authorization. You can close this page",
         "hint": "To see a sign-in fail, type one of these as the user name:",
         "client_id": "Unknown client_id",
         "redirect_uri": "Unregistered redirect_uri",
@@ -83,7 +83,10 @@ ul { padding-inline-start: 1.2rem; margin: 0 } code { overflow-wrap: anywhere }
 
 
 def language_of(request: Request) -> str:
-    """Return ``zh`` or ``en``, from ``ui_locales``, else from Accept-Language, else ``en``."""
+    """Return ``zh`` or ``en``: the first of them in ``ui_locales`` or, if none, Accept-Language.
+
+    Return ``en`` if the request names neither language.
+    """
     accepted = [tag for tag, quality in request.accept_languages if quality]
     for tag in [*request.values.get("ui_locales", "").split(), *accepted]:
         if (language := tag.lower().partition("-")[0]) in _TEXTS:
@@ -92,25 +95,33 @@ def language_of(request: Request) -> str:
 
 
 def authorize_page(parameters: Mapping[str, str], language: str) -> str:
-    """Return CIAM's authorize page, with a form for the user name."""
+    """Return the HTML of CIAM's authorize page, with a form for the user name.
+
+    ``parameters`` become hidden fields of the form. ``language`` is ``zh`` or ``en``.
+    """
     return _form_page(_TEXTS[language]["lead"], _EXAMPLES, parameters, language)
 
 
 def provider_page(name: str, parameters: Mapping[str, str], language: str) -> str:
-    """Return the authorize page of a social provider, with a form for the user name."""
+    """Return the HTML of a social provider's authorize page, with a form for the user name.
+
+    ``name`` is the name of the provider on the page. ``parameters`` become hidden fields of the
+    form.
+    """
     lead = _TEXTS[language]["at_provider"].format(name=name)
     return _form_page(lead, _PROVIDER_EXAMPLES, parameters, language)
 
 
 def _form_page(
-    lead: str, names: Sequence[str], parameters: Mapping[str, str], language: str
+    lead: str, example_names: Sequence[str], parameters: Mapping[str, str], language: str
 ) -> str:
+    """Return the HTML of a page with ``lead``, a form, and the list of the example user names."""
     texts = _TEXTS[language]
     hidden = "".join(
         f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
         for name, value in parameters.items()
     )
-    examples = "".join(f"<li><code>{escape(example)}</code></li>" for example in names)
+    examples = "".join(f"<li><code>{escape(example)}</code></li>" for example in example_names)
     return f"""<!DOCTYPE html>
 <html lang="{texts["lang"]}">
 <meta charset="utf-8">
@@ -133,8 +144,8 @@ def _form_page(
 </html>"""
 
 
-def plain_page(key: str, language: str) -> str:
-    """Return a page with one sentence; ``key`` is the key of the sentence in the texts."""
+def message_page(key: str, language: str) -> str:
+    """Return the HTML of a page with one message; ``key`` is the message's key in ``_TEXTS``."""
     texts = _TEXTS[language]
     return (
         f'<!DOCTYPE html><html lang="{texts["lang"]}"><meta charset="utf-8">'

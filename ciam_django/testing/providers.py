@@ -11,7 +11,7 @@ from werkzeug import Request, Response
 from werkzeug.utils import redirect
 
 from ciam_django.testing.endpoints import Route, is_registered
-from ciam_django.testing.page import language_of, plain_page, provider_page
+from ciam_django.testing.page import language_of, message_page, provider_page
 
 if TYPE_CHECKING:
     from ciam_django.testing.tenant import Tenant
@@ -59,9 +59,9 @@ def _page_handler(name: str, row: ProviderPage) -> Callable[[Tenant, Request], R
         parameters = request.values.to_dict()
         language = language_of(request)
         if not parameters.get(row.client_id):
-            return _html(plain_page("client_id", language), 400)
+            return _html(message_page("client_id", language), 400)
         if not is_registered(tenant, parameters.get("redirect_uri", "")):
-            return _html(plain_page("redirect_uri", language), 400)
+            return _html(message_page("redirect_uri", language), 400)
         if request.method != "POST":
             return _html(provider_page(row.name, parameters, language))
         callback = {"state": parameters["state"]} if "state" in parameters else {}
@@ -73,7 +73,7 @@ def _page_handler(name: str, row: ProviderPage) -> Callable[[Tenant, Request], R
                 **callback,
             }
         elif row.refusal_parameters is None:
-            return _html(plain_page("refused", language))
+            return _html(message_page("refused", language))
         else:
             callback = {**row.refusal_parameters, **callback}
         mark = "&" if "?" in parameters["redirect_uri"] else "?"

@@ -77,10 +77,10 @@ def test_users_can_be_named_by_another_unique_field(
     run_command("ciam_link", write_table("user,subject", f"{user.pk},u-1"), "--by", "id", "--apply")
 
     assert CiamIdentity.objects.get().user == user
-    assert "is no unique field" in fail_command(
+    assert "is not a unique field" in fail_command(
         "ciam_link", write_table("user,subject"), "--by", "email"
     )
-    assert "is no unique field" in fail_command(
+    assert "is not a unique field" in fail_command(
         "ciam_link", write_table("user,subject"), "--by", "shoe"
     )
 

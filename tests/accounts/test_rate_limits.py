@@ -19,7 +19,7 @@ from ciam_django.accounts.rate_limits import (
     count_code_entry,
     count_send,
     rates_of,
-    uncount_attempt,
+    subtract_attempt,
 )
 from ciam_django.errors import CiamError, Stage
 
@@ -178,7 +178,7 @@ def test_successful_attempts_are_not_counted(settings: Settings) -> None:
 
     for _ in range(5):
         count_attempt(request, "li", Stage.PASSWORD)
-        uncount_attempt(request, "li")
+        subtract_attempt(request, "li")
 
 
 def test_failed_attempts_stay_counted(settings: Settings) -> None:
@@ -186,7 +186,7 @@ def test_failed_attempts_stay_counted(settings: Settings) -> None:
     request = request_from()
     count_attempt(request, "li", Stage.PASSWORD)
     count_attempt(request, "li", Stage.PASSWORD)
-    uncount_attempt(request, "li")
+    subtract_attempt(request, "li")
 
     count_attempt(request, "LI", Stage.PASSWORD)
     with pytest.raises(CiamError) as raised:
@@ -199,7 +199,7 @@ def test_an_attempt_that_was_not_counted_can_be_subtracted(
 ) -> None:
     settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
     request = request_from()
-    uncount_attempt(request, "li")
+    subtract_attempt(request, "li")
 
     # A failure of the cache would be logged.
     assert not caplog.records
@@ -213,7 +213,7 @@ def test_giving_back_more_than_was_counted_raises_no_limit(
     request = request_from()
     count_attempt(request, "li", Stage.PASSWORD)
     for _ in range(3):
-        uncount_attempt(request, "li")
+        subtract_attempt(request, "li")
 
     assert not caplog.records
     assert count_passes(lambda: count_attempt(request, "li", Stage.PASSWORD), 5) == 2
@@ -266,7 +266,7 @@ def test_no_request_is_refused_while_the_cache_is_down(
     }
     with caplog.at_level(logging.WARNING):
         assert count_passes(lambda: count_send(request_from(), NUMBER, "SMS"), 3) == 3
-        uncount_attempt(request_from(), "li")
+        subtract_attempt(request_from(), "li")
 
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
@@ -300,5 +300,5 @@ def test_parallel_requests_do_not_exceed_the_limit_in_redis(
 
     request = request_from()
     count_attempt(request, "li", Stage.PASSWORD)
-    uncount_attempt(request, "li")
+    subtract_attempt(request, "li")
     assert count_parallel_passes(lambda: count_attempt(request, "li", Stage.PASSWORD), 40) == limit

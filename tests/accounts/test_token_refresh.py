@@ -18,7 +18,7 @@ from ciam_django.accounts.session_store import Tokens, decrypted_tokens, encrypt
 from ciam_django.accounts.token_refresh import (
     is_access_refused,
     refresh_if_due,
-    refresh_tokens,
+    refresh_session_tokens,
 )
 from ciam_django.client.oauth import CiamApp
 from ciam_django.errors import CiamError
@@ -82,7 +82,7 @@ def test_usable_tokens_are_used_while_another_request_refreshes_them(
     start_other_refresh(ciam_session)
     tokens = due_tokens(ciam_session)
 
-    assert refresh_tokens(ciam_session, tokens) == tokens
+    assert refresh_session_tokens(ciam_session, tokens) == tokens
     assert refresh_count(ciam) == 0
 
 
@@ -94,14 +94,16 @@ def test_a_request_with_expired_tokens_waits_for_the_new_tokens(
     start_other_refresh(ciam_session)
     set_action_while_waiting(lambda: finish_other_refresh(ciam_session))
 
-    assert refresh_tokens(ciam_session, expired_tokens(ciam_session)).access_token == "newer"
+    assert (
+        refresh_session_tokens(ciam_session, expired_tokens(ciam_session)).access_token == "newer"
+    )
     assert refresh_count(ciam) == 0
 
 
 def test_a_late_request_takes_the_new_tokens(ciam_session: CiamSession, ciam: FakeCiam) -> None:
     new_tokens = finish_other_refresh(ciam_session)
 
-    assert refresh_tokens(ciam_session, expired_tokens(ciam_session)) == new_tokens
+    assert refresh_session_tokens(ciam_session, expired_tokens(ciam_session)) == new_tokens
     assert refresh_count(ciam) == 0
 
 
@@ -115,7 +117,7 @@ def test_waiting_stops_when_the_other_refresh_has_failed(
     set_action_while_waiting(lambda: CiamSession.objects.update(renewing_until=None))
     began = time.monotonic()
     with pytest.raises(CiamError) as raised:
-        refresh_tokens(ciam_session, expired_tokens(ciam_session))
+        refresh_session_tokens(ciam_session, expired_tokens(ciam_session))
 
     assert (raised.value.code, raised.value.stage) == ("no_connection", "refresh")
     assert time.monotonic() - began < 20
@@ -126,7 +128,7 @@ def test_waiting_stops_after_the_timeout(ciam_session: CiamSession, settings: Se
     start_other_refresh(ciam_session)
     began = time.monotonic()
     with pytest.raises(CiamError) as raised:
-        refresh_tokens(ciam_session, expired_tokens(ciam_session))
+        refresh_session_tokens(ciam_session, expired_tokens(ciam_session))
 
     assert (raised.value.code, raised.value.stage) == ("no_connection", "refresh")
     assert 0.2 <= time.monotonic() - began < 10
@@ -136,7 +138,7 @@ def test_an_abandoned_refresh_blocks_no_request(ciam_session: CiamSession, ciam:
     past = timezone.now() - datetime.timedelta(seconds=1)
     CiamSession.objects.update(renewing_until=past)
 
-    assert refresh_tokens(ciam_session, expired_tokens(ciam_session)).is_usable
+    assert refresh_session_tokens(ciam_session, expired_tokens(ciam_session)).is_usable
     assert refresh_count(ciam) == 1
 
 
@@ -146,7 +148,7 @@ def test_waiting_stops_when_the_session_has_ended(
     start_other_refresh(ciam_session)
     set_action_while_waiting(CiamSession.objects.all().mark_ended)
     with pytest.raises(CiamError) as raised:
-        refresh_tokens(ciam_session, expired_tokens(ciam_session))
+        refresh_session_tokens(ciam_session, expired_tokens(ciam_session))
 
     assert (raised.value.code, raised.value.stage) == ("session_ended", "refresh")
 
@@ -168,11 +170,14 @@ def test_a_refresh_does_not_overwrite_a_parallel_change(
     monkeypatch.setattr(CiamApp, "refresh_tokens", refresh_late)
     if is_ended:
         with pytest.raises(CiamError) as raised:
-            refresh_tokens(ciam_session, expired_tokens(ciam_session))
+            refresh_session_tokens(ciam_session, expired_tokens(ciam_session))
         assert raised.value.code == "session_ended"
         assert CiamSession.objects.get().sealed == ""
     else:
-        assert refresh_tokens(ciam_session, expired_tokens(ciam_session)).access_token == "newer"
+        assert (
+            refresh_session_tokens(ciam_session, expired_tokens(ciam_session)).access_token
+            == "newer"
+        )
         assert decrypted_tokens(CiamSession.objects.get().sealed).access_token == "newer"
 
 
@@ -181,10 +186,10 @@ def test_ciam_is_asked_only_once_while_ciam_is_down(
 ) -> None:
     ciam.misbehave("refresh", "reset", times=None)
     usable, expired = due_tokens(ciam_session), expired_tokens(ciam_session)
-    assert refresh_tokens(ciam_session, usable) == usable
-    assert refresh_tokens(ciam_session, usable) == usable
+    assert refresh_session_tokens(ciam_session, usable) == usable
+    assert refresh_session_tokens(ciam_session, usable) == usable
     with pytest.raises(CiamError) as raised:
-        refresh_tokens(ciam_session, expired)
+        refresh_session_tokens(ciam_session, expired)
 
     assert (raised.value.code, raised.value.stage) == ("no_connection", "refresh")
     assert refresh_count(ciam) == 1
@@ -196,7 +201,7 @@ def test_who_has_no_good_token_left_is_told_at_once_that_ciam_is_down(
 ) -> None:
     ciam.misbehave("refresh", "reset")
     with pytest.raises(CiamError) as raised:
-        refresh_tokens(ciam_session, expired_tokens(ciam_session))
+        refresh_session_tokens(ciam_session, expired_tokens(ciam_session))
 
     assert (raised.value.code, raised.value.stage) == ("no_connection", "refresh")
     assert refresh_count(ciam) == 1
@@ -209,7 +214,7 @@ def test_a_failure_that_disturbs_nobody_is_logged(
 ) -> None:
     ciam.misbehave("refresh", "reset")
     good = due_tokens(ciam_session)
-    assert refresh_tokens(ciam_session, good) == good
+    assert refresh_session_tokens(ciam_session, good) == good
 
     assert ["code=no_connection" in record.getMessage() for record in caplog.records] == [True]
 
@@ -224,10 +229,10 @@ def test_ciam_is_asked_again_after_half_a_minute(
 ) -> None:
     ciam.misbehave("refresh", "reset", times=None)
     good = due_tokens(ciam_session)
-    refresh_tokens(ciam_session, good)
+    refresh_session_tokens(ciam_session, good)
     later = time.time() + seconds
     monkeypatch.setattr(time, "time", lambda: later)
-    refresh_tokens(ciam_session, good)
+    refresh_session_tokens(ciam_session, good)
 
     assert refresh_count(ciam) == asked
     ciam.reset()
@@ -237,7 +242,9 @@ def test_new_tokens_are_counted_and_leave_the_way_free_for_the_next(
     ciam_session: CiamSession, ciam: FakeCiam
 ) -> None:
     for count in (1, 2):
-        new = refresh_tokens(CiamSession.objects.get(), expired_tokens(CiamSession.objects.get()))
+        new = refresh_session_tokens(
+            CiamSession.objects.get(), expired_tokens(CiamSession.objects.get())
+        )
 
         row = CiamSession.objects.get()
         assert decrypted_tokens(row.sealed) == new
@@ -257,7 +264,7 @@ def test_others_are_held_off_for_as_long_as_an_answer_can_take(
 
     monkeypatch.setattr(CiamApp, "refresh_tokens", look)
     began = timezone.now()
-    refresh_tokens(ciam_session, due_tokens(ciam_session))
+    refresh_session_tokens(ciam_session, due_tokens(ciam_session))
 
     (until,) = seen
     assert until is not None
@@ -310,11 +317,11 @@ def test_a_session_renews_and_awaits_its_own_tokens(
     other.sign_in("wang")
     newest = CiamSession.objects.latest("pk")
     assert newest.pk != ciam_session.pk
-    refresh_tokens(newest, due_tokens(newest))
+    refresh_session_tokens(newest, due_tokens(newest))
     assert CiamSession.objects.values().get(pk=ciam_session.pk) == {
         name: getattr(ciam_session, name) for name in CiamSession.objects.values()[0]
     }
 
     newest.refresh_from_db()
     newer = finish_other_refresh(newest)
-    assert refresh_tokens(newest, expired_tokens(newest)) == newer
+    assert refresh_session_tokens(newest, expired_tokens(newest)) == newer

@@ -174,7 +174,7 @@ def test_a_custom_user_model_gets_its_fields_or_the_missing_field_is_named(
         "account_exists: ",
         (
             "bad_configuration: Customer needs a value for 'email': CIAM_USER_FIELDS takes it from "
-            "['email'], and CIAM tells none of them"
+            "['email'], and CIAM sends none of these claims"
         ),
         "1",
     ]

@@ -1,4 +1,4 @@
-"""Middleware with the strictest Content Security Policy that the package's pages allow."""
+"""Middleware that sends the strictest Content Security Policy that the package's pages allow."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 
-def strict_policy(
+def strict_csp_middleware(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Return middleware that sends the policy with each response that has no policy."""
+    """Return middleware that adds the policy to each response without a policy."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)

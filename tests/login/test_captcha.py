@@ -8,7 +8,7 @@ import pytest
 
 from ciam_django.client.results import Captcha
 from ciam_django.errors import CiamError
-from ciam_django.login.captcha import captcha_image
+from ciam_django.login.captcha import decode_captcha_image
 
 
 def captcha(content: bytes) -> Captcha:
@@ -26,7 +26,7 @@ def captcha(content: bytes) -> Captcha:
 def test_the_first_bytes_of_an_image_decide_its_media_type(
     content: bytes, content_type: str
 ) -> None:
-    assert captcha_image(captcha(content)) == (content, content_type)
+    assert decode_captcha_image(captcha(content)) == (content, content_type)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,6 @@ def test_the_first_bytes_of_an_image_decide_its_media_type(
 )
 def test_content_that_is_no_image_is_refused(image: str) -> None:
     with pytest.raises(CiamError) as raised:
-        captcha_image(Captcha("id", image, {}))
+        decode_captcha_image(Captcha("id", image, {}))
 
     assert raised.value.code == "unreadable_answer"

@@ -49,7 +49,7 @@ def offer_everything(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_LOGIN_METHODS = ["password", "sms", "email", "hosted", "recover", "sign_up"]
     settings.CIAM_SEND_LIMITS = {}
     settings.CIAM_SOCIAL_PROVIDERS = registered_at(ciam)
-    settings.MIDDLEWARE = ["tests.login.strict.strict_policy", *settings.MIDDLEWARE]
+    settings.MIDDLEWARE = ["tests.login.strict.strict_csp_middleware", *settings.MIDDLEWARE]
     ciam.accounts.__dict__["_last_sends"].clear()
 
 

@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.login.redirects import (
     callback_url,
-    departure_response,
+    redirect_or_json_response,
     safe_next,
     url_after_sign_in,
     url_after_sign_out,
@@ -74,7 +74,7 @@ def test_a_logout_redirects_to_the_setting_or_to_the_login_page(settings: Settin
 def test_a_script_is_told_the_address_that_a_browser_is_sent_to() -> None:
     for accept, status in (("text/html", 302), ("*/*", 302), ("application/json", 200)):
         request = RequestFactory().get("/", headers={"Accept": accept})
-        response = departure_response(request, "https://ciam.example/?state=1")
+        response = redirect_or_json_response(request, "https://ciam.example/?state=1")
 
         assert response.status_code == status
         assert response["Cache-Control"] == "no-store"

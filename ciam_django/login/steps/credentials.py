@@ -14,7 +14,7 @@ from ciam_django.accounts.rate_limits import (
     count_attempt,
     count_code_entry,
     count_send,
-    uncount_attempt,
+    subtract_attempt,
 )
 from ciam_django.answers import answer_to, is_generic_sign_in
 from ciam_django.client.api import CiamClient
@@ -36,7 +36,10 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def counting_attempt(submission: Submission, counted_name: str, stage: Stage) -> Iterator[None]:
-    """Count an attempt before the block, and remove the count if the block succeeds.
+    """Count an attempt before the block, and subtract the attempt if the block succeeds.
+
+    Raises ``too_many_requests`` above a rate limit. The failures of the request are attributed to
+    the name.
 
     ``counted_name`` is the name that the rate limits count; it is empty if the form names no
     account.
@@ -45,13 +48,18 @@ def counting_attempt(submission: Submission, counted_name: str, stage: Stage) ->
         attribute_failures_to(submission.request, typed_name(counted_name))
     count_attempt(submission.request, counted_name, stage)
     yield
-    uncount_attempt(submission.request, counted_name)
+    subtract_attempt(submission.request, counted_name)
 
 
 # --- Sign-in ----------------------------------------------------------------------------------
 
 
 def submit_password(submission: Submission) -> SubmitResult:
+    """Count an attempt, and sign in with the password.
+
+    Return the tokens, or the flow of the next step. Raises ``CiamError``: ``too_many_requests``
+    above a rate limit, or the error of the sign-in.
+    """
     username = normalized_username(submission.cleaned_data["username"])
     with counting_attempt(submission, username, Stage.PASSWORD):
         outcome = CiamClient().password_login(
@@ -104,7 +112,8 @@ def start_code_flow(
 ) -> Flow:
     """Send a code and return the flow of ``next_step``, which takes the code.
 
-    ``step_data`` is stored in the flow. See ``send_code`` for an account that does not exist.
+    ``step_data`` is stored in the flow. Raises ``CiamError`` like ``send_code``; see ``send_code``
+    also for an account that does not exist.
     """
     flow = dataclasses.replace(
         submission.flow,
@@ -119,9 +128,10 @@ def start_code_flow(
 
 
 def send_code(submission: Submission) -> Flow:
-    """Send or resend the flow's code and return the flow.
+    """Count the code in the rate limits, send or resend the flow's code, and return the flow.
 
-    If CIAM refuses because of the account, the flow has no ``ciam_flow_id`` and no error is raised.
+    If CIAM refuses because of the account, the error is reported and not raised, and the flow has
+    no ``ciam_flow_id``. Raises the ``CiamError`` of a rate limit or of another failure.
     """
     flow = submission.flow
     attribute_failures_to(submission.request, typed_name(flow.counted_name))
@@ -148,13 +158,15 @@ def send_code(submission: Submission) -> Flow:
 def submit_code_with(
     submission: Submission, verify: Callable[[Flow], SignedIn | NextStep]
 ) -> SubmitResult:
-    """Return the result of a code that ``verify`` sends to CIAM."""
+    """Check the code with ``check_code``; ``verify`` signs the user in or returns the next step."""
     return check_code(submission, verify)
 
 
 def check_code(submission: Submission, verify: Callable[[Flow], T]) -> T:
-    """Return the result of ``verify``, which sends the code to CIAM.
+    """Count the entry of the code, and return the result of ``verify``, which sends it to CIAM.
 
+    Raises ``CiamError``: ``...Code.Too.Frequency`` after too many entries, ``too_many_requests``
+    above a rate limit, ``...Code.Error`` if CIAM has not sent a code, or the error of ``verify``.
     The entries of each code are limited, also if CIAM has not sent the code.
     """
     flow = submission.flow
@@ -173,6 +185,10 @@ def check_code(submission: Submission, verify: Callable[[Flow], T]) -> T:
 
 
 def choose_channel(submission: Submission) -> SubmitResult:
+    """Return the password step for the channel ``PWD``; otherwise send a code by the channel.
+
+    Raises ``Params.Illegal.Type`` for a channel that the step does not offer.
+    """
     channel, flow = submission.cleaned_data["channel"], submission.flow
     if channel not in flow.step_data["channels"]:
         raise CiamError("Params.Illegal.Type", stage=Stage.SEND_CODE)
@@ -210,12 +226,14 @@ def submit_second_factor_code(submission: Submission) -> SubmitResult:
 
 
 def submit_second_factor_password(submission: Submission) -> SubmitResult:
+    """Count an attempt, and verify the password as the second factor."""
     flow, password = submission.flow, submission.cleaned_data["password"]
     with counting_attempt(submission, _second_factor_counted_name(flow), Stage.VERIFY_CODE):
         return CiamClient().verify_second_factor(flow.ciam_flow_id, "PWD", password=password)
 
 
 def choose_another_channel(submission: Submission) -> SubmitResult:
+    """Return the flow with the step that offers the channels, without a call to CIAM."""
     return dataclasses.replace(submission.flow, step="second_factor", sent_at=0)
 
 
@@ -245,6 +263,7 @@ def send_recovery_code(submission: Submission) -> SubmitResult:
 
 
 def reset_password(submission: Submission) -> SubmitResult:
+    """Set the new password if the code is right; the user is not signed in."""
     code, password = submission.cleaned_data["code"], submission.cleaned_data["password"]
     check_code(
         submission,

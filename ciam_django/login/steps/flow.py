@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponseBase
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.login.cookies import EncryptedCookies
 
-# Seconds; CIAM deletes a flow after the same time.
+# Seconds for which a flow is valid. CIAM deletes a flow after the same time.
 FLOW_SECONDS: Final = 600
 # Seconds that the countdown shows between two codes to the same recipient.
 _RESEND_SECONDS: Final = 60

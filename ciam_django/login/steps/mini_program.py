@@ -10,7 +10,10 @@ from ciam_django.login.steps.flow import Submission, SubmitResult
 
 
 def _auth_source() -> str:
-    """Without a registration, the steps of this module are not offered."""
+    """Return CIAM's authentication source for the mini program.
+
+    The steps of this module are available only if the mini program is registered.
+    """
     return registrations()[MINI_PROGRAM].source
 
 

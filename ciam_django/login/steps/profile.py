@@ -21,6 +21,10 @@ def submit_consent(submission: Submission) -> SubmitResult:
 
 
 def submit_profile(submission: Submission) -> SubmitResult:
+    """Send the profile members that CIAM asked for.
+
+    Raises a ``CiamError`` for an invalid email address or mobile number, before the call to CIAM.
+    """
     profile = {
         name: submission.cleaned_data[snake_case_name(name)]
         for name in submission.flow.step_data["asked"]

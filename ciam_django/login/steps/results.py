@@ -27,7 +27,8 @@ FLOW_TYPES: Final[Mapping[str, str]] = {
 def next_flow(ciam_step: NextStep, flow: Flow) -> Flow:
     """Return the flow with the step that CIAM asks for.
 
-    Raise a ``CiamError`` with the code ``unsupported_step`` if the step is unknown.
+    Loads the tenant's login page for a second factor, which may call CIAM. Raises ``CiamError``:
+    ``unsupported_step`` if the step is unknown.
     """
     name = {**FLOW_TYPES, **conf.CIAM_FLOW_TYPES}.get(ciam_step.flow_type, "")
     if name not in _DATA_OF_STEPS:

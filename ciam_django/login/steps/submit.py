@@ -25,6 +25,7 @@ from ciam_django.login.tenant_config import load_consents, load_login_page
 def build_form(flow: Flow, data: Mapping[str, Any] | None) -> CiamForm:
     """Return the form of the flow's step, with the terms and the CAPTCHA field if needed.
 
+    Loads the terms and the tenant's login page if the step needs them, which may call CIAM.
     ``data`` is the submitted data, or None for an empty form.
     """
     row = STEPS[flow.step]

@@ -77,13 +77,14 @@ class Command(BaseCommand):
 
 
 def _check_unique(model: type[AbstractBaseUser], by: str) -> None:
+    """Raise ``CommandError`` unless ``by`` names a unique field of the model."""
     try:
         is_unique = getattr(model._meta.get_field(by), "unique", False)
     except FieldDoesNotExist:
         is_unique = False
     if not is_unique:
         names = [field.name for field in model._meta.concrete_fields if field.unique]
-        raise CommandError(f"--by {by}: is no unique field of the user model. Allowed: {names}.")
+        raise CommandError(f"--by {by}: is not a unique field of the user model. Allowed: {names}.")
 
 
 def _subject_problems(rows: list[CsvRow]) -> Iterator[str]:
