@@ -198,7 +198,7 @@ def test_the_last_login_method_cannot_be_removed(browser: Browser, ciam: FakeCia
     assert CiamIdentity.objects.count() == 2
 
 
-def test_the_sessions_of_what_was_taken_away_are_told_of_as_such(
+def test_unlinking_sends_signed_out_with_the_reason_unlinked_for_each_session(
     browser: Browser,
     staff: User,
     ciam: FakeCiam,
@@ -206,22 +206,22 @@ def test_the_sessions_of_what_was_taken_away_are_told_of_as_such(
 ) -> None:
     link(browser)
     Browser(ciam).sign_in()
-    heard: list[object] = []
+    reasons: list[object] = []
 
-    def hear(sender: object, **told: Any) -> None:
-        heard.append(told["reason"])
+    def receive(sender: object, **arguments: Any) -> None:
+        reasons.append(arguments["reason"])
 
-    signals.signed_out.connect(hear)
+    signals.signed_out.connect(receive)
     try:
         with django_capture_on_commit_callbacks(execute=True):
             unlink(browser, CiamIdentity.objects.get().pk)
     finally:
-        signals.signed_out.disconnect(hear)
+        signals.signed_out.disconnect(receive)
 
-    assert heard == ["unlinked"]
+    assert reasons == ["unlinked"]
 
 
-def test_what_is_added_is_handed_back(browser: Browser, staff: User) -> None:
+def test_link_identity_returns_the_new_identity(browser: Browser, staff: User) -> None:
     request = RequestFactory().get("/")
     request.user = staff
     identity = link_identity(request, Person("https://ciam.example", "u-1", provider="qq"))
@@ -328,12 +328,12 @@ def test_each_event_sends_its_signal(
         ("signed_in", ""),
         ("signed_out", "ended"),
     ]
-    for name, told in sent:
-        assert told["user"].pk == told["identity"].user_id
+    for name, arguments in sent:
+        assert arguments["user"].pk == arguments["identity"].user_id
         if name in {"linked", "created", "signed_in"}:
-            assert told["person"].subject == told["identity"].subject
+            assert arguments["person"].subject == arguments["identity"].subject
         if name in {"linked", "unlinked", "signed_in"}:
-            assert told["request"].session
+            assert arguments["request"].session
 
 
 def test_a_refused_sign_in_sends_no_signal(

@@ -184,7 +184,7 @@ def test_ended_sessions_are_deleted_at_a_check_of_a_later_session(
     assert CiamSession.objects.count() == 2
 
 
-def test_a_sessions_look_leaves_the_persons_other_sessions_alone(
+def test_the_check_of_a_session_does_not_end_the_users_other_sessions(
     person: Browser, ciam: FakeCiam
 ) -> None:
     newer = Browser(ciam)
@@ -550,12 +550,12 @@ def request_of(browser: Browser) -> HttpRequest:
     ("changed", "code"),
     [
         ({"access_token": ""}, "missing_token"),
-        # At its end, with nothing to renew it by.
+        # The access token has expired and cannot be refreshed.
         ({"expires_at": 2.0, "refresh_from": 0.0}, "session_ended"),
         ({"expires_at": 2.0, "refresh_from": 1.0, "refresh_token": ""}, "session_ended"),
     ],
 )
-def test_a_token_that_is_not_there_or_not_good_is_not_handed_out(
+def test_access_token_of_refuses_a_missing_or_expired_token_and_shows_no_local_variables(
     person: Browser, changed: dict[str, Any], code: str
 ) -> None:
     change_tokens(person, **changed)
@@ -563,13 +563,13 @@ def test_a_token_that_is_not_there_or_not_good_is_not_handed_out(
         access_token_of(request_of(person))
 
     assert (raised.value.code, raised.value.stage) == (code, "refresh")
-    # No report shows what the function worked with.
+    # A report must not show the local variables of the function.
     frames = traceback.walk_tb(raised.value.__traceback__)
-    found = {frame.f_code.co_name: dict(frame.f_locals) for frame, _line in frames}
-    assert found["access_token_of"] == {}
+    variables = {frame.f_code.co_name: dict(frame.f_locals) for frame, _line in frames}
+    assert variables["access_token_of"] == {}
 
 
-def test_a_session_without_a_row_has_no_token(person: Browser) -> None:
+def test_access_token_of_refuses_a_session_without_a_row(person: Browser) -> None:
     CiamSession.objects.all().delete()
     with pytest.raises(CiamError) as raised:
         access_token_of(request_of(person))
@@ -577,7 +577,7 @@ def test_a_session_without_a_row_has_no_token(person: Browser) -> None:
     assert (raised.value.code, raised.value.stage) == ("missing_token", "refresh")
 
 
-def test_a_token_that_a_view_has_renewed_is_looked_at_in_its_time(person: Browser) -> None:
+def test_a_refresh_in_a_view_schedules_the_next_check(person: Browser) -> None:
     expire_tokens(person)
     request = request_of(person)
     assert access_token_of(request) == stored_tokens().access_token
@@ -586,7 +586,7 @@ def test_a_token_that_a_view_has_renewed_is_looked_at_in_its_time(person: Browse
     assert not is_check_due(request)
 
 
-def test_the_error_of_an_ended_session_has_ciams_reason_for_the_log(
+def test_the_error_of_a_refused_refresh_has_the_type_code_and_the_upstream_data_of_ciam(
     person: Browser, ciam: FakeCiam
 ) -> None:
     make_tokens_due(person)
@@ -599,7 +599,7 @@ def test_the_error_of_an_ended_session_has_ciams_reason_for_the_log(
     assert error.upstream_text
 
 
-def test_the_error_of_a_session_without_a_row_has_no_other_reason(person: Browser) -> None:
+def test_the_error_of_a_session_without_a_row_has_no_type_code(person: Browser) -> None:
     make_check_due(person)
     CiamSession.objects.all().delete()
     error = refresh_or_end_session(request_of(person))
@@ -608,33 +608,33 @@ def test_the_error_of_a_session_without_a_row_has_no_other_reason(person: Browse
     assert (error.code, error.type_code, error.stage) == ("session_ended", "", "refresh")
 
 
-def test_an_ended_session_is_over_everywhere_and_the_project_is_told(
+def test_an_ended_session_is_deleted_and_sends_signed_out_with_the_reason_ended(
     person: Browser,
     ciam: FakeCiam,
     django_capture_on_commit_callbacks: Callable[..., Any],
 ) -> None:
-    heard: list[object] = []
+    reasons: list[object] = []
 
-    def hear(sender: object, **told: Any) -> None:
-        heard.append(told["reason"])
+    def receive(sender: object, **arguments: Any) -> None:
+        reasons.append(arguments["reason"])
 
     ciam.revoke_tokens("li")
     make_check_due(person)
     request = request_of(person)
     key = str(request.session.session_key)
-    signed_out.connect(hear)
+    signed_out.connect(receive)
     try:
         with django_capture_on_commit_callbacks(execute=True):
             assert refresh_or_end_session(request) is not None
     finally:
-        signed_out.disconnect(hear)
+        signed_out.disconnect(receive)
 
-    assert heard == ["ended"]
+    assert reasons == ["ended"]
     assert not CiamSession.objects.active().exists()
     assert not SessionStore().exists(key)
 
 
-def test_who_is_not_looked_at_now_is_not_ended(person: Browser) -> None:
+def test_a_session_without_a_row_ends_only_when_its_check_is_due(person: Browser) -> None:
     CiamSession.objects.all().delete()
 
     assert refresh_or_end_session(request_of(person)) is None
