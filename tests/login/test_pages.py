@@ -141,8 +141,10 @@ def test_blank_fields_have_errors_without_a_request_to_ciam(person: FormBrowser)
     assert len(person.ciam.requests) == asked
 
 
-def test_a_page_with_a_form_has_its_own_headers(person: FormBrowser, settings: Settings) -> None:
-    # Django's middleware would set the first otherwise, as the project wants it elsewhere.
+def test_a_page_with_a_form_sets_its_referrer_policy_and_is_not_stored(
+    person: FormBrowser, settings: Settings
+) -> None:
+    # Django's middleware would set the Referrer-Policy as well.
     settings.SECURE_REFERRER_POLICY = None
     for answer in (
         person.open_page("/ciam/login/"),
