@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.login.hints import HINT_TEXTS, Hint, hint_text
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser
-from tests.login.test_hosted import make_older
+from tests.login.test_state import make_older
 
 pytestmark = pytest.mark.django_db
 

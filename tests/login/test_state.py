@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import time
+from http.cookies import SimpleCookie
 
 import pytest
 from cryptography.fernet import Fernet
@@ -14,6 +15,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.client.crypto import fernet_for
 from ciam_django.login import state
+from tests.browser import Browser
 
 
 def response_with_cookie(
@@ -74,6 +76,16 @@ def aged(cookie: str, seconds: int, purpose: str = state._COOKIES.purpose) -> st
     fernet = Fernet(base64.urlsafe_b64encode(key._signing_key + key._encryption_key))
     set_at = multi_fernet.extract_timestamp(cookie)
     return fernet.encrypt_at_time(multi_fernet.decrypt(cookie), set_at - seconds).decode()
+
+
+def states_in(cookies: SimpleCookie) -> list[str]:
+    return [name for name in cookies if name.startswith("ciam_state_") and cookies[name].value]
+
+
+def make_older(browser: Browser, seconds: int) -> None:
+    """Change a browser's cookies as if its sign-ins had started ``seconds`` earlier."""
+    for name in states_in(browser.client.cookies):
+        browser.client.cookies[name] = aged(browser.client.cookies[name].value, seconds)
 
 
 @pytest.mark.parametrize(
