@@ -23,7 +23,7 @@ from ciam_django.login import state
 from ciam_django.login.callback import refuse_other_issuer
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser, query_of
-from tests.login.test_state import make_older, states_in
+from tests.login.test_state import age_state_cookies, state_cookie_names
 
 pytestmark = pytest.mark.django_db
 
@@ -65,10 +65,10 @@ def test_a_callback_with_an_unknown_state_changes_no_session_and_no_cookie(
     assert [r.name for r in caplog.records if r.levelno == logging.INFO] == ["ciam_django"] * 2
 
 
-def copy_with_states_of(browser: Browser) -> Browser:
+def browser_with_state_cookies_of(browser: Browser) -> Browser:
     """Return a new browser that has only the current state cookies of ``browser``."""
     copy = Browser(browser.ciam)
-    for name in states_in(browser.client.cookies):
+    for name in state_cookie_names(browser.client.cookies):
         copy.client.cookies[name] = browser.client.cookies[name].value
     return copy
 
@@ -91,10 +91,10 @@ def test_a_state_is_valid_for_one_callback_with_any_answer(
 ) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"), username)
     # This browser ignores that the response deletes the cookie.
-    second_browser = copy_with_states_of(browser)
+    second_browser = browser_with_state_cookies_of(browser)
 
     assert browser.open_callback(callback).status_code == status
-    assert not states_in(browser.client.cookies)
+    assert not state_cookie_names(browser.client.cookies)
     request_count = len(browser.ciam.requests)
     for _ in range(2):
         response = second_browser.open_callback(callback)
@@ -103,10 +103,10 @@ def test_a_state_is_valid_for_one_callback_with_any_answer(
     assert len(browser.ciam.requests) == request_count
 
 
-def test_only_one_of_simultaneous_callbacks_signs_in_and_the_others_are_repeated(
+def test_only_one_of_simultaneous_callbacks_signs_in_and_the_others_have_a_refresh_header(
     ciam: FakeCiam, live_server: LiveServer
 ) -> None:
-    callback, cookies = _start_sign_in_at(live_server.url, ciam)
+    callback, cookies = _sign_in_until_callback(live_server.url, ciam)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: _get(callback, cookies), range(8)))
 
@@ -116,7 +116,8 @@ def test_only_one_of_simultaneous_callbacks_signs_in_and_the_others_are_repeated
     for answer in answers:
         if answer is not first:
             assert answer.headers["Ciam-Error-Code"] == "mismatching_state"
-            # The browser repeats the callback once, because the response deletes the cookie.
+            # The header makes the browser repeat the callback, but only once, because the response
+            # deletes the cookie.
             assert answer.headers["Refresh"] == "2"
             assert "Max-Age=0" in answer.headers["Set-Cookie"]
             assert "sessionid" not in answer.cookies
@@ -124,8 +125,8 @@ def test_only_one_of_simultaneous_callbacks_signs_in_and_the_others_are_repeated
     assert "Refresh" not in _get(callback, {}).headers
 
 
-def _start_sign_in_at(site: str, ciam: FakeCiam) -> tuple[str, dict[str, str]]:
-    """Start a sign-in; return the URL of its callback and the cookies of its browser."""
+def _sign_in_until_callback(site: str, ciam: FakeCiam) -> tuple[str, dict[str, str]]:
+    """Start a sign-in and sign in at CIAM; return the URL of the callback and the cookies."""
     with requests.Session() as session:
         page = session.get(f"{site}/ciam/login/", timeout=60).text
         token = page.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
@@ -149,34 +150,36 @@ def _get(address: str, cookies: dict[str, str]) -> requests.Response:
 @pytest.mark.parametrize(("age", "status"), [(599, 302), (601, 400)])
 def test_a_sign_in_expires_after_ten_minutes(browser: Browser, age: int, status: int) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
-    make_older(browser, age)
+    age_state_cookies(browser, age)
 
     assert browser.open_callback(callback).status_code == status
     assert (browser.user_id is None) is (status == 400)
 
 
 def test_a_state_of_another_provider_is_refused(browser: Browser) -> None:
-    begun = state.new_sign_in_state(next_url="", provider="wechat")
+    sign_in_state = state.new_sign_in_state(next_url="", provider="wechat")
     response = HttpResponse()
-    state.set_state_cookie(RequestFactory().get("/"), response, begun)
+    state.set_state_cookie(RequestFactory().get("/"), response, sign_in_state)
     for name, morsel in response.cookies.items():
         browser.client.cookies[name] = morsel.value
-    answer = browser.client.get("/ciam/callback/", {"state": begun.state, "code": "c"})
+    answer = browser.client.get("/ciam/callback/", {"state": sign_in_state.state, "code": "c"})
 
     assert answer["Ciam-Error-Code"] == "mismatching_state"
     assert not browser.ciam.requests
 
 
-def test_a_sign_in_survives_the_rotation_of_the_secret_key(
+def test_a_state_is_accepted_after_a_key_rotation_only_if_the_old_key_is_a_fallback(
     browser: Browser, settings: Settings
 ) -> None:
-    kept, lost = (browser.sign_in_at_ciam(browser.start_sign_in()) for _ in range(2))
+    accepted_callback, refused_callback = (
+        browser.sign_in_at_ciam(browser.start_sign_in()) for _ in range(2)
+    )
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "new"
-    assert browser.open_callback(kept).status_code == 302
+    assert browser.open_callback(accepted_callback).status_code == 302
 
     settings.SECRET_KEY_FALLBACKS = []
-    assert browser.open_callback(lost)["Ciam-Error-Code"] == "mismatching_state"
+    assert browser.open_callback(refused_callback)["Ciam-Error-Code"] == "mismatching_state"
 
 
 def test_a_repeated_callback_redirects_the_browser_that_it_signed_in(
@@ -194,7 +197,9 @@ def test_a_repeated_callback_redirects_the_browser_that_it_signed_in(
     assert browser.open_callback(callback)["Ciam-Error-Code"] == "mismatching_state"
 
 
-def test_repeated_callbacks_redirect_each_tab_to_its_own_next(browser: Browser) -> None:
+def test_only_the_five_newest_states_redirect_a_repeated_callback_to_their_own_next(
+    browser: Browser,
+) -> None:
     callbacks = []
     for number in range(6):
         callbacks.append(browser.sign_in_at_ciam(browser.start_sign_in(f"/{number}/")))
@@ -207,13 +212,13 @@ def test_repeated_callbacks_redirect_each_tab_to_its_own_next(browser: Browser) 
 
 
 def test_a_repeated_callback_of_the_previous_user_is_refused(browser: Browser) -> None:
-    of_li = browser.sign_in_at_ciam(browser.start_sign_in("/li/"), "li")
-    browser.open_callback(of_li)
-    of_wang = browser.sign_in_at_ciam(browser.start_sign_in("/wang/"), "wang")
-    browser.open_callback(of_wang)
+    li_callback = browser.sign_in_at_ciam(browser.start_sign_in("/li/"), "li")
+    browser.open_callback(li_callback)
+    wang_callback = browser.sign_in_at_ciam(browser.start_sign_in("/wang/"), "wang")
+    browser.open_callback(wang_callback)
 
-    assert browser.open_callback(of_wang)["Location"] == "/wang/"
-    assert browser.open_callback(of_li)["Ciam-Error-Code"] == "mismatching_state"
+    assert browser.open_callback(wang_callback)["Location"] == "/wang/"
+    assert browser.open_callback(li_callback)["Ciam-Error-Code"] == "mismatching_state"
 
 
 def test_a_repeated_callback_checks_next_again(browser: Browser, settings: Settings) -> None:
@@ -289,49 +294,55 @@ def test_an_unknown_state_causes_no_warning_while_the_cache_is_down(
 
 # --- The issuer of a callback (RFC 9207) ------------------------------------------------------
 
-OURS = "https://ciam.example/oidc/app"
-OTHER = "https://evil.example/oidc/app"
-PROMISED = {"issuer": OURS, "authorization_response_iss_parameter_supported": True}
-NOT_PROMISED = {"issuer": OURS}
+ISSUER = "https://ciam.example/oidc/app"
+OTHER_ISSUER = "https://evil.example/oidc/app"
+ANNOUNCED = {"issuer": ISSUER, "authorization_response_iss_parameter_supported": True}
+NOT_ANNOUNCED = {"issuer": ISSUER}
 
 
-@pytest.mark.parametrize(
-    ("metadata", "returned_issuers"),
-    [
-        (PROMISED, [OURS]),
-        (NOT_PROMISED, []),
-        (NOT_PROMISED, [OURS]),
-        ({**PROMISED, "authorization_response_iss_parameter_supported": "true"}, []),
-        # CIAM's own mode has no metadata to compare with.
-        ({}, []),
-        ({}, [OTHER]),
-    ],
-)
-def test_a_callback_from_the_issuer_in_the_metadata_is_accepted(
-    metadata: dict[str, object], returned_issuers: list[str]
+@pytest.mark.parametrize("metadata", [ANNOUNCED, NOT_ANNOUNCED])
+def test_a_callback_with_the_issuer_of_the_metadata_is_accepted(
+    metadata: dict[str, object],
 ) -> None:
-    refuse_other_issuer(metadata, returned_issuers)
+    refuse_other_issuer(metadata, [ISSUER])
 
 
 @pytest.mark.parametrize(
-    ("metadata", "returned_issuers"),
+    "metadata",
+    [NOT_ANNOUNCED, {**ANNOUNCED, "authorization_response_iss_parameter_supported": "true"}],
+)
+def test_a_missing_iss_is_accepted_unless_the_metadata_announce_the_iss_parameter(
+    metadata: dict[str, object],
+) -> None:
+    refuse_other_issuer(metadata, [])
+
+
+def test_a_missing_iss_is_refused_if_the_metadata_announce_the_iss_parameter() -> None:
+    with pytest.raises(CiamError, match="mismatching_issuer"):
+        refuse_other_issuer(ANNOUNCED, [])
+
+
+@pytest.mark.parametrize("returned_issuers", [[], [OTHER_ISSUER]])
+def test_any_iss_is_accepted_without_an_issuer_in_the_metadata(
+    returned_issuers: list[str],
+) -> None:
+    # CIAM's own mode has no metadata.
+    refuse_other_issuer({}, returned_issuers)
+
+
+@pytest.mark.parametrize("metadata", [ANNOUNCED, NOT_ANNOUNCED])
+@pytest.mark.parametrize(
+    "returned_issuers",
     [
-        (PROMISED, []),
-        *(
-            (metadata, issuers)
-            for metadata in (PROMISED, NOT_PROMISED)
-            for issuers in (
-                [OTHER],
-                [""],
-                [f"{OURS}/"],
-                [OURS.upper()],
-                [OURS, OTHER],
-                [OTHER, OURS],
-            )
-        ),
+        [OTHER_ISSUER],
+        [""],
+        [f"{ISSUER}/"],
+        [ISSUER.upper()],
+        [ISSUER, OTHER_ISSUER],
+        [OTHER_ISSUER, ISSUER],
     ],
 )
-def test_a_callback_from_another_issuer_is_refused(
+def test_a_callback_with_another_issuer_is_refused(
     metadata: dict[str, object], returned_issuers: list[str]
 ) -> None:
     with pytest.raises(CiamError, match="mismatching_issuer"):
@@ -353,14 +364,14 @@ def test_a_callback_with_the_right_issuer_signs_in(browser: Browser) -> None:
 @oidc
 @pytest.mark.parametrize("username", ["li", "fail:authorize:access_denied"])
 @pytest.mark.parametrize("change", ["other", "missing"])
-def test_a_wrong_or_missing_issuer_is_refused_if_the_metadata_promise_the_issuer(
+def test_a_wrong_or_missing_iss_is_refused_if_the_metadata_announce_the_iss_parameter(
     browser: Browser, username: str, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser.ciam.sends_issuer = True
     callback = browser.sign_in_at_ciam(browser.start_sign_in(), username)
     with_issuer = f"&iss={quote(browser.ciam.issuer, safe='')}"
     assert with_issuer in callback
-    instead = {"other": f"&iss={quote(OTHER, safe='')}", "missing": ""}[change]
+    instead = {"other": f"&iss={quote(OTHER_ISSUER, safe='')}", "missing": ""}[change]
     with caplog.at_level(logging.DEBUG):
         response = browser.open_callback(callback.replace(with_issuer, instead))
 
@@ -373,9 +384,11 @@ def test_a_wrong_or_missing_issuer_is_refused_if_the_metadata_promise_the_issuer
 
 
 @oidc
-def test_a_wrong_issuer_is_refused_if_the_metadata_promise_no_issuer(browser: Browser) -> None:
+def test_a_wrong_iss_is_refused_if_the_metadata_do_not_announce_the_iss_parameter(
+    browser: Browser,
+) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
-    response = browser.open_callback(f"{callback}&iss={quote(OTHER, safe='')}")
+    response = browser.open_callback(f"{callback}&iss={quote(OTHER_ISSUER, safe='')}")
 
     assert response["Ciam-Error-Code"] == "mismatching_issuer"
     assert not [request for request in browser.ciam.requests if request.stage == "token"]

@@ -78,13 +78,14 @@ def aged(cookie: str, seconds: int, purpose: str = state._COOKIES.purpose) -> st
     return fernet.encrypt_at_time(multi_fernet.decrypt(cookie), set_at - seconds).decode()
 
 
-def states_in(cookies: SimpleCookie) -> list[str]:
+def state_cookie_names(cookies: SimpleCookie) -> list[str]:
+    """Return the names of the state cookies that are not deleted."""
     return [name for name in cookies if name.startswith("ciam_state_") and cookies[name].value]
 
 
-def make_older(browser: Browser, seconds: int) -> None:
-    """Change a browser's cookies as if its sign-ins had started ``seconds`` earlier."""
-    for name in states_in(browser.client.cookies):
+def age_state_cookies(browser: Browser, seconds: int) -> None:
+    """Change a browser's state cookies as if its sign-ins had started ``seconds`` earlier."""
+    for name in state_cookie_names(browser.client.cookies):
         browser.client.cookies[name] = aged(browser.client.cookies[name].value, seconds)
 
 
