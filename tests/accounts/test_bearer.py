@@ -29,7 +29,7 @@ DENIED = "Operation.Denied"
 DISABLED = "Operation.Failure.User.Disabled"
 
 
-# --- What is remembered -----------------------------------------------------------------------
+# --- Cached results ---------------------------------------------------------------------------
 
 
 def test_a_good_answer_is_cached_for_the_next_requests(ciam: FakeCiam) -> None:

@@ -99,7 +99,7 @@ def test_linking_needs_a_signed_in_user(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("has_other_user", [True, False])
-def test_linking_is_refused_after_a_change_of_the_user(
+def test_linking_is_refused_after_a_logout_or_a_change_of_the_user(
     browser: Browser, staff: User, has_other_user: bool
 ) -> None:
     callback = browser.sign_in_at_ciam(
@@ -249,7 +249,7 @@ def test_a_password_is_no_login_method_without_a_password_backend(
     assert unlink(browser, CiamIdentity.objects.get().pk).json()["code"] == "last_way_in"
 
 
-def test_one_of_two_identities_can_be_removed(browser: Browser) -> None:
+def test_the_first_of_two_identities_can_be_removed_and_the_second_cannot(browser: Browser) -> None:
     browser.sign_in()
     link(browser, "wang")
     first, second = CiamIdentity.objects.order_by("pk")
@@ -273,8 +273,19 @@ def test_an_identity_of_another_user_cannot_be_removed(
 
 
 def test_unlinking_needs_a_signed_in_user(browser: Browser, db: None) -> None:
-    assert unlink(browser, 1).json()["code"] == "missing_token"
-    assert Client(enforce_csrf_checks=True).post("/ciam/unlink/").status_code == 403
+    answer = unlink(browser, 1)
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "missing_token")
+
+
+def test_unlinking_needs_a_csrf_token(browser: Browser, staff: User) -> None:
+    link(browser)
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = browser.client.cookies
+    identity = CiamIdentity.objects.get().pk
+
+    assert strict.post("/ciam/unlink/", {"identity": identity}).status_code == 403
+    assert CiamIdentity.objects.count() == 1
 
 
 # --- Signals ------------------------------------------------------------------------------------

@@ -170,18 +170,20 @@ def test_a_second_sign_in_replaces_the_session(person: Browser) -> None:
     assert stored_tokens().session_key == person.client.session.session_key
 
 
-def test_ended_sessions_are_deleted_at_a_check_of_a_later_session(
+def test_the_check_of_a_session_deletes_the_users_earlier_session_that_has_ended(
     person: Browser, ciam: FakeCiam
 ) -> None:
+    ended = CiamSession.objects.get()
     CiamSession.objects.update(ends_at="2000-01-01T00:00:00Z")
-    third, other = Browser(ciam), Browser(ciam)
-    third.sign_in()
-    other.sign_in("wang")
+    later, of_other_user = Browser(ciam), Browser(ciam)
+    later.sign_in()
+    of_other_user.sign_in("wang")
     assert CiamSession.objects.count() == 3
-    make_check_due(third)
-    third.client.get("/")
+    make_check_due(later)
+    later.client.get("/")
 
     assert CiamSession.objects.count() == 2
+    assert not CiamSession.objects.filter(pk=ended.pk).exists()
 
 
 def test_the_check_of_a_session_does_not_end_the_users_other_sessions(
@@ -198,7 +200,9 @@ def test_the_check_of_a_session_does_not_end_the_users_other_sessions(
     assert person.client.get("/").content == b"True"
 
 
-def test_the_last_sign_in_stays_known_after_its_end(person: Browser) -> None:
+def test_the_row_of_a_session_stays_after_the_logout_without_tokens_and_sid(
+    person: Browser,
+) -> None:
     person.client.post("/ciam/logout/")
     ended = CiamSession.objects.get()
 
@@ -292,13 +296,14 @@ def test_a_person_whose_refresh_is_refused_is_signed_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     age_tokens(person)
-    ciam.fail("refresh", code=code, text="secret words")
+    ciam.fail("refresh", code=code, text="upstream words")
     with caplog.at_level(logging.INFO, "ciam_django"):
         answer = person.client.get("/cart/", headers={"Accept": "application/json"})
 
     body = answer.json()
     assert (answer.status_code, body["code"], body["action"]) == (401, "session_ended", "login")
     assert f"type_code={code}" in caplog.text
+    assert "upstream words" not in answer.content.decode()
     assert person.user_id is None
     assert not CiamSession.objects.active().exists()
     # A public page has the status 401 only once.
@@ -327,7 +332,7 @@ def test_a_callback_succeeds_although_the_old_session_ends(person: Browser, ciam
     assert person.client.get("/").content == b"True"
 
 
-def test_an_unknown_url_is_not_found_after_the_session_has_ended(
+def test_the_first_request_after_the_end_of_a_session_has_401_also_for_an_unknown_url(
     person: Browser, ciam: FakeCiam
 ) -> None:
     expire_tokens(person)
@@ -346,7 +351,9 @@ def test_a_post_request_gets_a_login_link_without_next(person: Browser, ciam: Fa
     assert 'href="/ciam/login/"' in page.content.decode()
 
 
-def test_a_session_without_a_refresh_token_goes_on(person: Browser, ciam: FakeCiam) -> None:
+def test_a_session_continues_with_an_expired_token_that_cannot_be_refreshed(
+    person: Browser, ciam: FakeCiam
+) -> None:
     change_tokens(person, refresh_token="", refresh_from=1.0, expires_at=2.0)
 
     assert person.client.get("/").content == b"True"
@@ -365,7 +372,9 @@ def test_tokens_of_unknown_lifetime_are_not_refreshed(person: Browser, ciam: Fak
 # --- Checks at CIAM ---------------------------------------------------------------------------
 
 
-def test_ciam_is_asked_once_per_interval(person: Browser, ciam: FakeCiam) -> None:
+def test_only_the_first_request_after_a_due_check_asks_ciam(
+    person: Browser, ciam: FakeCiam
+) -> None:
     make_check_due(person)
     before = stages(ciam).count("api")
     for _ in range(3):
@@ -472,7 +481,7 @@ def test_a_check_that_saves_during_the_deletion_does_not_restore_the_session(
     assert not session.exists(str(session.session_key))
 
 
-def test_a_project_can_switch_the_checks_off(
+def test_ciam_session_check_of_0_schedules_only_the_refresh_of_the_tokens(
     person: Browser, ciam: FakeCiam, settings: Settings
 ) -> None:
     settings.CIAM_SESSION_CHECK = 0
@@ -669,7 +678,7 @@ def test_a_session_without_a_row_ends_at_its_next_check(person: Browser) -> None
     assert person.client.get("/").status_code == 401
 
 
-def test_a_session_of_a_django_password_is_not_checked(
+def test_a_session_without_a_ciam_sign_in_continues_without_a_request_to_ciam(
     browser: Browser, django_user_model: Any
 ) -> None:
     browser.client.force_login(
@@ -678,6 +687,7 @@ def test_a_session_of_a_django_password_is_not_checked(
     )
 
     assert browser.client.get("/").content == b"True"
+    assert not browser.ciam.requests
 
 
 # --- async ---------------------------------------------------------------------------------------
