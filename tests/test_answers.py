@@ -432,14 +432,14 @@ def test_a_collapsing_code_is_hidden_unless_its_exact_code_has_a_message_of_the_
     assert answer.detail != "Call us."
 
 
-def test_it_is_told_where_the_alias_that_ciam_sent_is_reworded(settings: Settings) -> None:
+def test_a_message_for_an_alias_is_shown_only_if_ciam_sent_the_alias(settings: Settings) -> None:
     alias = "Operation.Failure.User.NotFound"
     settings.CIAM_ERROR_OVERRIDES = {alias: "M."}
 
     assert answer_to(CiamError(alias, stage="password")).detail == "M."
-    # The row that the alias stands for has no words of the project's.
-    own = answer_to(CiamError(ALIASES[alias], stage="password"))
-    assert own.code == "Operation.Failure.Username.Or.Password.Error"
+    # The project has set no message for the row of the alias.
+    answer = answer_to(CiamError(ALIASES[alias], stage="password"))
+    assert answer.code == "Operation.Failure.Username.Or.Password.Error"
 
 
 def test_a_setting_replaces_the_message_of_the_generic_row(settings: Settings) -> None:

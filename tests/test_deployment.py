@@ -326,7 +326,7 @@ def _create_four_identities() -> list[int]:
 
 
 def _wait_for_all(place: str, seconds: float) -> None:
-    """Wait for all processes to come to a place, but for no longer than these seconds."""
+    """Wait until all processes have reached ``place``, but at most ``seconds``."""
     cache.add(place, 0)
     cache.incr(place)
     until = time.monotonic() + seconds
@@ -335,7 +335,7 @@ def _wait_for_all(place: str, seconds: float) -> None:
 
 
 def _wait_before_deleting(sender: object, **kwargs: object) -> None:
-    """A receiver of ``pre_delete``: all who come here have seen that another way in stays."""
+    """Receive ``pre_delete``: each waiting process has found another login method."""
     _wait_for_all("deleting", 2)
 
 

@@ -278,7 +278,7 @@ def records_in(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 @PLACES
 @CLIENTS
 @pytest.mark.parametrize("code", [LOCKED, "invalid_client", "timeout", "nobody.knows"])
-def test_one_line_is_logged_and_no_mail_is_sent(
+def test_an_error_is_logged_in_one_line_and_sends_no_mail(
     client_of: Callable[..., Get],
     place: str,
     code: str,

@@ -154,7 +154,7 @@ def _fail_at_ciam(token: str) -> None:
 
 
 @pytest.mark.parametrize("is_chained", [True, False])
-def test_the_functions_of_causes_leave_no_values_either(is_chained: bool) -> None:
+def test_clear_frames_on_error_also_clears_the_frames_of_the_cause(is_chained: bool) -> None:
     def call(secret: str) -> None:
         raise LookupError
 
@@ -303,7 +303,7 @@ def test_a_text_of_spaces_becomes_empty() -> None:
         "HTTPS://SHOP.EXAMPLE/ALICE",
     ],
 )
-def test_an_address_is_redacted_with_its_path_and_query(text: str) -> None:
+def test_a_url_is_redacted_with_its_path_and_query(text: str) -> None:
     assert redacted_text(f"see {text} please") == "see [url] please"
 
 

@@ -220,10 +220,10 @@ def test_answer_to_reports_nothing_and_repeats_its_answer(
     assert error.is_reported is False
 
 
-@pytest.mark.parametrize("reported_by", [report, answer_and_report])
+@pytest.mark.parametrize("report_error", [report, answer_and_report])
 @pytest.mark.parametrize("is_chained", [True, False])
-def test_a_reported_error_keeps_of_its_causes_only_the_names(
-    reported_by: Callable[[CiamError], object], is_chained: bool
+def test_a_reported_error_keeps_only_the_names_of_its_causes(
+    report_error: Callable[[CiamError], object], is_chained: bool
 ) -> None:
     def fail() -> None:
         try:
@@ -236,7 +236,7 @@ def test_a_reported_error_keeps_of_its_causes_only_the_names(
     with pytest.raises(CiamError) as raised:
         fail()
     error = raised.value
-    reported_by(error)
+    report_error(error)
 
     assert error.__cause__ is error.__context__ is None
     assert error.__traceback__ is None

@@ -222,7 +222,7 @@ def test_a_refused_action_shows_and_logs_the_code(
     assert browser.user_id
 
 
-def test_one_refusal_does_not_stop_the_action_for_other_identities(
+def test_a_refusal_does_not_stop_the_action_for_other_identities(
     admin_client: Client, ciam: FakeCiam, identity: CiamIdentity
 ) -> None:
     Browser(ciam).sign_in("wang")

@@ -29,7 +29,7 @@ DENIED = "Operation.Denied"
 DISABLED = "Operation.Failure.User.Disabled"
 
 
-# --- What is remembered -----------------------------------------------------------------------
+# --- Cached results ---------------------------------------------------------------------------
 
 
 def test_a_good_answer_is_cached_for_the_next_requests(ciam: FakeCiam) -> None:
@@ -240,45 +240,45 @@ def request_with(token: str) -> HttpRequest:
     return RequestFactory().get("/", headers={"authorization": f"Bearer {token}"})
 
 
-def refusal_of(token: str) -> CiamError:
+def error_for(token: str) -> CiamError:
     with pytest.raises(CiamError) as raised:
         user_and_bearer(request_with(token))
-    # No report shows the token.
+    # A report of the error must not show the token.
     assert token not in repr(raised.value.__dict__)
     return raised.value
 
 
-def checks(ciam: FakeCiam) -> int:
+def check_count(ciam: FakeCiam) -> int:
     return sum(request.path.endswith("/check") for request in ciam.requests)
 
 
 @pytest.mark.parametrize(
     ("code", "shown", "type_code"),
     [
-        # What CIAM says of the person or of their rights is theirs to know.
+        # The client receives CIAM's codes about the user or about the user's rights.
         (DISABLED, DISABLED, "Operation.Failure"),
         (DENIED, DENIED, ""),
-        # Anything else that it refuses is the token's.
+        # Each other refusal is answered with invalid_token.
         ("invalid_grant", "invalid_token", "invalid_grant"),
         ("invalid_token", "invalid_token", ""),
         ("Operation.Failure.User.Not.Exist", "invalid_token", "Operation.Failure.User.Not.Exist"),
     ],
 )
-def test_a_refusal_has_ciams_reason_and_is_remembered(
+def test_a_refused_token_is_cached_with_ciams_reason(
     ciam: FakeCiam, code: str, shown: str, type_code: str
 ) -> None:
     token = token_for()
     ciam.fail("api", code=code, status=418, request_id="id-1", format="ciam")
-    first, second = refusal_of(token), refusal_of(token)
+    first, second = error_for(token), error_for(token)
 
     for error in (first, second):
         assert (error.code, error.type_code, error.stage) == (shown, type_code, "api")
     assert (first.upstream_status, first.request_id) == (418, "id-1")
     assert first.upstream_text
-    assert checks(ciam) == 1
+    assert check_count(ciam) == 1
 
 
-def test_a_project_that_remembers_nothing_from_now_on_forgets_what_there_is(
+def test_ciam_bearer_seconds_of_0_ignores_the_cached_results(
     ciam: FakeCiam, settings: Settings
 ) -> None:
     token = token_for()
@@ -286,29 +286,42 @@ def test_a_project_that_remembers_nothing_from_now_on_forgets_what_there_is(
     settings.CIAM_BEARER_SECONDS = 0
     user_and_bearer(request_with(token))
 
-    assert checks(ciam) == 2
+    assert check_count(ciam) == 2
 
 
-def test_a_failure_that_says_nothing_of_the_token_is_not_remembered(ciam: FakeCiam) -> None:
+def test_a_lost_connection_is_not_cached_as_a_refusal_of_the_token(ciam: FakeCiam) -> None:
     token = token_for()
     ciam.misbehave("api", "reset")
-    error = refusal_of(token)
+    error = error_for(token)
 
     assert (error.code, error.stage) == ("no_connection", "api")
     assert user_and_bearer(request_with(token)) is not None
 
 
-def test_a_request_without_a_bearer_token_is_for_others(ciam: FakeCiam) -> None:
-    for headers in ({}, {"authorization": ""}, {"authorization": "Basic bGk6cA=="}):
-        assert user_and_bearer(RequestFactory().get("/", headers=headers)) is None
-    for value in ("Bearer", "Bearer ", "Bearer a b", "Bearer ü", f"Bearer {'x' * 8193}"):
-        with pytest.raises(CiamError) as raised:
-            user_and_bearer(RequestFactory().get("/", headers={"authorization": value}))
-        assert (raised.value.code, raised.value.stage) == ("invalid_token", "api")
+@pytest.mark.parametrize(
+    "headers", [{}, {"authorization": ""}, {"authorization": "Basic bGk6cA=="}]
+)
+def test_a_request_without_the_bearer_scheme_has_no_user_and_asks_ciam_nothing(
+    ciam: FakeCiam, headers: dict[str, str]
+) -> None:
+    assert user_and_bearer(RequestFactory().get("/", headers=headers)) is None
     assert not ciam.requests
 
 
-def test_what_is_remembered_is_of_the_settings_that_judged_it(
+@pytest.mark.parametrize(
+    "value", ["Bearer", "Bearer ", "Bearer a b", "Bearer ü", f"Bearer {'x' * 8193}"]
+)
+def test_a_malformed_bearer_token_is_refused_without_a_request_to_ciam(
+    ciam: FakeCiam, value: str
+) -> None:
+    with pytest.raises(CiamError) as raised:
+        user_and_bearer(RequestFactory().get("/", headers={"authorization": value}))
+
+    assert (raised.value.code, raised.value.stage) == ("invalid_token", "api")
+    assert not ciam.requests
+
+
+def test_each_change_of_the_bearer_settings_gives_another_cache_key(
     ciam: FakeCiam, settings: Settings
 ) -> None:
     client = settings.AUTHLIB_OAUTH_CLIENTS["ciam"]
@@ -329,12 +342,12 @@ def test_what_is_remembered_is_of_the_settings_that_judged_it(
     assert not [key for key in keys if not key.startswith("ciam_django.bearer.")]
 
 
-def test_a_setting_that_is_misspelt_is_our_configuration(
+def test_an_unknown_value_of_ciam_bearer_is_a_misconfiguration_that_names_the_setting(
     ciam: FakeCiam, settings: Settings
 ) -> None:
     token = token_for()
     settings.CIAM_BEARER = "chek"
-    error = refusal_of(token)
+    error = error_for(token)
 
     assert (error.code, error.stage) == ("bad_configuration", "api")
     assert "CIAM_BEARER" in error.upstream_text

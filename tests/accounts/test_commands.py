@@ -114,7 +114,9 @@ def test_a_file_saved_by_excel_is_read(write_table: WriteTable) -> None:
         ("wang,u-9", "line 3: 'u-9' is linked to another user"),
     ],
 )
-def test_one_wrong_line_stops_all_changes(write_table: WriteTable, line: str, problem: str) -> None:
+def test_a_single_wrong_line_stops_all_changes(
+    write_table: WriteTable, line: str, problem: str
+) -> None:
     for name in ("li", "wang"):
         User.objects.create_user(name)
     get_or_create_user(Person(OLD, "u-9"))
@@ -174,7 +176,7 @@ def test_identities_can_keep_their_subjects_under_a_new_issuer() -> None:
         (["u-1,taken", "u-2,z"], "'taken' is taken"),
     ],
 )
-def test_one_identity_that_cannot_be_renamed_stops_all_changes(
+def test_a_single_identity_that_cannot_be_renamed_stops_all_changes(
     write_table: WriteTable, table: list[str], problem: str
 ) -> None:
     for subject in ("u-1", "u-2"):

@@ -99,7 +99,7 @@ def test_linking_needs_a_signed_in_user(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("has_other_user", [True, False])
-def test_linking_is_refused_after_a_change_of_the_user(
+def test_linking_is_refused_after_a_logout_or_a_change_of_the_user(
     browser: Browser, staff: User, has_other_user: bool
 ) -> None:
     callback = browser.sign_in_at_ciam(
@@ -198,7 +198,7 @@ def test_the_last_login_method_cannot_be_removed(browser: Browser, ciam: FakeCia
     assert CiamIdentity.objects.count() == 2
 
 
-def test_the_sessions_of_what_was_taken_away_are_told_of_as_such(
+def test_unlinking_sends_signed_out_with_the_reason_unlinked_for_each_session(
     browser: Browser,
     staff: User,
     ciam: FakeCiam,
@@ -206,22 +206,22 @@ def test_the_sessions_of_what_was_taken_away_are_told_of_as_such(
 ) -> None:
     link(browser)
     Browser(ciam).sign_in()
-    heard: list[object] = []
+    reasons: list[object] = []
 
-    def hear(sender: object, **told: Any) -> None:
-        heard.append(told["reason"])
+    def receive(sender: object, **arguments: Any) -> None:
+        reasons.append(arguments["reason"])
 
-    signals.signed_out.connect(hear)
+    signals.signed_out.connect(receive)
     try:
         with django_capture_on_commit_callbacks(execute=True):
             unlink(browser, CiamIdentity.objects.get().pk)
     finally:
-        signals.signed_out.disconnect(hear)
+        signals.signed_out.disconnect(receive)
 
-    assert heard == ["unlinked"]
+    assert reasons == ["unlinked"]
 
 
-def test_what_is_added_is_handed_back(browser: Browser, staff: User) -> None:
+def test_link_identity_returns_the_new_identity(browser: Browser, staff: User) -> None:
     request = RequestFactory().get("/")
     request.user = staff
     identity = link_identity(request, Person("https://ciam.example", "u-1", provider="qq"))
@@ -249,7 +249,7 @@ def test_a_password_is_no_login_method_without_a_password_backend(
     assert unlink(browser, CiamIdentity.objects.get().pk).json()["code"] == "last_way_in"
 
 
-def test_one_of_two_identities_can_be_removed(browser: Browser) -> None:
+def test_the_first_of_two_identities_can_be_removed_and_the_second_cannot(browser: Browser) -> None:
     browser.sign_in()
     link(browser, "wang")
     first, second = CiamIdentity.objects.order_by("pk")
@@ -273,8 +273,19 @@ def test_an_identity_of_another_user_cannot_be_removed(
 
 
 def test_unlinking_needs_a_signed_in_user(browser: Browser, db: None) -> None:
-    assert unlink(browser, 1).json()["code"] == "missing_token"
-    assert Client(enforce_csrf_checks=True).post("/ciam/unlink/").status_code == 403
+    answer = unlink(browser, 1)
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "missing_token")
+
+
+def test_unlinking_needs_a_csrf_token(browser: Browser, staff: User) -> None:
+    link(browser)
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = browser.client.cookies
+    identity = CiamIdentity.objects.get().pk
+
+    assert strict.post("/ciam/unlink/", {"identity": identity}).status_code == 403
+    assert CiamIdentity.objects.count() == 1
 
 
 # --- Signals ------------------------------------------------------------------------------------
@@ -328,12 +339,12 @@ def test_each_event_sends_its_signal(
         ("signed_in", ""),
         ("signed_out", "ended"),
     ]
-    for name, told in sent:
-        assert told["user"].pk == told["identity"].user_id
+    for name, arguments in sent:
+        assert arguments["user"].pk == arguments["identity"].user_id
         if name in {"linked", "created", "signed_in"}:
-            assert told["person"].subject == told["identity"].subject
+            assert arguments["person"].subject == arguments["identity"].subject
         if name in {"linked", "unlinked", "signed_in"}:
-            assert told["request"].session
+            assert arguments["request"].session
 
 
 def test_a_refused_sign_in_sends_no_signal(

@@ -84,23 +84,22 @@ def test_a_subclass_of_the_backend_signs_in(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("has_session", [True, False])
-def test_a_project_is_told_of_the_request_and_the_person(
+def test_created_and_signed_in_are_sent_with_the_person_and_signed_in_with_the_request(
     django_capture_on_commit_callbacks: Callable[..., Any], has_session: bool
 ) -> None:
     request = RequestFactory().get("/")
     request.session = SessionStore()
-    heard: list[dict[str, Any]] = []
-
-    def hear(sender: object, **told: Any) -> None:
-        heard.append(told)
-
+    signed_in: list[dict[str, Any]] = []
     created: list[dict[str, Any]] = []
 
-    def hear_of_new(sender: object, **told: Any) -> None:
-        created.append(told)
+    def receive_signed_in(sender: object, **arguments: Any) -> None:
+        signed_in.append(arguments)
 
-    signals.signed_in.connect(hear)
-    signals.created.connect(hear_of_new)
+    def receive_created(sender: object, **arguments: Any) -> None:
+        created.append(arguments)
+
+    signals.signed_in.connect(receive_signed_in)
+    signals.created.connect(receive_created)
     try:
         with django_capture_on_commit_callbacks(execute=True):
             if has_session:
@@ -108,33 +107,35 @@ def test_a_project_is_told_of_the_request_and_the_person(
             else:
                 sign_in_without_session(request, LI)
     finally:
-        signals.signed_in.disconnect(hear)
-        signals.created.disconnect(hear_of_new)
+        signals.signed_in.disconnect(receive_signed_in)
+        signals.created.disconnect(receive_created)
 
-    assert [told["person"] for told in created] == [LI]
-    (told,) = heard
-    assert told["request"] is request
-    assert told["person"] == LI
-    assert told["user"] == get_or_create_user(LI)
+    assert [arguments["person"] for arguments in created] == [LI]
+    (arguments,) = signed_in
+    assert arguments["request"] is request
+    assert arguments["person"] == LI
+    assert arguments["user"] == get_or_create_user(LI)
     assert CiamSession.objects.count() == has_session
     assert request.session.is_empty() is not has_session
 
 
-@pytest.mark.parametrize("is_active", [True, False])
-def test_who_holds_a_token_is_let_in_if_the_user_is_not_switched_off(is_active: bool) -> None:
-    request = RequestFactory().get("/")
-    user = authenticate_token_holder(request, LI)
+def test_a_token_holder_is_always_the_same_active_user() -> None:
+    user = authenticate_token_holder(RequestFactory().get("/"), LI)
+
     assert user == get_or_create_user(LI)
-    type(user).objects.update(is_active=is_active)
-    if is_active:
-        assert authenticate_token_holder(RequestFactory().get("/"), LI) == user
-        return
+    assert authenticate_token_holder(RequestFactory().get("/"), LI) == user
+
+
+def test_a_token_holder_whose_user_is_inactive_is_refused() -> None:
+    user = authenticate_token_holder(RequestFactory().get("/"), LI)
+    type(user).objects.update(is_active=False)
     with pytest.raises(CiamError) as raised:
         authenticate_token_holder(RequestFactory().get("/"), LI)
+
     assert (raised.value.code, raised.value.stage) == ("account_inactive", "api")
 
 
-def test_a_key_of_the_session_before_signing_in_is_good_for_nothing() -> None:
+def test_a_sign_in_deletes_the_old_session_key_and_keeps_the_session_data() -> None:
     request = RequestFactory().get("/")
     request.session = SessionStore()
     request.session["cart"] = ["tea"]
@@ -147,7 +148,7 @@ def test_a_key_of_the_session_before_signing_in_is_good_for_nothing() -> None:
     assert request.session["cart"] == ["tea"]
 
 
-def test_the_first_person_of_another_issuer_is_our_configuration() -> None:
+def test_a_first_sign_in_from_a_second_issuer_is_a_misconfiguration() -> None:
     get_or_create_user(LI)
     request = RequestFactory().get("/")
     request.session = SessionStore()
@@ -156,12 +157,12 @@ def test_the_first_person_of_another_issuer_is_our_configuration() -> None:
 
     assert (raised.value.code, raised.value.stage) == ("bad_configuration", "callback")
     assert "https://other.example" not in str(raised.value)
-    # Nobody has become a stranger.
-    assert [it.issuer for it in CiamIdentity.objects.all()] == [LI.issuer]
+    issuers = CiamIdentity.objects.values_list("issuer", flat=True)
+    assert list(issuers) == [LI.issuer]
     assert request.session.is_empty()
 
 
-def test_a_person_who_is_known_signs_in_whatever_the_issuer_of_others_is() -> None:
+def test_a_known_identity_signs_in_although_another_identity_has_another_issuer() -> None:
     for person in (LI, Person("https://other.example", "u-2")):
         get_or_create_user(person)
     request = RequestFactory().get("/")
@@ -172,7 +173,7 @@ def test_a_person_who_is_known_signs_in_whatever_the_issuer_of_others_is() -> No
 
 
 class LockingBackend(BaseBackend):
-    """A backend that refuses everybody, and says so in the words of django-axes."""
+    """A backend that refuses all users and marks the request as django-axes does."""
 
     def authenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
         assert request is not None
@@ -180,7 +181,9 @@ class LockingBackend(BaseBackend):
         raise PermissionDenied
 
 
-def test_who_is_locked_out_by_another_backend_is_told_to_wait(settings: Settings) -> None:
+def test_a_lockout_by_another_backend_is_answered_with_too_many_requests(
+    settings: Settings,
+) -> None:
     settings.AUTHENTICATION_BACKENDS = [
         f"{__name__}.LockingBackend",
         "ciam_django.accounts.backends.CiamBackend",

@@ -206,7 +206,7 @@ def test_an_attempt_that_was_not_counted_can_be_subtracted(
     assert count_passes(lambda: count_attempt(request, "li", Stage.PASSWORD), 5) == 2
 
 
-def test_giving_back_more_than_was_counted_raises_no_limit(
+def test_more_subtractions_than_attempts_do_not_raise_the_limit(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
@@ -238,10 +238,10 @@ def test_the_cache_has_no_phone_number_and_no_address() -> None:
         assert secret not in keys
 
 
-def test_a_name_in_the_cache_is_a_digest_that_needs_the_secret_key(settings: Settings) -> None:
+def test_the_cache_keys_depend_on_the_secret_key(settings: Settings) -> None:
     count_send(request_from(), NUMBER, "SMS")
     before = set(cache._cache)  # type: ignore[attr-defined]
-    # Whoever reads the cache and tries all phone numbers has to have the key, too.
+    # An attacker who reads the cache cannot find a phone number by trying all numbers.
     settings.SECRET_KEY = "another"
     count_send(request_from(), NUMBER, "SMS")
 

@@ -170,21 +170,23 @@ def test_a_second_sign_in_replaces_the_session(person: Browser) -> None:
     assert stored_tokens().session_key == person.client.session.session_key
 
 
-def test_ended_sessions_are_deleted_at_a_check_of_a_later_session(
+def test_the_check_of_a_session_deletes_the_users_earlier_session_that_has_ended(
     person: Browser, ciam: FakeCiam
 ) -> None:
+    ended = CiamSession.objects.get()
     CiamSession.objects.update(ends_at="2000-01-01T00:00:00Z")
-    third, other = Browser(ciam), Browser(ciam)
-    third.sign_in()
-    other.sign_in("wang")
+    later, of_other_user = Browser(ciam), Browser(ciam)
+    later.sign_in()
+    of_other_user.sign_in("wang")
     assert CiamSession.objects.count() == 3
-    make_check_due(third)
-    third.client.get("/")
+    make_check_due(later)
+    later.client.get("/")
 
     assert CiamSession.objects.count() == 2
+    assert not CiamSession.objects.filter(pk=ended.pk).exists()
 
 
-def test_a_sessions_look_leaves_the_persons_other_sessions_alone(
+def test_the_check_of_a_session_does_not_end_the_users_other_sessions(
     person: Browser, ciam: FakeCiam
 ) -> None:
     newer = Browser(ciam)
@@ -198,7 +200,9 @@ def test_a_sessions_look_leaves_the_persons_other_sessions_alone(
     assert person.client.get("/").content == b"True"
 
 
-def test_the_last_sign_in_stays_known_after_its_end(person: Browser) -> None:
+def test_the_row_of_a_session_stays_after_the_logout_without_tokens_and_sid(
+    person: Browser,
+) -> None:
     person.client.post("/ciam/logout/")
     ended = CiamSession.objects.get()
 
@@ -292,13 +296,14 @@ def test_a_person_whose_refresh_is_refused_is_signed_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     age_tokens(person)
-    ciam.fail("refresh", code=code, text="secret words")
+    ciam.fail("refresh", code=code, text="upstream words")
     with caplog.at_level(logging.INFO, "ciam_django"):
         answer = person.client.get("/cart/", headers={"Accept": "application/json"})
 
     body = answer.json()
     assert (answer.status_code, body["code"], body["action"]) == (401, "session_ended", "login")
     assert f"type_code={code}" in caplog.text
+    assert "upstream words" not in answer.content.decode()
     assert person.user_id is None
     assert not CiamSession.objects.active().exists()
     # A public page has the status 401 only once.
@@ -327,7 +332,7 @@ def test_a_callback_succeeds_although_the_old_session_ends(person: Browser, ciam
     assert person.client.get("/").content == b"True"
 
 
-def test_an_unknown_url_is_not_found_after_the_session_has_ended(
+def test_the_first_request_after_the_end_of_a_session_has_401_also_for_an_unknown_url(
     person: Browser, ciam: FakeCiam
 ) -> None:
     expire_tokens(person)
@@ -346,7 +351,9 @@ def test_a_post_request_gets_a_login_link_without_next(person: Browser, ciam: Fa
     assert 'href="/ciam/login/"' in page.content.decode()
 
 
-def test_a_session_without_a_refresh_token_goes_on(person: Browser, ciam: FakeCiam) -> None:
+def test_a_session_continues_with_an_expired_token_that_cannot_be_refreshed(
+    person: Browser, ciam: FakeCiam
+) -> None:
     change_tokens(person, refresh_token="", refresh_from=1.0, expires_at=2.0)
 
     assert person.client.get("/").content == b"True"
@@ -365,7 +372,9 @@ def test_tokens_of_unknown_lifetime_are_not_refreshed(person: Browser, ciam: Fak
 # --- Checks at CIAM ---------------------------------------------------------------------------
 
 
-def test_ciam_is_asked_once_per_interval(person: Browser, ciam: FakeCiam) -> None:
+def test_only_the_first_request_after_a_due_check_asks_ciam(
+    person: Browser, ciam: FakeCiam
+) -> None:
     make_check_due(person)
     before = stages(ciam).count("api")
     for _ in range(3):
@@ -472,7 +481,7 @@ def test_a_check_that_saves_during_the_deletion_does_not_restore_the_session(
     assert not session.exists(str(session.session_key))
 
 
-def test_a_project_can_switch_the_checks_off(
+def test_ciam_session_check_of_0_schedules_only_the_refresh_of_the_tokens(
     person: Browser, ciam: FakeCiam, settings: Settings
 ) -> None:
     settings.CIAM_SESSION_CHECK = 0
@@ -550,12 +559,12 @@ def request_of(browser: Browser) -> HttpRequest:
     ("changed", "code"),
     [
         ({"access_token": ""}, "missing_token"),
-        # At its end, with nothing to renew it by.
+        # The access token has expired and cannot be refreshed.
         ({"expires_at": 2.0, "refresh_from": 0.0}, "session_ended"),
         ({"expires_at": 2.0, "refresh_from": 1.0, "refresh_token": ""}, "session_ended"),
     ],
 )
-def test_a_token_that_is_not_there_or_not_good_is_not_handed_out(
+def test_access_token_of_refuses_a_missing_or_expired_token_and_shows_no_local_variables(
     person: Browser, changed: dict[str, Any], code: str
 ) -> None:
     change_tokens(person, **changed)
@@ -563,13 +572,13 @@ def test_a_token_that_is_not_there_or_not_good_is_not_handed_out(
         access_token_of(request_of(person))
 
     assert (raised.value.code, raised.value.stage) == (code, "refresh")
-    # No report shows what the function worked with.
+    # A report must not show the local variables of the function.
     frames = traceback.walk_tb(raised.value.__traceback__)
-    found = {frame.f_code.co_name: dict(frame.f_locals) for frame, _line in frames}
-    assert found["access_token_of"] == {}
+    variables = {frame.f_code.co_name: dict(frame.f_locals) for frame, _line in frames}
+    assert variables["access_token_of"] == {}
 
 
-def test_a_session_without_a_row_has_no_token(person: Browser) -> None:
+def test_access_token_of_refuses_a_session_without_a_row(person: Browser) -> None:
     CiamSession.objects.all().delete()
     with pytest.raises(CiamError) as raised:
         access_token_of(request_of(person))
@@ -577,7 +586,7 @@ def test_a_session_without_a_row_has_no_token(person: Browser) -> None:
     assert (raised.value.code, raised.value.stage) == ("missing_token", "refresh")
 
 
-def test_a_token_that_a_view_has_renewed_is_looked_at_in_its_time(person: Browser) -> None:
+def test_a_refresh_in_a_view_schedules_the_next_check(person: Browser) -> None:
     expire_tokens(person)
     request = request_of(person)
     assert access_token_of(request) == stored_tokens().access_token
@@ -586,7 +595,7 @@ def test_a_token_that_a_view_has_renewed_is_looked_at_in_its_time(person: Browse
     assert not is_check_due(request)
 
 
-def test_the_error_of_an_ended_session_has_ciams_reason_for_the_log(
+def test_the_error_of_a_refused_refresh_has_the_type_code_and_the_upstream_data_of_ciam(
     person: Browser, ciam: FakeCiam
 ) -> None:
     make_tokens_due(person)
@@ -599,7 +608,7 @@ def test_the_error_of_an_ended_session_has_ciams_reason_for_the_log(
     assert error.upstream_text
 
 
-def test_the_error_of_a_session_without_a_row_has_no_other_reason(person: Browser) -> None:
+def test_the_error_of_a_session_without_a_row_has_no_type_code(person: Browser) -> None:
     make_check_due(person)
     CiamSession.objects.all().delete()
     error = refresh_or_end_session(request_of(person))
@@ -608,33 +617,33 @@ def test_the_error_of_a_session_without_a_row_has_no_other_reason(person: Browse
     assert (error.code, error.type_code, error.stage) == ("session_ended", "", "refresh")
 
 
-def test_an_ended_session_is_over_everywhere_and_the_project_is_told(
+def test_an_ended_session_is_deleted_and_sends_signed_out_with_the_reason_ended(
     person: Browser,
     ciam: FakeCiam,
     django_capture_on_commit_callbacks: Callable[..., Any],
 ) -> None:
-    heard: list[object] = []
+    reasons: list[object] = []
 
-    def hear(sender: object, **told: Any) -> None:
-        heard.append(told["reason"])
+    def receive(sender: object, **arguments: Any) -> None:
+        reasons.append(arguments["reason"])
 
     ciam.revoke_tokens("li")
     make_check_due(person)
     request = request_of(person)
     key = str(request.session.session_key)
-    signed_out.connect(hear)
+    signed_out.connect(receive)
     try:
         with django_capture_on_commit_callbacks(execute=True):
             assert refresh_or_end_session(request) is not None
     finally:
-        signed_out.disconnect(hear)
+        signed_out.disconnect(receive)
 
-    assert heard == ["ended"]
+    assert reasons == ["ended"]
     assert not CiamSession.objects.active().exists()
     assert not SessionStore().exists(key)
 
 
-def test_who_is_not_looked_at_now_is_not_ended(person: Browser) -> None:
+def test_a_session_without_a_row_ends_only_when_its_check_is_due(person: Browser) -> None:
     CiamSession.objects.all().delete()
 
     assert refresh_or_end_session(request_of(person)) is None
@@ -669,7 +678,7 @@ def test_a_session_without_a_row_ends_at_its_next_check(person: Browser) -> None
     assert person.client.get("/").status_code == 401
 
 
-def test_a_session_of_a_django_password_is_not_checked(
+def test_a_session_without_a_ciam_sign_in_continues_without_a_request_to_ciam(
     browser: Browser, django_user_model: Any
 ) -> None:
     browser.client.force_login(
@@ -678,6 +687,7 @@ def test_a_session_of_a_django_password_is_not_checked(
     )
 
     assert browser.client.get("/").content == b"True"
+    assert not browser.ciam.requests
 
 
 # --- async ---------------------------------------------------------------------------------------

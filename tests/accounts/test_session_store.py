@@ -1,4 +1,4 @@
-"""When a session is looked at, and what is kept for it."""
+"""Tests of the check times and the stored tokens of the sessions that began at CIAM."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DAY = 24 * 3600
 
 @pytest.fixture
 def signed_in(browser: Browser, settings: Settings) -> HttpRequest:
-    """A request of somebody who has just signed in, to a project whose sessions last for a day."""
+    """A request of a user who has just signed in; the project's sessions last for a day."""
     cache.clear()
     settings.SESSION_COOKIE_AGE = DAY
     assert browser.sign_in().status_code == 302
@@ -55,13 +55,13 @@ def request_of(browser: Browser) -> HttpRequest:
 
 
 def row_of(request: HttpRequest) -> CiamSession:
-    found = ciam_session_of(request)
-    assert found is not None
-    return found
+    row = ciam_session_of(request)
+    assert row is not None
+    return row
 
 
-def next_look(request: HttpRequest, **tokens: Any) -> float:
-    """In how many seconds the session is looked at, whose tokens are these."""
+def seconds_until_check(request: HttpRequest, **tokens: Any) -> float:
+    """Schedule the check of a session with ``tokens``; return the seconds until the check."""
     schedule_next_check(request, row_of(request), Tokens("key", **tokens))
     stored = SessionStore(str(request.session.session_key))
     assert stored["ciam_session"] == request.session["ciam_session"]
@@ -71,23 +71,23 @@ def next_look(request: HttpRequest, **tokens: Any) -> float:
 @for_each_row(
     "check, refresh_token, refresh_in, seconds",
     [
-        # Half of what Django's session lasts.
+        # Half of the age of Django's session.
         (0, "", 0, DAY / 2),
-        # When the project wants CIAM to be asked.
+        # CIAM_SESSION_CHECK.
         (600, "", 0, 600),
         (2 * DAY, "", 0, DAY / 2),
-        # When the tokens have to be renewed, where they can be.
+        # The time of the refresh, if there is a refresh token.
         (0, "r-1", 300, 300),
         (600, "r-1", 300, 300),
         (600, "r-1", 900, 600),
         (600, "", 300, 600),
         (0, "r-1", None, DAY / 2),
-        # They should have been by now: in a minute again.
+        # The refresh is overdue, so the next check is in a minute.
         (600, "r-1", -300, 60),
         (0, "r-1", -1, 60),
     ],
 )
-def test_the_next_look_is_the_first_that_is_needed(  # noqa: PLR0917  (a row)
+def test_the_next_check_is_at_the_earliest_of_its_three_times(  # noqa: PLR0917  (a row)
     check: int,
     refresh_token: str,
     refresh_in: int | None,
@@ -101,11 +101,13 @@ def test_the_next_look_is_the_first_that_is_needed(  # noqa: PLR0917  (a row)
     settings.CIAM_SESSION_CHECK = check
     refresh_from = 0 if refresh_in is None else now + refresh_in
 
-    found = next_look(signed_in, refresh_token=refresh_token, refresh_from=refresh_from)
-    assert abs(found - seconds) < 5
+    until_check = seconds_until_check(
+        signed_in, refresh_token=refresh_token, refresh_from=refresh_from
+    )
+    assert abs(until_check - seconds) < 5
 
 
-def test_a_look_is_due_at_its_time_or_under_a_new_key(
+def test_a_check_is_due_at_its_time_and_after_a_change_of_the_session_key(
     signed_in: HttpRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look_at = float(signed_in.session["ciam_session"]["look_at"])
@@ -119,7 +121,7 @@ def test_a_look_is_due_at_its_time_or_under_a_new_key(
     assert is_check_due(signed_in)
 
 
-def test_nothing_is_due_for_a_session_that_was_not_begun_at_ciam(db: None) -> None:
+def test_a_session_without_a_ciam_sign_in_has_no_due_check_no_row_and_no_tokens(db: None) -> None:
     request = RequestFactory().get("/")
     request.session = SessionStore()
 
@@ -128,16 +130,16 @@ def test_nothing_is_due_for_a_session_that_was_not_begun_at_ciam(db: None) -> No
     assert stored_tokens(request) is None
 
 
-def test_to_note_the_next_look_is_no_change_that_django_has_to_store(
+def test_scheduling_the_next_check_does_not_change_the_sessions_modified_flag(
     signed_in: HttpRequest,
 ) -> None:
     for is_modified in (False, True):
         signed_in.session.modified = is_modified
-        next_look(signed_in)
+        seconds_until_check(signed_in)
         assert signed_in.session.modified is is_modified
 
 
-def test_a_session_that_has_ended_meanwhile_is_deleted_and_not_noted(
+def test_scheduling_a_check_of_an_ended_session_deletes_the_session_and_raises_session_ended(
     signed_in: HttpRequest,
 ) -> None:
     row, key = row_of(signed_in), str(signed_in.session.session_key)
@@ -149,7 +151,7 @@ def test_a_session_that_has_ended_meanwhile_is_deleted_and_not_noted(
     assert not SessionStore().exists(key)
 
 
-def test_what_is_discarded_is_over_and_no_longer_named(
+def test_discarding_ends_the_ciam_session_and_removes_it_from_the_django_session(
     signed_in: HttpRequest, ciam: FakeCiam
 ) -> None:
     Browser(ciam).sign_in()
@@ -160,12 +162,12 @@ def test_what_is_discarded_is_over_and_no_longer_named(
     assert ciam_session_of(signed_in) is None
     row.refresh_from_db()
     assert (row.sealed, row.sid_key) == ("", "")
-    # A second time, it is nothing.
+    # A second call changes nothing.
     discard_ciam_session(signed_in)
     assert CiamSession.objects.active().count() == 1
 
 
-def test_a_look_does_not_store_old_tokens_over_newer_ones(signed_in: HttpRequest) -> None:
+def test_a_sync_does_not_overwrite_newer_tokens(signed_in: HttpRequest) -> None:
     read_before = row_of(signed_in)
     CiamSession.objects.update(sealed="newer", renewals=read_before.renewals + 1)
     signed_in.session.cycle_key()
@@ -174,7 +176,9 @@ def test_a_look_does_not_store_old_tokens_over_newer_ones(signed_in: HttpRequest
     assert CiamSession.objects.get().sealed == "newer"
 
 
-def test_a_look_changes_no_other_session(signed_in: HttpRequest, ciam: FakeCiam) -> None:
+def test_a_sync_stores_the_new_session_key_and_changes_no_other_row(
+    signed_in: HttpRequest, ciam: FakeCiam
+) -> None:
     other = Browser(ciam)
     other.sign_in("wang")
     before = CiamSession.objects.values().get(identity__user_id=int(other.user_id or 0))
@@ -186,40 +190,42 @@ def test_a_look_changes_no_other_session(signed_in: HttpRequest, ciam: FakeCiam)
     assert CiamSession.objects.values().get(pk=before["id"]) == before
 
 
-def test_a_look_sweeps_what_has_ended_of_the_persons_own_older_sessions(
+def test_a_sync_deletes_only_the_ended_older_rows_of_its_own_user(
     signed_in: HttpRequest, ciam: FakeCiam
 ) -> None:
-    others, newer, newest = Browser(ciam), Browser(ciam), Browser(ciam)
-    others.sign_in("wang")
+    of_wang, newer, newest = Browser(ciam), Browser(ciam), Browser(ciam)
+    of_wang.sign_in("wang")
     newer.sign_in("li")
     newest.sign_in("li")
-    own, of_others, looked_at, later = CiamSession.objects.order_by("pk")
+    own_older, other_user, synced, own_newer = CiamSession.objects.order_by("pk")
     CiamSession.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
     request = request_of(newer)
-    assert row_of(request).pk == looked_at.pk
+    assert row_of(request).pk == synced.pk
     sync_ciam_session(request, row_of(request))
 
-    kept = set(CiamSession.objects.values_list("pk", flat=True))
-    assert own.pk not in kept
-    assert kept == {of_others.pk, looked_at.pk, later.pk}
-    looked_at.refresh_from_db()
-    assert looked_at.ends_at > timezone.now()
+    remaining = set(CiamSession.objects.values_list("pk", flat=True))
+    assert own_older.pk not in remaining
+    assert remaining == {other_user.pk, synced.pk, own_newer.pk}
+    synced.refresh_from_db()
+    assert synced.ends_at > timezone.now()
 
 
-def test_a_row_that_cannot_be_read_shows_nothing_of_the_session_in_reports(
+def test_an_unreadable_row_raises_session_ended_and_shows_no_local_variables(
     signed_in: HttpRequest,
 ) -> None:
-    CiamSession.objects.update(sealed="nothing that anybody sealed")
+    CiamSession.objects.update(sealed="not encrypted tokens")
     with pytest.raises(CiamError) as raised:
         sync_ciam_session(signed_in, row_of(signed_in))
 
     assert (raised.value.code, raised.value.stage) == ("session_ended", "refresh")
     frames = traceback.walk_tb(raised.value.__traceback__)
-    found = {frame.f_code.co_name: dict(frame.f_locals) for frame, _line in frames}
-    assert found["sync_ciam_session"] == {}
+    variables = {frame.f_code.co_name: dict(frame.f_locals) for frame, _line in frames}
+    assert variables["sync_ciam_session"] == {}
 
 
-def test_only_sessions_that_are_not_over_are_ended(signed_in: HttpRequest, ciam: FakeCiam) -> None:
+def test_end_sessions_counts_and_ends_only_the_active_sessions_of_the_query(
+    signed_in: HttpRequest, ciam: FakeCiam
+) -> None:
     key = str(signed_in.session.session_key)
     other = Browser(ciam)
     other.sign_in("wang")
@@ -233,7 +239,7 @@ def test_only_sessions_that_are_not_over_are_ended(signed_in: HttpRequest, ciam:
 
 @pytest.mark.parametrize("mode", ["oidc"])
 @pytest.mark.parametrize(
-    ("asked", "told", "has_api", "may_check"),
+    ("requested_scope", "granted_scope", "has_api", "may_check"),
     [
         ("openid USER_API", "openid USER_API", True, True),
         ("openid USER_API", None, True, True),
@@ -243,17 +249,17 @@ def test_only_sessions_that_are_not_over_are_ended(signed_in: HttpRequest, ciam:
         ("openid USER_API", "openid USER_API", False, False),
     ],
 )
-def test_ciam_is_asked_of_a_token_that_its_api_takes(  # noqa: PLR0917  (a row)
+def test_a_token_may_be_checked_only_with_the_api_scope_and_an_api_url(  # noqa: PLR0917  (a row)
     ciam: FakeCiam,
     db: None,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
-    asked: str,
-    told: str | None,
+    requested_scope: str,
+    granted_scope: str | None,
     has_api: bool,
     may_check: bool,
 ) -> None:
-    client = {**ciam.client("oidc"), "client_kwargs": {"scope": asked}}
+    client = {**ciam.client("oidc"), "client_kwargs": {"scope": requested_scope}}
     if not has_api:
         client.pop("api_base_url", None)
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
@@ -262,7 +268,7 @@ def test_ciam_is_asked_of_a_token_that_its_api_takes(  # noqa: PLR0917  (a row)
     user = get_user_model().objects.create_user("li")
     identity = CiamIdentity.objects.create(user=user, issuer="https://ciam.example", subject="u-1")
     person = Person(identity.issuer, identity.subject)
-    answer = {"access_token": "a-1", **({"scope": told} if told else {})}
+    answer = {"access_token": "a-1", **({"scope": granted_scope} if granted_scope else {})}
     create_ciam_session(request, identity, person, answer)
 
     tokens = stored_tokens(request)

@@ -1,4 +1,4 @@
-"""CIAM's token answer in, what a session keeps of it out."""
+"""Tests of the tokens of a session, which CIAM's token response updates."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ NOW = 1_700_000_000.0
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def frozen_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: NOW)
 
 
 @for_each_row(
     "expires_in, refresh_from, expires_at",
     [
-        # Five minutes before the end; of a short life, a tenth.
+        # The refresh is due five minutes before the expiry, or a tenth of a short lifetime.
         (7200, NOW + 6900, NOW + 7200),
         (7200.0, NOW + 6900, NOW + 7200),
         (100, NOW + 90, NOW + 100),
-        # When it ends is unknown.
+        # The time of the expiry is unknown.
         (0, 0, 0),
         (None, 0, 0),
         (True, 0, 0),
@@ -44,7 +44,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
         ([], 0, 0),
     ],
 )
-def test_tokens_end_when_the_answer_says(
+def test_expires_in_sets_the_times_of_refresh_and_expiry(
     expires_in: object, refresh_from: float, expires_at: float
 ) -> None:
     tokens = updated_tokens(OLD, {"access_token": "a-2", "expires_in": expires_in})
@@ -54,7 +54,7 @@ def test_tokens_end_when_the_answer_says(
     assert not tokens.is_refresh_due
 
 
-def test_an_answer_leaves_what_it_does_not_replace() -> None:
+def test_a_token_response_replaces_only_the_tokens_that_it_contains() -> None:
     tokens = updated_tokens(OLD, {"access_token": "a-2"})
     assert tokens == dataclasses.replace(OLD, access_token="a-2")
 
@@ -67,7 +67,7 @@ def test_an_answer_leaves_what_it_does_not_replace() -> None:
 
 
 @for_each_row("wrong", [None, "", 7, True, ["r-2"], {"a": "b"}])
-def test_a_token_that_is_no_text_replaces_none(wrong: object) -> None:
+def test_a_refresh_token_or_id_token_that_is_no_text_replaces_no_token(wrong: object) -> None:
     tokens = updated_tokens(OLD, {"access_token": "a-2", "refresh_token": wrong, "id_token": wrong})
 
     assert (tokens.refresh_token, tokens.id_token) == ("r-1", "i-1")
@@ -86,7 +86,7 @@ def test_a_token_that_is_no_text_replaces_none(wrong: object) -> None:
         ({"refresh_from": NOW - 1, "expires_at": NOW + 1}, True, True),
     ],
 )
-def test_a_token_is_good_before_its_end_and_renewed_before_it(
+def test_a_token_is_usable_until_it_expires_and_its_refresh_can_be_due_earlier(
     changed: dict[str, Any], is_usable: bool, is_refresh_due: bool
 ) -> None:
     tokens = dataclasses.replace(OLD, **changed)
@@ -94,32 +94,34 @@ def test_a_token_is_good_before_its_end_and_renewed_before_it(
     assert (tokens.is_usable, tokens.is_refresh_due) == (is_usable, is_refresh_due)
 
 
-def test_what_is_encrypted_comes_back_and_shows_nothing() -> None:
+def test_encrypted_tokens_can_be_decrypted_and_show_no_token_and_no_session_key() -> None:
     encrypted = encrypted_tokens(OLD)
 
     assert decrypted_tokens(encrypted) == OLD
     assert not [value for value in ("a-1", "r-1", "i-1", "key") if value in encrypted]
 
 
-@for_each_row("text", ["", "nothing that anybody sealed", "\udc80"])
-def test_what_no_key_opens_has_ended(text: str) -> None:
+@for_each_row("text", ["", "not encrypted tokens", "\udc80"])
+def test_text_that_cannot_be_decrypted_raises_session_ended_and_shows_no_local_variables(
+    text: str,
+) -> None:
     with pytest.raises(CiamError) as raised:
         decrypted_tokens(text)
 
     assert (raised.value.code, raised.value.stage) == ("session_ended", "refresh")
     frames = traceback.walk_tb(raised.value.__traceback__)
-    found = {frame.f_code.co_name: dict(frame.f_locals) for frame, _line in frames}
-    assert found["decrypted_tokens"] == {}
+    variables = {frame.f_code.co_name: dict(frame.f_locals) for frame, _line in frames}
+    assert variables["decrypted_tokens"] == {}
 
 
-def test_a_session_without_tokens_has_none() -> None:
+def test_the_default_tokens_are_empty_and_unusable() -> None:
     tokens = Tokens("key")
 
     assert (tokens.access_token, tokens.refresh_token, tokens.id_token) == ("", "", "")
     assert (tokens.is_usable, tokens.is_refresh_due, tokens.may_check) == (False, False, False)
 
 
-def test_no_report_shows_a_token_or_a_key() -> None:
-    shown = repr(OLD)
+def test_the_repr_of_the_tokens_shows_no_token_and_no_session_key() -> None:
+    representation = repr(OLD)
 
-    assert not [value for value in ("a-1", "r-1", "i-1", "key'") if value in shown]
+    assert not [value for value in ("a-1", "r-1", "i-1", "key'") if value in representation]

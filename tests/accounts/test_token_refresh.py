@@ -196,7 +196,7 @@ def test_ciam_is_asked_only_once_while_ciam_is_down(
     ciam.reset()
 
 
-def test_who_has_no_good_token_left_is_told_at_once_that_ciam_is_down(
+def test_a_failed_refresh_of_expired_tokens_raises_no_connection_and_releases_the_lock(
     ciam_session: CiamSession, ciam: FakeCiam
 ) -> None:
     ciam.misbehave("refresh", "reset")
@@ -205,40 +205,39 @@ def test_who_has_no_good_token_left_is_told_at_once_that_ciam_is_down(
 
     assert (raised.value.code, raised.value.stage) == ("no_connection", "refresh")
     assert refresh_count(ciam) == 1
-    # Nobody is ciam_session from trying again.
     assert CiamSession.objects.get().renewing_until is None
 
 
-def test_a_failure_that_disturbs_nobody_is_logged(
+def test_a_failed_refresh_of_usable_tokens_is_logged_and_the_tokens_are_returned(
     ciam_session: CiamSession, ciam: FakeCiam, caplog: pytest.LogCaptureFixture
 ) -> None:
     ciam.misbehave("refresh", "reset")
-    good = due_tokens(ciam_session)
-    assert refresh_session_tokens(ciam_session, good) == good
+    usable = due_tokens(ciam_session)
+    assert refresh_session_tokens(ciam_session, usable) == usable
 
     assert ["code=no_connection" in record.getMessage() for record in caplog.records] == [True]
 
 
-@pytest.mark.parametrize(("seconds", "asked"), [(0, 1), (25, 1), (35, 2)])
-def test_ciam_is_asked_again_after_half_a_minute(
+@pytest.mark.parametrize(("seconds", "request_count"), [(0, 1), (25, 1), (35, 2)])
+def test_a_failed_refresh_is_tried_again_only_after_half_a_minute(
     ciam_session: CiamSession,
     ciam: FakeCiam,
     monkeypatch: pytest.MonkeyPatch,
     seconds: int,
-    asked: int,
+    request_count: int,
 ) -> None:
     ciam.misbehave("refresh", "reset", times=None)
-    good = due_tokens(ciam_session)
-    refresh_session_tokens(ciam_session, good)
+    usable = due_tokens(ciam_session)
+    refresh_session_tokens(ciam_session, usable)
     later = time.time() + seconds
     monkeypatch.setattr(time, "time", lambda: later)
-    refresh_session_tokens(ciam_session, good)
+    refresh_session_tokens(ciam_session, usable)
 
-    assert refresh_count(ciam) == asked
+    assert refresh_count(ciam) == request_count
     ciam.reset()
 
 
-def test_new_tokens_are_counted_and_leave_the_way_free_for_the_next(
+def test_each_refresh_is_counted_and_releases_the_lock(
     ciam_session: CiamSession, ciam: FakeCiam
 ) -> None:
     for count in (1, 2):
@@ -252,27 +251,27 @@ def test_new_tokens_are_counted_and_leave_the_way_free_for_the_next(
     assert refresh_count(ciam) == 2
 
 
-def test_others_are_held_off_for_as_long_as_an_answer_can_take(
+def test_the_lock_of_a_refresh_lasts_a_little_longer_than_ciam_timeout(
     ciam_session: CiamSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetched = CiamApp.refresh_tokens
-    seen: list[datetime.datetime | None] = []
+    fetch_tokens = CiamApp.refresh_tokens
+    lock_ends: list[datetime.datetime | None] = []
 
-    def look(app: CiamApp, refresh_token: str) -> dict[str, Any]:
-        seen.append(CiamSession.objects.get().renewing_until)
-        return fetched(app, refresh_token)
+    def record_lock(app: CiamApp, refresh_token: str) -> dict[str, Any]:
+        lock_ends.append(CiamSession.objects.get().renewing_until)
+        return fetch_tokens(app, refresh_token)
 
-    monkeypatch.setattr(CiamApp, "refresh_tokens", look)
+    monkeypatch.setattr(CiamApp, "refresh_tokens", record_lock)
     began = timezone.now()
     refresh_session_tokens(ciam_session, due_tokens(ciam_session))
 
-    (until,) = seen
-    assert until is not None
-    seconds = datetime.timedelta(seconds=settings.CIAM_TIMEOUT)
-    assert began + seconds < until < timezone.now() + 1.1 * seconds
+    (locked_until,) = lock_ends
+    assert locked_until is not None
+    timeout = datetime.timedelta(seconds=settings.CIAM_TIMEOUT)
+    assert began + timeout < locked_until < timezone.now() + 1.1 * timeout
 
 
-def test_tokens_that_are_not_due_or_have_no_successor_stay(
+def test_only_due_tokens_with_a_refresh_token_are_refreshed(
     ciam_session: CiamSession, ciam: FakeCiam
 ) -> None:
     for tokens in (
@@ -295,7 +294,7 @@ def test_tokens_that_are_not_due_or_have_no_successor_stay(
         ("Operation.Failure.User.Locked", True),
         ("Operation.Failure.User.Not.Exist", True),
         ("OPERATION.FAILURE.USER.NOTFOUND", True),
-        # The same kind, of an address.
+        # The code has the kind of a missing user, but is about a URL.
         ("Resource.NotFound", False),
         ("invalid_client", False),
         ("no_connection", False),
@@ -304,13 +303,13 @@ def test_tokens_that_are_not_due_or_have_no_successor_stay(
         ("brand.new", False),
     ],
 )
-def test_only_what_is_said_of_the_person_or_the_token_ends_a_session(
+def test_only_errors_about_the_user_or_the_token_count_as_a_refusal_of_access(
     code: str, is_refused: bool
 ) -> None:
     assert is_access_refused(CiamError(code)) is is_refused
 
 
-def test_a_session_renews_and_awaits_its_own_tokens(
+def test_a_refresh_stores_and_takes_only_the_tokens_of_its_own_session(
     ciam_session: CiamSession, ciam: FakeCiam
 ) -> None:
     other = Browser(ciam)

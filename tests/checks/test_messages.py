@@ -33,6 +33,7 @@ from ciam_django.conf import (
     Text,
 )
 from tests.checks.test_settings import only_message
+from tests.rows import for_each_row
 
 
 def facts_of_messages(
@@ -72,8 +73,8 @@ def test_every_class_of_allowed_values_has_its_own_function() -> None:
         _content_messages(Allowed(), "X", 1)
 
 
-@pytest.mark.parametrize(
-    ("allowed", "value"),
+@for_each_row(
+    "allowed, value",
     [
         (Flag(), False),
         (Integer(1, 3), 1),
@@ -95,14 +96,13 @@ def test_every_class_of_allowed_values_has_its_own_function() -> None:
         (DictOf(ListOf(Rate())), {"a": [], "b": ["1/min"]}),
         (Fields("a table"), {1: 2}),
     ],
-    ids=repr,
 )
 def test_an_allowed_value_has_no_message(allowed: Allowed[Any], value: object) -> None:
     assert facts_of_messages(allowed, value) == []
 
 
-@pytest.mark.parametrize(
-    ("allowed", "value", "check", "text", "hint"),
+@for_each_row(
+    "allowed, value, check, text, hint",
     [
         (Flag(), 1, "type", "X is 1, an int.", "It must be a bool."),
         (Integer(1, 3), True, "type", "X is True, a bool.", "It must be an int."),

@@ -31,7 +31,7 @@ from tests.drf.test_authentication import (
 pytestmark = pytest.mark.django_db
 
 
-# --- For whom a token is ----------------------------------------------------------------------
+# --- The client of a token --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -166,21 +166,23 @@ def test_a_signed_token_authenticates_the_user_of_the_browser_login(signing_ciam
     assert get(token_for("li")).json()["user"] == int(browser.user_id or 0)
 
 
-# What an access token differs in from a good one, and whether it is good all the same.
+# Forgery -> True if the forged claim does not matter for an access token.
 IS_STILL_VALID: dict[str, bool] = dict.fromkeys(FORGERIES, False) | {
-    # These are about an id_token alone, or about userinfo, which isn't token_calls.
+    # These forgeries concern only the id_token, or userinfo, which the verification does not use.
     "no_nonce": True,
     "no_id_token": True,
     "userinfo_other_sub": True,
     "userinfo_no_sub": True,
-    # RFC 9068 wants one; whose token it is, says `client_id`.
+    # RFC 9068 requires aud, but CIAM names the client of the token in client_id.
     "no_aud": True,
     "as_ciam_documents": True,
 }
 
 
 @pytest.mark.parametrize("forgery", IS_STILL_VALID)
-def test_a_forged_token_is_refused(forgery: str, signing_ciam: FakeCiam) -> None:
+def test_a_forged_token_is_refused_unless_the_access_token_is_valid_without_the_claim(
+    forgery: str, signing_ciam: FakeCiam
+) -> None:
     signing_ciam.api_id_token = "ciam"
     signing_ciam.forge(forgery)
     response = get(token_for())

@@ -1,4 +1,4 @@
-"""What is encrypted for one purpose can be decrypted for that purpose alone, and stays readable."""
+"""Tests of the keys for encryption: each purpose has its own key, which stays the same."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TAKES_A_PURPOSE: Final = {"client/crypto.py", "login/cookies.py"}
 
 
 def purposes_in(source: str) -> Iterator[str | None]:
-    """The purpose of each keyed call; None where the purpose is not a literal text."""
+    """Yield the purpose of each keyed call, and None if the purpose is not a literal text."""
     tree = ast.parse(source)
     constants = {
         node.target.id: node.value
@@ -34,11 +34,11 @@ def purposes_in(source: str) -> Iterator[str | None]:
             continue
         name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
         if name in KEYED:
-            given: ast.expr | None = node.args[0] if node.args else None
-            if isinstance(given, ast.Name):
-                given = constants.get(given.id)
-            is_text = isinstance(given, ast.Constant) and isinstance(given.value, str)
-            yield given.value if is_text else None  # type: ignore[union-attr]  # a text is a Constant's
+            purpose: ast.expr | None = node.args[0] if node.args else None
+            if isinstance(purpose, ast.Name):
+                purpose = constants.get(purpose.id)
+            is_text = isinstance(purpose, ast.Constant) and isinstance(purpose.value, str)
+            yield purpose.value if is_text else None  # type: ignore[union-attr]  # a text is a Constant's
 
 
 def test_each_purpose_is_a_literal_text_of_one_module() -> None:

@@ -365,7 +365,7 @@ def test_a_failure_never_passes_for_a_token_of_a_plain_client(
 
 
 @pytest.mark.parametrize("behaviour", ["no_token", "errcode", "list", "null", "html", "empty"])
-def test_what_is_no_token_answer_never_passes_for_one_of_a_plain_client(
+def test_an_invalid_token_response_to_a_plain_client_raises_an_error(
     ciam: FakeCiam, mode: str, behaviour: str
 ) -> None:
     ciam.misbehave("token", behaviour)

@@ -34,10 +34,10 @@ def test_the_representation_of_a_person_has_no_claims() -> None:
         ("https://ciam.example", {"client_id": "u-1"}),
     ],
 )
-def test_an_application_is_nobody_however_it_is_named(
+def test_a_subject_that_is_an_id_of_the_application_is_refused(
     issuer: str, claims: dict[str, str], ciam: FakeCiam
 ) -> None:
-    """CIAM's issuers end in the id of the application, which need not be the client's."""
+    """The application's id is at the end of CIAM's issuer, or in ``azp`` or ``client_id``."""
     app = ciam_app()
     with pytest.raises(CiamError) as raised:
         checked_person(app, issuer, "u-1", claims, Stage.USERINFO)

@@ -178,33 +178,33 @@ def test_a_child_process_makes_its_own_connections(ciam: FakeCiam) -> None:
     assert fetch_discovery(ciam).ok
 
 
-def test_the_deadline_holds_through_a_proxy(
+def test_a_call_through_a_proxy_ends_at_the_deadline(
     ciam: FakeCiam, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fake is the proxy as well: it answers for a host that there is not."""
+    """The fake CIAM is also the proxy, and answers for a host that does not exist."""
     monkeypatch.setenv("http_proxy", ciam.url)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     address = discovery_of(ciam).replace(ciam.url, "http://ciam.invalid")
 
-    def ask() -> requests.Response:
+    def fetch() -> requests.Response:
         with raising_ciam_errors("api"), HttpSession() as session:
             return session.request("GET", address, withhold_token=True)
 
-    assert ask().ok
+    assert fetch().ok
     settings.CIAM_TIMEOUT = 0.4
     for behaviour in ("silent", "drip_headers", "drip_body"):
         ciam.misbehave("discovery", behaviour)
         began = time.monotonic()
         with pytest.raises(CiamError) as raised:
-            ask()
+            fetch()
         assert raised.value.code == "timeout"
         assert 0.4 <= time.monotonic() - began < 10
 
 
 @pytest.fixture
-def deaf() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A socket of ours, which alone would wait for half a minute, and a peer that does nothing."""
+def silent_connection() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A connected socket with a timeout of 30 seconds, and a peer that sends and reads nothing."""
     ours, theirs = socket.socketpair()
     ours.settimeout(30)
     with ours, theirs:
@@ -218,23 +218,23 @@ def short_deadline() -> Iterator[None]:
     transport._deadline.reset(token)
 
 
-ACTS: dict[str, Callable[[socket.socket], object]] = {
-    "send": lambda it: it.sendall(b"x" * 64 * 1024 * 1024),
-    "receive": lambda it: it.recv_into(bytearray(1)),
-    "shake hands": lambda it: transport._tls_context(False, None).wrap_socket(it),
+SOCKET_OPERATIONS: dict[str, Callable[[socket.socket], object]] = {
+    "send": lambda sock: sock.sendall(b"x" * 64 * 1024 * 1024),
+    "receive": lambda sock: sock.recv_into(bytearray(1)),
+    "shake hands": lambda sock: transport._tls_context(False, None).wrap_socket(sock),
 }
 
 
 @pytest.mark.usefixtures("short_deadline")
-@pytest.mark.parametrize("act", ACTS)
-def test_whatever_a_socket_does_ends_at_the_deadline(
-    deaf: tuple[socket.socket, socket.socket], act: str
+@pytest.mark.parametrize("operation", SOCKET_OPERATIONS)
+def test_each_operation_of_a_socket_ends_at_the_deadline(
+    silent_connection: tuple[socket.socket, socket.socket], operation: str
 ) -> None:
-    timed = transport._TimedSocket(fileno=deaf[0].detach())
-    timed.settimeout(30)
+    timed_socket = transport._TimedSocket(fileno=silent_connection[0].detach())
+    timed_socket.settimeout(30)
     began = time.monotonic()
-    with timed, pytest.raises(TimeoutError):
-        ACTS[act](timed)
+    with timed_socket, pytest.raises(TimeoutError):
+        SOCKET_OPERATIONS[operation](timed_socket)
 
     assert time.monotonic() - began < 10
 

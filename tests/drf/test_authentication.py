@@ -1,4 +1,4 @@
-"""A bearer token is proved by CIAM or by its signature, and nothing else lets anybody in."""
+"""Tests of the authentication by a bearer token, which CIAM or a signature confirms."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def assert_refused(response: Any, code: str = "invalid_token") -> None:
     assert response["Cache-Control"] == "no-store"
 
 
-# --- Who is let in ----------------------------------------------------------------------------
+# --- Accepted tokens --------------------------------------------------------------------------
 
 
 def test_a_valid_token_authenticates_its_user(ciam: FakeCiam) -> None:
@@ -145,11 +145,13 @@ def test_the_scopes_come_from_the_answer_of_ciam(ciam: FakeCiam) -> None:
     assert get(token).json()["scopes"] == ["USER_API", "orders.read"]
 
 
-def test_scopes_in_an_unverified_token_are_ignored(ciam: FakeCiam) -> None:
+def test_the_scopes_are_empty_if_the_answer_of_ciam_has_no_scope(ciam: FakeCiam) -> None:
     assert get(token_for()).json()["scopes"] == []
 
 
-def test_a_request_without_a_bearer_token_goes_to_the_next_authenticator(ciam: FakeCiam) -> None:
+def test_a_request_without_the_bearer_scheme_is_anonymous_and_asks_ciam_nothing(
+    ciam: FakeCiam,
+) -> None:
     for value in ("", "Basic bGk6cHc=", "Token abc", "Bearerabc"):
         response = get_with_authorization(value)
 
@@ -173,7 +175,7 @@ def test_a_token_outside_the_authorization_header_is_ignored(ciam: FakeCiam) -> 
     assert client.post("/profile/", {"access_token": token}).status_code == 401
 
 
-# --- Who is not -------------------------------------------------------------------------------
+# --- Refused tokens ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -256,7 +258,7 @@ def test_an_account_disabled_at_ciam_is_answered_with_its_own_code(ciam: FakeCia
 
 
 @pytest.mark.parametrize("seconds", [0, 30])
-def test_an_inactive_user_is_refused_at_once(
+def test_an_inactive_user_is_refused_at_once_without_the_signal_user_login_failed(
     seconds: int, ciam: FakeCiam, settings: Settings
 ) -> None:
     settings.CIAM_BEARER_SECONDS = seconds
@@ -278,7 +280,9 @@ def test_an_inactive_user_is_refused_at_once(
     assert not failed_logins
 
 
-def test_a_project_without_our_backend_is_misconfigured(ciam: FakeCiam, settings: Settings) -> None:
+def test_a_missing_ciam_backend_is_answered_with_bad_configuration(
+    ciam: FakeCiam, settings: Settings
+) -> None:
     token = token_for()
     settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 
@@ -306,10 +310,12 @@ def test_userinfo_without_a_valid_sub_is_refused(sub: object, ciam: FakeCiam) ->
     assert not User.objects.exists()
 
 
-# --- Beside sessions --------------------------------------------------------------------------
+# --- With sessions ----------------------------------------------------------------------------
 
 
-def test_a_session_works_beside_bearer_tokens(browser: Browser, ciam: FakeCiam) -> None:
+def test_a_session_authenticates_a_request_without_a_bearer_token(
+    browser: Browser, ciam: FakeCiam
+) -> None:
     browser.sign_in("li")
 
     response = browser.client.get("/profile/", headers={"accept": "application/json"})
@@ -330,7 +336,9 @@ def test_csrf_is_checked_for_sessions_and_not_for_tokens(browser: Browser, ciam:
     assert strict.post("/profile/", headers=header(token_for("li"))).status_code == 200
 
 
-def test_a_bad_token_is_refused_in_spite_of_a_session(browser: Browser, ciam: FakeCiam) -> None:
+def test_an_invalid_token_is_refused_in_spite_of_a_session(
+    browser: Browser, ciam: FakeCiam
+) -> None:
     browser.sign_in("li")
 
     assert_refused(browser.client.get("/profile/", headers=header("of-nobody")))
@@ -338,7 +346,9 @@ def test_a_bad_token_is_refused_in_spite_of_a_session(browser: Browser, ciam: Fa
 
 
 @pytest.mark.parametrize("value", ["Bearer of-nobody", "Bearer a b"])
-def test_the_browsable_api_refuses_a_bad_token_too(value: str, ciam: FakeCiam) -> None:
+def test_the_browsable_api_refuses_an_invalid_token_and_does_not_show_it(
+    value: str, ciam: FakeCiam
+) -> None:
     client = Client(headers={"accept": "text/html", "authorization": value})
     response = client.get("/page/")
 
@@ -347,7 +357,7 @@ def test_the_browsable_api_refuses_a_bad_token_too(value: str, ciam: FakeCiam) -
     assert value.encode() not in response.content
 
 
-# --- What is told -----------------------------------------------------------------------------
+# --- Logs and answers -------------------------------------------------------------------------
 
 
 def test_the_token_is_in_no_log_and_no_answer(

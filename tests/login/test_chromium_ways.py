@@ -206,7 +206,7 @@ def test_a_captcha_can_be_read_and_replaced(page: Page, site: str, ciam: FakeCia
 SUBMIT_TWICE = """() => {
     const form = document.querySelector("form[data-ciam-form]");
     const button = form.querySelector("button[type=submit]");
-    const found = [];
+    const states = [];
     let sent = 0;
     form.noValidate = true;
     form.addEventListener("submit", (event) => {
@@ -216,18 +216,20 @@ SUBMIT_TWICE = """() => {
     const submitTwice = () => {
         form.requestSubmit(button);
         form.requestSubmit(button);
-        found.push([sent, button.getAttribute("aria-busy")]);
+        states.push([sent, button.getAttribute("aria-busy")]);
     };
     submitTwice();
-    // As when a person goes back to the page.
+    // The browser restores the page when the user goes back.
     dispatchEvent(new Event("pageshow"));
-    found.push([sent, button.getAttribute("aria-busy")]);
+    states.push([sent, button.getAttribute("aria-busy")]);
     submitTwice();
-    return found;
+    return states;
 }"""
 
 
-def test_a_form_is_sent_once_and_again_after_going_back(page: Page, site: str) -> None:
+def test_a_form_that_is_submitted_twice_is_sent_once_until_the_user_goes_back(
+    page: Page, site: str
+) -> None:
     page.goto(f"{site}/ciam/login/?method=sms")
 
     assert page.evaluate(SUBMIT_TWICE) == [[1, "true"], [1, None], [2, "true"]]
@@ -358,26 +360,27 @@ def test_a_message_of_another_window_is_ignored(page: Page, site: str) -> None:
     assert page.url == f"{site}/ciam/done/"
 
 
-def test_a_message_of_the_window_is_not_believed_while_another_site_is_in_it(
+def test_a_message_of_the_popup_is_ignored_while_it_shows_another_site(
     page: Page, site: str, ciam: FakeCiam
 ) -> None:
     page.goto(f"{site}/ciam/done/")
     page.evaluate(OPENER, POPUP)
-    page.evaluate("addEventListener('message', () => { document.title = 'heard' })")
+    page.evaluate("addEventListener('message', () => { document.title = 'received' })")
     with page.expect_popup() as opened:
         page.click("#opener")
     popup = opened.value
-    # As by a link: an address that a person types would part the window from its opener.
+    # A script changes the address as a link does. A typed address would separate the popup from
+    # its opener.
     popup.evaluate("address => { setTimeout(() => { location = address }) }", f"{ciam.url}/other")
     popup.wait_for_url(f"{ciam.url}/other")
     popup.evaluate("opener.postMessage({type: 'ciam_django.signed_in', next: '/admin/'}, '*')")
-    page.wait_for_function("document.title === 'heard'")
+    page.wait_for_function("document.title === 'received'")
     page.wait_for_timeout(200)
 
     assert page.url == f"{site}/ciam/done/"
 
 
-def test_a_page_of_another_site_that_opens_the_window_hears_nothing(
+def test_an_opener_on_another_site_receives_no_message(
     page: Page, site: str, ciam: FakeCiam
 ) -> None:
     page.goto(f"{site}/ciam/login/?next={HOME}")
@@ -385,21 +388,21 @@ def test_a_page_of_another_site_that_opens_the_window_hears_nothing(
     page.goto(f"{ciam.url}/other")
     page.evaluate(
         """() => {
-            window.heard = [];
-            addEventListener("message", ({ data }) => heard.push(data));
+            window.messages = [];
+            addEventListener("message", ({ data }) => messages.push(data));
         }"""
     )
     done = f"{site}/ciam/done/?next={HOME}"
     with page.expect_popup() as opened:
         page.evaluate("address => { window.opened = open(address) }", done)
-    # It tells its opener, of its own site if it is one, and closes.
+    # The popup sends its message only to an opener on its own site, and closes.
     page.wait_for_function("opened.closed")
-    # A message that was for this page would be here by now, and one that is sent later is.
+    # A message of the popup would arrive before this message.
     page.evaluate("postMessage('the last', '*')")
-    page.wait_for_function("heard.includes('the last')")
+    page.wait_for_function("messages.includes('the last')")
 
     assert opened.value.is_closed()
-    assert page.evaluate("heard") == ["the last"]
+    assert page.evaluate("messages") == ["the last"]
 
 
 def test_a_popup_without_an_opener_continues_to_next(page: Page, site: str) -> None:

@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.login.hints import HINT_TEXTS, Hint, hint_text
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser
-from tests.login.test_hosted import make_older
+from tests.login.test_state import age_state_cookies
 
 pytestmark = pytest.mark.django_db
 
@@ -110,7 +110,7 @@ def test_each_late_callback_gets_the_hint_that_the_sign_in_has_expired(
     browser: Browser, agent: str
 ) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
-    make_older(browser, 601)
+    age_state_cookies(browser, 601)
 
     for _ in range(2):
         response = browser.open_callback(callback, **{"User-Agent": agent})

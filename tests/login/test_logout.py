@@ -234,7 +234,7 @@ def test_a_token_is_accepted_once(people: list[Browser], ciam: FakeCiam) -> None
     assert are_signed_in(people) == [True, False, True]
 
 
-def test_a_token_is_good_once_for_as_long_as_it_would_be_taken(
+def test_a_token_is_refused_a_second_time_until_it_is_too_old_to_be_accepted(
     people: list[Browser], ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_an_hour = int(time.time()) + 3600
@@ -243,7 +243,7 @@ def test_a_token_is_good_once_for_as_long_as_it_would_be_taken(
     later = time.time() + MAX_AGE - 1
     monkeypatch.setattr(time, "time", lambda: later)
 
-    # Another of the same age is still taken.
+    # Another token of the same age is still accepted.
     assert send_logout_token(second).status_code == 200
     assert send_logout_token(first).status_code == 400
 

@@ -58,8 +58,8 @@ def test_the_done_page_links_only_to_this_site(
 
 
 @pytest.mark.django_db
-def test_the_page_at_the_end_has_its_own_headers(settings: Settings) -> None:
-    # Django's middleware would set these otherwise, as the project wants them elsewhere.
+def test_the_done_page_sets_its_own_headers_and_takes_no_post(settings: Settings) -> None:
+    # Django's middleware would set these headers as well.
     settings.SECURE_REFERRER_POLICY = None
     settings.SECURE_CROSS_ORIGIN_OPENER_POLICY = None
     answer: Any = Client(headers={"Accept": HTML}).get(DONE)

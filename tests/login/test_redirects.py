@@ -44,7 +44,7 @@ def test_a_url_of_this_site_is_safe(url: str) -> None:
         "\x08//evil.example",
         "http://[::1",
         "/" + "a" * 1024,
-        # Fewer characters than bytes.
+        # The limit counts bytes, and this URL has more bytes than characters.
         "/" + "中" * 400,
         "/\ud800" * 600,
     ],
@@ -71,7 +71,7 @@ def test_a_logout_redirects_to_the_setting_or_to_the_login_page(settings: Settin
     assert url_after_sign_out(RequestFactory().post("/")) == "/ciam/callback/"
 
 
-def test_a_script_is_told_the_address_that_a_browser_is_sent_to() -> None:
+def test_a_departure_is_json_for_a_client_that_prefers_json_and_a_redirect_for_others() -> None:
     for accept, status in (("text/html", 302), ("*/*", 302), ("application/json", 200)):
         request = RequestFactory().get("/", headers={"Accept": accept})
         response = redirect_or_json_response(request, "https://ciam.example/?state=1")

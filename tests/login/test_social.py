@@ -74,7 +74,7 @@ def sign_in_at(
 
 @pytest.mark.parametrize("name", PROVIDER_PAGES)
 @pytest.mark.parametrize("mode", ["oidc", "ciam"])
-def test_each_provider_signs_in(person: FormBrowser, name: str) -> None:
+def test_each_provider_signs_a_user_in(person: FormBrowser, name: str) -> None:
     answer = sign_in_at(person, name)
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
@@ -90,7 +90,9 @@ PROVIDERS_WITH_REFUSALS = [
 
 
 @pytest.mark.parametrize("name", PROVIDERS_WITH_REFUSALS)
-def test_a_cancelled_sign_in_ends_at_the_login_page(person: FormBrowser, name: str) -> None:
+def test_a_cancelled_sign_in_shows_its_error_once_at_the_login_page(
+    person: FormBrowser, name: str
+) -> None:
     answer = sign_in_at(person, name, cancel=True)
     page = answer.content.decode()
 
@@ -102,12 +104,11 @@ def test_a_cancelled_sign_in_ends_at_the_login_page(person: FormBrowser, name: s
     assert "Ciam-Error-Code" not in person.open_page("/ciam/login/")
 
 
-def test_a_refusal_at_the_qr_code_does_not_open_the_callback(person: FormBrowser) -> None:
+def test_a_new_wechat_sign_in_works_after_a_refusal_at_the_qr_code(person: FormBrowser) -> None:
     url = start_sign_in(person, "wechat-website")
 
     assert url.endswith("#wechat_redirect")
     assert person.ciam.authorize_at_provider(url.partition("#")[0], cancel=True) is None
-    # A new sign-in still works.
     assert sign_in_at(person, "wechat-website").status_code == 302
 
 
@@ -124,7 +125,9 @@ def test_a_code_is_refused_at_the_callback_of_another_provider(person: FormBrows
     assert [r for r in person.ciam.requests if r.stage == "social"] == []
 
 
-def test_a_state_is_spent_by_the_first_callback(person: FormBrowser) -> None:
+def test_a_repeated_callback_redirects_without_a_second_request_until_the_logout(
+    person: FormBrowser,
+) -> None:
     callback = person.ciam.authorize_at_provider(start_sign_in(person, "qq"))
     assert callback
     open_callback(person, callback)
@@ -139,7 +142,7 @@ def test_a_state_is_spent_by_the_first_callback(person: FormBrowser) -> None:
     assert open_callback(person, callback)["Ciam-Error-Code"] == "mismatching_state"
 
 
-def test_another_browser_is_not_signed_in(person: FormBrowser) -> None:
+def test_a_callback_in_another_browser_is_refused(person: FormBrowser) -> None:
     callback = person.ciam.authorize_at_provider(start_sign_in(person, "qq"))
     assert callback
     victim = FormBrowser(person.ciam)
@@ -159,7 +162,9 @@ def test_a_late_callback_shows_that_the_state_has_expired(
     assert "More than 10 minutes" in open_callback(person, callback).content.decode()
 
 
-def test_the_next_step_of_ciam_is_shown(person: FormBrowser) -> None:
+def test_a_social_sign_in_continues_with_the_second_step_that_ciam_requires(
+    person: FormBrowser,
+) -> None:
     sign_in_at(person, "qq", "careful")
     assert person.title == "Confirm that it&#x27;s you"
 
@@ -179,12 +184,14 @@ def test_a_social_account_is_linked_by_a_code(
     assert CiamIdentity.objects.get(user_id=person.user_id or 0).provider == "qq"
 
 
-def test_a_social_account_can_get_a_new_account(person: FormBrowser) -> None:
+def test_a_social_account_without_an_account_at_ciam_can_create_an_account(
+    person: FormBrowser,
+) -> None:
     sign_in_at(person, "qq", "stranger")
     answer = person.submit_form(do="create")
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
-    assert person.user_id
+    assert CiamIdentity.objects.get(user_id=person.user_id or 0).provider == "qq"
 
 
 @pytest.mark.parametrize(
@@ -202,7 +209,9 @@ def test_a_failure_is_shown_at_the_login_page(
     answer = sign_in_at(person, "qq", username)
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (status, code)
-    assert answer["Ciam-Request-Id"] in answer.content.decode()
+    page = answer.content.decode()
+    assert answer["Ciam-Request-Id"] in page
+    assert 'name="username"' in page
     assert person.user_id is None
 
 
@@ -215,7 +224,9 @@ def test_an_error_of_the_provider_is_answered_with_its_code(person: FormBrowser)
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (503, "temporarily_unavailable")
 
 
-def test_a_failure_at_the_callback_is_json_for_an_app(person: FormBrowser) -> None:
+def test_a_failure_at_the_callback_is_json_for_a_client_that_accepts_json(
+    person: FormBrowser,
+) -> None:
     callback = person.ciam.authorize_at_provider(start_sign_in(person, "qq"), username="locked")
     assert callback
     person.client.defaults["HTTP_ACCEPT"] = "application/json"
@@ -225,7 +236,7 @@ def test_a_failure_at_the_callback_is_json_for_an_app(person: FormBrowser) -> No
 
 
 @pytest.mark.parametrize("name", ["unknown", "wechat-mini_program", "company"])
-def test_an_unregistered_provider_is_not_found(
+def test_a_provider_without_a_complete_web_registration_is_not_found(
     person: FormBrowser, settings: Settings, name: str
 ) -> None:
     mini = {"mini_program": {"app_id": "1", "source": "s"}}
@@ -238,16 +249,18 @@ def test_an_unregistered_provider_is_not_found(
     assert answer.status_code == 404
 
 
-def test_a_front_end_gets_the_address_of_the_provider_as_json(person: FormBrowser) -> None:
-    offered = person.client.get("/ciam/api/").json()
-    (weibo,) = [row for row in offered["providers"] if row["name"] == "weibo"]
+def test_a_front_end_gets_the_addresses_of_the_provider_and_of_ciam_as_json(
+    person: FormBrowser,
+) -> None:
+    login_methods = person.client.get("/ciam/api/").json()
+    (weibo,) = [row for row in login_methods["providers"] if row["name"] == "weibo"]
     assert weibo == {"name": "weibo", "label": "Weibo", "url": "/ciam/with/weibo/"}
 
     for address in (weibo["url"], reverse("ciam:authorize")):
         answer = person.client.post(
             address,
             {"next": "/cart/"},
-            headers={"Accept": "application/json", "X-CSRFToken": offered["csrf_token"]},
+            headers={"Accept": "application/json", "X-CSRFToken": login_methods["csrf_token"]},
         )
         assert answer.json()["status"] == "redirect"
         assert answer["Cache-Control"] == "no-store"
@@ -258,16 +271,16 @@ def test_a_front_end_gets_the_address_of_the_provider_as_json(person: FormBrowse
         assert callback
         assert open_callback(person, callback)["Location"] == "/cart/"
         person.client.logout()
-        offered = person.client.get("/ciam/api/").json()
+        login_methods = person.client.get("/ciam/api/").json()
 
 
-def test_a_request_of_another_site_cannot_start_a_sign_in(person: FormBrowser) -> None:
+def test_a_start_without_a_csrf_token_is_refused(person: FormBrowser) -> None:
     answer = person.client.post("/ciam/with/qq/")
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "csrf_failed")
 
 
-def test_the_login_page_offers_the_providers(person: FormBrowser) -> None:
+def test_the_login_page_offers_the_providers_that_work_in_the_browser(person: FormBrowser) -> None:
     page = person.open_page("/ciam/login/?next=/cart/").content.decode()
 
     assert ">Weibo</button>" in page

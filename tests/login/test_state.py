@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import time
+from http.cookies import SimpleCookie
 
 import pytest
 from cryptography.fernet import Fernet
@@ -14,6 +15,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.client.crypto import fernet_for
 from ciam_django.login import state
+from tests.browser import Browser
 
 
 def response_with_cookie(
@@ -37,11 +39,11 @@ def test_a_stored_sign_in_can_be_read() -> None:
     assert state.state_from_cookie(request, sign_in.state) == sign_in
 
 
-def test_no_report_shows_what_a_state_holds() -> None:
-    begun = state.new_sign_in_state(next_url="/next/")
-    secrets = (begun.state, begun.nonce, begun.code_verifier, begun.next)
+def test_the_repr_of_a_sign_in_state_shows_no_secret_and_no_next() -> None:
+    sign_in = state.new_sign_in_state(next_url="/next/")
+    secrets = (sign_in.state, sign_in.nonce, sign_in.code_verifier, sign_in.next)
 
-    assert not [secret for secret in secrets if secret in repr(begun)]
+    assert not [secret for secret in secrets if secret in repr(sign_in)]
 
 
 def test_each_sign_in_has_new_secrets() -> None:
@@ -76,6 +78,17 @@ def aged(cookie: str, seconds: int, purpose: str = state._COOKIES.purpose) -> st
     return fernet.encrypt_at_time(multi_fernet.decrypt(cookie), set_at - seconds).decode()
 
 
+def state_cookie_names(cookies: SimpleCookie) -> list[str]:
+    """Return the names of the state cookies that are not deleted."""
+    return [name for name in cookies if name.startswith("ciam_state_") and cookies[name].value]
+
+
+def age_state_cookies(browser: Browser, seconds: int) -> None:
+    """Change a browser's state cookies as if its sign-ins had started ``seconds`` earlier."""
+    for name in state_cookie_names(browser.client.cookies):
+        browser.client.cookies[name] = aged(browser.client.cookies[name].value, seconds)
+
+
 @pytest.mark.parametrize(
     ("age", "is_valid"), [(0, True), (599, True), (601, False), (80_000, False)]
 )
@@ -108,15 +121,15 @@ def test_encrypted_content_that_is_no_sign_in_gives_none(content: bytes) -> None
     assert state.state_from_cookie(request, sign_in.state) is None
 
 
-def test_a_browser_is_known_to_have_a_cookie_of_a_state_even_a_spoilt_one() -> None:
-    begun = state.new_sign_in_state(next_url="")
-    request = request_with(response_with_cookie(begun))
-    assert state.has_state_cookie(request, begun.state)
+def test_has_state_cookie_is_true_also_for_an_unreadable_cookie() -> None:
+    sign_in = state.new_sign_in_state(next_url="")
+    request = request_with(response_with_cookie(sign_in))
+    assert state.has_state_cookie(request, sign_in.state)
     assert not state.has_state_cookie(request, "another")
-    request.COOKIES = dict.fromkeys(request.COOKIES, "spoilt")
+    request.COOKIES = dict.fromkeys(request.COOKIES, "unreadable")
 
-    assert state.has_state_cookie(request, begun.state)
-    assert state.state_from_cookie(request, begun.state) is None
+    assert state.has_state_cookie(request, sign_in.state)
+    assert state.state_from_cookie(request, sign_in.state) is None
 
 
 def test_a_cookie_stays_readable_while_its_key_is_a_fallback(settings: Settings) -> None:
@@ -137,19 +150,19 @@ def test_a_state_can_be_spent_only_once() -> None:
 
 
 @pytest.mark.parametrize("seconds", [2, 599])
-def test_a_spent_state_stays_spent_for_as_long_as_its_cookie_is_good(
+def test_a_spent_state_cannot_be_spent_again_while_its_cookie_is_valid(
     seconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = state.new_sign_in_state(next_url="")
-    request = request_with(response_with_cookie(begun))
-    assert state.claim_state(begun)
+    sign_in = state.new_sign_in_state(next_url="")
+    request = request_with(response_with_cookie(sign_in))
+    assert state.claim_state(sign_in)
     later = time.time() + seconds
     monkeypatch.setattr(time, "time", lambda: later)
 
-    # The browser still has the cookie, and the cache still knows that it has been used.
-    assert state.state_from_cookie(request, begun.state) == begun
-    assert state.is_claimed(begun.state)
-    assert not state.claim_state(begun)
+    # The cookie is still readable, and the cache still contains the use of the state.
+    assert state.state_from_cookie(request, sign_in.state) == sign_in
+    assert state.is_claimed(sign_in.state)
+    assert not state.claim_state(sign_in)
 
 
 @pytest.mark.parametrize("garbage", ["", "garbage", "\xff", "gAAAAA" + "=" * 4000])

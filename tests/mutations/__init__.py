@@ -1,1 +1,1 @@
-"""How many one-line changes of the package the tests notice: ``python -m tests.mutations``."""
+"""``python -m tests.mutations`` counts the one-line changes that make a test fail."""

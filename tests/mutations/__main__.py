@@ -1,7 +1,7 @@
-"""Try one-line changes of the package, and name those that no test notices.
+"""Try one-line changes of the package, and print the changes that make no test fail.
 
-``python -m tests.mutations --module login/state`` tries all changes of a module,
-``--sample 200 --seed 1`` as many of all modules, drawn by lot.
+``python -m tests.mutations --module login/state`` tries all changes of a module.
+``--sample 200 --seed 1`` tries a random sample of the changes of all modules.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from typing import Final
 from tests.mutations.changes import Change, changes_of, first_changed_line
 from tests.mutations.table import MODULES, ROOT, guards_of, path_of
 
-# Percent of the changes that the tests have to notice.
+# The least percentage of changes that must make a test fail.
 BAR: Final = 95
 EQUIVALENT: Final = Path(__file__).with_name("equivalent.tsv")
-# Seconds. A change after which the tests take so much longer than before makes something wait for
-# ever, which is noticed.
+# In seconds. A change counts as caught if the tests take this much longer than without the change,
+# because the change makes the package wait forever.
 _PATIENCE: Final = 60
 _TIMES_AS_LONG: Final = 5
 _NOT_COPIED: Final = (".*", "*.egg-info", "build", "dist", "__pycache__")
-# Of pytest: tests ran, and some failed; a module that cannot be imported.
+# Exit statuses of pytest: a test has failed, or a module cannot be imported.
 _CAUGHT: Final = frozenset({1, 2, 3, 4})
 
-# Module, old line, new line -> why nobody can notice.
+# (module, old line, new line) -> why no test can fail.
 Equivalents = Mapping[tuple[str, str, str], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A change of a module, which the tests should notice."""
+    """A change of a module that should make a test fail."""
 
     module: str
     change: Change
@@ -58,7 +58,7 @@ class Mutation:
 
 
 def mutations_of(module: str) -> list[Mutation]:
-    """All mutations of a module, in the order of its source."""
+    """Return all mutations of a module, in the order of the source."""
     source = (ROOT / path_of(module)).read_bytes()
     return [
         Mutation(module, change, *first_changed_line(source, change))
@@ -67,7 +67,7 @@ def mutations_of(module: str) -> list[Mutation]:
 
 
 def read_equivalents(text: str) -> dict[tuple[str, str, str], str]:
-    """The known equivalent mutations, with the reason for each."""
+    """Return the known equivalent mutations, with the reason for each mutation."""
     rows = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
     return {(module, old, new): reason for module, old, new, reason in rows}
 
@@ -75,9 +75,9 @@ def read_equivalents(text: str) -> dict[tuple[str, str, str], str]:
 def stale_equivalents(
     equivalents: Equivalents, mutations: Sequence[Mutation]
 ) -> list[tuple[str, str, str]]:
-    """Those of the modules tried that are a change of no line any longer."""
-    known = {(it.module, it.old, it.new) for it in mutations}
-    modules = {it.module for it in mutations}
+    """Return each equivalent in a module of ``mutations`` that is none of the mutations."""
+    known = {(mutation.module, mutation.old, mutation.new) for mutation in mutations}
+    modules = {mutation.module for mutation in mutations}
     return [key for key in equivalents if key[0] in modules and key not in known]
 
 
@@ -85,7 +85,7 @@ def stale_equivalents(
 
 
 class Copies:
-    """Copies of the tree, one for each thread, in which the tests run."""
+    """Copies of the source tree, in which the tests run; each thread uses its own copy."""
 
     def __init__(self, folder: Path, count: int) -> None:
         self._folder = folder
@@ -94,7 +94,7 @@ class Copies:
         self._seconds: dict[str, float] = {}
 
     def prepare(self, modules: Sequence[str]) -> None:
-        """Make the copies, and see how long the tests of each module take without a change."""
+        """Make the copies, and measure the tests of each module without a change."""
         first = self._folder / "0"
         shutil.copytree(ROOT, first, ignore=shutil.ignore_patterns(*_NOT_COPIED))
         for module in modules:
@@ -104,7 +104,7 @@ class Copies:
                 raise SystemExit(f"the tests of {module} fail without a change:\n{output}")
             self._seconds[module] = time.monotonic() - began
         for module in modules:
-            # Python would take the old module's bytecode for the new one's.
+            # Python would use the bytecode of the unchanged module for a changed module.
             cached = (first / path_of(module)).parent / "__pycache__"
             for file in cached.glob(f"{Path(module).name}.*"):
                 file.unlink()
@@ -113,7 +113,7 @@ class Copies:
             self._free.put(shutil.copytree(first, self._folder / str(number)))
 
     def is_caught(self, mutation: Mutation) -> bool:
-        """Whether the tests of the module fail, or do not end, with the change in it."""
+        """Return True if the tests of the module fail or do not end with the mutation."""
         copy = self._free.get()
         path = copy / path_of(mutation.module)
         original = path.read_bytes()
@@ -130,7 +130,7 @@ class Copies:
 def _run_tests(
     copy: Path, module: str, timeout: float | None, *, keeps_bytecode: bool = False
 ) -> tuple[int | None, str]:
-    """The exit status of pytest, None if it had to be stopped; and what it wrote."""
+    """Return the exit status of pytest, or None after the timeout, and the output of pytest."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=short"]
     environment = {**os.environ, "PYTHONPATH": str(copy)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -148,7 +148,7 @@ def _run_tests(
         try:
             output, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            # With the servers that the tests have started.
+            # The process group includes the servers that the tests have started.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
@@ -160,7 +160,7 @@ def _run_tests(
 
 
 def survivors(mutations: Sequence[Mutation], processes: int) -> Iterator[Mutation]:
-    """The mutations that no test notices."""
+    """Yield the mutations that make no test fail."""
     with (
         tempfile.TemporaryDirectory(prefix="ciam_django-mutations-") as folder,
         ThreadPoolExecutor(processes) as threads,
@@ -174,54 +174,61 @@ def survivors(mutations: Sequence[Mutation], processes: int) -> Iterator[Mutatio
 
 
 def report(mutations: Sequence[Mutation], survived: Sequence[Mutation]) -> str:
-    """A line for each module, the survivors, and the sum."""
-    tried = Counter(mutation.module for mutation in mutations)
-    alive = Counter(mutation.module for mutation in survived)
+    """Return a line for each module, the survivors and the total."""
+    tried_counts = Counter(mutation.module for mutation in mutations)
+    survivor_counts = Counter(mutation.module for mutation in survived)
     lines = [
-        f"{module}: {count - alive[module]} of {count} caught, {alive[module]} survived"
-        for module, count in sorted(tried.items())
+        f"{module}: {count - survivor_counts[module]} of {count} caught, "
+        f"{survivor_counts[module]} survived"
+        for module, count in sorted(tried_counts.items())
     ]
     lines += ["", *map(str, survived)] if survived else []
-    whole, caught = len(mutations), len(mutations) - len(survived)
+    total, caught = len(mutations), len(mutations) - len(survived)
     return "\n".join(
         [
             *lines,
             "",
-            f"{caught} of {whole} caught: {percent(caught, whole):.1f} %",
+            f"{caught} of {total} caught: {percent(caught, total):.1f} %",
         ]
     )
 
 
-def percent(part: int, whole: int) -> float:
-    """100 where nothing was tried."""
-    return 100 * part / whole if whole else 100.0
+def percent(part: int, total: int) -> float:
+    """Return the percentage, and 100 if the total is 0."""
+    return 100 * part / total if total else 100.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the report; 1 where the tests notice less than the bar."""
+    """Print the report; return 1 if the tests catch less than ``BAR`` percent."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("--module", action="append", choices=list(MODULES), metavar="MODULE")
-    parser.add_argument("--sample", type=int, help="how many changes, drawn by lot")
-    parser.add_argument("--seed", type=int, default=0, help="draws the same lots again")
+    parser.add_argument("--sample", type=int, help="number of random changes to try")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random sample")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--list", action="store_true", help="print the changes; try none")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--list", action="store_true", help="print the changes without trying them")
+    options = parser.parse_args(arguments)
 
-    found = [it for module in given.module or MODULES for it in mutations_of(module)]
+    candidates = [
+        mutation for module in options.module or MODULES for mutation in mutations_of(module)
+    ]
     equivalents = read_equivalents(EQUIVALENT.read_text(encoding="utf-8"))
-    if stale := stale_equivalents(equivalents, found):
-        raise SystemExit(f"{EQUIVALENT.name} names changes that there are no longer: {stale}")
-    mutations = [it for it in found if (it.module, it.old, it.new) not in equivalents]
-    if given.sample is not None and given.sample < len(mutations):
-        drawn = random.Random(given.seed).sample(range(len(mutations)), given.sample)
-        mutations = [mutations[number] for number in sorted(drawn)]
-    if given.list:
+    if stale := stale_equivalents(equivalents, candidates):
+        raise SystemExit(f"{EQUIVALENT.name} contains changes that no longer exist: {stale}")
+    mutations = [
+        mutation
+        for mutation in candidates
+        if (mutation.module, mutation.old, mutation.new) not in equivalents
+    ]
+    if options.sample is not None and options.sample < len(mutations):
+        sample = random.Random(options.seed).sample(range(len(mutations)), options.sample)
+        mutations = [mutations[number] for number in sorted(sample)]
+    if options.list:
         sys.stdout.write("\n".join([*map(str, mutations), f"{len(mutations)} changes\n"]))
         return 0
 
     survived = []
-    for mutation in survivors(mutations, given.processes):
-        # At once: all of them take hours.
+    for mutation in survivors(mutations, options.processes):
+        # A survivor is printed at once, because the whole run takes hours.
         sys.stderr.write(f"survived:\n{mutation}\n")
         sys.stderr.flush()
         survived.append(mutation)

@@ -1,4 +1,4 @@
-"""A module's source in, the one-line changes that a test should notice out."""
+"""Find the one-line changes of a module's source that should make a test fail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-# An operator -> the operator that takes its place.
+# Operator -> (its text, the text of its replacement).
 _OTHER_COMPARISONS: Final[dict[type[ast.cmpop], tuple[str, str]]] = {
     ast.Eq: ("==", "!="),
     ast.NotEq: ("!=", "=="),
@@ -21,19 +21,19 @@ _OTHER_COMPARISONS: Final[dict[type[ast.cmpop], tuple[str, str]]] = {
     ast.In: ("in", "not in"),
     ast.NotIn: ("not in", "in"),
 }
-# Decorators without which a module cannot be imported or only gets slower.
+# Decorators that are not removed: the module could not be imported, or would only be slower.
 _KEPT_DECORATORS: Final = re.compile(
     r"(?:\w+\.)*(?:property|cached_property|classmethod|staticmethod|dataclass|wraps|cache|"
     r"lru_cache|unique|contextmanager|cached_until_settings_change)\b"
 )
-# Words for developers, which no test has to repeat.
+# Arguments with texts for developers, which no test has to repeat.
 _WORDS: Final = {"upstream_text", "verbose_name", "verbose_name_plural"}
 _CALLS_WITH_WORDS: Final = re.compile(r"(?:logger\.\w+|logging\.getLogger|_|gettext\w*|TypeVar)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A part of a source, in bytes from ``start`` to ``end``, and what takes its place."""
+    """The part of a source from ``start`` to ``end``, in bytes, and its replacement ``new``."""
 
     kind: str
     start: int
@@ -41,27 +41,27 @@ class Change:
     new: bytes
 
     def apply(self, source: bytes) -> bytes:
-        """The source with this change."""
+        """Return the source with this change."""
         return source[: self.start] + self.new + source[self.end :]
 
 
 def changes_of(source: bytes) -> list[Change]:
-    """All changes of a source, in its order; each leaves valid Python."""
-    found = set(_Finder(source).changes(ast.parse(source)))
-    return sorted(found, key=lambda it: (it.start, it.end, it.new))
+    """Return all changes of a source, in its order; each changed source is valid Python."""
+    changes = set(_Finder(source).changes(ast.parse(source)))
+    return sorted(changes, key=lambda change: (change.start, change.end, change.new))
 
 
 def first_changed_line(source: bytes, change: Change) -> tuple[int, str, str]:
-    """The number of the first line that differs, that line, and what it becomes."""
+    """Return the number of the first line that differs, the old line and the new line."""
     old = source.decode().splitlines()
     new = change.apply(source).decode().splitlines()
     pairs = zip([*old, ""], [*new, ""], strict=False)
-    number = next(number for number, (one, other) in enumerate(pairs) if one != other)
+    number = next(number for number, pair in enumerate(pairs) if pair[0] != pair[1])
     return number + 1, [*old, ""][number].strip(), [*new, ""][number].strip()
 
 
 class _Finder:
-    """Walks a tree, and leaves out what is only for people and type checkers."""
+    """Walks a syntax tree without the parts that only people and type checkers read."""
 
     def __init__(self, source: bytes) -> None:
         self._source = source
@@ -70,7 +70,7 @@ class _Finder:
             self._starts.append(self._starts[-1] + len(line))
 
     def changes(self, tree: ast.AST) -> Iterator[Change]:
-        """The changes of a node and of all nodes in it."""
+        """Yield the changes of a node and of its descendants."""
         yield from self._changes_here(tree)
         for child in self._children(tree):
             yield from self.changes(child)
@@ -111,8 +111,8 @@ class _Finder:
         if isinstance(node, ast.Call) and _CALLS_WITH_WORDS.match(ast.unparse(node.func)):
             return
         if isinstance(node, ast.JoinedStr):
-            # Parts of a text, between which the values stand.
-            yield from (it for it in node.values if isinstance(it, ast.FormattedValue))
+            # The texts between the values of an f-string do not change.
+            yield from (value for value in node.values if isinstance(value, ast.FormattedValue))
             return
         for name, value in ast.iter_fields(node):
             if name in {"annotation", "returns", "decorator_list", "type_params"}:
@@ -147,7 +147,7 @@ class _Finder:
     ) -> Change:
         start, end = self._span(left)[1], self._span(right)[0]
         between = self._source[start:end].decode()
-        # Not a comment's "in", and "is not" may stand on two lines.
+        # The pattern skips an "in" of a comment, and finds an "is not" on two lines.
         words = r"\s+".join(map(re.escape, old.split()))
         changed = re.sub(rf"^(\s*\)*\s*){words}(?!\w)", rf"\g<1>{new}", between)
         return Change(kind, start, end, changed.encode())
@@ -157,7 +157,7 @@ class _Finder:
         if isinstance(value, bool):
             yield self._replaced("other constant", node, str(not value).encode())
         elif isinstance(value, int | float):
-            # A limit that is one higher is hardly another limit.
+            # No test notices a large limit that is one higher.
             other = value + 1 if abs(value) < 10 else value * 2
             yield self._replaced("other constant", node, repr(other).encode())
         elif isinstance(value, str):
@@ -181,15 +181,15 @@ class _Finder:
                 yield Change("removed decorator", start - len(b"@"), end, b"")
         annotation = ast.unparse(node.returns) if node.returns else ""
         values = ["True", "False"] if annotation == "bool" else ["None"]
-        for each in _returns_of(node):
-            if each.value and ast.unparse(each.value) not in {"None", "True", "False"}:
+        for statement in _returns_of(node):
+            if statement.value and ast.unparse(statement.value) not in {"None", "True", "False"}:
                 for value in values:
-                    yield self._replaced("other result", each, f"return {value}".encode())
+                    yield self._replaced("other result", statement, f"return {value}".encode())
 
-    # --- Where something stands ---------------------------------------------------------------
+    # --- Positions in the source --------------------------------------------------------------
 
     def _span(self, node: ast.AST) -> tuple[int, int]:
-        """In bytes; parentheses around an expression are not part of it."""
+        """Return start and end in bytes, without the parentheses around an expression."""
         assert isinstance(node, ast.expr | ast.stmt | ast.keyword)
         assert node.end_lineno is not None
         assert node.end_col_offset is not None
@@ -211,7 +211,7 @@ def _is_for_type_checkers(node: ast.AST) -> bool:
 
 
 def _returns_of(function: ast.AST) -> Iterator[ast.Return]:
-    """The return statements of a function, without those of functions in it."""
+    """Yield the return statements of a function, without the statements of inner functions."""
     for child in ast.iter_child_nodes(function):
         if isinstance(child, ast.Return):
             yield child

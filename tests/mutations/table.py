@@ -1,4 +1,4 @@
-"""The modules behind the rules that keep a sign-in safe, and the tests that guard each."""
+"""The modules whose rules keep a sign-in safe, and the tests of each module."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = "ciam_django"
 
-# Module -> the files of tests that should notice a change of it, beside its own test file, which
-# comes first where there is one. What is quick stands before what is slow.
+# Module -> further test files that should fail after a change of the module. The test file of the
+# module itself runs first, if it exists. Fast files come before slow files.
 MODULES: Final[Mapping[str, Sequence[str]]] = {
     "answers": ("test_generic_errors.py",),
     "errors": (),
@@ -26,6 +26,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "test_axes.py",
         "accounts/test_linking.py",
         "accounts/test_admin.py",
+        "login/test_callback.py",
         "login/test_hosted.py",
     ),
     "accounts/middleware": ("accounts/test_session_check.py",),
@@ -40,7 +41,12 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "accounts/token_refresh": ("accounts/test_session_check.py",),
     "accounts/users": (),
     "client/access_tokens": ("drf/test_authentication.py",),
-    "client/cache": ("accounts/test_rate_limits.py", "login/test_state.py", "login/test_hosted.py"),
+    "client/cache": (
+        "accounts/test_rate_limits.py",
+        "login/test_state.py",
+        "login/test_callback.py",
+        "login/test_hosted.py",
+    ),
     "client/cached_documents": ("client/test_oauth.py",),
     "client/crypto": ("login/test_state.py", "accounts/test_session_check.py"),
     "client/envelope": (),
@@ -51,28 +57,32 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "client/transport": (),
     "login/callback": ("login/test_hosted.py", "login/test_hints.py"),
     "login/captcha": ("login/test_pages.py", "login/test_api.py"),
-    "login/cookies": ("login/test_state.py", "login/test_hosted.py"),
-    "login/error_responses": ("login/test_hosted.py", "login/test_hints.py"),
+    "login/cookies": ("login/test_state.py", "login/test_callback.py", "login/test_hosted.py"),
+    "login/error_responses": (
+        "login/test_hosted.py",
+        "login/test_callback.py",
+        "login/test_hints.py",
+    ),
     "login/hosted": (),
     "login/link_views": ("accounts/test_linking.py",),
     "login/logout": ("login/test_hosted.py",),
     "login/loop_guard": ("login/test_hosted.py",),
     "login/popups": (),
     "login/recipients": ("login/test_pages.py",),
-    "login/redirects": ("login/test_hosted.py", "login/test_pages.py"),
-    "login/state": ("login/test_hosted.py",),
+    "login/redirects": ("login/test_hosted.py", "login/test_callback.py", "login/test_pages.py"),
+    "login/state": ("login/test_callback.py", "login/test_hosted.py"),
     "login/steps/flow": ("login/test_pages.py",),
     "login/steps/submit": ("login/test_pages.py", "login/test_api.py"),
 }
 
 
 def path_of(module: str) -> Path:
-    """Where a module is, from the root."""
+    """Return the path of a module, relative to the root."""
     return Path(PACKAGE, f"{module}.py")
 
 
 def guards_of(module: str) -> list[str]:
-    """The files of tests that should notice a change of a module, from the root."""
-    own = Path(module).with_name(f"test_{Path(module).name}.py").as_posix()
-    named = [own, *MODULES[module]]
-    return [f"tests/{name}" for name in named if (ROOT / "tests" / name).exists()]
+    """Return the test files that should fail after a change of a module, relative to the root."""
+    own_file = Path(module).with_name(f"test_{Path(module).name}.py").as_posix()
+    names = [own_file, *MODULES[module]]
+    return [f"tests/{name}" for name in names if (ROOT / "tests" / name).exists()]

@@ -1,4 +1,4 @@
-"""The changes that a source can have, and that a survivor is found and named."""
+"""Tests of the one-line changes of a source, and of the report of the changes that survive."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.mutations.table import MODULES, ROOT, guards_of, path_of
 from tests.rows import for_each_row
 
 
-def changed(source: str) -> set[str]:
-    """What the source can become."""
-    given = source.encode()
-    return {change.apply(given).decode() for change in changes_of(given)}
+def changed_sources(source: str) -> set[str]:
+    """Return the source after each of its changes."""
+    encoded = source.encode()
+    return {change.apply(encoded).decode() for change in changes_of(encoded)}
 
 
 @for_each_row(
@@ -49,7 +49,7 @@ def changed(source: str) -> set[str]:
             {"def a() -> bool:\n    return True", "def a() -> bool:\n    return False"},
         ),
         ("@a\ndef b(): ...", {"\ndef b(): ..."}),
-        # What only people and type checkers read, and what only costs time.
+        # Texts, annotations and decorators without an effect on the result do not change.
         ('"""Words."""', set()),
         ("a: Literal['b'] = c", set()),
         ("if TYPE_CHECKING:\n    a = 1", set()),
@@ -59,8 +59,8 @@ def changed(source: str) -> set[str]:
         ("@property\ndef a(): ...", set()),
     ],
 )
-def test_a_source_has_its_one_line_changes(source: str, expected: set[str]) -> None:
-    assert changed(source) == expected
+def test_each_kind_of_statement_has_its_one_line_changes(source: str, expected: set[str]) -> None:
+    assert changed_sources(source) == expected
 
 
 def test_a_change_is_shown_by_the_first_line_that_differs() -> None:
@@ -71,11 +71,13 @@ def test_a_change_is_shown_by_the_first_line_that_differs() -> None:
 
 
 @for_each_row("module", ["login/cookies", "login/redirects", "login/state", "client/cache"])
-def test_each_change_of_a_module_is_another_valid_module(module: str) -> None:
+def test_each_change_of_a_module_is_valid_python_with_another_meaning(module: str) -> None:
     source = (ROOT / path_of(module)).read_bytes()
     original = ast.dump(ast.parse(source))
 
-    assert all(ast.dump(ast.parse(it.apply(source))) != original for it in changes_of(source))
+    assert all(
+        ast.dump(ast.parse(change.apply(source))) != original for change in changes_of(source)
+    )
 
 
 @for_each_row("module", MODULES)
@@ -85,22 +87,22 @@ def test_each_module_of_the_table_has_tests_and_changes(module: str) -> None:
     assert all((ROOT / "tests" / name).exists() for name in MODULES[module])
 
 
-def test_each_equivalent_change_is_one_of_a_module_and_has_its_reason() -> None:
+def test_each_equivalent_change_exists_and_has_a_reason_and_a_stale_change_is_found() -> None:
     equivalents = program.read_equivalents(program.EQUIVALENT.read_text(encoding="utf-8"))
-    found = [
-        it
+    mutations = [
+        mutation
         for module in {module for module, _, _ in equivalents}
-        for it in program.mutations_of(module)
+        for mutation in program.mutations_of(module)
     ]
 
     assert all(equivalents.values())
-    assert program.stale_equivalents(equivalents, found) == []
+    assert program.stale_equivalents(equivalents, mutations) == []
     assert program.stale_equivalents({("errors", "a", "b"): "c"}, program.mutations_of("errors"))
 
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tree with one module and one test, which looks at one of its two lines."""
+    """A source tree with a module of two lines, and a test of the first line only."""
     (tmp_path / "ciam_django").mkdir()
     (tmp_path / "ciam_django" / "prices.py").write_text("PRICE = 1\nTAX = 2\n")
     (tmp_path / "tests").mkdir()
@@ -115,25 +117,27 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow("a process for each change")
-def test_what_no_test_notices_is_named(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_names_a_change_that_makes_no_test_fail(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert program.main(["--module", "prices", "--processes", "2"]) == 1
 
     lines = capsys.readouterr().out.splitlines()
     assert "prices: 1 of 2 caught, 1 survived" in lines
     assert f"  {path_of('prices')}:2  other constant" in lines
     assert lines[-1] == "1 of 2 caught: 50.0 %"
-    # The tree itself is as it was.
+    # The run has changed only copies of the tree.
     assert (shop / "ciam_django" / "prices.py").read_text() == "PRICE = 1\nTAX = 2\n"
     (shop / "tests" / "test_prices.py").write_text("def test_price():\n    assert False\n")
     with pytest.raises(SystemExit, match="fail without a change"):
         program.main(["--module", "prices"])
 
 
-def test_a_sample_is_the_same_for_the_same_seed(capsys: pytest.CaptureFixture[str]) -> None:
-    listed = []
+def test_a_seed_always_gives_the_same_sample(capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = []
     for seed in ("1", "1", "2"):
         assert program.main(["--list", "--sample", "20", "--seed", seed]) == 0
-        listed.append(capsys.readouterr().out)
+        outputs.append(capsys.readouterr().out)
 
-    assert listed[0] == listed[1] != listed[2]
-    assert listed[0].endswith("\n20 changes\n")
+    assert outputs[0] == outputs[1] != outputs[2]
+    assert outputs[0].endswith("\n20 changes\n")

@@ -11,7 +11,6 @@ from django.test import RequestFactory
 
 from ciam_django.login import state
 from ciam_django.login.cookies import EncryptedCookies
-from ciam_django.login.steps import flow
 from ciam_django.login.steps import flow as flows
 from ciam_django.login.steps.flow import Flow, decrypted_flow, encrypted_flow
 from tests.login.test_state import aged
@@ -41,42 +40,42 @@ def test_a_text_encrypted_for_another_purpose_gives_none() -> None:
     assert decrypted_flow(others.encrypted({"step": "code", "flow_id": "f1"})) is None
 
 
-AGES = pytest.mark.parametrize(("age", "is_good"), [(0, True), (595, True), (601, False)])
+AGES = pytest.mark.parametrize(("age", "is_valid"), [(0, True), (595, True), (601, False)])
 
 
 @AGES
-def test_a_browsers_flow_ends_after_ten_minutes(age: int, is_good: bool) -> None:
+def test_the_flow_in_a_cookie_expires_after_ten_minutes(age: int, is_valid: bool) -> None:
     response, request = HttpResponse(), RequestFactory().get("/")
     flows.set_flow_cookie(request, response, FLOW)
     request.COOKIES = {
         name: aged(cookie.value, age, flows.__name__) for name, cookie in response.cookies.items()
     }
 
-    assert flows.flow_from_cookie(request, FLOW.id) == (FLOW if is_good else None)
+    assert flows.flow_from_cookie(request, FLOW.id) == (FLOW if is_valid else None)
 
 
 @AGES
-def test_an_apps_flow_ends_after_ten_minutes(age: int, is_good: bool) -> None:
-    text = aged(flows.encrypted_flow(FLOW), age, flows.__name__)
+def test_the_flow_in_an_encrypted_text_expires_after_ten_minutes(age: int, is_valid: bool) -> None:
+    text = aged(encrypted_flow(FLOW), age, flows.__name__)
 
-    assert flows.decrypted_flow(text) == (FLOW if is_good else None)
+    assert decrypted_flow(text) == (FLOW if is_valid else None)
 
 
-def test_an_apps_flow_of_more_than_4096_characters_is_none() -> None:
+def test_an_encrypted_flow_of_more_than_4096_characters_gives_none() -> None:
     texts = [
-        flows.encrypted_flow(dataclasses.replace(FLOW, next="/" * length))
+        encrypted_flow(dataclasses.replace(FLOW, next="/" * length))
         for length in range(2500, 3000, 10)
     ]
-    short = [text for text in texts if len(text) <= 4096]
-    long = [text for text in texts if len(text) > 4096]
+    short_texts = [text for text in texts if len(text) <= 4096]
+    long_texts = [text for text in texts if len(text) > 4096]
 
-    assert min(map(len, long)) - max(map(len, short)) < 40
-    assert all(flows.decrypted_flow(text) for text in short)
-    assert not any(flows.decrypted_flow(text) for text in long)
+    assert min(map(len, long_texts)) - max(map(len, short_texts)) < 40
+    assert all(decrypted_flow(text) for text in short_texts)
+    assert not any(decrypted_flow(text) for text in long_texts)
 
 
 def test_a_flow_of_another_version_gives_none() -> None:
-    assert decrypted_flow(flow._COOKIES.encrypted({"step": "code", "gone": 1})) is None
+    assert decrypted_flow(flows._COOKIES.encrypted({"step": "code", "gone": 1})) is None
 
 
 def test_the_resend_wait_starts_when_the_code_is_sent() -> None:
@@ -85,10 +84,10 @@ def test_the_resend_wait_starts_when_the_code_is_sent() -> None:
     assert Flow("code", "f1", sent_at=time.time() - 70).resend_wait == 0
 
 
-def test_a_flow_without_a_recipient_or_a_provider_names_none() -> None:
-    flow = Flow("consent", "f1")
+def test_a_new_flow_has_no_channel_no_provider_and_no_user_to_link() -> None:
+    new_flow = Flow("consent", "f1")
 
-    assert (flow.channel, flow.provider, flow.link_to_user) == ("", "", "")
+    assert (new_flow.channel, new_flow.provider, new_flow.link_to_user) == ("", "", "")
     assert FLOW.channel == "SMS"
 
 

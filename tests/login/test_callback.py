@@ -1,0 +1,408 @@
+"""Tests of the callback from CIAM: its state and its issuer, with the fake CIAM."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+import requests
+from django.contrib.sessions.models import Session
+from django.core.cache import cache
+from django.core.cache.backends.base import BaseCache
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
+from pytest_django.fixtures import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from ciam_django import conf
+from ciam_django.errors import CiamError
+from ciam_django.login import state
+from ciam_django.login.callback import refuse_other_issuer
+from ciam_django.testing import FakeCiam
+from tests.browser import HTML, Browser, query_of
+from tests.login.test_state import age_state_cookies, state_cookie_names
+
+pytestmark = pytest.mark.django_db
+
+LOCKED = "Operation.Failure.User.Locked"
+
+
+# --- The state --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "?error=invalid_client&error_description=call+me",
+        "?code=x&state=y",
+        "?state=%00%FF&code=" + "9" * 5000,
+        "?errcode=40029",
+    ],
+)
+def test_a_callback_with_an_unknown_state_changes_no_session_and_no_cookie(
+    browser: Browser, query: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    browser.sign_in()
+    before = browser.user_id
+    anonymous_client = Client()
+    with caplog.at_level(logging.DEBUG):
+        caplog.clear()
+        ours = browser.client.get(f"/ciam/callback/{query}", headers={"Accept": HTML})
+        theirs = anonymous_client.get(f"/ciam/callback/{query}", headers={"Accept": HTML})
+
+    for response in (ours, theirs):
+        assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
+        assert b"call me" not in response.content
+    assert browser.user_id == before
+    assert not ours.cookies
+    assert not theirs.cookies
+    assert Session.objects.count() == 1
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+    assert [r.name for r in caplog.records if r.levelno == logging.INFO] == ["ciam_django"] * 2
+
+
+def browser_with_state_cookies_of(browser: Browser) -> Browser:
+    """Return a new browser that has only the current state cookies of ``browser``."""
+    copy = Browser(browser.ciam)
+    for name in state_cookie_names(browser.client.cookies):
+        copy.client.cookies[name] = browser.client.cookies[name].value
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("username", "status"),
+    [
+        ("li", 302),
+        ("fail:authorize:invalid_request", 400),
+        ("fail:Operation.Failure.Social.Login", 400),
+        ("fail:invalid_grant", 401),
+        (f"fail:{LOCKED}", 403),
+        ("fail:invalid_client", 500),
+        ("fail:authorize:server_error", 503),
+        ("html:token", 503),
+    ],
+)
+def test_a_state_is_valid_for_one_callback_with_any_answer(
+    browser: Browser, username: str, status: int
+) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"), username)
+    # This browser ignores that the response deletes the cookie.
+    second_browser = browser_with_state_cookies_of(browser)
+
+    assert browser.open_callback(callback).status_code == status
+    assert not state_cookie_names(browser.client.cookies)
+    request_count = len(browser.ciam.requests)
+    for _ in range(2):
+        response = second_browser.open_callback(callback)
+        assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
+    assert second_browser.user_id is None
+    assert len(browser.ciam.requests) == request_count
+
+
+def test_only_one_of_simultaneous_callbacks_signs_in_and_the_others_have_a_refresh_header(
+    ciam: FakeCiam, live_server: LiveServer
+) -> None:
+    callback, cookies = _sign_in_until_callback(live_server.url, ciam)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: _get(callback, cookies), range(8)))
+
+    (first,) = (answer for answer in answers if answer.status_code == 302)
+    assert first.headers["Location"] == "/next/"
+    assert "sessionid" in first.cookies
+    for answer in answers:
+        if answer is not first:
+            assert answer.headers["Ciam-Error-Code"] == "mismatching_state"
+            # The header makes the browser repeat the callback, but only once, because the response
+            # deletes the cookie.
+            assert answer.headers["Refresh"] == "2"
+            assert "Max-Age=0" in answer.headers["Set-Cookie"]
+            assert "sessionid" not in answer.cookies
+    assert [request.stage for request in ciam.requests].count("token") == 1
+    assert "Refresh" not in _get(callback, {}).headers
+
+
+def _sign_in_until_callback(site: str, ciam: FakeCiam) -> tuple[str, dict[str, str]]:
+    """Start a sign-in and sign in at CIAM; return the URL of the callback and the cookies."""
+    with requests.Session() as session:
+        page = session.get(f"{site}/ciam/login/", timeout=60).text
+        token = page.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
+        departure = session.post(
+            f"{site}/ciam/authorize/",
+            {"csrfmiddlewaretoken": token, "next": "/next/"},
+            allow_redirects=False,
+            timeout=60,
+        )
+        return ciam.authorize(departure.headers["Location"]), session.cookies.get_dict()
+
+
+def _get(address: str, cookies: dict[str, str]) -> requests.Response:
+    # An open connection would keep a server thread and its database connection after the test.
+    headers = {"Accept": HTML, "Connection": "close"}
+    return requests.get(
+        address, cookies=cookies, headers=headers, allow_redirects=False, timeout=60
+    )
+
+
+@pytest.mark.parametrize(("age", "status"), [(599, 302), (601, 400)])
+def test_a_sign_in_expires_after_ten_minutes(browser: Browser, age: int, status: int) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    age_state_cookies(browser, age)
+
+    assert browser.open_callback(callback).status_code == status
+    assert (browser.user_id is None) is (status == 400)
+
+
+def test_a_state_of_another_provider_is_refused(browser: Browser) -> None:
+    sign_in_state = state.new_sign_in_state(next_url="", provider="wechat")
+    response = HttpResponse()
+    state.set_state_cookie(RequestFactory().get("/"), response, sign_in_state)
+    for name, morsel in response.cookies.items():
+        browser.client.cookies[name] = morsel.value
+    answer = browser.client.get("/ciam/callback/", {"state": sign_in_state.state, "code": "c"})
+
+    assert answer["Ciam-Error-Code"] == "mismatching_state"
+    assert not browser.ciam.requests
+
+
+def test_a_state_is_accepted_after_a_key_rotation_only_if_the_old_key_is_a_fallback(
+    browser: Browser, settings: Settings
+) -> None:
+    accepted_callback, refused_callback = (
+        browser.sign_in_at_ciam(browser.start_sign_in()) for _ in range(2)
+    )
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "new"
+    assert browser.open_callback(accepted_callback).status_code == 302
+
+    settings.SECRET_KEY_FALLBACKS = []
+    assert browser.open_callback(refused_callback)["Ciam-Error-Code"] == "mismatching_state"
+
+
+def test_a_repeated_callback_redirects_the_browser_that_it_signed_in(
+    browser: Browser,
+) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"))
+    session = browser.open_callback(callback).cookies["sessionid"].value
+
+    for _ in range(2):
+        again = browser.open_callback(callback)
+        assert again["Location"] == "/next/"
+        assert again["Referrer-Policy"] == "no-referrer"
+    assert browser.client.cookies["sessionid"].value == session
+    browser.client.logout()
+    assert browser.open_callback(callback)["Ciam-Error-Code"] == "mismatching_state"
+
+
+def test_only_the_five_newest_states_redirect_a_repeated_callback_to_their_own_next(
+    browser: Browser,
+) -> None:
+    callbacks = []
+    for number in range(6):
+        callbacks.append(browser.sign_in_at_ciam(browser.start_sign_in(f"/{number}/")))
+        browser.open_callback(callbacks[-1])
+    # The session stores five states, as many as a browser can have cookies for.
+    assert browser.open_callback(callbacks.pop(0))["Ciam-Error-Code"] == "mismatching_state"
+
+    answers = [browser.open_callback(callback) for callback in callbacks]
+    assert [answer["Location"] for answer in answers] == ["/1/", "/2/", "/3/", "/4/", "/5/"]
+
+
+def test_a_repeated_callback_of_the_previous_user_is_refused(browser: Browser) -> None:
+    li_callback = browser.sign_in_at_ciam(browser.start_sign_in("/li/"), "li")
+    browser.open_callback(li_callback)
+    wang_callback = browser.sign_in_at_ciam(browser.start_sign_in("/wang/"), "wang")
+    browser.open_callback(wang_callback)
+
+    assert browser.open_callback(wang_callback)["Location"] == "/wang/"
+    assert browser.open_callback(li_callback)["Ciam-Error-Code"] == "mismatching_state"
+
+
+def test_a_repeated_callback_checks_next_again(browser: Browser, settings: Settings) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("http://testserver/next/"))
+    browser.open_callback(callback)
+    settings.ALLOWED_HOSTS = ["*"]
+    parts = urlsplit(callback)
+    again = browser.client.get(f"{parts.path}?{parts.query}", headers={"Host": "other.example"})
+
+    assert again["Location"] == "/accounts/profile/"
+
+
+def test_a_state_cannot_be_used_in_another_browser(browser: Browser, ciam: FakeCiam) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    signed_in, anonymous = Browser(ciam), Browser(ciam)
+    signed_in.sign_in("wang")
+    before = signed_in.user_id
+
+    for other in (signed_in, anonymous):
+        response = other.open_callback(callback)
+        assert response["Ciam-Error-Code"] == "mismatching_state"
+        assert 'href="/ciam/login/">Start again</a>' in response.content.decode()
+    assert signed_in.user_id == before is not None
+    assert anonymous.user_id is None
+    # The callbacks in other browsers have not spent the state.
+    assert browser.open_callback(callback).status_code == 302
+
+
+def test_a_callback_without_a_code_is_refused(browser: Browser) -> None:
+    state = query_of(browser.start_sign_in())["state"]
+    response = browser.client.get("/ciam/callback/", {"state": state})
+
+    assert response["Ciam-Error-Code"] == "missing_code"
+
+
+class BrokenCache(BaseCache):
+    """A cache whose server is down."""
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        super().__init__(params)
+
+    def add(self, *args: object, **kwargs: object) -> bool:
+        raise ConnectionError("no route to secret-host")
+
+    def get(self, *args: object, **kwargs: object) -> object:
+        raise ConnectionError("no route to secret-host")
+
+    def set(self, *args: object, **kwargs: object) -> None:
+        raise ConnectionError("no route to secret-host")
+
+
+def test_a_user_can_sign_in_while_the_cache_is_down(
+    browser: Browser, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CACHES = {"default": {"BACKEND": f"{__name__}.BrokenCache"}}
+
+    assert browser.sign_in().status_code == 302
+    warnings = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert [r.name for r in warnings] == ["ciam_django"]
+    assert "cache is down (<class 'ConnectionError'>)" in warnings[0].getMessage()
+    assert "secret-host" not in caplog.text
+
+
+def test_an_unknown_state_causes_no_warning_while_the_cache_is_down(
+    browser: Browser, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CACHES = {"default": {"BACKEND": f"{__name__}.BrokenCache"}}
+    response = browser.client.get("/ciam/callback/?state=x&code=y")
+
+    assert response["Ciam-Error-Code"] == "mismatching_state"
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+# --- The issuer of a callback (RFC 9207) ------------------------------------------------------
+
+ISSUER = "https://ciam.example/oidc/app"
+OTHER_ISSUER = "https://evil.example/oidc/app"
+ANNOUNCED = {"issuer": ISSUER, "authorization_response_iss_parameter_supported": True}
+NOT_ANNOUNCED = {"issuer": ISSUER}
+
+
+@pytest.mark.parametrize("metadata", [ANNOUNCED, NOT_ANNOUNCED])
+def test_a_callback_with_the_issuer_of_the_metadata_is_accepted(
+    metadata: dict[str, object],
+) -> None:
+    refuse_other_issuer(metadata, [ISSUER])
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [NOT_ANNOUNCED, {**ANNOUNCED, "authorization_response_iss_parameter_supported": "true"}],
+)
+def test_a_missing_iss_is_accepted_unless_the_metadata_announce_the_iss_parameter(
+    metadata: dict[str, object],
+) -> None:
+    refuse_other_issuer(metadata, [])
+
+
+def test_a_missing_iss_is_refused_if_the_metadata_announce_the_iss_parameter() -> None:
+    with pytest.raises(CiamError, match="mismatching_issuer"):
+        refuse_other_issuer(ANNOUNCED, [])
+
+
+@pytest.mark.parametrize("returned_issuers", [[], [OTHER_ISSUER]])
+def test_any_iss_is_accepted_without_an_issuer_in_the_metadata(
+    returned_issuers: list[str],
+) -> None:
+    # CIAM's own mode has no metadata.
+    refuse_other_issuer({}, returned_issuers)
+
+
+@pytest.mark.parametrize("metadata", [ANNOUNCED, NOT_ANNOUNCED])
+@pytest.mark.parametrize(
+    "returned_issuers",
+    [
+        [OTHER_ISSUER],
+        [""],
+        [f"{ISSUER}/"],
+        [ISSUER.upper()],
+        [ISSUER, OTHER_ISSUER],
+        [OTHER_ISSUER, ISSUER],
+    ],
+)
+def test_a_callback_with_another_issuer_is_refused(
+    metadata: dict[str, object], returned_issuers: list[str]
+) -> None:
+    with pytest.raises(CiamError, match="mismatching_issuer"):
+        refuse_other_issuer(metadata, returned_issuers)
+
+
+oidc = pytest.mark.parametrize("mode", ["oidc"])
+
+
+@oidc
+def test_a_callback_with_the_right_issuer_signs_in(browser: Browser) -> None:
+    browser.ciam.sends_issuer = True
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"))
+
+    assert f"iss={quote(browser.ciam.issuer, safe='')}" in callback
+    assert browser.open_callback(callback)["Location"] == "/next/"
+
+
+@oidc
+@pytest.mark.parametrize("username", ["li", "fail:authorize:access_denied"])
+@pytest.mark.parametrize("change", ["other", "missing"])
+def test_a_wrong_or_missing_iss_is_refused_if_the_metadata_announce_the_iss_parameter(
+    browser: Browser, username: str, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    browser.ciam.sends_issuer = True
+    callback = browser.sign_in_at_ciam(browser.start_sign_in(), username)
+    with_issuer = f"&iss={quote(browser.ciam.issuer, safe='')}"
+    assert with_issuer in callback
+    instead = {"other": f"&iss={quote(OTHER_ISSUER, safe='')}", "missing": ""}[change]
+    with caplog.at_level(logging.DEBUG):
+        response = browser.open_callback(callback.replace(with_issuer, instead))
+
+    assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_issuer")
+    assert b"evil" not in response.content
+    assert "evil" not in caplog.text
+    assert browser.user_id is None
+    # The code has not been sent to CIAM.
+    assert not [request for request in browser.ciam.requests if request.stage == "token"]
+
+
+@oidc
+def test_a_wrong_iss_is_refused_if_the_metadata_do_not_announce_the_iss_parameter(
+    browser: Browser,
+) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    response = browser.open_callback(f"{callback}&iss={quote(OTHER_ISSUER, safe='')}")
+
+    assert response["Ciam-Error-Code"] == "mismatching_issuer"
+    assert not [request for request in browser.ciam.requests if request.stage == "token"]
+
+
+@oidc
+def test_metadata_that_cannot_be_loaded_at_the_callback_are_answered_with_503(
+    browser: Browser,
+) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    # Another process would not have loaded the metadata.
+    conf.clear_settings_caches()
+    cache.clear()
+    browser.ciam.misbehave("discovery", "reset")
+    response = browser.open_callback(callback)
+
+    assert (response.status_code, response["Ciam-Error-Code"]) == (503, "no_connection")
