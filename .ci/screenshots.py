@@ -63,7 +63,14 @@ STABILIZE_SCRIPT = """() => {
         wait.textContent = wait.textContent.replace(/\\d+/, "60");
     });
 }"""
-PAGES = (open_login, enter_wrong_password, enter_wrong_code, open_second_step, open_locked_account)
+# The name of the screenshot's file -> the function that opens the page.
+PAGES = {
+    "login": open_login,
+    "wrong_password": enter_wrong_password,
+    "code": enter_wrong_code,
+    "second_step": open_second_step,
+    "locked": open_locked_account,
+}
 NUMBERS = iter(["138 0000 1234", "138 0000 4321"])
 
 
@@ -113,10 +120,10 @@ def main() -> None:
                 locale=locale, viewport={"width": 400, "height": 700}, device_scale_factor=1.5
             )
             page = context.new_page()
-            for open_page in PAGES:
+            for name, open_page in PAGES.items():
                 open_page(page, site)
                 page.evaluate(STABILIZE_SCRIPT)
-                path = SCREENSHOTS / f"{open_page.__name__}-{language}.png"
+                path = SCREENSHOTS / f"{name}-{language}.png"
                 page.locator(".ciam-card").screenshot(path=path)
                 print(path.relative_to(PROJECT.parent))
         chromium.close()

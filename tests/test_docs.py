@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from collections.abc import Iterator
@@ -98,6 +99,23 @@ def test_images_in_the_documentation_exist() -> None:
         assert pictures
         for picture in pictures:
             assert ((ROOT / name).parent / picture).exists()
+
+
+def test_the_screenshots_of_the_example_are_those_that_the_script_takes() -> None:
+    tables = {
+        node.targets[0].id: node.value
+        for node in ast.parse(text_of(".ci/screenshots.py")).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    names, languages = (
+        [ast.literal_eval(key) for key in table.keys if key]
+        for table in (tables["PAGES"], tables["LOCALES"])
+        if isinstance(table, ast.Dict)
+    )
+
+    assert {path.name for path in (ROOT / "example_project/screenshots").iterdir()} == {
+        f"{name}-{language}.png" for name in names for language in languages
+    }
 
 
 def test_tox_environments_in_the_contributing_guide_exist() -> None:
