@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import enum
-import functools
 import re
 import secrets
 import sys
@@ -119,10 +118,14 @@ class CiamError(Exception):
         # ``reporting.report`` reports an error once, even if the error passes several entry points.
         self.is_reported = False
 
-    @functools.cached_property
+    @property
     def reference(self) -> str:
         """The request id of the log and the answer: CIAM's request id, or a local id."""
-        return self.request_id or f"local-{secrets.token_hex(8)}"
+        if self.request_id:
+            return self.request_id
+        if "local_id" not in self.__dict__:
+            self.local_id = f"local-{secrets.token_hex(8)}"
+        return self.local_id
 
     def __str__(self) -> str:
         return loggable_code(self.code)

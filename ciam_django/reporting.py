@@ -31,7 +31,7 @@ def answer_and_report(error: CiamError, request: HttpRequest | None = None) -> A
     """Report the error, and return its answer. Entry points call this function."""
     _detach(error)
     answer = answer_to(error, request)
-    report(error, request, answer)
+    _report_once(error, request, answer)
     return answer
 
 
@@ -42,11 +42,15 @@ def report(
 
     ``answer`` is the error's answer. Without ``answer``, the function makes the answer.
     """
+    if not error.is_reported:
+        _detach(error)
+        _report_once(error, request, answer or answer_to(error, request))
+
+
+def _report_once(error: CiamError, request: HttpRequest | None, answer: Answer) -> None:
     if error.is_reported:
         return
     error.is_reported = True
-    _detach(error)
-    answer = answer or answer_to(error, request)
     _log_failure(error, answer, request)
     if error.stage in _SIGN_IN_STAGES:
         login_failed.send_robust(CiamError, request=request, error=error, answer=answer)
