@@ -74,7 +74,7 @@ BODY_MEMBERS: Final = tuple(
 )
 
 
-def handled_error(exception: BaseException) -> CiamError | None:
+def ciam_error_for(exception: BaseException) -> CiamError | None:
     """Return the error that an entry point answers; None if the entry point must not answer.
 
     Entry points answer each ``CiamError``. With ``CIAM_HANDLE_AUTHLIB_ERRORS`` they also answer the

@@ -34,7 +34,7 @@ class MatchedRow:
     ``key`` is the row's key in the table or the settings, ``meaning`` is the row with the overrides
     of the project. ``matched_by`` is the step of the look-up: ``exact``, ``family``, ``type code``,
     ``status`` or ``unknown``. ``has_project_message`` is true if the settings have a message for
-    exactly this code.
+    the code, its alias or ``key``. A message of a family or of a type code does not count.
     """
 
     key: str
@@ -46,8 +46,8 @@ class MatchedRow:
 def meaning_of(code: str, type_code: str = "") -> Meaning:
     """Return the meaning of a code; letter case does not matter.
 
-    ``type_code`` is the ``code`` of CIAM's envelope. It decides if no row matches ``code``. A code
-    without any match has the meaning of ``unknown_error``.
+    ``type_code`` is the ``code`` of CIAM's envelope. It is used only if no row matches ``code``.
+    A code without any match has the meaning of ``unknown_error``.
     """
     return matched_row(code, type_code).meaning
 
@@ -71,7 +71,7 @@ def generic_row(collapse: Collapse) -> MatchedRow:
 
 
 def is_known(code: str) -> bool:
-    """Return True if the table or the settings have a row for exactly this code."""
+    """Return True if the code is a row, an alias or an override; a family is not enough."""
     folded = code.casefold()
     return folded in _keys_by_folded_code() or folded in _aliases() or folded in _overrides()
 
@@ -125,14 +125,17 @@ def _row_of_key(key: str, matched_by: str, requested_key: str = "") -> MatchedRo
 def _meaning_with_overrides(
     meaning: Meaning, folded: str, *, with_families: bool = True
 ) -> Meaning:
-    """Return the row with the overrides of its families, then with the overrides of its own key."""
+    """Return the meaning with the overrides of the project, and with ``CIAM_UPSTREAM_STATUS``.
+
+    The overrides of the families apply before the overrides of the key, or not at all.
+    """
     overrides = _overrides()
     keys = [*reversed(list(_families_of(folded))), folded] if with_families else [folded]
     for key in keys:
         if key in overrides:
             fields = dict(overrides[key][1])
             if isinstance(message := fields.get("message"), Mapping):
-                fields["message"] = _text_in_active_language(message, meaning.message)
+                fields["message"] = _lazy_text_in_active_language(message, meaning.message)
             if "kind" in fields:
                 row = KINDS[fields["kind"]]
                 fields = {"status": row.status, "action": row.action, **fields}
@@ -147,7 +150,7 @@ def _has_project_message(folded: str) -> bool:
 
 
 def _families_of(folded: str) -> Iterator[str]:
-    """Yield the families of a code: ``params.blank.*``, longest first, then ``*.too.frequency``."""
+    """Yield the families of a code: ``a.b.*``, ``a.*``, ``*.b.c`` and ``*.c`` for ``a.b.c``."""
     if folded.endswith(".*") or folded.startswith("*."):
         return
     parts = folded.split(".")
@@ -213,7 +216,7 @@ def _unchanged(value: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OverridableField:
-    """The values of a field that ``CIAM_ERROR_OVERRIDES`` may have.
+    """A field that ``CIAM_ERROR_OVERRIDES`` can replace, and the values that are allowed there.
 
     ``allowed_text`` describes the allowed values; ``convert`` makes the row's value from the value
     of the setting.
@@ -237,7 +240,7 @@ def _is_message(value: object) -> bool:
     return _is_text(value)
 
 
-def _one_of(choices: Iterable[enum.StrEnum], *, or_none: bool = False) -> OverridableField:
+def _choice_field(choices: Iterable[enum.StrEnum], *, or_none: bool = False) -> OverridableField:
     by_value: dict[object, enum.StrEnum | None] = {str(choice): choice for choice in choices}
     words = f"one of: {', '.join(map(str, by_value))}"
     if or_none:
@@ -258,20 +261,20 @@ OVERRIDABLE_FIELDS: Final[dict[str, OverridableField]] = {
         lambda value: isinstance(value, int) and 400 <= value <= 599,
         "an HTTP status from 400 to 599",
     ),
-    "kind": _one_of(kind for kind in Kind if kind is not Kind.SUCCESS),
-    "action": _one_of(Action),
+    "kind": _choice_field(kind for kind in Kind if kind is not Kind.SUCCESS),
+    "action": _choice_field(Action),
     "field": OverridableField(
         lambda value: value is None or (isinstance(value, str) and bool(FIELD.fullmatch(value))),
         "None or up to 40 letters a to z and _",
     ),
-    "audience": _one_of(Audience),
+    "audience": _choice_field(Audience),
     "retry": OverridableField(lambda value: isinstance(value, bool), "True or False"),
-    "collapse": _one_of(Collapse, or_none=True),
+    "collapse": _choice_field(Collapse, or_none=True),
 }
 
 
-def _text_in_language(texts: Mapping[str, Any], fallback: Any) -> str:
-    """Return the text in the active language or its fallbacks, otherwise ``fallback``."""
+def _text_in_active_language(texts: Mapping[str, Any], default: Any) -> str:
+    """Return the text in the active language or a fallback of the language, else ``default``."""
     by_language = {name.lower(): text for name, text in texts.items()}
     language = (get_language() or settings.LANGUAGE_CODE).lower()
     while language:
@@ -280,7 +283,7 @@ def _text_in_language(texts: Mapping[str, Any], fallback: Any) -> str:
             if name in by_language:
                 return str(by_language[name])
         language = language.rpartition("-")[0]
-    return str(fallback)
+    return str(default)
 
 
-_text_in_active_language = lazy(_text_in_language, str)
+_lazy_text_in_active_language = lazy(_text_in_active_language, str)

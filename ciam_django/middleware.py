@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 
-from ciam_django.answers import handled_error
+from ciam_django.answers import ciam_error_for
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import response_for
 
@@ -38,9 +38,9 @@ class CiamErrorMiddleware:
     ) -> HttpResponseBase | None:
         """Report a handled error and return its response; None for all other exceptions.
 
-        ``answers.handled_error`` decides. Django handles the other exceptions.
+        ``answers.ciam_error_for`` decides. Django handles the other exceptions.
         """
-        error = handled_error(exception)
+        error = ciam_error_for(exception)
         if error is None:
             return None
         return response_for(request, answer_and_report(error, request))

@@ -1,4 +1,4 @@
-"""Turn an ``Answer`` into an ``HttpResponse``: HTML or JSON, as the Accept header asks."""
+"""Turn an ``Answer`` into an ``HttpResponse``: HTML or JSON, by the Accept header."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def response_for(
     fallback_url: str = SAME_PAGE_URL,
     context: Mapping[str, Any] | None = None,
 ) -> HttpResponse:
-    """Return the answer as HTML, JSON or problem+json, as the request's Accept header asks.
+    """Return the answer as HTML, JSON or problem+json, by the request's Accept header.
 
     ``fallback_url`` is the URL of the page's button if the project has no URL for the answer's
     action. ``context`` is added to the context of the template.
@@ -76,16 +76,18 @@ def set_answer_headers(response: HttpResponse, answer: Answer) -> HttpResponse:
 
 
 def mark_as_logged(response: HttpResponse) -> HttpResponse:
-    """Keep Django from logging the response, and from mailing its URL to ADMINS; return it."""
+    """Keep Django from logging the response and mailing its URL to ADMINS; return the response."""
     # Django reads this attribute; the stubs don't have it.
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response
 
 
 def media_type_for(request: HttpRequest) -> str:
-    """Return the media type of HTML, JSON or problem+json, as the Accept header asks.
+    """Return the media type of HTML, JSON or problem+json for the Accept header.
 
-    A browser that opens a page gets HTML if its Accept header names none of these types.
+    HTML is returned if the header prefers HTML. Otherwise problem+json is returned if the header
+    names problem+json, even with a low ``q``. A browser that opens a page gets HTML if its header
+    names none of these types.
     """
     try:
         accepted_types = request.accepted_types
@@ -120,7 +122,8 @@ def render_page(request: HttpRequest, template: str, context: Mapping[str, Any])
     """Return a page of this package as HTML, in the base template of the project if it has one.
 
     If the project's templates fail, the failure is logged, and the page is rendered with the
-    templates of this package.
+    templates of this package. The failure is not logged if the project has no base template and
+    Django does not find the page's template.
     """
     context = {
         **context,

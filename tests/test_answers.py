@@ -21,7 +21,7 @@ from ciam_django.answers import (
     Answer,
     _action_url,
     answer_to,
-    handled_error,
+    ciam_error_for,
 )
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN
 from ciam_django.errors import CiamError
@@ -462,7 +462,7 @@ def test_a_code_of_any_other_row_is_shown_at_the_password_stage(code: str) -> No
 def test_a_ciam_error_is_handled() -> None:
     error = CiamError("whatever")
 
-    assert handled_error(error) is error
+    assert ciam_error_for(error) is error
 
 
 @pytest.mark.parametrize(
@@ -481,16 +481,16 @@ def test_a_ciam_error_is_handled() -> None:
 def test_only_errors_of_authlibs_client_with_a_row_are_handled(
     raised: BaseException, code: str | None, settings: Settings
 ) -> None:
-    error = handled_error(raised)
+    error = ciam_error_for(raised)
 
     assert (error and error.code) == code
     settings.CIAM_HANDLE_AUTHLIB_ERRORS = False
-    assert handled_error(raised) is None
+    assert ciam_error_for(raised) is None
 
 
 def test_an_authlib_error_with_a_code_of_the_settings_is_handled(settings: Settings) -> None:
     settings.CIAM_ERROR_OVERRIDES = {"nobody_knows": "We do."}
-    error = handled_error(OAuthError("nobody_knows"))
+    error = ciam_error_for(OAuthError("nobody_knows"))
 
     assert error is not None
     assert answer_to(error).detail == "We do."

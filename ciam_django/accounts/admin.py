@@ -42,7 +42,9 @@ _FIELDS = (
 
 @admin.register(CiamIdentity)
 class CiamIdentityAdmin(_ModelAdmin):
-    """Read-only pages of identities, with a search by the names at CIAM and at this site.
+    """Pages of identities, with a search by the names at CIAM and at this site.
+
+    An identity can be deleted, but not added or edited.
 
     The actions need the permission ``ciam_accounts.manage_ciamidentity``. Each action adds an entry
     to the admin's history, also where CIAM refuses the action.

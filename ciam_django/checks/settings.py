@@ -1,4 +1,8 @@
-"""Check the settings, without imports of Authlib or the models of accounts."""
+"""Check the settings.
+
+This module does not import Authlib or the models of accounts. Some checks import the classes and
+the URLconf that the settings name.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +58,8 @@ def check_setting_values(app_configs: object, **kwargs: Any) -> Iterator[CheckMe
         yield from setting_messages(name)
 
 
-def check_fallback_handler(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """Check that the fallback handler does not call itself."""
+def check_drf_fallback_handler(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that ``CIAM_DRF_FALLBACK_HANDLER`` is not the handler that calls it."""
     if conf.CIAM_DRF_FALLBACK_HANDLER == DRF_HANDLER and apps.is_installed("rest_framework"):
         yield check_message(
             "dotted path",
@@ -76,8 +80,8 @@ def check_callback_scheme(app_configs: object, **kwargs: Any) -> Iterator[CheckM
         )
 
 
-def check_bearer_mode(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """Check that signed bearer tokens are used with OpenID Connect only."""
+def check_bearer_jwt(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that ``CIAM_BEARER = "jwt"`` is used with OpenID Connect only."""
     if conf.CIAM_BEARER == "jwt" and not (oauth_client() or {}).get("server_metadata_url"):
         yield check_message(
             "bearer mode",
@@ -166,7 +170,7 @@ def _is_collapsing_key(key: str) -> bool:
 # --- Apps, URLs, client and entry points ------------------------------------------------------
 
 
-def check_login_urls(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+def check_login_setup(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Check the apps, backends and URLs of a project with ``ciam_django.urls``."""
     inclusions = _url_inclusions()
     if not inclusions:
@@ -192,7 +196,7 @@ def check_login_urls(app_configs: object, **kwargs: Any) -> Iterator[CheckMessag
 
 
 def check_oauth_client(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """Check the OAuth client of a project with ``ciam_django.urls``."""
+    """Check the OAuth client of a project with ``ciam_django.urls``, and ``form-action`` for it."""
     if not are_urls_included():
         return
     client = oauth_client()
@@ -223,8 +227,8 @@ def check_oauth_client(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
         )
 
 
-def check_entry_points(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """Check that the middleware and the handler of REST framework are installed."""
+def check_error_handlers(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that the settings name the middleware and the exception handler of this package."""
     if not any(is_subclass_path(ERROR_MIDDLEWARE, path) for path in settings.MIDDLEWARE):
         yield check_message(
             "middleware",
@@ -242,7 +246,7 @@ def check_entry_points(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
 
 
 def _is_standardized_handler(handler: object) -> bool:
-    """Tell if the handler is drf-standardized-errors' handler with the class of this package."""
+    """Return True for the handler of drf-standardized-errors with the class of this package."""
     handler_class = (getattr(settings, "DRF_STANDARDIZED_ERRORS", None) or {}).get(
         "EXCEPTION_HANDLER_CLASS", ""
     )
@@ -255,12 +259,12 @@ def _is_standardized_handler(handler: object) -> bool:
 
 
 def are_urls_included() -> bool:
-    """Tell if the project includes ``ciam_django.urls``."""
+    """Return True if the project includes ``ciam_django.urls``."""
     return bool(_url_inclusions())
 
 
 def _url_inclusions() -> Sequence[bool]:
-    """One item for each inclusion of ``ciam_django.urls``: True if below a language prefix."""
+    """Return a bool for each ``include()`` of ``ciam_django.urls``: True in ``i18n_patterns``."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
 
@@ -284,7 +288,11 @@ def oauth_client() -> Mapping[str, Any] | None:
 
 
 def is_allowed_form_action(origin: str) -> bool:
-    """Tell if the content security policy allows a form that is redirected to this origin."""
+    """Return True if the content security policy allows a form that is redirected to this origin.
+
+    The function compares whole sources: the origin, its scheme and ``*``. A source with a wildcard
+    or a path does not count.
+    """
     policy = getattr(settings, "SECURE_CSP", None) or {}
     # Django omits a directive that is None or False, and also accepts one source without a list.
     sources = policy.get("form-action")
@@ -295,7 +303,7 @@ def is_allowed_form_action(origin: str) -> bool:
 
 
 def is_subclass_path(class_path: str, path: str) -> bool:
-    """Tell if ``path`` is the path of the class ``class_path`` or of its subclass."""
+    """Return True if ``path`` is the path of the class ``class_path`` or of its subclass."""
     try:
         imported = import_string(path)
     except ImportError:
@@ -312,10 +320,10 @@ CHECKS: Final = (
     check_setting_names,
     check_setting_values,
     check_error_overrides,
-    check_fallback_handler,
+    check_drf_fallback_handler,
     check_callback_scheme,
-    check_bearer_mode,
-    check_login_urls,
+    check_bearer_jwt,
+    check_login_setup,
     check_oauth_client,
-    check_entry_points,
+    check_error_handlers,
 )

@@ -1,4 +1,4 @@
-"""Encrypt texts that only this project can read, with keys derived from ``SECRET_KEY``."""
+"""Derive the keys of the package's encrypted texts from ``SECRET_KEY``."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Credential(enum.StrEnum):
 
     # The user's access token.
     USER = "user"
-    # The application's access token with this scope.
+    # The application's access token, with the scope that is the value.
     APPLICATION = "APPLICATION_API"
     MANAGEMENT = "MANAGEMENT_APPLICATION_API"
     # Client id and secret, in the body.
@@ -29,7 +29,8 @@ class Credential(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A row: ``path`` is relative to ``PREFIX``; ``documented`` is True if the vendor documents it.
+    """A row: ``path`` is relative to ``PREFIX``; ``documented`` is True if the vendor
+    documents the path.
 
     Parameters go into the query of a GET, and into the JSON body of any other method.
     ``parameters`` maps CIAM's documented name of a parameter to the tenant's name.
@@ -126,7 +127,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
 def endpoint_of(name: str) -> Endpoint:
     """Return the row of the table, with the fields that ``CIAM_ENDPOINTS`` replaces.
 
-    An invalid field raises ``bad_configuration``.
+    An unknown field, credential or stage in ``CIAM_ENDPOINTS`` raises ``bad_configuration``.
     """
     replaced: Mapping[str, Any] = conf.CIAM_ENDPOINTS.get(name, {})
     try:

@@ -1,4 +1,4 @@
-"""Answer a ``CiamError`` that a view of REST framework raises with a ``Response``."""
+"""Return a ``Response`` for a ``CiamError`` that a view of REST framework raises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 from rest_framework import views
 from rest_framework.response import Response
 
-from ciam_django.answers import handled_error
+from ciam_django.answers import ciam_error_for
 from ciam_django.conf import conf
 from ciam_django.drf.scopes import insufficient_scope_error
 from ciam_django.errors import CiamError
@@ -26,26 +26,26 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     a refusal by ``HasScope``. Every other exception goes to ``CIAM_DRF_FALLBACK_HANDLER``, which
     is REST framework's own handler by default.
     """
-    error = handled_drf_error(exc, context)
+    error = ciam_error_in_drf(exc, context)
     if error is None:
         fallback = import_string(conf.CIAM_DRF_FALLBACK_HANDLER)
         response: Response | None = fallback(exc, context)
         return response
     answer = answer_and_report(error, django_request(context))
-    # An attribute of the module, because REST framework imports this module while its views
-    # are being imported.
+    # Use the attribute of the module: REST framework can import this module before its own module
+    # ``views`` is complete.
     views.set_rollback()
     response = Response(answer.as_dict(), status=answer.status, headers=answer.headers)
     mark_as_logged(response)
     return response
 
 
-def handled_drf_error(exc: Exception, context: Mapping[str, Any]) -> CiamError | None:
+def ciam_error_in_drf(exc: Exception, context: Mapping[str, Any]) -> CiamError | None:
     """Return the ``CiamError`` to answer for an exception, or None if the exception is not ours."""
-    return handled_error(exc) or insufficient_scope_error(exc, context)
+    return ciam_error_for(exc) or insufficient_scope_error(exc, context)
 
 
 def django_request(context: Mapping[str, Any]) -> HttpRequest | None:
-    """Return Django's request; ``user`` of REST framework's request would authenticate again."""
+    """Return Django's request: to read ``user`` of REST framework's request authenticates again."""
     request = context.get("request")
     return getattr(request, "_request", request)

@@ -9,7 +9,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from ciam_django.answers import Answer
-from ciam_django.drf.handler import django_request, handled_drf_error
+from ciam_django.drf.handler import ciam_error_in_drf, django_request
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import mark_as_logged
 
@@ -37,7 +37,7 @@ class CiamExceptionHandler(ExceptionHandler):
     """
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
-        error = handled_drf_error(exc, self.context)
+        error = ciam_error_in_drf(exc, self.context)
         if error is None:
             return super().convert_known_exceptions(exc)
         answer = answer_and_report(error, django_request(self.context))

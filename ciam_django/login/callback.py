@@ -67,7 +67,7 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
     the exchange, of the id_token or of the sign-in.
     """
     app = ciam_app()
-    refuse_other_issuer(app.load_server_metadata(), request.GET.getlist("iss"))
+    validate_issuer(app.load_server_metadata(), request.GET.getlist("iss"))
     if error := request.GET.get("error"):
         raise CiamError(
             code_in(error) or "oauth_error",
@@ -93,7 +93,7 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
     return response
 
 
-def refuse_other_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[str]) -> None:
+def validate_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[str]) -> None:
     """Raise ``mismatching_issuer`` if an ``iss`` is wrong, or is missing although it is announced.
 
     ``returned_issuers`` holds each ``iss`` parameter of the callback. A wrong ``iss`` is refused

@@ -57,8 +57,10 @@ def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
 def provider_callback(request: HttpRequest, name: str) -> HttpResponse:
     """Sign the user in, or link the identity, and redirect to the next page.
 
-    CIAM exchanges the provider's code. The next page is ``next``, the page of a further step, or,
-    after a failure, the login page with a notice.
+    CIAM exchanges the provider's code. The next page is ``next`` or the page of a further step.
+    After a failure, a browser that signs in gets the login page with a notice; a browser that links
+    an identity and a JSON client get the error's response. ``handle_callback`` answers a callback
+    without a valid state.
     """
     registration = _registration_or_404(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -20,7 +21,7 @@ from pytest_django.live_server_helper import LiveServer
 from ciam_django import conf
 from ciam_django.errors import CiamError
 from ciam_django.login import state
-from ciam_django.login.callback import refuse_other_issuer
+from ciam_django.login.callback import validate_issuer
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser, query_of
 from tests.login.test_state import age_state_cookies, state_cookie_names
@@ -43,11 +44,11 @@ LOCKED = "Operation.Failure.User.Locked"
         "?errcode=40029",
     ],
 )
-def test_a_callback_with_an_unknown_state_changes_no_session_and_no_cookie(
+def test_a_callback_without_a_known_state_is_refused_and_changes_no_session_and_no_cookie(
     browser: Browser, query: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser.sign_in()
-    before = browser.user_id
+    before = list(Session.objects.values())
     anonymous_client = Client()
     with caplog.at_level(logging.DEBUG):
         caplog.clear()
@@ -57,10 +58,9 @@ def test_a_callback_with_an_unknown_state_changes_no_session_and_no_cookie(
     for response in (ours, theirs):
         assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
         assert b"call me" not in response.content
-    assert browser.user_id == before
+    assert list(Session.objects.values()) == before
     assert not ours.cookies
     assert not theirs.cookies
-    assert Session.objects.count() == 1
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
     assert [r.name for r in caplog.records if r.levelno == logging.INFO] == ["ciam_django"] * 2
 
@@ -86,7 +86,7 @@ def browser_with_state_cookies_of(browser: Browser) -> Browser:
         ("html:token", 503),
     ],
 )
-def test_a_state_is_valid_for_one_callback_with_any_answer(
+def test_the_first_callback_uses_up_the_state_with_any_answer(
     browser: Browser, username: str, status: int
 ) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"), username)
@@ -107,8 +107,14 @@ def test_only_one_of_simultaneous_callbacks_signs_in_and_the_others_have_a_refre
     ciam: FakeCiam, live_server: LiveServer
 ) -> None:
     callback, cookies = _sign_in_until_callback(live_server.url, ciam)
+    barrier = threading.Barrier(8)
+
+    def get_with_others(_: int) -> requests.Response:
+        barrier.wait(timeout=60)
+        return _get(callback, cookies)
+
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: _get(callback, cookies), range(8)))
+        answers = list(pool.map(get_with_others, range(8)))
 
     (first,) = (answer for answer in answers if answer.status_code == 302)
     assert first.headers["Location"] == "/next/"
@@ -130,13 +136,13 @@ def _sign_in_until_callback(site: str, ciam: FakeCiam) -> tuple[str, dict[str, s
     with requests.Session() as session:
         page = session.get(f"{site}/ciam/login/", timeout=60).text
         token = page.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
-        departure = session.post(
+        redirect = session.post(
             f"{site}/ciam/authorize/",
             {"csrfmiddlewaretoken": token, "next": "/next/"},
             allow_redirects=False,
             timeout=60,
         )
-        return ciam.authorize(departure.headers["Location"]), session.cookies.get_dict()
+        return ciam.authorize(redirect.headers["Location"]), session.cookies.get_dict()
 
 
 def _get(address: str, cookies: dict[str, str]) -> requests.Response:
@@ -182,7 +188,7 @@ def test_a_state_is_accepted_after_a_key_rotation_only_if_the_old_key_is_a_fallb
     assert browser.open_callback(refused_callback)["Ciam-Error-Code"] == "mismatching_state"
 
 
-def test_a_repeated_callback_redirects_the_browser_that_it_signed_in(
+def test_a_repeated_callback_redirects_the_browser_only_while_it_is_signed_in(
     browser: Browser,
 ) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"))
@@ -221,7 +227,9 @@ def test_a_repeated_callback_of_the_previous_user_is_refused(browser: Browser) -
     assert browser.open_callback(li_callback)["Ciam-Error-Code"] == "mismatching_state"
 
 
-def test_a_repeated_callback_checks_next_again(browser: Browser, settings: Settings) -> None:
+def test_a_repeated_callback_checks_next_for_its_own_host(
+    browser: Browser, settings: Settings
+) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in("http://testserver/next/"))
     browser.open_callback(callback)
     settings.ALLOWED_HOSTS = ["*"]
@@ -241,7 +249,8 @@ def test_a_state_cannot_be_used_in_another_browser(browser: Browser, ciam: FakeC
         response = other.open_callback(callback)
         assert response["Ciam-Error-Code"] == "mismatching_state"
         assert 'href="/ciam/login/">Start again</a>' in response.content.decode()
-    assert signed_in.user_id == before is not None
+    assert before is not None
+    assert signed_in.user_id == before
     assert anonymous.user_id is None
     # The callbacks in other browsers have not spent the state.
     assert browser.open_callback(callback).status_code == 302
@@ -276,6 +285,7 @@ def test_a_user_can_sign_in_while_the_cache_is_down(
     settings.CACHES = {"default": {"BACKEND": f"{__name__}.BrokenCache"}}
 
     assert browser.sign_in().status_code == 302
+    assert browser.user_id
     warnings = [r for r in caplog.records if r.levelname == "WARNING"]
     assert [r.name for r in warnings] == ["ciam_django"]
     assert "cache is down (<class 'ConnectionError'>)" in warnings[0].getMessage()
@@ -301,25 +311,25 @@ NOT_ANNOUNCED = {"issuer": ISSUER}
 
 
 @pytest.mark.parametrize("metadata", [ANNOUNCED, NOT_ANNOUNCED])
-def test_a_callback_with_the_issuer_of_the_metadata_is_accepted(
+def test_the_issuer_of_the_metadata_is_accepted_as_iss(
     metadata: dict[str, object],
 ) -> None:
-    refuse_other_issuer(metadata, [ISSUER])
+    validate_issuer(metadata, [ISSUER])
 
 
 @pytest.mark.parametrize(
     "metadata",
     [NOT_ANNOUNCED, {**ANNOUNCED, "authorization_response_iss_parameter_supported": "true"}],
 )
-def test_a_missing_iss_is_accepted_unless_the_metadata_announce_the_iss_parameter(
+def test_a_missing_iss_is_accepted_if_the_metadata_does_not_announce_the_iss_parameter(
     metadata: dict[str, object],
 ) -> None:
-    refuse_other_issuer(metadata, [])
+    validate_issuer(metadata, [])
 
 
-def test_a_missing_iss_is_refused_if_the_metadata_announce_the_iss_parameter() -> None:
+def test_a_missing_iss_is_refused_if_the_metadata_announces_the_iss_parameter() -> None:
     with pytest.raises(CiamError, match="mismatching_issuer"):
-        refuse_other_issuer(ANNOUNCED, [])
+        validate_issuer(ANNOUNCED, [])
 
 
 @pytest.mark.parametrize("returned_issuers", [[], [OTHER_ISSUER]])
@@ -327,7 +337,7 @@ def test_any_iss_is_accepted_without_an_issuer_in_the_metadata(
     returned_issuers: list[str],
 ) -> None:
     # CIAM's own mode has no metadata.
-    refuse_other_issuer({}, returned_issuers)
+    validate_issuer({}, returned_issuers)
 
 
 @pytest.mark.parametrize("metadata", [ANNOUNCED, NOT_ANNOUNCED])
@@ -342,11 +352,11 @@ def test_any_iss_is_accepted_without_an_issuer_in_the_metadata(
         [OTHER_ISSUER, ISSUER],
     ],
 )
-def test_a_callback_with_another_issuer_is_refused(
+def test_an_iss_that_is_not_exactly_the_issuer_is_refused(
     metadata: dict[str, object], returned_issuers: list[str]
 ) -> None:
     with pytest.raises(CiamError, match="mismatching_issuer"):
-        refuse_other_issuer(metadata, returned_issuers)
+        validate_issuer(metadata, returned_issuers)
 
 
 oidc = pytest.mark.parametrize("mode", ["oidc"])
@@ -359,12 +369,13 @@ def test_a_callback_with_the_right_issuer_signs_in(browser: Browser) -> None:
 
     assert f"iss={quote(browser.ciam.issuer, safe='')}" in callback
     assert browser.open_callback(callback)["Location"] == "/next/"
+    assert browser.user_id
 
 
 @oidc
 @pytest.mark.parametrize("username", ["li", "fail:authorize:access_denied"])
 @pytest.mark.parametrize("change", ["other", "missing"])
-def test_a_wrong_or_missing_iss_is_refused_if_the_metadata_announce_the_iss_parameter(
+def test_a_wrong_or_missing_iss_is_refused_if_the_metadata_announces_the_iss_parameter(
     browser: Browser, username: str, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser.ciam.sends_issuer = True
@@ -384,7 +395,7 @@ def test_a_wrong_or_missing_iss_is_refused_if_the_metadata_announce_the_iss_para
 
 
 @oidc
-def test_a_wrong_iss_is_refused_if_the_metadata_do_not_announce_the_iss_parameter(
+def test_a_wrong_iss_is_refused_if_the_metadata_does_not_announce_the_iss_parameter(
     browser: Browser,
 ) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
@@ -395,11 +406,11 @@ def test_a_wrong_iss_is_refused_if_the_metadata_do_not_announce_the_iss_paramete
 
 
 @oidc
-def test_metadata_that_cannot_be_loaded_at_the_callback_are_answered_with_503(
+def test_a_callback_is_answered_with_503_if_the_metadata_cannot_be_loaded(
     browser: Browser,
 ) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
-    # Another process would not have loaded the metadata.
+    # A process that has not loaded the metadata yet handles the callback.
     conf.clear_settings_caches()
     cache.clear()
     browser.ciam.misbehave("discovery", "reset")

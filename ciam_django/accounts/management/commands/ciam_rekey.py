@@ -15,7 +15,7 @@ from ciam_django.client.person import identity_key, is_subject, issuer_of
 
 
 class Command(BaseCommand):
-    """Read all identities of an issuer, and rename either all identities or no identity."""
+    """Check the new names of all identities of an issuer; with ``--apply``, rename all or none."""
 
     help = (
         "Rename the identities of one issuer after a change of the mode, the issuer or the client. "
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         parser.add_argument("--apply", action="store_true", help="rename the identities")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Check all identities, then rename the identities."""
+        """Check all identities and print the problems; with ``--apply``, rename the identities."""
         old_issuer, new_issuer = options["old"], options["to"] or issuer_of(ciam_app())
         identities = list(CiamIdentity.objects.filter(issuer=old_issuer))
         if not identities:
@@ -65,7 +65,10 @@ class Command(BaseCommand):
 
 
 def _conflicts(identities: list[CiamIdentity]) -> list[str]:
-    """Return a problem for each new name that another identity has; also for swapped names."""
+    """Return a problem for each new name that an identity has now.
+
+    The identity may be renamed itself: two identities cannot exchange their names.
+    """
     own = {identity.pk: identity.key for identity in identities}
     problems: list[str] = []
     for chunk in in_chunks(identities):
