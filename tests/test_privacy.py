@@ -192,6 +192,25 @@ def test_under_debug_the_functions_of_the_project_keep_their_variables(
     assert variables["create"] == ({"person": "a token", "local": "a token"} if is_debug else {})
 
 
+@pytest.mark.parametrize(
+    "package",
+    ["asgiref", "authlib", "ciam_django", "django", "joserfc", "requests", "rest_framework",
+     "urllib3", "json"],
+)  # fmt: skip
+def test_under_debug_the_functions_of_a_package_with_secrets_keep_no_variables(
+    package: str, settings: Settings
+) -> None:
+    settings.DEBUG = True
+    namespace: dict[str, Any] = {"__name__": f"{package}.module"}
+    exec("def send(token):\n    local = token\n    return 1 / 0", namespace)  # noqa: S102
+    with pytest.raises(ZeroDivisionError) as raised:
+        clear_frames_on_error(namespace["send"])(SECRET)
+
+    *_, (frame, _line) = traceback.walk_tb(raised.value.__traceback__)
+    assert frame.f_code.co_name == "send"
+    assert dict(frame.f_locals) == {}
+
+
 # --- Frames -----------------------------------------------------------------------------------
 
 

@@ -66,6 +66,17 @@ def test_a_wrong_code_verifier_gets_no_token(ciam: FakeCiam) -> None:
     assert raised.value.code == "invalid_grant"
 
 
+def test_a_lost_connection_to_the_token_endpoint_is_an_error_of_the_token_stage(
+    ciam: FakeCiam,
+) -> None:
+    app = ciam_app()
+    ciam.misbehave("token", "reset")
+    with pytest.raises(CiamError) as raised:
+        fetch_token(ciam, app)
+
+    assert (raised.value.code, raised.value.stage) == ("no_connection", "token")
+
+
 def test_a_changed_setting_creates_a_new_app(ciam: FakeCiam, settings: Settings) -> None:
     app = ciam_app()
     assert ciam_app() is app

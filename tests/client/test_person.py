@@ -70,6 +70,10 @@ class TestOidc:
             ("openid profile email", {"email": None}, 1),
             ("openid", {"name": None, "email": None}, 0),
             ("openid phone", {}, 1),
+            *(
+                ("openid profile", {"name": None, "preferred_username": None, claim: "Li"}, 0)
+                for claim in ("nickname", "given_name", "family_name", "picture")
+            ),
         ],
     )
     def test_userinfo_is_called_only_for_claims_that_the_id_token_lacks(
@@ -77,7 +81,7 @@ class TestOidc:
         ciam: FakeCiam,
         settings: Settings,
         scope: str,
-        claims: dict[str, None],
+        claims: dict[str, str | None],
         calls: int,
     ) -> None:
         client = {**ciam.client("oidc"), "client_kwargs": {"scope": scope}}
