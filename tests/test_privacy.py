@@ -211,6 +211,24 @@ def test_under_debug_the_functions_of_a_package_with_secrets_keep_no_variables(
     assert dict(frame.f_locals) == {}
 
 
+def test_a_converted_exception_does_not_show_the_exception_that_its_caller_handles() -> None:
+    @clear_frames_on_error
+    def fail() -> None:
+        raise LookupError
+
+    def sign_in() -> None:
+        try:
+            raise ValueError(SECRET)
+        except ValueError:
+            clear_frames_on_error(fail, lambda error: CiamError("timeout"))()
+
+    with pytest.raises(CiamError) as raised:
+        sign_in()
+
+    assert raised.value.__context__ is None
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+
+
 # --- Frames -----------------------------------------------------------------------------------
 
 

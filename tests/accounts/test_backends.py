@@ -141,3 +141,15 @@ def test_only_the_eight_newest_names_are_stored(rf: RequestFactory) -> None:
     assert CiamIdentity.objects.get().names == [
         name_digest(f"li{number}@example.com") for number in range(9, 1, -1)
     ]
+
+
+def test_names_that_are_already_stored_need_no_query(
+    rf: RequestFactory, django_assert_num_queries: Callable[..., Any]
+) -> None:
+    get_or_create_user(LI)
+    person = Person(LI.issuer, LI.subject, {"email": "li@example.com", "username": "li"})
+    update_names(rf.post("/"), CiamIdentity.objects.get(), person)
+    identity = CiamIdentity.objects.get()
+
+    with django_assert_num_queries(0):
+        update_names(rf.post("/"), identity, person)

@@ -56,6 +56,20 @@ def test_an_account_at_ciam_is_always_the_same_user(ciam: FakeCiam) -> None:
     assert get_user_model().objects.count() == 2
 
 
+@pytest.mark.parametrize("second_name", ["li", "wang"])
+def test_a_second_sign_in_ends_the_first_session_and_deletes_its_tokens(
+    browser: Browser, second_name: str
+) -> None:
+    browser.sign_in("li")
+    first = CiamSession.objects.get()
+    assert first.sealed
+    browser.sign_in(second_name)
+    first.refresh_from_db()
+
+    assert first.sealed == ""
+    assert CiamSession.objects.active().count() == 1
+
+
 def test_a_sign_in_without_next_redirects_to_login_redirect_url(
     browser: Browser, settings: Settings
 ) -> None:
