@@ -458,6 +458,18 @@ def test_the_override_of_an_alias_takes_precedence_over_the_override_of_its_row(
         assert matched_row(key).meaning.message == "Row."
 
 
+def test_the_override_of_the_row_of_an_alias_takes_precedence_over_the_families_of_the_alias() -> (
+    None
+):
+    overrides = {
+        "Operation.Failure.User.Not.Exist": {"status": 410},
+        "Operation.Failure.User.*": {"status": 401},
+    }
+    with override_settings(CIAM_ERROR_OVERRIDES=overrides):
+        assert meaning_of("Operation.Failure.User.NotFound").status == 410
+        assert meaning_of("Operation.Failure.User.Locked").status == 401
+
+
 def test_a_changed_override_takes_effect_at_once(settings: Settings) -> None:
     before = meaning_of(LOCKED).message
     settings.CIAM_ERROR_OVERRIDES = {LOCKED: "One."}

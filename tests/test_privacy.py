@@ -192,6 +192,43 @@ def test_under_debug_the_functions_of_the_project_keep_their_variables(
     assert variables["create"] == ({"person": "a token", "local": "a token"} if is_debug else {})
 
 
+@pytest.mark.parametrize(
+    "package",
+    ["asgiref", "authlib", "ciam_django", "django", "joserfc", "requests", "rest_framework",
+     "urllib3", "json"],
+)  # fmt: skip
+def test_under_debug_the_functions_of_a_package_with_secrets_keep_no_variables(
+    package: str, settings: Settings
+) -> None:
+    settings.DEBUG = True
+    namespace: dict[str, Any] = {"__name__": f"{package}.module"}
+    exec("def send(token):\n    local = token\n    return 1 / 0", namespace)  # noqa: S102
+    with pytest.raises(ZeroDivisionError) as raised:
+        clear_frames_on_error(namespace["send"])(SECRET)
+
+    *_, (frame, _line) = traceback.walk_tb(raised.value.__traceback__)
+    assert frame.f_code.co_name == "send"
+    assert dict(frame.f_locals) == {}
+
+
+def test_a_converted_exception_does_not_show_the_exception_that_its_caller_handles() -> None:
+    @clear_frames_on_error
+    def fail() -> None:
+        raise LookupError
+
+    def sign_in() -> None:
+        try:
+            raise ValueError(SECRET)
+        except ValueError:
+            clear_frames_on_error(fail, lambda error: CiamError("timeout"))()
+
+    with pytest.raises(CiamError) as raised:
+        sign_in()
+
+    assert raised.value.__context__ is None
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+
+
 # --- Frames -----------------------------------------------------------------------------------
 
 

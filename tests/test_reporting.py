@@ -152,6 +152,16 @@ def test_an_unpublished_code_of_a_configuration_family_is_logged_as_an_error(
     assert levels(log) == ["ERROR", "WARNING"]
 
 
+def test_an_unpublished_code_of_an_upstream_family_is_always_logged_as_a_warning(
+    table: dict[str, Meaning], log: pytest.LogCaptureFixture
+) -> None:
+    table["Brand.*"] = table["timeout"]
+    answer_and_report(CiamError("Brand.New"))
+    answer_and_report(CiamError("Brand.New"))
+
+    assert levels(log) == ["WARNING", "WARNING"]
+
+
 def test_each_unknown_code_is_logged_as_a_warning(log: pytest.LogCaptureFixture) -> None:
     answer_and_report(CiamError("Brand.New"))
     answer_and_report(CiamError("Brand.Newer"))

@@ -192,6 +192,15 @@ def test_a_json_response_has_the_members_of_the_answer(accept: str) -> None:
     assert json.loads(response.content) == expected.as_dict()
 
 
+def test_a_json_response_can_be_read_in_a_terminal_in_any_language() -> None:
+    with translation.override("zh-hans"):
+        expected = answer()
+        response = response_for(request_with(JSON), expected)
+
+    assert not expected.title.isascii()
+    assert expected.title in response.content.decode()
+
+
 # --- The page ---------------------------------------------------------------------------------
 
 

@@ -8,9 +8,16 @@ from unittest.mock import patch
 
 import pytest
 from django.contrib.auth import authenticate, get_user_model
+from django.test import RequestFactory
+from pytest_django.fixtures import Settings
 
 from ciam_django.accounts import backends
-from ciam_django.accounts.backends import CiamBackend
+from ciam_django.accounts.backends import (
+    CiamBackend,
+    attribute_failures_to,
+    name_digest,
+    update_names,
+)
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client.person import Person
 from tests.users import get_or_create_user
@@ -102,3 +109,47 @@ def test_finding_a_user_takes_one_query(django_assert_num_queries: Callable[...,
     get_or_create_user(LI)
     with django_assert_num_queries(1):
         get_or_create_user(LI)
+
+
+# --- The names that identify a person in the record of failures --------------------------------
+
+
+def test_the_digest_of_a_name_never_changes(settings: Settings) -> None:
+    # The database holds digests that earlier versions of this package have stored.
+    settings.SECRET_KEY = "a key of a project"
+
+    assert name_digest(" Li@Example.com ") == "ca2947978316c099952f4097074e86e9"
+
+
+def test_the_names_of_the_claims_and_of_the_form_are_stored(rf: RequestFactory) -> None:
+    get_or_create_user(LI)
+    request = rf.post("/")
+    attribute_failures_to(request, "13800000000")
+    person = Person(LI.issuer, LI.subject, {"email": "li@example.com", "username": "li"})
+    update_names(request, CiamIdentity.objects.get(), person)
+
+    names = ["li@example.com", "li", "13800000000"]
+    assert CiamIdentity.objects.get().names == [name_digest(name) for name in names]
+
+
+def test_only_the_eight_newest_names_are_stored(rf: RequestFactory) -> None:
+    get_or_create_user(LI)
+    for number in range(10):
+        person = Person(LI.issuer, LI.subject, {"email": f"li{number}@example.com"})
+        update_names(rf.post("/"), CiamIdentity.objects.get(), person)
+
+    assert CiamIdentity.objects.get().names == [
+        name_digest(f"li{number}@example.com") for number in range(9, 1, -1)
+    ]
+
+
+def test_names_that_are_already_stored_need_no_query(
+    rf: RequestFactory, django_assert_num_queries: Callable[..., Any]
+) -> None:
+    get_or_create_user(LI)
+    person = Person(LI.issuer, LI.subject, {"email": "li@example.com", "username": "li"})
+    update_names(rf.post("/"), CiamIdentity.objects.get(), person)
+    identity = CiamIdentity.objects.get()
+
+    with django_assert_num_queries(0):
+        update_names(rf.post("/"), identity, person)

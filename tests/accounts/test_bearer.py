@@ -72,6 +72,21 @@ def test_a_cached_answer_expires(ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
     assert token_calls(ciam).count("check") == 2
 
 
+def test_the_answer_for_a_token_without_an_expiry_is_cached_and_expires(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ciam.access_token_claims = {"exp": None}
+    ciam.token_check = {"exp": None}
+    token = token_for()
+    get(token)
+    get(token)
+    assert token_calls(ciam).count("check") == 1
+
+    move_clock(monkeypatch, 31)
+    get(token)
+    assert token_calls(ciam).count("check") == 2
+
+
 @pytest.mark.parametrize("is_exp_from_ciam", [True, False])
 def test_no_cached_answer_outlives_its_token(
     is_exp_from_ciam: bool, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch

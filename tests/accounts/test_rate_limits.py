@@ -172,6 +172,16 @@ def test_a_function_of_the_project_finds_the_client_address(settings: Settings) 
         count_send(request("198.51.100.7"), NUMBER, "SMS")
 
 
+def test_a_text_that_is_no_ip_address_is_counted_like_an_address(settings: Settings) -> None:
+    settings.CIAM_SEND_LIMITS = {"address": ("1/hour",)}
+    settings.CIAM_CLIENT_IP = f"{__name__}.real_ip"
+    request = RequestFactory().post("/", headers={"X-Real-IP": "not an address"})
+    count_send(request, NUMBER, "SMS")
+
+    with pytest.raises(CiamError):
+        count_send(request, NUMBER, "SMS")
+
+
 def test_successful_attempts_are_not_counted(settings: Settings) -> None:
     settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",), "address": ("2/min",)}
     request = request_from()

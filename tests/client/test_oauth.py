@@ -66,6 +66,17 @@ def test_a_wrong_code_verifier_gets_no_token(ciam: FakeCiam) -> None:
     assert raised.value.code == "invalid_grant"
 
 
+def test_a_lost_connection_to_the_token_endpoint_is_an_error_of_the_token_stage(
+    ciam: FakeCiam,
+) -> None:
+    app = ciam_app()
+    ciam.misbehave("token", "reset")
+    with pytest.raises(CiamError) as raised:
+        fetch_token(ciam, app)
+
+    assert (raised.value.code, raised.value.stage) == ("no_connection", "token")
+
+
 def test_a_changed_setting_creates_a_new_app(ciam: FakeCiam, settings: Settings) -> None:
     app = ciam_app()
     assert ciam_app() is app
@@ -158,6 +169,9 @@ class TestOidc:
             ({"sub": None}, "missing_claim"),
             ({"iss": None}, "missing_claim"),
             ({"nonce": None}, "missing_claim"),
+            ({"exp": None}, "missing_claim"),
+            ({"iat": None}, "missing_claim"),
+            ({"sub": ""}, "invalid_claim"),
         ],
     )
     def test_a_wrong_claim_is_refused(
@@ -224,6 +238,18 @@ class TestOidc:
             address_of(app)
 
         assert [request.stage for request in ciam.requests].count("discovery") == 1
+
+    def test_the_logout_url_has_the_client_and_the_page_to_return_to(self, ciam: FakeCiam) -> None:
+        app = ciam_app()
+        endpoint = app.load_server_metadata()["end_session_endpoint"]
+        url = app.logout_url(back_to="https://shop.example/bye/")
+
+        assert url is not None
+        assert url.partition("?")[0] == endpoint
+        assert query_of(url) == {
+            "post_logout_redirect_uri": "https://shop.example/bye/",
+            "client_id": app.client_id,
+        }
 
     def test_the_logout_url_is_none_without_an_end_session_endpoint(self, ciam: FakeCiam) -> None:
         ciam.metadata = {"end_session_endpoint": None}

@@ -22,6 +22,12 @@ def test_a_person_has_the_same_issuer_and_subject_at_each_login(ciam: FakeCiam) 
     assert first.issuer.startswith(ciam.url)
 
 
+@pytest.mark.parametrize("claim", ["unionid", "unionId", "union_id"])
+def test_a_person_has_the_union_id_of_wechat_in_each_spelling(claim: str) -> None:
+    assert Person("https://ciam.example", "u-1", {claim: "o6_bm"}).union_id == "o6_bm"
+    assert Person("https://ciam.example", "u-1", {claim: ["o6_bm"]}).union_id == ""
+
+
 def test_the_representation_of_a_person_has_no_claims() -> None:
     assert "138" not in repr(Person("https://ciam", "u1", {"phoneNumber": "138"}))
 
@@ -70,6 +76,10 @@ class TestOidc:
             ("openid profile email", {"email": None}, 1),
             ("openid", {"name": None, "email": None}, 0),
             ("openid phone", {}, 1),
+            *(
+                ("openid profile", {"name": None, "preferred_username": None, claim: "Li"}, 0)
+                for claim in ("nickname", "given_name", "family_name", "picture")
+            ),
         ],
     )
     def test_userinfo_is_called_only_for_claims_that_the_id_token_lacks(
@@ -77,7 +87,7 @@ class TestOidc:
         ciam: FakeCiam,
         settings: Settings,
         scope: str,
-        claims: dict[str, None],
+        claims: dict[str, str | None],
         calls: int,
     ) -> None:
         client = {**ciam.client("oidc"), "client_kwargs": {"scope": scope}}

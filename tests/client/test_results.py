@@ -41,6 +41,19 @@ def test_second_factors_that_are_not_a_list_are_ignored(factors: object) -> None
 
 
 @pytest.mark.parametrize(
+    ("data", "methods"),
+    [
+        ({"loginType": ["pwd", "sms", "email"]}, {"password", "sms", "email"}),
+        ({"loginType": ["pwd", "face"], "register": True}, {"password", "sign_up"}),
+        ({"loginType": None, "passwordRecovery": "true", "register": "false"}, {"recover"}),
+        ({}, set()),
+    ],
+)
+def test_a_login_page_has_the_known_login_methods(data: dict[str, Any], methods: set[str]) -> None:
+    assert results.login_page_of(data).methods == methods
+
+
+@pytest.mark.parametrize(
     ("risk", "wants"), [(True, True), ("true", True), (False, False), (None, False)]
 )
 def test_a_login_page_tells_if_codes_need_a_captcha(risk: object, wants: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import ssl
@@ -102,6 +103,21 @@ def test_a_reset_means_no_connection(ciam: FakeCiam) -> None:
     ciam.misbehave("discovery", "reset")
 
     assert code_of(ciam) == "no_connection"
+
+
+def test_urllib3_does_not_log_the_urls_of_our_calls(
+    ciam: FakeCiam, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport._discard_connections()
+    url = f"{discovery_of(ciam)}?code=S3cret"
+    with caplog.at_level(logging.DEBUG), HttpSession() as session:
+        session.request("GET", url, withhold_token=True)
+        logged_by_our_call = [r for r in caplog.records if r.name.startswith("urllib3")]
+        requests.get(url, timeout=5)
+
+    assert logged_by_our_call == []
+    # The calls of the project are logged.
+    assert "code=S3cret" in caplog.text
 
 
 def test_a_closed_port_and_an_unknown_host_mean_no_connection(settings: Settings) -> None:

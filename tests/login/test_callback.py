@@ -22,6 +22,7 @@ from ciam_django import conf
 from ciam_django.errors import CiamError
 from ciam_django.login import state
 from ciam_django.login.callback import validate_issuer
+from ciam_django.signals import login_failed
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser, query_of
 from tests.login.test_state import age_state_cookies, state_cookie_names
@@ -63,6 +64,23 @@ def test_a_callback_without_a_known_state_is_refused_and_changes_no_session_and_
     assert not theirs.cookies
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
     assert [r.name for r in caplog.records if r.levelno == logging.INFO] == ["ciam_django"] * 2
+
+
+def test_a_callback_with_an_unknown_state_is_a_failed_login_of_the_callback_stage(
+    browser: Browser,
+) -> None:
+    errors: list[CiamError] = []
+
+    def receive(error: CiamError, **kwargs: Any) -> None:
+        errors.append(error)
+
+    login_failed.connect(receive)
+    try:
+        browser.client.get("/ciam/callback/?code=x&state=y", headers={"Accept": HTML})
+    finally:
+        login_failed.disconnect(receive)
+
+    assert [(error.code, error.stage) for error in errors] == [("mismatching_state", "callback")]
 
 
 def browser_with_state_cookies_of(browser: Browser) -> Browser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import include, path
 from django.utils import timezone
+from joserfc import jws
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamSession
@@ -143,6 +145,26 @@ def test_a_key_that_ciam_has_just_rotated_is_loaded(people: list[Browser], ciam:
 
     assert send_logout_token(ciam.sign_logout_token(sub=user_id_of("li"))).status_code == 200
     assert are_signed_in(people) == [False, False, True]
+
+
+@pytest.mark.parametrize("claims", [{"iat": 100}, {"iat": -200, "exp": -100}], ids=str)
+def test_the_clock_of_ciam_may_differ_by_up_to_two_minutes(
+    people: list[Browser], ciam: FakeCiam, claims: dict[str, int]
+) -> None:
+    now = int(time.time())
+    times: dict[str, Any] = {name: now + seconds for name, seconds in claims.items()}
+
+    assert send_logout_token(ciam.sign_logout_token(sub="x", **times)).status_code == 200
+
+
+def test_a_token_without_a_type_is_accepted(people: list[Browser], ciam: FakeCiam) -> None:
+    payload = ciam.sign_logout_token(sub=user_id_of("wang")).split(".")[1]
+    content = urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+    # ``jwt.encode`` would add the type "JWT".
+    token = jws.serialize_compact({"alg": "RS256", "kid": ciam.key.kid}, content, ciam.key)
+
+    assert send_logout_token(token).status_code == 200
+    assert are_signed_in(people) == [True, True, False]
 
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"

@@ -12,7 +12,7 @@ PACKAGE: Final = "ciam_django"
 # Module -> further test files that should fail after a change of the module. The test file of the
 # module itself runs first, if it exists. Fast files come before slow files.
 MODULES: Final[Mapping[str, Sequence[str]]] = {
-    "answers": ("test_generic_errors.py",),
+    "answers": ("test_generic_errors.py", "test_for_developers.py"),
     "errors": (),
     "lookup": ("test_answers.py",),
     "privacy": ("test_errors.py",),
@@ -62,6 +62,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_hosted.py",
         "login/test_callback.py",
         "login/test_hints.py",
+        "accounts/test_linking.py",
     ),
     "login/hosted": (),
     "login/link_views": ("accounts/test_linking.py",),
