@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.ask import load_cases
 from ciam_django.testing import FakeCiam
 
 # Statements that only begin or end a transaction are not counted as queries.
@@ -44,8 +45,6 @@ def main() -> None:
     """Print the counts for ``ciam_django`` and for Authlib as JSON."""
     with FakeCiam(https=True) as fake:
         os.environ["BENCHMARKS_CIAM"] = json.dumps({"ciam": fake.client()})
-        from benchmarks.ask import load_cases  # noqa: PLC0415
-
         load_cases("logins")
         counts = {prefix: count_calls(prefix, fake) for prefix in ("ciam", "authlib")}
     sys.stdout.write(json.dumps(counts))

@@ -9,5 +9,5 @@ from ciam_django.client.person import Person
 
 
 def get_or_create_user(person: Person) -> User:
-    """Return the Django user of the person; create the user if there is none."""
+    """Return the Django user of the person; create the user if the user does not exist."""
     return get_or_create_identity(person).user

@@ -19,6 +19,7 @@ class CiamAccountsConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the receivers of ``login_failed`` and of Django's ``user_logged_out``."""
+        # These modules import models, which Django loads before it calls ready().
         from ciam_django.accounts.last_failure import record_login_failure  # noqa: PLC0415
         from ciam_django.accounts.login import (  # noqa: PLC0415
             end_session_on_logout,

@@ -75,7 +75,7 @@ def read_equivalents(text: str) -> dict[tuple[str, str, str], str]:
 def stale_equivalents(
     equivalents: Equivalents, mutations: Sequence[Mutation]
 ) -> list[tuple[str, str, str]]:
-    """Return each equivalent in a module of ``mutations`` that is none of the mutations."""
+    """Return the equivalents that match no mutation, for the modules of ``mutations``."""
     known = {(mutation.module, mutation.old, mutation.new) for mutation in mutations}
     modules = {mutation.module for mutation in mutations}
     return [key for key in equivalents if key[0] in modules and key not in known]
