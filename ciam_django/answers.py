@@ -11,12 +11,12 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import get_language
 
+from ciam_django.codes import COLLAPSE_TARGETS
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage, cause_names_of, error_from_authlib
 from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
 from ciam_django.lookup import (
     FIELD,
-    GENERIC_SIGN_IN,
     MatchedRow,
     generic_row,
     is_known,
@@ -28,7 +28,7 @@ from ciam_django.privacy import loggable_code
 # The form of CIAM's request ids.
 _EXAMPLE_REQUEST_ID: Final = "1656572265429$49b433a9-219a-910a-0323-2af4f1f1a9ce"
 
-# At these stages the user has typed an identifier and is not authenticated.
+# At these stages the user has typed an identifier, perhaps the identifier of somebody else.
 GENERIC_ERROR_STAGES: Final = frozenset(
     {Stage.PASSWORD, Stage.SEND_CODE, Stage.VERIFY_CODE, Stage.REGISTER, Stage.RECOVER}
 )
@@ -92,18 +92,20 @@ def ciam_error_for(exception: BaseException) -> CiamError | None:
 def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
     """Return the answer to an error in the active language.
 
-    The same error, language, user and settings give the same answer. An anonymous user may get a
-    generic answer; without ``request``, the user is anonymous. The answer also depends on the
-    bearer token of the request (RFC 6750, section 3). This function logs nothing;
+    The same error, language and settings give the same answer; only the challenge of
+    ``WWW-Authenticate`` depends on the request's bearer token (RFC 6750, section 3). The answer may
+    be generic, whoever asks. Its request id is then the local id: CIAM's request id has another
+    form, and CIAM does not send a request id with each failure. This function logs nothing;
     ``reporting.report`` writes the log line.
     """
     true_row = _true_row(error)
-    shown_row = _shown_row(true_row, error, request)
+    shown_row = _shown_row(true_row, error)
     meaning = shown_row.meaning
     # The waiting time of another row would reveal that row.
     retry_after = error.retry_after if shown_row is true_row else None
     if retry_after is None and meaning.status == 429 and meaning.retry:
         retry_after = conf.CIAM_RETRY_AFTER or None
+    request_id = error.local_reference if may_be_generic(error) else error.reference
 
     answer = Answer(
         type=_problem_type(meaning.kind),
@@ -116,13 +118,13 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
         action=str(meaning.action),
         action_url=_action_url(meaning.action),
         retry_after=retry_after,
-        request_id=error.reference,
+        request_id=request_id,
         headers={
             "Cache-Control": "no-store",
             "Content-Language": get_language() or settings.LANGUAGE_CODE,
             "Vary": _VARY,
             "Ciam-Error-Code": shown_row.key,
-            "Ciam-Request-Id": error.reference,
+            "Ciam-Request-Id": request_id,
         },
         action_label=str(ACTION_LABELS[meaning.action]),
         developer_details=_developer_details(error, true_row, shown_row) if settings.DEBUG else {},
@@ -148,9 +150,14 @@ def kind_of(error: CiamError) -> Kind:
     return _true_row(error).meaning.kind
 
 
-def is_generic_sign_in(answer: Answer) -> bool:
-    """Return True if the answer is the generic answer to a failed sign-in."""
-    return answer.code == GENERIC_SIGN_IN
+def may_be_generic(error: CiamError) -> bool:
+    """Return True if the answer to an error of this stage must not tell if an account exists."""
+    return error.stage in GENERIC_ERROR_STAGES and conf.CIAM_GENERIC_ERRORS
+
+
+def is_generic(answer: Answer) -> bool:
+    """Return True if the answer has the code of a generic row."""
+    return answer.code in COLLAPSE_TARGETS.values()
 
 
 def _true_row(error: CiamError) -> MatchedRow:
@@ -159,16 +166,10 @@ def _true_row(error: CiamError) -> MatchedRow:
     return matched_row("") if row.meaning.kind is Kind.SUCCESS else row
 
 
-def _shown_row(true_row: MatchedRow, error: CiamError, request: HttpRequest | None) -> MatchedRow:
+def _shown_row(true_row: MatchedRow, error: CiamError) -> MatchedRow:
     """Return the row that the user may see: the true row, or a generic row."""
     collapse = true_row.meaning.collapse
-    if (
-        collapse is None
-        or true_row.has_project_message
-        or error.stage not in GENERIC_ERROR_STAGES
-        or not conf.CIAM_GENERIC_ERRORS
-        or getattr(getattr(request, "user", None), "is_authenticated", False)
-    ):
+    if collapse is None or true_row.has_project_message or not may_be_generic(error):
         return true_row
     return generic_row(collapse)
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @enum.unique
 class Collapse(enum.StrEnum):
-    """The group of a row that would tell an anonymous user if an account exists.
+    """The group of a row that would tell a user if an account exists.
 
-    ``COLLAPSE_TARGETS`` has the row that anonymous users get instead.
+    ``COLLAPSE_TARGETS`` has the row that users get instead.
     """
 
     SIGN_IN = "sign_in"

@@ -345,7 +345,7 @@ class Conf:
     CIAM_GENERIC_ERRORS = Setting(
         True,
         Flag(),
-        "Hides from anonymous users whether an account exists.",
+        "Hides from everybody who signs in whether an account exists.",
     )
     CIAM_UPSTREAM_STATUS = Setting(
         503,

@@ -34,8 +34,8 @@ _RETRY_AFTER_RANGE: Final = range(1, 3601)
 class Stage(enum.StrEnum):
     """The part of a sign-in, or of a call to CIAM, that failed.
 
-    At some stages anonymous users get generic errors (``answers.GENERIC_ERROR_STAGES``), so an
-    unknown stage is an error.
+    At some stages users get generic errors (``answers.GENERIC_ERROR_STAGES``), so an unknown stage
+    is an error.
     """
 
     AUTHORIZE = "authorize"
@@ -120,9 +120,12 @@ class CiamError(Exception):
 
     @property
     def reference(self) -> str:
-        """The request id of the log and the answer: CIAM's request id, or a local id."""
-        if self.request_id:
-            return self.request_id
+        """CIAM's request id, or the local id if CIAM has sent no request id."""
+        return self.request_id or self.local_reference
+
+    @property
+    def local_reference(self) -> str:
+        """The local id: ``local-`` and 16 hexadecimal digits, always the same for this error."""
         if "local_id" not in self.__dict__:
             self.local_id = f"local-{secrets.token_hex(8)}"
         return self.local_id

@@ -18,8 +18,6 @@ from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN, Collaps
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.kinds import DEFAULT_UPSTREAM_STATUS, KINDS, Action, Audience, Kind
 
-# The code of the generic answer to a failed sign-in.
-GENERIC_SIGN_IN: Final = COLLAPSE_TARGETS[Collapse.SIGN_IN]
 FIELD: Final = re.compile(r"[a-z_]{1,40}")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -34,7 +32,8 @@ class MatchedRow:
     ``key`` is the row's key in the table or the settings, ``meaning`` is the row with the overrides
     of the project. ``matched_by`` is the step of the look-up: ``exact``, ``family``, ``type code``,
     ``status`` or ``unknown``. ``has_project_message`` is true if the settings have a message for
-    the code, its alias or ``key``. A message of a family or of a type code does not count.
+    the code, its alias or ``key``, and no ``collapse`` that hides the message. A message of a
+    family or of a type code does not count.
     """
 
     key: str
@@ -66,7 +65,7 @@ def matched_row(code: str, type_code: str = "", upstream_status: int | None = No
 
 
 def generic_row(collapse: Collapse) -> MatchedRow:
-    """Return the row that anonymous users get instead of a row with this ``collapse``."""
+    """Return the row that users get instead of a row with this ``collapse``."""
     return matched_row(COLLAPSE_TARGETS[collapse])
 
 
@@ -118,7 +117,7 @@ def _row_of_key(key: str, matched_by: str, requested_key: str = "") -> MatchedRo
         key,
         meaning,
         matched_by,
-        _has_project_message(folded) or _has_project_message(requested_key),
+        _has_project_message(folded, requested_key),
     )
 
 
@@ -145,8 +144,20 @@ def _meaning_with_overrides(
     return meaning
 
 
-def _has_project_message(folded: str) -> bool:
-    return "message" in _overrides().get(folded, ("", {}))[1]
+def _has_project_message(*folded_codes: str) -> bool:
+    """Return True if a code has a message in the settings, and no explicit ``collapse`` hides it.
+
+    The ``collapse`` of a family hides the message, too.
+    """
+
+    def fields_of(key: str) -> Mapping[str, Any]:
+        return _overrides().get(key, ("", {}))[1]
+
+    return any("message" in fields_of(code) for code in folded_codes) and not any(
+        fields_of(key).get("collapse")
+        for code in folded_codes
+        for key in (code, *_families_of(code))
+    )
 
 
 def _families_of(folded: str) -> Iterator[str]:
@@ -200,9 +211,11 @@ def _valid_fields(value: Any) -> Mapping[str, Any]:
     """Return the fields with an allowed name and value.
 
     ``manage.py check`` reports the other fields. A mistake in the settings must not raise an
-    exception at each failed sign-in.
+    exception at each failed sign-in. A ``collapse`` with a wrong value still hides the row.
     """
     fields = value if isinstance(value, Mapping) else {"message": value}
+    if not OVERRIDABLE_FIELDS["collapse"].is_allowed(fields.get("collapse")):
+        fields = {**fields, "collapse": Collapse.SIGN_IN}
     return {
         name: OVERRIDABLE_FIELDS[name].convert(field)
         for name, field in fields.items()

@@ -79,7 +79,7 @@ def _log_failure(error: CiamError, answer: Answer, request: HttpRequest | None) 
     logger.log(
         level,
         "Sign-in failure: code=%s type_code=%s row=%s step=%s kind=%s stage=%s status=%s "
-        "shown=%s upstream_status=%s request_id=%s upstream_text=%r",
+        "shown=%s upstream_status=%s request_id=%s%s upstream_text=%r",
         loggable_code(error.code),
         loggable_code(error.type_code) or "-",
         row.key,
@@ -90,6 +90,10 @@ def _log_failure(error: CiamError, answer: Answer, request: HttpRequest | None) 
         answer.code,
         error.upstream_status or "-",
         answer.request_id,
+        # A generic answer has a local id instead of CIAM's request id.
+        f" upstream_request_id={error.request_id}"
+        if error.request_id not in ("", answer.request_id)
+        else "",
         error.upstream_text,
     )
     if is_first_unknown:

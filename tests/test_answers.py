@@ -355,9 +355,7 @@ def test_seventeen_rows_collapse() -> None:
 
 @for_each_row("stage", sorted(GENERIC_ERROR_STAGES))
 @for_each_row("code", COLLAPSING)
-def test_an_anonymous_user_gets_the_same_answer_for_each_failure_of_an_account(
-    code: str, stage: str
-) -> None:
+def test_each_failure_of_an_account_has_the_same_answer(code: str, stage: str) -> None:
     target = COLLAPSE_TARGETS[COLLAPSING[code]]
 
     collapsed = answer_to(
@@ -367,7 +365,8 @@ def test_an_anonymous_user_gets_the_same_answer_for_each_failure_of_an_account(
 
     assert comparable_bytes(collapsed) == comparable_bytes(generic)
     assert collapsed.code == target
-    assert collapsed.request_id == REQUEST_ID
+    # CIAM's request ids have another form than the ids of failures that this site finds itself.
+    assert re.fullmatch(r"local-[0-9a-f]{16}", collapsed.request_id)
 
 
 @pytest.mark.parametrize("code", ["Operation.Failure.User.Weird", "Params.Exist.User.Weird"])
@@ -393,13 +392,15 @@ def test_a_collapsing_code_is_shown_outside_of_the_generic_error_stages(
 
 
 @for_each_row("code", COLLAPSING)
-def test_a_collapsing_code_is_shown_to_users_who_are_signed_in(code: str) -> None:
+def test_the_answer_is_generic_for_anonymous_users_and_for_users_who_are_signed_in(
+    code: str,
+) -> None:
     error = CiamError(code, stage="password")
+    requests = [request_of(User()), request_of(AnonymousUser()), RequestFactory().get("/"), None]
 
-    assert answer_to(error, request_of(User())).code == code
-    assert answer_to(error, request_of(AnonymousUser())).code != code
-    assert answer_to(error, RequestFactory().get("/")).code != code
-    assert answer_to(error, None).code != code
+    answers = [answer_to(error, request) for request in requests]
+    assert answers[0].code == COLLAPSE_TARGETS[COLLAPSING[code]]
+    assert len(set(map(comparable_bytes, answers))) == 1
 
 
 def test_a_collapsing_code_is_shown_if_generic_errors_are_off(settings: Settings) -> None:

@@ -26,7 +26,7 @@ from ciam_django.checks.messages import (
 )
 from ciam_django.codes import ALIASES, CODES
 from ciam_django.conf import SETTINGS, conf
-from ciam_django.lookup import OVERRIDABLE_FIELDS
+from ciam_django.lookup import OVERRIDABLE_FIELDS, matched_row
 
 ERROR_MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
 DRF_HANDLER: Final = "ciam_django.drf.exception_handler"
@@ -100,7 +100,8 @@ def check_error_overrides(app_configs: object, **kwargs: Any) -> Iterator[CheckM
     if not isinstance(overrides, Mapping):
         return
     for key, value in overrides.items():
-        yield from _check_override_key(key)
+        key_messages = list(_check_override_key(key))
+        yield from key_messages
         fields = value if isinstance(value, Mapping) else {"message": value}
         for name, field in fields.items():
             place = f"CIAM_ERROR_OVERRIDES[{key!r}]"
@@ -116,12 +117,13 @@ def check_error_overrides(app_configs: object, **kwargs: Any) -> Iterator[CheckM
                     f"{place}: the {name} is {field!r}.",
                     f"It must be {OVERRIDABLE_FIELDS[name].allowed_text}.",
                 )
-        if "message" in fields and _is_collapsing_key(str(key)):
+        is_code = not key_messages and "*" not in key
+        if is_code and "message" in fields and _is_message_uncollapsed(key):
             yield check_message(
                 "override uncollapsed",
                 f"CIAM_ERROR_OVERRIDES[{key!r}] has a message, and anonymous users will read it.",
-                "It tells them that an account exists. Without a message, anonymous users get the "
-                "same answer as for a wrong password.",
+                "It tells them that an account exists. Remove the message, and they get the same "
+                "answer as for a wrong password; or add 'collapse': None, if they may know.",
             )
 
 
@@ -159,12 +161,10 @@ def _families_of_codes(codes: Iterable[str]) -> Iterator[str]:
             yield ".".join(["*", *parts[length:]])
 
 
-def _is_collapsing_key(key: str) -> bool:
-    # Use the row of the table: lookup.py would apply the settings that this module checks.
-    rows = {name.casefold(): row for name, row in CODES.items()}
-    aliases = {name.casefold(): rows[to.casefold()] for name, to in ALIASES.items()}
-    row = {**rows, **aliases}.get(key.casefold())
-    return "*" not in key and row is not None and row.collapse is not None
+def _is_message_uncollapsed(code: str) -> bool:
+    """Return True if the row of the code collapses, and the project's message is shown instead."""
+    row = matched_row(code)
+    return row.has_project_message and row.meaning.collapse is not None
 
 
 # --- Apps, URLs, client and entry points ------------------------------------------------------

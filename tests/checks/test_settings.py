@@ -521,6 +521,29 @@ def test_a_message_for_a_collapsing_code_is_reported(key: str, value: object) ->
     only_message("override uncollapsed", CIAM_ERROR_OVERRIDES={key: value})
 
 
+def test_a_message_for_a_code_of_the_project_in_a_collapsing_family_is_reported() -> None:
+    message = only_message(
+        "override uncollapsed", CIAM_ERROR_OVERRIDES={"Operation.Failure.User.Frozen": "M."}
+    )
+
+    assert "anonymous users will read it" in message.msg
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {LOCKED: {"message": "M.", "collapse": "sign_in"}},
+        {LOCKED: {"message": "M.", "collapse": None}},
+        {"My.Code": {"message": "M.", "collapse": "sign_in"}},
+        {"My.Code": "M."},
+        {"Operation.Failure.User.*": "M."},
+    ],
+    ids=str,
+)
+def test_a_message_that_is_hidden_or_of_an_open_code_is_not_reported(overrides: object) -> None:
+    assert found_with(CIAM_ERROR_OVERRIDES=overrides) == []
+
+
 # --- URLs, paths and templates ----------------------------------------------------------------
 
 

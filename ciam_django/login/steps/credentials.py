@@ -16,7 +16,7 @@ from ciam_django.accounts.rate_limits import (
     count_send,
     subtract_attempt,
 )
-from ciam_django.answers import answer_to, is_generic_sign_in
+from ciam_django.answers import answer_to, is_generic
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError, Stage
@@ -148,7 +148,7 @@ def send_code(submission: Submission) -> Flow:
         # code arrives. At the second step, the user has already proved that the account exists.
         is_anonymous_step = flow.step != "second_factor_code"
         answer = answer_to(error, submission.request)
-        if not (is_anonymous_step and is_generic_sign_in(answer)):
+        if not (is_anonymous_step and is_generic(answer)):
             raise
         report(error, submission.request, answer)
         flow_id = ""
