@@ -102,14 +102,14 @@ def phone_or_email_recipient(text: str) -> Recipient:
 def normalized_username(text: str) -> str:
     """Return a user name, email address or mobile number in the form that CIAM stores.
 
-    The form of a number is its digits; a number outside ``CIAM_PHONE_REGION`` keeps the plus sign
-    and the calling code.
+    The form of a mobile number is its digits; a number outside ``CIAM_PHONE_REGION`` keeps the plus
+    sign and the calling code. A user name of digits, such as a landline number, does not change.
     """
     plain = _normalized_text(text)
     if any(letter.isalpha() for letter in plain):
         return plain
     number = _parsed_number(plain, "") if plain else None
-    if number is None:
+    if number is None or phonenumbers.number_type(number) not in _MOBILE:
         return plain
     if phonenumbers.is_valid_number_for_region(number, conf.CIAM_PHONE_REGION):
         return phonenumbers.national_significant_number(number)

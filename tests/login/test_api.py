@@ -158,7 +158,8 @@ def test_a_code_signs_in(app: App, sign_in_mode: str) -> None:
     assert answer["others"] == ["resend"]
 
     assert app.send("code", code="135790")["code"] == "Operation.Failure.SMS.Code.Error"
-    assert is_signed_in(app, app.send("code", code=CODE), sign_in_mode)
+    pasted = f"【某某】您的验证码是{CODE}，5分钟内有效"
+    assert is_signed_in(app, app.send("code", code=pasted), sign_in_mode)
 
 
 def test_the_next_steps_of_ciam_are_json(app: App, sign_in_mode: str) -> None:

@@ -149,6 +149,10 @@ def test_a_text_with_an_at_sign_is_an_email_address() -> None:
         ("+86 138 0000 0000", "13800000000"),
         ("138-0000-0000", "13800000000"),
         ("+1 415 555 2671", "+14155552671"),
+        # Landline numbers, and user names that look like one.
+        ("02088886666", "02088886666"),
+        ("021-6234-5678", "021-6234-5678"),
+        ("+86 10 6234 5678", "+86 10 6234 5678"),
         (" li ", "li"),
         ("li_wei", "li_wei"),
         ("ｌｉ", "li"),
@@ -157,7 +161,7 @@ def test_a_text_with_an_at_sign_is_an_email_address() -> None:
         ("", ""),
     ],
 )
-def test_a_user_name_that_is_a_number_becomes_its_digits(text: str, username: str) -> None:
+def test_only_a_mobile_number_becomes_its_digits(text: str, username: str) -> None:
     assert normalized_username(text) == username
 
 

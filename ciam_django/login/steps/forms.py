@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -150,16 +151,62 @@ class CiamForm(forms.Form):
         renders_value = getattr(self.fields[name].widget, "render_value", True)
         return not renders_value or not self[name].value()
 
-    def clean_code(self) -> str:
-        """Return the code without full-width digits and spaces."""
-        code = unicodedata.normalize("NFKC", self.cleaned_data["code"])
-        return "".join(code.split())
+
+# --- Codes ------------------------------------------------------------------------------------
+
+# A long text message has about 500 characters.
+_LONGEST_MESSAGE: Final = 1000
+_LONGEST_CODE: Final = 20
+_DIGITS_OF_CODE: Final = range(4, 9)
+_DIGIT_RUN: Final = re.compile(r"[0-9]+")
+# A code in a text, written in groups: 246 810 or 24-68-10. The hyphens are U+2010 to U+2015, too.
+_GROUPED_CODE: Final = re.compile(
+    r"(?<![0-9])(?:[0-9]{3}[ \u2010-\u2015-][0-9]{3}|[0-9]{2}(?:[ \u2010-\u2015-][0-9]{2}){1,3})"
+    r"(?![0-9])"
+)
 
 
-def _code_field() -> StrictTextField:
-    return StrictTextField(
+class CodeField(StrictTextField):
+    """A field for a code, which also takes a pasted text that contains the code."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the digits of the code, or a short text without a code as it is.
+
+        Raise a ``ValidationError`` for a long text without a code, and for a value of another type.
+        """
+        text = super().to_python(value)
+        if len(text) > _LONGEST_MESSAGE:
+            raise forms.ValidationError("", code="invalid")
+        code = _code_in(text) or "".join(text.split())
+        if len(code) > _LONGEST_CODE:
+            raise forms.ValidationError("", code="invalid")
+        return code
+
+
+def _code_in(text: str) -> str:
+    """Return the digits of the code in a typed or pasted text, or an empty text.
+
+    The digits are found if the text has no letters and 4 to 8 digits, or if the text has exactly
+    one run of 4 to 8 digits. Digits of all scripts are digits, and invisible characters are
+    ignored.
+    """
+    text = "".join(
+        str(unicodedata.decimal(character, character))
+        for character in unicodedata.normalize("NFKC", text)
+        if unicodedata.category(character) != "Cf"
+    )
+    runs = _DIGIT_RUN.findall(text)
+    if not any(map(str.isalpha, text)) and len("".join(runs)) in _DIGITS_OF_CODE:
+        return "".join(runs)
+    codes = [run for run in runs if len(run) in _DIGITS_OF_CODE]
+    codes = codes or ["".join(_DIGIT_RUN.findall(group)) for group in _GROUPED_CODE.findall(text)]
+    return codes[0] if len(codes) == 1 else ""
+
+
+def _code_field() -> CodeField:
+    return CodeField(
         label=_("Verification code"),
-        max_length=20,
+        max_length=_LONGEST_MESSAGE,
         widget=_write_only_input("one-time-code", inputmode="numeric"),
     )
 

@@ -66,6 +66,62 @@ def test_a_text_that_is_too_long_has_the_code_of_an_invalid_value() -> None:
     assert [error.code for error in form.validation_errors()] == ["Params.Illegal.User.Username"]
 
 
+# Text -> the code that is sent to CIAM; None for a text that is refused.
+CODE_TEXTS = {
+    "246810": "246810",
+    " 246 810 ": "246810",
+    "246-810": "246810",
+    "24 68 10": "246810",
+    "2468 10": "246810",
+    "246\u2013810": "246810",
+    "246810。": "246810",
+    "２４６８１０": "246810",
+    "٢٤٦٨١٠": "246810",
+    "246\u200b810": "246810",
+    "\u2068246810\u2069\ufeff": "246810",
+    "G-246810": "246810",
+    "246810\n": "246810",
+    "2468": "2468",
+    "24681012": "24681012",
+    "0042": "0042",
+    "【某某】您的验证码是246810，5分钟内有效": "246810",
+    "【某某】5分钟内有效，您的验证码是２４６８１０。": "246810",
+    "【某某】您的验证码是246 810，5分钟内有效": "246810",
+    "Your code is 24-68-10. It is valid for 10 minutes.": "246810",
+    "Use 246810 to sign in. Call 13800001234 for help.": "246810",
+    # More or less than one run: a short text is sent as it is typed.
+    "1": "1",
+    "123": "123",
+    "123456789": "123456789",
+    "Ab12": "Ab12",
+    "code 2468 or 1357": "code2468or1357",
+    "您的验证码是246810，请于2026年使用，客服电话是95187": None,
+    "【某某】您的验证码已经发送到您的手机上，请注意查收": None,
+    "2" * 1001: None,
+    "a" * 1000: None,
+}
+
+
+@for_each_row("name", [name for name, step in STEPS.items() if "code" in step.form.base_fields])
+def test_each_form_with_a_code_finds_the_digits_in_a_pasted_text(name: str) -> None:
+    for text, code in CODE_TEXTS.items():
+        form = STEPS[name].form({"code": text, "password": "x"}, flow=Flow(name, ""))
+
+        assert form.is_valid() == (code is not None), text
+        assert form.cleaned_data.get("code") == code, text
+        if code is None:
+            (error,) = form.validation_errors()
+            assert error.code == "Operation.Failure.SMS.Code.Error"
+
+
+def test_the_code_of_a_mini_program_is_not_changed() -> None:
+    data = {"login_code": "a-1", "phone_code": "246-810 2"}
+    form = STEPS["mini_program_phone"].form(data, flow=Flow("mini_program_phone", ""))
+
+    assert form.is_valid()
+    assert form.cleaned_data["phone_code"] == "246-810 2"
+
+
 @pytest.mark.parametrize(
     ("required", "agreed_ids", "is_refused"),
     [
