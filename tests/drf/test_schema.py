@@ -35,6 +35,8 @@ from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import PASSWORD
 from tests.login.test_api import AGREED
 
+pytestmark = pytest.mark.slow("the OpenAPI document")
+
 # drf-spectacular has no types for these.
 Generator: Any = generators.SchemaGenerator
 spectacular_settings: Any = their_settings.spectacular_settings

@@ -13,6 +13,8 @@ from tests.mutations.changes import changes_of, first_changed_line
 from tests.mutations.table import MODULES, ROOT, guards_of, path_of
 from tests.rows import for_each_row
 
+pytestmark = pytest.mark.slow("the measurement of the tests")
+
 
 def changed_sources(source: str) -> set[str]:
     """Return the source after each of its changes."""
