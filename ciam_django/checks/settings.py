@@ -38,6 +38,10 @@ CIAM_BACKEND: Final = "ciam_django.accounts.backends.CiamBackend"
 _OVERRIDE_KEY: Final = re.compile(r"(\*\.)?[A-Za-z]\w*(\.\w+)*(\.\*)?")
 # The similarity of a misspelt code and the intended code. Two different codes are less similar.
 _MIN_SIMILARITY: Final = 0.92
+# A source of a content security policy that names a host: `host-source` of CSP Level 3, 2.3.1.
+_HOST_SOURCE: Final = re.compile(
+    r"((?P<scheme>[a-z][a-z0-9+.-]*)://)?(?P<host>\*|(\*\.)?[a-z0-9.-]+)(:(?P<port>\d+|\*))?(/.*)?"
+)
 
 
 # --- Names and values -------------------------------------------------------------------------
@@ -290,8 +294,8 @@ def oauth_client() -> Mapping[str, Any] | None:
 def is_allowed_form_action(origin: str) -> bool:
     """Return True if the content security policy allows a form that is redirected to this origin.
 
-    The function compares whole sources: the origin, its scheme and ``*``. A source with a wildcard
-    or a path does not count.
+    A source is compared as Content Security Policy Level 3, section 6.7.2, says: its host may begin
+    with ``*.``, its scheme and port may be missing, and its path does not count after a redirect.
     """
     policy = getattr(settings, "SECURE_CSP", None) or {}
     # Django omits a directive that is None or False, and also accepts one source without a list.
@@ -299,7 +303,24 @@ def is_allowed_form_action(origin: str) -> bool:
     if sources in (None, False):
         return True
     allowed = {sources} if isinstance(sources, str | bool) else set(sources)
-    return bool(allowed & {origin, f"{origin.partition(':')[0]}:", "*"})
+    return any(_matches_source(str(source).lower(), origin.lower()) for source in allowed)
+
+
+def _matches_source(source: str, origin: str) -> bool:
+    scheme, _, host_and_port = origin.partition("://")
+    if source in (f"{scheme}:", "*"):
+        return True
+    match = _HOST_SOURCE.fullmatch(source)
+    if match is None or match["scheme"] not in (scheme, None):
+        return False
+    host, _, port = host_and_port.partition(":")
+    default_port = {"https": "443", "http": "80"}.get(scheme, "")
+    is_same_port = match["port"] in ("*", port or default_port) or (
+        match["port"] is None and port in ("", default_port)
+    )
+    pattern = match["host"]
+    is_same_host = host.endswith(pattern[1:]) if pattern.startswith("*") else host == pattern
+    return is_same_port and is_same_host
 
 
 def is_subclass_path(class_path: str, path: str) -> bool:
