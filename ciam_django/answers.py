@@ -9,7 +9,12 @@ from typing import Any, Final
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
-from django.utils.translation import get_language
+from django.utils.translation import (
+    get_language,
+    get_language_from_request,
+    override,
+    pgettext,
+)
 
 from ciam_django.codes import COLLAPSE_TARGETS
 from ciam_django.conf import conf
@@ -18,6 +23,7 @@ from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
 from ciam_django.lookup import (
     FIELD,
     MatchedRow,
+    TextByLanguage,
     generic_row,
     is_known,
     known_keys,
@@ -90,7 +96,10 @@ def ciam_error_for(exception: BaseException) -> CiamError | None:
 
 
 def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
-    """Return the answer to an error in the active language.
+    """Return the answer to an error in the language of ``language_for``.
+
+    If the message is a text of the project in another language, the whole answer is in the language
+    of the message, as far as this package has texts in this language.
 
     The same error, language and settings give the same answer; only the challenge of
     ``WWW-Authenticate`` depends on the request's bearer token (RFC 6750, section 3). The answer may
@@ -100,6 +109,20 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
     """
     true_row = _true_row(error)
     shown_row = _shown_row(true_row, error)
+    with override(language_for(request)):
+        message = shown_row.meaning.message
+        message_language = message.language if isinstance(message, TextByLanguage) else None
+        with override(message_language or get_language()):
+            return _localized_answer(error, request, true_row, shown_row, message_language)
+
+
+def _localized_answer(
+    error: CiamError,
+    request: HttpRequest | None,
+    true_row: MatchedRow,
+    shown_row: MatchedRow,
+    message_language: str | None,
+) -> Answer:
     meaning = shown_row.meaning
     # The waiting time of another row would reveal that row.
     retry_after = error.retry_after if shown_row is true_row else None
@@ -121,7 +144,7 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
         request_id=request_id,
         headers={
             "Cache-Control": "no-store",
-            "Content-Language": get_language() or settings.LANGUAGE_CODE,
+            "Content-Language": message_language or language_of_texts(),
             "Vary": _VARY,
             "Ciam-Error-Code": shown_row.key,
             "Ciam-Request-Id": request_id,
@@ -137,6 +160,36 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
     if retry_after is not None:
         answer.headers["Retry-After"] = str(retry_after)
     return answer
+
+
+def language_for(request: HttpRequest | None) -> str:
+    """Return the active language; without an active language, the project's ``LANGUAGE_CODE``.
+
+    WeChat names a language as ``zh_CN``. Django ignores an ``Accept-Language`` with such a name, so
+    that the language is read again with ``-`` in place of ``_``. The language of a cookie or of the
+    URL has precedence, as in Django's ``LocaleMiddleware``. A language that the project has
+    activated itself is not replaced.
+    """
+    active = get_language() or settings.LANGUAGE_CODE
+    header = request.META.get("HTTP_ACCEPT_LANGUAGE", "") if request else ""
+    if request is None or "_" not in header or getattr(request, "LANGUAGE_CODE", "") != active:
+        return active
+    spelled = HttpRequest()
+    spelled.META["HTTP_ACCEPT_LANGUAGE"] = header.replace("_", "-")
+    spelled.COOKIES, spelled.path_info = request.COOKIES, request.path_info
+    return get_language_from_request(spelled, check_path=True)
+
+
+def language_of_texts() -> str:
+    """Return the language of this package's texts while the active language is active.
+
+    The texts are in another language if the active language has no catalogue of this package.
+    Django then takes the texts of ``LANGUAGE_CODE``, or the texts of the source code.
+    """
+    # Translators: the code of the language of this catalogue, such as zh-hans.
+    language = pgettext("ciam language code", "en")
+    active = (get_language() or language).lower()
+    return active if f"{active}-".startswith(f"{language}-") else language
 
 
 def possible_answers() -> dict[str, Answer]:

@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -40,20 +40,20 @@ class Action(enum.StrEnum):
 # The text of the button on the page of an answer. The page shows this text only if the project has
 # a URL for the action. Every action has a text, because every answer has an ``action_label``.
 ACTION_LABELS: Final[dict[Action, str | StrPromise]] = {
-    Action.NONE: _("Try again"),
-    Action.RETRY: _("Try again"),
-    Action.WAIT: _("Try again"),
-    Action.LOGIN: _("Sign in"),
-    Action.RESTART: _("Start again"),
-    Action.RESEND_CODE: _("Send a new code"),
-    Action.CHANGE_INPUT: _("Try again"),
-    Action.RESET_PASSWORD: _("Reset your password"),
-    Action.USE_ANOTHER_METHOD: _("Use another way to sign in"),
-    Action.COMPLETE_PROFILE: _("Complete your information"),
-    Action.BIND_ACCOUNT: _("Link your account"),
-    Action.GIVE_CONSENT: _("Agree and continue"),
-    Action.SOLVE_CAPTCHA: _("Reload and try again"),
-    Action.CONTACT_SUPPORT: _("Contact support"),
+    Action.NONE: pgettext_lazy("ciam", "Try again"),
+    Action.RETRY: pgettext_lazy("ciam", "Try again"),
+    Action.WAIT: pgettext_lazy("ciam", "Try again"),
+    Action.LOGIN: pgettext_lazy("ciam", "Sign in"),
+    Action.RESTART: pgettext_lazy("ciam", "Start again"),
+    Action.RESEND_CODE: pgettext_lazy("ciam", "Send a new code"),
+    Action.CHANGE_INPUT: pgettext_lazy("ciam", "Try again"),
+    Action.RESET_PASSWORD: pgettext_lazy("ciam", "Reset your password"),
+    Action.USE_ANOTHER_METHOD: pgettext_lazy("ciam", "Use another way to sign in"),
+    Action.COMPLETE_PROFILE: pgettext_lazy("ciam", "Complete your information"),
+    Action.BIND_ACCOUNT: pgettext_lazy("ciam", "Link your account"),
+    Action.GIVE_CONSENT: pgettext_lazy("ciam", "Agree and continue"),
+    Action.SOLVE_CAPTCHA: pgettext_lazy("ciam", "Reload and try again"),
+    Action.CONTACT_SUPPORT: pgettext_lazy("ciam", "Contact support"),
 }
 
 
@@ -109,31 +109,51 @@ class KindDefaults:
 
 
 KINDS: Final[dict[Kind, KindDefaults]] = {
-    Kind.CREDENTIALS: KindDefaults(401, _("Sign-in details not accepted"), Action.CHANGE_INPUT),
-    Kind.TOKEN: KindDefaults(401, _("Sign-in needed"), Action.LOGIN),
-    Kind.VERIFICATION: KindDefaults(400, _("Verification code not accepted"), Action.CHANGE_INPUT),
-    Kind.CAPTCHA: KindDefaults(400, _("CAPTCHA not solved"), Action.SOLVE_CAPTCHA),
-    Kind.MFA: KindDefaults(400, _("Second step not completed"), Action.USE_ANOTHER_METHOD),
-    Kind.CONSENT: KindDefaults(400, _("Agreement needed"), Action.GIVE_CONSENT),
-    Kind.VALIDATION: KindDefaults(400, _("Check the information"), Action.CHANGE_INPUT),
-    Kind.FLOW: KindDefaults(400, _("Sign-in interrupted"), Action.RESTART),
-    Kind.PERMISSION: KindDefaults(403, _("No access"), Action.CONTACT_SUPPORT),
-    Kind.ACCOUNT_STATE: KindDefaults(403, _("Account not available"), Action.CONTACT_SUPPORT),
-    Kind.NOT_FOUND: KindDefaults(404, _("Not found"), Action.NONE),
-    Kind.CONFLICT: KindDefaults(409, _("Not possible as it stands"), Action.CHANGE_INPUT),
-    Kind.RATE_LIMIT: KindDefaults(429, _("Too many attempts"), Action.WAIT),
-    Kind.SOCIAL: KindDefaults(400, _("Third-party sign-in not completed"), Action.LOGIN),
+    Kind.CREDENTIALS: KindDefaults(
+        401, pgettext_lazy("ciam", "Sign-in details not accepted"), Action.CHANGE_INPUT
+    ),
+    Kind.TOKEN: KindDefaults(401, pgettext_lazy("ciam", "Sign-in needed"), Action.LOGIN),
+    Kind.VERIFICATION: KindDefaults(
+        400, pgettext_lazy("ciam", "Verification code not accepted"), Action.CHANGE_INPUT
+    ),
+    Kind.CAPTCHA: KindDefaults(
+        400, pgettext_lazy("ciam", "CAPTCHA not solved"), Action.SOLVE_CAPTCHA
+    ),
+    Kind.MFA: KindDefaults(
+        400, pgettext_lazy("ciam", "Second step not completed"), Action.USE_ANOTHER_METHOD
+    ),
+    Kind.CONSENT: KindDefaults(400, pgettext_lazy("ciam", "Agreement needed"), Action.GIVE_CONSENT),
+    Kind.VALIDATION: KindDefaults(
+        400, pgettext_lazy("ciam", "Check the information"), Action.CHANGE_INPUT
+    ),
+    Kind.FLOW: KindDefaults(400, pgettext_lazy("ciam", "Sign-in interrupted"), Action.RESTART),
+    Kind.PERMISSION: KindDefaults(403, pgettext_lazy("ciam", "No access"), Action.CONTACT_SUPPORT),
+    Kind.ACCOUNT_STATE: KindDefaults(
+        403, pgettext_lazy("ciam", "Account not available"), Action.CONTACT_SUPPORT
+    ),
+    Kind.NOT_FOUND: KindDefaults(404, pgettext_lazy("ciam", "Not found"), Action.NONE),
+    Kind.CONFLICT: KindDefaults(
+        409, pgettext_lazy("ciam", "Not possible as it stands"), Action.CHANGE_INPUT
+    ),
+    Kind.RATE_LIMIT: KindDefaults(429, pgettext_lazy("ciam", "Too many attempts"), Action.WAIT),
+    Kind.SOCIAL: KindDefaults(
+        400, pgettext_lazy("ciam", "Third-party sign-in not completed"), Action.LOGIN
+    ),
     # A misconfiguration is never a 401, which would ask the user to authenticate.
     Kind.CONFIGURATION: KindDefaults(
-        500, _("Sign-in not available"), Action.CONTACT_SUPPORT, Audience.DEVELOPER, logging.ERROR
+        500,
+        pgettext_lazy("ciam", "Sign-in not available"),
+        Action.CONTACT_SUPPORT,
+        Audience.DEVELOPER,
+        logging.ERROR,
     ),
     # The default is 503 because proxies replace the bodies of 502 and 504.
     Kind.UPSTREAM: KindDefaults(
         DEFAULT_UPSTREAM_STATUS,
-        _("Service temporarily unavailable"),
+        pgettext_lazy("ciam", "Service temporarily unavailable"),
         Action.RETRY,
         Audience.DEVELOPER,
         logging.WARNING,
     ),
-    Kind.SUCCESS: KindDefaults(200, _("Done"), Action.NONE, Audience.DEVELOPER),
+    Kind.SUCCESS: KindDefaults(200, pgettext_lazy("ciam", "Done"), Action.NONE, Audience.DEVELOPER),
 }

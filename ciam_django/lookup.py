@@ -7,16 +7,21 @@ import enum
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
 from django.conf.locale import LANG_INFO
-from django.utils.functional import Promise, lazy
+from django.utils.functional import Promise
 from django.utils.translation import get_language
 
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN, Collapse, Meaning
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.kinds import DEFAULT_UPSTREAM_STATUS, KINDS, Action, Audience, Kind
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise as _LazyText
+else:
+    _LazyText = Promise
 
 FIELD: Final = re.compile(r"[a-z_]{1,40}")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -134,7 +139,7 @@ def _meaning_with_overrides(
         if key in overrides:
             fields = dict(overrides[key][1])
             if isinstance(message := fields.get("message"), Mapping):
-                fields["message"] = _lazy_text_in_active_language(message, meaning.message)
+                fields["message"] = TextByLanguage(message, meaning.message)
             if "kind" in fields:
                 row = KINDS[fields["kind"]]
                 fields = {"status": row.status, "action": row.action, **fields}
@@ -286,17 +291,33 @@ OVERRIDABLE_FIELDS: Final[dict[str, OverridableField]] = {
 }
 
 
-def _text_in_active_language(texts: Mapping[str, Any], default: Any) -> str:
-    """Return the text in the active language or a fallback of the language, else ``default``."""
-    by_language = {name.lower(): text for name, text in texts.items()}
-    language = (get_language() or settings.LANGUAGE_CODE).lower()
-    while language:
-        # In Django, zh-tw falls back to zh-hant, and zh-hans-cn falls back to zh-hans.
-        for name in (language, *LANG_INFO.get(language, {}).get("fallback", ())):
-            if name in by_language:
-                return str(by_language[name])
-        language = language.rpartition("-")[0]
-    return str(default)
+class TextByLanguage(_LazyText):
+    """A lazy text of the project: a dict of language code -> text.
 
+    ``str()`` returns the text in the active language or in a fallback of the language, else the
+    text in ``LANGUAGE_CODE``, else ``default``.
+    """
 
-_lazy_text_in_active_language = lazy(_text_in_active_language, str)
+    def __init__(self, texts: Mapping[str, Any], default: Any) -> None:
+        self._texts = {name.lower(): text for name, text in texts.items()}
+        self._default = default
+
+    @property
+    def language(self) -> str | None:
+        """The language code of the text that ``str()`` returns; None for ``default``."""
+        languages = (get_language() or settings.LANGUAGE_CODE, settings.LANGUAGE_CODE)
+        return next(filter(None, map(self._best_match, languages)), None)
+
+    def __str__(self) -> str:
+        language = self.language
+        return str(self._texts[language] if language else self._default)
+
+    def _best_match(self, language: str) -> str | None:
+        language = language.lower()
+        while language:
+            # In Django, zh-tw falls back to zh-hant, and zh-hans-cn falls back to zh-hans.
+            for name in (language, *LANG_INFO.get(language, {}).get("fallback", ())):
+                if name in self._texts:
+                    return name
+            language = language.rpartition("-")[0]
+        return None

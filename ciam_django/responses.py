@@ -16,9 +16,9 @@ from django.template.backends.base import BaseEngine
 from django.template.backends.django import DjangoTemplates
 from django.template.loader import get_template
 from django.templatetags.static import static
-from django.utils.translation import get_language, get_language_bidi, gettext
+from django.utils.translation import pgettext
 
-from ciam_django.answers import Answer
+from ciam_django.answers import Answer, language_of_texts
 from ciam_django.conf import cached_until_settings_change, conf
 
 logger = logging.getLogger("ciam_django")
@@ -47,7 +47,12 @@ def response_for(
         html = render_page(
             request,
             "ciam_django/answer.html",
-            {"answer": answer, **_action_button(answer, fallback_url), **(context or {})},
+            {
+                "answer": answer,
+                "ciam_language": answer.headers["Content-Language"],
+                **_action_button(answer, fallback_url),
+                **(context or {}),
+            },
         )
         response = HttpResponse(html, status=answer.status)
         # The URL of a callback has a code.
@@ -109,7 +114,7 @@ def _is_document_request(request: HttpRequest) -> bool:
 def _action_button(answer: Answer, fallback_url: str) -> dict[str, Any]:
     if answer.action_url:
         return {"way_out": answer.action_url, "way_out_label": answer.action_label}
-    return {"way_out": fallback_url, "way_out_label": gettext("Try again")}
+    return {"way_out": fallback_url, "way_out_label": pgettext("ciam", "Try again")}
 
 
 # --- Pages ------------------------------------------------------------------------------------
@@ -125,10 +130,12 @@ def render_page(request: HttpRequest, template: str, context: Mapping[str, Any])
     templates of this package. The failure is not logged if the project has no base template and
     Django does not find the page's template.
     """
+    language = context.get("ciam_language") or language_of_texts()
+    is_right_to_left = language.partition("-")[0] in settings.LANGUAGES_BIDI
     context = {
         **context,
-        "ciam_language": get_language() or settings.LANGUAGE_CODE,
-        "ciam_direction": "rtl" if get_language_bidi() else "ltr",
+        "ciam_language": language,
+        "ciam_direction": "rtl" if is_right_to_left else "ltr",
         "ciam_stylesheet": _static_url("ciam_django/ciam.css"),
         "ciam_script": _static_url("ciam_django/ciam.js"),
     }

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from authlib.integrations.base_client.errors import MismatchingStateError, OAuthError
 from django.contrib.auth.models import AnonymousUser, User
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.middleware.locale import LocaleMiddleware
 from django.test import RequestFactory
 from django.utils import translation
 from joserfc.errors import BadSignatureError
@@ -130,6 +131,95 @@ def test_an_answer_without_an_active_language_is_in_the_language_of_the_project(
         answer = answer_to(CiamError(LOCKED))
 
     assert answer.headers["Content-Language"] == "zh-hant"
+
+
+@pytest.mark.parametrize(
+    ("language_code", "active", "language"),
+    [
+        ("en", "fr", "en"),
+        ("en-us", "de", "en"),
+        ("zh-hans", "fr", "zh-hans"),
+        ("zh-hans", "ar", "zh-hans"),
+        ("fr", "de", "en"),
+        ("fr", None, "en"),
+        ("zh-hant", None, "zh-hant"),
+        # Django reads no catalogue of Traditional Chinese for its old code, without negotiation.
+        ("fr", "zh-tw", "en"),
+        ("zh-hans", "en-gb", "en-gb"),
+    ],
+)
+def test_an_answer_in_a_language_without_a_catalogue_is_wholly_in_the_fallback_language(
+    language_code: str, active: str | None, language: str, settings: Settings
+) -> None:
+    settings.LANGUAGE_CODE = language_code
+    # Django then forgets the catalogues with the previous fallback.
+    settings.LOCALE_PATHS = []
+    # The code's texts have short words, which other catalogues have, too.
+    error = CiamError("Operation.Failure.Captcha.Error")
+    with translation.override(language):
+        expected = answer_to(error)
+    with translation.override(active):
+        answer = answer_to(error)
+
+    assert answer.as_dict() == expected.as_dict()
+    assert answer.action_label == expected.action_label
+    assert answer.headers["Content-Language"] == language
+
+
+@pytest.mark.parametrize(
+    ("texts", "active", "detail", "language"),
+    [
+        ({"fr": "Appelez.", "en": "Call."}, "fr", "Appelez.", "fr"),
+        ({"zh-hans": "致电我们。"}, "zh-hant", "致电我们。", "zh-hans"),
+        ({"zh-hans": "致电我们。"}, "fr", "致电我们。", "zh-hans"),
+        ({"de": "Anrufen."}, "zh-hant", "此帳號已鎖定，請聯絡客服解除鎖定。", "zh-hant"),
+    ],
+)
+def test_an_answer_is_in_the_language_of_the_text_that_the_project_has(
+    texts: dict[str, str], active: str, detail: str, language: str, settings: Settings
+) -> None:
+    settings.LANGUAGE_CODE = "zh-hans"
+    settings.LOCALE_PATHS = []
+    settings.CIAM_ERROR_OVERRIDES = {LOCKED: {"message": texts}}
+    with translation.override(active):
+        answer = answer_to(CiamError(LOCKED))
+    with translation.override(language):
+        title = str(KINDS[Kind.ACCOUNT_STATE].title)
+
+    assert (answer.detail, answer.headers["Content-Language"]) == (detail, language)
+    assert answer.title == title
+
+
+@pytest.mark.parametrize(
+    ("header", "cookie", "active", "language"),
+    [
+        ("zh_CN", "", "en", "zh-hans"),
+        ("zh_TW", "", "en", "zh-hant"),
+        ("zh_HK,en;q=0.5", "", "en", "zh-hant"),
+        ("en", "", "en", "en"),
+        ("zh_CN", "zh-hant", "zh-hant", "zh-hant"),
+        ("_" * 100_000, "", "en", "en"),
+        # Middleware of the project has activated another language than LocaleMiddleware.
+        ("zh_CN", "", "zh-hant", "zh-hant"),
+    ],
+)
+def test_an_answer_is_in_the_language_that_wechat_names_with_an_underscore(
+    rf: RequestFactory, header: str, cookie: str, active: str, language: str
+) -> None:
+    request = rf.get("/", headers={"accept-language": header})
+    if cookie:
+        request.COOKIES["django_language"] = cookie
+    LocaleMiddleware(lambda request: HttpResponse()).process_request(request)
+    with translation.override(active):
+        answer = answer_to(CiamError(LOCKED), request)
+
+    assert answer.headers["Content-Language"] == language
+
+
+def test_an_underscore_changes_nothing_in_a_project_with_one_language(rf: RequestFactory) -> None:
+    request = rf.get("/", headers={"accept-language": "zh_CN"})
+
+    assert answer_to(CiamError(LOCKED), request).headers["Content-Language"] == "en"
 
 
 def test_the_type_of_a_problem_is_the_url_of_the_settings_with_the_kind(settings: Settings) -> None:

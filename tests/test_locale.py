@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import django
 import pytest
+import rest_framework
 from django.test import RequestFactory
 from django.utils import translation
 
@@ -17,6 +19,7 @@ from ciam_django.answers import answer_to
 from ciam_django.codes import CODES
 from ciam_django.errors import CiamError
 from ciam_django.kinds import ACTION_LABELS, KINDS
+from ciam_django.login.providers import PROVIDERS
 from ciam_django.lookup import meaning_of
 from tests.rows import for_each_row
 
@@ -41,6 +44,7 @@ class Entry(NamedTuple):
 
     flags: str
     obsolete: bool
+    context: str
     msgid: str
     plural: str
     msgstr: str
@@ -58,13 +62,14 @@ def entries(language: str) -> Iterator[Entry]:
         obsolete = "#~" in block
         plain = re.sub(r"(?m)^#~ ?", "", block)
         fields = re.findall(
-            r'(?m)^(msgid_plural|msgid|msgstr(?:\[\d\])?) ((?:"[^\n]*"\n?)+)', plain
+            r'(?m)^(msgctxt|msgid_plural|msgid|msgstr(?:\[\d\])?) ((?:"[^\n]*"\n?)+)', plain
         )
         by_name = {name: unquoted(lines) for name, lines in fields}
         if "msgid" in by_name:
             yield Entry(
                 flags=" ".join(re.findall(r"(?m)^#, (.*)$", plain)),
                 obsolete=obsolete,
+                context=by_name.get("msgctxt", ""),
                 msgid=by_name["msgid"],
                 plural=by_name.get("msgid_plural", ""),
                 # Chinese has one plural form. gettext may write more forms, which are empty.
@@ -107,9 +112,40 @@ def test_no_entry_is_fuzzy_empty_or_obsolete(language: str) -> None:
 
 @each_language
 def test_no_text_has_two_entries(language: str) -> None:
-    msgids = [entry.msgid for entry in texts(language)]
+    msgids = [(entry.context, entry.msgid) for entry in texts(language)]
 
     assert len(set(msgids)) == len(msgids)
+
+
+def test_no_catalogue_of_django_has_a_text_of_a_page_without_a_context() -> None:
+    """The reason: Django merges all catalogues, so a page would have texts in two languages."""
+    packages = [Path(module.__file__).parent for module in (django, rest_framework)]
+    foreign: set[str] = set()
+    for catalogue in (path for package in packages for path in package.rglob("*/locale/*/*/*.mo")):
+        with catalogue.open("rb") as file:
+            foreign |= {str(msgid) for msgid in vars(gettext.GNUTranslations(file))["_catalog"]}
+    without_context = {entry.msgid for entry in texts("zh_Hans") if not entry.context}
+
+    assert "Password" in foreign
+    # The admin shows the names of models and fields beside Django's own texts.
+    assert without_context & foreign == {"user"}
+
+
+def test_a_short_text_of_a_page_has_a_context() -> None:
+    """The reason: a project's own catalogue may have the same text, for example a button."""
+    brands = {str(provider.label) for provider in PROVIDERS.values()}
+    source = (LOCALE / "zh_Hans" / "LC_MESSAGES" / "django.po").read_text(encoding="utf-8")
+    of_admin = {
+        unquoted(match[2])
+        for match in re.finditer(r'(?m)^#: (accounts/\S+)(?:\n#.*)*\nmsgid (".*")', source)
+    }
+    short = {
+        entry.msgid
+        for entry in texts("zh_Hans")
+        if not entry.context and entry.msgid[-1] not in ".?"
+    }
+
+    assert short - of_admin - brands == set()
 
 
 @each_language
@@ -126,7 +162,8 @@ def test_the_compiled_catalogue_has_the_entries_of_the_source(language: str) -> 
             assert catalogue.ngettext(entry.msgid, entry.plural, 1) == entry.msgstr
             assert catalogue.ngettext(entry.msgid, entry.plural, 2) == entry.msgstr
         else:
-            assert catalogue.gettext(entry.msgid) == entry.msgstr
+            key = f"{entry.context}\4{entry.msgid}" if entry.context else entry.msgid
+            assert catalogue.gettext(key) == entry.msgstr
 
 
 @each_language

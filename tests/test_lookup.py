@@ -530,6 +530,20 @@ def test_a_language_without_a_text_gets_the_message_of_the_row() -> None:
         assert str(meaning_of(LOCKED).message) == str(CODES[LOCKED].message)
 
 
+@pytest.mark.parametrize(
+    ("language_code", "text"),
+    [("zh-hans", "致电我们。"), ("zh-cn", "致电我们。"), ("zh-hant", "致電我們。"), ("de", None)],
+)
+def test_a_language_without_a_text_gets_the_text_of_language_code(
+    language_code: str, text: str | None, settings: Settings
+) -> None:
+    settings.LANGUAGE_CODE = language_code
+    texts = {name: value for name, value in TEXTS.items() if name != "en"}
+    settings.CIAM_ERROR_OVERRIDES = {LOCKED: {"message": texts}}
+    with translation.override("en"):
+        assert str(meaning_of(LOCKED).message) == (text or str(CODES[LOCKED].message))
+
+
 def test_texts_by_language_use_language_code_without_an_active_language(settings: Settings) -> None:
     settings.LANGUAGE_CODE = "zh-hans"
     settings.CIAM_ERROR_OVERRIDES = {LOCKED: {"message": TEXTS}}

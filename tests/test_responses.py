@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +246,7 @@ def test_a_page_has_the_waiting_time(seconds: int | None, text: str | None) -> N
 
 @pytest.mark.parametrize(
     ("language", "lang", "direction"),
-    [("en", "en", "ltr"), ("zh-hans", "zh-hans", "ltr"), ("ar", "ar", "rtl"), (None, "en", "ltr")],
+    [("en", "en", "ltr"), ("zh-hans", "zh-hans", "ltr"), ("ar", "en", "ltr"), (None, "en", "ltr")],
 )
 def test_a_page_declares_its_language_and_direction(
     language: str | None, lang: str, direction: str
@@ -253,6 +255,26 @@ def test_a_page_declares_its_language_and_direction(
         html = page_of(answer())
 
     assert f'<html lang="{lang}" dir="{direction}">' in html
+
+
+def test_a_page_is_in_the_language_of_a_catalogue_of_the_project(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "ar" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    header = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n\n'
+    code = 'msgctxt "ciam language code"\nmsgid "en"\nmsgstr "ar"\n\n'
+    title = 'msgctxt "ciam"\nmsgid "Account not available"\nmsgstr "الحساب غير متاح"\n'
+    (folder / "django.po").write_text(header + code + title, encoding="utf-8")
+    if shutil.which("msgfmt") is None:
+        pytest.skip("gettext is not installed, so that no catalogue can be compiled")
+    subprocess.run(["msgfmt", "-o", folder / "django.mo", folder / "django.po"], check=True)
+    settings.LOCALE_PATHS = [str(tmp_path)]
+    with translation.override("ar"):
+        html = page_of(answer())
+
+    assert '<html lang="ar" dir="rtl">' in html
+    assert "الحساب غير متاح" in html
 
 
 def test_a_page_takes_further_context() -> None:

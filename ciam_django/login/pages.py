@@ -15,12 +15,12 @@ from django.http import (
     HttpResponseNotAllowed,
 )
 from django.urls import reverse
-from django.utils.translation import gettext
+from django.utils.translation import pgettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_http_methods
 
-from ciam_django.answers import Answer
+from ciam_django.answers import Answer, language_of_texts
 from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Action, Kind
@@ -191,7 +191,9 @@ def _step_page_response(  # noqa: PLR0917  (the parts of a page)
     wait: int = 0,
 ) -> HttpResponse:
     form.set_autofocus()
-    recipient_text = flow.masked_recipient or gettext("your mobile number or email address")
+    recipient_text = flow.masked_recipient or pgettext(
+        "ciam", "your mobile number or email address"
+    )
     context = {
         "form": form,
         "form_url": request.path,
@@ -281,6 +283,7 @@ def _page_response(
         **context,
     }
     response = HttpResponse(render_page(request, template, page_context))
+    response["Content-Language"] = language_of_texts()
     # With no-referrer, browsers hide the origin of a form, which Django's CSRF check needs.
     response["Referrer-Policy"] = "same-origin"
     set_opener_policy(response, context["next"])

@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from ciam_django.answers import language_of_texts
 from ciam_django.login.redirects import OPENER_POLICY, url_after_sign_in
 from ciam_django.responses import render_page
 
@@ -25,6 +26,7 @@ def popup_done(request: HttpRequest) -> HttpResponse:
         "is_signed_in": request.user.is_authenticated,
     }
     response = HttpResponse(render_page(request, "ciam_django/done.html", context))
+    response["Content-Language"] = language_of_texts()
     response[OPENER_POLICY] = "unsafe-none"
     response["Referrer-Policy"] = "same-origin"
     return response

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django import forms
 from django.http import HttpRequest
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from ciam_django.answers import Answer, answer_to
 from ciam_django.client.results import Consent
@@ -116,7 +116,7 @@ class CiamForm(forms.Form):
     def add_captcha(self) -> None:
         """Add the field ``captcha`` for the text of a CAPTCHA image."""
         self.fields["captcha"] = StrictTextField(
-            label=_("Characters in the picture"),
+            label=pgettext_lazy("ciam", "Characters in the picture"),
             max_length=_LONGEST,
             widget=_write_only_input("off"),
         )
@@ -205,7 +205,7 @@ def _code_in(text: str) -> str:
 
 def _code_field() -> CodeField:
     return CodeField(
-        label=_("Verification code"),
+        label=pgettext_lazy("ciam", "Verification code"),
         max_length=_LONGEST_MESSAGE,
         widget=_write_only_input("one-time-code", inputmode="numeric"),
     )
@@ -220,18 +220,18 @@ class PasswordForm(CiamForm):
     """A user name and a password."""
 
     username = StrictTextField(
-        label=_("Mobile number, email or username"),
+        label=pgettext_lazy("ciam", "Mobile number, email or username"),
         max_length=_LONGEST,
         widget=_text_input("username"),
     )
-    password = _password_field(_("Password"), "current-password")
+    password = _password_field(pgettext_lazy("ciam", "Password"), "current-password")
 
 
 class SmsForm(CiamForm):
     """The recipient of a text message."""
 
     phone_number = StrictTextField(
-        label=_("Mobile number"),
+        label=pgettext_lazy("ciam", "Mobile number"),
         max_length=_LONGEST,
         widget=_text_input("tel", inputmode="tel"),
     )
@@ -241,7 +241,7 @@ class EmailForm(CiamForm):
     """The recipient of an email."""
 
     email = StrictTextField(
-        label=_("Email address"),
+        label=pgettext_lazy("ciam", "Email address"),
         max_length=_LONGEST,
         widget=_text_input("email", inputmode="email"),
     )
@@ -256,7 +256,7 @@ class RecipientForm(CiamForm):
         "username": "receiver",
     }
     receiver = StrictTextField(
-        label=_("Mobile number or email address"),
+        label=pgettext_lazy("ciam", "Mobile number or email address"),
         max_length=_LONGEST,
         widget=_text_input("username"),
     )
@@ -271,20 +271,20 @@ class CodeForm(CiamForm):
 class NewPasswordForm(CiamForm):
     """A new password."""
 
-    password = _password_field(_("New password"), "new-password")
+    password = _password_field(pgettext_lazy("ciam", "New password"), "new-password")
 
 
 class CodeAndPasswordForm(CiamForm):
     """A code that was sent, and a new password."""
 
     code = _code_field()
-    password = _password_field(_("New password"), "new-password")
+    password = _password_field(pgettext_lazy("ciam", "New password"), "new-password")
 
 
 class ConfirmPasswordForm(CiamForm):
     """The current password, as a second factor."""
 
-    password = _password_field(_("Password"), "current-password")
+    password = _password_field(pgettext_lazy("ciam", "Password"), "current-password")
 
 
 class ChannelForm(CiamForm):
@@ -328,18 +328,18 @@ class MiniProgramUserInfoForm(MiniProgramForm):
 
 # CIAM's name of a profile member -> label and autocomplete; ``birthday`` has a date picker.
 PROFILE_FIELDS: Final[Mapping[str, tuple[Any, str]]] = {
-    "displayName": (_("Name"), "name"),
-    "enDisplayName": (_("Name in Latin letters"), "off"),
-    "email": (_("Email address"), "email"),
-    "phoneNumber": (_("Mobile number"), "tel"),
-    "birthday": (_("Date of birth"), "bday"),
-    "gender": (_("Gender"), "sex"),
-    "country": (_("Country or region"), "country-name"),
-    "region": (_("District"), "address-level3"),
-    "province": (_("Province"), "address-level1"),
-    "city": (_("City"), "address-level2"),
-    "street": (_("Street"), "address-line1"),
-    "address": (_("Address"), "street-address"),
+    "displayName": (pgettext_lazy("ciam", "Name"), "name"),
+    "enDisplayName": (pgettext_lazy("ciam", "Name in Latin letters"), "off"),
+    "email": (pgettext_lazy("ciam", "Email address"), "email"),
+    "phoneNumber": (pgettext_lazy("ciam", "Mobile number"), "tel"),
+    "birthday": (pgettext_lazy("ciam", "Date of birth"), "bday"),
+    "gender": (pgettext_lazy("ciam", "Gender"), "sex"),
+    "country": (pgettext_lazy("ciam", "Country or region"), "country-name"),
+    "region": (pgettext_lazy("ciam", "District"), "address-level3"),
+    "province": (pgettext_lazy("ciam", "Province"), "address-level1"),
+    "city": (pgettext_lazy("ciam", "City"), "address-level2"),
+    "street": (pgettext_lazy("ciam", "Street"), "address-line1"),
+    "address": (pgettext_lazy("ciam", "Address"), "street-address"),
 }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from ciam_django.login.providers import MINI_PROGRAM
 from ciam_django.login.steps import credentials, forms, mini_program, profile
@@ -46,11 +47,15 @@ class Step:
 
 # --- The table --------------------------------------------------------------------------------
 
-_RESEND: Final[OtherButtons] = {"resend": (_("Send a new code"), credentials.send_code)}
-_OTHER: Final[OtherButtons] = {"other": (_("Use another way"), credentials.choose_another_channel)}
-_SKIP: Final[OtherButtons] = {"skip": (_("Skip for now"), profile.skip_profile)}
+_RESEND: Final[OtherButtons] = {
+    "resend": (pgettext_lazy("ciam", "Send a new code"), credentials.send_code)
+}
+_OTHER: Final[OtherButtons] = {
+    "other": (pgettext_lazy("ciam", "Use another way"), credentials.choose_another_channel)
+}
+_SKIP: Final[OtherButtons] = {"skip": (pgettext_lazy("ciam", "Skip for now"), profile.skip_profile)}
 _CREATE: Final[OtherButtons] = {
-    "create": (_("Create a new account"), profile.create_linked_account)
+    "create": (pgettext_lazy("ciam", "Create a new account"), profile.create_linked_account)
 }
 # The text is the same without an account, because an anonymous user must not learn if one exists.
 _SENT_IF_ACCOUNT: Final = _("If there is an account for {shown}, a code has been sent there.")
@@ -59,57 +64,67 @@ _SENT: Final = _("A code has been sent to {shown}.")
 # fmt: off
 STEPS: Final[Mapping[str, Step]] = {
     # First steps.
-    "password": Step(forms.PasswordForm, _("Password"), "", _("Sign in"),
+    "password": Step(forms.PasswordForm, pgettext_lazy("ciam", "Password"), "",
+        pgettext_lazy("ciam", "Sign in"),
         credentials.submit_password, starts_flow=True, has_consents=True),
-    "sms": Step(forms.SmsForm, _("SMS"),
-        _("We'll text you a code to sign in with."), _("Send code"),
+    "sms": Step(forms.SmsForm, pgettext_lazy("ciam", "SMS"),
+        _("We'll text you a code to sign in with."), pgettext_lazy("ciam", "Send code"),
         credentials.send_sms_code, starts_flow=True, has_consents=True, sends_code=True),
-    "email": Step(forms.EmailForm, _("Email"),
-        _("We'll email you a code to sign in with."), _("Send code"),
+    "email": Step(forms.EmailForm, pgettext_lazy("ciam", "Email"),
+        _("We'll email you a code to sign in with."), pgettext_lazy("ciam", "Send code"),
         credentials.send_email_code, starts_flow=True, has_consents=True, sends_code=True),
-    "recover": Step(forms.RecipientForm, _("Reset your password"),
-        _("Tell us the mobile number or email address of your account."), _("Send code"),
+    "recover": Step(forms.RecipientForm, pgettext_lazy("ciam", "Reset your password"),
+        _("Tell us the mobile number or email address of your account."),
+        pgettext_lazy("ciam", "Send code"),
         credentials.send_recovery_code, starts_flow=True, sends_code=True),
-    "sign_up": Step(forms.RecipientForm, _("Create an account"),
-        _("We'll send you a code to make sure that it's yours."), _("Send code"),
+    "sign_up": Step(forms.RecipientForm, pgettext_lazy("ciam", "Create an account"),
+        _("We'll send you a code to make sure that it's yours."),
+        pgettext_lazy("ciam", "Send code"),
         credentials.send_sign_up_code, starts_flow=True, has_consents=True, sends_code=True),
     # Steps that take a code.
-    "code": Step(forms.CodeForm, _("Enter the code"), _SENT_IF_ACCOUNT, _("Sign in"),
+    "code": Step(forms.CodeForm, pgettext_lazy("ciam", "Enter the code"), _SENT_IF_ACCOUNT,
+        pgettext_lazy("ciam", "Sign in"),
         credentials.submit_code, _RESEND),
-    "recover_code": Step(forms.CodeAndPasswordForm, _("Choose a new password"), _SENT_IF_ACCOUNT,
-        _("Change password"), credentials.reset_password, _RESEND),
-    "sign_up_code": Step(forms.CodeAndPasswordForm, _("Create an account"), _SENT,
-        _("Create account"), credentials.create_account, _RESEND),
-    "link_code": Step(forms.CodeForm, _("Enter the code"), _SENT_IF_ACCOUNT, _("Link account"),
+    "recover_code": Step(forms.CodeAndPasswordForm, pgettext_lazy("ciam", "Choose a new password"),
+        _SENT_IF_ACCOUNT,
+        pgettext_lazy("ciam", "Change password"), credentials.reset_password, _RESEND),
+    "sign_up_code": Step(forms.CodeAndPasswordForm, pgettext_lazy("ciam", "Create an account"),
+        _SENT,
+        pgettext_lazy("ciam", "Create account"), credentials.create_account, _RESEND),
+    "link_code": Step(forms.CodeForm, pgettext_lazy("ciam", "Enter the code"), _SENT_IF_ACCOUNT,
+        pgettext_lazy("ciam", "Link account"),
         credentials.link_account, _RESEND),
     # Steps that CIAM can ask for.
-    "second_factor": Step(forms.ChannelForm, _("Confirm that it's you"),
+    "second_factor": Step(forms.ChannelForm, pgettext_lazy("ciam", "Confirm that it's you"),
         _("One more step keeps your account safe."), "",
         credentials.choose_channel, template="ciam_django/channels.html"),
-    "second_factor_code": Step(forms.CodeForm, _("Confirm that it's you"), _SENT, _("Confirm"),
+    "second_factor_code": Step(forms.CodeForm, pgettext_lazy("ciam", "Confirm that it's you"),
+        _SENT, pgettext_lazy("ciam", "Confirm"),
         credentials.submit_second_factor_code, {**_RESEND, **_OTHER}),
-    "second_factor_password": Step(forms.ConfirmPasswordForm, _("Confirm that it's you"),
-        _("Enter your password."), _("Confirm"),
+    "second_factor_password": Step(forms.ConfirmPasswordForm,
+        pgettext_lazy("ciam", "Confirm that it's you"),
+        _("Enter your password."), pgettext_lazy("ciam", "Confirm"),
         credentials.submit_second_factor_password, _OTHER),
-    "new_password": Step(forms.NewPasswordForm, _("Choose a new password"),
-        _("Your password has to be changed before you go on."), _("Continue"),
+    "new_password": Step(forms.NewPasswordForm, pgettext_lazy("ciam", "Choose a new password"),
+        _("Your password has to be changed before you go on."), pgettext_lazy("ciam", "Continue"),
         profile.submit_new_password),
-    "consent": Step(forms.ConsentForm, _("Please agree to our terms"),
-        _("They apply to your account."), _("Agree and continue"),
+    "consent": Step(forms.ConsentForm, pgettext_lazy("ciam", "Please agree to our terms"),
+        _("They apply to your account."), pgettext_lazy("ciam", "Agree and continue"),
         profile.submit_consent, has_consents=True),
-    "profile": Step(forms.ProfileForm, _("Complete your information"),
-        _("A few details are still missing."), _("Continue"),
+    "profile": Step(forms.ProfileForm, pgettext_lazy("ciam", "Complete your information"),
+        _("A few details are still missing."), pgettext_lazy("ciam", "Continue"),
         profile.submit_profile, _SKIP),
-    "link": Step(forms.RecipientForm, _("Link your account"),
+    "link": Step(forms.RecipientForm, pgettext_lazy("ciam", "Link your account"),
         _("This sign-in isn't linked to an account yet. If you have one, tell us its mobile "
-          "number or email address."), _("Send code"),
+          "number or email address."), pgettext_lazy("ciam", "Send code"),
         credentials.send_link_code, _CREATE, sends_code=True),
     # Steps that only the JSON endpoints offer.
-    "mini_program": Step(forms.MiniProgramForm, _("Sign in"), "", "",
+    "mini_program": Step(forms.MiniProgramForm, pgettext_lazy("ciam", "Sign in"), "", "",
         mini_program.submit_login_code, starts_flow=True, provider=MINI_PROGRAM),
-    "mini_program_phone": Step(forms.MiniProgramPhoneForm, _("Sign in"), "", "",
+    "mini_program_phone": Step(forms.MiniProgramPhoneForm, pgettext_lazy("ciam", "Sign in"), "", "",
         mini_program.submit_wechat_phone, starts_flow=True, provider=MINI_PROGRAM),
-    "mini_program_user_info": Step(forms.MiniProgramUserInfoForm, _("Sign in"), "", "",
+    "mini_program_user_info": Step(forms.MiniProgramUserInfoForm, pgettext_lazy("ciam", "Sign in"),
+        "", "",
         mini_program.submit_wechat_user_info, starts_flow=True, provider=MINI_PROGRAM),
 }
 # fmt: on
