@@ -110,7 +110,7 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
     true_row = _true_row(error)
     shown_row = _shown_row(true_row, error)
     with override(language_for(request)):
-        message = shown_row.meaning.message
+        message = shown_row.message_for_users
         message_language = message.language if isinstance(message, TextByLanguage) else None
         with override(message_language or get_language()):
             return _localized_answer(error, request, true_row, shown_row, message_language)
@@ -134,7 +134,7 @@ def _localized_answer(
         type=_problem_type(meaning.kind),
         title=str(KINDS[meaning.kind].title),
         status=meaning.status,
-        detail=str(meaning.message),
+        detail=str(shown_row.message_for_users),
         code=shown_row.key,
         kind=str(meaning.kind),
         field=meaning.field if meaning.field and FIELD.fullmatch(meaning.field) else None,
@@ -281,6 +281,7 @@ def _developer_details(
         "Code": loggable_code(error.code),
         "Type code": loggable_code(error.type_code),
         "Stage": error.stage,
+        "Reason": str(true_row.reason),
         "Row": f"{true_row.key} (found by {_MATCH_TEXTS[true_row.matched_by]})",
         "Shown as": shown_row.key if shown_row is not true_row else "",
         "Exceptions": "\n←\xa0".join(("CiamError", *cause_names_of(error))),

@@ -3,6 +3,9 @@
 The first 162 rows are the codes of the vendor's page, with its order and its headings:
 https://www.alibabacloud.com/help/en/idaas/ciam/developer-reference/exception-code
 
+WeChat's return codes, such as ``wechat.40029``, are not on this page. They follow the families, and
+do not count among the 162.
+
 The texts are not the vendor's. Each text says what happened and what the user can do next. No text
 contains a code or the name CIAM. The setting ``CIAM_ERROR_OVERRIDES`` replaces texts and other
 fields.
@@ -11,6 +14,7 @@ fields.
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -39,7 +43,8 @@ class Meaning:
 
     ``field`` is the input field that the failure is about. ``retry`` is true if the same request
     may succeed later. ``collapse`` is the group of a row that generic errors hide
-    (``CIAM_GENERIC_ERRORS``), else None.
+    (``CIAM_GENERIC_ERRORS``), else None. ``reason`` tells developers, in the log and on the page of
+    ``DEBUG``, what the message does not tell users.
     """
 
     kind: Kind
@@ -50,30 +55,33 @@ class Meaning:
     audience: Audience
     retry: bool
     collapse: Collapse | None
+    reason: str | StrPromise = ""
 
 
 def row(
     kind: Kind,
     *,
-    message: str | StrPromise,
+    message: str | StrPromise | None = None,
     status: int | None = None,
     action: Action | None = None,
     field: str | None = None,
     audience: Audience | None = None,
     retry: bool = False,
     collapse: Collapse | None = None,
+    reason: str = "",
 ) -> Meaning:
     """Return a row; the kind's defaults replace the arguments that are not given."""
     defaults = KINDS[kind]
     return Meaning(
         kind=kind,
-        message=message,
+        message=defaults.sentence if message is None else message,
         status=status or defaults.status,
         action=action or defaults.action,
         field=field,
         audience=audience or defaults.audience,
         retry=retry,
         collapse=collapse,
+        reason=reason,
     )
 
 
@@ -506,9 +514,57 @@ CODES: Final[dict[str, Meaning]] = {
         message=_("This account can't be used right now. Contact support for help.")),
     "*.Too.Frequency": row(Kind.RATE_LIMIT, retry=True,
         message=_("Too many attempts. Wait a while before trying again.")),
-    # WeChat's own `errcode`, if views of a project call WeChat. The usual cause is a used code.
+    # WeChat's other return codes.
     "wechat.*": row(Kind.SOCIAL,
         message=_("WeChat sign-in didn't complete. Try again.")),
+    # --- WeChat: the return codes of its OAuth 2.0 and its mini programs -------------------------
+    # https://developers.weixin.qq.com/doc/oplatform/en/Return_codes/Return_code_descriptions_new.html
+    # WeChat sends them as `errcode`; a leading "-" is omitted. CIAM may pass them on.
+    "wechat.1": row(Kind.UPSTREAM, retry=True, reason="-1: WeChat is busy"),
+    "wechat.40001": row(Kind.CONFIGURATION, action=Action.USE_ANOTHER_METHOD,
+        reason="the AppSecret, or the access token of the app, is wrong",
+        message=_("This way to sign in isn't available right now. Use another one.")),
+    "wechat.40013": row(Kind.CONFIGURATION, action=Action.USE_ANOTHER_METHOD,
+        reason="the AppID is wrong",
+        message=_("This way to sign in isn't available right now. Use another one.")),
+    "wechat.40014": row(Kind.SOCIAL, reason="the access token is wrong",
+        message=_("The third-party sign-in has expired. Sign in again.")),
+    "wechat.40029": row(Kind.SOCIAL, reason="the code has expired, or belongs to another app",
+        message=_("The third-party sign-in has expired. Sign in again.")),
+    "wechat.40030": row(Kind.SOCIAL, reason="the refresh token is wrong",
+        message=_("The third-party sign-in has expired. Sign in again.")),
+    "wechat.40125": row(Kind.CONFIGURATION, action=Action.USE_ANOTHER_METHOD,
+        reason="the AppSecret is wrong",
+        message=_("This way to sign in isn't available right now. Use another one.")),
+    "wechat.40163": row(Kind.SOCIAL, reason="the code has been used before",
+        message=_("The third-party sign-in has expired. Sign in again.")),
+    "wechat.40226": row(Kind.ACCOUNT_STATE, action=Action.USE_ANOTHER_METHOD,
+        reason="WeChat blocks the user as a high risk",
+        message=_("This WeChat account can't be used to sign in right now. Use another way to sign in.")),
+    "wechat.41002": row(Kind.CONFIGURATION, action=Action.USE_ANOTHER_METHOD,
+        reason="the request has no AppID",
+        message=_("This way to sign in isn't available right now. Use another one.")),
+    "wechat.41004": row(Kind.CONFIGURATION, action=Action.USE_ANOTHER_METHOD,
+        reason="the request has no AppSecret",
+        message=_("This way to sign in isn't available right now. Use another one.")),
+    "wechat.41008": row(Kind.SOCIAL, reason="the request has no code",
+        message=_("WeChat sign-in didn't complete. Try again.")),
+    "wechat.41009": row(Kind.CONFIGURATION, action=Action.USE_ANOTHER_METHOD,
+        reason="the request has no openid",
+        message=_("This way to sign in isn't available right now. Use another one.")),
+    "wechat.42001": row(Kind.SOCIAL, reason="the access token has expired",
+        message=_("The third-party sign-in has expired. Sign in again.")),
+    "wechat.42002": row(Kind.SOCIAL, reason="the refresh token has expired",
+        message=_("The third-party sign-in has expired. Sign in again.")),
+    "wechat.42003": row(Kind.SOCIAL, reason="the code has expired",
+        message=_("The third-party sign-in has expired. Sign in again.")),
+    "wechat.42007": row(Kind.SOCIAL, reason="the user has changed the password, and has to authorize the app again",
+        message=_("The third-party account didn't authorize the sign-in. Authorize it and try again.")),
+    "wechat.45011": row(Kind.RATE_LIMIT, retry=True,
+        reason="WeChat's rate limit for each user is reached"),
+    "wechat.50002": row(Kind.ACCOUNT_STATE, action=Action.USE_ANOTHER_METHOD,
+        reason="WeChat has restricted the user",
+        message=_("This WeChat account can't be used to sign in right now. Use another way to sign in.")),
     # --- OAuth 2.0 and OpenID Connect: codes that are not on the vendor's page ------------------
     # RFC 6749, section 4.1.2.1
     "temporarily_unavailable": row(Kind.UPSTREAM, retry=True,
@@ -636,7 +692,11 @@ CODES: Final[dict[str, Meaning]] = {
 # fmt: on
 
 # Other spellings: CIAM sends them, or may send them when it corrects its own spelling.
+# CIAM may also send WeChat's return codes as they are.
 ALIASES: Final[dict[str, str]] = {
+    **{key.removeprefix("wechat."): key for key in CODES if re.fullmatch(r"wechat\.\d{5}", key)},
+    "-1": "wechat.1",
+    "wechat.-1": "wechat.1",
     "Operation.Failure.User.NotFound": "Operation.Failure.User.Not.Exist",
     "Operation.Failure.ServerInternal.Error": "Operation.Failure.ServerIntener.Error",
 }

@@ -181,15 +181,15 @@ def error_from_body(
             code, upstream_text=_text_or_empty(members.get("error_description")), **error_arguments
         )
     # WeChat's format: https://developers.weixin.qq.com/doc/oplatform/en/Website_App/WeChat_Login/
-    if isinstance(errcode := members.get("errcode"), int) and errcode:
+    if code := _wechat_code_in(members.get("errcode"), any_number=True):
         text = _text_or_empty(members.get("errmsg"))
-        return CiamError(f"wechat.{abs(errcode)}", upstream_text=text, **error_arguments)
+        return CiamError(code, upstream_text=text, **error_arguments)
     if _is_success(members, status):
         return None
 
-    type_code = code_in(members.get("code"))
+    type_code = _wechat_code_in(members.get("code")) or code_in(members.get("code"))
     message = members.get("message")
-    code = code_in(message)
+    code = _wechat_code_in(message) or code_in(message)
     if "." not in code:
         # The message is a sentence, not a code.
         code = type_code
@@ -200,6 +200,18 @@ def error_from_body(
     return CiamError(
         code, type_code=type_code, upstream_text=_text_or_empty(message), **error_arguments
     )
+
+
+def _wechat_code_in(value: object, *, any_number: bool = False) -> str:
+    """Return ``wechat.40029`` for WeChat's return code 40029, as a number or a text; else "".
+
+    With ``any_number``, each number but 0 is a return code. Otherwise the number must look like a
+    return code of WeChat: five digits that begin with 4 or 5, or -1.
+    """
+    number = str(value) if isinstance(value, str | int) else ""
+    pattern = r"-?([1-9]\d{0,8})" if any_number else r"-?([45]\d{4}|(?<=-)1)"
+    match = re.fullmatch(pattern, number, re.ASCII)
+    return f"wechat.{match[1]}" if match else ""
 
 
 def _folded_members(body: Mapping[Any, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 if TYPE_CHECKING:
@@ -96,54 +97,111 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KindDefaults:
-    """The default HTTP status, title, action, audience and log level of a kind.
+    """The default HTTP status, title, action, sentence, audience and log level of a kind.
 
-    The row of a code can override them.
+    The row of a code can override them, but not the title. The sentence is general: users read it
+    if the reason for a failure is for developers.
     """
 
     status: int
     title: str | StrPromise
     action: Action
+    sentence: str | StrPromise
     audience: Audience = Audience.USER
     log_level: int = logging.INFO
 
 
 KINDS: Final[dict[Kind, KindDefaults]] = {
     Kind.CREDENTIALS: KindDefaults(
-        401, pgettext_lazy("ciam", "Sign-in details not accepted"), Action.CHANGE_INPUT
+        401,
+        pgettext_lazy("ciam", "Sign-in details not accepted"),
+        Action.CHANGE_INPUT,
+        _("The username or password is incorrect. Check them and try again."),
     ),
-    Kind.TOKEN: KindDefaults(401, pgettext_lazy("ciam", "Sign-in needed"), Action.LOGIN),
+    Kind.TOKEN: KindDefaults(
+        401,
+        pgettext_lazy("ciam", "Sign-in needed"),
+        Action.LOGIN,
+        _("Your session has expired. Sign in again."),
+    ),
     Kind.VERIFICATION: KindDefaults(
-        400, pgettext_lazy("ciam", "Verification code not accepted"), Action.CHANGE_INPUT
+        400,
+        pgettext_lazy("ciam", "Verification code not accepted"),
+        Action.CHANGE_INPUT,
+        _("The verification code is incorrect. Check it and enter it again."),
     ),
     Kind.CAPTCHA: KindDefaults(
-        400, pgettext_lazy("ciam", "CAPTCHA not solved"), Action.SOLVE_CAPTCHA
+        400,
+        pgettext_lazy("ciam", "CAPTCHA not solved"),
+        Action.SOLVE_CAPTCHA,
+        _("Refresh the CAPTCHA and try again."),
     ),
     Kind.MFA: KindDefaults(
-        400, pgettext_lazy("ciam", "Second step not completed"), Action.USE_ANOTHER_METHOD
+        400,
+        pgettext_lazy("ciam", "Second step not completed"),
+        Action.USE_ANOTHER_METHOD,
+        _("This way to verify isn't supported. Use another one."),
     ),
-    Kind.CONSENT: KindDefaults(400, pgettext_lazy("ciam", "Agreement needed"), Action.GIVE_CONSENT),
+    Kind.CONSENT: KindDefaults(
+        400,
+        pgettext_lazy("ciam", "Agreement needed"),
+        Action.GIVE_CONSENT,
+        _("Agree to the required terms to continue."),
+    ),
     Kind.VALIDATION: KindDefaults(
-        400, pgettext_lazy("ciam", "Check the information"), Action.CHANGE_INPUT
+        400,
+        pgettext_lazy("ciam", "Check the information"),
+        Action.CHANGE_INPUT,
+        _("Some of the information isn't right. Check it and try again."),
     ),
-    Kind.FLOW: KindDefaults(400, pgettext_lazy("ciam", "Sign-in interrupted"), Action.RESTART),
-    Kind.PERMISSION: KindDefaults(403, pgettext_lazy("ciam", "No access"), Action.CONTACT_SUPPORT),
+    Kind.FLOW: KindDefaults(
+        400,
+        pgettext_lazy("ciam", "Sign-in interrupted"),
+        Action.RESTART,
+        _("This sign-in can't be continued. Start again."),
+    ),
+    Kind.PERMISSION: KindDefaults(
+        403,
+        pgettext_lazy("ciam", "No access"),
+        Action.CONTACT_SUPPORT,
+        _("You don't have permission to do this. Contact support if you need it."),
+    ),
     Kind.ACCOUNT_STATE: KindDefaults(
-        403, pgettext_lazy("ciam", "Account not available"), Action.CONTACT_SUPPORT
+        403,
+        pgettext_lazy("ciam", "Account not available"),
+        Action.CONTACT_SUPPORT,
+        _("This account can't be used right now. Contact support for help."),
     ),
-    Kind.NOT_FOUND: KindDefaults(404, pgettext_lazy("ciam", "Not found"), Action.NONE),
+    Kind.NOT_FOUND: KindDefaults(
+        404,
+        pgettext_lazy("ciam", "Not found"),
+        Action.NONE,
+        _("We couldn't find what you asked for. Check it and try again."),
+    ),
     Kind.CONFLICT: KindDefaults(
-        409, pgettext_lazy("ciam", "Not possible as it stands"), Action.CHANGE_INPUT
+        409,
+        pgettext_lazy("ciam", "Not possible as it stands"),
+        Action.CHANGE_INPUT,
+        _("That's already in use. Enter something else."),
     ),
-    Kind.RATE_LIMIT: KindDefaults(429, pgettext_lazy("ciam", "Too many attempts"), Action.WAIT),
+    Kind.RATE_LIMIT: KindDefaults(
+        429,
+        pgettext_lazy("ciam", "Too many attempts"),
+        Action.WAIT,
+        _("Too many attempts. Wait a while before trying again."),
+    ),
     Kind.SOCIAL: KindDefaults(
-        400, pgettext_lazy("ciam", "Third-party sign-in not completed"), Action.LOGIN
+        400,
+        pgettext_lazy("ciam", "Third-party sign-in not completed"),
+        Action.LOGIN,
+        _("Sign-in with the third-party account didn't complete. Try again."),
     ),
     # A misconfiguration is never a 401, which would ask the user to authenticate.
     Kind.CONFIGURATION: KindDefaults(
         500,
         pgettext_lazy("ciam", "Sign-in not available"),
         Action.CONTACT_SUPPORT,
+        _("Sign-in isn't available right now. Contact support if it continues."),
         Audience.DEVELOPER,
         logging.ERROR,
     ),
@@ -152,8 +210,11 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
         DEFAULT_UPSTREAM_STATUS,
         pgettext_lazy("ciam", "Service temporarily unavailable"),
         Action.RETRY,
+        _("The service is temporarily unavailable. Try again in a moment."),
         Audience.DEVELOPER,
         logging.WARNING,
     ),
-    Kind.SUCCESS: KindDefaults(200, pgettext_lazy("ciam", "Done"), Action.NONE, Audience.DEVELOPER),
+    Kind.SUCCESS: KindDefaults(
+        200, pgettext_lazy("ciam", "Done"), Action.NONE, _("Done."), Audience.DEVELOPER
+    ),
 }

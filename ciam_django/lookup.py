@@ -19,9 +19,7 @@ from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.kinds import DEFAULT_UPSTREAM_STATUS, KINDS, Action, Audience, Kind
 
 if TYPE_CHECKING:
-    from django_stubs_ext import StrPromise as _LazyText
-else:
-    _LazyText = Promise
+    from django_stubs_ext import StrPromise
 
 FIELD: Final = re.compile(r"[a-z_]{1,40}")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -39,12 +37,26 @@ class MatchedRow:
     ``status`` or ``unknown``. ``has_project_message`` is true if the settings have a message for
     the code, its alias or ``key``, and no ``collapse`` that hides the message. A message of a
     family or of a type code does not count.
+    ``has_hidden_message`` is true if the settings say that the row is for developers: users then
+    read the general sentence of the kind in place of the message.
     """
 
     key: str
     meaning: Meaning
     matched_by: str
     has_project_message: bool = False
+    has_hidden_message: bool = False
+
+    @property
+    def message_for_users(self) -> str | StrPromise:
+        """The row's message, or the general sentence of its kind."""
+        meaning = self.meaning
+        return KINDS[meaning.kind].sentence if self.has_hidden_message else meaning.message
+
+    @property
+    def reason(self) -> str | StrPromise:
+        """The reason for developers; empty if users read all that the row says."""
+        return self.meaning.message if self.has_hidden_message else self.meaning.reason
 
 
 def meaning_of(code: str, type_code: str = "") -> Meaning:
@@ -63,7 +75,8 @@ def matched_row(code: str, type_code: str = "", upstream_status: int | None = No
         return row
     if type_code and (row := _row_of_code(type_code)):
         meaning = _meaning_with_derived_field(row.meaning, code)
-        return MatchedRow(row.key, meaning, "type code")
+        hides = row.has_hidden_message
+        return MatchedRow(row.key, meaning, "type code", has_hidden_message=hides)
     if upstream_status == 429:
         return _row_of_key("too_many_requests", "status")
     return _row_of_key(UNKNOWN, "unknown")
@@ -109,6 +122,7 @@ def _row_of_code(code: str) -> MatchedRow | None:
         _meaning_with_overrides(meaning, folded),
         matched_by,
         _has_project_message(folded),
+        _is_for_developers([*reversed(families), folded]),
     )
 
 
@@ -123,6 +137,7 @@ def _row_of_key(key: str, matched_by: str, requested_key: str = "") -> MatchedRo
         meaning,
         matched_by,
         _has_project_message(folded, requested_key),
+        _is_for_developers([*reversed(list(_families_of(folded))), folded, requested_key]),
     )
 
 
@@ -163,6 +178,17 @@ def _has_project_message(*folded_codes: str) -> bool:
         for code in folded_codes
         for key in (code, *_families_of(code))
     )
+
+
+def _is_for_developers(keys: Iterable[str]) -> bool:
+    """Return True if the last of these keys whose override has an ``audience`` is for developers.
+
+    Without such an override the result is False: the table's texts for developers' rows are general
+    sentences, and a text of the project is for users.
+    """
+    fields = (_overrides().get(key, ("", {}))[1] for key in keys)
+    audiences = [each["audience"] for each in fields if "audience" in each]
+    return audiences[-1:] == [Audience.DEVELOPER]
 
 
 def _families_of(folded: str) -> Iterator[str]:
@@ -291,7 +317,7 @@ OVERRIDABLE_FIELDS: Final[dict[str, OverridableField]] = {
 }
 
 
-class TextByLanguage(_LazyText):
+class TextByLanguage(Promise):
     """A lazy text of the project: a dict of language code -> text.
 
     ``str()`` returns the text in the active language or in a fallback of the language, else the
@@ -306,7 +332,8 @@ class TextByLanguage(_LazyText):
     def language(self) -> str | None:
         """The language code of the text that ``str()`` returns; None for ``default``."""
         languages = (get_language() or settings.LANGUAGE_CODE, settings.LANGUAGE_CODE)
-        return next(filter(None, map(self._best_match, languages)), None)
+        matches = (self._best_match(language) for language in languages)
+        return next((match for match in matches if match), None)
 
     def __str__(self) -> str:
         language = self.language

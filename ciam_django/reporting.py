@@ -79,7 +79,7 @@ def _log_failure(error: CiamError, answer: Answer, request: HttpRequest | None) 
     logger.log(
         level,
         "Sign-in failure: code=%s type_code=%s row=%s step=%s kind=%s stage=%s status=%s "
-        "shown=%s upstream_status=%s request_id=%s%s upstream_text=%r",
+        "shown=%s upstream_status=%s request_id=%s%s upstream_text=%r%s",
         loggable_code(error.code),
         loggable_code(error.type_code) or "-",
         row.key,
@@ -95,6 +95,7 @@ def _log_failure(error: CiamError, answer: Answer, request: HttpRequest | None) 
         if error.request_id not in ("", answer.request_id)
         else "",
         error.upstream_text,
+        f" reason={str(row.reason)!r}" if row.reason else "",
     )
     if is_first_unknown:
         code = loggable_code(error.code)

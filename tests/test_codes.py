@@ -18,10 +18,13 @@ from ciam_django.lookup import FIELD
 from tests.conftest import forget_rows
 from tests.rows import for_each_row
 
-# The values of each code on the vendor's page, in the order of the page:
+# The values of each code on the vendor's page, in the order of the page, and of WeChat's return
+# codes, which have the family "wechat":
 # https://www.alibabacloud.com/help/en/idaas/ciam/developer-reference/exception-code
 with Path(__file__).with_name("catalogue.tsv").open(encoding="utf-8", newline="") as _file:
     CATALOGUE: Final = {row["key"]: row for row in csv.DictReader(_file, delimiter="\t")}
+
+PUBLISHED: Final = [code for code, row in CATALOGUE.items() if row["family"] != "wechat"]
 
 # The codes when the tests are collected, before the first test.
 CODES_AT_START: Final = list(CODES)
@@ -85,7 +88,7 @@ OUR_OWN: Final = {
 def test_the_catalogue_has_all_codes_of_the_vendors_page() -> None:
     families = [row["family"] for row in CATALOGUE.values()]
 
-    assert len(CATALOGUE) == 162
+    assert len(PUBLISHED) == 162
     assert {name: families.count(name) for name in families} == {
         "oauth": 14,
         "ciam_code": 10,
@@ -94,11 +97,12 @@ def test_the_catalogue_has_all_codes_of_the_vendors_page() -> None:
         "missing": 44,
         "duplicate": 8,
         "invalid": 24,
+        "wechat": 19,
     }
 
 
 def test_the_table_begins_with_the_vendors_codes_in_the_vendors_order() -> None:
-    assert list(CODES)[: len(CATALOGUE)] == list(CATALOGUE)
+    assert list(CODES)[: len(PUBLISHED)] == PUBLISHED
 
 
 def test_every_row_that_the_vendor_does_not_list_has_a_reason() -> None:
@@ -118,6 +122,30 @@ def test_a_row_has_the_values_of_the_catalogue(code: str) -> None:
         "retry": "yes" if row.retry else "no",
         "collapse": row.collapse or "",
     } == {name: value for name, value in expected.items() if name not in ("key", "family")}
+
+
+@pytest.mark.parametrize(
+    ("codes", "kind"),
+    [
+        ("40029 40163 41008 42002 42003 42007 40030", Kind.SOCIAL),
+        ("40001 40013 40125 41002 41004", Kind.CONFIGURATION),
+        ("40226 50002", Kind.ACCOUNT_STATE),
+        ("45011", Kind.RATE_LIMIT),
+        ("-1", Kind.UPSTREAM),
+    ],
+)
+def test_a_return_code_of_wechat_has_its_own_row_in_each_spelling(codes: str, kind: Kind) -> None:
+    for code in codes.split():
+        for spelling in (code, f"wechat.{code}", f"wechat.{code.lstrip('-')}"):
+            matched = lookup.matched_row(spelling)
+
+            assert (matched.key, matched.matched_by) == (f"wechat.{code.lstrip('-')}", "exact")
+            assert matched.meaning.kind is kind
+            assert matched.meaning.reason
+
+
+def test_a_row_without_a_message_has_the_general_sentence_of_its_kind() -> None:
+    assert row(Kind.CONFIGURATION).message == KINDS[Kind.CONFIGURATION].sentence
 
 
 def test_no_two_codes_differ_only_in_letter_case() -> None:

@@ -333,6 +333,14 @@ def test_an_envelope_with_equal_message_and_code_has_no_type_code() -> None:
         ({"error": {"x": 1}}, "unreadable_answer"),
         ({"errcode": 40029, "errmsg": "invalid code, rid: 1"}, "wechat.40029"),
         ({"errcode": -1, "errmsg": "system error"}, "wechat.1"),
+        ({"errcode": "40029", "errmsg": "invalid code"}, "wechat.40029"),
+        ({"errcode": 9, "errmsg": ""}, "wechat.9"),
+        ({"success": False, "code": 40163, "message": "code been used"}, "wechat.40163"),
+        ({"success": False, "code": "40163", "message": "code been used"}, "wechat.40163"),
+        ({"success": False, "code": "Social.Login.Error", "message": "40226"}, "wechat.40226"),
+        ({"success": False, "code": "-1", "message": "busy"}, "wechat.1"),
+        ({"success": False, "code": 1, "message": "busy"}, "unreadable_answer"),
+        ({"success": False, "code": 40163.0, "message": None}, "unreadable_answer"),
     ],
 )
 def test_a_failure_is_read_from_the_body(body: object, code: str) -> None:

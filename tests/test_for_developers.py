@@ -121,6 +121,16 @@ def test_the_details_name_the_row_and_the_step_that_found_it(
     assert details_in(get("/page/", HTML))["Row"] == row
 
 
+def test_the_details_have_the_reason_that_users_do_not_read(settings: Settings) -> None:
+    settings.CIAM_ERROR_OVERRIDES = {LOCKED: {"message": "Rule 12.", "audience": "developer"}}
+    without = get("/page/", HTML)
+    settings.DEBUG = True
+
+    assert "Rule 12." not in without
+    assert "This account can&#x27;t be used right now." in without
+    assert details_in(get("/page/", HTML))["Reason"] == "Rule 12."
+
+
 def test_the_page_without_debug_differs_only_in_the_details(settings: Settings) -> None:
     without = get("/page/", HTML)
     settings.DEBUG = True

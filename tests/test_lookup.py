@@ -17,7 +17,7 @@ from ciam_django.answers import answer_to
 from ciam_django.codes import ALIASES, CODES, UNKNOWN, Collapse, Meaning
 from ciam_django.drf import exception_handler
 from ciam_django.errors import CiamError
-from ciam_django.kinds import Action, Audience, Kind
+from ciam_django.kinds import KINDS, Action, Audience, Kind
 from ciam_django.lookup import MatchedRow, generic_row, is_known, matched_row, meaning_of
 from ciam_django.middleware import CiamErrorMiddleware
 from tests.conftest import forget_rows
@@ -70,7 +70,7 @@ def test_an_alias_matches_the_row_of_its_code(alias: str) -> None:
         ("Operation.Failure.User.New", "Operation.Failure.User.*"),
         ("Operation.Failure.Anything.Too.Frequency", "*.Too.Frequency"),
         ("X.Too.Frequency", "*.Too.Frequency"),
-        ("wechat.40029", "wechat.*"),
+        ("wechat.40030999", "wechat.*"),
         # A prefix takes precedence over the suffix.
         ("Params.Blank.X.Too.Frequency", "Params.Blank.*"),
         ("PARAMS.BLANK.SOMETHING.NEW", "Params.Blank.*"),
@@ -468,6 +468,25 @@ def test_the_override_of_the_row_of_an_alias_takes_precedence_over_the_families_
     with override_settings(CIAM_ERROR_OVERRIDES=overrides):
         assert meaning_of("Operation.Failure.User.NotFound").status == 410
         assert meaning_of("Operation.Failure.User.Locked").status == 401
+
+
+def test_a_row_for_developers_has_a_general_message_and_the_reason() -> None:
+    sentence, message = KINDS[Kind.ACCOUNT_STATE].sentence, CODES[LOCKED].message
+    family, type_code = {"Operation.Failure.User.*": {"audience": "developer"}}, LOCKED
+    for overrides, code, expected in (
+        ({LOCKED: {"message": "Rule 12.", "audience": "developer"}}, LOCKED, "Rule 12."),
+        ({LOCKED: {"audience": "developer"}}, LOCKED, message),
+        (family, LOCKED, message),
+        (family, "Operation.Failure.User.New", CODES["Operation.Failure.User.*"].message),
+        ({LOCKED: {"audience": "developer"}}, "New", message),
+    ):
+        with override_settings(CIAM_ERROR_OVERRIDES=overrides):
+            matched = matched_row(code, type_code)
+            assert (matched.message_for_users, matched.reason) == (sentence, expected)
+    for overrides in ({**family, LOCKED: {"audience": "user"}}, {LOCKED: {"audience": "user"}}, {}):
+        with override_settings(CIAM_ERROR_OVERRIDES=overrides):
+            matched = matched_row(LOCKED)
+            assert (matched.message_for_users, matched.reason) == (message, "")
 
 
 def test_a_changed_override_takes_effect_at_once(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -68,6 +69,14 @@ def test_a_line_has_all_facts_of_the_error(log: pytest.LogCaptureFixture) -> Non
     )
     assert record.exc_info is None
     assert not hasattr(record, "request")
+
+
+def test_a_line_ends_with_the_reason_that_users_do_not_read(log: pytest.LogCaptureFixture) -> None:
+    answer = answer_and_report(CiamError("40125"))
+
+    (record,) = log.records
+    assert record.getMessage().endswith(" reason='the AppSecret is wrong'")
+    assert "AppSecret" not in json.dumps(answer.as_dict())
 
 
 def test_a_line_has_a_dash_for_each_missing_value(log: pytest.LogCaptureFixture) -> None:

@@ -132,7 +132,7 @@ def check_error_overrides(app_configs: object, **kwargs: Any) -> Iterator[CheckM
 
 
 def _check_override_key(key: object) -> Iterator[CheckMessage]:
-    if not isinstance(key, str) or not _OVERRIDE_KEY.fullmatch(key):
+    if not isinstance(key, str) or not (_OVERRIDE_KEY.fullmatch(key) or key in ALIASES):
         yield check_message(
             "override key",
             f"CIAM_ERROR_OVERRIDES has the key {key!r}.",
