@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
@@ -343,7 +343,8 @@ class TextByLanguage(Promise):
         language = language.lower()
         while language:
             # In Django, zh-tw falls back to zh-hant, and zh-hans-cn falls back to zh-hans.
-            for name in (language, *LANG_INFO.get(language, {}).get("fallback", ())):
+            fallbacks: Sequence[str] = LANG_INFO.get(language, {}).get("fallback", ())
+            for name in (language, *fallbacks):
                 if name in self._texts:
                     return name
             language = language.rpartition("-")[0]
