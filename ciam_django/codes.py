@@ -658,6 +658,15 @@ CODES: Final[dict[str, Meaning]] = {
     # The form has no CSRF token, or comes from another site.
     "csrf_failed": row(Kind.FLOW, status=403,
         message=_("This sign-in can't be continued. Start again.")),
+    # The JSON endpoints answer these requests, which Django would answer with HTML.
+    "unknown_endpoint": row(Kind.NOT_FOUND, audience=Audience.DEVELOPER,
+        reason="the JSON endpoint does not exist, or the project does not offer it"),
+    "method_not_allowed": row(Kind.VALIDATION,
+        status=405, action=Action.NONE, audience=Audience.DEVELOPER,
+        reason="the JSON endpoint takes other HTTP methods, see the header Allow"),
+    "unsupported_media_type": row(Kind.VALIDATION,
+        status=415, action=Action.NONE, audience=Audience.DEVELOPER,
+        reason="the Content-Type of the request is not application/json"),
     # The issuer of the callback is not the issuer of the sign-in (RFC 9207, section 2.4).
     "mismatching_issuer": row(Kind.FLOW,
         message=_("This sign-in can't be continued. Start again.")),

@@ -51,7 +51,8 @@ if apps.is_installed("ciam_django.accounts"):
         path("api/", hide_request_data(api.login_options), name="api"),
         path("api/captcha/", hide_request_data(api.issue_captcha), name="api_captcha"),
         path("api/renew/", hide_request_data(api.refresh_tokens), name="api_renew"),
-        path("api/<str:name>/", hide_request_data(api.submit_step), name="api_step"),
+        # An unknown URL below the endpoints is answered with JSON, too.
+        path("api/<path:name>/", hide_request_data(api.submit_step), name="api_step"),
         path("authorize/", hide_request_data(hosted.authorize), name="authorize"),
         path("callback/", hide_request_data(callback.callback), name="callback"),
         path("unlink/", hide_request_data(link_views.unlink), name="unlink"),

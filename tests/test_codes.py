@@ -72,6 +72,9 @@ OUR_OWN: Final = {
     "nobody_named": "a token without a user",
     "bad_configuration": "the OAuth client's settings",
     "csrf_failed": "a form without its CSRF token",
+    "unknown_endpoint": "the JSON endpoints",
+    "method_not_allowed": "the JSON endpoints",
+    "unsupported_media_type": "the JSON endpoints",
     "mismatching_issuer": "RFC 9207",
     "account_inactive": "this project's is_active",
     "account_exists": "this project's unique fields",
@@ -206,7 +209,7 @@ def test_only_rate_limits_and_upstream_failures_can_be_retried(code: str) -> Non
 def test_a_row_has_an_allowed_status_that_fits_its_kind(code: str) -> None:
     row = CODES[code]
 
-    assert row.status in {200, 400, 401, 403, 404, 409, 410, 413, 415, 429, 500, 503}
+    assert row.status in {200, 400, 401, 403, 404, 405, 409, 410, 413, 415, 429, 500, 503}
     assert (row.status == 500) == (row.kind is Kind.CONFIGURATION)
     assert (row.status == 503) == (row.kind is Kind.UPSTREAM)
     assert (row.status == 429) == (row.kind is Kind.RATE_LIMIT)

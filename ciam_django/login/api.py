@@ -2,9 +2,9 @@
 
 The endpoints use the same table of steps as the pages. Each successful response of ``submit_step``
 has a ``status``: ``step`` (with the next step, and the ``flow`` that the app sends back),
-``signed_in`` or ``done``. The responses of the other endpoints have no ``status``. A ``CiamError``
-of a view gives the JSON body that all entry points send. A failed CSRF check gives HTML or JSON, as
-the Accept header asks. The responses with the status 404 or 405 are Django's and not JSON.
+``signed_in`` or ``done``. The responses of the other endpoints have no ``status``. A failure gives
+the JSON body that all entry points send, whatever the Accept header asks. So does a failed CSRF
+check, a method that is not allowed, a body that is not JSON, and an unknown endpoint.
 """
 
 from __future__ import annotations
@@ -12,25 +12,37 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.core.exceptions import RequestDataTooBig
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    JsonResponse,
+    UnreadablePostError,
+)
 from django.middleware.csrf import get_token
 from django.urls import reverse
+from django.utils.http import is_same_domain
+from django.utils.translation import override
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST, require_safe
 
 from ciam_django.accounts.rate_limits import count_attempt, subtract_attempt
+from ciam_django.answers import language_for, language_of_texts
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import SignedIn
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.login import tenant_config
 from ciam_django.login.captcha import decode_captcha_image, fetch_captcha
-from ciam_django.login.error_responses import ViewFunction, protect_from_csrf
+from ciam_django.login.error_responses import ViewFunction, protect_json_from_csrf
 from ciam_django.login.notices import SUCCESS_TEXTS
 from ciam_django.login.providers import MINI_PROGRAM, available_providers, registrations
 from ciam_django.login.redirects import safe_next, url_after_sign_in
@@ -44,42 +56,110 @@ from ciam_django.login.steps.flow import (
 from ciam_django.login.steps.submit import build_form, finish_sign_in, submit_form
 from ciam_django.login.steps.table import STEPS
 from ciam_django.reporting import answer_and_report
-from ciam_django.responses import json_response_for
+from ciam_django.responses import JSON, json_response_for
+
+JsonView = Callable[..., HttpResponseBase]
 
 # Members of the request's body that are texts and not fields of a step's form.
 _EXTRA_MEMBERS: Final = ("flow", "next", "do", "captcha_id")
+# A scheme, a host of 253 characters and a port.
+_LONGEST_ORIGIN: Final = 300
 
 
-def _json_endpoint(view: ViewFunction) -> ViewFunction:
-    """Decorate a view: allow anonymous users, disable caching, and return JSON for a ``CiamError``.
+def _json_endpoint(*methods: str) -> Callable[[JsonView], JsonView]:
+    """Decorate a view: allow anonymous users, disable caching, and return JSON for each failure.
 
-    The ``CiamError`` is also reported.
+    The failures are a ``CiamError`` and ``Http404`` of the view, a method that is not in
+    ``methods``, and a POST whose Content-Type is not JSON. Failures are reported. The texts are in
+    the language of ``language_for``.
     """
 
-    @functools.wraps(view)
-    def json_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return view(request, *args, **kwargs)
-        except CiamError as error:
-            return json_response_for(request, answer_and_report(error, request))
+    def decorate(view: JsonView) -> JsonView:
+        @csrf_exempt
+        @functools.wraps(view)
+        def json_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            with override(language_for(request)):
+                try:
+                    if request.method not in methods:
+                        raise CiamError("method_not_allowed")
+                    if request.method == "POST":
+                        _refuse_other_content_types(request)
+                    return view(request, *args, **kwargs)
+                except Http404:
+                    error = CiamError("unknown_endpoint")
+                except CiamError as failure:
+                    error = failure
+                response = json_response_for(request, answer_and_report(error, request))
+            if error.code == "method_not_allowed":
+                response["Allow"] = ", ".join(methods)
+            return response
 
-    return login_not_required(never_cache(json_view))
+        return login_not_required(never_cache(json_view))
+
+    return decorate
 
 
-def _protect_sessions_from_csrf(view: ViewFunction) -> Callable[..., HttpResponseBase]:
-    """Decorate a view: check the CSRF token unless ``CIAM_API_SIGN_IN`` is ``token``.
+def _refuse_other_content_types(request: HttpRequest) -> None:
+    """Raise ``unsupported_media_type`` unless the body is declared as JSON.
 
-    With ``token``, no session starts, and other sites can't read the response.
+    Raise ``invalid_request`` if the request has no Content-Type. Before a browser sends
+    JSON from another site, the browser asks this site (a preflight request). It sends forms and
+    plain text without asking.
     """
-    checked, unchecked = protect_from_csrf(view), csrf_exempt(view)
+    content_type = request.content_type
+    if not content_type:
+        raise CiamError("invalid_request", upstream_text="the request has no Content-Type")
+    if content_type != JSON and not re.fullmatch(r"application/[^/]+\+json", content_type):
+        raise CiamError("unsupported_media_type")
 
-    @csrf_exempt
+
+def _protect_from_other_sites(view: ViewFunction) -> JsonView:
+    """Decorate a view: check the CSRF token if a sign-in starts a session.
+
+    If ``CIAM_API_SIGN_IN`` is ``token``, no session starts, and ``_refuse_other_sites`` is enough.
+    """
+    checked_view = protect_json_from_csrf(view)
+
     @functools.wraps(view)
     def guarded_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        chosen_view = unchecked if _returns_tokens() else checked
-        return chosen_view(request, *args, **kwargs)
+        if not _returns_tokens():
+            return checked_view(request, *args, **kwargs)
+        _refuse_other_sites(request)
+        return view(request, *args, **kwargs)
 
     return guarded_view
+
+
+def _refuse_other_sites(request: HttpRequest) -> None:
+    """Raise ``csrf_failed`` if the browser says that an untrusted site has sent the request."""
+    is_cross_site = request.headers.get("Sec-Fetch-Site") == "cross-site"
+    if is_cross_site and not _is_trusted(request.headers.get("Origin", "")):
+        raise CiamError(
+            "csrf_failed",
+            stage=Stage.AUTHORIZE,
+            upstream_text="cross-site, and the origin is not in CSRF_TRUSTED_ORIGINS",
+        )
+
+
+def _is_trusted(origin: str) -> bool:
+    """Return True if the project trusts an origin.
+
+    The settings are Django's ``CSRF_TRUSTED_ORIGINS``, and ``CORS_ALLOWED_ORIGINS`` and
+    ``CORS_ALLOWED_ORIGIN_REGEXES`` of django-cors-headers. ``CORS_ALLOW_ALL_ORIGINS`` names no
+    origin, so that it trusts none.
+    """
+    if len(origin) > _LONGEST_ORIGIN:
+        return False
+    scheme, _, host = origin.lower().partition("://")
+    trusted = (*settings.CSRF_TRUSTED_ORIGINS, *getattr(settings, "CORS_ALLOWED_ORIGINS", ()))
+    patterns = (each.lower().partition("://") for each in trusted)
+    return any(
+        scheme == pattern[0] and is_same_domain(host, pattern[2].lstrip("*"))
+        for pattern in patterns
+    ) or any(
+        re.match(pattern, origin)
+        for pattern in getattr(settings, "CORS_ALLOWED_ORIGIN_REGEXES", ())
+    )
 
 
 def _returns_tokens() -> bool:
@@ -87,9 +167,7 @@ def _returns_tokens() -> bool:
     return conf.CIAM_API_SIGN_IN == "token"
 
 
-@csrf_exempt
-@require_safe
-@_json_endpoint
+@_json_endpoint("GET", "HEAD")
 def login_options(request: HttpRequest) -> HttpResponse:
     """Return the login methods, the providers and the terms as JSON.
 
@@ -117,9 +195,7 @@ def login_options(request: HttpRequest) -> HttpResponse:
     return _json_response(body)
 
 
-@csrf_exempt
-@require_safe
-@_json_endpoint
+@_json_endpoint("GET", "HEAD")
 def issue_captcha(request: HttpRequest) -> HttpResponse:
     """Return a new CAPTCHA as JSON: its ``captcha_id``, and its ``image`` as a data URL.
 
@@ -134,9 +210,8 @@ def issue_captcha(request: HttpRequest) -> HttpResponse:
     )
 
 
-@require_POST
-@_protect_sessions_from_csrf
-@_json_endpoint
+@_json_endpoint("POST")
+@_protect_from_other_sites
 def submit_step(request: HttpRequest, name: str) -> HttpResponse:
     """Submit a step of ``steps.table.STEPS``, and sign the user in if the step ends the sign-in.
 
@@ -159,18 +234,17 @@ def submit_step(request: HttpRequest, name: str) -> HttpResponse:
     return _json_response(_result_body(request, result, flow))
 
 
-@require_POST
-@csrf_exempt
-@_json_endpoint
+@_json_endpoint("POST")
 def refresh_tokens(request: HttpRequest) -> HttpResponse:
     """Exchange the ``refresh_token`` of the body at CIAM, and return the new tokens as JSON.
 
     Raises ``Http404`` unless ``CIAM_API_SIGN_IN`` is ``token``. Raises ``CiamError``:
-    ``invalid_request`` if the body has no refresh token, ``too_many_requests`` above the rate
-    limit, or the error of the refresh.
+    ``csrf_failed`` for another site, ``invalid_request`` if the body has no refresh token,
+    ``too_many_requests`` above the rate limit, or the error of the refresh.
     """
     if not _returns_tokens():
         raise Http404
+    _refuse_other_sites(request)
     refresh_token = _parse_request_body(request).get("refresh_token")
     if not isinstance(refresh_token, str) or not refresh_token:
         raise CiamError("invalid_request", stage=Stage.REFRESH)
@@ -195,7 +269,7 @@ def _parse_request_body(request: HttpRequest) -> Mapping[str, Any]:
     """Return the JSON object of the body; raise ``invalid_request`` for any other body."""
     try:
         body = json.loads(request.body)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, RequestDataTooBig, UnreadablePostError):
         body = None
     if not isinstance(body, dict):
         raise CiamError("invalid_request", upstream_text="the body is not a JSON object")
@@ -282,4 +356,6 @@ def _token_members(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json_response(body: Mapping[str, Any]) -> JsonResponse:
-    return JsonResponse(body, json_dumps_params={"ensure_ascii": False})
+    response = JsonResponse(body, json_dumps_params={"ensure_ascii": False})
+    response["Content-Language"] = language_of_texts()
+    return response

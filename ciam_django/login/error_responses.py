@@ -16,7 +16,7 @@ from ciam_django.errors import CiamError, Stage
 from ciam_django.login.hints import Hint, hint_at_form, hint_text
 from ciam_django.login.redirects import requested_next
 from ciam_django.reporting import answer_and_report
-from ciam_django.responses import response_for
+from ciam_django.responses import json_response_for, response_for
 
 ViewFunction = Callable[..., HttpResponse]
 
@@ -64,7 +64,17 @@ class _CsrfMiddleware(CsrfViewMiddleware):
 
     def _reject(self, request: HttpRequest, reason: str) -> HttpResponse:
         error = CiamError("csrf_failed", stage=Stage.AUTHORIZE, upstream_text=reason)
+        return self.answer(request, error)
+
+    def answer(self, request: HttpRequest, error: CiamError) -> HttpResponse:
         return answer_error(request, error, hint_at_form(request))
+
+
+class _JsonMiddleware(_CsrfMiddleware):
+    """The CSRF check of a JSON endpoint, whose answers are JSON for each Accept header."""
+
+    def answer(self, request: HttpRequest, error: CiamError) -> HttpResponse:
+        return json_response_for(request, answer_and_report(error, request))
 
 
 class _FormMiddleware(_CsrfMiddleware):
@@ -82,6 +92,11 @@ def protect_from_csrf(view: ViewFunction) -> Callable[..., HttpResponseBase]:
     A failed check is reported, and gives the response of the code ``csrf_failed``.
     """
     return csrf_exempt(decorator_from_middleware(_CsrfMiddleware)(view))
+
+
+def protect_json_from_csrf(view: ViewFunction) -> Callable[..., HttpResponseBase]:
+    """Decorate a view like ``protect_from_csrf``, and answer with JSON for each Accept header."""
+    return csrf_exempt(decorator_from_middleware(_JsonMiddleware)(view))
 
 
 def protect_form(view: ViewFunction) -> Callable[..., HttpResponseBase]:

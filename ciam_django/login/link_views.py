@@ -10,7 +10,11 @@ from django.views.decorators.http import require_POST
 from ciam_django.accounts.linking import unlink_identity
 from ciam_django.errors import CiamError, Stage
 from ciam_django.login.error_responses import protect_from_csrf
-from ciam_django.login.redirects import redirect_response, requested_next, url_after_sign_in
+from ciam_django.login.redirects import (
+    redirect_or_json_response,
+    requested_next,
+    url_after_sign_in,
+)
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import response_for
 
@@ -34,6 +38,8 @@ def requested_link_user(request: HttpRequest) -> str:
 def unlink(request: HttpRequest) -> HttpResponse:
     """Remove the identity with the primary key ``identity``, and redirect to ``next``.
 
+    A client that prefers JSON gets the URL as JSON.
+
     The response to a ``CiamError`` of ``unlink_identity`` is an error page or JSON.
     """
     key = request.POST.get("identity", "")
@@ -43,7 +49,8 @@ def unlink(request: HttpRequest) -> HttpResponse:
         unlink_identity(request, identity_id)
     except CiamError as error:
         return answer_link_error(request, error, requested_next(request))
-    return redirect_response(url_after_sign_in(request, requested_next(request)))
+    next_url = url_after_sign_in(request, requested_next(request))
+    return redirect_or_json_response(request, next_url)
 
 
 def answer_link_error(request: HttpRequest, error: CiamError, next_url: str) -> HttpResponse:

@@ -13,7 +13,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.clickjacking import xframe_options_exempt
-from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from ciam_django.accounts.login import is_signed_in_by_ciam
@@ -27,9 +27,9 @@ from ciam_django.client.oauth import LEEWAY, CiamApp, ciam_app
 from ciam_django.client.person import identity_key
 from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Kind
-from ciam_django.login.error_responses import answer_errors
+from ciam_django.login.error_responses import answer_errors, protect_from_csrf
 from ciam_django.login.loop_guard import delete_count
-from ciam_django.login.redirects import redirect_response, url_after_sign_out
+from ciam_django.login.redirects import redirect_or_json_response, url_after_sign_out
 from ciam_django.reporting import report
 
 # Kinds of errors that do not depend on the logout token, so CIAM may send the token again.
@@ -38,9 +38,11 @@ _RETRYABLE_KINDS: Final = frozenset({Kind.UPSTREAM, Kind.CONFIGURATION})
 
 @login_not_required
 @require_POST
-@csrf_protect
+@protect_from_csrf
 def logout(request: HttpRequest) -> HttpResponse:
     """End the user's session here, and at CIAM if the user signed in at CIAM; then redirect.
+
+    A client that prefers JSON gets the URL as JSON.
 
     With OpenID Connect, CIAM's session ends only if the metadata has an ``end_session_endpoint``. A
     failure of CIAM is reported, and does not change the response.
@@ -55,7 +57,7 @@ def logout(request: HttpRequest) -> HttpResponse:
         except CiamError as error:
             # The session on this site has ended, so the user sees no error page.
             report(error, request)
-    response = redirect_response(next_url)
+    response = redirect_or_json_response(request, next_url)
     delete_count(response)
     return response
 

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from ciam_django.conf import conf
+from ciam_django.responses import HTML, JSON
 
 _LONGEST: Final = 1024
 OPENER_POLICY: Final = "Cross-Origin-Opener-Policy"
@@ -64,11 +65,16 @@ def redirect_response(url: str) -> HttpResponse:
 
 
 def redirect_or_json_response(request: HttpRequest, url: str) -> HttpResponse:
-    """Return a redirect to CIAM or a provider, or JSON with the URL if the client prefers JSON.
+    """Return a redirect, or JSON with the URL if the client prefers JSON.
 
     A script can't follow a redirect to another origin, so it gets the URL as JSON.
     """
-    if request.get_preferred_type(["text/html", "application/json"]) != "application/json":
+    try:
+        prefers_json = request.get_preferred_type([HTML, JSON]) == JSON
+    except (ValueError, LookupError):
+        # Django raises these exceptions for parameters in an unknown encoding.
+        prefers_json = False
+    if not prefers_json:
         return redirect_response(url)
     response = JsonResponse({"status": "redirect", "url": url})
     response["Cache-Control"] = "no-store"

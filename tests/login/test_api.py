@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, Final
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,6 +15,7 @@ from ciam_django.accounts.models import CiamIdentity
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
 from tests.planting import LeakyFailure
+from tests.rows import for_each_row
 
 NUMBER = "138 0000 1234"
 AGREED = ["terms", "privacy"]
@@ -298,6 +300,254 @@ def test_a_session_has_no_tokens_to_refresh(app: App) -> None:
     response = app.client.post("/ciam/api/renew/", {}, content_type="application/json")
 
     assert response.status_code == 404
+
+
+# --- Requests that are not as documented, and requests of other sites ---------------------------
+
+
+def post(app: App, name: str, body: str | bytes, content_type: str, **headers: str) -> Any:
+    headers = {"X-CSRFToken": app.offered.get("csrf_token", ""), **headers}
+    return app.client.generic(
+        "POST", f"/ciam/api/{name}/", body, content_type=content_type, headers=headers
+    )
+
+
+MULTIPART = 'multipart/form-data; boundary="x"'
+FORM = "application/x-www-form-urlencoded"
+CREDENTIALS = json.dumps({"username": "li", "password": PASSWORD, "consent": AGREED})
+
+
+@for_each_row(
+    "content_type, body",
+    [
+        (MULTIPART, '--x\r\nContent-Disposition: form-data; name="username"\r\n\r\nli\r\n--x--'),
+        ("multipart/form-data", "no boundary"),
+        (MULTIPART, "broken"),
+        (FORM, "username=li&password=x"),
+        ("text/plain", CREDENTIALS),
+        ("text/plain; charset=application/json", CREDENTIALS),
+        ("application/jsonp", CREDENTIALS),
+    ],
+)
+def test_a_body_of_another_type_is_answered_with_415(
+    app: App, content_type: str, body: str
+) -> None:
+    for name, headers in (
+        ("password", {"Accept": "application/json"}),
+        ("password", {"Accept": "text/html", "X-CSRFToken": ""}),
+        ("renew", {"Accept": "*/*"}),
+    ):
+        response = post(app, name, body, content_type, **headers)
+
+        assert (response.status_code, response["Content-Type"]) == (415, "application/json")
+        assert response.json()["code"] == "unsupported_media_type"
+        assert app.user_id is None
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.a+json"],
+)
+def test_json_of_each_spelling_is_accepted(app: App, content_type: str) -> None:
+    assert post(app, "password", CREDENTIALS, content_type).json()["status"] == "signed_in"
+
+
+@for_each_row(
+    "body", [b"\xff\xfe", b'{"username": "\xff"}', b"{" * 1000, b"1" * 5000, b"x" * 3_000_000]
+)
+def test_a_broken_body_is_answered_with_400(app: App, body: bytes) -> None:
+    response = post(app, "password", body, "application/json")
+
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+
+
+def test_a_surrogate_in_a_text_is_refused(app: App) -> None:
+    for member in ("username", "password", "flow", "next", "captcha", "captcha_id", "do"):
+        body = json.dumps({**json.loads(CREDENTIALS), member: "\ud800"})
+
+        assert post(app, "password", body, "application/json").status_code < 500
+
+
+@for_each_row(
+    "path, method, allowed",
+    [
+        ("", "POST", "GET, HEAD"),
+        ("captcha/", "DELETE", "GET, HEAD"),
+        ("password/", "GET", "POST"),
+        ("password/", "OPTIONS", "POST"),
+        ("renew/", "PUT", "POST"),
+    ],
+)
+def test_another_method_is_answered_with_405(
+    app: App, path: str, method: str, allowed: str
+) -> None:
+    response = app.client.generic(method, f"/ciam/api/{path}", headers={"Accept": "text/html"})
+
+    assert (response.status_code, response["Allow"]) == (405, allowed)
+    assert response.json()["code"] == "method_not_allowed"
+
+
+@for_each_row("path", ["nonsense/", "a/b/c/", "password/x/", "../api/x/", "流/"])
+def test_an_unknown_url_is_answered_with_404(app: App, path: str) -> None:
+    response = app.client.post(
+        f"/ciam/api/{path}",
+        {},
+        content_type="application/json",
+        headers={"X-CSRFToken": app.offered.get("csrf_token", ""), "Accept": "text/html"},
+    )
+
+    assert (response.status_code, response["Content-Type"]) == (404, "application/json")
+    assert response.json()["code"] == "unknown_endpoint"
+
+
+def test_a_failed_csrf_check_is_json_for_each_accept_header(app: App, sign_in_mode: str) -> None:
+    response = post(
+        app,
+        "password",
+        CREDENTIALS,
+        "application/json",
+        **{"X-CSRFToken": "", "Accept": "text/html"},
+    )
+    expected = (403, "csrf_failed") if sign_in_mode == "session" else (200, None)
+
+    assert (response.status_code, response.json().get("code")) == expected
+
+
+@for_each_row(
+    "site, origin, is_accepted",
+    [
+        ("cross-site", "https://evil.test", False),
+        ("cross-site", "", False),
+        ("cross-site", "null", False),
+        ("cross-site", "http://app.test", False),
+        ("cross-site", "https://app.test.evil.test", False),
+        ("cross-site", "https://evilapps.test", False),
+        ("cross-site", "https://app-1.preview.test" + "x" * 300, False),
+        ("cross-site", "https://app.test", True),
+        ("cross-site", "https://shop.apps.test", True),
+        ("cross-site", "https://spa.test:8443", True),
+        ("cross-site", "https://app-1.preview.test", True),
+        ("same-site", "https://www.testserver", True),
+        ("same-origin", "http://testserver", True),
+        ("none", "", True),
+    ],
+)
+@pytest.mark.parametrize("sign_in_mode", ["token"], indirect=True)
+def test_another_site_needs_a_trusted_origin(
+    app: App, settings: Settings, site: str, origin: str, is_accepted: bool
+) -> None:
+    settings.CSRF_TRUSTED_ORIGINS = ["https://app.test", "https://*.apps.test"]
+    settings.CORS_ALLOWED_ORIGINS = ["https://spa.test:8443"]
+    settings.CORS_ALLOWED_ORIGIN_REGEXES = [r"^https://app-\d+\.preview\.test$"]
+    settings.CORS_ALLOW_ALL_ORIGINS = True
+    headers = {"Sec-Fetch-Site": site, **({"Origin": origin} if origin else {})}
+    for name in ("sms", "renew"):
+        response = post(app, name, "{}", "application/json", **headers)
+
+        assert response.status_code == (400 if is_accepted else 403)
+        assert (response.json()["code"] == "csrf_failed") is not is_accepted
+
+
+SPA: Final = "https://spa.test"
+
+
+@pytest.fixture
+def spa(settings: Settings) -> str:
+    """The origin of a front end, with the settings that example_project/README.md names."""
+    settings.MIDDLEWARE = ["corsheaders.middleware.CorsMiddleware", *settings.MIDDLEWARE]
+    settings.CORS_ALLOWED_ORIGINS = settings.CSRF_TRUSTED_ORIGINS = [SPA]
+    settings.CORS_ALLOW_CREDENTIALS = True
+    settings.CORS_EXPOSE_HEADERS = ["Ciam-Error-Code", "Ciam-Request-Id", "Retry-After"]
+    settings.SESSION_COOKIE_SAMESITE = settings.CSRF_COOKIE_SAMESITE = "None"
+    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = True
+    return SPA
+
+
+def test_a_front_end_on_another_origin_signs_in_and_out(
+    spa: str, app: App, sign_in_mode: str
+) -> None:
+    client = Client(
+        enforce_csrf_checks=True,
+        headers={"Origin": spa, "Sec-Fetch-Site": "cross-site", "Accept": "application/json"},
+    )
+    preflight = client.options(
+        "/ciam/api/password/",
+        secure=True,
+        headers={
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type,x-csrftoken",
+        },
+    )
+    offered = client.get("/ciam/api/", secure=True)
+    refused, accepted = (
+        client.post(
+            "/ciam/api/password/",
+            {**json.loads(CREDENTIALS), "password": password},
+            content_type="application/json",
+            secure=True,
+            headers={"X-CSRFToken": offered.json().get("csrf_token", "")},
+        )
+        for password in ("wrong", PASSWORD)
+    )
+    for response in (preflight, offered, refused, accepted):
+        assert response["Access-Control-Allow-Origin"] == spa
+        assert response["Access-Control-Allow-Credentials"] == "true"
+    assert preflight.status_code == 200
+    assert {"content-type", "x-csrftoken"} <= set(
+        preflight["Access-Control-Allow-Headers"].split(", ")
+    )
+    assert refused.status_code == 401
+    assert "Ciam-Error-Code" in refused["Access-Control-Expose-Headers"]
+    assert accepted.json()["status"] == "signed_in"
+    if sign_in_mode == "session":
+        cookie = accepted.cookies["sessionid"]
+        assert (cookie["samesite"], cookie["secure"]) == ("None", True)
+        signed_out = client.post(
+            "/ciam/logout/",
+            secure=True,
+            headers={"X-CSRFToken": accepted.json()["csrf_token"]},
+        )
+        assert signed_out.json()["status"] == "redirect"
+        assert "_auth_user_id" not in client.session
+
+
+def test_a_front_end_on_another_origin_that_is_not_allowed_signs_nobody_in(
+    spa: str, app: App
+) -> None:
+    client = Client(
+        enforce_csrf_checks=True,
+        headers={"Origin": "https://evil.test", "Sec-Fetch-Site": "cross-site"},
+    )
+    offered = client.get("/ciam/api/", secure=True)
+    response = client.post(
+        "/ciam/api/password/",
+        json.loads(CREDENTIALS),
+        content_type="application/json",
+        secure=True,
+        headers={"X-CSRFToken": offered.json().get("csrf_token", "")},
+    )
+
+    assert (response.status_code, response.json()["code"]) == (403, "csrf_failed")
+    assert "Access-Control-Allow-Origin" not in {**offered.headers, **response.headers}
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("language", "title"),
+    [("zh_CN", "请输入验证码"), ("zh_TW", "請輸入驗證碼"), ("en", "Enter the code")],
+)
+def test_a_step_and_a_failure_are_in_the_language_that_wechat_names(
+    app: App, language: str, title: str
+) -> None:
+    headers = {"Accept-Language": language}
+    body = json.dumps({"phone_number": NUMBER, "consent": AGREED})
+    step = post(app, "sms", body, "application/json", **headers)
+    failure = post(app, "sms", "{}", "application/json", **headers)
+    unsupported = post(app, "sms", "{}", "text/plain", **headers)
+
+    assert step.json()["title"] == title
+    expected = {"zh_CN": "zh-hans", "zh_TW": "zh-hant", "en": "en"}[language]
+    assert {each["Content-Language"] for each in (step, failure, unsupported)} == {expected}
 
 
 # --- WeChat's mini program --------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import cache
@@ -443,6 +444,46 @@ def test_a_logout_succeeds_with_tokens_that_cannot_be_decrypted(browser: Browser
     assert response.status_code == 302
     assert "id_token_hint" not in query_of(response["Location"])
     assert browser.user_id is None
+
+
+@pytest.mark.parametrize("is_ciam_session", [True, False])
+def test_a_logout_by_a_script_returns_the_url_that_a_browser_would_follow(
+    browser: Browser, is_ciam_session: bool
+) -> None:
+    def log_out(accept: str) -> Any:
+        browser.sign_in()
+        if not is_ciam_session:
+            user, backend = User.objects.get(), "django.contrib.auth.backends.ModelBackend"
+            browser.client.force_login(user, backend)
+        return browser.client.post("/ciam/logout/?next=/bye/", headers={"Accept": accept})
+
+    location = log_out("text/html")["Location"]
+    response = log_out("application/json")
+
+    assert response.status_code == 200
+    assert response.json()["status"] == "redirect"
+    # The id_token in the address is another one.
+    assert response.json()["url"].partition("?")[0] == location.partition("?")[0]
+    assert response["Cache-Control"] == "no-store"
+    assert browser.user_id is None
+
+
+@pytest.mark.parametrize("path", ["authorize", "logout", "unlink", "with/wechat-website"])
+def test_a_script_without_a_csrf_token_gets_json(path: str, settings: Settings) -> None:
+    settings.CIAM_SOCIAL_PROVIDERS = {"wechat": {"website": {"app_id": "wx1", "source": "s"}}}
+    client = Client(enforce_csrf_checks=True, headers={"Accept": "application/json"})
+    response = client.post(f"/ciam/{path}/")
+
+    assert (response.status_code, response.json()["code"]) == (403, "csrf_failed")
+
+
+@pytest.mark.parametrize("path", ["authorize", "logout", "unlink"])
+def test_a_malformed_accept_header_is_answered_with_a_redirect_or_a_failure(
+    browser: Browser, path: str
+) -> None:
+    response = browser.client.post(f"/ciam/{path}/", headers={"Accept": "a/b; x*=nonsense''%ff"})
+
+    assert response.status_code in (302, 401, 404)
 
 
 def test_logout_takes_only_a_post_with_a_csrf_token(browser: Browser) -> None:
