@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
-from django.test import Client
+from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
 from ninja import NinjaAPI
 from pytest_django.fixtures import Settings
@@ -40,6 +42,17 @@ def me(request: Any) -> dict[str, Any]:
     return {"id": user.pk, "scopes": sorted(bearer.scopes)}
 
 
+@api.get("/async/locked")
+async def locked_in_event_loop(request: HttpRequest) -> None:
+    raise CiamError(LOCKED)
+
+
+@api.get("/async/me", auth=user_and_bearer)
+async def me_in_event_loop(request: Any) -> dict[str, Any]:
+    user, bearer = request.auth
+    return {"id": user.pk, "scopes": sorted(bearer.scopes)}
+
+
 urlpatterns = [path("api/", api.urls)]
 
 
@@ -63,6 +76,46 @@ def test_a_valid_token_authenticates_its_user(ciam: FakeCiam) -> None:
     response = Client().get("/api/me", headers=header(token_for()))
 
     assert response.json()["scopes"] == ["USER_API"]
+
+
+def test_an_async_operation_gives_the_answers_of_a_sync_operation(ciam: FakeCiam) -> None:
+    ciam.token_check = {"scope": "USER_API"}
+    browser, client = Client(), AsyncClient()
+    user, backend = User.objects.create_user("staff"), "django.contrib.auth.backends.ModelBackend"
+    browser.force_login(user, backend)
+    client.cookies = browser.cookies
+
+    def answer(url: str, headers: Any) -> tuple[int, Any]:
+        response = async_to_sync(client.get)(url, headers=headers)
+        return response.status_code, {**response.json(), "request_id": ""}
+
+    for headers in (header(token_for()), header("of-nobody"), {}):
+        for name in ("me", "locked"):
+            assert answer(f"/api/async/{name}", headers) == answer(f"/api/{name}", headers), name
+    assert answer("/api/async/me", header(token_for()))[0] == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_loop_gets_a_coroutine_as_older_versions_of_ninja_need_it() -> None:
+    async def authenticate() -> Any:
+        # Older versions call a function without ``is_async`` in the event loop.
+        assert user_and_bearer.is_async
+        coroutine: Any = user_and_bearer(request)
+        return await coroutine
+
+    request = RequestFactory().get("/", headers=header(token_for()))
+    user, _ = async_to_sync(authenticate)()
+
+    assert user == User.objects.get()
+
+
+def test_the_document_of_ninja_has_the_scheme_of_the_tokens() -> None:
+    schema = api.get_openapi_schema()
+
+    assert schema["components"]["securitySchemes"] == {
+        "CiamBearer": {"type": "http", "scheme": "bearer"}
+    }
+    assert schema["paths"]["/api/me"]["get"]["security"] == [{"CiamBearer": []}]
 
 
 def test_ninja_answers_a_missing_token_and_we_answer_a_bad_token() -> None:
