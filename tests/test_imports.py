@@ -27,7 +27,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     "signals": set(),
     "codes": {"kinds"},
     "lookup": {"codes", "conf", "kinds"},
-    "answers": {"privacy", "lookup", "errors", "conf", "kinds"},
+    "answers": {"privacy", "lookup", "codes", "errors", "conf", "kinds"},
     "reporting": {"answers", "privacy", "lookup", "errors", "kinds", "signals"},
     "responses": {"answers", "conf"},
     "forms": {"reporting", "answers", "errors"},
