@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography.fernet import InvalidToken
 from django.http import HttpRequest
 
 from ciam_django.accounts.login import authenticate_token_holder
@@ -19,7 +18,7 @@ from ciam_django.accounts.token_refresh import is_access_refused
 from ciam_django.answers import kind_of
 from ciam_django.client.access_tokens import TokenInfo, verify_token_as_jwt, verify_token_at_ciam
 from ciam_django.client.cache import get_cached, set_cached
-from ciam_django.client.crypto import fernet_for
+from ciam_django.client.crypto import from_stored
 from ciam_django.client.oauth import CiamApp, ciam_app
 from ciam_django.client.person import Person
 from ciam_django.conf import conf
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     # The stubs know only the one user model of the tests.
     from django.contrib.auth.models import User
 
-# The key of cached results depends on this text.
-_PURPOSE: Final = "ciam_django.accounts.bearer"
 # RFC 6750, section 2.1.
 _HEADER: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
 _MAX_LENGTH: Final = 8192
@@ -159,28 +156,29 @@ def _cache_key(token: str) -> str:
     return f"ciam_django.bearer.{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _CachedGrant:
+    """A ``TokenInfo`` as the cache stores it."""
+
+    person: Mapping[str, Any]
+    scopes: list[str]
+    expires_at: float
+
+
 def _cache_result(key: str, result: Mapping[str, Any], seconds: float) -> None:
     """Store the result for ``seconds``, but not longer than ``CIAM_BEARER_SECONDS``."""
-    # Encrypted: the result names a person, and a forged result would sign in as any person.
     lifetime = int(min(seconds, conf.CIAM_BEARER_SECONDS))
     if lifetime > 0:
-        content = json.dumps(result).encode()
-        set_cached(key, fernet_for(_PURPOSE).encrypt(content).decode(), seconds=lifetime)
+        set_cached(key, result, seconds=lifetime)
 
 
 def _cached_result(key: str) -> TokenInfo | CiamError | None:
     """Return the cached grant or the cached refusal; None if neither is cached or still valid."""
-    encrypted = get_cached(key) if conf.CIAM_BEARER_SECONDS > 0 else None
-    if encrypted is None:
+    cached = get_cached(key) if conf.CIAM_BEARER_SECONDS > 0 else None
+    if isinstance(cached, dict) and isinstance(cached.get("code"), str):
+        return CiamError(cached["code"], type_code=cached.get("type_code", ""), stage=Stage.API)
+    grant = from_stored(_CachedGrant, cached)
+    person = from_stored(Person, grant.person) if grant else None
+    if grant is None or person is None or 0 < grant.expires_at <= time.time():
         return None
-    try:
-        cached = json.loads(fernet_for(_PURPOSE).decrypt(encrypted))
-    except (InvalidToken, TypeError):
-        # Another project wrote to the same cache, or the key is no longer in the settings.
-        return None
-    if "code" in cached:
-        return CiamError(cached["code"], type_code=cached["type_code"], stage=Stage.API)
-    ends_at = cached["expires_at"]
-    if 0 < ends_at <= time.time():
-        return None
-    return TokenInfo(Person(**cached["person"]), frozenset(cached["scopes"]), ends_at)
+    return TokenInfo(person, frozenset(grant.scopes), grant.expires_at)

@@ -14,6 +14,7 @@ from ciam_django.accounts.backends import attributed_digest, name_digest
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.answers import Answer
 from ciam_django.client.cache import get_cached, set_cached
+from ciam_django.client.crypto import from_stored
 from ciam_django.errors import CiamError
 from ciam_django.privacy import loggable_code
 
@@ -33,6 +34,15 @@ class LastFailure:
     request_id: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Record:
+    """A failure in the cache; ``at`` is in seconds since the epoch."""
+
+    at: float
+    code: str
+    request_id: str
+
+
 def record_login_failure(
     sender: object, *, request: HttpRequest | None, error: CiamError, answer: Answer, **more: object
 ) -> None:
@@ -44,8 +54,8 @@ def record_login_failure(
 def record_failure(request: HttpRequest, code: str, request_id: str) -> None:
     """Record the failure for the name of ``attribute_failures_to``; do nothing without a name."""
     if digest := attributed_digest(request):
-        record = [time.time(), loggable_code(code), request_id]
-        set_cached(_cache_key(digest), record, seconds=_LIFETIME)
+        record = _Record(time.time(), loggable_code(code), request_id)
+        set_cached(_cache_key(digest), dataclasses.asdict(record), seconds=_LIFETIME)
 
 
 def last_failure_of(identity: CiamIdentity) -> LastFailure | None:
@@ -56,10 +66,10 @@ def last_failure_of(identity: CiamIdentity) -> LastFailure | None:
 
 def _recorded_failures(digests: Iterable[str]) -> Iterable[LastFailure]:
     for digest in digests:
-        record = get_cached(_cache_key(digest))
+        record = from_stored(_Record, get_cached(_cache_key(digest)))
         if record:
-            at, code, request_id = record
-            yield LastFailure(datetime.fromtimestamp(at, UTC), code, request_id)
+            at = datetime.fromtimestamp(record.at, UTC)
+            yield LastFailure(at, record.code, record.request_id)
 
 
 def _cache_key(digest: str) -> str:

@@ -7,11 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urljoin
 
-from cryptography.fernet import InvalidToken
-
 from ciam_django.client import results
 from ciam_django.client.cached_documents import CachedDocument, FetchedDocument
-from ciam_django.client.crypto import fernet_for
 from ciam_django.client.endpoints import PREFIX, Credential, Endpoint, endpoint_of
 from ciam_django.client.envelope import data_of
 from ciam_django.client.oauth import CiamApp, ciam_app
@@ -34,8 +31,6 @@ _REFUSED_APPLICATION_CODES: Final = frozenset({"invalid_grant", "invalid_token",
 # Seconds before its expiry at which a token is refreshed, and at which it is no longer used.
 _REFRESH_BEFORE_EXPIRY: Final = 600
 _UNUSED_BEFORE_EXPIRY: Final = 30
-# The key of the cached application token depends on this text.
-_PURPOSE: Final = "ciam_django.client.api"
 
 
 def _clear_method_frames(client: type[T]) -> type[T]:
@@ -350,12 +345,10 @@ class CiamClient:
 
     def _cached_application_token(self, scope: Credential) -> CachedDocument[str]:
         name = f"{self.app.api_base_url} {self.app.client_id} {scope}"
-        return self.app.cached_document(
-            name, lambda: self._fetch_application_token(scope), _decrypted_token
-        )
+        return self.app.cached_document(name, lambda: self._fetch_application_token(scope), str)
 
     def _fetch_application_token(self, scope: Credential) -> FetchedDocument:
-        """Request an application token, and return the encrypted token for the cache.
+        """Request an application token, and return the token for the cache.
 
         Raises ``bad_configuration`` if CIAM rejects the client.
         """
@@ -372,10 +365,9 @@ class CiamClient:
                 raise
             raise _misconfiguration(error) from error
         token = results.signed_in_of(data)
-        encrypted = fernet_for(_PURPOSE).encrypt(token.access_token.encode()).decode()
         usable_for = token.expires_in - _UNUSED_BEFORE_EXPIRY
         return FetchedDocument(
-            encrypted,
+            token.access_token,
             fresh_for=max(usable_for - _REFRESH_BEFORE_EXPIRY, usable_for // 2),
             good_for=usable_for,
         )
@@ -405,14 +397,6 @@ class CiamClient:
                     json=None if in_query else members,
                 )
             )
-
-
-def _decrypted_token(sealed: str) -> str:
-    """Return the decrypted token; raise ``bad_configuration`` if no key decrypts the token."""
-    try:
-        return fernet_for(_PURPOSE).decrypt(sealed).decode()
-    except InvalidToken as error:
-        raise CiamError("bad_configuration", upstream_text="SECRET_KEY has changed") from error
 
 
 def _misconfiguration(error: CiamError) -> CiamError:

@@ -1,64 +1,138 @@
 """Share data between processes through Django's cache.
 
-Failures of the cache are logged and do not stop a sign-in.
+A failure of the cache is logged and does not stop a sign-in, even if the backend hides the failure,
+as django-redis does with ``IGNORE_EXCEPTIONS`` and PyMemcache with ``ignore_exc``.
+
+The values are encrypted, and each value is valid for its own key only. So a person who can write to
+the cache can neither forge a value nor copy a value to another key. Such a person can still store
+and delete keys, and change counts.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import math
 import time
 from collections.abc import Iterable
 from typing import Any, Final
 
+from cryptography.fernet import InvalidToken
 from django.core.cache import cache
+
+from ciam_django.client.crypto import fernet_for
 
 logger = logging.getLogger("ciam_django")
 
+# The keys contain this number. A version of this package that stores other content has another
+# number, so that no version reads the content of the other version during a deploy.
+FORMAT: Final = 2
+# The key of the encrypted values depends on this text.
+_PURPOSE: Final = "ciam_django.client.cache"
 # Seconds between two log lines about the cache with the same level.
 _LOG_INTERVAL: Final = 60
+
+
+class HiddenFailureError(Exception):
+    """The cache has failed, and its backend has hidden the failure."""
+
 
 # Cache backends raise exceptions of their own, so these functions catch Exception.
 
 
 def get_cached(key: str, *, level: int = logging.WARNING) -> Any:
-    """Return the value of the key; None if the key has no value, or if the cache fails.
+    """Return the value of the key; None if the key has no valid value, or if the cache fails.
 
     ``level`` is the level of the log line about a failure of the cache.
     """
-    try:
-        return cache.get(key)
-    except Exception as error:  # noqa: BLE001
-        _log_cache_failure(error, level)
-        return None
+    stored_key = _stored_key(key)
+    return _decrypted(stored_key, _get(stored_key, level))
 
 
 def set_cached(key: str, value: Any, *, seconds: int) -> None:
-    """Store the value for ``seconds`` seconds; do nothing if the cache fails."""
+    """Store the value, as JSON, for ``seconds`` seconds; do nothing if the cache fails."""
+    stored_key = _stored_key(key)
+    encrypted = _encrypted(stored_key, value, seconds)
     try:
-        cache.set(key, value, timeout=seconds)
+        cache.set(stored_key, encrypted, timeout=seconds)
     except Exception as error:  # noqa: BLE001
         _log_cache_failure(error, logging.WARNING)
 
 
 def acquire_once(key: str, *, seconds: int) -> bool:
-    """Store the key for ``seconds`` seconds.
+    """Store the key for ``seconds`` seconds; ``is_acquired`` tells if the key is stored.
 
     Return True if the key was not stored yet, or if the cache fails.
     """
     try:
-        return cache.add(key, 1, timeout=seconds)
+        is_first, _ = _add_or_get(_stored_key(key), 1, seconds)
     except Exception as error:  # noqa: BLE001
         _log_cache_failure(error, logging.WARNING)
         return True
+    return is_first
+
+
+def is_acquired(key: str, *, level: int = logging.WARNING) -> bool:
+    """Return True if ``acquire_once`` has stored the key; False if the cache fails.
+
+    ``level`` is the level of the log line about a failure of the cache.
+    """
+    return _get(_stored_key(key), level) is not None
 
 
 def delete_cached(key: str) -> None:
     """Delete the value of the key; do nothing if the cache fails."""
     try:
-        cache.delete(key)
+        cache.delete(_stored_key(key))
     except Exception as error:  # noqa: BLE001
         _log_cache_failure(error, logging.WARNING)
+
+
+def _get(stored_key: str, level: int) -> Any:
+    try:
+        return cache.get(stored_key)
+    except Exception as error:  # noqa: BLE001
+        _log_cache_failure(error, level)
+        return None
+
+
+def _add_or_get(stored_key: str, value: Any, seconds: int) -> tuple[bool, Any]:
+    """Store the value if the key has no value.
+
+    Return True and the value, or False and the value that was stored before. Raises
+    ``HiddenFailureError`` if the cache neither stores a value nor has a value.
+    """
+    # After the first turn, another request may have deleted the value that was stored before.
+    for _ in range(2):
+        if cache.add(stored_key, value, timeout=seconds):
+            return True, value
+        stored = cache.get(stored_key)
+        if stored is not None:
+            return False, stored
+    raise HiddenFailureError
+
+
+def _stored_key(key: str) -> str:
+    return f"{key}.{FORMAT}"
+
+
+def _encrypted(stored_key: str, value: Any, seconds: int) -> str:
+    """Return the value, encrypted with its key and with the time of its end."""
+    content = json.dumps([stored_key, time.time() + seconds, value])
+    return fernet_for(_PURPOSE).encrypt(content.encode()).decode()
+
+
+def _decrypted(stored_key: str, encrypted: object) -> Any:
+    """Return the value; None if the text is not ours, has ended, or belongs to another key."""
+    if not isinstance(encrypted, str):
+        return None
+    try:
+        key, until, value = json.loads(fernet_for(_PURPOSE).decrypt(encrypted))
+    except (InvalidToken, ValueError):
+        # ``ValueError``: the text is not ASCII.
+        return None
+    return value if key == stored_key and time.time() < until else None
 
 
 def increment_count(key: str, seconds: int) -> tuple[int, int]:
@@ -67,19 +141,30 @@ def increment_count(key: str, seconds: int) -> tuple[int, int]:
     Return the count in the current period of ``seconds`` seconds, and the seconds until the period
     ends. The first count begins a period. The counts of concurrent requests are exact if the
     cache's ``add`` and ``incr`` are atomic: with Redis, with memcached, and within one process. If
-    the cache fails, return the count 1 and ``seconds``.
+    the cache fails, or stores nothing, return the count 1 and ``seconds``.
     """
     try:
         now = time.time()
-        cache.add(f"{key}.until", now + seconds, timeout=seconds)
-        # None if the period has just ended: the next count begins a new period.
-        until = cache.get(f"{key}.until") or now + seconds
-        counter = f"{key}.{until}"
-        cache.add(counter, 0, timeout=seconds)
-        return cache.incr(counter), max(1, math.ceil(until - now))
+        _, until = _add_or_get(_stored_key(f"{key}.until"), now + seconds, seconds)
+        count = _add_to_counter(_stored_key(f"{key}.{until}"), seconds)
+        return count, max(1, math.ceil(until - now))
     except Exception as error:  # noqa: BLE001
         _log_cache_failure(error, logging.WARNING)
         return 1, seconds
+
+
+def _add_to_counter(stored_key: str, seconds: int) -> int:
+    """Add one to a counter, and return its count. Raises ``HiddenFailureError``."""
+    cache.add(stored_key, 0, timeout=seconds)
+    try:
+        count = cache.incr(stored_key)
+    except ValueError:
+        # The cache stores nothing, or has just deleted the counter to make room.
+        return 1
+    # A backend that hides a failure returns None or False.
+    if type(count) is not int:
+        raise HiddenFailureError
+    return count
 
 
 def increment_until_limit(counters: Iterable[tuple[str, int, int]]) -> int:
@@ -104,9 +189,12 @@ def decrement_counts(counters: Iterable[tuple[str, int, int]]) -> None:
 def decrement_count(key: str) -> None:
     """Subtract one from the key's count in the current period, if the count is above 0."""
     try:
-        until = cache.get(f"{key}.until")
-        if until is not None and cache.get(f"{key}.{until}"):
-            cache.decr(f"{key}.{until}")
+        until = cache.get(_stored_key(f"{key}.until"))
+        counter = _stored_key(f"{key}.{until}")
+        if until is not None and cache.get(counter):
+            # ``ValueError``: the counter has just been deleted.
+            with contextlib.suppress(ValueError):
+                cache.decr(counter)
     except Exception as error:  # noqa: BLE001
         _log_cache_failure(error, logging.WARNING)
 

@@ -8,10 +8,17 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from ciam_django.client.cache import acquire_once, delete_cached, get_cached, set_cached
+from ciam_django.client.cache import (
+    acquire_once,
+    delete_cached,
+    get_cached,
+    is_acquired,
+    set_cached,
+)
+from ciam_django.client.crypto import from_stored
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 
@@ -34,6 +41,16 @@ class FetchedDocument:
     document: Any
     fresh_for: int
     good_for: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document in Django's cache, with times in seconds since the epoch."""
+
+    fetched_at: float
+    fresh_until: float
+    good_until: float
+    document: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +148,8 @@ class CachedDocument(Generic[T]):
             set_cached(f"{self._key}.failed", error.code, seconds=_FAILURE_LIFETIME)
             raise
         else:
-            set_cached(self._key, (*times, fetched.document), seconds=fetched.good_for)
+            stored = StoredDocument(*times, fetched.document)
+            set_cached(self._key, asdict(stored), seconds=fetched.good_for)
             self._copy = copy
             return copy
         finally:
@@ -152,23 +170,29 @@ class CachedDocument(Generic[T]):
         """Wait for the copy that another process is fetching, for ``CIAM_TIMEOUT`` at most.
 
         Return the newest good copy, otherwise the given copy. Without any copy, raise a
-        ``CiamError``: the code of the failure in the other process, or ``timeout``.
+        ``CiamError``: the code of the failure in the other process, or ``timeout``. If the other
+        process has ended without a copy and without a failure, fetch the document.
         """
         until = time.monotonic() + conf.CIAM_TIMEOUT
-        while get_cached(f"{self._key}.fetching") and time.monotonic() < until:
+        while is_acquired(f"{self._key}.fetching") and time.monotonic() < until:
             time.sleep(_POLL_INTERVAL)
         if newest := self._load_newest() or copy:
             return newest
-        raise CiamError(get_cached(f"{self._key}.failed") or "timeout")
+        if code := get_cached(f"{self._key}.failed"):
+            raise CiamError(code)
+        # The cache has failed, or has deleted the copy to make room for other entries.
+        if time.monotonic() < until and (fetched := self._try_fetch()):
+            return fetched
+        raise CiamError("timeout")
 
     def _load_newest(self) -> CachedCopy[T] | None:
         """Load the newest copy of this process and of the cache; return None if it is not good."""
-        cached = get_cached(self._key)
-        if cached and (self._copy is None or cached[0] > self._copy.fetched_at):
-            fetched_at, fresh_until, good_until, document = cached
-            # An unreadable document is ignored: SECRET_KEY may have changed.
+        stored = from_stored(StoredDocument, get_cached(self._key))
+        if stored and (self._copy is None or stored.fetched_at > self._copy.fetched_at):
+            times = stored.fetched_at, stored.fresh_until, stored.good_until
+            # Another version of this package may have stored a document that this version refuses.
             with contextlib.suppress(CiamError):
-                self._copy = CachedCopy(fetched_at, fresh_until, good_until, self._parse(document))
+                self._copy = CachedCopy(*times, self._parse(stored.document))
         if self._copy and not self._copy.is_good:
             self._copy = None
         return self._copy

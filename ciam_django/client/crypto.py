@@ -1,14 +1,20 @@
-"""Derive the keys of the package's encrypted texts from ``SECRET_KEY``."""
+"""Derive the keys of the package's encrypted texts, and read the content of such texts."""
 
 from __future__ import annotations
 
 import base64
+import functools
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
 from ciam_django.conf import cached_until_settings_change
+
+D = TypeVar("D")
 
 
 @cached_until_settings_change("SECRET_KEY", "SECRET_KEY_FALLBACKS")
@@ -27,3 +33,35 @@ def fernet_for(purpose: str) -> MultiFernet:
         )
         for key in keys
     )
+
+
+def from_stored(cls: type[D], content: object) -> D | None:
+    """Return an instance of a dataclass with the stored members, or None if they do not fit.
+
+    During a deploy, each version of this package reads what the other version has stored. So a
+    member that the class does not have is ignored, and a missing member gets its default. The
+    content does not fit if it is not a dict, if a member without a default is missing, or if a
+    member has another type.
+    """
+    if not isinstance(content, Mapping):
+        return None
+    # The type checker takes the hash of an instance for the hash of the class.
+    hashable: Any = cls
+    types = _member_types(hashable)
+    members = {name: value for name, value in content.items() if name in types}
+    if not all(isinstance(value, types[name]) for name, value in members.items()):
+        return None
+    try:
+        return cls(**members)
+    except TypeError:
+        return None
+
+
+@functools.cache
+def _member_types(cls: Any) -> Mapping[str, Any]:
+    """Return the name of each member with the types that ``isinstance`` accepts for its value."""
+    hints = typing.get_type_hints(cls)
+    types = {name: typing.get_origin(hint) or hint for name, hint in hints.items()}
+    # In JSON, a number without a fraction is an integer.
+    wider = {float: (int, float), Any: object}
+    return {name: wider.get(hint, hint) for name, hint in types.items()}

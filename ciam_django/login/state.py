@@ -10,7 +10,8 @@ from typing import Final
 
 from django.http import HttpRequest, HttpResponseBase
 
-from ciam_django.client.cache import acquire_once, get_cached
+from ciam_django.client.cache import acquire_once, is_acquired
+from ciam_django.client.crypto import from_stored
 from ciam_django.login.cookies import EncryptedCookies
 
 # Seconds for which a state is valid.
@@ -90,10 +91,7 @@ def _decrypted_state(
     request: HttpRequest, state: str, provider: str, max_age: int | None
 ) -> SignInState | None:
     content = _COOKIES.content(request, state_digest(state), max_age) if state else None
-    try:
-        sign_in_state = SignInState(**content) if content else None
-    except TypeError:
-        return None
+    sign_in_state = from_stored(SignInState, content)
     if sign_in_state is None or sign_in_state.provider != provider:
         return None
     is_same = secrets.compare_digest(sign_in_state.state.encode(), state.encode(errors="replace"))
@@ -112,7 +110,7 @@ def claim_state(sign_in_state: SignInState) -> bool:
 def is_claimed(state: str) -> bool:
     """Return True if ``claim_state`` has marked the state as used; False if the cache fails."""
     # Any anonymous user can cause this call, so a broken cache is logged here without a warning.
-    return get_cached(_claim_key(state), level=logging.INFO) is not None
+    return is_acquired(_claim_key(state), level=logging.INFO)
 
 
 def delete_state_cookie(response: HttpResponseBase, sign_in_state: SignInState) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from ciam_django.client.api import CiamClient
-from ciam_django.client.cache import acquire_once, get_cached
+from ciam_django.client.cache import acquire_once, is_acquired
 from ciam_django.client.cached_documents import FetchedDocument
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import Consent, LoginPage, consents_of, login_page_of
@@ -74,7 +74,7 @@ def _load_document(
         parse,
     )
     pause_key = f"ciam_django.configured.{name}"
-    if get_cached(pause_key):
+    if is_acquired(pause_key):
         return parse(fallback)
     try:
         return cached.get_copy().content

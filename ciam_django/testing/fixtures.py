@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 from django.core.cache import cache
 
 from ciam_django.testing.server import FakeCiam
 from ciam_django.testing.tenant import SLOW_SECONDS
+
+# ``client.cache.FORMAT``: this module imports only modules of ``testing``.
+_CACHE_FORMAT: Final = 2
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +37,7 @@ def fake_ciam(_running_fake_ciam: FakeCiam) -> FakeCiam:
 def cache_keys_of(fake: FakeCiam) -> list[str]:
     """Return the keys of Django's cache under which ``ciam_django`` caches the fake's documents."""
     return [
-        f"ciam_django.kept.{hashlib.sha256(name.encode()).hexdigest()}{suffix}"
+        f"ciam_django.kept.{hashlib.sha256(name.encode()).hexdigest()}{suffix}.{_CACHE_FORMAT}"
         for name in fake.cached_document_names
         for suffix in ("", ".asked", ".fetching", ".failed")
     ]

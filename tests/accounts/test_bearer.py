@@ -143,6 +143,18 @@ def test_foreign_values_in_the_cache_are_ignored(ciam: FakeCiam, settings: Setti
     assert token_calls(ciam).count("check") == 5
 
 
+def test_the_cached_answer_of_another_token_does_not_sign_in(ciam: FakeCiam) -> None:
+    token, other_token = token_for("li"), token_for("wang")
+    user = get(token).json()["user"]
+    (key,) = [key for key in keys_in_cache() if "bearer" in key]
+    other_user = get(other_token).json()["user"]
+    (other_key,) = [other for other in keys_in_cache() if "bearer" in other and other != key]
+    # A person with access to the cache copies the answer for another person's token.
+    cache.set(other_key, cache.get(key))
+
+    assert get(other_token).json()["user"] == other_user != user
+
+
 def test_a_stricter_setting_applies_at_once(ciam: FakeCiam, settings: Settings) -> None:
     ciam.client_id_of_tokens = "mobile_app"
     settings.CIAM_BEARER_AUDIENCES = ["mobile_app"]

@@ -1,27 +1,27 @@
-"""Test that a failure of Django's cache is logged and stops no caller."""
+"""Test that a failure of Django's cache stops no caller, and that values can't be forged."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.core.cache import cache as django_cache
+from django.core.cache.backends.locmem import LocMemCache
 from pytest_django.fixtures import Settings
 
 from ciam_django.client import cache
+from ciam_django.client.crypto import fernet_for
+from tests.caches import DOWN_CACHES, FORGETFUL_CACHES
 from tests.rows import for_each_row
 
 
 @pytest.fixture
 def is_down(settings: Settings) -> None:
     """Let Django's cache be a Redis server that does not run."""
-    settings.CACHES = {
-        "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": "redis://127.0.0.1:1",
-        }
-    }
+    settings.CACHES = {"default": DOWN_CACHES["Redis is down"]}
 
 
 @pytest.mark.usefixtures("is_down")
@@ -31,6 +31,7 @@ def is_down(settings: Settings) -> None:
         (lambda: cache.get_cached("key"), None),
         (lambda: cache.set_cached("key", 1, seconds=60), None),
         (lambda: cache.acquire_once("key", seconds=60), True),
+        (lambda: cache.is_acquired("key"), False),
         (lambda: cache.delete_cached("key"), None),
         (lambda: cache.increment_count("key", 60), (1, 60)),
         (lambda: cache.increment_until_limit([("key", 1, 60)]), 0),
@@ -74,3 +75,185 @@ def test_a_subtraction_lowers_the_count_of_the_period_but_not_below_zero() -> No
     for _ in range(4):
         cache.decrement_count("key")
     assert cache.increment_count("key", 60)[0] == 1
+
+
+# --- Backends that hide failures, and caches that lose entries --------------------------------
+
+
+HIDING = [DOWN_CACHES[f"{name} hides failures"] for name in ("django-redis", "PyMemcache")]
+
+
+@pytest.mark.parametrize("backend", HIDING, ids=lambda backend: backend["BACKEND"])
+@for_each_row(
+    "function, expected",
+    [
+        (lambda: cache.acquire_once("key", seconds=60), True),
+        (lambda: cache.increment_count("key", 60), (1, 60)),
+    ],
+)
+def test_a_hidden_failure_is_logged_and_the_caller_goes_on(
+    backend: dict[str, Any],
+    function: Callable[[], object],
+    expected: object,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings.CACHES = {"default": backend}
+    cache._logged_at.clear()
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "ciam_django"):
+        assert function() == expected
+
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "HiddenFailureError" in caplog.text
+
+
+class LateFailureCache(LocMemCache):
+    """A cache whose failure begins before ``incr`` and is hidden."""
+
+    def incr(self, *args: Any, **kwargs: Any) -> Any:
+        return None
+
+
+class ReleasingCache(LocMemCache):
+    """A cache in which another request deletes the key after the first refused ``add``."""
+
+    def add(self, key: Any, *args: Any, **kwargs: Any) -> bool:
+        is_added = super().add(key, *args, **kwargs)
+        if not is_added:
+            self.delete(key)
+        return is_added
+
+
+def use_backend_of_this_module(settings: Settings, name: str) -> None:
+    settings.CACHES = {"default": {"BACKEND": f"{__name__}.{name}", "LOCATION": name}}
+    django_cache.clear()
+
+
+def test_a_hidden_failure_during_a_count_is_logged(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    use_backend_of_this_module(settings, "LateFailureCache")
+
+    assert cache.increment_count("key", 60) == (1, 60)
+    assert "HiddenFailureError" in caplog.text
+
+
+def test_a_key_that_is_released_at_the_same_moment_is_acquired_and_is_no_failure(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    use_backend_of_this_module(settings, "ReleasingCache")
+
+    assert cache.acquire_once("key", seconds=60)
+    assert cache.acquire_once("key", seconds=60)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("kind", FORGETFUL_CACHES)
+def test_a_cache_that_loses_entries_counts_nothing_and_is_no_failure(
+    kind: str, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CACHES = {"default": FORGETFUL_CACHES[kind]}
+
+    for _ in range(3):
+        assert cache.increment_count("key", 60) == (1, 60)
+        assert cache.acquire_once("key", seconds=60)
+        cache.set_cached("other", 1, seconds=60)
+        cache.decrement_count("key")
+    assert not caplog.records
+
+
+def test_a_counter_that_is_deleted_during_a_subtraction_is_no_failure(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.increment_count("key", 60)
+
+    def get_and_delete(self: LocMemCache, key: Any, *args: Any, **kwargs: Any) -> Any:
+        value = get(self, key, *args, **kwargs)
+        if ".until" not in key:
+            self.delete(key)
+        return value
+
+    get = LocMemCache.get
+    monkeypatch.setattr(LocMemCache, "get", get_and_delete)
+    cache.decrement_count("key")
+    monkeypatch.undo()
+
+    assert not caplog.records
+    assert cache.increment_count("key", 60)[0] == 1
+
+
+# --- Forged values ----------------------------------------------------------------------------
+
+
+def stored(key: str) -> Any:
+    return django_cache.get(f"{key}.{cache.FORMAT}")
+
+
+def store(key: str, value: object) -> None:
+    django_cache.set(f"{key}.{cache.FORMAT}", value)
+
+
+VALUES: list[Any] = [1, "text", None, True, 1.5, [1, [2]], {"a": {"b": None}}, "状态 \ud800"]
+
+
+@for_each_row("value", VALUES)
+def test_a_stored_value_is_returned_and_can_not_be_read_in_the_cache(value: Any) -> None:
+    cache.set_cached("key", value, seconds=60)
+
+    assert cache.get_cached("key") == value
+    assert str(stored("key")).startswith("gAAAA")
+
+
+def test_a_key_is_acquired_once() -> None:
+    assert not cache.is_acquired("key")
+    assert [cache.acquire_once("key", seconds=60) for _ in range(2)] == [True, False]
+    assert cache.is_acquired("key")
+    assert cache.get_cached("key") is None
+
+
+def forged_values() -> list[Any]:
+    encrypt = fernet_for("another purpose").encrypt
+    return [
+        1, "text", "状态", b"text", [1], {"a": 1}, encrypt(b'["key.2", 9e9, 1]').decode(),
+        stored("other"),
+    ]  # fmt: skip
+
+
+def test_a_value_that_another_program_or_another_key_has_stored_is_absent() -> None:
+    cache.set_cached("other", 1, seconds=60)
+    assert cache.get_cached("other") == 1
+
+    for value in forged_values():
+        store("key", value)
+        assert cache.get_cached("key") is None, value
+
+
+def test_a_value_ends_even_if_the_cache_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.set_cached("key", 1, seconds=60)
+    value, now = stored("key"), time.time()
+    for seconds, expected in ((59, 1), (61, None)):
+        store("key", value)
+        monkeypatch.setattr(time, "time", lambda seconds=seconds: now + seconds)
+        assert cache.get_cached("key") == expected
+        monkeypatch.undo()
+
+
+def test_a_value_stays_readable_while_its_key_is_a_fallback(settings: Settings) -> None:
+    cache.set_cached("key", 1, seconds=60)
+    old_key, settings.SECRET_KEY = settings.SECRET_KEY, "new"
+    assert cache.get_cached("key") is None
+    settings.SECRET_KEY_FALLBACKS = [old_key]
+
+    assert cache.get_cached("key") == 1
+
+
+def test_another_format_shares_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.set_cached("key", 1, seconds=60)
+    cache.acquire_once("once", seconds=60)
+    cache.increment_count("count", 60)
+    monkeypatch.setattr(cache, "FORMAT", cache.FORMAT + 1)
+
+    assert cache.get_cached("key") is None
+    assert cache.acquire_once("once", seconds=60)
+    assert cache.increment_count("count", 60)[0] == 1

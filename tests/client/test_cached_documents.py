@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -14,13 +15,15 @@ from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient, cached_documents
-from ciam_django.client.cache import acquire_once
+from ciam_django.client.cache import FORMAT, acquire_once, delete_cached
 from ciam_django.client.cached_documents import CachedDocument, FetchedDocument, cache_key
+from ciam_django.client.crypto import fernet_for
 from ciam_django.client.oauth import _FRESH_SECONDS as FRESH
 from ciam_django.client.oauth import _keys_of, _metadata_of, ciam_app
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.fixtures import cache_keys_of
+from ciam_django.testing.keys import other_key
 
 
 @pytest.fixture
@@ -212,7 +215,7 @@ def test_waiting_processes_fail_with_the_code_of_the_fetching_process(ciam: Fake
 def test_no_process_waits_longer_than_the_timeout(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_TIMEOUT = 0.3
     # Another process has died during its fetch.
-    cache.set(f"{cache_key(ciam.metadata_and_jwks_urls[0])}.fetching", 1)
+    acquire_once(f"{cache_key(ciam.metadata_and_jwks_urls[0])}.fetching", seconds=60)
     began = time.monotonic()
     with pytest.raises(CiamError) as raised:
         new_metadata(ciam).get_copy()
@@ -327,5 +330,45 @@ def test_the_fixture_knows_the_cache_keys_of_all_documents(ciam: FakeCiam) -> No
     new_metadata(ciam).get_copy()
     new_keys(ciam).get_copy()
     cached = {key for key in cache_keys_of(ciam) if cache.get(key)}
+    documents = {f"{cache_key(name)}.{FORMAT}" for name in ciam.cached_document_names}
 
-    assert len([key for key in cached if "." not in key.removeprefix("ciam_django.kept.")]) == 4
+    assert len(cached & documents) == 4
+
+
+def test_a_document_that_another_program_has_stored_in_the_cache_is_not_used(
+    ciam: FakeCiam,
+) -> None:
+    metadata_url, keys_url = ciam.metadata_and_jwks_urls
+    new_metadata(ciam).get_copy()
+    now, forged_keys = time.time(), {"keys": [other_key().as_dict(private=False)]}
+    stored_key = f"{cache_key(keys_url)}.{FORMAT}"
+    copied = cache.get(f"{cache_key(metadata_url)}.{FORMAT}")
+    assert copied
+    times = {"fetched_at": now + 60, "fresh_until": now + 3600, "good_until": now + 3600}
+    stored = {**times, "document": forged_keys}
+    signed = fernet_for("forged").encrypt(json.dumps([stored_key, now + 60, stored]).encode())
+    for forged in ((*times.values(), forged_keys), stored, json.dumps(stored), signed, copied):
+        cache.set(stored_key, forged)
+        keys = new_keys(ciam)
+
+        assert [key.kid for key in keys.get_copy().content.keys] == [ciam.key.kid]
+        cache.set(stored_key, forged)
+        newer = keys.get_newer_copy(keys.get_copy())
+        assert [key.kid for key in newer.content.keys] == [ciam.key.kid]
+
+
+def test_a_process_fetches_the_document_if_the_cache_loses_the_copy_of_another_process(
+    ciam: FakeCiam,
+) -> None:
+    url = ciam.metadata_and_jwks_urls[0]
+    lock = f"{cache_key(url)}.fetching"
+    assert acquire_once(lock, seconds=60)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(new_metadata(ciam).get_copy)
+        time.sleep(0.05)
+        assert not waiting.done()
+        # The other process has ended its fetch, and the cache has deleted the copy to make room.
+        delete_cached(lock)
+
+        assert waiting.result(timeout=60).content["issuer"] == ciam.issuer
+    assert fetch_count(ciam) == 1

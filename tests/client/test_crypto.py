@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from cryptography.fernet import InvalidToken
 from pytest_django.fixtures import Settings
 
-from ciam_django.client.crypto import fernet_for
+from ciam_django.client.crypto import fernet_for, from_stored
+from tests.rows import for_each_row
 
 PACKAGE: Final = Path(__file__).parents[2] / "ciam_django"
 # The functions and classes whose first argument is a purpose.
@@ -54,10 +56,9 @@ def test_each_purpose_is_a_literal_text_of_one_module() -> None:
     assert set(used.values()) == {1}
     # Stored tokens, cookies and digests become useless when one of these texts changes.
     assert set(used) == {
-        "ciam_django.accounts.bearer",
         "ciam_django.accounts.last_failure",
         "ciam_django.accounts.tokens",
-        "ciam_django.client.api",
+        "ciam_django.client.cache",
         "ciam_django.login.captcha",
         "ciam_django.login.notices",
         "ciam_django.login.state",
@@ -94,3 +95,34 @@ def test_a_fallback_key_still_decrypts(settings: Settings) -> None:
     settings.SECRET_KEY = "new"
 
     assert fernet_for("a").decrypt(encrypted) == b"text"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stored:
+    name: str
+    at: float = 0
+    parts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    extra: Any = None
+
+
+@for_each_row(
+    "content, expected",
+    [
+        ({"name": "a"}, Stored("a")),
+        ({"name": "a", "at": 1, "parts": {"b": "c"}, "extra": 2}, Stored("a", 1, {"b": "c"}, 2)),
+        # Another version of the package has stored one member more.
+        ({"name": "a", "at": 1.5, "newer": 3}, Stored("a", 1.5)),
+        ({"at": 1}, None),
+        ({"name": None}, None),
+        ({"name": "a", "at": "1"}, None),
+        ({"name": "a", "parts": []}, None),
+        ({}, None),
+        (None, None),
+        ([], None),
+        ("name", None),
+    ],
+)
+def test_stored_content_ignores_unknown_members_and_has_defaults_for_missing_members(
+    content: object, expected: Stored | None
+) -> None:
+    assert from_stored(Stored, content) == expected

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponseBase
 
+from ciam_django.client.crypto import from_stored
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.login.cookies import EncryptedCookies
 
@@ -95,7 +96,7 @@ def set_flow_cookie(request: HttpRequest, response: HttpResponseBase, flow: Flow
 
 def flow_from_cookie(request: HttpRequest, flow_id: str) -> Flow | None:
     """Return the flow with this id from its cookie, or None if it is missing or too old."""
-    return _flow_from_content(_COOKIES.content(request, flow_id, FLOW_SECONDS))
+    return from_stored(Flow, _COOKIES.content(request, flow_id, FLOW_SECONDS))
 
 
 def delete_flow_cookie(response: HttpResponseBase, flow: Flow) -> None:
@@ -111,15 +112,5 @@ def encrypted_flow(flow: Flow) -> str:
 def decrypted_flow(text: str) -> Flow | None:
     """Return the flow of an encrypted text, or None if the text is invalid or too old."""
     return (
-        _flow_from_content(_COOKIES.decrypted(text, FLOW_SECONDS))
-        if len(text) <= _LONGEST
-        else None
+        from_stored(Flow, _COOKIES.decrypted(text, FLOW_SECONDS)) if len(text) <= _LONGEST else None
     )
-
-
-def _flow_from_content(content: dict[str, Any] | None) -> Flow | None:
-    try:
-        return Flow(**content) if content else None
-    except TypeError:
-        # Another version of this package has stored other fields.
-        return None
