@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from ciam_django.accounts.models import CiamIdentity, CiamSession, CiamSessionQuerySet
 from ciam_django.accounts.signals import signed_out
-from ciam_django.client.crypto import fernet_for
+from ciam_django.client.crypto import fernet_for, from_stored
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person, identity_key, is_subject
 from ciam_django.conf import conf
@@ -109,29 +109,44 @@ def _session_entry(
         check_times.append(now + check_interval)
     if tokens.refresh_token and tokens.refresh_from:
         check_times.append(max(tokens.refresh_from, now + _RETRY_INTERVAL * tokens.is_refresh_due))
-    return {
-        "id": ciam_session.pk,
-        "key": _digest(str(request.session.session_key)),
-        "look_at": min(check_times),
-    }
+    session_key = _digest(str(request.session.session_key))
+    return dataclasses.asdict(_SessionEntry(ciam_session.pk, session_key, min(check_times)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _SessionEntry:
+    """The entry of ``_ENTRY_KEY``; the defaults let the next request check the session."""
+
+    id: int
+    key: str = ""
+    look_at: float = 0
+
+
+def _stored_entry(request: HttpRequest) -> _SessionEntry | None:
+    """Return the entry of the session, or None if the session is not from CIAM.
+
+    An entry that can't be read gives the id of no row, so that the check ends the session.
+    """
+    entry = request.session.get(_ENTRY_KEY)
+    return (from_stored(_SessionEntry, entry) or _SessionEntry(0)) if entry else None
 
 
 def is_check_due(request: HttpRequest) -> bool:
     """Return True if the check of the session is due; reads only Django's session."""
-    entry = request.session.get(_ENTRY_KEY)
-    if not entry:
+    entry = _stored_entry(request)
+    if entry is None:
         return False
-    has_new_key = entry["key"] != _digest(str(request.session.session_key))
-    return has_new_key or float(entry["look_at"]) <= time.time()
+    has_new_key = entry.key != _digest(str(request.session.session_key))
+    return has_new_key or entry.look_at <= time.time()
 
 
 def ciam_session_of(request: HttpRequest) -> CiamSession | None:
     """Return the active row of the session; None if the session is not from CIAM or has ended."""
-    entry = request.session.get(_ENTRY_KEY)
-    if not entry:
+    entry = _stored_entry(request)
+    if entry is None:
         return None
     active = CiamSession.objects.active().select_related("identity__user")
-    return active.filter(pk=entry["id"]).first()
+    return active.filter(pk=entry.id).first()
 
 
 @clear_frames_on_error
@@ -170,9 +185,10 @@ def discard_ciam_session(request: HttpRequest) -> None:
 
     Django's session continues.
     """
-    entry = request.session.pop(_ENTRY_KEY, None)
+    entry = _stored_entry(request)
     if entry:
-        CiamSession.objects.filter(pk=entry["id"]).mark_ended()
+        request.session.pop(_ENTRY_KEY)
+        CiamSession.objects.filter(pk=entry.id).mark_ended()
 
 
 def end_ciam_session(request: HttpRequest, reason: str) -> None:
@@ -283,12 +299,16 @@ def encrypted_tokens(tokens: Tokens) -> str:
 def decrypted_tokens(encrypted: str) -> Tokens:
     """Return the tokens, decrypted with a key from ``SECRET_KEY`` or its fallbacks.
 
-    Raises ``CiamError``: ``session_ended`` if no key decrypts the tokens.
+    Raises ``CiamError``: ``session_ended`` if no key decrypts the tokens, or if the content is not
+    that of ``encrypted_tokens``.
     """
     try:
-        return Tokens(**json.loads(fernet_for(_PURPOSE).decrypt(encrypted)))
-    except (InvalidToken, ValueError, TypeError) as error:
+        tokens = from_stored(Tokens, json.loads(fernet_for(_PURPOSE).decrypt(encrypted)))
+    except (InvalidToken, ValueError) as error:
         raise CiamError("session_ended", stage=Stage.REFRESH) from error
+    if tokens is None:
+        raise CiamError("session_ended", stage=Stage.REFRESH)
+    return tokens
 
 
 # --- Signals ----------------------------------------------------------------------------------

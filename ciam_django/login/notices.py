@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Final
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from ciam_django.answers import Answer, answer_to
-from ciam_django.errors import CiamError
+from ciam_django.client.crypto import from_stored
+from ciam_django.errors import CiamError, Stage
 from ciam_django.login.cookies import EncryptedCookies
 from ciam_django.reporting import report
 
@@ -25,11 +27,18 @@ SUCCESS_TEXTS: Final[dict[str, str | StrPromise]] = {
 }
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _StoredError:
+    code: str
+    request_id: str = ""
+    stage: str = ""
+
+
 def set_error_notice(request: HttpRequest, response: HttpResponse, error: CiamError) -> None:
     """Report an error, and store the error in a cookie for the next login page."""
     report(error, request)
-    content = {"code": error.code, "request_id": error.reference, "stage": error.stage}
-    _COOKIES.set(request, response, _NAME, {"error": content})
+    content = _StoredError(error.code, error.reference, error.stage)
+    _COOKIES.set(request, response, _NAME, {"error": dataclasses.asdict(content)})
 
 
 def set_success_notice(request: HttpRequest, response: HttpResponse, name: str) -> None:
@@ -40,8 +49,12 @@ def set_success_notice(request: HttpRequest, response: HttpResponse, name: str) 
 def notice_from_cookie(request: HttpRequest) -> tuple[Answer | None, str]:
     """Return the answer to the stored error or None, and the stored success text or ``""``."""
     content = _COOKIES.content(request, _NAME, _LIFETIME) or {}
-    if "error" in content:
-        return answer_to(CiamError(**content["error"]), request), ""
+    stored = from_stored(_StoredError, content.get("error"))
+    if stored:
+        # Another version of this package may have stages that this version does not have.
+        stage = stored.stage if stored.stage in set(Stage) else ""
+        error = CiamError(stored.code, request_id=stored.request_id, stage=stage)
+        return answer_to(error, request), ""
     return None, str(SUCCESS_TEXTS.get(content.get("good_news", ""), ""))
 
 
