@@ -128,8 +128,8 @@ def hide_request_data(view: Callable[..., R]) -> Callable[..., R]:
     """Decorate a view: hide its request's data and its variables from error reports.
 
     The data are the query, the form and the cookies. The URL of a callback has a code, and an
-    attacker can sign in with the code. Django writes the URL into its mail to ADMINS and its own
-    log lines. Sentry writes the URL into each event.
+    attacker can sign in with the code. Django writes ``META`` into its mail to ADMINS. Sentry
+    writes the URL into each event.
     """
     cleared_view = clear_frames_on_error(sensitive_post_parameters()(view))
 
@@ -137,7 +137,7 @@ def hide_request_data(view: Callable[..., R]) -> Callable[..., R]:
     def private_view(request: HttpRequest, *args: Any, **kwargs: Any) -> R:
         # Parse the query now: the view can't parse it after the next line.
         request.GET  # noqa: B018
-        request.META["QUERY_STRING"] = ""
+        _remove_queries(request.META)
         _hide_data_from_sentry()
         try:
             return cleared_view(request, *args, **kwargs)
@@ -148,6 +148,20 @@ def hide_request_data(view: Callable[..., R]) -> Callable[..., R]:
             request.GET = QueryDict()
 
     return private_view
+
+
+def _remove_queries(meta: dict[str, Any]) -> None:
+    """Remove the query from each URL in ``META``.
+
+    Servers and proxies repeat the URL of the request under names of their own, such as RAW_URI
+    (gunicorn), REQUEST_URI (uWSGI, mod_wsgi) and HTTP_X_ORIGINAL_URI. The Referer is the URL of the
+    page before, which can be a callback.
+    """
+    for name, value in meta.items():
+        if name.endswith("QUERY_STRING"):
+            meta[name] = ""
+        elif isinstance(value, str) and value.startswith(("/", "http://", "https://")):
+            meta[name] = value.partition("?")[0]
 
 
 def _hide_data_from_sentry() -> None:

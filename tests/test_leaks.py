@@ -456,6 +456,9 @@ def test_the_report_of_an_error_in_a_callback_has_no_secrets(
     callback = browser.sign_in_at_ciam(browser.start_sign_in(f"/{secret_in('next')}/"))
     settings.DEBUG = is_debug
     cookies = [m.value for n, m in browser.client.cookies.items() if n.startswith("ciam_state")]
+    # Servers repeat the URL of the request under these names.
+    browser.client.defaults |= {"RAW_URI": callback, "REQUEST_URI": callback}
+    browser.client.defaults |= {"HTTP_REFERER": callback, "HTTP_X_ORIGINAL_URI": callback}
     response = browser.open_callback(callback)
 
     assert response.status_code == 500

@@ -27,7 +27,14 @@ SECRET = "S3cret-4711"
 
 
 def request_with_secrets() -> HttpRequest:
-    request = RequestFactory().post(f"/in/?code={SECRET}", {"password": SECRET})
+    url = f"/in/?code={SECRET}"
+    # The names that gunicorn, uWSGI, mod_wsgi and proxies use for the URL.
+    names = ("RAW_URI", "REQUEST_URI", "HTTP_X_ORIGINAL_URI", "HTTP_X_ENVOY_ORIGINAL_PATH")
+    request = RequestFactory().post(url, {"password": SECRET})
+    request.META |= dict.fromkeys(names, url)
+    request.META["HTTP_REFERER"] = f"https://ciam.example{url}"
+    request.META["HTTP_X_ORIGINAL_URL"] = f"http://shop.example{url}"
+    request.META["REDIRECT_QUERY_STRING"] = f"code={SECRET}"
     request.COOKIES = {"ciam_state_1": SECRET}
     return request
 
@@ -54,6 +61,8 @@ def test_the_query_is_removed_while_the_view_runs_and_after() -> None:
     view(request)
 
     assert SECRET not in seen[0] + repr(request) + str(request.GET)
+    assert request.META["RAW_URI"] == request.META["PATH_INFO"] == "/in/"
+    assert request.META["HTTP_REFERER"] == "https://ciam.example/in/"
     # Middleware may read the cookies after the view.
     assert request.COOKIES
 
