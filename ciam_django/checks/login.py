@@ -18,7 +18,12 @@ from django.utils.functional import Promise
 
 from ciam_django.accounts.users import fillable_fields
 from ciam_django.checks.messages import check_message, hint_for, setting_messages
-from ciam_django.checks.settings import are_urls_included, is_allowed_form_action, oauth_client
+from ciam_django.checks.settings import (
+    are_urls_included,
+    is_allowed_form_action,
+    is_subclass_path,
+    oauth_client,
+)
 from ciam_django.client.endpoints import ENDPOINTS, Credential, Endpoint
 from ciam_django.conf import Conf, conf
 from ciam_django.errors import Stage
@@ -31,11 +36,20 @@ from ciam_django.login.providers import (
     provider_entries,
     provider_of_entry,
 )
-from ciam_django.login.steps.table import STEPS
-from ciam_django.login.tenant_config import HOSTED, OWN_METHODS
+from ciam_django.login.tenant_config import HOSTED
 
-# Cache backends that processes do not share.
-_PER_PROCESS_CACHES: Final = ("LocMemCache", "DummyCache")
+_CACHE_BACKENDS: Final = "django.core.cache.backends"
+# Cache backend -> the reason why the cache is not good enough. Each backend but the first deletes
+# entries above MAX_ENTRIES, whose default is 300.
+_FORGETFUL_CACHES: Final[Mapping[str, str]] = {
+    f"{_CACHE_BACKENDS}.dummy.DummyCache": "which stores nothing",
+    f"{_CACHE_BACKENDS}.locmem.LocMemCache": "which each process has for itself",
+    f"{_CACHE_BACKENDS}.db.DatabaseCache": "which deletes entries and does not count exactly",
+    f"{_CACHE_BACKENDS}.filebased.FileBasedCache": (
+        "which deletes entries and does not count exactly"
+    ),
+}
+_SESSION_ENGINES: Final = "django.contrib.sessions.backends"
 # The fields of an endpoint whose values are members of an enum.
 _ENDPOINT_CHOICES: Final[Mapping[str, type[enum.StrEnum]]] = {
     "credential": Credential,
@@ -149,7 +163,7 @@ def _entry_messages(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessag
 
 
 def check_login_methods(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """Check the client and the cache that the login methods of ``ciam_django.urls`` need."""
+    """Check the client that the login methods of ``ciam_django.urls`` need."""
     if not are_urls_included() or not is_allowed_by_row("CIAM_LOGIN_METHODS"):
         return
     methods = set(conf.CIAM_LOGIN_METHODS)
@@ -162,14 +176,46 @@ def check_login_methods(app_configs: object, **kwargs: Any) -> Iterator[CheckMes
             'AUTHLIB_OAUTH_CLIENTS["ciam"] has no api_base_url.',
             "CIAM_LOGIN_METHODS or CIAM_SOCIAL_PROVIDERS need CIAM's API.",
         )
-    backend = settings.CACHES["default"]["BACKEND"]
-    sends_codes = any(STEPS[name].sends_code for name in methods.intersection(OWN_METHODS))
-    if sends_codes and backend.endswith(_PER_PROCESS_CACHES) and not settings.DEBUG:
+
+
+def check_caches(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check the caches of limits, used states, used logout tokens and sessions."""
+    if not are_urls_included() or settings.DEBUG:
+        return
+    if fault := _cache_fault("default"):
         yield check_message(
             "cache",
-            f"The default cache is {backend!r}, which each process has for itself.",
-            "Each process would count the codes of CIAM_SEND_LIMITS alone: use Redis or Memcached.",
+            f"The default cache is {fault}.",
+            "A rate limit may then start again too early, and a used callback or logout token may "
+            "be accepted again: use Redis or Memcached.",
         )
+    alias = settings.SESSION_CACHE_ALIAS
+    if (fault := _cache_fault(alias)) and _is_needed_by_sessions(alias):
+        yield check_message(
+            "cache",
+            f"The cache of the sessions, {alias!r}, is {fault}.",
+            "Users may then be signed out too early, or stay signed in after CIAM has signed them "
+            "out: use Redis or Memcached.",
+        )
+
+
+def _cache_fault(alias: str) -> str:
+    """Return the backend of a cache and the reason why it is not good enough; empty for others."""
+    backend = settings.CACHES.get(alias, {}).get("BACKEND", "")
+    for class_path, reason in _FORGETFUL_CACHES.items():
+        if is_subclass_path(class_path, backend):
+            return f"{backend!r}, {reason}"
+    return ""
+
+
+def _is_needed_by_sessions(alias: str) -> bool:
+    """Return True if sessions are lost with the cache, or differ in the caches of processes."""
+    if f"{_SESSION_ENGINES}.cache" == settings.SESSION_ENGINE:
+        return True
+    # The database has these sessions, too. But a process that has a copy does not look there.
+    is_copied = f"{_SESSION_ENGINES}.cached_db" == settings.SESSION_ENGINE
+    backend = settings.CACHES[alias]["BACKEND"]
+    return is_copied and is_subclass_path(f"{_CACHE_BACKENDS}.locmem.LocMemCache", backend)
 
 
 def check_provider_form_actions(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
@@ -199,5 +245,6 @@ CHECKS: Final = (
     check_endpoints,
     check_social_providers,
     check_login_methods,
+    check_caches,
     check_provider_form_actions,
 )

@@ -18,13 +18,14 @@ from ciam_django.checks.messages import CHECK_IDS
 from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
+from tests.checks.test_settings import found_with
 from tests.users import get_or_create_user
 
 COOKIES = "django.contrib.sessions.backends.signed_cookies"
 
 
 def package_messages() -> list[CheckMessage]:
-    return run_checks(tags=["ciam_django"])
+    return found_with()
 
 
 def database_messages(*databases: str) -> list[CheckMessage]:

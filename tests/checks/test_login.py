@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.core.cache.backends.db import DatabaseCache
+from django.test import override_settings
 from django.utils.functional import lazystr
 
 from ciam_django.accounts.rate_limits import _SECONDS as SECONDS_OF_UNITS
@@ -15,7 +17,15 @@ from ciam_django.conf import RATE, SETTINGS, Allowed, Choice, Conf, DictOf, Fiel
 from ciam_django.kinds import Action
 from ciam_django.login.steps.results import FLOW_TYPES
 from ciam_django.login.tenant_config import HOSTED, OWN_METHODS
-from tests.checks.test_settings import CLIENT, NoUrls, client, found_with, only_message
+from tests.checks.test_settings import (
+    CLIENT,
+    SHARED_CACHES,
+    NoUrls,
+    client,
+    found_with,
+    only_message,
+)
+from tests.rows import for_each_row
 
 
 def has_fields(allowed: Allowed[Any]) -> bool:
@@ -155,8 +165,80 @@ def test_valid_settings_of_the_sign_in_have_no_messages() -> None:
     )
 
 
-def test_a_cache_that_processes_do_not_share_is_allowed_under_debug() -> None:
-    assert not found_with(DEBUG=True, CIAM_LOGIN_METHODS=["sms"])
+# --- Caches -----------------------------------------------------------------------------------
+
+REDIS = SHARED_CACHES["default"]["BACKEND"]
+BACKENDS = "django.core.cache.backends"
+SESSIONS = "django.contrib.sessions.backends"
+
+
+class ShopCache(DatabaseCache):
+    """A subclass in a project."""
+
+
+def caches(**backends: str) -> dict[str, dict[str, str]]:
+    """Return ``CACHES`` with the backend of each alias; the default is Redis."""
+    return {
+        alias: {"BACKEND": backend} for alias, backend in {"default": REDIS, **backends}.items()
+    }
+
+
+@pytest.mark.parametrize("methods", [[], ["hosted"], ["password"], ["sms"]])
+@for_each_row(
+    "backend, reason",
+    [
+        (f"{BACKENDS}.locmem.LocMemCache", "which each process has for itself"),
+        (f"{BACKENDS}.dummy.DummyCache", "which stores nothing"),
+        (f"{BACKENDS}.db.DatabaseCache", "which deletes entries"),
+        (f"{BACKENDS}.filebased.FileBasedCache", "which deletes entries"),
+        (f"{__name__}.ShopCache", "which deletes entries"),
+    ],
+)
+def test_a_cache_that_loses_limits_and_used_states_is_reported_for_each_login_method(
+    methods: list[str], backend: str, reason: str
+) -> None:
+    changed: dict[str, Any] = {"CACHES": caches(default=backend), "CIAM_LOGIN_METHODS": methods}
+
+    assert f"{backend!r}, {reason}" in only_message("cache", **changed).msg
+    assert found_with(DEBUG=True, **changed) == []
+    with override_settings(ROOT_URLCONF=NoUrls):
+        assert found_with(**changed) == []
+
+
+@for_each_row(
+    "engine, backend, is_reported",
+    [
+        ("cache", f"{BACKENDS}.locmem.LocMemCache", True),
+        ("cache", f"{BACKENDS}.dummy.DummyCache", True),
+        ("cache", f"{BACKENDS}.db.DatabaseCache", True),
+        ("cache", REDIS, False),
+        ("cached_db", f"{BACKENDS}.locmem.LocMemCache", True),
+        ("cached_db", f"{BACKENDS}.dummy.DummyCache", False),
+        ("cached_db", f"{BACKENDS}.db.DatabaseCache", False),
+        ("cached_db", REDIS, False),
+        ("db", f"{BACKENDS}.locmem.LocMemCache", False),
+    ],
+)
+def test_a_cache_that_loses_sessions_is_reported(
+    engine: str, backend: str, is_reported: bool
+) -> None:
+    changed: dict[str, Any] = {
+        "SESSION_ENGINE": f"{SESSIONS}.{engine}",
+        "SESSION_CACHE_ALIAS": "sessions",
+        "CACHES": caches(sessions=backend),
+    }
+    if is_reported:
+        text = f"The cache of the sessions, 'sessions', is {backend!r}"
+        assert text in only_message("cache", **changed).msg
+    else:
+        assert found_with(**changed) == []
+
+
+def test_an_unknown_cache_backend_is_not_reported_here() -> None:
+    engine = f"{SESSIONS}.cache"
+    unknown = caches(default="shop.cache.Cache")
+
+    assert found_with(CACHES=unknown, SESSION_ENGINE=engine, SESSION_CACHE_ALIAS="none") == []
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,17 @@ def handler(exc: Exception, context: object) -> None:
     """A handler of the project for the exceptions of REST framework."""
 
 
+# The checks do not call the server.
+SHARED_CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": "redis://cache.invalid",
+    }
+}
+
+
 def found_with(**settings: Any) -> list[CheckMessage]:
-    with override_settings(**settings):
+    with override_settings(**{"CACHES": SHARED_CACHES, **settings}):
         return run_checks(tags=["ciam_django"])
 
 
@@ -210,8 +219,8 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "'1/min'",
     ),
     "cache": (
-        {"CIAM_LOGIN_METHODS": ["sms"]},
-        "The default cache is 'django.core.cache.backends.locmem.LocMemCache'",
+        {"CACHES": django_settings.CACHES},
+        "The default cache is 'django.core.cache.backends.locmem.LocMemCache', which each process",
         "use Redis or Memcached",
     ),
     "endpoint": (
