@@ -165,6 +165,23 @@ def test_the_state_cookie_is_secure_under_https(ciam: FakeCiam) -> None:
     assert response.cookies[state_cookie_names(response.cookies)[0]]["secure"]
 
 
+@pytest.mark.parametrize(("host", "status"), [("testserver", 302), ("evil.example", 403)])
+def test_under_https_the_referer_of_a_form_is_checked(
+    host: str, status: int, ciam: FakeCiam
+) -> None:
+    client = Client(enforce_csrf_checks=True)
+    token = client.get("/ciam/login/", secure=True).cookies["csrftoken"].value
+    response = client.post(
+        "/ciam/authorize/",
+        {"csrfmiddlewaretoken": token},
+        secure=True,
+        # Browsers send the query only within one origin.
+        headers={"Referer": f"https://{host}/ciam/login/?next=/a/?b=c"},
+    )
+
+    assert response.status_code == status
+
+
 def test_the_sixth_sign_in_deletes_the_cookie_of_the_oldest(browser: Browser) -> None:
     addresses = []
     for number in range(6):
