@@ -16,12 +16,12 @@ from django.utils.translation import (
     pgettext,
 )
 
-from ciam_django.codes import COLLAPSE_TARGETS
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage, cause_names_of, error_from_authlib
 from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
 from ciam_django.lookup import (
     FIELD,
+    GENERIC_CODES,
     MatchedRow,
     TextByLanguage,
     generic_row,
@@ -210,7 +210,7 @@ def may_be_generic(error: CiamError) -> bool:
 
 def is_generic(answer: Answer) -> bool:
     """Return True if the answer has the code of a generic row."""
-    return answer.code in COLLAPSE_TARGETS.values()
+    return answer.code in GENERIC_CODES
 
 
 def _true_row(error: CiamError) -> MatchedRow:
@@ -222,9 +222,12 @@ def _true_row(error: CiamError) -> MatchedRow:
 def _shown_row(true_row: MatchedRow, error: CiamError) -> MatchedRow:
     """Return the row that the user may see: the true row, or a generic row."""
     collapse = true_row.meaning.collapse
-    if collapse is None or true_row.has_project_message or not may_be_generic(error):
+    has_shown_message = collapse is not None and true_row.has_project_message
+    if has_shown_message or not may_be_generic(error):
         return true_row
-    return generic_row(collapse)
+    if error.generic_code:
+        return matched_row(error.generic_code)
+    return true_row if collapse is None else generic_row(collapse)
 
 
 def _problem_type(kind: Kind) -> str:

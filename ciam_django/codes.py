@@ -180,7 +180,7 @@ CODES: Final[dict[str, Meaning]] = {
     "Operation.Failure.Change.User.Type": row(Kind.UPSTREAM, retry=True,
         message=_("We couldn't change the user type. Try again in a moment.")),
     "Operation.Failure.Email.Code.Error": row(Kind.VERIFICATION, field="code",
-        message=_("The verification code is incorrect. Check it and enter it again.")),
+        message=_("The verification code is incorrect or has expired. Check it or get a new one.")),
     "Operation.Failure.Email.Code.Not.Find": row(Kind.VERIFICATION,
         field="code", action=Action.RESEND_CODE,
         message=_("The verification code has expired or wasn't requested. Get a new code.")),
@@ -228,7 +228,7 @@ CODES: Final[dict[str, Meaning]] = {
     "Operation.Failure.Send.SMS.Too.Frequency": row(Kind.RATE_LIMIT, retry=True,
         message=_("Too many text messages have been requested. Wait a while before trying again.")),
     "Operation.Failure.SMS.Code.Error": row(Kind.VERIFICATION, field="code",
-        message=_("The verification code is incorrect. Check it and enter it again.")),
+        message=_("The verification code is incorrect or has expired. Check it or get a new one.")),
     "Operation.Failure.SMS.Code.Not.Find": row(Kind.VERIFICATION,
         field="code", action=Action.RESEND_CODE,
         message=_("The verification code has expired or wasn't requested. Get a new code.")),
@@ -644,7 +644,10 @@ CODES: Final[dict[str, Meaning]] = {
     "too_many_requests": row(Kind.RATE_LIMIT, retry=True,
         message=_("Too many attempts. Wait a while before trying again.")),
     "sign_up_refused": row(Kind.VALIDATION,
-        message=_("These details can't be used. Check them, or sign in if you already have an account.")),
+        message=_("We couldn't create the account. Check what you entered, or sign in if you already have one.")),
+    # The generic answer to a password with a CAPTCHA.
+    "password_or_captcha_refused": row(Kind.CREDENTIALS,
+        message=_("The username, password or CAPTCHA is incorrect. Check them and try again.")),
     # OIDC mode requires an id_token, and the response has no id_token. The usual cause is a scope
     # without `openid`.
     "missing_id_token": row(Kind.CONFIGURATION,

@@ -509,6 +509,12 @@ class Conf:
         "The rate limits of wrong passwords, codes and bearer tokens, per recipient (`receiver`),"
         " browser (`visitor`) and client address (`address`).",
     )
+    CIAM_CAPTCHA_AFTER = Setting(
+        3,
+        Integer(0, 100),
+        "The failed passwords of a name in a day after which the name needs a CAPTCHA, even if"
+        " there is no such account; at most CIAM's own number, or 0 for no CAPTCHA of ours.",
+    )
     CIAM_CLIENT_IP = Setting(
         "",
         DottedPath(),

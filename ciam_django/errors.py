@@ -89,6 +89,7 @@ class CiamError(Exception):
     ``cause_names`` has the class names of the exceptions behind the error, the last exception
     first. The exceptions themselves contain upstream text, so the error does not refer to
     them. ``required_scopes`` are the scopes that the access token of the request lacks.
+    ``generic_code`` is the code that users get instead where errors are generic, or empty.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class CiamError(Exception):
         )
         self.cause_names: tuple[str, ...] = ()
         self.required_scopes: tuple[str, ...] = ()
+        self.generic_code = ""
         # ``reporting.report`` reports an error once, even if the error passes several entry points.
         self.is_reported = False
 

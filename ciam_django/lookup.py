@@ -21,6 +21,8 @@ from ciam_django.kinds import DEFAULT_UPSTREAM_STATUS, KINDS, Action, Audience, 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
+# The codes of the generic rows.
+GENERIC_CODES: Final = frozenset(COLLAPSE_TARGETS.values())
 FIELD: Final = re.compile(r"[a-z_]{1,40}")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")

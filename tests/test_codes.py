@@ -68,6 +68,7 @@ OUR_OWN: Final = {
     "unreadable_answer": "an answer from CIAM without a meaning",
     "too_many_requests": "HTTP 429 without a code",
     "sign_up_refused": "the generic row of sign-up",
+    "password_or_captcha_refused": "the generic row of a password with a CAPTCHA",
     "missing_id_token": "OIDC mode",
     "nobody_named": "a token without a user",
     "bad_configuration": "the OAuth client's settings",

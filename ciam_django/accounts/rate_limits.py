@@ -12,7 +12,12 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from ciam_django.client.cache import decrement_counts, increment_count, increment_until_limit
+from ciam_django.client.cache import (
+    decrement_count,
+    decrement_counts,
+    increment_count,
+    increment_until_limit,
+)
 from ciam_django.conf import RATE, conf
 from ciam_django.errors import CiamError, Stage
 
@@ -20,6 +25,8 @@ _SECONDS: Final = {"s": 1, "min": 60, "hour": 3600, "day": 86400}
 # CIAM has the same limits: the wrong entries of one code, and the lifetime of a code in seconds.
 _MAX_CODE_ENTRIES: Final = 5
 _CODE_LIFETIME: Final = 600
+# The seconds for which a failed password of a name counts towards a CAPTCHA.
+_PASSWORD_SECONDS: Final = 86400
 # A network assigns a whole /64 of IPv6 addresses to one household or one phone.
 _IPV6_PREFIX: Final = 64
 
@@ -96,6 +103,26 @@ def count_code_entry(code_id: str, channel_name: str) -> None:
         raise CiamError(
             f"Operation.Failure.{channel_name}.Code.Too.Frequency", stage=Stage.VERIFY_CODE
         )
+
+
+def count_password_without_captcha(name: str) -> None:
+    """Count a password for a name; raise ``Params.Blank.CaptchaCode`` after too many failures.
+
+    The limit is ``CIAM_CAPTCHA_AFTER``. The count is the same if the account does not exist.
+    """
+    limit = conf.CIAM_CAPTCHA_AFTER
+    count, _ = increment_count(_password_key(name), _PASSWORD_SECONDS)
+    if limit and count > limit:
+        raise CiamError("Params.Blank.CaptchaCode", stage=Stage.PASSWORD)
+
+
+def subtract_password_without_captcha(name: str) -> None:
+    """Subtract a password that was right; the failures of the name stay counted."""
+    decrement_count(_password_key(name))
+
+
+def _password_key(name: str) -> str:
+    return _key("password", "captcha", name.casefold())
 
 
 def _count(request: HttpRequest, recipient: str, act: str) -> int:

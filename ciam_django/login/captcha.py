@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
+import secrets
 from typing import Final
+from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -23,8 +27,11 @@ from ciam_django.reporting import answer_and_report
 
 # Seconds for which the cookie with the id of a CAPTCHA is valid.
 _LIFETIME: Final = 600
-_COOKIES: Final = EncryptedCookies("ciam_django.login.captcha", "captcha_", _LIFETIME, max_count=1)
-_COOKIE_NAME: Final = "last"
+# Each form has a CAPTCHA of its own, so that the forms of several tabs can be submitted.
+_COOKIES: Final = EncryptedCookies("ciam_django.login.captcha", "captcha_", _LIFETIME, max_count=3)
+_FORM_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,16}")
+# The name of the cookie for an image without the id of a form.
+_NO_FORM: Final = "last"
 # First bytes of an image -> media type. No other content from CIAM is sent to the browser.
 _IMAGE_TYPES: Final = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -39,8 +46,8 @@ _IMAGE_TYPES: Final = {
 def issue_captcha_image(request: HttpRequest) -> HttpResponse:
     """Return the image of a new CAPTCHA, and store the CAPTCHA's id in an encrypted cookie.
 
-    If CIAM fails or a rate limit is exceeded, report the ``CiamError`` and return an empty response
-    with the error's HTTP status.
+    ``?form=`` is the id of the form that shows the image. If CIAM fails or a rate limit is
+    exceeded, report the ``CiamError`` and return an empty response with the error's HTTP status.
     """
     try:
         captcha = fetch_captcha(request)
@@ -51,8 +58,20 @@ def issue_captcha_image(request: HttpRequest) -> HttpResponse:
     response = HttpResponse(content, content_type=content_type)
     response["Content-Security-Policy"] = "default-src 'none'"
     response["X-Content-Type-Options"] = "nosniff"
-    _COOKIES.set(request, response, _COOKIE_NAME, {"id": captcha.id})
+    form_id = request.GET.get("form", "")
+    name = form_id if _FORM_ID.fullmatch(form_id) else _NO_FORM
+    _COOKIES.set(request, response, name, {"id": captcha.id})
     return response
+
+
+def new_form_id() -> str:
+    """Return a new id for a form with a CAPTCHA."""
+    return secrets.token_urlsafe(6)
+
+
+def image_url(form_id: str) -> str:
+    """Return the URL of a new image for the form."""
+    return f"{reverse('ciam:captcha')}?{urlencode({'form': form_id})}"
 
 
 def fetch_captcha(request: HttpRequest) -> Captcha:
@@ -85,11 +104,18 @@ def decode_captcha_image(captcha: Captcha) -> tuple[bytes, str]:
     )
 
 
-def captcha_parameters(request: HttpRequest, text: str, captcha_id: str = "") -> dict[str, str]:
+def captcha_parameters(
+    request: HttpRequest, text: str, captcha_id: str = "", form_id: str = ""
+) -> dict[str, str]:
     """Return CIAM's API parameters for a CAPTCHA: its id, and the text that the user typed.
 
-    If ``captcha_id`` is empty, the id comes from the cookie of the browser's last CAPTCHA; it is
-    empty if there is no valid cookie. CIAM checks the text; nothing has been checked yet.
+    If ``captcha_id`` is empty, the id comes from the cookie of the form, or from the cookie of the
+    browser's last CAPTCHA. The id is empty if there is no valid cookie. CIAM checks the text;
+    nothing has been checked yet.
     """
-    cookie_content = _COOKIES.content(request, _COOKIE_NAME, _LIFETIME) or {}
-    return {"captchaCode": captcha_id or cookie_content.get("id", ""), "captchaText": text}
+    if not captcha_id:
+        content = _COOKIES.content(request, form_id, _LIFETIME) or next(
+            iter(_COOKIES.contents(request, _LIFETIME)), {}
+        )
+        captcha_id = content.get("id", "")
+    return {"captchaCode": captcha_id, "captchaText": text}

@@ -103,6 +103,15 @@ class EncryptedCookies:
         encrypted = cookie_value(request, self.prefix + name)
         return None if encrypted is None else self.decrypted(encrypted, ttl)
 
+    def contents(self, request: HttpRequest, ttl: int | None) -> list[dict[str, Any]]:
+        """Return the contents of all cookies of the purpose, the newest first.
+
+        Cookies that are invalid or older than ``ttl`` seconds are left out.
+        """
+        names = reversed(self._names_oldest_first(request))
+        contents = [self.content(request, name.removeprefix(self.prefix), ttl) for name in names]
+        return [content for content in contents if content is not None]
+
     def has_cookie(self, request: HttpRequest, name: str) -> bool:
         """Return True if the request has the cookie, even if its content is invalid."""
         return cookie_value(request, self.prefix + name) is not None

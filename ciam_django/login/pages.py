@@ -24,6 +24,7 @@ from ciam_django.answers import Answer, language_of_texts
 from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Action, Kind
+from ciam_django.login.captcha import image_url, new_form_id
 from ciam_django.login.error_responses import (
     ViewFunction,
     answer_error,
@@ -191,6 +192,7 @@ def _step_page_response(  # noqa: PLR0917  (the parts of a page)
     wait: int = 0,
 ) -> HttpResponse:
     form.set_autofocus()
+    captcha_form_id = new_form_id() if "captcha" in form.fields else ""
     recipient_text = flow.masked_recipient or pgettext(
         "ciam", "your mobile number or email address"
     )
@@ -209,11 +211,28 @@ def _step_page_response(  # noqa: PLR0917  (the parts of a page)
         "others": [(name, label) for name, (label, _) in row.others.items()],
         "next": flow.next,
         "back_url": login_page_url(flow.next),
-        "captcha_url": reverse("ciam:captcha") if "captcha" in form.fields else "",
+        "change_url": _change_url(flow),
+        "captcha_form": captcha_form_id,
+        "captcha_url": image_url(captcha_form_id) if captcha_form_id else "",
     }
     if flow.step in FORM_METHODS:
         return _login_page_response(request, flow.next, {**context, "method": flow.step}, answer)
     return _page_response(request, row.template, context, answer)
+
+
+def _change_url(flow: Flow) -> str:
+    """Return the URL of the page where the user typed the recipient of the flow's code.
+
+    The text is empty if the user did not type the recipient.
+    """
+    if flow.step == "code":
+        query = {"method": "email" if flow.channel == "EMAIL" else "sms", "next": flow.next}
+        return f"{reverse('ciam:login')}?{urlencode({k: v for k, v in query.items() if v})}"
+    if flow.step in ("recover_code", "sign_up_code"):
+        return _url_with_next(flow.step.removesuffix("_code"), flow.next)
+    if flow.step == "link_code":
+        return reverse("ciam:step", args=[flow.step_data.get("link_step", flow.id)])
+    return ""
 
 
 def _login_page_response(

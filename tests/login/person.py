@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
 
 from django.http import HttpResponse
@@ -36,6 +37,12 @@ class FormBrowser:
         consents = re.findall(r'name="consent" value="([^"]*)"', form[0])
         self.response = self.client.post(form[1], {"consent": consents, **dict(hidden), **fields})
         return self.follow_redirect()
+
+    def load_captcha(self) -> Any:
+        """Load the CAPTCHA image of the page as the browser does, and return its response."""
+        image = re.search(r'<img[^>]* src="([^"]*)"', self.response.content.decode())
+        assert image
+        return self.client.get(unescape(image[1]))
 
     def follow_redirect(self) -> Any:
         """Follow the redirect of the last response if it leads to a page of the package."""

@@ -164,6 +164,29 @@ def test_a_code_signs_in(app: App, sign_in_mode: str) -> None:
     assert is_signed_in(app, app.send("code", code=pasted), sign_in_mode)
 
 
+def test_an_app_that_sends_its_flow_again_gets_the_step_of_the_code(
+    app: App, settings: Settings
+) -> None:
+    settings.CIAM_SEND_LIMITS = {"receiver": ("1/min",)}
+    app.send("sms", phone_number=NUMBER)
+
+    answer = app.send("sms", phone_number=NUMBER)
+    assert (answer["http"], answer["step"]) == (200, "code")
+    # Another recipient gets a code, and a browser without the flow is told to wait.
+    assert app.send("sms", phone_number="138 0000 4321")["sent_to"].endswith("4321")
+    app.flow = ""
+    assert app.send("sms", phone_number=NUMBER)["http"] == 429
+
+
+def test_the_code_of_a_linked_account_has_a_flow_of_its_own(app: App, sign_in_mode: str) -> None:
+    link_flow = app.send("mini_program", login_code="fake:stranger")["flow"]
+    assert app.send("link", receiver=NUMBER)["step"] == "link_code"
+
+    app.flow = link_flow
+    assert app.send("link", receiver="13800004321")["sent_to"].endswith("4321")
+    assert is_signed_in(app, app.send("link_code", code=CODE), sign_in_mode)
+
+
 def test_the_next_steps_of_ciam_are_json(app: App, sign_in_mode: str) -> None:
     answer = app.send("password", username="thorough", password=PASSWORD)
     assert answer["step"] == "second_factor"

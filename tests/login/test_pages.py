@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
+from html import unescape
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import Settings
 
+from ciam_django.login.steps.flow import decrypted_flow, encrypted_flow
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
 from tests.browser import HTML
 from tests.login.person import FormBrowser, check_field_error
+from tests.rows import for_each_row
 
 EVERY = ["password", "sms", "email", "hosted", "recover", "sign_up"]
 NUMBER = "138 0000 1234"
@@ -162,21 +167,93 @@ def test_a_captcha_must_be_solved_after_failures(person: FormBrowser, settings: 
         answer = person.submit_form(username="li", password="wrong")
     assert answer["Ciam-Error-Code"] == "Params.Blank.CaptchaCode"
     page = answer.content.decode()
-    assert 'src="/ciam/captcha/"' in page
+    assert 'src="/ciam/captcha/?form=' in page
 
-    image = person.client.get("/ciam/captcha/")
+    image = person.load_captcha()
     assert image["Content-Type"] == "image/png"
     assert image["X-Content-Type-Options"] == "nosniff"
     assert image["Content-Security-Policy"] == "default-src 'none'"
     assert "no-store" in image["Cache-Control"]
-    answer = person.submit_form(username="li", password=PASSWORD, captcha="not this")
-    assert answer["Ciam-Error-Code"] == "Operation.Failure.Captcha.Error"
-    check_field_error(answer, "captcha")
+    # CIAM may check the CAPTCHA only if the account exists, so the answer does not name it.
+    for wrong in ({"captcha": "not this"}, {"captcha": CAPTCHA_TEXT, "password": "wrong"}):
+        answer = person.submit_form(**{"username": "li", "password": PASSWORD, **wrong})
+        assert (answer.status_code, answer["Ciam-Error-Code"]) == (
+            401,
+            "password_or_captcha_refused",
+        )
+        person.load_captcha()
 
-    person.client.get("/ciam/captcha/")
     answer = person.submit_form(username="li", password=PASSWORD, captcha=CAPTCHA_TEXT)
     assert answer.status_code == 302
     assert person.user_id
+
+
+def test_forms_in_two_tabs_have_captchas_of_their_own(person: FormBrowser) -> None:
+    person.ciam.wants_captcha = True
+    tabs = []
+    for method in ("sms", "email"):
+        page = person.open_page(f"/ciam/login/?method={method}")
+        person.load_captcha()
+        tabs.append(page)
+
+    for page, recipient in zip(
+        tabs, ({"phone_number": NUMBER}, {"email": "li@example.com"}), strict=True
+    ):
+        person.response = page
+        person.submit_form(captcha=CAPTCHA_TEXT, **recipient)
+        assert person.title == "Enter the code"
+
+
+def test_the_captcha_of_a_form_without_an_id_is_the_last_captcha(person: FormBrowser) -> None:
+    # The project's own template may have neither the id nor the address of the form's image.
+    person.ciam.wants_captcha = True
+    person.open_page("/ciam/login/?method=sms")
+    person.load_captcha()
+    for query in ("", "?form=", "?form=a b", f"?form={'x' * 17}"):
+        assert person.client.get(f"/ciam/captcha/{query}").status_code == 200
+
+    names = [name for name in person.client.cookies if name.startswith("ciam_captcha_")]
+    assert len(names) == 2
+    assert "ciam_captcha_last" in names
+    person.submit_form(phone_number=NUMBER, captcha=CAPTCHA_TEXT, captcha_form="")
+    assert person.title == "Enter the code"
+
+
+def test_the_captcha_is_required_for_names_without_an_account(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_CAPTCHA_AFTER = 2
+    person.open_page("/ciam/login/")
+    codes = [
+        person.submit_form(username=name, password="wrong")["Ciam-Error-Code"]
+        for name in ("nobody", "Nobody", "nobody", "locked")
+    ]
+
+    wrong = "Operation.Failure.Username.Or.Password.Error"
+    assert codes == [wrong, wrong, "Params.Blank.CaptchaCode", wrong]
+
+
+def test_right_passwords_do_not_count_towards_a_captcha(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_CAPTCHA_AFTER = 1
+    for _ in range(3):
+        person.open_page("/ciam/login/")
+        assert person.submit_form(username="li", password=PASSWORD).status_code == 302
+        person.client.logout()
+
+
+def test_a_captcha_that_only_ciam_asks_for_is_hidden(
+    person: FormBrowser, settings: Settings
+) -> None:
+    for limit, code in (
+        (9, "Operation.Failure.Username.Or.Password.Error"),
+        (0, "Operation.Failure.Username.Or.Password.Error"),
+    ):
+        settings.CIAM_CAPTCHA_AFTER = limit
+        person.open_page("/ciam/login/")
+        person.ciam.fail("password", code="Params.Blank.CaptchaCode")
+        assert person.submit_form(username="li", password=PASSWORD)["Ciam-Error-Code"] == code
 
 
 def test_captcha_images_have_a_rate_limit(person: FormBrowser, settings: Settings) -> None:
@@ -326,13 +403,32 @@ def test_an_unknown_step_links_to_the_login_page(person: FormBrowser, address: s
 
 
 def test_a_step_whose_flow_ciam_has_deleted_links_to_the_login_page(person: FormBrowser) -> None:
-    person.open_page("/ciam/login/?method=sms&next=/cart/")
-    person.submit_form(phone_number=NUMBER)
+    person.open_page("/ciam/login/?next=/cart/")
+    person.submit_form(username="careful", password=PASSWORD)
+    person.submit_form(channel="SMS")
     person.ciam.accounts._flows.clear()
     answer = person.submit_form(code=CODE)
 
     assert answer.status_code == 410
     assert 'href="/ciam/login/?next=%2Fcart%2F"' in answer.content.decode()
+
+
+def test_a_code_whose_flow_ciam_has_deleted_is_refused_like_a_wrong_code(
+    person: FormBrowser,
+) -> None:
+    # Without an account, CIAM never has a flow.
+    person.open_page("/ciam/login/?method=sms&next=/cart/")
+    person.submit_form(phone_number=NUMBER)
+    person.ciam.accounts._flows.clear()
+    person.ciam.accounts._last_sends.clear()
+    answer = person.submit_form(code=CODE)
+
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (
+        400,
+        "Operation.Failure.SMS.Code.Error",
+    )
+    person.submit_form(do="resend")
+    assert person.submit_form(code=CODE).status_code == 302
 
 
 def test_sent_codes_have_a_rate_limit_and_the_page_shows_the_wait(
@@ -350,6 +446,95 @@ def test_sent_codes_have_a_rate_limit_and_the_page_shows_the_wait(
     assert answer.status_code == 429
     assert int(answer["Retry-After"]) > 50
     assert len(person.ciam.requests) == request_count
+
+
+# First page -> the field of the recipient, and the code page's link to the first page.
+FIRST_PAGES = {
+    "/ciam/login/?method=sms&next=/cart/": ("phone_number", NUMBER, "Change number"),
+    "/ciam/login/?method=email&next=/cart/": (
+        "email",
+        "li@example.com",
+        "Change email address",
+    ),
+    "/ciam/recover/?next=/cart/": ("receiver", NUMBER, "Change number"),
+    "/ciam/sign-up/?next=/cart/": ("receiver", "li@example.com", "Change email address"),
+}
+
+
+@for_each_row("address", FIRST_PAGES)
+def test_the_back_button_and_another_click_lead_to_the_page_of_the_code_again(
+    address: str, person: FormBrowser, settings: Settings
+) -> None:
+    field, recipient, _ = FIRST_PAGES[address]
+    settings.CIAM_SEND_LIMITS = {"receiver": ("1/min", "5/hour")}
+    cache.clear()
+    person.ciam.accounts._last_sends.clear()
+    person.open_page(address)
+    code_page = person.submit_form(**{field: recipient}).wsgi_request.path
+    request_count = len(person.ciam.requests)
+
+    person.open_page(address.replace("/cart/", "/shelf/"))
+    answer = person.submit_form(**{field: recipient})
+
+    assert (answer.status_code, answer.wsgi_request.path) == (200, code_page)
+    assert [r.stage for r in person.ciam.requests[request_count:] if r.stage != "api"] == []
+    assert "next=%2Fshelf%2F" in answer.content.decode()
+    # Another recipient has a page of its own.
+    person.open_page(address)
+    other = "wang@example.com" if "@" in recipient else "13800004321"
+    assert person.submit_form(**{field: other}).wsgi_request.path != code_page
+
+
+@for_each_row("address", FIRST_PAGES)
+def test_the_page_of_a_code_links_to_the_page_where_the_recipient_was_typed(
+    address: str, person: FormBrowser
+) -> None:
+    field, recipient, label = FIRST_PAGES[address]
+    cache.clear()
+    person.ciam.accounts._last_sends.clear()
+    person.open_page(address)
+    page = person.submit_form(**{field: recipient}).content.decode()
+
+    href = address.replace("/cart/", "%2Fcart%2F").replace("&", "&amp;")
+    assert f'<a class="ciam-link" href="{href}">{label}</a>' in page
+    assert f'name="{field}"' in person.open_page(unescape(href)).content.decode()
+
+
+def test_a_rate_limit_leads_to_the_page_of_the_last_code(
+    person: FormBrowser, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CIAM_SEND_LIMITS = {"receiver": ("1/hour",)}
+    person.open_page("/ciam/login/?method=sms")
+    code_page = person.submit_form(phone_number=NUMBER).wsgi_request.path
+    change_time_of_code(person, -90)
+
+    person.open_page("/ciam/login/?method=sms")
+    with caplog.at_level(logging.INFO):
+        answer = person.submit_form(phone_number=NUMBER)
+
+    assert (answer.status_code, answer.wsgi_request.path) == (200, code_page)
+    assert "code=Operation.Failure.Send.SMS.Too.Frequency" in caplog.text
+    assert person.submit_form(code=CODE).status_code == 302
+
+
+def test_another_failure_of_a_second_code_is_shown(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/?method=sms")
+    person.submit_form(phone_number=NUMBER)
+    change_time_of_code(person, -90)
+    person.ciam.fail("send_code", code="Operation.Failure.Send.SMS.Fail")
+
+    person.open_page("/ciam/login/?method=sms")
+    assert person.submit_form(phone_number=NUMBER).status_code == 503
+
+
+def change_time_of_code(person: FormBrowser, seconds: int) -> None:
+    """Change the time at which the last code was sent, in the flow of the browser."""
+    (name,) = [name for name in person.client.cookies if name.startswith("ciam_flow_")]
+    flow = decrypted_flow(person.client.cookies[name].value)
+    assert flow
+    person.client.cookies[name] = encrypted_flow(
+        dataclasses.replace(flow, sent_at=flow.sent_at + seconds)
+    )
 
 
 def test_the_page_after_too_many_code_entries_offers_a_new_code_with_a_wait(
@@ -453,6 +638,21 @@ def test_another_channel_can_be_chosen_at_the_second_step(person: FormBrowser) -
     person.submit_form(channel="PWD")
     assert person.submit_form(password=PASSWORD).status_code == 302
     assert person.user_id
+
+
+def test_a_channel_whose_code_is_new_leads_to_the_page_of_the_code_again(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_SEND_LIMITS = {"receiver": ("1/min",)}
+    person.open_page("/ciam/login/")
+    person.submit_form(username="careful", password=PASSWORD)
+    person.submit_form(channel="SMS")
+    person.submit_form(do="other")
+    person.submit_form(channel="PWD")
+    person.submit_form(do="other")
+
+    assert person.submit_form(channel="SMS").status_code == 200
+    assert person.submit_form(code=CODE).status_code == 302
 
 
 def test_a_channel_that_is_not_offered_is_refused(person: FormBrowser) -> None:
@@ -654,7 +854,7 @@ def test_a_code_that_was_not_sent_is_still_checked_at_ciam(person: FormBrowser) 
 def test_an_account_can_be_created(person: FormBrowser) -> None:
     person.open_page("/ciam/sign-up/?next=/cart/")
     page = person.submit_form(receiver=NUMBER).content.decode()
-    assert "A code has been sent to" in page
+    assert "can be used for a new account, a code has been sent there" in page
     assert check_field_error(person.submit_form(code=CODE, password="short"), "password")
     person.open_page("/ciam/sign-up/?next=/cart/")
     person.ciam.accounts._last_sends.clear()
@@ -676,16 +876,14 @@ def test_the_sign_up_does_not_tell_that_an_account_exists(person: FormBrowser) -
 
 def test_the_tenant_can_require_a_captcha_before_each_code(person: FormBrowser) -> None:
     person.ciam.wants_captcha = True
-    page = person.open_page("/ciam/login/?method=sms").content.decode()
-    assert 'src="/ciam/captcha/"' in page
-
+    person.open_page("/ciam/login/?method=sms")
     assert check_field_error(person.submit_form(phone_number=NUMBER), "captcha")
-    person.client.get("/ciam/captcha/")
+    assert person.load_captcha().status_code == 200
     person.submit_form(phone_number=NUMBER, captcha=CAPTCHA_TEXT)
     assert person.title == "Enter the code"
     # A new code needs a new CAPTCHA.
     assert check_field_error(person.submit_form(do="resend"), "captcha")
-    person.client.get("/ciam/captcha/")
+    person.load_captcha()
     person.ciam.accounts._last_sends.clear()
     person.submit_form(do="resend", captcha=CAPTCHA_TEXT)
     assert person.submit_form(code=CODE).status_code == 302

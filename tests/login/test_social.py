@@ -177,7 +177,12 @@ def test_a_social_account_is_linked_by_a_code(
 ) -> None:
     sign_in_at(person, "qq", "stranger")
     assert person.title == "Link your account"
-    person.submit_form(**recipient)
+    link_page = person.response.wsgi_request.path
+    code_page = person.submit_form(**recipient)
+    # The recipient can be changed, and the same recipient leads to the page of the code again.
+    assert f'href="{link_page}">Change ' in code_page.content.decode()
+    assert 'name="receiver"' in person.open_page(link_page).content.decode()
+    assert person.submit_form(**recipient).wsgi_request.path == code_page.wsgi_request.path
     answer = person.submit_form(code=CODE)
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")

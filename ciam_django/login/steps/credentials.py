@@ -13,13 +13,16 @@ from ciam_django.accounts.backends import attribute_failures_to
 from ciam_django.accounts.rate_limits import (
     count_attempt,
     count_code_entry,
+    count_password_without_captcha,
     count_send,
     subtract_attempt,
+    subtract_password_without_captcha,
 )
-from ciam_django.answers import answer_to, is_generic
+from ciam_django.answers import answer_to, is_generic, kind_of
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError, Stage
+from ciam_django.kinds import Kind
 from ciam_django.login.recipients import (
     Recipient,
     email_recipient,
@@ -27,7 +30,14 @@ from ciam_django.login.recipients import (
     phone_or_email_recipient,
     phone_recipient,
 )
-from ciam_django.login.steps.flow import Flow, FlowFinished, Submission, SubmitResult
+from ciam_django.login.steps.flow import (
+    Flow,
+    FlowFinished,
+    Submission,
+    SubmitResult,
+    earlier_flow,
+    new_flow_id,
+)
 from ciam_django.login.steps.results import next_flow
 from ciam_django.reporting import report
 
@@ -58,16 +68,44 @@ def submit_password(submission: Submission) -> SubmitResult:
     """Count an attempt, and sign in with the password.
 
     Return the tokens, or the flow of the next step. Raises ``CiamError``: ``too_many_requests``
-    above a rate limit, or the error of the sign-in.
+    above a rate limit, ``Params.Blank.CaptchaCode`` if the name needs a CAPTCHA, or the error of
+    the sign-in.
     """
     username = normalized_username(submission.cleaned_data["username"])
-    with counting_attempt(submission, username, Stage.PASSWORD):
+    with (
+        counting_attempt(submission, username, Stage.PASSWORD),
+        _asking_all_names_for_captcha(submission, username),
+    ):
         outcome = CiamClient().password_login(
             username, submission.cleaned_data["password"], **submission.extra_parameters
         )
     if isinstance(outcome, NextStep):
         return next_flow(outcome, dataclasses.replace(submission.flow, counted_name=username))
     return outcome
+
+
+@contextlib.contextmanager
+def _asking_all_names_for_captcha(submission: Submission, username: str) -> Iterator[None]:
+    """Require a CAPTCHA after some failed passwords of a name, whether the account exists or not.
+
+    CIAM asks for a CAPTCHA only if the account exists, and may check the CAPTCHA only then. So the
+    generic answer does not tell if the CAPTCHA or the password was wrong.
+    """
+    has_captcha = "captchaText" in submission.extra_parameters
+    if not has_captcha:
+        count_password_without_captcha(username)
+    try:
+        yield
+    except CiamError as error:
+        if kind_of(error) is Kind.CAPTCHA or is_generic(answer_to(error)):
+            error.generic_code = (
+                "password_or_captcha_refused"
+                if has_captcha
+                else "Operation.Failure.Username.Or.Password.Error"
+            )
+        raise
+    if not has_captcha:
+        subtract_password_without_captcha(username)
 
 
 def send_sms_code(submission: Submission) -> SubmitResult:
@@ -112,6 +150,7 @@ def start_code_flow(
 ) -> Flow:
     """Send a code and return the flow of ``next_step``, which takes the code.
 
+    After the Back button, the earlier flow of the same recipient goes on, see ``_send_or_go_on``.
     ``step_data`` is stored in the flow. Raises ``CiamError`` like ``send_code``; see ``send_code``
     also for an account that does not exist.
     """
@@ -124,7 +163,28 @@ def start_code_flow(
         # The user agrees to the terms once; a resent code needs the same consents.
         step_data={**step_data, "consents": submission.extra_parameters.get("consents")},
     )
-    return send_code(dataclasses.replace(submission, flow=flow))
+    earlier = earlier_flow(submission, flow)
+    if earlier:
+        earlier = dataclasses.replace(earlier, next=flow.next)
+    return _send_or_go_on(dataclasses.replace(submission, flow=flow), earlier)
+
+
+def _send_or_go_on(submission: Submission, earlier: Flow | None) -> Flow:
+    """Send the flow's code and return the flow; return ``earlier`` if its code is still new.
+
+    ``earlier`` is a flow that waits for a code of the same recipient. It is also returned, and the
+    error is reported, if a rate limit refuses another code. Raises ``CiamError`` like
+    ``send_code``.
+    """
+    if earlier and earlier.resend_wait:
+        return earlier
+    try:
+        return send_code(submission)
+    except CiamError as error:
+        if not earlier or kind_of(error) is not Kind.RATE_LIMIT:
+            raise
+        report(error, submission.request)
+        return earlier
 
 
 def send_code(submission: Submission) -> Flow:
@@ -144,15 +204,20 @@ def send_code(submission: Submission) -> Flow:
             flow, flow.channel, **{**parameters, **submission.extra_parameters}
         )
     except CiamError as error:
-        # An anonymous user must not learn if an account exists, so the page shows no error and no
-        # code arrives. At the second step, the user has already proved that the account exists.
-        is_anonymous_step = flow.step != "second_factor_code"
+        # The user must not learn if an account exists, so the page shows no error and no code
+        # arrives. At sign-up, the same is true if the account exists.
         answer = answer_to(error, submission.request)
-        if not (is_anonymous_step and is_generic(answer)):
+        if _is_account_known(flow) or not is_generic(answer):
             raise
         report(error, submission.request, answer)
         flow_id = ""
-    return dataclasses.replace(flow, ciam_flow_id=flow_id, sent_at=time.time())
+    # Whole seconds, because the length of the encrypted flow is compared.
+    return dataclasses.replace(flow, ciam_flow_id=flow_id, sent_at=int(time.time()))
+
+
+def _is_account_known(flow: Flow) -> bool:
+    """Return True at the second step: the user has already proved that the account exists."""
+    return flow.step == "second_factor_code"
 
 
 def submit_code_with(
@@ -166,19 +231,34 @@ def check_code(submission: Submission, verify: Callable[[Flow], T]) -> T:
     """Count the entry of the code, and return the result of ``verify``, which sends it to CIAM.
 
     Raises ``CiamError``: ``...Code.Too.Frequency`` after too many entries, ``too_many_requests``
-    above a rate limit, ``...Code.Error`` if CIAM has not sent a code, or the error of ``verify``.
-    The entries of each code are limited, also if CIAM has not sent the code.
+    above a rate limit, or the error of ``verify``. The entries of each code are limited, also if
+    CIAM has not sent the code. CIAM then gets a flow id that does not exist, because the answer
+    would be faster without the call. The generic answer is the same for a wrong code, for an
+    expired code, for a flow that does not exist, and for an account that cannot sign in.
     """
     flow = submission.flow
     name = _CHANNEL_NAMES_IN_CODES.get(flow.channel, "SMS")
     count_code_entry(f"{flow.id} {flow.sent_at}", name)
     with counting_attempt(submission, flow.counted_name, Stage.VERIFY_CODE):
-        if flow.ciam_flow_id:
-            return verify(flow)
-        # Without a request, the answer would be faster and would tell that no account exists.
-        with contextlib.suppress(CiamError):
-            verify(dataclasses.replace(flow, ciam_flow_id=secrets.token_hex(16)))
-        raise CiamError(f"Operation.Failure.{name}.Code.Error", stage=Stage.VERIFY_CODE)
+        try:
+            return verify(
+                dataclasses.replace(flow, ciam_flow_id=flow.ciam_flow_id or secrets.token_hex(16))
+            )
+        except CiamError as error:
+            if not _is_account_known(flow) and _depends_on_account(error):
+                error.generic_code = (
+                    "sign_up_refused"
+                    if flow.step == "sign_up_code"
+                    else f"Operation.Failure.{name}.Code.Error"
+                )
+            raise
+
+
+def _depends_on_account(error: CiamError) -> bool:
+    """Return True if CIAM may raise the error only if it has sent a code, or only if it has not."""
+    answer = answer_to(error)
+    is_of_code = answer.kind in (Kind.VERIFICATION, Kind.FLOW) or answer.field == "code"
+    return is_of_code or is_generic(answer)
 
 
 # --- The second step --------------------------------------------------------------------------
@@ -187,7 +267,8 @@ def check_code(submission: Submission, verify: Callable[[Flow], T]) -> T:
 def choose_channel(submission: Submission) -> SubmitResult:
     """Return the password step for the channel ``PWD``; otherwise send a code by the channel.
 
-    Raises ``Params.Illegal.Type`` for a channel that the step does not offer.
+    If this flow has a code of the channel already, see ``_send_or_go_on``. Raises
+    ``Params.Illegal.Type`` for a channel that the step does not offer.
     """
     channel, flow = submission.cleaned_data["channel"], submission.flow
     if channel not in flow.step_data["channels"]:
@@ -201,7 +282,9 @@ def choose_channel(submission: Submission) -> SubmitResult:
         counted_name=_second_factor_counted_name(flow),
         masked_recipient=flow.step_data["channels"][channel],
     )
-    return send_code(dataclasses.replace(submission, flow=flow))
+    earlier_channel, sent_at = flow.step_data.get("sent", ("", 0))
+    earlier = dataclasses.replace(flow, sent_at=sent_at) if earlier_channel == channel else None
+    return _send_or_go_on(dataclasses.replace(submission, flow=flow), earlier)
 
 
 _SECOND_FACTOR_PREFIX: Final = "second factor "
@@ -234,15 +317,23 @@ def submit_second_factor_password(submission: Submission) -> SubmitResult:
 
 def choose_another_channel(submission: Submission) -> SubmitResult:
     """Return the flow with the step that offers the channels, without a call to CIAM."""
-    return dataclasses.replace(submission.flow, step="second_factor", sent_at=0)
+    flow = submission.flow
+    step_data = dict(flow.step_data)
+    if flow.sent_at:
+        step_data["sent"] = (flow.channel, flow.sent_at)
+    return dataclasses.replace(flow, step="second_factor", sent_at=0, step_data=step_data)
 
 
 # --- A social account that is not linked to an account ----------------------------------------
 
 
 def send_link_code(submission: Submission) -> SubmitResult:
-    recipient = phone_or_email_recipient(submission.cleaned_data["receiver"])
-    return start_code_flow(submission, recipient, "link_code", linked=submission.flow.ciam_flow_id)
+    """Send a code in a flow of its own, so that the user can come back and change the recipient."""
+    recipient, flow = phone_or_email_recipient(submission.cleaned_data["receiver"]), submission.flow
+    submission = dataclasses.replace(submission, flow=dataclasses.replace(flow, id=new_flow_id()))
+    return start_code_flow(
+        submission, recipient, "link_code", linked=flow.ciam_flow_id, link_step=flow.id
+    )
 
 
 def link_account(submission: Submission) -> SubmitResult:

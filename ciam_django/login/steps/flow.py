@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
+import math
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +25,13 @@ _COOKIES: Final = EncryptedCookies(
     "ciam_django.login.steps.flow", "flow_", FLOW_SECONDS, max_count=3
 )
 _LONGEST: Final = 4096
+# The JSON of a flow is padded to a multiple of this length. The id of CIAM's flow counts as at
+# least _FLOW_ID_LENGTH characters.
+_PADDED_LENGTH: Final = 512
+_FLOW_ID_LENGTH: Final = 64
+
+
+new_flow_id: Final = functools.partial(secrets.token_urlsafe, 12)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class Flow:
     masked_recipient: str = dataclasses.field(default="", repr=False)
     sent_at: float = 0
     step_data: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
-    id: str = dataclasses.field(default_factory=functools.partial(secrets.token_urlsafe, 12))
+    id: str = dataclasses.field(default_factory=new_flow_id)
     provider: str = ""
     link_to_user: str = ""
 
@@ -65,12 +74,14 @@ class Submission:
     """A submitted form of a step; at the first step, ``flow`` is a new flow.
 
     ``extra_parameters`` are further parameters for CIAM's API: a solved CAPTCHA and the consents.
+    ``earlier_flow`` is the encrypted flow that an app has sent with the first step, or empty.
     """
 
     request: HttpRequest
     flow: Flow
     cleaned_data: Mapping[str, Any]
     extra_parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    earlier_flow: str = dataclasses.field(default="", repr=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,7 +102,7 @@ SubmitFunction = Callable[[Submission], SubmitResult]
 
 def set_flow_cookie(request: HttpRequest, response: HttpResponseBase, flow: Flow) -> None:
     """Store the flow in an encrypted cookie."""
-    _COOKIES.set(request, response, flow.id, dataclasses.asdict(flow))
+    _COOKIES.set(request, response, flow.id, _padded_content(flow))
 
 
 def flow_from_cookie(request: HttpRequest, flow_id: str) -> Flow | None:
@@ -106,7 +117,7 @@ def delete_flow_cookie(response: HttpResponseBase, flow: Flow) -> None:
 
 def encrypted_flow(flow: Flow) -> str:
     """Return the flow as an encrypted text, for an app, which sends it back with the next step."""
-    return _COOKIES.encrypted(dataclasses.asdict(flow))
+    return _COOKIES.encrypted(_padded_content(flow))
 
 
 def decrypted_flow(text: str) -> Flow | None:
@@ -114,3 +125,36 @@ def decrypted_flow(text: str) -> Flow | None:
     return (
         from_stored(Flow, _COOKIES.decrypted(text, FLOW_SECONDS)) if len(text) <= _LONGEST else None
     )
+
+
+def earlier_flow(submission: Submission, flow: Flow) -> Flow | None:
+    """Return the flow of an earlier submission that waits for the code of the same recipient.
+
+    The browser has the flow in a cookie, or the app has sent the flow. Return None if there is no
+    such flow, or if the flow is too old.
+    """
+    contents = _COOKIES.contents(submission.request, FLOW_SECONDS)
+    earlier_flows = [from_stored(Flow, content) for content in contents]
+    earlier_flows.append(decrypted_flow(submission.earlier_flow))
+    for earlier in filter(None, earlier_flows):
+        if _purpose_of(earlier) == _purpose_of(flow):
+            return earlier
+    return None
+
+
+def _purpose_of(flow: Flow) -> tuple[object, ...]:
+    linked = flow.step_data.get("linked")
+    return flow.step, dict(flow.recipient), flow.link_to_user, flow.provider, linked
+
+
+def _padded_content(flow: Flow) -> dict[str, Any]:
+    """Return the fields of the flow, and a padding that hides if CIAM has sent a code.
+
+    Without an account there is no id of CIAM's flow. The encrypted texts then have the same length.
+    """
+    content = {name: value for name, value in dataclasses.asdict(flow).items() if value}
+    content |= {"ciam_flow_id": flow.ciam_flow_id, "padding": ""}
+    length = len(json.dumps(content))
+    counted_length = length + max(0, _FLOW_ID_LENGTH - len(flow.ciam_flow_id))
+    padded_length = math.ceil(counted_length / _PADDED_LENGTH) * _PADDED_LENGTH
+    return content | {"padding": " " * (padded_length - length)}

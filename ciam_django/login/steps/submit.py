@@ -58,7 +58,13 @@ def submit_form(
         raise validation_errors[0]
     submit = other_button[1] if other_button else row.submit
     result = submit(
-        Submission(request, flow, form.cleaned_data, _extra_parameters(request, form, data))
+        Submission(
+            request,
+            flow,
+            form.cleaned_data,
+            _extra_parameters(request, form, data),
+            earlier_flow=str(data.get("flow", "")),
+        )
     )
     return next_flow(result, flow) if isinstance(result, NextStep) else result
 
@@ -86,7 +92,8 @@ def _extra_parameters(
     cleaned_data = form.cleaned_data
     parameters: dict[str, Any] = {}
     if text := cleaned_data.get("captcha"):
-        parameters |= captcha_parameters(request, text, str(data.get("captcha_id", "")))
+        captcha_id, form_id = str(data.get("captcha_id", "")), str(data.get("captcha_form", ""))
+        parameters |= captcha_parameters(request, text, captcha_id, form_id)
     if consent_ids := cleaned_data.get("consent"):
         parameters["consents"] = consent_ids
     return parameters

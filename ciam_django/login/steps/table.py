@@ -57,8 +57,11 @@ _SKIP: Final[OtherButtons] = {"skip": (pgettext_lazy("ciam", "Skip for now"), pr
 _CREATE: Final[OtherButtons] = {
     "create": (pgettext_lazy("ciam", "Create a new account"), profile.create_linked_account)
 }
-# The text is the same without an account, because an anonymous user must not learn if one exists.
+# The texts are the same with and without an account, because the user must not learn if one exists.
 _SENT_IF_ACCOUNT: Final = _("If there is an account for {shown}, a code has been sent there.")
+_SENT_IF_NO_ACCOUNT: Final = _(
+    "If {shown} can be used for a new account, a code has been sent there."
+)
 _SENT: Final = _("A code has been sent to {shown}.")
 
 # fmt: off
@@ -89,7 +92,7 @@ STEPS: Final[Mapping[str, Step]] = {
         _SENT_IF_ACCOUNT,
         pgettext_lazy("ciam", "Change password"), credentials.reset_password, _RESEND),
     "sign_up_code": Step(forms.CodeAndPasswordForm, pgettext_lazy("ciam", "Create an account"),
-        _SENT,
+        _SENT_IF_NO_ACCOUNT,
         pgettext_lazy("ciam", "Create account"), credentials.create_account, _RESEND),
     "link_code": Step(forms.CodeForm, pgettext_lazy("ciam", "Enter the code"), _SENT_IF_ACCOUNT,
         pgettext_lazy("ciam", "Link account"),

@@ -36,9 +36,10 @@ function submitOnce(form) {
 function setUpCaptchaRefresh(button) {
   const picture = button.parentElement.querySelector("img");
   const address = picture.getAttribute("src");
+  const separator = address.includes("?") ? "&" : "?";
   button.hidden = false;
   button.addEventListener("click", () => {
-    picture.src = `${address}?${Date.now()}`;
+    picture.src = `${address}${separator}t=${Date.now()}`;
   });
 }
 
