@@ -50,11 +50,15 @@ _HEADER_DESCRIPTIONS: Final[Mapping[str, str]] = {
 
 
 def problem_component() -> dict[str, Any]:
-    """Return the schema of the body (RFC 9457), with all possible codes, kinds and actions."""
+    """Return the schema of the body (RFC 9457), with all possible codes, kinds and actions.
+
+    ``code`` also allows other texts, because a later version of this package has more codes.
+    """
     answers = _answers().values()
     members = {name: dict(_MEMBER_SCHEMAS[name]) for name in BODY_MEMBERS}
     for name in ("code", "kind", "action"):
         members[name]["enum"] = list(dict.fromkeys(getattr(answer, name) for answer in answers))
+    members["code"]["anyOf"] = [{**_TEXT, "enum": members["code"].pop("enum")}, _TEXT]
     return {"type": "object", "properties": members, "required": list(BODY_MEMBERS)}
 
 

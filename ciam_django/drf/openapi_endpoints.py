@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from django.utils.translation import override
 from ciam_django.conf import conf
 from ciam_django.drf.openapi_answers import answer_statuses, response_reference
 from ciam_django.login.api import load_step_availability
+from ciam_django.login.providers import registrations
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.forms import PROFILE_FIELDS
 from ciam_django.login.steps.table import STEPS, Step
@@ -19,6 +21,12 @@ from ciam_django.login.steps.table import STEPS, Step
 TAG: Final = "sign-in"
 # The scheme of the CSRF header. A step needs the header where it starts a session.
 CSRF_SCHEME: Final = "CiamCsrfToken"
+# The schemas of the responses of a step -> the `status` that tells them apart.
+_STATUSES: Final[Mapping[str, str]] = {
+    "CiamStep": "step",
+    "CiamSignedIn": "signed_in",
+    "CiamDone": "done",
+}
 
 _TEXT: Final[Mapping[str, Any]] = {"type": "string"}
 _TEXT_OR_NONE: Final[Mapping[str, Any]] = {"type": "string", "nullable": True}
@@ -83,6 +91,7 @@ def endpoint_components() -> dict[str, Any]:
             sent_to=_TEXT_OR_NONE,
             wait=_NUMBER_OR_NONE,
         ),
+        "CiamRedirect": _object_schema(status=_constant_schema("redirect"), url=_TEXT),
         "CiamDone": _object_schema(status=_constant_schema("done"), detail=_TEXT),
         **({"CiamTokens": _object_schema(**_token_members())} if returns_tokens else {}),
     }
@@ -114,8 +123,7 @@ def _endpoint_paths() -> Iterator[tuple[str, dict[str, Any]]]:
                 name, _english_title(row), "CiamStep", "CiamSignedIn", "CiamDone"
             )
             operation["requestBody"] = _request_body(_step_schema(name, row))
-            if not returns_tokens:
-                operation["security"] = [{CSRF_SCHEME: []}]
+            operation["security"] = [] if returns_tokens else [{CSRF_SCHEME: []}]
             yield reverse("ciam:api_step", args=[name]), {"post": operation}
     if returns_tokens:
         operation = _operation("renew", "Get new tokens for a refresh token", "CiamTokens")
@@ -123,13 +131,63 @@ def _endpoint_paths() -> Iterator[tuple[str, dict[str, Any]]]:
             _object_schema(refresh_token={**_TEXT, "minLength": 1})
         )
         yield reverse("ciam:api_renew"), {"post": operation}
+    yield from _redirect_paths()
+
+
+def _redirect_paths() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the operations that redirect a browser, and return the URL to a script.
+
+    These views take forms, and start or need a session for each value of ``CIAM_API_SIGN_IN``.
+    """
+    begin = {"next": _TEXT, "link": _TEXT}
+    yield (
+        reverse("ciam:authorize"),
+        {"post": _redirect_operation("authorize", "Sign in on the page of CIAM", begin)},
+    )
+    for name, registration in registrations().items():
+        if registration.provider.has_page:
+            operation_name = f"with_{re.sub(r'[^A-Za-z0-9]', '_', name)}"
+            operation = _redirect_operation(operation_name, f"Sign in with {name}", begin)
+            yield reverse("ciam:provider", args=[name]), {"post": operation}
+    yield (
+        reverse("ciam:logout"),
+        {"post": _redirect_operation("logout", "Sign out", {"next": _TEXT}, [403])},
+    )
+    yield (
+        reverse("ciam:unlink"),
+        {
+            "post": _redirect_operation(
+                "unlink",
+                "Remove an identity of the signed-in user",
+                {"identity": _TEXT, "next": _TEXT},
+            )
+        },
+    )
+
+
+def _redirect_operation(
+    name: str, summary: str, members: Mapping[str, Any], failure_statuses: Sequence[int] = ()
+) -> dict[str, Any]:
+    operation = _operation(name, summary, "CiamRedirect", failure_statuses=failure_statuses)
+    operation["security"] = [{CSRF_SCHEME: []}]
+    operation["description"] = "Send `Accept: application/json` to get the URL as JSON."
+    operation["responses"]["302"] = {"description": "The redirect of a client that prefers HTML."}
+    schema = {"type": "object", "properties": dict(members)}
+    operation["requestBody"] = {
+        "content": {"application/x-www-form-urlencoded": {"schema": schema}}
+    }
+    return operation
 
 
 def _operation(
     name: str, summary: str, *response_schemas: str, failure_statuses: Sequence[int] = ()
 ) -> dict[str, Any]:
     schemas = [{"$ref": f"#/components/schemas/{each}"} for each in response_schemas]
-    schema: dict[str, Any] = {"oneOf": schemas} if len(schemas) > 1 else schemas[0]
+    schema: dict[str, Any] = schemas[0]
+    if len(schemas) > 1:
+        mapping = {_STATUSES[each]: schemas[i]["$ref"] for i, each in enumerate(response_schemas)}
+        discriminator = {"propertyName": "status", "mapping": mapping}
+        schema = {"oneOf": schemas, "discriminator": discriminator}
     # CIAM may answer any call with any code.
     failure_responses = {
         str(status): response_reference(status) for status in failure_statuses or answer_statuses()
@@ -138,6 +196,8 @@ def _operation(
         "operationId": f"ciam_{name}",
         "summary": summary,
         "tags": [TAG],
+        # Anyone may call the operation, whatever the project's other operations require.
+        "security": [],
         "responses": {
             "200": {"description": "", "content": {"application/json": {"schema": schema}}},
             **failure_responses,

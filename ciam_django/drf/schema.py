@@ -74,9 +74,8 @@ def with_ciam(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     ours["components"]["responses"] = problem_responses()
     if ours["paths"]:
         ours["components"]["schemas"] |= endpoint_components()
-        if any("security" in each.get("post", {}) for each in ours["paths"].values()):
-            header = {"type": "apiKey", "in": "header", "name": "X-CSRFToken"}
-            ours["components"]["securitySchemes"] = {CSRF_SCHEME: header}
+        header = {"type": "apiKey", "in": "header", "name": "X-CSRFToken"}
+        ours["components"]["securitySchemes"] = {CSRF_SCHEME: header}
     merged: dict[str, Any] = _merged_schema(result, _in_openapi_version(ours))
     return merged
 

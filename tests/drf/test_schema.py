@@ -155,7 +155,50 @@ def test_our_endpoints_are_documented_below_any_prefix(api_sign_in: str) -> None
     others = {"/here/ciam/api/", "/here/ciam/api/captcha/"}
     others |= {"/here/ciam/api/renew/"} if api_sign_in == "token" else set()
     assert ours == steps | others
-    assert ("security" in paths["/here/ciam/api/sms/"]["post"]) == (api_sign_in == "session")
+    needed: list[Any] = [{"CiamCsrfToken": []}]
+    open_operations = [paths["/here/ciam/api/"]["get"], paths["/here/ciam/api/captcha/"]["get"]]
+    open_operations += [paths["/here/ciam/api/renew/"]["post"]] if api_sign_in == "token" else []
+    assert [operation["security"] for operation in open_operations] == [[]] * len(open_operations)
+    assert paths["/here/ciam/api/sms/"]["post"]["security"] == (
+        needed if api_sign_in == "session" else []
+    )
+
+
+def test_the_views_that_return_a_url_to_a_script_are_documented(
+    api_sign_in: str, settings: Settings
+) -> None:
+    settings.CIAM_SOCIAL_PROVIDERS = {
+        "wechat": {
+            "website": {"app_id": "wx1", "source": "s1"},
+            "mini_program": {"app_id": "wx3", "source": "s3"},
+        },
+        "qq": {"app_id": "1", "source": "s2"},
+    }
+    openapi = document()
+    validate(openapi)
+    names = ["authorize", "logout", "unlink", "with/wechat-website", "with/qq"]
+
+    for name in names:
+        operation = openapi["paths"][f"/here/ciam/{name}/"]["post"]
+        assert operation["security"] == [{"CiamCsrfToken": []}]
+        assert set(operation["responses"]) >= {"200", "302", "403"}
+        assert "application/x-www-form-urlencoded" in operation["requestBody"]["content"]
+    assert "/here/ciam/with/wechat-mini_program/" not in openapi["paths"]
+    assert "CiamCsrfToken" in openapi["components"]["securitySchemes"]
+
+
+def test_the_responses_of_a_step_are_told_apart_by_their_status(api_sign_in: str) -> None:
+    openapi = document()
+    content = openapi["paths"]["/here/ciam/api/sms/"]["post"]["responses"]["200"]["content"]
+    schema = content["application/json"]["schema"]
+    mapping = schema["discriminator"]["mapping"]
+
+    assert schema["discriminator"]["propertyName"] == "status"
+    assert sorted(mapping.values()) == sorted(each["$ref"] for each in schema["oneOf"])
+    for status, reference in mapping.items():
+        component = openapi["components"]["schemas"][reference.rpartition("/")[2]]
+        assert component["properties"]["status"]["enum"] == [status]
+        assert "status" in component["required"]
 
 
 def test_a_step_that_is_not_offered_is_not_documented(api_sign_in: str, settings: Settings) -> None:
@@ -200,7 +243,11 @@ def test_every_possible_code_is_documented(api_sign_in: str, settings: Settings)
     problem = openapi["components"]["schemas"]["CiamProblem"]
     answered = {answer_to(CiamError(code)).code for code in [*CODES, "Shop.Closed"]}
 
-    assert set(problem["properties"]["code"]["enum"]) == answered
+    known, other = problem["properties"]["code"]["anyOf"]
+
+    assert set(known["enum"]) == answered
+    # A code of a later version is valid, too.
+    assert other == {"type": "string"}
     assert problem["required"] == list(problem["properties"]) == list(BODY_MEMBERS)
     assert "423" in openapi["paths"]["/here/ciam/api/password/"]["post"]["responses"]
 
@@ -228,7 +275,8 @@ def test_a_changed_setting_changes_the_next_document(api_sign_in: str, settings:
         openapi = document()
         examples = openapi["components"]["responses"]["CiamProblem403"]["content"]
         detail = examples["application/json"]["examples"]["en"]["value"]["detail"]
-        codes = openapi["components"]["schemas"]["CiamProblem"]["properties"]["code"]["enum"]
+        code = openapi["components"]["schemas"]["CiamProblem"]["properties"]["code"]
+        codes = code["anyOf"][0]["enum"]
         return "Shop.Closed" in codes, str(detail)
 
     before = documented()
@@ -312,7 +360,10 @@ def test_responses_of_the_endpoints_fit_the_document(api_sign_in: str, ciam: Fak
             if body
             else client.get(url)
         )
-        operation = openapi["paths"][url]["post" if body else "get"]
+        return validated(url, response, "post" if body else "get")
+
+    def validated(url: str, response: Any, method: str) -> int:
+        operation = openapi["paths"][url][method]
         documented = operation["responses"][str(response.status_code)]
         if "$ref" in documented:
             documented = openapi["components"]["responses"][documented["$ref"].rpartition("/")[2]]
@@ -332,6 +383,9 @@ def test_responses_of_the_endpoints_fit_the_document(api_sign_in: str, ciam: Fak
     assert call("password/", "timeout", **account) == 503
     assert call("password/", "Operation.Failure.Password.Too.Frequency", **account) in (429, 503)
     assert call("code/", code="1", flow="x") == 410
+    for name, status in (("unlink", (401, 404)), ("authorize", (200,)), ("logout", (200,))):
+        url = f"/here/ciam/{name}/"
+        assert validated(url, client.post(url), "post") in status
 
 
 # --- A project's own views ------------------------------------------------------------------------
