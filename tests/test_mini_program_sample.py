@@ -1,0 +1,161 @@
+"""Run the mini program of example_project/README.md in node, against the real endpoints."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from django.core.cache import cache
+from pytest_django.fixtures import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from ciam_django.testing import FakeCiam
+from ciam_django.testing.accounts import CODE
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.slow("node"),
+    pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
+]
+
+README: Final = Path(__file__).parents[1] / "example_project/README.md"
+
+# WeChat's functions that the sample uses.
+WX: Final = """
+const stored = new Map();
+export const requests = [];
+export const state = { loginCode: "", language: "zh_CN", backs: 0, toasts: [] };
+globalThis.wx = {
+  getAppBaseInfo: () => ({ language: state.language }),
+  getStorageSync: (key) => stored.get(key) ?? "",
+  setStorageSync: (key, value) => stored.set(key, JSON.parse(JSON.stringify(value))),
+  removeStorageSync: (key) => stored.delete(key),
+  login: ({ success }) => success({ code: state.loginCode }),
+  navigateBack: () => { state.backs += 1; },
+  showToast: ({ title }) => state.toasts.push(title),
+  request: ({ url, method, data, header, success, fail }) => {
+    requests.push({ url, ...header });
+    fetch(url, { method, headers: header, body: JSON.stringify(data) })
+      .then(async (response) => {
+        success({ statusCode: response.status, data: await response.json() });
+      })
+      .catch(fail);
+  },
+};
+globalThis.Page = (page) => {
+  globalThis.page = { ...page, data: {}, setData(data) { Object.assign(this.data, data); } };
+};
+"""
+
+SCENARIO: Final = """
+import { requests, state } from "./wx.mjs";
+const { signInSilently, signInByPhone, goOn, token } = await import("./sign-in.mjs");
+const end = (seconds) => {
+  wx.setStorageSync("token", { ...wx.getStorageSync("token"), until: Date.now() + seconds * 1000 });
+};
+const settled = async (promise) => promise.catch((problem) => ({ problem }));
+const told = {};
+
+told.before = (await token()) ?? null;
+state.loginCode = "fake:li";
+told.silent = await signInSilently();
+told.kept = [await token(), await token()];
+const silent = requests.length;
+end(30);
+told.renewed = await Promise.all([token(), token(), token()]);
+told.renewals = requests.length - silent;
+told.afterwards = await token();
+end(-1);
+told.again = await token();
+
+wx.setStorageSync("token", { ...wx.getStorageSync("token"), refresh_token: "spent" });
+end(-1);
+told.refused = await Promise.all([settled(token()), settled(token())]);
+told.cleared = (await token()) ?? null;
+
+state.loginCode = "fake:careful";
+const step = await signInSilently();
+const code = await goOn(step, { channel: "SMS" });
+told.steps = [step.step, code.step, (await goOn(code, { code: CODE })).status];
+
+state.loginCode = "fake:unlinked";
+told.unknown = (await settled(signInSilently())).problem;
+told.phone = (await signInByPhone({ detail: { code: "p" } })).status;
+
+await import("./page.mjs");
+const wait = async (isTrue) => { while (!isTrue()) await new Promise((go) => setTimeout(go, 5)); };
+page.onLoad();
+await wait(() => page.data.asks);
+page.onPhone({ detail: {} });
+await wait(() => state.toasts.length);
+page.onPhone({ detail: { code: "p" } });
+await wait(() => state.backs);
+told.toasts = state.toasts;
+told.languages = [...new Set(requests.map((request) => request["Accept-Language"]))];
+console.log(JSON.stringify(told));
+"""
+
+
+def samples() -> tuple[str, str]:
+    """The two files of the sample."""
+    text = README.read_text(encoding="utf-8")
+    sign_in = re.search(r"```js\n(// sign-in\.js\n.*?)```", text, re.DOTALL)
+    page = re.search(r"```js\n(// pages/sign-in\.js\n.*?)```", text, re.DOTALL)
+    assert sign_in
+    assert page
+    return sign_in[1], page[1]
+
+
+@pytest.mark.parametrize("mode", ["ciam"])
+def test_the_mini_program_of_the_readme_signs_in_and_renews_once(
+    ciam: FakeCiam, live_server: LiveServer, settings: Settings, tmp_path: Path, mode: str
+) -> None:
+    cache.clear()
+    settings.CIAM_API_SIGN_IN = "token"
+    settings.CIAM_TRY_LIMITS = settings.CIAM_SEND_LIMITS = {}
+    settings.CIAM_SOCIAL_PROVIDERS = {
+        "wechat": {"mini_program": {"app_id": "wx3", "source": "source_wechat_mini_program"}}
+    }
+    sign_in, page = samples()
+    site = "https://shop.example.com/ciam/api/"
+    assert site in sign_in
+    files = {
+        "wx.mjs": WX,
+        "sign-in.mjs": sign_in.replace(site, f"{live_server.url}/ciam/api/"),
+        "page.mjs": page.replace('"../sign-in"', '"./sign-in.mjs"'),
+        "scenario.mjs": SCENARIO.replace("CODE", json.dumps(CODE)),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    completed = subprocess.run(
+        ["node", "scenario.mjs"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert completed.returncode == 0, completed.stderr
+    told: dict[str, Any] = json.loads(completed.stdout)
+
+    assert told["before"] is None
+    assert told["silent"]["status"] == "signed_in"
+    assert told["kept"] == [told["silent"]["access_token"]] * 2
+    # Three calls at the same time have sent one request, and have the same new token.
+    assert told["renewals"] == 1
+    assert told["renewed"] == [told["afterwards"]] * 3
+    assert len({told["silent"]["access_token"], told["afterwards"], told["again"]}) == 3
+    assert [each["problem"]["code"] for each in told["refused"]] == ["invalid_grant"] * 2
+    assert told["cleared"] is None
+    assert told["steps"] == ["second_factor", "second_factor_code", "signed_in"]
+    assert told["unknown"]["code"] == "Operation.Failure.Mini.Program.Silent.Login"
+    assert re.search(r"[\u4e00-\u9fff]", told["unknown"]["detail"])
+    assert told["phone"] == "signed_in"
+    (toast,) = told["toasts"]
+    assert re.search(r"[\u4e00-\u9fff]", toast)
+    assert told["languages"] == ["zh-CN"]
