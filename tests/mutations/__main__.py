@@ -7,16 +7,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import queue
 import random
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,18 +19,12 @@ from pathlib import Path
 from typing import Final
 
 from tests.mutations.changes import Change, changes_of, first_changed_line
-from tests.mutations.table import MODULES, ROOT, guards_of, path_of
+from tests.mutations.runs import Copies
+from tests.mutations.table import MODULES, ROOT, path_of
 
 # The least percentage of changes that must make a test fail.
 BAR: Final = 95
 EQUIVALENT: Final = Path(__file__).with_name("equivalent.tsv")
-# In seconds. A change counts as caught if the tests take this much longer than without the change,
-# because the change makes the package wait forever.
-_PATIENCE: Final = 60
-_TIMES_AS_LONG: Final = 5
-_NOT_COPIED: Final = (".*", "*.egg-info", "build", "dist", "__pycache__")
-# Exit statuses of pytest: a test has failed, or a module cannot be imported.
-_CAUGHT: Final = frozenset({1, 2, 3, 4})
 
 # (module, old line, new line) -> why no test can fail.
 Equivalents = Mapping[tuple[str, str, str], str]
@@ -81,81 +69,6 @@ def stale_equivalents(
     return [key for key in equivalents if key[0] in modules and key not in known]
 
 
-# --- Running the tests on a changed copy ----------------------------------------------------------
-
-
-class Copies:
-    """Copies of the source tree, in which the tests run; each thread uses its own copy."""
-
-    def __init__(self, folder: Path, count: int) -> None:
-        self._folder = folder
-        self._count = count
-        self._free: queue.SimpleQueue[Path] = queue.SimpleQueue()
-        self._seconds: dict[str, float] = {}
-
-    def prepare(self, modules: Sequence[str]) -> None:
-        """Make the copies, and measure the tests of each module without a change."""
-        first = self._folder / "0"
-        shutil.copytree(ROOT, first, ignore=shutil.ignore_patterns(*_NOT_COPIED))
-        for module in modules:
-            began = time.monotonic()
-            status, output = _run_tests(first, module, None, keeps_bytecode=True)
-            if status != 0:
-                raise SystemExit(f"the tests of {module} fail without a change:\n{output}")
-            self._seconds[module] = time.monotonic() - began
-        for module in modules:
-            # Python would use the bytecode of the unchanged module for a changed module.
-            cached = (first / path_of(module)).parent / "__pycache__"
-            for file in cached.glob(f"{Path(module).name}.*"):
-                file.unlink()
-        self._free.put(first)
-        for number in range(1, self._count):
-            self._free.put(shutil.copytree(first, self._folder / str(number)))
-
-    def is_caught(self, mutation: Mutation) -> bool:
-        """Return True if the tests of the module fail or do not end with the mutation."""
-        copy = self._free.get()
-        path = copy / path_of(mutation.module)
-        original = path.read_bytes()
-        try:
-            path.write_bytes(mutation.change.apply(original))
-            timeout = _PATIENCE + _TIMES_AS_LONG * self._seconds[mutation.module]
-            status, _ = _run_tests(copy, mutation.module, timeout)
-            return status is None or status in _CAUGHT
-        finally:
-            path.write_bytes(original)
-            self._free.put(copy)
-
-
-def _run_tests(
-    copy: Path, module: str, timeout: float | None, *, keeps_bytecode: bool = False
-) -> tuple[int | None, str]:
-    """Return the exit status of pytest, or None after the timeout, and the output of pytest."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=short"]
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    if not keeps_bytecode:
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    with subprocess.Popen(
-        [*command, *guards_of(module)],
-        cwd=copy,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            output, _ = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            # The process group includes the servers that the tests have started.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            return None, ""
-        return process.returncode, output
-
-
 # --- The report -----------------------------------------------------------------------------------
 
 
@@ -165,9 +78,11 @@ def survivors(mutations: Sequence[Mutation], processes: int) -> Iterator[Mutatio
         tempfile.TemporaryDirectory(prefix="ciam_django-mutations-") as folder,
         ThreadPoolExecutor(processes) as threads,
     ):
-        copies = Copies(Path(folder), processes)
+        copies = Copies(ROOT, Path(folder), processes)
         copies.prepare(sorted({mutation.module for mutation in mutations}))
-        caught = threads.map(copies.is_caught, mutations)
+        caught = threads.map(
+            lambda mutation: copies.is_caught(mutation.module, mutation.change), mutations
+        )
         for mutation, is_caught in zip(mutations, caught, strict=True):
             if not is_caught:
                 yield mutation

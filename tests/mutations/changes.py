@@ -28,7 +28,9 @@ _KEPT_DECORATORS: Final = re.compile(
 )
 # Arguments with texts for developers, which no test has to repeat.
 _WORDS: Final = {"upstream_text", "verbose_name", "verbose_name_plural"}
-_CALLS_WITH_WORDS: Final = re.compile(r"(?:logger\.\w+|logging\.getLogger|_|gettext\w*|TypeVar)$")
+_CALLS_WITH_WORDS: Final = re.compile(
+    r"(?:logger\.\w+|logging\.getLogger|_|gettext\w*|TypeVar|cast)$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,23 @@ def first_changed_line(source: bytes, change: Change) -> tuple[int, str, str]:
     pairs = zip([*old, ""], [*new, ""], strict=False)
     number = next(number for number, pair in enumerate(pairs) if pair[0] != pair[1])
     return number + 1, [*old, ""][number].strip(), [*new, ""][number].strip()
+
+
+def lines_of_statement(source: bytes, change: Change) -> range:
+    """Return the lines of the statement that contains a change, without the statements in it."""
+    number = source[: change.start].count(b"\n") + 1
+    statements = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt))
+    heads = [_lines_of_head(node) for node in statements]
+    return min((lines for lines in heads if number in lines), key=len, default=range(0))
+
+
+def _lines_of_head(statement: ast.stmt) -> range:
+    body: list[ast.stmt] = getattr(statement, "body", [])
+    end = statement.end_lineno or statement.lineno
+    if body:
+        end = max(body[0].lineno - 1, statement.lineno)
+    decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
+    return range(min([statement.lineno, *(node.lineno for node in decorators)]), end + 1)
 
 
 class _Finder:

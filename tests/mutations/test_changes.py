@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutations import __main__ as program
-from tests.mutations.changes import changes_of, first_changed_line
+from tests.mutations.changes import Change, changes_of, first_changed_line, lines_of_statement
 from tests.mutations.table import MODULES, ROOT, guards_of, path_of
 from tests.rows import for_each_row
 
@@ -72,6 +72,27 @@ def test_a_change_is_shown_by_the_first_line_that_differs() -> None:
     assert first_changed_line(source, last) == (3, "c == d", "c != d")
 
 
+@for_each_row(
+    "change, expected",
+    [
+        ("== b", range(2, 3)),
+        ("e = 1", range(3, 5)),
+        ("f(g)", range(5, 8)),
+        ("j=3", range(5, 8)),
+        ("k = 2", range(8, 9)),
+    ],
+)
+def test_the_lines_of_a_change_are_those_of_the_innermost_statement(
+    change: str, expected: range
+) -> None:
+    source = (
+        b"# a\nif a == b:\n    c = d(\n        e = 1)\n@f(g)\ndef h(\n    i, j=3):\n    k = 2\n"
+    )
+    start = source.index(change.encode())
+
+    assert lines_of_statement(source, Change("", start, start, b"")) == expected
+
+
 @for_each_row("module", ["login/cookies", "login/redirects", "login/state", "client/cache"])
 def test_each_change_of_a_module_is_valid_python_with_another_meaning(module: str) -> None:
     source = (ROOT / path_of(module)).read_bytes()
@@ -111,7 +132,8 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "tests" / "test_prices.py").write_text(
         "from ciam_django.prices import PRICE\n\ndef test_price():\n    assert PRICE == 1\n"
     )
-    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\naddopts = -p no:django\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE")
     for module in (program, sys.modules[guards_of.__module__]):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setitem(MODULES, "prices", ())
