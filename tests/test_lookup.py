@@ -18,7 +18,14 @@ from ciam_django.codes import ALIASES, CODES, UNKNOWN, Collapse, Meaning
 from ciam_django.drf import exception_handler
 from ciam_django.errors import CiamError
 from ciam_django.kinds import KINDS, Action, Audience, Kind
-from ciam_django.lookup import MatchedRow, generic_row, is_known, matched_row, meaning_of
+from ciam_django.lookup import (
+    OVERRIDABLE_FIELDS,
+    MatchedRow,
+    generic_row,
+    is_known,
+    matched_row,
+    meaning_of,
+)
 from ciam_django.middleware import CiamErrorMiddleware
 from tests.conftest import forget_rows
 from tests.rows import for_each_row
@@ -603,3 +610,7 @@ def test_the_override_of_the_readme_is_answered_by_both_entry_points(rf: Request
     assert drf is not None
     assert drf.data["detail"] == answer.detail == text
     assert drf.data["code"] == LOCKED
+
+
+def test_the_allowed_values_of_each_field_are_described() -> None:
+    assert all(field.allowed_text for field in OVERRIDABLE_FIELDS.values())

@@ -25,6 +25,13 @@ def test_a_project_without_the_accounts_app_has_no_views(settings: Settings) -> 
     assert len(importlib.reload(urls).urlpatterns) == 18
 
 
+def test_no_view_needs_a_login() -> None:
+    views = {pattern.name: pattern.callback for pattern in urls.urlpatterns}
+
+    # Django's LoginRequiredMiddleware reads this attribute of a view.
+    assert [name for name, view in views.items() if getattr(view, "login_required", True)] == []
+
+
 @pytest.mark.django_db
 def test_the_login_view_works_as_login_url_without_a_login(settings: Settings) -> None:
     settings.LOGIN_URL = "ciam:login"

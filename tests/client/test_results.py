@@ -87,3 +87,23 @@ def test_the_lifetime_of_a_token_is_a_positive_integer(seconds: object, expires_
     data = {"access_token": "t", "expires_in": seconds}
 
     assert results.signed_in_of(data).expires_in == expires_in
+
+
+@pytest.mark.parametrize("name", ["enterpriseAuthId", "id", "uuid"])
+def test_the_id_of_an_authentication_source_has_one_of_three_names(name: str) -> None:
+    (source,) = results.auth_sources_of({"data": [{name: "s1", "displayName": "QQ", "type": "qq"}]})
+
+    assert (source.id, source.name, source.type) == ("s1", "QQ", "qq")
+
+
+def test_a_profile_has_the_documented_members() -> None:
+    data = {
+        "userId": "u",
+        "username": "li",
+        "displayName": "Li",
+        "email": "li@example.com",
+        "phoneNumber": "13800138000",
+    }
+    profile = results.profile_of(data)
+
+    assert profile == results.Profile("u", "li", "Li", "li@example.com", "13800138000", data)

@@ -116,6 +116,9 @@ def test_urllib3_does_not_log_the_urls_of_our_calls(
         requests.get(url, timeout=5)
 
     assert logged_by_our_call == []
+    # Each logger of urllib3 that can log a URL or a header has the filter.
+    for name in ("connection", "connectionpool", "poolmanager", "response", "util.retry"):
+        assert transport._is_outside_our_calls in logging.getLogger(f"urllib3.{name}").filters
     # The calls of the project are logged.
     assert "code=S3cret" in caplog.text
 

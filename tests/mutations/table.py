@@ -16,7 +16,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "errors": (),
     "lookup": ("test_answers.py",),
     "privacy": ("test_errors.py",),
-    "reporting": ("test_logs.py",),
+    "reporting": ("test_logs.py", "test_signals.py"),
     "responses": (),
     "accounts/backends": ("accounts/test_login.py", "accounts/test_users.py"),
     "accounts/bearer": ("drf/test_authentication.py", "test_versions.py"),
