@@ -20,7 +20,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts import bearer, last_failure
 from ciam_django.accounts.backends import name_digest
 from ciam_django.accounts.models import CiamIdentity, CiamSession
-from ciam_django.accounts.session_store import decrypted_tokens
+from ciam_django.accounts.session_store import Tokens, decrypted_tokens
 from ciam_django.client.cache import get_cached, set_cached
 from ciam_django.client.cached_documents import cache_key
 from ciam_django.client.crypto import fernet_for
@@ -66,6 +66,18 @@ def without(content: Mapping[str, Any], *names: str) -> dict[str, Any]:
 # --- Sessions ---------------------------------------------------------------------------------
 
 OPTIONAL_TOKENS: Final = ("refresh_token", "id_token", "refresh_from", "expires_at", "may_check")
+
+
+def test_the_tokens_of_version_0_1_stay_readable() -> None:
+    # With SECRET_KEY = "for tests only". A version that can't read this text ends all sessions.
+    encrypted = (
+        "gAAAAABrCNpuI3U42aEoixGsFqgr1yqobKm_agCF5rsBkRXeiw-yKwjWP7huVZAFq_2JdB5EL_CgpcGq8mr80OSX"
+        "afTjY2Ah1IzU0L0LjJbeI0KsH8oawhls9GnwITo8BkUQDYeDeg9pIhDcDmRj-MpH-JN1dsgH52pxXuI6_CfuPJjh"
+        "w2TxVATjceij_truUKmw8BsRn9mFaIV-n_HkB9aLhPDUeCrf9adB83wMVGBomnmTVNDQZ4lSCwT5MMaPFcuVG9M1"
+        "qnwt"
+    )
+
+    assert decrypted_tokens(encrypted) == Tokens("k", "a", "r", "i", 1.5, 2.5, may_check=True)
 
 
 @pytest.fixture
