@@ -16,9 +16,9 @@ from django.template.backends.base import BaseEngine
 from django.template.backends.django import DjangoTemplates
 from django.template.loader import get_template
 from django.templatetags.static import static
-from django.utils.translation import pgettext
+from django.utils.translation import override, pgettext
 
-from ciam_django.answers import Answer, language_of_texts
+from ciam_django.answers import Answer, language_for, language_of_texts
 from ciam_django.conf import cached_until_settings_change, conf
 
 logger = logging.getLogger("ciam_django")
@@ -44,16 +44,17 @@ def response_for(
     action. ``context`` is added to the context of the template.
     """
     if media_type_for(request) == HTML:
-        html = render_page(
-            request,
-            "ciam_django/answer.html",
-            {
-                "answer": answer,
-                "ciam_language": answer.headers["Content-Language"],
-                **_action_button(answer, fallback_url),
-                **(context or {}),
-            },
-        )
+        with override(language_for(request)):
+            html = render_page(
+                request,
+                "ciam_django/answer.html",
+                {
+                    "answer": answer,
+                    "ciam_language": answer.headers["Content-Language"],
+                    **_action_button(answer, fallback_url),
+                    **(context or {}),
+                },
+            )
         response = HttpResponse(html, status=answer.status)
         # The URL of a callback has a code.
         response["Referrer-Policy"] = "no-referrer"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from authlib.integrations.base_client.errors import OAuthError
 from django.http import HttpRequest, HttpResponse
+from django.middleware.locale import LocaleMiddleware
 from django.test import RequestFactory
 from django.utils import translation
 from pytest_django.fixtures import Settings
@@ -255,6 +257,16 @@ def test_a_page_declares_its_language_and_direction(
         html = page_of(answer())
 
     assert f'<html lang="{lang}" dir="{direction}">' in html
+
+
+def test_a_page_is_wholly_in_the_language_that_wechat_names() -> None:
+    request = RequestFactory().get("/", headers={"accept": HTML, "accept-language": "zh_CN"})
+    LocaleMiddleware(lambda request: HttpResponse()).process_request(request)
+    error = CiamError("Operation.Failure.Captcha.Error", request_id="abc")
+    html = html_of(response_for(request, answer_to(error, request)))
+
+    assert '<html lang="zh-hans" dir="ltr">' in html
+    assert not re.search(r">[^<]*\b(Try|again|support|reference)\b", html)
 
 
 def test_a_page_is_in_the_language_of_a_catalogue_of_the_project(

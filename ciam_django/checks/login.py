@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import phonenumbers
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage
@@ -36,6 +37,7 @@ from ciam_django.login.providers import (
     provider_entries,
     provider_of_entry,
 )
+from ciam_django.login.redirects import is_origin_in
 from ciam_django.login.tenant_config import HOSTED
 
 _CACHE_BACKENDS: Final = "django.core.cache.backends"
@@ -178,6 +180,24 @@ def check_login_methods(app_configs: object, **kwargs: Any) -> Iterator[CheckMes
         )
 
 
+def check_front_ends(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that Django's CSRF check accepts the origins that django-cors-headers allows.
+
+    With ``CIAM_API_SIGN_IN = "token"``, the JSON endpoints check no CSRF token.
+    """
+    is_needed = are_urls_included() and apps.is_installed("corsheaders")
+    if not is_needed or conf.CIAM_API_SIGN_IN == "token":
+        return
+    for origin in getattr(settings, "CORS_ALLOWED_ORIGINS", ()):
+        if not is_origin_in(str(origin), settings.CSRF_TRUSTED_ORIGINS):
+            yield check_message(
+                "front end",
+                f"CORS_ALLOWED_ORIGINS has {origin!r}, but CSRF_TRUSTED_ORIGINS lacks it.",
+                "Add it if this front end signs users in: its requests to the JSON endpoints of "
+                "ciam_django.urls are otherwise refused.",
+            )
+
+
 def check_caches(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Check the caches of limits, used states, used logout tokens and sessions."""
     if not are_urls_included() or settings.DEBUG:
@@ -247,4 +267,5 @@ CHECKS: Final = (
     check_login_methods,
     check_caches,
     check_provider_form_actions,
+    check_front_ends,
 )

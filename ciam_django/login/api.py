@@ -29,7 +29,6 @@ from django.http import (
 )
 from django.middleware.csrf import get_token
 from django.urls import reverse
-from django.utils.http import is_same_domain
 from django.utils.translation import override
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -45,7 +44,7 @@ from ciam_django.login.captcha import decode_captcha_image, fetch_captcha
 from ciam_django.login.error_responses import ViewFunction, protect_json_from_csrf
 from ciam_django.login.notices import SUCCESS_TEXTS
 from ciam_django.login.providers import MINI_PROGRAM, available_providers, registrations
-from ciam_django.login.redirects import safe_next, url_after_sign_in
+from ciam_django.login.redirects import is_origin_in, safe_next, url_after_sign_in
 from ciam_django.login.steps.flow import (
     Flow,
     FlowFinished,
@@ -150,16 +149,9 @@ def _is_trusted(origin: str) -> bool:
     """
     if len(origin) > _LONGEST_ORIGIN:
         return False
-    scheme, _, host = origin.lower().partition("://")
     trusted = (*settings.CSRF_TRUSTED_ORIGINS, *getattr(settings, "CORS_ALLOWED_ORIGINS", ()))
-    patterns = (each.lower().partition("://") for each in trusted)
-    return any(
-        scheme == pattern[0] and is_same_domain(host, pattern[2].lstrip("*"))
-        for pattern in patterns
-    ) or any(
-        re.match(pattern, origin)
-        for pattern in getattr(settings, "CORS_ALLOWED_ORIGIN_REGEXES", ())
-    )
+    patterns = getattr(settings, "CORS_ALLOWED_ORIGIN_REGEXES", ())
+    return is_origin_in(origin, trusted) or any(re.match(pattern, origin) for pattern in patterns)
 
 
 def _returns_tokens() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import resolve_url
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.http import is_same_domain, url_has_allowed_host_and_scheme
 
 from ciam_django.conf import conf
 from ciam_django.responses import HTML, JSON
@@ -30,6 +31,16 @@ def safe_next(request: HttpRequest, url: str | None) -> str:
         url, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
     return url if is_safe else ""
+
+
+def is_origin_in(origin: str, origins: Iterable[str]) -> bool:
+    """Return True if an origin is one of ``origins``, which may begin with ``https://*.``."""
+    scheme, _, host = origin.lower().partition("://")
+    patterns = (each.lower().partition("://") for each in origins)
+    return any(
+        scheme == pattern_scheme and is_same_domain(host, pattern_host.lstrip("*"))
+        for pattern_scheme, _, pattern_host in patterns
+    )
 
 
 def requested_next(request: HttpRequest) -> str:

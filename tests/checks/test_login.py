@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.cache.backends.db import DatabaseCache
 from django.test import override_settings
 from django.utils.functional import lazystr
@@ -231,6 +232,33 @@ def test_a_cache_that_loses_sessions_is_reported(
         text = f"The cache of the sessions, 'sessions', is {backend!r}"
         assert text in only_message("cache", **changed).msg
     else:
+        assert found_with(**changed) == []
+
+
+@for_each_row(
+    "trusted, is_reported",
+    [
+        ([], True),
+        (["https://app.example.com"], False),
+        (["https://*.example.com"], False),
+        (["https://www.example.com", "http://app.example.com"], True),
+    ],
+)
+def test_an_origin_that_only_django_cors_headers_knows_is_reported(
+    trusted: list[str], is_reported: bool
+) -> None:
+    changed: dict[str, Any] = {
+        "INSTALLED_APPS": [*settings.INSTALLED_APPS, "corsheaders"],
+        "CORS_ALLOWED_ORIGINS": ["https://app.example.com"],
+        "CSRF_TRUSTED_ORIGINS": trusted,
+    }
+    if is_reported:
+        assert "'https://app.example.com'" in only_message("front end", **changed).msg
+    else:
+        assert found_with(**changed) == []
+    assert found_with(**{**changed, "CIAM_API_SIGN_IN": "token"}) == []
+    assert found_with(CORS_ALLOWED_ORIGINS=["https://app.example.com"]) == []
+    with override_settings(ROOT_URLCONF=NoUrls):
         assert found_with(**changed) == []
 
 
