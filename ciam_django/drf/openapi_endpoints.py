@@ -230,6 +230,9 @@ def _step_schema(name: str, row: Step) -> dict[str, Any]:
     flow_members = [] if row.starts_flow else ["flow"]
     if flow_members:
         members["flow"] = {**_TEXT, "minLength": 1}
+    elif row.sends_code:
+        # The flow of an earlier code to the same recipient.
+        members["flow"] = dict(_TEXT)
     schema: dict[str, Any] = {"type": "object", "properties": members}
     if row.others:
         # The form's other buttons need none of its fields.

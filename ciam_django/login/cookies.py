@@ -104,11 +104,12 @@ class EncryptedCookies:
         return None if encrypted is None else self.decrypted(encrypted, ttl)
 
     def contents(self, request: HttpRequest, ttl: int | None) -> list[dict[str, Any]]:
-        """Return the contents of all cookies of the purpose, the newest first.
+        """Return the contents of the newest cookies of the purpose, the newest first.
 
+        At most ``max_count`` cookies are read, because an anonymous user can send any number.
         Cookies that are invalid or older than ``ttl`` seconds are left out.
         """
-        names = reversed(self._names_oldest_first(request))
+        names = self._names_oldest_first(request)[: -self.max_count - 1 : -1]
         contents = [self.content(request, name.removeprefix(self.prefix), ttl) for name in names]
         return [content for content in contents if content is not None]
 

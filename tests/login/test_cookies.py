@@ -9,7 +9,14 @@ from django.http import HttpResponse
 from django.test import RequestFactory, override_settings
 from pytest_django.fixtures import Settings
 
-from ciam_django.login.cookies import cookie_value, delete_cookie, has_any_cookie, set_cookie
+from ciam_django.login.cookies import (
+    EncryptedCookies,
+    cookie_value,
+    delete_cookie,
+    has_any_cookie,
+    set_cookie,
+)
+from tests.login.test_state import aged
 
 
 def morsel(*, is_secure: bool = False) -> Morsel[str]:
@@ -73,3 +80,17 @@ def test_the_names_of_djangos_cookies_come_from_the_settings(settings: Settings)
 
     request.COOKIES["__Host-form"] = "value"
     assert has_any_cookie(request)
+
+
+def test_the_contents_are_those_of_the_newest_cookies() -> None:
+    cookies = EncryptedCookies("tests", "x_", 600, max_count=3)
+    request = RequestFactory().get("/")
+    for age in (50, 20, 700, 90, 30):
+        text = aged(cookies.encrypted({"age": age}), age, "tests")
+        request.COOKIES[f"ciam_x_{age}"] = text
+    request.COOKIES |= {"ciam_x_invalid": "invalid", "ciam_y_1": cookies.encrypted({"age": 1})}
+
+    assert cookies.contents(request, 600) == [{"age": 20}, {"age": 30}, {"age": 50}]
+    del request.COOKIES["ciam_x_20"], request.COOKIES["ciam_x_30"], request.COOKIES["ciam_x_50"]
+    # At most three cookies are read, and one of them is too old.
+    assert cookies.contents(request, 600) == [{"age": 90}]
