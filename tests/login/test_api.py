@@ -160,6 +160,8 @@ def test_a_code_signs_in(app: App, sign_in_mode: str) -> None:
     assert answer["others"] == ["resend"]
 
     assert app.send("code", code="135790")["code"] == "Operation.Failure.SMS.Code.Error"
+    # A number has lost the zeros at its start.
+    assert app.send("code", code=int(CODE))["code"] == "Operation.Failure.SMS.Code.Error"
     pasted = f"【某某】您的验证码是{CODE}，5分钟内有效"
     assert is_signed_in(app, app.send("code", code=pasted), sign_in_mode)
 
