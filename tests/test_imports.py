@@ -63,7 +63,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     "urls": {"privacy", "login"},
     # wiring
     "apps": {"checks"},
-    "checks": {"login", "accounts", "client", "lookup", "codes", "errors", "conf"},
+    "checks": {"login", "accounts", "client", "answers", "lookup", "codes", "errors", "conf"},
     "testing": set(),
 }
 

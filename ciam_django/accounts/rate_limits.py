@@ -117,7 +117,7 @@ def count_password_without_captcha(name: str) -> None:
 
 
 def subtract_password_without_captcha(name: str) -> None:
-    """Subtract a password that was right; the failures of the name stay counted."""
+    """Subtract a password that CIAM has not refused; the refused passwords stay counted."""
     decrement_count(_password_key(name))
 
 

@@ -18,6 +18,7 @@ from django.core.checks import CheckMessage
 from django.utils.functional import Promise
 
 from ciam_django.accounts.users import fillable_fields
+from ciam_django.answers import GENERIC_ERROR_STAGES
 from ciam_django.checks.messages import check_message, hint_for, setting_messages
 from ciam_django.checks.settings import (
     are_urls_included,
@@ -115,6 +116,17 @@ def check_endpoints(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage
                     f"{place}: the {field} is {value!r}.",
                     hint_for(value, _ENDPOINT_CHOICES[field]),
                 )
+            elif field == "stage" and name in ENDPOINTS and _is_opened(name, value):
+                yield check_message(
+                    "open stage",
+                    f"{place}: at the stage {value!r}, users learn which accounts exist.",
+                    f"At the stage {str(ENDPOINTS[name].stage)!r}, the errors are generic.",
+                )
+
+
+def _is_opened(name: str, stage: str) -> bool:
+    """Return True if the errors of the call are generic in the table, and not at this stage."""
+    return ENDPOINTS[name].stage in GENERIC_ERROR_STAGES and stage not in GENERIC_ERROR_STAGES
 
 
 def check_social_providers(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:

@@ -71,6 +71,7 @@ CHECK_IDS: Final = {
     "bearer": "ciam_django.E030",
     "bearer mode": "ciam_django.E031",
     "identities": "ciam_django.E032",
+    "open stage": "ciam_django.W065",
     "front end": "ciam_django.W075",
 }
 

@@ -131,6 +131,11 @@ def test_each_setting_with_fields_has_a_check_of_the_fields() -> None:
             "CIAM_ENDPOINTS['password_login']: the stage is 'pasword'.",
         ),
         (
+            "open stage",
+            {"CIAM_ENDPOINTS": {"recover_submit": {"stage": "profile"}}},
+            "CIAM_ENDPOINTS['recover_submit']: at the stage 'profile', users learn which accounts",
+        ),
+        (
             "client",
             {
                 "CIAM_LOGIN_METHODS": ["password"],

@@ -227,6 +227,11 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "CIAM_ENDPOINTS['change_pasword'] is no call of CIAM's API.",
         "Did you mean 'change_password'?",
     ),
+    "open stage": (
+        {"CIAM_ENDPOINTS": {"password_login": {"stage": "api"}}},
+        "CIAM_ENDPOINTS['password_login']: at the stage 'api', users learn which accounts exist.",
+        "At the stage 'password', the errors are generic.",
+    ),
     "user field": (
         {"CIAM_USER_FIELDS": {"frist_name": ["name"]}},
         "CIAM_USER_FIELDS has 'frist_name', which is no field of User.",
@@ -559,6 +564,13 @@ def test_a_message_for_a_code_of_the_project_in_a_collapsing_family_is_reported(
 )
 def test_a_message_that_is_hidden_or_of_an_open_code_is_not_reported(overrides: object) -> None:
     assert found_with(CIAM_ERROR_OVERRIDES=overrides) == []
+
+
+def test_a_call_that_stays_generic_or_open_is_not_reported() -> None:
+    endpoints = {"password_login": {"stage": "verify_code"}, "captcha": {"stage": "profile"}}
+
+    assert found_with(CIAM_ENDPOINTS=endpoints) == []
+    only_message("endpoint", CIAM_ENDPOINTS={"pasword_login": {"stage": "api"}})
 
 
 # --- URLs, paths and templates ----------------------------------------------------------------

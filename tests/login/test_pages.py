@@ -233,10 +233,14 @@ def test_the_captcha_is_required_for_names_without_an_account(
     assert codes == [wrong, wrong, "Params.Blank.CaptchaCode", wrong]
 
 
-def test_right_passwords_do_not_count_towards_a_captcha(
+def test_only_refused_passwords_count_towards_a_captcha(
     person: FormBrowser, settings: Settings
 ) -> None:
     settings.CIAM_CAPTCHA_AFTER = 1
+    person.open_page("/ciam/login/")
+    for _ in range(3):
+        person.ciam.fail("password", code="Service.Internal.Error")
+        assert person.submit_form(username="li", password=PASSWORD).status_code == 503
     for _ in range(3):
         person.open_page("/ciam/login/")
         assert person.submit_form(username="li", password=PASSWORD).status_code == 302

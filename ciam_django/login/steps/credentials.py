@@ -89,23 +89,26 @@ def _asking_all_names_for_captcha(submission: Submission, username: str) -> Iter
     """Require a CAPTCHA after some failed passwords of a name, whether the account exists or not.
 
     CIAM asks for a CAPTCHA only if the account exists, and may check the CAPTCHA only then. So the
-    generic answer does not tell if the CAPTCHA or the password was wrong.
+    generic answer does not tell if the CAPTCHA or the password was wrong. Other failures, such as a
+    timeout, do not count.
     """
-    has_captcha = "captchaText" in submission.extra_parameters
+    has_captcha, is_refused = "captchaText" in submission.extra_parameters, False
     if not has_captcha:
         count_password_without_captcha(username)
     try:
         yield
     except CiamError as error:
-        if kind_of(error) is Kind.CAPTCHA or is_generic(answer_to(error)):
+        is_refused = kind_of(error) is Kind.CAPTCHA or is_generic(answer_to(error))
+        if is_refused:
             error.generic_code = (
                 "password_or_captcha_refused"
                 if has_captcha
                 else "Operation.Failure.Username.Or.Password.Error"
             )
         raise
-    if not has_captcha:
-        subtract_password_without_captcha(username)
+    finally:
+        if not has_captcha and not is_refused:
+            subtract_password_without_captcha(username)
 
 
 def send_sms_code(submission: Submission) -> SubmitResult:
