@@ -489,15 +489,21 @@ class Conf:
         PhoneRegion(),
         "The country of a phone number without a country code, as two letters of ISO 3166.",
     )
+    CIAM_PHONE_REGIONS = Setting(
+        (),
+        ListOf(PhoneRegion()),
+        "The countries whose phone numbers get text messages, as two letters of ISO 3166; an empty "
+        "list allows all countries, but no satellite phones and no other numbers of no country.",
+    )
     CIAM_SEND_LIMITS = Setting(
         {
             "receiver": ("1/min", "5/hour", "10/day"),
             "visitor": ("10/hour", "20/day"),
             "address": ("60/hour", "300/day"),
         },
-        DictOf(ListOf(Rate()), Choice(("receiver", "visitor", "address"), check="limit")),
-        "The rate limits of sent codes, per recipient (`receiver`), browser (`visitor`) and "
-        "client address (`address`).",
+        DictOf(ListOf(Rate()), Choice(("receiver", "visitor", "address", "site"), check="limit")),
+        "The rate limits of sent codes, per recipient (`receiver`), browser (`visitor`), client "
+        "address (`address`), and for all clients together (`site`).",
     )
     CIAM_TRY_LIMITS = Setting(
         {
@@ -505,9 +511,10 @@ class Conf:
             "visitor": ("20/min", "100/hour"),
             "address": ("60/min", "600/hour"),
         },
-        DictOf(ListOf(Rate()), Choice(("receiver", "visitor", "address"), check="limit")),
-        "The rate limits of wrong passwords, codes and bearer tokens, per recipient (`receiver`),"
-        " browser (`visitor`) and client address (`address`).",
+        DictOf(ListOf(Rate()), Choice(("receiver", "visitor", "address", "site"), check="limit")),
+        "The rate limits of wrong passwords, codes, callbacks and bearer tokens, per account "
+        "(`receiver`), browser (`visitor`), client address (`address`), and for all clients "
+        "together (`site`).",
     )
     CIAM_CAPTCHA_AFTER = Setting(
         3,
@@ -518,8 +525,15 @@ class Conf:
     CIAM_CLIENT_IP = Setting(
         "",
         DottedPath(),
-        "The dotted path of your function `(request) -> str`, which returns the client's address; "
-        "the default is `REMOTE_ADDR`.",
+        "The dotted path of a function `(request) -> str`, which returns the client's address: "
+        "`ciam_django.network.forwarded_for` behind proxies, `ciam_django.network.remote_addr` "
+        "without a proxy, or your own; the default is `REMOTE_ADDR`.",
+    )
+    CIAM_TRUSTED_PROXIES = Setting(
+        1,
+        Integer(1, 10),
+        "The number of your proxies that append an address to `X-Forwarded-For`, for "
+        "`ciam_django.network.forwarded_for`.",
     )
     CIAM_CALLBACK_URL = Setting(
         "",

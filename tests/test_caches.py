@@ -15,9 +15,9 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.rate_limits import (
     count_attempt,
-    count_code_entry,
     count_send,
-    subtract_attempt,
+    counting_code_entry,
+    refuse_many_refused_tokens,
 )
 from ciam_django.client.cache import FORMAT
 from ciam_django.errors import Stage
@@ -92,9 +92,10 @@ def exceed_all_limits(ciam: FakeCiam) -> None:
     request = RequestFactory().post("/")
     for _ in range(8):
         count_send(request, "138 0000 1234", "SMS")
-        count_attempt(request, "li", Stage.PASSWORD)
-        subtract_attempt(request, "li")
-        count_code_entry("flow", "SMS")
+        count_attempt(request, "li", Stage.PASSWORD).subtract()
+        refuse_many_refused_tokens(request)
+        with counting_code_entry("flow", "SMS"):
+            pass
 
 
 # Name -> the function and the mode of CIAM.

@@ -27,7 +27,7 @@ def test_a_correct_password_passes_few_modules(person: FormBrowser, settings: Se
     path = path_of(lambda: person.submit_form(username="li", password=PASSWORD))
 
     assert "_auth_user_id" in person.client.session
-    assert_short(path, modules=24, changes=80)
+    assert_short(path, modules=26, changes=94)
 
 
 def test_a_callback_of_a_known_user_passes_few_modules(browser: Browser) -> None:
@@ -37,7 +37,7 @@ def test_a_callback_of_a_known_user_passes_few_modules(browser: Browser) -> None
     path = path_of(lambda: browser.open_callback(callback))
 
     assert "_auth_user_id" in browser.client.session
-    assert_short(path, modules=20, changes=60)
+    assert_short(path, modules=22, changes=74)
 
 
 def assert_short(path: RequestPath, *, modules: int, changes: int) -> None:

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from ciam_django.accounts.models import CiamIdentity
+from ciam_django.accounts.rate_limits import set_typed_name
 from ciam_django.accounts.users import create_user
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError, Stage
@@ -143,6 +144,12 @@ def name_digest(name: str) -> str:
 def attribute_failures_to(request: HttpRequest, name: str) -> None:
     """Attribute the failures of the request to a typed name, or to the key of an identity."""
     vars(request)[_NAME_DIGEST] = name_digest(name)
+
+
+def record_typed_name(request: HttpRequest, name: str) -> None:
+    """Record the name that the user has typed, and attribute the failures of the request to it."""
+    attribute_failures_to(request, name)
+    set_typed_name(request, name)
 
 
 def attributed_digest(request: HttpRequest) -> str:

@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 from django.http import HttpRequest
 
 from ciam_django.accounts.login import authenticate_token_holder
-from ciam_django.accounts.rate_limits import count_token_check, subtract_token_check
+from ciam_django.accounts.rate_limits import count_refused_token, refuse_many_refused_tokens
 from ciam_django.accounts.token_refresh import is_access_refused
 from ciam_django.answers import kind_of
-from ciam_django.client.access_tokens import TokenInfo, verify_token_as_jwt, verify_token_at_ciam
-from ciam_django.client.cache import get_cached, set_cached
+from ciam_django.client.access_tokens import (
+    TokenInfo,
+    try_signature,
+    verify_token_as_jwt,
+    verify_token_at_ciam,
+)
+from ciam_django.client.cache import delete_cached, get_cached, set_cached
 from ciam_django.client.crypto import from_stored
 from ciam_django.client.oauth import CiamApp, ciam_app
 from ciam_django.client.person import Person
@@ -34,6 +39,8 @@ _HEADER: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")
 _MAX_LENGTH: Final = 8192
 # The maximum of seconds for which a refusal is cached, because CIAM's next response may differ.
 _REFUSAL_SECONDS: Final = 5
+# The seconds for which a token is remembered as valid.
+_REMEMBERED_SECONDS: Final = 86400
 # The kinds that describe the account. The person may read the code of these kinds; every other
 # refusal becomes ``invalid_token``.
 _ACCOUNT_KINDS: Final = ("account_state", "permission")
@@ -85,10 +92,14 @@ def _presented_token(request: HttpRequest) -> str | None:
 
 
 def _get_or_verify_grant(request: HttpRequest, token: str) -> TokenInfo:
-    """Return the grant of the token, from the cache or from a check that is counted and cached.
+    """Return the grant of the token, from the cache or from a check that is cached.
 
-    Raises the ``CiamError`` of a rejected token, also from the cache, ``too_many_requests`` above
-    the rate limit, or the error of a failed check, which is not cached.
+    A refused token is counted. Raises the ``CiamError`` of a rejected token, also from the cache,
+    ``too_many_requests`` above the rate limit, or the error of a failed check, which is not cached.
+
+    The limit must not refuse a valid token because of other clients at the same address. So a
+    signature is checked before the limit. A check at CIAM comes after the limit, unless the token
+    was valid before or has CIAM's signature.
     """
     key = _cache_key(token)
     cached = _cached_result(key)
@@ -96,24 +107,40 @@ def _get_or_verify_grant(request: HttpRequest, token: str) -> TokenInfo:
         raise cached
     if cached is not None:
         return cached
-    count_token_check(request)
+    is_checked_at_ciam = conf.CIAM_BEARER == "check"
+    if is_checked_at_ciam:
+        _refuse_above_limit(request, token)
     try:
         grant = _verify_token(token)
     except CiamError as error:
         refusal = _refusal(error)
         if refusal is None:
-            subtract_token_check(request)
             error.stage = Stage.API
             raise
         _cache_result(key, {"code": refusal.code, "type_code": refusal.type_code}, _REFUSAL_SECONDS)
+        delete_cached(_remembered_key(token))
+        count_refused_token(request)
         raise refusal from error
-    subtract_token_check(request)
+    if is_checked_at_ciam:
+        remember_token(token)
     _cache_result(
         key,
         {**dataclasses.asdict(grant), "scopes": sorted(grant.scopes)},
         grant.expires_at - time.time() if grant.expires_at else conf.CIAM_BEARER_SECONDS,
     )
     return grant
+
+
+def _refuse_above_limit(request: HttpRequest, token: str) -> None:
+    """Raise ``too_many_requests`` above the rate limit.
+
+    A token that was valid before, or that CIAM has signed, is not refused.
+    """
+    try:
+        refuse_many_refused_tokens(request)
+    except CiamError:
+        if not (is_remembered_token(token) or try_signature(ciam_app(), token)):
+            raise
 
 
 def _verify_token(token: str) -> TokenInfo:
@@ -139,6 +166,26 @@ def _refusal(error: CiamError) -> CiamError | None:
         upstream_status=error.upstream_status,
         stage=Stage.API,
     )
+
+
+# --- Tokens that were valid before -------------------------------------------------------------
+
+
+def remember_token(token: str) -> None:
+    """Remember that CIAM has issued or accepted the access token or refresh token.
+
+    The rate limits of an address do not refuse a remembered token. The token itself is not stored.
+    """
+    set_cached(_remembered_key(token), 1, seconds=_REMEMBERED_SECONDS)
+
+
+def is_remembered_token(token: str) -> bool:
+    """Return True if the token is remembered; False if the cache fails."""
+    return bool(get_cached(_remembered_key(token)))
+
+
+def _remembered_key(token: str) -> str:
+    return f"ciam_django.valid_token.{hashlib.sha256(token.encode(errors='replace')).hexdigest()}"
 
 
 # --- The cache of results ----------------------------------------------------------------------

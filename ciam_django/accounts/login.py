@@ -6,8 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, authenticate, load_backend, login
+from django.contrib.auth import (
+    BACKEND_SESSION_KEY,
+    authenticate,
+    get_backends,
+    get_user_model,
+    load_backend,
+    login,
+)
 from django.contrib.auth.signals import user_login_failed
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest
 
@@ -21,6 +29,7 @@ from ciam_django.accounts.backends import (
 )
 from ciam_django.accounts.linking import link_identity
 from ciam_django.accounts.models import CiamIdentity
+from ciam_django.accounts.rate_limits import typed_name_of
 from ciam_django.accounts.session_store import (
     create_ciam_session,
     discard_ciam_session,
@@ -38,6 +47,8 @@ if TYPE_CHECKING:
 
 # The stages at which CIAM checks credentials that a person typed on a page of this site.
 _CREDENTIAL_STAGES: Final = frozenset({Stage.PASSWORD, Stage.VERIFY_CODE})
+# The backend of django-axes, which only refuses clients and names that are locked out.
+_AXES_BACKEND: Final = "axes.backends.AxesStandaloneBackend"
 
 
 def sign_in(request: HttpRequest, person: Person, token_response: Mapping[str, Any]) -> None:
@@ -156,7 +167,42 @@ def send_user_login_failed(
     unknown names would reveal the names that exist.
     """
     if request and error.stage in _CREDENTIAL_STAGES and answer.kind == "credentials":
-        user_login_failed.send_robust(__name__, credentials={}, request=request)
+        _send_user_login_failed(request)
+
+
+def refuse_locked_out(request: HttpRequest, stage: Stage) -> None:
+    """Raise ``too_many_requests`` if django-axes has locked out the client or the typed name.
+
+    Otherwise the right password would still sign in, because ``CiamBackend`` and django-axes see
+    the person only after CIAM has checked the password. Django's ``authenticate`` would also try
+    the other backends, and count a failure.
+    """
+    for backend in get_backends():
+        if _AXES_BACKEND not in [f"{c.__module__}.{c.__qualname__}" for c in type(backend).__mro__]:
+            continue
+        try:
+            backend.authenticate(request, username=typed_name_of(request) or None)
+        except PermissionDenied:
+            # Django sends the signal for each refused attempt, and django-axes depends on it.
+            if stage in _CREDENTIAL_STAGES:
+                _send_user_login_failed(request)
+            raise CiamError("too_many_requests", stage=stage) from None
+
+
+def _send_user_login_failed(request: HttpRequest) -> None:
+    """Send Django's ``user_login_failed`` with the typed name, as Django's own views send it.
+
+    Without a typed name, django-axes looks for the name in the form.
+    """
+    # django-axes reads the name from the member that its setting names.
+    members = {
+        "username",
+        get_user_model().USERNAME_FIELD,
+        str(getattr(settings, "AXES_USERNAME_FORM_FIELD", "username")),
+    }
+    name = typed_name_of(request)
+    credentials = dict.fromkeys(members, name) if name else {}
+    user_login_failed.send_robust(__name__, credentials=credentials, request=request)
 
 
 def _is_locked_out(request: HttpRequest) -> bool:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import ipaddress
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from ciam_django.client.cache import (
-    decrement_count,
-    decrement_counts,
-    increment_count,
-    increment_until_limit,
-)
+from ciam_django.answers import kind_of
+from ciam_django.client.cache import count_in_period, decrement_count, increment_count
 from ciam_django.conf import RATE, conf
 from ciam_django.errors import CiamError, Stage
 
+logger = logging.getLogger("ciam_django")
+
 _SECONDS: Final = {"s": 1, "min": 60, "hour": 3600, "day": 86400}
+_UNITS: Final = {seconds: unit for unit, seconds in _SECONDS.items()}
 # CIAM has the same limits: the wrong entries of one code, and the lifetime of a code in seconds.
 _MAX_CODE_ENTRIES: Final = 5
 _CODE_LIFETIME: Final = 600
@@ -29,43 +32,125 @@ _CODE_LIFETIME: Final = 600
 _PASSWORD_SECONDS: Final = 86400
 # A network assigns a whole /64 of IPv6 addresses to one household or one phone.
 _IPV6_PREFIX: Final = 64
+# A translator puts an IPv4 address into the last 32 bits of an address of this network (RFC 6052).
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+# Seconds between two warnings of a process about the same problem.
+_WARNING_INTERVAL: Final = 600
+# The request attribute that holds the name that the user has typed.
+_TYPED_NAME: Final = "_ciam_typed_name"
+# The length of a name in the database of django-axes.
+_MAX_NAME_LENGTH: Final = 255
 
 # CIAM counts by client address, but sees only the address of this site. Hence the site counts by
-# recipient or account, by visitor (a browser or a session), and by client address. A request over
-# a limit gets the same answer as from CIAM.
-LIMIT_KEYS: Final = ("receiver", "visitor", "address")
+# recipient or account, by visitor (a browser or a session), by client address, and for the whole
+# site. A request over a limit gets the same answer as from CIAM.
+LIMIT_KEYS: Final = ("receiver", "visitor", "address", "site")
+
+# The counts of a recipient for passwords and for codes are separate.
+_RECEIVER_ACTS: Final[Mapping[Stage, str]] = {
+    Stage.PASSWORD: "password",
+    Stage.VERIFY_CODE: "code",
+}
 
 
-def count_send(request: HttpRequest, recipient: str, channel: str) -> None:
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """What is counted: the setting with the limits, the name in the keys, and the error."""
+
+    setting: str
+    name: str
+    stage: Stage
+    code: str = "too_many_requests"
+
+
+_REFUSED_TOKEN: Final = _Act("CIAM_TRY_LIMITS", "token", Stage.API)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    """The count of one name in one period; ``limit_key`` is a key of the setting."""
+
+    limit_key: str
+    key: str
+    limit: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The counters that a request has incremented, with the time when each period ends."""
+
+    counters: Sequence[tuple[_Counter, float]]
+
+    def subtract(self) -> None:
+        """Subtract the request from all counters."""
+        self._subtract(LIMIT_KEYS)
+
+    def subtract_recipient(self) -> None:
+        """Subtract the request from the counters of the recipient or account.
+
+        The request stays counted for the visitor, the address and the site. Without these counts, a
+        client could repeat a failing request without a limit.
+        """
+        self._subtract(("receiver",))
+
+    def _subtract(self, limit_keys: Sequence[str]) -> None:
+        now = time.time()
+        for counter, ends_at in self.counters:
+            # A new period has not counted the request.
+            if counter.limit_key in limit_keys and now < ends_at:
+                decrement_count(counter.key)
+
+
+def count_send(
+    request: HttpRequest, recipient: str, channel: str, known_browser: str = ""
+) -> Counted:
     """Count a code to send; ``channel`` is ``EMAIL`` or ``SMS``.
 
-    Raises ``CiamError`` with ``retry_after`` in seconds if a limit is reached:
+    ``known_browser`` is the id of the browser if the browser has signed in with the recipient
+    before. Raises ``CiamError`` with ``retry_after`` in seconds if a limit is reached:
     ``Operation.Failure.Send.Email.Too.Frequency`` or ``Operation.Failure.Send.SMS.Too.Frequency``.
     """
     name = "Email" if channel == "EMAIL" else "SMS"
-    wait = _count(request, recipient, "send")
-    if wait:
-        code = f"Operation.Failure.Send.{name}.Too.Frequency"
-        raise CiamError(code, stage=Stage.SEND_CODE, retry_after=wait)
+    code = f"Operation.Failure.Send.{name}.Too.Frequency"
+    act = _Act("CIAM_SEND_LIMITS", "send", Stage.SEND_CODE, code)
+    # All known browsers of a recipient share one count: with a count for each browser, the owner of
+    # an account could send more codes by signing in with more browsers. The site's budget limits
+    # costs, so all browsers share it.
+    receiver = f"known {recipient}" if known_browser else recipient
+    return _count(request, act, receiver, known_browser, has_site_budget=True)
 
 
-def count_attempt(request: HttpRequest, recipient: str, stage: Stage) -> None:
-    """Count an attempt with credentials.
+def count_attempt(
+    request: HttpRequest, name: str, stage: Stage, known_browser: str = ""
+) -> Counted:
+    """Count an attempt with credentials; ``name`` is empty if the request names no account.
 
-    Raises ``CiamError``: ``too_many_requests``, with ``retry_after`` in seconds, above a limit.
+    ``known_browser`` is the id of the browser if the browser has signed in with the name before.
+    Such a browser has a count of its own, so that others cannot lock its owner out. Raises
+    ``CiamError``: ``too_many_requests``, with ``retry_after`` in seconds, above a limit.
     """
-    wait = _count(request, recipient, "try")
-    if wait:
-        raise CiamError("too_many_requests", stage=stage, retry_after=wait)
+    act = _Act("CIAM_TRY_LIMITS", "try", stage)
+    return _count(request, act, f"{known_browser} {name}".strip(), known_browser)
 
 
-def subtract_attempt(request: HttpRequest, recipient: str) -> None:
-    """Subtract a successful attempt from the counts; failed attempts stay counted."""
-    _subtract(request, recipient, "try")
+@contextlib.contextmanager
+def counting_attempt(
+    request: HttpRequest, name: str, stage: Stage, known_browser: str = ""
+) -> Iterator[None]:
+    """Count an attempt before the block with ``count_attempt``; subtract a successful attempt.
 
-
-def _subtract(request: HttpRequest, recipient: str, act: str) -> None:
-    decrement_counts(_counters(request, recipient, act))
+    A failed attempt stays counted. If CIAM itself has failed, the attempt is subtracted from the
+    count of the account, because CIAM has not checked the credentials.
+    """
+    counted = count_attempt(request, name, stage, known_browser)
+    try:
+        yield
+    except CiamError as error:
+        if kind_of(error) == "upstream":
+            counted.subtract_recipient()
+        raise
+    counted.subtract()
 
 
 def count_captcha(request: HttpRequest) -> None:
@@ -73,36 +158,45 @@ def count_captcha(request: HttpRequest) -> None:
 
     Raises ``CiamError``: ``too_many_requests``, with ``retry_after`` in seconds, above a limit.
     """
-    wait = _count(request, "", "picture")
-    if wait:
-        raise CiamError("too_many_requests", stage=Stage.API, retry_after=wait)
+    _count(request, _Act("CIAM_TRY_LIMITS", "picture", Stage.API))
 
 
-def count_token_check(request: HttpRequest) -> None:
-    """Count the check of a bearer token, with the limits of an attempt.
+def count_refused_token(request: HttpRequest) -> None:
+    """Count a refused bearer token, with the limits of an attempt.
 
     Raises ``CiamError``: ``too_many_requests``, with ``retry_after`` in seconds, above a limit.
     """
-    wait = _count(request, "", "token")
-    if wait:
-        raise CiamError("too_many_requests", stage=Stage.API, retry_after=wait)
+    _count(request, _REFUSED_TOKEN)
 
 
-def subtract_token_check(request: HttpRequest) -> None:
-    """Subtract a check from the counts, because the check did not reject the bearer token."""
-    _subtract(request, "", "token")
+def refuse_many_refused_tokens(request: HttpRequest) -> None:
+    """Raise ``too_many_requests`` if ``count_refused_token`` has reached a limit; count nothing."""
+    for counter in _counters(request, _REFUSED_TOKEN):
+        count, wait = count_in_period(counter.key)
+        if count >= counter.limit:
+            raise _limit_error(_REFUSED_TOKEN, counter, wait)
 
 
-def count_code_entry(code_id: str, channel_name: str) -> None:
-    """Count an entry of a code; raise ``...Code.Too.Frequency`` for the sixth and later entries.
+@contextlib.contextmanager
+def counting_code_entry(code_id: str, channel_name: str) -> Iterator[None]:
+    """Count an entry of a code before the block.
 
-    The count is the same if no code was sent, so that the limit does not reveal accounts.
+    Raises ``...Code.Too.Frequency`` for the sixth and later entries. The count is the same if no
+    code was sent, so that the limit does not reveal accounts. If CIAM itself fails, the entry is
+    not counted.
     """
-    count, _ = increment_count(_key("code", "entry", code_id), _CODE_LIFETIME)
+    key = _key("code", "entry", code_id)
+    count, _ = increment_count(key, _CODE_LIFETIME)
     if count > _MAX_CODE_ENTRIES:
         raise CiamError(
             f"Operation.Failure.{channel_name}.Code.Too.Frequency", stage=Stage.VERIFY_CODE
         )
+    try:
+        yield
+    except CiamError as error:
+        if kind_of(error) == "upstream":
+            decrement_count(key)
+        raise
 
 
 def count_password_without_captcha(name: str) -> None:
@@ -125,25 +219,89 @@ def _password_key(name: str) -> str:
     return _key("password", "captcha", name.casefold())
 
 
-def _count(request: HttpRequest, recipient: str, act: str) -> int:
-    """Count the request; return the seconds to wait if a limit is exceeded, otherwise 0.
+# --- The typed name ---------------------------------------------------------------------------
 
-    A longer period counts only the requests that the shorter periods allow.
+
+def set_typed_name(request: HttpRequest, name: str) -> None:
+    """Store in the request the name that the user has typed.
+
+    Another spelling is not another name, because CIAM may ignore the case of letters.
     """
-    return increment_until_limit(_counters(request, recipient, act))
+    vars(request)[_TYPED_NAME] = name.casefold()[:_MAX_NAME_LENGTH]
 
 
-def _counters(request: HttpRequest, recipient: str, act: str) -> Sequence[tuple[str, int, int]]:
-    """Return the counters of the request as ``client.cache.increment_until_limit`` takes them."""
-    limits = conf.CIAM_SEND_LIMITS if act == "send" else conf.CIAM_TRY_LIMITS
-    address = _address(request, conf.CIAM_CLIENT_IP)
-    counted_as = (recipient.casefold(), _visitor(request), address)
-    names = dict(zip(LIMIT_KEYS, counted_as, strict=True))
-    rates = rates_of(tuple((name, tuple(texts)) for name, texts in limits.items()))
+def typed_name_of(request: HttpRequest) -> str:
+    """Return the name that the user has typed, in lower case; empty without a name."""
+    return str(vars(request).get(_TYPED_NAME, ""))
+
+
+# --- The counters -----------------------------------------------------------------------------
+
+
+def _count(
+    request: HttpRequest,
+    act: _Act,
+    receiver: str = "",
+    known_browser: str = "",
+    *,
+    has_site_budget: bool = False,
+) -> Counted:
+    """Increment the counters of the request.
+
+    If a counter is above its limit, raise the ``CiamError`` of the act, and subtract the request
+    from all counters: CIAM does not get the request. A longer period counts only the requests that
+    the shorter periods allow.
+    """
+    counted: list[tuple[_Counter, float]] = []
+    for counter in _counters(
+        request, act, receiver, known_browser, has_site_budget=has_site_budget
+    ):
+        count, wait = increment_count(counter.key, counter.seconds)
+        # `wait` is rounded up, so the period may end up to a second earlier.
+        counted.append((counter, time.time() + wait - 1))
+        if count > counter.limit:
+            Counted(counted).subtract()
+            raise _limit_error(act, counter, wait)
+    return Counted(counted)
+
+
+def _limit_error(act: _Act, counter: _Counter, wait: int) -> CiamError:
+    """Return the error of a full counter; the error's log line names the counter."""
+    rate = f"{counter.limit} per {_UNITS[counter.seconds]}"
+    text = f"{act.setting}: the counter {counter.limit_key!r} is full ({rate})"
+    if counter.limit_key == "site":
+        _warn(f"{text}. All clients are refused.")
+    return CiamError(act.code, stage=act.stage, retry_after=wait, upstream_text=text)
+
+
+def _counters(
+    request: HttpRequest,
+    act: _Act,
+    receiver: str = "",
+    known_browser: str = "",
+    *,
+    has_site_budget: bool = False,
+) -> Sequence[_Counter]:
+    """Return the counters of the request; a name that is empty is not counted.
+
+    A known browser has counts of its own instead of the counts of its address and of the site:
+    others at the same address must not lock its owner out. With ``has_site_budget``, all browsers
+    share the count of the site.
+    """
+    limits, client_ip = getattr(conf, act.setting), conf.CIAM_CLIENT_IP
+    names = {
+        "receiver": receiver.casefold(),
+        "visitor": _visitor(request),
+        "address": known_browser or _address(request, client_ip),
+        "site": (not has_site_budget and known_browser) or "all",
+    }
+    # A stranger who enters wrong passwords for an account must not stop the account's codes.
+    receiver_act = _RECEIVER_ACTS.get(act.stage, act.name) if act.name == "try" else act.name
     return [
-        (f"{_key(act, limit_key, names[limit_key])}.{seconds}", limit, seconds)
-        for limit_key, pairs in rates
-        if names.get(limit_key)
+        _Counter(limit_key, f"{key}.{seconds}", limit, seconds)
+        for limit_key, pairs in rates_of(tuple((key, tuple(rate)) for key, rate in limits.items()))
+        if (name := names.get(limit_key))
+        for key in [_key(receiver_act if limit_key == "receiver" else act.name, limit_key, name)]
         for limit, seconds in pairs
     ]
 
@@ -165,20 +323,31 @@ def _address(request: HttpRequest, function_path: str) -> str:
     """Return the client's address, or the network of an IPv6 address.
 
     ``function_path`` is ``CIAM_CLIENT_IP``. Without this function, only ``REMOTE_ADDR`` is read,
-    because a client can send any header.
+    because a client can send any header. All clients without an address have the same name, and
+    share the limits.
     """
     address = (
         import_string(function_path)(request)
         if function_path
         else request.META.get("REMOTE_ADDR", "")
     )
+    if not address:
+        _warn(
+            "The address of the client is empty: all such clients share the limits of an address. "
+            "Set CIAM_CLIENT_IP: see manage.py check --deploy."
+        )
+        return "no address"
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return str(address)
-    if parsed.version == 6 and parsed.ipv4_mapped is None:
-        return str(ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))
-    return str(parsed)
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    if parsed in _NAT64:
+        return str(ipaddress.IPv4Address(int(parsed) & 0xFFFF_FFFF))
+    return str(ipaddress.IPv6Network((int(parsed), _IPV6_PREFIX), strict=False))
 
 
 @functools.lru_cache(maxsize=64)
@@ -195,3 +364,15 @@ def rates_of(
         pairs = [(int(match[1]), _SECONDS[match[2]]) for match in matches]
         parsed.append((limit_key, sorted(pairs, key=lambda pair: pair[1])))
     return parsed
+
+
+# Text of a warning -> the time of its last log line. There are only a few texts.
+_warned_at: dict[str, float] = {}
+
+
+def _warn(text: str) -> None:
+    """Log a warning, at most once in ``_WARNING_INTERVAL``."""
+    now = time.monotonic()
+    if now - _warned_at.get(text, -_WARNING_INTERVAL) >= _WARNING_INTERVAL:
+        _warned_at[text] = now
+        logger.warning(text)

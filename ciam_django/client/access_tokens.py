@@ -98,6 +98,21 @@ def verify_token_as_jwt(app: CiamApp, token: str) -> TokenInfo:
         )
 
 
+@clear_frames_on_error
+def try_signature(app: CiamApp, token: str) -> bool:
+    """Return True if the token is a JWT that CIAM has signed; the claims are not checked.
+
+    Return False in CIAM's own mode, which publishes no keys, and if the keys can't be loaded.
+    """
+    if not app.is_oidc:
+        return False
+    try:
+        app.verify_signature(token, app.load_server_metadata())
+    except (CiamError, *_VERIFICATION_ERRORS):
+        return False
+    return True
+
+
 def _unverified_claims(token: str) -> Mapping[str, Any]:
     """Return the unproven claims of a JWT; empty if the token is not a readable JWT."""
     parts = token.split(".")

@@ -15,7 +15,6 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterable
 from typing import Any, Final
 
 from cryptography.fernet import InvalidToken
@@ -167,23 +166,18 @@ def _add_to_counter(stored_key: str, seconds: int) -> int:
     return count
 
 
-def increment_until_limit(counters: Iterable[tuple[str, int, int]]) -> int:
-    """Increment the counters in order, and stop at the first count above its limit.
+def count_in_period(key: str) -> tuple[int, int]:
+    """Return the key's count in the current period, and the seconds until the period ends.
 
-    A counter is a key, a limit, and a period in seconds. Return the seconds until the period of
-    this count ends, or 0 if each count is within its limit.
+    Return 0 and 0 if no period has begun, or if the cache fails.
     """
-    for key, limit, seconds in counters:
-        count, wait = increment_count(key, seconds)
-        if count > limit:
-            return wait
-    return 0
-
-
-def decrement_counts(counters: Iterable[tuple[str, int, int]]) -> None:
-    """Subtract one from each counter. Call this only if ``increment_until_limit`` returned 0."""
-    for key, _limit, _seconds in counters:
-        decrement_count(key)
+    try:
+        until = cache.get(_stored_key(f"{key}.until"))
+        count = cache.get(_stored_key(f"{key}.{until}")) if until is not None else None
+        return (count, max(1, math.ceil(until - time.time()))) if count else (0, 0)
+    except Exception as error:  # noqa: BLE001
+        _log_cache_failure(error, logging.WARNING)
+        return 0, 0
 
 
 def decrement_count(key: str) -> None:

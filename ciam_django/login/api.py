@@ -10,6 +10,7 @@ check, a method that is not allowed, a body that is not JSON, and an unknown end
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import json
 import re
@@ -33,7 +34,8 @@ from django.utils.translation import override
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from ciam_django.accounts.rate_limits import count_attempt, subtract_attempt
+from ciam_django.accounts.bearer import is_remembered_token, remember_token
+from ciam_django.accounts.rate_limits import counting_attempt, typed_name_of
 from ciam_django.answers import language_for, language_of_texts
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import SignedIn
@@ -42,6 +44,7 @@ from ciam_django.errors import CiamError, Stage
 from ciam_django.login import tenant_config
 from ciam_django.login.captcha import decode_captcha_image, fetch_captcha
 from ciam_django.login.error_responses import ViewFunction, protect_json_from_csrf
+from ciam_django.login.known_browsers import remember_browser
 from ciam_django.login.notices import SUCCESS_TEXTS
 from ciam_django.login.providers import MINI_PROGRAM, available_providers, registrations
 from ciam_django.login.redirects import is_origin_in, safe_next, url_after_sign_in
@@ -221,9 +224,12 @@ def submit_step(request: HttpRequest, name: str) -> HttpResponse:
     flow = _new_or_submitted_flow(request, name, body)
     form = build_form(flow, body)
     result = submit_form(request, flow, form, body)
-    if isinstance(result, SignedIn):
-        finish_sign_in(request, result, flow, with_session=not _returns_tokens())
-    return _json_response(_result_body(request, result, flow))
+    if not isinstance(result, SignedIn):
+        return _json_response(_result_body(request, result, flow))
+    finish_sign_in(request, result, flow, with_session=not _returns_tokens())
+    response = _json_response(_result_body(request, result, flow))
+    remember_browser(request, response, typed_name_of(request))
+    return response
 
 
 @_json_endpoint("POST")
@@ -240,10 +246,14 @@ def refresh_tokens(request: HttpRequest) -> HttpResponse:
     refresh_token = _parse_request_body(request).get("refresh_token")
     if not isinstance(refresh_token, str) or not refresh_token:
         raise CiamError("invalid_request", stage=Stage.REFRESH)
-    count_attempt(request, "", Stage.REFRESH)
-    tokens = _token_members(ciam_app().refresh_tokens(refresh_token))
-    subtract_attempt(request, "")
-    return _json_response(tokens)
+    # The limit must not refuse a token of CIAM because of other clients at the same address.
+    with (
+        contextlib.nullcontext()
+        if is_remembered_token(refresh_token)
+        else counting_attempt(request, "", Stage.REFRESH)
+    ):
+        tokens = ciam_app().refresh_tokens(refresh_token)
+    return _json_response(_issued_tokens(tokens))
 
 
 def load_step_availability(name: str) -> bool:
@@ -310,7 +320,7 @@ def _result_body(request: HttpRequest, result: StepResult, flow: Flow) -> dict[s
     if isinstance(result, SignedIn):
         members = {"status": "signed_in"}
         if _returns_tokens():
-            return members | _token_members(result.data)
+            return members | _issued_tokens(result.data)
         # Django changes the CSRF token when a user signs in.
         return members | {
             "next": url_after_sign_in(request, flow.next),
@@ -333,12 +343,16 @@ def _result_body(request: HttpRequest, result: StepResult, flow: Flow) -> dict[s
     }
 
 
-def _token_members(data: Mapping[str, Any]) -> dict[str, Any]:
+def _issued_tokens(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the members of the JSON body that come from a token response of CIAM.
 
+    The tokens are remembered as valid, so that the rate limits of an address do not refuse them.
     The names are those of RFC 6749, section 5.1. ``expires_in`` (in seconds) and ``refresh_token``
     are None if CIAM's response lacks them.
     """
+    for token in (data["access_token"], data.get("refresh_token")):
+        if isinstance(token, str):
+            remember_token(token)
     return {
         "access_token": data["access_token"],
         "token_type": "Bearer",

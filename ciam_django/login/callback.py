@@ -11,11 +11,13 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET
 
 from ciam_django.accounts.login import sign_in_or_link
+from ciam_django.accounts.rate_limits import counting_attempt
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.errors import CiamError, Stage, code_in
 from ciam_django.login.error_responses import answer_error
 from ciam_django.login.hints import cookie_test_response, hint_at_callback
+from ciam_django.login.known_browsers import known_browser_id, remember_browser
 from ciam_django.login.link_views import answer_link_error
 from ciam_django.login.loop_guard import count_sign_in, recent_sign_ins
 from ciam_django.login.redirects import (
@@ -64,7 +66,8 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
 
     The redirect also counts the sign-in for the loop guard. Raises ``CiamError``:
     ``mismatching_issuer``, the code of the ``error`` parameter, ``missing_code``, or the error of
-    the exchange, of the id_token or of the sign-in.
+    the exchange, of the id_token or of the sign-in. A failed exchange is counted as an attempt;
+    above a rate limit, raises ``too_many_requests``.
     """
     app = ciam_app()
     validate_issuer(app.load_server_metadata(), request.GET.getlist("iss"))
@@ -77,9 +80,11 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
     code = request.GET.get("code")
     if not code:
         raise CiamError("missing_code", stage=Stage.CALLBACK)
-    token_response = app.exchange_code(
-        code=code, redirect_uri=callback_url(request), code_verifier=sign_in_state.code_verifier
-    )
+    # A client with a valid state could let CIAM check any number of guessed codes.
+    with counting_attempt(request, "", Stage.CALLBACK, known_browser_id(request)):
+        token_response = app.exchange_code(
+            code=code, redirect_uri=callback_url(request), code_verifier=sign_in_state.code_verifier
+        )
     earlier_sign_ins = recent_sign_ins(request)
     sign_in_or_link(
         request,
@@ -90,6 +95,7 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
     remember_state(request, sign_in_state)
     response = redirect_response(url_after_sign_in(request, sign_in_state.next))
     count_sign_in(request, response, earlier_sign_ins)
+    remember_browser(request, response)
     return response
 
 

@@ -20,6 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_http_methods
 
+from ciam_django.accounts.rate_limits import typed_name_of
 from ciam_django.answers import Answer, language_of_texts
 from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError, Stage
@@ -31,6 +32,7 @@ from ciam_django.login.error_responses import (
     login_page_url,
     protect_form,
 )
+from ciam_django.login.known_browsers import remember_browser
 from ciam_django.login.notices import (
     delete_notice_cookie,
     notice_from_cookie,
@@ -174,6 +176,7 @@ def result_response(request: HttpRequest, result: StepResult, flow: Flow) -> Htt
         set_success_notice(request, response, result.notice)
     else:
         response = redirect_response(url_after_sign_in(request, flow.next))
+        remember_browser(request, response, typed_name_of(request))
     if flow.step in STEPS and not STEPS[flow.step].starts_flow:
         delete_flow_cookie(response, flow)
     set_opener_policy(response, flow.next)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,6 +17,8 @@ from ciam_django.errors import CiamError
 
 # RFC 5321, section 4.5.3.1.3: 256 characters with the angle brackets.
 _LONGEST: Final = 254
+# The region of numbers without a country: satellite phones, and networks of ships and aircraft.
+_NO_REGION: Final = phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY
 _MOBILE: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
 
 
@@ -61,12 +64,17 @@ def phone_recipient(text: str) -> Recipient:
     """Return the recipient of a mobile number, which may have any usual form.
 
     A number without a calling code is a number of ``CIAM_PHONE_REGION``. Raises ``CiamError``:
-    ``Params.Blank.User.Phone.Number`` for a blank text, and ``malformed_phone_number`` for a text
-    that is not a mobile number.
+    ``Params.Blank.User.Phone.Number`` for a blank text, ``malformed_phone_number`` for a text that
+    is not a mobile number, and ``unsupported_phone_region`` for a country that
+    ``CIAM_PHONE_REGIONS`` does not list.
     """
     number = _parsed_number(_normalized_text(text), "Phone.Number")
     if number is None or phonenumbers.number_type(number) not in _MOBILE:
         raise CiamError("malformed_phone_number")
+    region = phonenumbers.region_code_for_number(number)
+    is_allowed = not conf.CIAM_PHONE_REGIONS or region in conf.CIAM_PHONE_REGIONS
+    if region == _NO_REGION or not is_allowed:
+        raise CiamError("unsupported_phone_region")
     national = phonenumbers.national_significant_number(number)
     return Recipient("SMS", region=str(number.country_code), number=national)
 
@@ -113,6 +121,23 @@ def normalized_username(text: str) -> str:
         return plain
     if phonenumbers.is_valid_number_for_region(number, conf.CIAM_PHONE_REGION):
         return phonenumbers.national_significant_number(number)
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+def account_name(text: str) -> str:
+    """Return the name of the account that a user name, email address or number belongs to.
+
+    The name is the same for each spelling, and the same as the ``key`` of a recipient, so that a
+    password and a code of one number belong to one name.
+    """
+    plain = _normalized_text(text)
+    if "@" in plain:
+        with contextlib.suppress(CiamError):
+            return email_recipient(plain).key
+    is_number = plain and not any(letter.isalpha() for letter in plain)
+    number = _parsed_number(plain, "") if is_number else None
+    if number is None:
+        return plain.casefold()
     return phonenumbers.format_number(number, PhoneNumberFormat.E164)
 
 

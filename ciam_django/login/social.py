@@ -8,11 +8,13 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
+from ciam_django.accounts.rate_limits import counting_attempt
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError, Stage, code_in
 from ciam_django.login.callback import handle_callback, remember_state
 from ciam_django.login.error_responses import answer_error, login_page_url, protect_form
+from ciam_django.login.known_browsers import known_browser_id
 from ciam_django.login.link_views import answer_link_error, requested_link_user
 from ciam_django.login.notices import set_error_notice
 from ciam_django.login.pages import result_response
@@ -94,7 +96,8 @@ def _complete_provider_callback(
         raise CiamError("access_denied", stage=Stage.SOCIAL)
     if error or not code:
         raise CiamError(code_in(error or "") or "oauth_error", stage=Stage.SOCIAL)
-    outcome = CiamClient().social_login(registration.source, code)
+    with counting_attempt(request, "", Stage.SOCIAL, known_browser_id(request)):
+        outcome = CiamClient().social_login(registration.source, code)
     flow = Flow(
         "",
         "",

@@ -212,6 +212,50 @@ def test_many_invalid_tokens_are_rate_limited_before_ciam_is_called(
     assert get("random-7", REMOTE_ADDR="192.0.2.7").status_code == 401
 
 
+def test_a_valid_token_is_not_refused_because_of_other_clients_at_its_address(
+    ciam: FakeCiam, mode: str, settings: Settings
+) -> None:
+    settings.CIAM_BEARER_SECONDS = 0
+    ciam.signs_access_tokens = True
+    known, new = token_for(), token_for("wang")
+    assert get(known).status_code == 200
+    settings.CIAM_TRY_LIMITS = {"address": ["2/min"]}
+    assert [get(f"random-{number}").status_code for number in range(4)] == [401, 401, 429, 429]
+
+    # CIAM has accepted the token before.
+    assert get(known).status_code == 200
+    # CIAM has signed the token. In CIAM's own mode, only CIAM can tell that the token is valid.
+    assert get(new).status_code == (200 if mode == "oidc" else 429)
+
+
+def test_a_token_that_ciam_refuses_is_no_longer_remembered(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.CIAM_BEARER_SECONDS = 0
+    token = token_for()
+    assert get(token).status_code == 200
+    assert bearer.is_remembered_token(token)
+    ciam.fail("api", code="invalid_grant")
+
+    assert get(token).status_code == 401
+    assert not bearer.is_remembered_token(token)
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_signed_token_is_never_refused_because_of_its_address(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.CIAM_BEARER = "jwt"
+    settings.CIAM_TRY_LIMITS = {"address": ["2/min"]}
+    ciam.signs_access_tokens = True
+    token = token_for()
+    answers = [get(f"random-{number}") for number in range(4)]
+
+    assert [answer.status_code for answer in answers] == [401, 401, 429, 429]
+    assert get(token).status_code == 200
+    assert not bearer.is_remembered_token(token)
+
+
 def test_valid_tokens_and_outages_do_not_count_towards_the_rate_limit(
     ciam: FakeCiam, settings: Settings
 ) -> None:

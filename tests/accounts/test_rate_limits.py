@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,19 @@ from django.http import HttpRequest
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
+from ciam_django.accounts import rate_limits
 from ciam_django.accounts.rate_limits import (
     count_attempt,
-    count_code_entry,
+    count_captcha,
+    count_refused_token,
     count_send,
+    counting_attempt,
+    counting_code_entry,
     rates_of,
-    subtract_attempt,
+    refuse_many_refused_tokens,
 )
 from ciam_django.errors import CiamError, Stage
+from tests.rows import for_each_row
 
 NUMBER = "+8613800000000"
 
@@ -29,6 +35,7 @@ NUMBER = "+8613800000000"
 @pytest.fixture(autouse=True)
 def empty_cache() -> None:
     cache.clear()
+    rate_limits._warned_at.clear()
 
 
 def request_from(address: str = "192.0.2.1", visitor: str = "") -> HttpRequest:
@@ -38,7 +45,7 @@ def request_from(address: str = "192.0.2.1", visitor: str = "") -> HttpRequest:
     return request
 
 
-def count_passes(function: Callable[[], None], times: int) -> int:
+def count_passes(function: Callable[[], object], times: int) -> int:
     """Call the function; return the number of calls that are not refused."""
     count = 0
     for _ in range(times):
@@ -187,16 +194,15 @@ def test_successful_attempts_are_not_counted(settings: Settings) -> None:
     request = request_from()
 
     for _ in range(5):
-        count_attempt(request, "li", Stage.PASSWORD)
-        subtract_attempt(request, "li")
+        with counting_attempt(request, "li", Stage.PASSWORD):
+            pass
 
 
 def test_failed_attempts_stay_counted(settings: Settings) -> None:
     settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
     request = request_from()
     count_attempt(request, "li", Stage.PASSWORD)
-    count_attempt(request, "li", Stage.PASSWORD)
-    subtract_attempt(request, "li")
+    count_attempt(request, "li", Stage.PASSWORD).subtract()
 
     count_attempt(request, "LI", Stage.PASSWORD)
     with pytest.raises(CiamError) as raised:
@@ -204,12 +210,14 @@ def test_failed_attempts_stay_counted(settings: Settings) -> None:
     assert (raised.value.code, raised.value.stage) == ("too_many_requests", "password")
 
 
-def test_an_attempt_that_was_not_counted_can_be_subtracted(
+def test_an_attempt_that_the_cache_has_forgotten_can_be_subtracted(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
     request = request_from()
-    subtract_attempt(request, "li")
+    counted = count_attempt(request, "li", Stage.PASSWORD)
+    cache.clear()
+    counted.subtract()
 
     # A failure of the cache would be logged.
     assert not caplog.records
@@ -221,21 +229,38 @@ def test_more_subtractions_than_attempts_do_not_raise_the_limit(
 ) -> None:
     settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
     request = request_from()
-    count_attempt(request, "li", Stage.PASSWORD)
+    counted = count_attempt(request, "li", Stage.PASSWORD)
     for _ in range(3):
-        subtract_attempt(request, "li")
+        counted.subtract()
 
     assert not caplog.records
     assert count_passes(lambda: count_attempt(request, "li", Stage.PASSWORD), 5) == 2
 
 
 def test_a_code_is_refused_after_five_entries() -> None:
-    assert count_passes(lambda: count_code_entry("flow 1", "SMS"), 7) == 5
+    assert count_passes(lambda: enter_code("flow 1", "SMS"), 7) == 5
     with pytest.raises(CiamError) as raised:
-        count_code_entry("flow 1", "Email")
+        enter_code("flow 1", "Email")
     assert raised.value.code == "Operation.Failure.Email.Code.Too.Frequency"
 
-    count_code_entry("flow 2", "SMS")
+    enter_code("flow 2", "SMS")
+
+
+def enter_code(code_id: str, channel_name: str, error_code: str = "") -> None:
+    with counting_code_entry(code_id, channel_name):
+        if error_code:
+            raise CiamError(error_code)
+
+
+def test_an_entry_that_ciam_could_not_check_is_not_counted() -> None:
+    for _ in range(9):
+        with pytest.raises(CiamError, match="no_connection"):
+            enter_code("flow 1", "SMS", "no_connection")
+    for _ in range(5):
+        with pytest.raises(CiamError, match=r"Code\.Error"):
+            enter_code("flow 1", "SMS", "Operation.Failure.SMS.Code.Error")
+    with pytest.raises(CiamError, match=r"Too\.Frequency"):
+        enter_code("flow 1", "SMS")
 
 
 def test_the_cache_has_no_phone_number_and_no_address() -> None:
@@ -275,13 +300,14 @@ def test_no_request_is_refused_while_the_cache_is_down(
         }
     }
     with caplog.at_level(logging.WARNING):
-        assert count_passes(lambda: count_send(request_from(), NUMBER, "SMS"), 3) == 3
-        subtract_attempt(request_from(), "li")
+        assert count_passes(lambda: count_send(request_from(), NUMBER, "SMS").subtract(), 3) == 3
+        count_attempt(request_from(), "li", Stage.PASSWORD).subtract()
+        refuse_many_refused_tokens(request_from())
 
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
-def count_parallel_passes(function: Callable[[], None], times: int) -> int:
+def count_parallel_passes(function: Callable[[], object], times: int) -> int:
     with ThreadPoolExecutor(8) as threads:
         return sum(threads.map(lambda _: count_passes(function, 1), range(times)))
 
@@ -309,6 +335,205 @@ def test_parallel_requests_do_not_exceed_the_limit_in_redis(
     assert count_parallel_passes(lambda: count_send(request_from(), NUMBER, "SMS"), 40) == limit
 
     request = request_from()
-    count_attempt(request, "li", Stage.PASSWORD)
-    subtract_attempt(request, "li")
+    count_attempt(request, "li", Stage.PASSWORD).subtract()
     assert count_parallel_passes(lambda: count_attempt(request, "li", Stage.PASSWORD), 40) == limit
+
+
+# --- Counts that are given back ---------------------------------------------------------------
+
+
+def test_a_code_that_was_not_sent_is_given_back_to_the_recipient_only(settings: Settings) -> None:
+    settings.CIAM_SEND_LIMITS = {"receiver": ("1/hour",), "address": ("3/hour",)}
+    for _ in range(3):
+        count_send(request_from(), NUMBER, "SMS").subtract_recipient()
+
+    # The client can't repeat the request without a limit, but another client can send a code.
+    with pytest.raises(CiamError):
+        count_send(request_from(), NUMBER, "SMS")
+    count_send(request_from("192.0.2.2"), NUMBER, "SMS")
+
+
+def test_a_refused_request_is_counted_nowhere(settings: Settings) -> None:
+    settings.CIAM_SEND_LIMITS = {"receiver": ("2/hour",), "visitor": ("1/hour",)}
+    count_send(request_from(visitor="a"), "+8613900000000", "SMS")
+    assert count_passes(lambda: count_send(request_from(visitor="a"), NUMBER, "SMS"), 5) == 0
+
+    # A stranger whose own limit is reached does not use up the codes of a recipient.
+    for visitor in ("b", "c"):
+        count_send(request_from(visitor=visitor), NUMBER, "SMS")
+
+
+def test_a_count_of_an_earlier_period_is_not_subtracted_from_the_next_period(
+    settings: Settings, advance_clock: Callable[[float], None]
+) -> None:
+    settings.CIAM_SEND_LIMITS = {"receiver": ("1/min",)}
+    counted = count_send(request_from(), NUMBER, "SMS")
+    advance_clock(61)
+    count_send(request_from(), NUMBER, "SMS")
+    counted.subtract_recipient()
+
+    with pytest.raises(CiamError):
+        count_send(request_from(), NUMBER, "SMS")
+
+
+def fail_attempt(code: str) -> None:
+    with counting_attempt(request_from(), "li", Stage.PASSWORD):
+        raise CiamError(code)
+
+
+@for_each_row(
+    "code, attempts",
+    [("no_connection", 3), ("timeout", 3), ("Operation.Failure.Username.Or.Password.Error", 2)],
+)
+def test_an_attempt_that_ciam_could_not_check_is_not_counted_for_the_account(
+    settings: Settings, code: str, attempts: int
+) -> None:
+    cache.clear()
+    settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",), "address": ("3/min",)}
+    errors = []
+    for _ in range(4):
+        with pytest.raises(CiamError) as raised:
+            fail_attempt(code)
+        errors.append(raised.value.code)
+
+    assert errors == [code] * attempts + ["too_many_requests"] * (4 - attempts)
+
+
+# --- Passwords, codes, and known browsers -----------------------------------------------------
+
+
+def test_passwords_and_codes_of_an_account_are_counted_apart(settings: Settings) -> None:
+    settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
+
+    for stage in (Stage.PASSWORD, Stage.VERIFY_CODE):
+        passes = count_passes(partial(count_attempt, request_from(), "li", stage), 3)
+        assert passes == 2, stage
+
+
+def test_passwords_and_codes_of_an_address_are_counted_together(settings: Settings) -> None:
+    settings.CIAM_TRY_LIMITS = {"address": ("2/min",)}
+    count_attempt(request_from(), "li", Stage.PASSWORD)
+    count_attempt(request_from(), "li", Stage.VERIFY_CODE)
+
+    with pytest.raises(CiamError):
+        count_attempt(request_from(), "wang", Stage.PASSWORD)
+
+
+def test_strangers_cannot_use_up_the_attempts_of_a_known_browser(settings: Settings) -> None:
+    settings.CIAM_TRY_LIMITS = dict.fromkeys(("receiver", "address", "site"), ("2/min",))
+
+    def attempt(known_browser: str) -> Callable[[], object]:
+        return lambda: count_attempt(request_from(), "li", Stage.PASSWORD, known_browser)
+
+    assert [count_passes(attempt(browser), 5) for browser in ("", "a", "b", "")] == [2, 2, 2, 0]
+
+
+def test_all_known_browsers_of_a_recipient_share_the_count_of_codes(settings: Settings) -> None:
+    settings.CIAM_SEND_LIMITS = {"receiver": ("2/hour",), "address": ("2/hour",)}
+
+    def send(known_browser: str) -> Callable[[], object]:
+        return lambda: count_send(request_from(), NUMBER, "SMS", known_browser)
+
+    assert [count_passes(send(browser), 5) for browser in ("", "a", "b", "")] == [2, 2, 0, 0]
+
+
+def test_the_budget_of_the_site_holds_for_all_clients(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CIAM_SEND_LIMITS = {"site": ("3/day",)}
+    for number, browser in enumerate(("", "a", "b")):
+        count_send(request_from(f"192.0.2.{number}"), f"+861380000000{number}", "SMS", browser)
+    for _ in range(2):
+        with pytest.raises(CiamError):
+            count_send(request_from("192.0.2.9"), "+8613800000009", "SMS", "c")
+
+    text = "CIAM_SEND_LIMITS: the counter 'site' is full (3 per day). All clients are refused."
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", text)
+    ]
+
+
+@for_each_row("limit_key", rate_limits.LIMIT_KEYS)
+def test_the_error_names_the_counter_that_is_full(settings: Settings, limit_key: str) -> None:
+    cache.clear()
+    settings.CIAM_TRY_LIMITS = {"receiver": ("600/hour",), limit_key: ("1/hour",)}
+    count_attempt(request_from(visitor="cookie"), "li@example.com", Stage.PASSWORD)
+    with pytest.raises(CiamError) as raised:
+        count_attempt(request_from(visitor="cookie"), "li@example.com", Stage.PASSWORD)
+
+    text = raised.value.upstream_text
+    assert text == f"CIAM_TRY_LIMITS: the counter {limit_key!r} is full (1 per hour)"
+
+
+# --- Addresses --------------------------------------------------------------------------------
+
+
+@for_each_row(
+    "one, other, is_same",
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        # A server that listens on IPv6 sees mapped IPv4 addresses (RFC 4291, section 2.5.5.2).
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("64:ff9b::c000:201", "192.0.2.1", True),
+        ("64:ff9b::c000:201", "64:ff9b::c000:202", False),
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("", "192.0.2.1", False),
+        ("", "", True),
+    ],
+)
+def test_two_spellings_of_an_address_share_a_count(
+    settings: Settings, one: str, other: str, is_same: bool
+) -> None:
+    cache.clear()
+    settings.CIAM_SEND_LIMITS = {"address": ("1/hour",)}
+    count_send(request_from(one), NUMBER, "SMS")
+
+    assert count_passes(lambda: count_send(request_from(other), NUMBER, "SMS"), 1) == (
+        0 if is_same else 1
+    )
+
+
+def no_address(request: HttpRequest) -> None:
+    """A function of a project that finds no address."""
+
+
+@for_each_row("function_path", ["", f"{__name__}.no_address"])
+def test_clients_without_an_address_share_a_count_and_a_warning_is_logged(
+    settings: Settings, caplog: pytest.LogCaptureFixture, function_path: str
+) -> None:
+    cache.clear()
+    caplog.clear()
+    rate_limits._warned_at.clear()
+    settings.CIAM_CLIENT_IP = function_path
+    settings.CIAM_SEND_LIMITS = {"address": ("2/hour",)}
+
+    # A server on a Unix socket has no address of its clients.
+    assert count_passes(lambda: count_send(request_from(""), NUMBER, "SMS"), 4) == 2
+    assert len(caplog.records) == 1
+    assert caplog.records[0].levelname == "WARNING"
+    assert "CIAM_CLIENT_IP" in caplog.text
+
+
+# --- CAPTCHAs and tokens ----------------------------------------------------------------------
+
+
+def test_captchas_and_refused_tokens_have_counts_of_their_own(settings: Settings) -> None:
+    settings.CIAM_TRY_LIMITS = {"address": ("2/min",)}
+    for count in (count_captcha, count_refused_token):
+        assert count_passes(partial(count, request_from()), 4) == 2
+
+
+def test_many_refused_tokens_are_noticed_without_a_count(settings: Settings) -> None:
+    settings.CIAM_TRY_LIMITS = {"address": ("2/min", "9/hour")}
+    for _ in range(5):
+        refuse_many_refused_tokens(request_from())
+    count_refused_token(request_from())
+    refuse_many_refused_tokens(request_from())
+    count_refused_token(request_from())
+    with pytest.raises(CiamError) as raised:
+        refuse_many_refused_tokens(request_from())
+
+    assert (raised.value.code, raised.value.stage) == ("too_many_requests", "api")
+    assert 50 < (raised.value.retry_after or 0) <= 60

@@ -12,6 +12,8 @@ from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient
+from ciam_django.client.access_tokens import try_signature
+from ciam_django.client.oauth import ciam_app
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import PASSWORD
 from ciam_django.testing.forgeries import FORGERIES
@@ -407,3 +409,27 @@ def test_metadata_without_a_usable_algorithm_verifies_no_token(
     signing_ciam.forge("alg_hs256")
 
     assert_refused(get(token_for()))
+
+
+@pytest.mark.parametrize("mode", ["oidc", "ciam"])
+def test_only_a_token_that_ciam_has_signed_has_a_valid_signature(
+    fake_ciam: FakeCiam, settings: Settings, mode: str
+) -> None:
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client(mode)}
+    fake_ciam.signs_access_tokens = True
+    token = token_for()
+
+    assert try_signature(ciam_app(), token) is (mode == "oidc")
+    for other in (unsigned({"sub": "li"}), f"{token[:-4]}AAAA", "random", "a.b.c"):
+        assert not try_signature(ciam_app(), other)
+
+
+def test_no_token_has_a_valid_signature_while_the_keys_cannot_be_loaded(
+    fake_ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client("oidc")}
+    fake_ciam.signs_access_tokens = True
+    token = token_for()
+    fake_ciam.misbehave("jwks", "reset", times=None)
+
+    assert not try_signature(ciam_app(), token)

@@ -34,8 +34,7 @@ def is_down(settings: Settings) -> None:
         (lambda: cache.is_acquired("key"), False),
         (lambda: cache.delete_cached("key"), None),
         (lambda: cache.increment_count("key", 60), (1, 60)),
-        (lambda: cache.increment_until_limit([("key", 1, 60)]), 0),
-        (lambda: cache.decrement_counts([("key", 1, 60)]), None),
+        (lambda: cache.count_in_period("key"), (0, 0)),
         (lambda: cache.decrement_count("key"), None),
     ],
 )

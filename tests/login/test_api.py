@@ -642,3 +642,20 @@ def test_an_unknown_wechat_user_can_create_an_account(app: App, sign_in_mode: st
     answer = app.send("mini_program", login_code="fake:stranger")
     assert answer["step"] == "link"
     assert is_signed_in(app, app.send("link", do="create"), sign_in_mode)
+
+
+@pytest.mark.parametrize("sign_in_mode", ["token"], indirect=True)
+def test_a_refresh_token_of_ours_is_not_refused_because_of_its_address(
+    app: App, settings: Settings
+) -> None:
+    tokens = app.send("password", username="li", password=PASSWORD)
+    settings.CIAM_TRY_LIMITS = {"address": ("2/min",)}
+
+    def refresh(refresh_token: str) -> int:
+        body = {"refresh_token": refresh_token}
+        return app.client.post("/ciam/api/renew/", body, "application/json").status_code
+
+    stranger_statuses = [refresh("guess") for _ in range(3)]
+    assert stranger_statuses[2] == 429
+    assert 429 not in stranger_statuses[:2]
+    assert refresh(tokens["refresh_token"]) == 200

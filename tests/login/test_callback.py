@@ -435,3 +435,65 @@ def test_a_callback_is_answered_with_503_if_the_metadata_cannot_be_loaded(
     response = browser.open_callback(callback)
 
     assert (response.status_code, response["Ciam-Error-Code"]) == (503, "no_connection")
+
+
+# --- The limit of attempts --------------------------------------------------------------------
+
+
+def open_guessed_callback(browser: Browser) -> tuple[int, str]:
+    """Open a callback with a valid state and a guessed code."""
+    state_value = query_of(browser.start_sign_in())["state"]
+    response = browser.client.get(
+        f"/ciam/callback/?code=guess&state={state_value}", headers={"Accept": HTML}
+    )
+    return response.status_code, response["Ciam-Error-Code"]
+
+
+def token_request_count(ciam: FakeCiam) -> int:
+    return sum(request.stage == "token" for request in ciam.requests)
+
+
+def test_guessed_codes_are_limited_before_ciam_is_asked(
+    browser: Browser, settings: Settings
+) -> None:
+    cache.clear()
+    settings.CIAM_TRY_LIMITS = {"address": ("2/min",)}
+    answers = [open_guessed_callback(browser) for _ in range(4)]
+
+    assert [status for status, _ in answers[2:]] == [429] * 2
+    assert 429 not in [status for status, _ in answers[:2]]
+    assert answers[-1][1] == "too_many_requests"
+    assert token_request_count(browser.ciam) == 2
+    assert browser.sign_in()["Ciam-Error-Code"] == "too_many_requests"
+
+
+def test_a_browser_that_has_signed_in_before_is_not_stopped_by_guessed_codes(
+    browser: Browser, settings: Settings
+) -> None:
+    cache.clear()
+    settings.CIAM_TRY_LIMITS = {"address": ("2/min",)}
+    browser.sign_in()
+    browser.client.logout()
+    # The logout of Django's test client deletes all cookies.
+    browser.sign_in()
+    browser.client.cookies.pop("sessionid")
+    stranger = Browser(browser.ciam)
+    for _ in range(3):
+        status, _ = open_guessed_callback(stranger)
+    assert status == 429
+
+    assert browser.sign_in().status_code == 302
+    # The browser has a limit of its own.
+    browser.client.cookies.pop("sessionid")
+    assert [open_guessed_callback(browser)[0] for _ in range(3)][2] == 429
+
+
+def test_successful_and_cancelled_sign_ins_are_not_counted(
+    browser: Browser, settings: Settings
+) -> None:
+    cache.clear()
+    settings.CIAM_TRY_LIMITS = {"address": ("1/min",), "site": ("1/min",)}
+    for username in ("li", "fail:authorize:access_denied", "li"):
+        for _ in range(2):
+            response = Browser(browser.ciam).sign_in(username)
+            assert response.status_code != 429

@@ -7,11 +7,13 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.errors import CiamError
 from ciam_django.login.recipients import (
+    account_name,
     email_recipient,
     normalized_username,
     phone_or_email_recipient,
     phone_recipient,
 )
+from tests.rows import for_each_row
 
 SMS = {"type": "SMS", "phoneRegion": "86", "phoneNumber": "13800000000"}
 
@@ -85,6 +87,55 @@ def test_a_number_that_gets_no_text_message_is_refused(text: str) -> None:
         phone_recipient(text)
 
     assert raised.value.code == "malformed_phone_number"
+
+
+@for_each_row(
+    "regions, text, is_allowed",
+    [
+        ([], "+852 9123 4567", True),
+        ([], "+1 876 210 1234", True),
+        # A satellite phone, and a network without a country.
+        ([], "+881 631 512345", False),
+        ([], "+883 510 012345", False),
+        (["CN"], "13800000000", True),
+        (["CN"], "+852 9123 4567", False),
+        (["CN", "HK"], "+852 9123 4567", True),
+        # One calling code can belong to several countries.
+        (["CN", "US"], "+1 876 210 1234", False),
+        (["CN", "US"], "+1 202 555 0123", True),
+    ],
+)
+def test_only_numbers_of_the_allowed_countries_get_text_messages(
+    settings: Settings, regions: list[str], text: str, is_allowed: bool
+) -> None:
+    settings.CIAM_PHONE_REGIONS = regions
+    try:
+        phone_recipient(text)
+        code = ""
+    except CiamError as error:
+        code = error.code
+
+    assert code in ({""} if is_allowed else {"unsupported_phone_region", "malformed_phone_number"})
+    if regions:
+        assert code == ("" if is_allowed else "unsupported_phone_region")
+
+
+@for_each_row(
+    "text, name",
+    [
+        ("138 0000 0000", "+8613800000000"),
+        ("+86-138-0000-0000", "+8613800000000"),
+        ("Li@Example.com", "li@example.com"),
+        ("li@例子.中国", "li@xn--fsqu00a.xn--fiqs8s"),
+        ("Li@Example", "li@example"),
+        ("Li", "li"),
+        ("12345", "12345"),
+        ("ＬＩ", "li"),
+        ("+881 631 512345", "+881631512345"),
+    ],
+)
+def test_the_name_of_an_account_does_not_depend_on_its_spelling(text: str, name: str) -> None:
+    assert account_name(text) == account_name(f" {text} ") == name
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\0", "\ud800", "\u200b"])

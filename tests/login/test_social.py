@@ -296,3 +296,18 @@ def test_the_login_page_offers_the_providers_that_work_in_the_browser(person: Fo
     page = person.client.get("/ciam/login/", headers=phone).content.decode()
     assert "open this page in WeChat" in page
     assert "wechat-website" not in page
+
+
+# --- The limit of attempts --------------------------------------------------------------------
+
+
+def test_guessed_codes_of_a_provider_are_limited_before_ciam_is_asked(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_TRY_LIMITS = {"address": ("2/min",)}
+    for _ in range(4):
+        state_value = query_of(start_sign_in(person, "qq"))["state"]
+        answer = open_callback(person, f"/ciam/with/qq/callback/?code=guess&state={state_value}")
+
+    assert answer["Ciam-Error-Code"] == "too_many_requests"
+    assert len([r for r in person.ciam.requests if r.stage == "social"]) == 2

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-from ciam_django.accounts.backends import attribute_failures_to
+from ciam_django.accounts import rate_limits
+from ciam_django.accounts.backends import record_typed_name
+from ciam_django.accounts.login import refuse_locked_out
 from ciam_django.accounts.rate_limits import (
-    count_attempt,
-    count_code_entry,
     count_password_without_captcha,
     count_send,
-    subtract_attempt,
+    counting_code_entry,
     subtract_password_without_captcha,
 )
 from ciam_django.answers import answer_to, is_generic, kind_of
@@ -23,8 +23,10 @@ from ciam_django.client.api import CiamClient
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Kind
+from ciam_django.login.known_browsers import known_browser_id
 from ciam_django.login.recipients import (
     Recipient,
+    account_name,
     email_recipient,
     normalized_username,
     phone_or_email_recipient,
@@ -45,20 +47,26 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def counting_attempt(submission: Submission, counted_name: str, stage: Stage) -> Iterator[None]:
+def counting_attempt(
+    submission: Submission, typed_name: str, stage: Stage, counted_name: str = ""
+) -> Iterator[None]:
     """Count an attempt before the block, and subtract the attempt if the block succeeds.
 
-    Raises ``too_many_requests`` above a rate limit. The failures of the request are attributed to
-    the name.
+    Raises ``too_many_requests`` above a rate limit, and if django-axes has locked the name out. The
+    failures of the request are attributed to the name.
 
-    ``counted_name`` is the name that the rate limits count; it is empty if the form names no
-    account.
+    ``typed_name`` is the name of the account; it is empty if the form names no account.
+    ``counted_name`` is the name that the rate limits count, if it differs.
     """
-    if counted_name:
-        attribute_failures_to(submission.request, typed_name(counted_name))
-    count_attempt(submission.request, counted_name, stage)
-    yield
-    subtract_attempt(submission.request, counted_name)
+    request = submission.request
+    if typed_name:
+        record_typed_name(request, typed_name)
+    refuse_locked_out(request, stage)
+    # The owner of another account must not get a count of its own for a name of this account.
+    is_of_browser = not counted_name or typed_name
+    known_browser = known_browser_id(request, typed_name) if is_of_browser else ""
+    with rate_limits.counting_attempt(request, counted_name or typed_name, stage, known_browser):
+        yield
 
 
 # --- Sign-in ----------------------------------------------------------------------------------
@@ -72,20 +80,21 @@ def submit_password(submission: Submission) -> SubmitResult:
     the sign-in.
     """
     username = normalized_username(submission.cleaned_data["username"])
+    name = account_name(submission.cleaned_data["username"])
     with (
-        counting_attempt(submission, username, Stage.PASSWORD),
-        _asking_all_names_for_captcha(submission, username),
+        counting_attempt(submission, name, Stage.PASSWORD),
+        _asking_all_names_for_captcha(submission, name),
     ):
         outcome = CiamClient().password_login(
             username, submission.cleaned_data["password"], **submission.extra_parameters
         )
     if isinstance(outcome, NextStep):
-        return next_flow(outcome, dataclasses.replace(submission.flow, counted_name=username))
+        return next_flow(outcome, dataclasses.replace(submission.flow, counted_name=name))
     return outcome
 
 
 @contextlib.contextmanager
-def _asking_all_names_for_captcha(submission: Submission, username: str) -> Iterator[None]:
+def _asking_all_names_for_captcha(submission: Submission, name: str) -> Iterator[None]:
     """Require a CAPTCHA after some failed passwords of a name, whether the account exists or not.
 
     CIAM asks for a CAPTCHA only if the account exists, and may check the CAPTCHA only then. So the
@@ -94,7 +103,7 @@ def _asking_all_names_for_captcha(submission: Submission, username: str) -> Iter
     """
     has_captcha, is_refused = "captchaText" in submission.extra_parameters, False
     if not has_captcha:
-        count_password_without_captcha(username)
+        count_password_without_captcha(name)
     try:
         yield
     except CiamError as error:
@@ -108,7 +117,7 @@ def _asking_all_names_for_captcha(submission: Submission, username: str) -> Iter
         raise
     finally:
         if not has_captcha and not is_refused:
-            subtract_password_without_captcha(username)
+            subtract_password_without_captcha(name)
 
 
 def send_sms_code(submission: Submission) -> SubmitResult:
@@ -197,8 +206,14 @@ def send_code(submission: Submission) -> Flow:
     no ``ciam_flow_id``. Raises the ``CiamError`` of a rate limit or of another failure.
     """
     flow = submission.flow
-    attribute_failures_to(submission.request, typed_name(flow.counted_name))
-    count_send(submission.request, flow.counted_name, flow.channel)
+    record_typed_name(submission.request, flow.counted_name)
+    refuse_locked_out(submission.request, Stage.SEND_CODE)
+    counted = count_send(
+        submission.request,
+        _limited_name(flow),
+        flow.channel,
+        known_browser_id(submission.request, flow.counted_name) if flow.counted_name else "",
+    )
     parameters = {name: value for name, value in flow.recipient.items() if name != "type"}
     if consents := flow.step_data.get("consents"):
         parameters["consents"] = consents
@@ -211,6 +226,9 @@ def send_code(submission: Submission) -> Flow:
         # arrives. At sign-up, the same is true if the account exists.
         answer = answer_to(error, submission.request)
         if _is_account_known(flow) or not is_generic(answer):
+            # A hidden failure stays counted, because a code that was sent stays counted, too.
+            if not _may_have_sent(error):
+                counted.subtract_recipient()
             raise
         report(error, submission.request, answer)
         flow_id = ""
@@ -221,6 +239,12 @@ def send_code(submission: Submission) -> Flow:
 def _is_account_known(flow: Flow) -> bool:
     """Return True at the second step: the user has already proved that the account exists."""
     return flow.step == "second_factor_code"
+
+
+def _may_have_sent(error: CiamError) -> bool:
+    """Return True if CIAM may have sent the code: the response is late, or has no flow."""
+    is_without_flow = error.code == "unreadable_answer" and error.upstream_status is None
+    return error.code == "timeout" or is_without_flow
 
 
 def submit_code_with(
@@ -241,8 +265,10 @@ def check_code(submission: Submission, verify: Callable[[Flow], T]) -> T:
     """
     flow = submission.flow
     name = _CHANNEL_NAMES_IN_CODES.get(flow.channel, "SMS")
-    count_code_entry(f"{flow.id} {flow.sent_at}", name)
-    with counting_attempt(submission, flow.counted_name, Stage.VERIFY_CODE):
+    with (
+        counting_code_entry(f"{flow.id} {flow.sent_at}", name),
+        counting_attempt(submission, flow.counted_name, Stage.VERIFY_CODE, _limited_name(flow)),
+    ):
         try:
             return verify(
                 dataclasses.replace(flow, ciam_flow_id=flow.ciam_flow_id or secrets.token_hex(16))
@@ -282,7 +308,6 @@ def choose_channel(submission: Submission) -> SubmitResult:
         flow,
         step="second_factor_code",
         recipient={"type": channel},
-        counted_name=_second_factor_counted_name(flow),
         masked_recipient=flow.step_data["channels"][channel],
     )
     earlier_channel, sent_at = flow.step_data.get("sent", ("", 0))
@@ -290,17 +315,17 @@ def choose_channel(submission: Submission) -> SubmitResult:
     return _send_or_go_on(dataclasses.replace(submission, flow=flow), earlier)
 
 
-_SECOND_FACTOR_PREFIX: Final = "second factor "
+def _limited_name(flow: Flow) -> str:
+    """Return the name that the rate limits count.
 
-
-def _second_factor_counted_name(flow: Flow) -> str:
-    """Return the name that the limits count, the same each time that the account signs in."""
-    return _SECOND_FACTOR_PREFIX + typed_name(flow.counted_name or flow.ciam_flow_id)
-
-
-def typed_name(counted_name: str) -> str:
-    """Return the name that the user typed, from the name that the rate limits count."""
-    return counted_name.removeprefix(_SECOND_FACTOR_PREFIX)
+    At the second step it is the same each time that the account signs in: the typed name, or after
+    a social sign-in the account's masked recipients. Otherwise a client could start over and get
+    more codes, and enter more codes.
+    """
+    if not flow.step.startswith("second_factor"):
+        return flow.counted_name
+    account = flow.counted_name or flow.step_data.get("account") or flow.ciam_flow_id
+    return f"second factor {account}"
 
 
 def submit_second_factor_code(submission: Submission) -> SubmitResult:
@@ -314,7 +339,7 @@ def submit_second_factor_code(submission: Submission) -> SubmitResult:
 def submit_second_factor_password(submission: Submission) -> SubmitResult:
     """Count an attempt, and verify the password as the second factor."""
     flow, password = submission.flow, submission.cleaned_data["password"]
-    with counting_attempt(submission, _second_factor_counted_name(flow), Stage.VERIFY_CODE):
+    with counting_attempt(submission, flow.counted_name, Stage.VERIFY_CODE, _limited_name(flow)):
         return CiamClient().verify_second_factor(flow.ciam_flow_id, "PWD", password=password)
 
 

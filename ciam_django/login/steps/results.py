@@ -50,6 +50,8 @@ def next_flow(ciam_step: NextStep, flow: Flow) -> Flow:
 # Name of a factor in CIAM's login page configuration -> name of the channel in CIAM's API.
 _CHANNELS_OF_FACTORS: Final = {"sms": "SMS", "email": "EMAIL", "pwd": "PWD"}
 # A mask is upstream text, so it is shown only if it looks like a masked number or address.
+# The visible characters of an account's masked recipients, for example 7 of ``138****1234``.
+_MIN_VISIBLE: Final = 6
 _MASKED_RECIPIENT: Final = re.compile(r"[0-9+* -]{4,24}|[\w.+*-]{1,64}@[\w.*-]{3,64}")
 
 
@@ -58,8 +60,22 @@ def _second_factor_data(ciam_step: NextStep) -> dict[str, Any]:
     factors = load_login_page().second_factors or tuple(_CHANNELS_OF_FACTORS)
     channels = [_CHANNELS_OF_FACTORS[name] for name in factors if name in _CHANNELS_OF_FACTORS]
     return {
-        "channels": {c: _safe_mask(ciam_step.additional.get(masks.get(c, ""))) for c in channels}
+        "channels": {c: _safe_mask(ciam_step.additional.get(masks.get(c, ""))) for c in channels},
+        "account": _account_of(ciam_step),
     }
+
+
+def _account_of(ciam_step: NextStep) -> str:
+    """Return a text that is the same at each sign-in of an account, or an empty text.
+
+    CIAM does not name the account before the sign-in has ended, so the text has the masked
+    recipients. Masks with few visible characters are left out: they fit too many accounts.
+    """
+    masks = [_safe_mask(ciam_step.additional.get(name)) for name in ("phoneNumber", "email")]
+    # The domain of an email address does not tell accounts apart.
+    visible = "".join(mask.partition("@")[0] for mask in masks)
+    is_unique = sum(map(str.isalnum, visible)) >= _MIN_VISIBLE
+    return " ".join(masks) if is_unique else ""
 
 
 def _safe_mask(value: object) -> str:

@@ -8,13 +8,12 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from ciam_django.accounts.backends import attribute_failures_to
+from ciam_django.accounts.backends import record_typed_name
 from ciam_django.accounts.login import sign_in_or_link, sign_in_without_session
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.login.captcha import captcha_parameters
-from ciam_django.login.steps.credentials import typed_name
 from ciam_django.login.steps.flow import Flow, StepResult, Submission
 from ciam_django.login.steps.forms import CiamForm
 from ciam_django.login.steps.results import next_flow
@@ -46,7 +45,7 @@ def submit_form(
     Raise the first error of an invalid form as a ``CiamError``; the form shows the other errors.
     """
     if flow.counted_name:
-        attribute_failures_to(request, typed_name(flow.counted_name))
+        record_typed_name(request, flow.counted_name)
     row = STEPS[flow.step]
     other_button = row.others.get(str(data.get("do", "")))
     if other_button:
