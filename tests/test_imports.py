@@ -31,10 +31,11 @@ ROOMS: Final[dict[str, set[str]]] = {
     "reporting": {"answers", "privacy", "lookup", "errors", "kinds", "signals"},
     "responses": {"answers", "conf"},
     "forms": {"reporting", "answers", "errors"},
+    "network": {"conf"},
     # entry points
     "middleware": {"reporting", "responses", "answers"},
     "drf": {"reporting", "login", "accounts", "responses", "answers", "errors", "conf"},
-    "axes": {"reporting", "responses", "errors"},
+    "axes": {"reporting", "accounts", "responses", "errors"},
     "ninja": {"accounts"},
     "tokens": {"privacy", "accounts", "errors"},
     # calls to CIAM, sign-in
