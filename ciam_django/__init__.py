@@ -31,7 +31,8 @@ Entry points
 For the code of projects
     forms.py         a CiamError at its field of a form
     tokens.py        the access token of the signed-in user
-    axes.py          the answer for django-axes
+    axes.py          the answer and the names for django-axes
+    network.py       the client's address behind proxies
     ninja.py         the bearer tokens for django-ninja
 Calls to CIAM
     client/          the HTTP transport, the Authlib app and the API of CIAM

@@ -25,5 +25,7 @@ class CiamDjangoConfig(AppConfig):
             # Django runs database checks only for the databases that a command names.
             for database_check in accounts.DATABASE_CHECKS:
                 register(database_check, Tags.database)
+            for deploy_check in login.DEPLOY_CHECKS:
+                register(deploy_check, "ciam_django", deploy=True)
         for check in checks:
             register(check, "ciam_django")

@@ -692,6 +692,9 @@ CODES: Final[dict[str, Meaning]] = {
     # account exists. CIAM's own code can.
     "malformed_phone_number": row(Kind.VALIDATION, field="phone_number",
         message=_("Enter a valid mobile number.")),
+    # CIAM_PHONE_REGIONS does not list the country of the number.
+    "unsupported_phone_region": row(Kind.VALIDATION, field="phone_number",
+        message=_("We don't send text messages to this country. Use another mobile number.")),
     # CIAM refuses the session's tokens or the user, or has ended the session.
     "session_ended": row(Kind.TOKEN,
         message=_("You have been signed out. Sign in again to continue.")),

@@ -84,6 +84,7 @@ OUR_OWN: Final = {
     "invalid_logout_token": "OpenID Connect Back-Channel Logout, 2.8",
     "session_ended": "tokens that CIAM refuses, back-channel logout",
     "malformed_phone_number": "refused before the call to CIAM",
+    "unsupported_phone_region": "CIAM_PHONE_REGIONS",
     "unsupported_step": "a flowType without a page",
     UNKNOWN: "the row of codes without another row",
 }

@@ -39,7 +39,8 @@ from ciam_django.login.providers import (
     provider_of_entry,
 )
 from ciam_django.login.redirects import is_origin_in
-from ciam_django.login.tenant_config import HOSTED
+from ciam_django.login.steps.table import STEPS
+from ciam_django.login.tenant_config import HOSTED, OWN_METHODS
 
 _CACHE_BACKENDS: Final = "django.core.cache.backends"
 # Cache backend -> the reason why the cache is not good enough. Each backend but the first deletes
@@ -70,12 +71,21 @@ def is_allowed_by_row(name: str) -> bool:
 
 
 def check_phone_region(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """Check that the country of ``CIAM_PHONE_REGION`` has phone numbers."""
-    region = conf.CIAM_PHONE_REGION
-    if is_allowed_by_row("CIAM_PHONE_REGION") and region not in phonenumbers.SUPPORTED_REGIONS:
-        row = Conf.CIAM_PHONE_REGION
-        text = f"CIAM_PHONE_REGION is {region!r}."
-        yield check_message("phone region", text, f"It must be {row.allowed.words}.")
+    """Check that the countries of the settings have phone numbers, and do not contradict."""
+    if not (is_allowed_by_row("CIAM_PHONE_REGION") and is_allowed_by_row("CIAM_PHONE_REGIONS")):
+        return
+    home, regions = conf.CIAM_PHONE_REGION, conf.CIAM_PHONE_REGIONS
+    hint = f"It must be {Conf.CIAM_PHONE_REGION.allowed.words}."
+    places = {f"CIAM_PHONE_REGIONS[{index}]": region for index, region in enumerate(regions)}
+    for place, region in {"CIAM_PHONE_REGION": home, **places}.items():
+        if region not in phonenumbers.SUPPORTED_REGIONS:
+            yield check_message("phone region", f"{place} is {region!r}.", hint)
+    if regions and home not in regions:
+        yield check_message(
+            "home region",
+            f"CIAM_PHONE_REGION is {home!r}, which is not in CIAM_PHONE_REGIONS.",
+            "Add it: numbers without a country code would get no text messages.",
+        )
 
 
 def check_user_fields(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
@@ -265,6 +275,52 @@ def check_provider_form_actions(app_configs: object, **kwargs: Any) -> Iterator[
             )
 
 
+# --- The limits, for `manage.py check --deploy` -----------------------------------------------
+
+
+def check_client_address(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that the project says where the client's address comes from."""
+    setting_names = ("CIAM_SEND_LIMITS", "CIAM_TRY_LIMITS")
+    is_counted = any(
+        is_allowed_by_row(name) and getattr(conf, name).get("address") for name in setting_names
+    )
+    if are_urls_included() and is_counted and not conf.CIAM_CLIENT_IP:
+        yield check_message(
+            "client address",
+            "CIAM_CLIENT_IP is not set. Behind a proxy, all customers would have one address, and "
+            "share the limits of one address.",
+            "Behind a proxy: 'ciam_django.network.forwarded_for', with the number of your proxies "
+            "in CIAM_TRUSTED_PROXIES. Without a proxy: 'ciam_django.network.remote_addr'.",
+        )
+
+
+def check_costs_of_codes(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that the settings limit the costs of codes, if a login method sends codes."""
+    if not are_urls_included() or not is_allowed_by_row("CIAM_LOGIN_METHODS"):
+        return
+    # An empty list takes the methods from CIAM, and may have all methods.
+    methods = set(conf.CIAM_LOGIN_METHODS or OWN_METHODS)
+    senders = {name for name in methods.intersection(OWN_METHODS) if STEPS[name].sends_code}
+    if not senders:
+        return
+    if is_allowed_by_row("CIAM_SEND_LIMITS") and not conf.CIAM_SEND_LIMITS.get("site"):
+        yield check_message(
+            "site budget",
+            "CIAM_SEND_LIMITS has no limit for the whole site.",
+            "An attacker with many addresses and numbers can send codes at your expense. Add a "
+            "budget, for example three times the codes of your busiest day: "
+            "'site': ['500/hour', '2000/day'].",
+        )
+    if senders != {"email"} and not conf.CIAM_PHONE_REGIONS:
+        yield check_message(
+            "phone regions",
+            "CIAM_PHONE_REGIONS is empty: text messages are sent to all countries.",
+            "List the countries of your customers, for example "
+            f"[{conf.CIAM_PHONE_REGION!r}]. Text messages to other countries cost more, and "
+            "fraudsters earn money with them.",
+        )
+
+
 # The settings with `Fields` in their row -> the check of the fields.
 TABLE_CHECKS: Final = {
     "CIAM_ENDPOINTS": check_endpoints,
@@ -281,3 +337,4 @@ CHECKS: Final = (
     check_provider_form_actions,
     check_front_ends,
 )
+DEPLOY_CHECKS: Final = (check_client_address, check_costs_of_codes)

@@ -71,6 +71,10 @@ CHECK_IDS: Final = {
     "bearer": "ciam_django.E030",
     "bearer mode": "ciam_django.E031",
     "identities": "ciam_django.E032",
+    "client address": "ciam_django.W060",
+    "site budget": "ciam_django.W061",
+    "phone regions": "ciam_django.W062",
+    "home region": "ciam_django.E063",
     "open stage": "ciam_django.W065",
     "front end": "ciam_django.W075",
 }

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.cache.backends.db import DatabaseCache
+from django.core.checks import run_checks
 from django.test import override_settings
 from django.utils.functional import lazystr
 
@@ -14,6 +15,7 @@ from ciam_django.accounts.rate_limits import _SECONDS as SECONDS_OF_UNITS
 from ciam_django.accounts.rate_limits import LIMIT_KEYS
 from ciam_django.checks import login
 from ciam_django.checks import settings as settings_checks
+from ciam_django.checks.messages import CHECK_IDS
 from ciam_django.conf import RATE, SETTINGS, Allowed, Choice, Conf, DictOf, Fields, ListOf
 from ciam_django.kinds import Action
 from ciam_django.login.steps.results import FLOW_TYPES
@@ -115,6 +117,10 @@ def test_each_setting_with_fields_has_a_check_of_the_fields() -> None:
         ),
         ("type", {"CIAM_SEND_LIMITS": {"receiver": "1/min"}}, "CIAM_SEND_LIMITS['receiver'] is"),
         ("dotted path", {"CIAM_CLIENT_IP": "tests.nobody"}, "CIAM_CLIENT_IP is 'tests.nobody'."),
+        ("range", {"CIAM_TRUSTED_PROXIES": 0}, "CIAM_TRUSTED_PROXIES is 0."),
+        ("phone region", {"CIAM_PHONE_REGIONS": ["China"]}, "CIAM_PHONE_REGIONS[0] is 'China'."),
+        ("phone region", {"CIAM_PHONE_REGIONS": ["CN", "ZZ"]}, "CIAM_PHONE_REGIONS[1] is 'ZZ'."),
+        ("type", {"CIAM_PHONE_REGIONS": "CN"}, "CIAM_PHONE_REGIONS is 'CN', a str."),
         (
             "endpoint",
             {"CIAM_ENDPOINTS": {"captcha": {"pth": "x"}}},
@@ -335,3 +341,55 @@ def test_a_project_without_the_urls_needs_no_api_base_url_and_no_form_action(
     settings: dict[str, Any],
 ) -> None:
     assert found_with(**settings, ROOT_URLCONF=NoUrls) == []
+
+
+# --- The checks of ``manage.py check --deploy`` -----------------------------------------------
+
+
+SAFE_LIMITS: dict[str, Any] = {
+    "DEBUG": True,
+    "CIAM_LOGIN_METHODS": ["sms"],
+    "CIAM_CLIENT_IP": "ciam_django.network.forwarded_for",
+    "CIAM_SEND_LIMITS": {"receiver": ["1/min"], "address": ["60/hour"], "site": ["1000/day"]},
+    "CIAM_PHONE_REGIONS": ["CN"],
+}
+NO_ADDRESS = {"receiver": ["1/min"], "site": ["1000/day"]}
+
+
+@for_each_row(
+    "changed, expected",
+    [
+        ({}, []),
+        ({"CIAM_CLIENT_IP": ""}, ["client address"]),
+        ({"CIAM_CLIENT_IP": "", "CIAM_LOGIN_METHODS": ["hosted"]}, ["client address"]),
+        ({"CIAM_CLIENT_IP": "ciam_django.network.remote_addr"}, []),
+        # Without a limit of an address, the address does not matter.
+        ({"CIAM_CLIENT_IP": "", "CIAM_SEND_LIMITS": NO_ADDRESS, "CIAM_TRY_LIMITS": {}}, []),
+        ({"CIAM_CLIENT_IP": "", "ROOT_URLCONF": NoUrls}, []),
+        ({"CIAM_SEND_LIMITS": {}}, ["site budget"]),
+        ({"CIAM_SEND_LIMITS": {}, "CIAM_LOGIN_METHODS": ["sign_up"]}, ["site budget"]),
+        ({"CIAM_SEND_LIMITS": {}, "CIAM_LOGIN_METHODS": ["password", "hosted"]}, []),
+        ({"CIAM_SEND_LIMITS": {}, "ROOT_URLCONF": NoUrls}, []),
+        ({"CIAM_PHONE_REGIONS": []}, ["phone regions"]),
+        # CIAM may offer each login method.
+        ({"CIAM_PHONE_REGIONS": [], "CIAM_LOGIN_METHODS": []}, ["phone regions"]),
+        ({"CIAM_PHONE_REGIONS": [], "CIAM_LOGIN_METHODS": ["recover"]}, ["phone regions"]),
+        ({"CIAM_PHONE_REGIONS": [], "CIAM_LOGIN_METHODS": ["email"]}, []),
+        # Other checks report settings of a wrong type.
+        ({"CIAM_SEND_LIMITS": None}, ["type"]),
+        ({"CIAM_SEND_LIMITS": None, "CIAM_TRY_LIMITS": None, "CIAM_CLIENT_IP": ""}, ["type"] * 2),
+        ({"CIAM_LOGIN_METHODS": None}, ["type"]),
+    ],
+)
+def test_the_limits_are_checked_for_a_deployment(
+    changed: dict[str, Any], expected: list[str]
+) -> None:
+    with override_settings(**{"CACHES": SHARED_CACHES, **SAFE_LIMITS, **changed}):
+        messages = run_checks(tags=["ciam_django"], include_deployment_checks=True)
+
+    assert [message.id for message in messages] == [CHECK_IDS[check] for check in expected]
+    assert all(message.hint for message in messages)
+
+
+def test_the_limits_are_only_checked_for_a_deployment() -> None:
+    assert not found_with(CIAM_SEND_LIMITS={}, CIAM_LOGIN_METHODS=["sms"], DEBUG=True)

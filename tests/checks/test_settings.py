@@ -261,9 +261,16 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "CORS_ALLOWED_ORIGINS has 'https://app.example.com', but CSRF_TRUSTED_ORIGINS lacks it.",
         "Add it",
     ),
+    "home region": (
+        {"CIAM_PHONE_REGIONS": ["HK", "TW"]},
+        "CIAM_PHONE_REGION is 'CN', which is not in CIAM_PHONE_REGIONS.",
+        "Add it",
+    ),
 }
 # tests/checks/test_accounts.py tests the database checks.
 DATABASE_CHECKS = ["identities"]
+# tests/checks/test_login.py tests the checks of ``manage.py check --deploy``.
+DEPLOY_CHECKS = ["client address", "site budget", "phone regions"]
 # The checks of settings that only the views of ``ciam_django.urls`` need.
 NEED_URLS = {
     "client",
@@ -279,7 +286,7 @@ NEED_URLS = {
 
 
 def test_every_check_id_has_a_test() -> None:
-    assert sorted([*WRONG, *DATABASE_CHECKS]) == sorted(CHECK_IDS)
+    assert sorted([*WRONG, *DATABASE_CHECKS, *DEPLOY_CHECKS]) == sorted(CHECK_IDS)
 
 
 @for_each_row("check", WRONG)

@@ -1,0 +1,46 @@
+"""Find the address of the client: the values of ``CIAM_CLIENT_IP`` that this package provides.
+
+The functions also suit other packages, such as ``AXES_CLIENT_IP_CALLABLE`` of django-axes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+
+from django.http import HttpRequest
+
+from ciam_django.conf import conf
+
+# An address with the port of the connection, as some proxies write it.
+_WITH_PORT: Final = re.compile(r"\[([0-9A-Fa-f:.%\w]+)\](?::\d+)?|([0-9.]+):\d+", re.ASCII)
+_MAX_LENGTH: Final = 64
+
+
+def remote_addr(request: HttpRequest) -> str:
+    """Return the address of the connection. Use it if no proxy is in front of the site."""
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def forwarded_for(request: HttpRequest) -> str:
+    """Return the client's address from ``X-Forwarded-For``.
+
+    The site is behind ``CIAM_TRUSTED_PROXIES`` proxies. Each proxy appends the address of its own
+    client, so the last entries come from the trusted proxies, and a client can write only the
+    entries before them. If the header has fewer entries than there are trusted proxies, the request
+    has passed fewer proxies, and the first entry counts. Without the header, return the address of
+    the connection. Return an empty text if the entry is no IP address.
+    """
+    header = request.META.get("HTTP_X_FORWARDED_FOR", "")
+    if not header:
+        return remote_addr(request)
+    count = conf.CIAM_TRUSTED_PROXIES
+    entry = header.rsplit(",", count)[-count:][0].strip()[:_MAX_LENGTH]
+    match = _WITH_PORT.fullmatch(entry)
+    address = match[1] or match[2] if match else entry
+    try:
+        # A link-local IPv6 address may name an interface of the proxy.
+        return str(ipaddress.ip_address(address.partition("%")[0]))
+    except ValueError:
+        return ""
