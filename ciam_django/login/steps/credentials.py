@@ -41,6 +41,7 @@ from ciam_django.login.steps.flow import (
     new_flow_id,
 )
 from ciam_django.login.steps.results import next_flow
+from ciam_django.login.tenant_config import load_login_page
 from ciam_django.reporting import report
 
 T = TypeVar("T")
@@ -208,6 +209,11 @@ def send_code(submission: Submission) -> Flow:
     flow = submission.flow
     record_typed_name(submission.request, flow.counted_name)
     refuse_locked_out(submission.request, Stage.SEND_CODE)
+    # CIAM may check the account before the CAPTCHA, and ask for a CAPTCHA only if it exists.
+    has_captcha = "captchaText" in submission.extra_parameters
+    is_asked_of_all = not has_captcha and not _is_account_known(flow)
+    if is_asked_of_all and load_login_page().wants_captcha_for_codes:
+        raise CiamError("Params.Blank.CaptchaCode", stage=Stage.SEND_CODE)
     counted = count_send(
         submission.request,
         _limited_name(flow),
