@@ -469,6 +469,12 @@ class Conf:
         "The claims for each field of a new user; the field takes the first claim that has a "
         "value.",
     )
+    CIAM_VERIFIED_CLAIMS = Setting(
+        (),
+        ListOf(Choice(("email", "phone_number", "phoneNumber"), check="verified claim")),
+        "The claims that your tenant verifies although CIAM does not say so; without "
+        "`email_verified: true`, a new user has no email address.",
+    )
     CIAM_NEW_USER = Setting(
         "",
         DottedPath(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final, TypeGuard
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -14,6 +14,10 @@ from django.utils.module_loading import import_string
 from ciam_django.client.person import Person
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
+
+# Addresses and phone numbers, in the spelling of OpenID Connect and of CIAM. Sites trust them, so
+# that only the owner of an address may have the address here.
+_CONTACT_CLAIMS: Final = frozenset({"email", "phone_number", "phoneNumber"})
 
 
 def create_user(person: Person) -> AbstractBaseUser:
@@ -43,24 +47,42 @@ def create_user(person: Person) -> AbstractBaseUser:
 def _field_values(claims: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, claim_names in conf.CIAM_USER_FIELDS.items():
         field = fillable_fields(get_user_model()).get(name)
-        value = _first_usable_claim(claims, claim_names)
-        if field is not None and value:
+        if field is not None and (value := _first_usable_claim(claims, claim_names, field)):
             yield name, value[: field.max_length]
 
 
-def _first_usable_claim(claims: Mapping[str, Any], claim_names: Sequence[str]) -> str:
-    """Return the first claim that is a text and that CIAM does not mark as unverified.
+def _first_usable_claim(
+    claims: Mapping[str, Any], claim_names: Sequence[str], field: Field[Any, Any]
+) -> str:
+    """Return the first claim that is a text and that the field can take; else an empty text.
 
-    OpenID Connect Core 1.0, section 5.1: ``email_verified``, ``phone_number_verified``.
+    A long name is cut, but a long address would become the address of another person.
     """
     for name in claim_names:
         value = claims.get(name)
-        if _is_storable_text(value) and claims.get(f"{name}_verified") is not False:
+        if not _is_storable_text(value) or not _is_verified(claims, name):
+            continue
+        is_identifier = name in _CONTACT_CLAIMS or field.unique or isinstance(field, EmailField)
+        if not is_identifier or len(value) <= (field.max_length or len(value)):
             return str(value)
     return ""
 
 
-def _is_storable_text(value: object) -> bool:
+def _is_verified(claims: Mapping[str, Any], name: str) -> bool:
+    """Return True for a claim that the person has proven, or that needs no proof.
+
+    OpenID Connect Core 1.0, section 5.1: ``email_verified`` and ``phone_number_verified`` are true.
+    CIAM does not document a name of its own; ``emailVerified`` is a guess (unverified).
+    """
+    marks = [claims.get(f"{name}_verified"), claims.get(f"{name}Verified")]
+    mark = next((mark for mark in marks if mark is not None), None)
+    if mark is None:
+        return name not in _CONTACT_CLAIMS or name in conf.CIAM_VERIFIED_CLAIMS
+    # Serializers also write the text "true".
+    return mark is True or mark == "true"
+
+
+def _is_storable_text(value: object) -> TypeGuard[str]:
     """Return True for a text that databases accept: no NUL, and no unpaired surrogate."""
     if not isinstance(value, str) or "\0" in value:
         return False
@@ -86,5 +108,6 @@ def _check_complete(model: type[AbstractBaseUser], values: Mapping[str, str]) ->
                 "bad_configuration",
                 stage=Stage.CALLBACK,
                 upstream_text=f"{model.__name__} needs a value for {name!r}: CIAM_USER_FIELDS "
-                f"takes it from {list(claim_names)}, and CIAM sends none of these claims",
+                f"takes it from {list(claim_names)}, and CIAM sends none of these claims, or does "
+                "not send that the claim is verified (CIAM_VERIFIED_CLAIMS)",
             )

@@ -77,6 +77,7 @@ CHECK_IDS: Final = {
     "home region": "ciam_django.E063",
     "open stage": "ciam_django.W065",
     "front end": "ciam_django.W075",
+    "verified claim": "ciam_django.E050",
 }
 
 

@@ -28,18 +28,38 @@ def create_user(subject: str = "u-1", **claims: Any) -> User:
     return User.objects.get(pk=get_or_create_user(person(subject, **claims)).pk)
 
 
+# Members that mark the email address -> True if the address counts as verified.
+MARKS: list[tuple[dict[str, Any], bool]] = [
+    ({}, False),
+    ({"email_verified": False}, False),
+    ({"email_verified": "false"}, False),
+    ({"email_verified": 0}, False),
+    ({"email_verified": 1}, False),
+    ({"email_verified": []}, False),
+    ({"emailVerified": False}, False),
+    ({"email_verified": False, "emailVerified": True}, False),
+    ({"email_verified": True}, True),
+    ({"email_verified": "true"}, True),
+    ({"email_verified": None, "emailVerified": True}, True),
+]
+
+
 @pytest.mark.parametrize(
     ("claims", "fields"),
     [
         (
-            {"given_name": "Li", "family_name": "Wei", "name": "Li Wei", "email": "li@example.com"},
-            ("Li", "Wei", "li@example.com"),
+            {"given_name": "Li", "family_name": "Wei", "name": "Li Wei"},
+            ("Li", "Wei", ""),
         ),
         ({"name": "李伟"}, ("李伟", "", "")),
         # CIAM's own name of the claim.
         ({"displayName": "李伟", "email": ""}, ("李伟", "", "")),
-        ({"email": "li@example.com", "email_verified": False}, ("", "", "")),
-        ({"email": "li@example.com", "email_verified": True}, ("", "", "li@example.com")),
+        *(
+            ({"email": "li@example.com", **marks}, ("", "", "li@example.com" * is_verified))
+            for marks, is_verified in MARKS
+        ),
+        ({"name": "Li", "name_verified": False}, ("", "", "")),
+        ({"email": f"{'x' * 243}@example.com", "email_verified": True}, ("", "", "")),
         ({"name": ["Li"], "family_name": {"x": 1}, "email": 7}, ("", "", "")),
         ({"name": "x" * 1000}, ("x" * 150, "", "")),
         ({"name": "Li\0", "family_name": "\ud800", "email": "li@\ud800"}, ("", "", "")),
@@ -55,6 +75,28 @@ def test_claims_fill_the_fields_of_the_user(
     assert user.username.startswith("ciam-")
     assert not user.has_usable_password()
     assert not user.is_staff
+
+
+def test_a_tenant_that_verifies_each_address_need_not_say_so(settings: Settings) -> None:
+    settings.CIAM_VERIFIED_CLAIMS = ["email"]
+
+    assert create_user("u-1", email="li@example.com").email == "li@example.com"
+    assert create_user("u-2", email="wang@example.com", email_verified=False).email == ""
+
+
+def test_a_phone_number_needs_a_mark_and_an_identifier_is_never_cut(settings: Settings) -> None:
+    settings.CIAM_USER_FIELDS = {
+        "first_name": ["phone_number", "phoneNumber", "nickname"],
+        "username": ["preferred_username"],
+    }
+    verified = {"phone_number": "+86138", "phone_number_verified": True}
+    long_name = "x" * 151
+
+    assert create_user("u-1", nickname="Li", phoneNumber="+86138").first_name == "Li"
+    assert create_user("u-2", nickname="Li", **verified).first_name == "+86138"
+    assert create_user("u-3", preferred_username=long_name).username.startswith("ciam-")
+    verified["phone_number"] = "1" * 151
+    assert create_user("u-4", nickname="Li", **verified).first_name == "Li"
 
 
 def test_the_project_chooses_the_claims(settings: Settings) -> None:
@@ -136,10 +178,10 @@ def result_of(subject, **claims):
     except CiamError as error:
         return f"{error.code}: {error.upstream_text}"
 
-print(result_of("u-1", email="li@example.com"))
+print(result_of("u-1", email="li@example.com", email_verified=True))
 print(result_of("u-1"))
-print(result_of("u-2", email="li@example.com"))
-print(result_of("u-3", name="Wang"))
+print(result_of("u-2", email="li@example.com", email_verified=True))
+print(result_of("u-3", email="wang@example.com"))
 print(Customer.objects.count())
 """
 MODELS = """
@@ -174,7 +216,8 @@ def test_a_custom_user_model_gets_its_fields_or_the_missing_field_is_named(
         "account_exists: ",
         (
             "bad_configuration: Customer needs a value for 'email': CIAM_USER_FIELDS takes it from "
-            "['email'], and CIAM sends none of these claims"
+            "['email'], and CIAM sends none of these claims, or does not send that the claim is "
+            "verified (CIAM_VERIFIED_CLAIMS)"
         ),
         "1",
     ]

@@ -232,6 +232,11 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "CIAM_ENDPOINTS['password_login']: at the stage 'api', users learn which accounts exist.",
         "At the stage 'password', the errors are generic.",
     ),
+    "verified claim": (
+        {"CIAM_VERIFIED_CLAIMS": ["emial"]},
+        "CIAM_VERIFIED_CLAIMS[0] is 'emial'.",
+        "Did you mean 'email'?",
+    ),
     "user field": (
         {"CIAM_USER_FIELDS": {"frist_name": ["name"]}},
         "CIAM_USER_FIELDS has 'frist_name', which is no field of User.",
