@@ -11,7 +11,8 @@ from joserfc import jwt
 from ciam_django.client.oauth import LEEWAY, CiamApp
 from ciam_django.errors import CiamError, Stage, raising_ciam_errors
 
-# Seconds after `iat` for which a logout token is accepted, unless its `exp` is earlier.
+# Seconds after `iat` for which a logout token is accepted, unless its `exp` is earlier. Providers
+# have sent `exp` only since 2023, so that a token can lack `exp`.
 MAX_AGE: Final = 600
 _EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 _LOGOUT_TOKEN_TYPES: Final = frozenset({"jwt", "logout+jwt", "application/logout+jwt"})
@@ -32,12 +33,13 @@ def verify_logout_token(app: CiamApp, logout_token: str) -> dict[str, Any]:
     with raising_ciam_errors(Stage.LOGOUT):
         metadata = app.load_server_metadata()
         token = app.verify_signature(logout_token, metadata)
+        # Serializers of Java write null for a claim without a value.
+        token.claims = {name: value for name, value in token.claims.items() if value is not None}
         jwt.JWTClaimsRegistry(
             leeway=LEEWAY,
             iss={"essential": True, "value": metadata["issuer"]},
             aud={"essential": True, "value": app.client_id},
             iat={"essential": True},
-            exp={"essential": True},
         ).validate(token.claims)
         if defect := next((name for name, is_wrong in _DEFECTS.items() if is_wrong(token)), ""):
             raise CiamError("invalid_logout_token", upstream_text=f"invalid members: {defect}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from base64 import urlsafe_b64decode
@@ -22,7 +23,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.signals import signed_out
 from ciam_django.client.logout_tokens import MAX_AGE
-from ciam_django.testing import FakeCiam
+from ciam_django.testing import FakeCiam, keys
 from ciam_django.testing.accounts import user_id_of
 from tests.browser import Browser
 
@@ -167,6 +168,35 @@ def test_a_token_without_a_type_is_accepted(people: list[Browser], ciam: FakeCia
     assert are_signed_in(people) == [True, True, False]
 
 
+def test_a_token_without_exp_ends_the_session_until_ten_minutes_after_iat(
+    people: list[Browser], ciam: FakeCiam
+) -> None:
+    # The claim is required only since the end of 2023, and servers are older.
+    now = int(time.time())
+    old = ciam.sign_logout_token(sub=user_id_of("li"), exp=None, iat=now - MAX_AGE - 1)
+    assert send_logout_token(old).status_code == 400
+    assert are_signed_in(people) == [True, True, True]
+
+    token = ciam.sign_logout_token(sub=user_id_of("li"), exp=None)
+    assert send_logout_token(token).status_code == 200
+    assert are_signed_in(people) == [False, False, True]
+    assert send_logout_token(token).status_code == 400
+
+
+def test_a_claim_that_is_null_is_a_missing_claim(people: list[Browser], ciam: FakeCiam) -> None:
+    correct = ciam.sign_logout_token(sub=user_id_of("wang")).split(".")[1]
+    claims = json.loads(urlsafe_b64decode(correct + "=" * (-len(correct) % 4)))
+    header = {"alg": "RS256", "kid": ciam.key.kid}
+    for missing in ("sub", "jti", "events", "iat"):
+        token = keys.sign_token(header, {**claims, missing: None}, ciam.key)
+        assert send_logout_token(token).status_code == 400, missing
+    assert are_signed_in(people) == [True, True, True]
+
+    token = keys.sign_token(header, {**claims, "sid": None, "exp": None, "nonce": None}, ciam.key)
+    assert send_logout_token(token).status_code == 200
+    assert are_signed_in(people) == [True, True, False]
+
+
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 INVALID_TOKENS: dict[str, Callable[[FakeCiam, dict[str, Any]], object]] = {
     "an empty text": lambda ciam, claims: "",
@@ -188,7 +218,7 @@ INVALID_TOKENS: dict[str, Callable[[FakeCiam, dict[str, Any]], object]] = {
         **claims, iat=int(time.time()) - 86400
     ),
     "expired": lambda ciam, claims: ciam.sign_logout_token(**claims, exp=int(time.time()) - 300),
-    "no exp": lambda ciam, claims: ciam.sign_logout_token(**claims, exp=None),
+    "exp as a text": lambda ciam, claims: ciam.sign_logout_token(**claims, exp="soon"),
     "no events": lambda ciam, claims: ciam.sign_logout_token(**claims, events=None),
     "another event": lambda ciam, claims: ciam.sign_logout_token(**claims, events={"x": {}}),
     "event as a number": lambda ciam, claims: ciam.sign_logout_token(**claims, events={EVENT: 1}),
