@@ -203,6 +203,15 @@ def kind_of(error: CiamError) -> Kind:
     return _true_row(error).meaning.kind
 
 
+def is_failure_of_ciam(error: CiamError) -> bool:
+    """Return True if the error is a failure of CIAM or of the network, which concerns all users.
+
+    A code without a row of its own can be about one user.
+    """
+    row = _true_row(error)
+    return row.meaning.kind is Kind.UPSTREAM and row.matched_by == "exact"
+
+
 def may_be_generic(error: CiamError) -> bool:
     """Return True if the answer to an error of this stage must not tell if an account exists."""
     return error.stage in GENERIC_ERROR_STAGES and conf.CIAM_GENERIC_ERRORS

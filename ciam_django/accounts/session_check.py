@@ -16,12 +16,13 @@ from ciam_django.accounts.session_store import (
     sync_ciam_session,
 )
 from ciam_django.accounts.token_refresh import (
+    backoff_reason,
     is_access_refused,
-    is_backing_off,
     refresh_if_due,
     refresh_session_tokens,
     start_backoff,
 )
+from ciam_django.client.access_tokens import check_token_data
 from ciam_django.client.api import REFUSED_TOKEN_CODES, CiamClient
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
@@ -67,17 +68,18 @@ def _check_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
     or of the refresh; a failure of CIAM also starts the back-off.
     """
     is_check_wanted = conf.CIAM_SESSION_CHECK and tokens.may_check and tokens.is_usable
-    if not is_check_wanted or is_backing_off():
+    if not is_check_wanted or backoff_reason(ciam_session):
         return tokens
     try:
-        CiamClient().user_check(tokens.access_token)
+        ciam_data = CiamClient().user_check(tokens.access_token)
     except CiamError as error:
         # CIAM can revoke an access token early, although the person may stay signed in.
         if error.code.casefold() in REFUSED_TOKEN_CODES and tokens.refresh_token:
             return refresh_session_tokens(ciam_session, tokens)
         if not is_access_refused(error):
-            start_backoff()
+            start_backoff(ciam_session, error)
         raise
+    check_token_data(ciam_data, ciam_session.identity.subject)
     return tokens
 
 

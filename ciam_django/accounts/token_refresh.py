@@ -19,7 +19,7 @@ from ciam_django.accounts.session_store import (
     encrypted_tokens,
     updated_tokens,
 )
-from ciam_django.answers import kind_of
+from ciam_django.answers import is_failure_of_ciam, kind_of
 from ciam_django.client.cache import get_cached, set_cached
 from ciam_django.client.oauth import ciam_app
 from ciam_django.conf import conf
@@ -49,20 +49,26 @@ def is_access_refused(error: CiamError) -> bool:
     )
 
 
-def start_backoff() -> None:
-    """Skip token refreshes and session checks for ``_BACKOFF_SECONDS``.
+def start_backoff(ciam_session: CiamSession, error: CiamError) -> None:
+    """Skip token refreshes and session checks for ``_BACKOFF_SECONDS``, after a failed call.
 
-    This applies to all sessions, in all processes that share the cache.
+    A failure of CIAM applies to all sessions, any other failure only to this session, in all
+    processes that share the cache.
     """
-    set_cached(_BACKOFF_KEY, 1, seconds=_BACKOFF_SECONDS)
+    key = _BACKOFF_KEY if is_failure_of_ciam(error) else _session_backoff_key(ciam_session)
+    set_cached(key, str(error), seconds=_BACKOFF_SECONDS)
 
 
-def is_backing_off() -> bool:
-    """Return True if ``start_backoff`` was called in the last ``_BACKOFF_SECONDS``.
+def backoff_reason(ciam_session: CiamSession) -> str:
+    """Return the code of the last failure, until ``_BACKOFF_SECONDS`` after ``start_backoff``.
 
-    Return False if the cache fails.
+    Return an empty text afterwards, or if the cache fails.
     """
-    return bool(get_cached(_BACKOFF_KEY))
+    return str(get_cached(_BACKOFF_KEY) or get_cached(_session_backoff_key(ciam_session)) or "")
+
+
+def _session_backoff_key(ciam_session: CiamSession) -> str:
+    return f"{_BACKOFF_KEY}.{ciam_session.pk}"
 
 
 @clear_frames_on_error
@@ -84,11 +90,11 @@ def refresh_if_due(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
 def refresh_session_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
     """Refresh the tokens at CIAM (RFC 6749, section 6), store the new tokens and return them.
 
-    CIAM has failed recently (``is_backing_off``): return the given tokens if they are usable,
-    otherwise raise ``no_connection``.
+    The last request has failed recently (``backoff_reason``): return the given tokens if they are
+    usable, otherwise raise the same error again.
 
-    CIAM fails now: start the back-off, then return the given tokens if they are usable, otherwise
-    raise the ``CiamError`` of the failed request.
+    The request fails now: start the back-off, then return the given tokens if they are usable,
+    otherwise raise the ``CiamError`` of the failed request.
 
     CIAM rejects the tokens: raise the ``CiamError`` of the failed request.
 
@@ -99,8 +105,10 @@ def refresh_session_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
     The session has ended, or its stored tokens can't be decrypted: raise ``session_ended``, unless
     one of the cases above returns the given tokens.
     """
-    if is_backing_off():
-        return _usable_or_raise(tokens)
+    if reason := backoff_reason(ciam_session):
+        if tokens.is_usable:
+            return tokens
+        raise CiamError(reason, stage=Stage.REFRESH)
     if _claim_refresh(ciam_session):
         return _fetch_and_store_tokens(ciam_session, tokens)
     return tokens if tokens.is_usable and tokens.is_refresh_due else _wait_for_tokens(ciam_session)
@@ -133,7 +141,7 @@ def _fetch_and_store_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens
         _unchanged_row(ciam_session).update(renewing_until=None)
         if is_access_refused(error):
             raise
-        start_backoff()
+        start_backoff(ciam_session, error)
         if not tokens.is_usable:
             raise
         # Only the log has the error: the user does not see the failure.
@@ -160,13 +168,6 @@ def _wait_for_tokens(ciam_session: CiamSession) -> Tokens:
         if reloaded.renewing_until is None:
             break
         time.sleep(_POLL_INTERVAL)
-    raise CiamError("no_connection", stage=Stage.REFRESH)
-
-
-def _usable_or_raise(tokens: Tokens) -> Tokens:
-    """Return the tokens if they are usable; raise ``no_connection`` otherwise."""
-    if tokens.is_usable:
-        return tokens
     raise CiamError("no_connection", stage=Stage.REFRESH)
 
 

@@ -218,6 +218,51 @@ def test_a_failed_refresh_of_usable_tokens_is_logged_and_the_tokens_are_returned
     assert ["code=no_connection" in record.getMessage() for record in caplog.records] == [True]
 
 
+@for_each_row(
+    "code, is_failure_of_ciam",
+    [
+        ("Service.Internal.Error", True),
+        ("server_error", True),
+        *(
+            (code, False)
+            for code in (
+                "access_denied",
+                "consent_required",
+                "invalid_scope",
+                "Params.Illegal",
+                "Params.Blank.User.Phone.Number",
+                "too_many_requests",
+                "Operation.Denied",
+                "Operation.Failure.MFA.Brand.New",
+                "brand_new",
+            )
+        ),
+    ],
+)
+def test_only_a_failure_of_ciam_pauses_the_refreshes_of_other_sessions(
+    code: str, is_failure_of_ciam: bool, browser: Browser, ciam: FakeCiam
+) -> None:
+    cache.clear()
+    CiamSession.objects.all().delete()
+    Browser(ciam).sign_in("li")
+    Browser(ciam).sign_in("wang")
+    first, other = CiamSession.objects.order_by("pk")
+    ciam.fail("refresh", code=code)
+    usable = due_tokens(first)
+    before = refresh_count(ciam)
+    assert refresh_session_tokens(first, usable) == usable
+    # The person's own failure stays with the person's session.
+    assert refresh_session_tokens(first, usable) == usable
+    with pytest.raises(CiamError) as raised:
+        refresh_session_tokens(first, expired_tokens(first))
+    assert (raised.value.code, raised.value.stage) == (code, "refresh")
+    assert refresh_count(ciam) == before + 1
+
+    new = refresh_session_tokens(other, due_tokens(other))
+    assert (new.access_token in ciam.access_tokens) is True
+    assert refresh_count(ciam) == before + 1 + (not is_failure_of_ciam)
+
+
 @pytest.mark.parametrize(("seconds", "request_count"), [(0, 1), (25, 1), (35, 2)])
 def test_a_failed_refresh_is_tried_again_only_after_half_a_minute(
     ciam_session: CiamSession,
