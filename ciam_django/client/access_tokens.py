@@ -16,16 +16,24 @@ from joserfc.jwt import JWTClaimsRegistry
 
 from ciam_django.client.api import CiamClient
 from ciam_django.client.oauth import LEEWAY, CiamApp
-from ciam_django.client.person import Person, checked_person, identify_token_holder
+from ciam_django.client.person import (
+    APPLICATION_CLAIMS,
+    Person,
+    checked_person,
+    identify_token_holder,
+    names_in,
+)
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage, raising_ciam_errors
 from ciam_django.privacy import clear_frames_on_error
 
-# The claims with the audience of a token, or with the application that got the token.
-_AUDIENCE_CLAIMS: Final = ("aud", "azp", "client_id", "clientId", "idaasAppId")
 # The claims of an id_token (OpenID Connect Core 1.0, section 2) and of a logout token (OpenID
 # Connect Back-Channel Logout 1.0, section 2.4).
 _CLAIMS_OF_OTHER_TOKENS: Final = frozenset({"nonce", "at_hash", "events"})
+# The names of the scopes in a token and in CIAM's answers.
+_SCOPE_CLAIMS: Final = ("scope", "scp")
+# CIAM's names of a user's id.
+_USER_ID_MEMBERS: Final = ("userId", "uuid")
 # RFC 9068, section 2.1. A token of another type has another purpose (RFC 8725, section 3.11).
 _ACCESS_TOKEN_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
 _GENERIC_TYPES: Final = frozenset({"", "jwt"})
@@ -46,20 +54,41 @@ class TokenInfo:
 def verify_token_at_ciam(app: CiamApp, token: str) -> TokenInfo:
     """Return the grant of a token that CIAM accepts (``user/token/check``).
 
-    Raises ``CiamError``: ``invalid_token`` for an expired token or a token for another application,
-    or the error of the call. The claims in the token itself are unproven: they can only lead to a
-    refusal or to an earlier expiry.
+    Raises ``CiamError``: ``invalid_token`` for an expired token, a token of another person or a
+    token for another application, or the error of the call.
+
+    The claims in the token itself are unproven before CIAM has accepted the token, and can only
+    lead to a refusal. Afterwards the claims are proven, because the issuer has checked the token as
+    a whole. CIAM's documented answer has no data, so that the scopes are those of the token's
+    ``scope``, unless CIAM's answer has scopes.
     """
-    unverified = _unverified_claims(token)
-    _check_claims(app, unverified)
+    own_claims = _claims_in(token)
+    _check_claims(app, own_claims)
     ciam_data = CiamClient(app).user_check(token)
-    _check_claims(app, unverified, ciam_data, requires_audience=True)
-    expiries = [_expiry_in(unverified), _expiry_in(ciam_data)]
+    _check_claims(app, own_claims, ciam_data, requires_audience=True)
+    person = identify_token_holder(app, token)
+    check_token_data(ciam_data, person.subject, person.claims)
+    expiries = [_expiry_in(own_claims), _expiry_in(ciam_data)]
+    names_scopes = any(ciam_data.get(member) is not None for member in _SCOPE_CLAIMS)
     return TokenInfo(
-        person=identify_token_holder(app, token),
-        scopes=_scopes_in(ciam_data),
+        person=person,
+        scopes=_scopes_in(ciam_data if names_scopes else own_claims),
         expires_at=min((expiry for expiry in expiries if expiry), default=0),
     )
+
+
+def check_token_data(
+    ciam_data: Mapping[str, Any], subject: str, claims: Mapping[str, Any] | None = None
+) -> None:
+    """Raise ``invalid_token`` if CIAM's answer about a token names another person.
+
+    ``subject`` and ``claims`` are those of the person who should have the token. CIAM does not
+    document these members of its answer.
+    """
+    own_ids = [subject, *((claims or {}).get(member) for member in _USER_ID_MEMBERS)]
+    named = [ciam_data.get(member) for member in ("sub", *_USER_ID_MEMBERS)]
+    if any(name not in own_ids for name in named if name not in (None, "")):
+        raise CiamError("invalid_token", upstream_text="the token is the token of another person")
 
 
 @clear_frames_on_error
@@ -113,8 +142,8 @@ def try_signature(app: CiamApp, token: str) -> bool:
     return True
 
 
-def _unverified_claims(token: str) -> Mapping[str, Any]:
-    """Return the unproven claims of a JWT; empty if the token is not a readable JWT."""
+def _claims_in(token: str) -> Mapping[str, Any]:
+    """Return the claims of a JWT without a check; empty if the token is not a readable JWT."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}
@@ -151,20 +180,13 @@ def _check_claims(
     audiences = {
         name
         for claims in claim_sets
-        for member in _AUDIENCE_CLAIMS
-        for name in _audiences_in(claims.get(member))
+        for member in APPLICATION_CLAIMS
+        for name in names_in(claims.get(member))
     }
     if "*" not in allowed and (audiences - allowed or (requires_audience and not audiences)):
         raise CiamError("invalid_token", upstream_text="the audience is wrong or missing")
     if any(0 < _expiry_in(claims) <= time.time() - LEEWAY for claims in claim_sets):
         raise CiamError("invalid_token", upstream_text="the token has expired")
-
-
-def _audiences_in(value: object) -> frozenset[object]:
-    """Return the audiences in a claim; an unreadable value counts as an unknown audience."""
-    # CIAM's documented tokens have an empty `azp`.
-    listed = value if isinstance(value, list) else [value] if value not in (None, "") else []
-    return frozenset(name if isinstance(name, str) else object() for name in listed)
 
 
 def _scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:
@@ -173,7 +195,7 @@ def _scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:
     RFC 9068, section 2.2.3, separates the scopes by spaces. Some providers send a list ``scp``.
     """
     scopes: set[str] = set()
-    for value in (claims.get("scope"), claims.get("scp")):
+    for value in map(claims.get, _SCOPE_CLAIMS):
         listed = value if isinstance(value, list) else [value]
         scopes.update(name for text in listed if isinstance(text, str) for name in text.split())
     return frozenset(scopes)

@@ -21,6 +21,8 @@ _CLAIMS_OF_SCOPES: Final[Mapping[str, Set[str]]] = {
     "phone": {"phone_number"},
     "address": {"address"},
 }
+# The claims with the audience of a token, or with the application that got the token.
+APPLICATION_CLAIMS: Final = ("aud", "azp", "client_id", "clientId", "idaasAppId")
 # WeChat's name of the claim, and the spellings that CIAM uses for names.
 _UNION_ID_CLAIMS: Final = ("unionid", "unionId", "union_id")
 
@@ -80,11 +82,12 @@ def identify_person(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -
 def issuer_of(app: CiamApp) -> str:
     """Return the issuer of all persons in the current mode, from the settings alone.
 
-    OIDC mode: the metadata's address without its well-known path (OpenID Connect Discovery 1.0,
-    section 4.1). CIAM's own mode: the origin of the token endpoint with the client id.
+    OIDC mode: the client's ``issuer``, or else the metadata's address without its well-known path
+    (OpenID Connect Discovery 1.0, section 4.1). The address does not show if the issuer ends in a
+    slash; the metadata does. CIAM's own mode: the origin of the token endpoint with the client id.
     """
     if app.is_oidc:
-        return str(app._server_metadata_url).removesuffix("/.well-known/openid-configuration")
+        return app.issuers[0]
     address = urlsplit(app.access_token_url)
     return f"{address.scheme}://{address.netloc}/{app.client_id}"
 
@@ -122,15 +125,18 @@ def checked_person(
 ) -> Person:
     """Return the person; raise ``nobody_named`` if the subject can't be a person's."""
     # If the id of the application were a subject, all users would sign in as the same person.
-    applications = (
-        app.client_id,
-        claims.get("azp"),
-        claims.get("client_id"),
-        issuer.rpartition("/")[2],
-    )
+    applications = {app.client_id, issuer.rstrip("/").rpartition("/")[2]}
+    applications |= {name for member in APPLICATION_CLAIMS for name in names_in(claims.get(member))}
     if not is_subject(subject) or subject in applications:
         raise CiamError("nobody_named", stage=stage)
     return Person(issuer=issuer, subject=str(subject), claims=claims)
+
+
+def names_in(value: object) -> frozenset[object]:
+    """Return the names in a claim, a text or a list; an unreadable value counts as unknown name."""
+    # CIAM's documented tokens have an empty `azp`.
+    listed = value if isinstance(value, list) else [value] if value not in (None, "") else []
+    return frozenset(name if isinstance(name, str) else object() for name in listed)
 
 
 def _lacks_claims(app: CiamApp, claims: Mapping[str, Any]) -> bool:

@@ -286,6 +286,45 @@ def test_a_failure_of_ciam_or_of_the_site_ends_no_session(
     assert person.client.get("/").content == b"True"
 
 
+@pytest.mark.parametrize(
+    "answer", [{"userId": "somebody-else"}, {"sub": "somebody-else"}, {"uuid": 7}], ids=str
+)
+def test_a_session_whose_token_belongs_to_another_person_ends(
+    answer: dict[str, Any], person: Browser, ciam: FakeCiam
+) -> None:
+    make_check_due(person)
+    assert person.client.get("/").content == b"True"
+
+    ciam.token_check = answer
+    make_check_due(person)
+    person.client.get("/")
+    assert person.user_id is None
+
+
+def test_an_inactive_access_token_is_replaced_by_a_refresh(person: Browser, ciam: FakeCiam) -> None:
+    before = stored_tokens()
+    ciam.token_check = {"active": False}
+    make_check_due(person)
+
+    assert person.client.get("/").content == b"True"
+    assert stored_tokens().access_token != before.access_token
+
+
+def test_a_person_whose_refresh_fails_does_not_stop_the_checks_of_others(
+    person: Browser, ciam: FakeCiam
+) -> None:
+    make_tokens_due(person)
+    ciam.fail("refresh", code="consent_required")
+    assert person.client.get("/").content == b"True"
+
+    other = Browser(ciam)
+    other.sign_in("wang")
+    make_check_due(other)
+    before = stages(ciam).count("api")
+    assert other.client.get("/").content == b"True"
+    assert stages(ciam).count("api") == before + 1
+
+
 @pytest.mark.parametrize("code", ["invalid_grant", DISABLED, "Operation.Failure.User.Not.Exist"])
 @pytest.mark.parametrize("age_tokens", [make_tokens_due, expire_tokens])
 def test_a_person_whose_refresh_is_refused_is_signed_out(

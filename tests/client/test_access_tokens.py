@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from pytest_django.fixtures import Settings
+from werkzeug import Response
 
 from ciam_django.client import CiamClient
 from ciam_django.client.access_tokens import try_signature
 from ciam_django.client.oauth import ciam_app
-from ciam_django.testing import FakeCiam
+from ciam_django.testing import FakeCiam, server
 from ciam_django.testing.accounts import PASSWORD
+from ciam_django.testing.endpoints import Route
 from ciam_django.testing.forgeries import FORGERIES
 from ciam_django.testing.tenant import APP_ID
 from tests.accounts.test_bearer import keys_in_cache, move_clock
@@ -401,8 +404,8 @@ def test_a_missing_userinfo_endpoint_is_a_misconfiguration(
     assert response.json()["code"] == "bad_configuration"
 
 
-@pytest.mark.parametrize("algorithms", [["HS256"], ["none"], [], None, "RS256"])
-def test_metadata_without_a_usable_algorithm_verifies_no_token(
+@pytest.mark.parametrize("algorithms", [None, "RS256"])
+def test_metadata_without_algorithms_verifies_no_token_with_a_shared_secret(
     algorithms: Any, signing_ciam: FakeCiam
 ) -> None:
     signing_ciam.metadata = {"id_token_signing_alg_values_supported": algorithms}
@@ -433,3 +436,83 @@ def test_no_token_has_a_valid_signature_while_the_keys_cannot_be_loaded(
     fake_ciam.misbehave("jwks", "reset", times=None)
 
     assert not try_signature(ciam_app(), token)
+
+
+@pytest.mark.parametrize("algorithms", [["HS256"], ["none"], [], ["unheard-of", 7]], ids=str)
+def test_metadata_without_a_usable_algorithm_is_a_misconfiguration(
+    algorithms: Any, signing_ciam: FakeCiam
+) -> None:
+    signing_ciam.metadata = {"id_token_signing_alg_values_supported": algorithms}
+    signing_ciam.forge("alg_hs256")
+    response = get(token_for())
+
+    assert (response.status_code, response.json()["code"]) == (500, "bad_configuration")
+    assert not User.objects.exists()
+
+
+# --- The documented answers of CIAM's check ---------------------------------------------------
+
+
+def plan_check(ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch, body: Any, status: int) -> None:
+    """Let the fake answer ``user/token/check`` with a body of CIAM's documentation."""
+    response = Response(json.dumps(body), status, mimetype="application/json")
+    route = Route("api", ("GET",), lambda tenant, request: response)
+    monkeypatch.setitem(server._ROUTES, "user/token/check", route)
+
+
+def test_the_documented_good_answer_grants_the_scopes_of_the_token(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = token_for()
+    plan_check(
+        ciam, monkeypatch, {"success": True, "code": 200, "message": None, "data": None}, 200
+    )
+    response = get(token)
+
+    assert (response.status_code, response.json()["scopes"]) == (200, ["USER_API"])
+
+
+@pytest.mark.parametrize("status", [200, 400, 401])
+def test_the_documented_bad_answer_refuses_the_token_and_its_scopes(
+    status: int, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = token_for()
+    body = {"error": "invalid_token", "error_description": f"Invalid access token: {token}"}
+    plan_check(ciam, monkeypatch, body, status)
+
+    assert_refused(get(token))
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"active": False},
+        {"active": "false"},
+        {"active": 0},
+        {"active": ""},
+        {"userId": "somebody-else"},
+        {"uuid": "somebody-else"},
+        {"sub": "somebody-else"},
+        {"userId": 7},
+        {"userId": ["li"]},
+    ],
+    ids=str,
+)
+def test_an_answer_about_an_inactive_token_or_another_person_refuses_the_token(
+    answer: dict[str, Any], ciam: FakeCiam
+) -> None:
+    token = token_for()
+    ciam.token_check = answer
+
+    assert_refused(get(token))
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("active", [True, "true", 1, None])
+def test_an_answer_that_names_the_same_person_is_accepted(active: object, ciam: FakeCiam) -> None:
+    token = token_for()
+    user_id = ciam.access_tokens[token].user_id
+    ciam.token_check = {"active": active, "userId": user_id, "uuid": user_id, "sub": "", "x": None}
+
+    assert get(token).status_code == 200

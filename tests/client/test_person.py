@@ -36,6 +36,11 @@ def test_the_representation_of_a_person_has_no_claims() -> None:
     "issuer, claims",
     [
         ("https://ciam.example/u-1", {}),
+        ("https://ciam.example/u-1/", {}),
+        ("https://ciam.example", {"azp": ["u-1"]}),
+        ("https://ciam.example", {"aud": ["another", "u-1"]}),
+        ("https://ciam.example", {"clientId": "u-1"}),
+        ("https://ciam.example", {"idaasAppId": "u-1"}),
         ("https://ciam.example", {"azp": "u-1"}),
         ("https://ciam.example", {"client_id": "u-1"}),
     ],

@@ -145,8 +145,23 @@ def test_the_scopes_come_from_the_answer_of_ciam(ciam: FakeCiam) -> None:
     assert get(token).json()["scopes"] == ["USER_API", "orders.read"]
 
 
-def test_the_scopes_are_empty_if_the_answer_of_ciam_has_no_scope(ciam: FakeCiam) -> None:
+def test_the_scopes_come_from_the_checked_token_if_the_answer_of_ciam_has_none(
+    ciam: FakeCiam,
+) -> None:
+    assert get(token_for()).json()["scopes"] == ["USER_API"]
+
+
+def test_the_scopes_are_empty_if_neither_ciam_nor_the_token_names_any(ciam: FakeCiam) -> None:
+    ciam.access_token_claims = {"scope": None}
+
     assert get(token_for()).json()["scopes"] == []
+
+
+def test_empty_scopes_in_the_answer_of_ciam_replace_the_scopes_of_the_token(ciam: FakeCiam) -> None:
+    token = token_for()
+    ciam.token_check = {"scope": ""}
+
+    assert get(token).json()["scopes"] == []
 
 
 def test_a_request_without_the_bearer_scheme_is_anonymous_and_asks_ciam_nothing(
@@ -374,7 +389,7 @@ def test_the_token_is_in_no_log_and_no_answer(
     for text in (caplog.text, str(good.content), str(bad.content), str(bad.headers)):
         for part in (token, *token.split(".")):
             assert part not in text
-    assert good.json()["auth"] == "Bearer(scopes=frozenset())"
+    assert good.json()["auth"] == "Bearer(scopes=frozenset({'USER_API'}))"
     assert [record.name for record in caplog.records if record.name == "ciam_django"] != []
 
 
