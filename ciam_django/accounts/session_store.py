@@ -25,6 +25,7 @@ from ciam_django.accounts.signals import signed_out
 from ciam_django.client.crypto import fernet_for, from_stored
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person, identity_key, is_subject
+from ciam_django.client.results import seconds_of
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error
@@ -271,9 +272,7 @@ def updated_tokens(tokens: Tokens, token_response: Mapping[str, Any]) -> Tokens:
 
     If the answer has no refresh token or no id_token, the old token stays.
     """
-    expires_in = token_response.get("expires_in")
-    is_number = isinstance(expires_in, int | float) and not isinstance(expires_in, bool)
-    seconds: float = max(expires_in or 0, 0) if is_number else 0
+    seconds = seconds_of(token_response.get("expires_in"))
     now = time.time()
     return dataclasses.replace(
         tokens,

@@ -11,7 +11,7 @@ from ciam_django.client import results
 from ciam_django.client.cached_documents import CachedDocument, FetchedDocument
 from ciam_django.client.endpoints import PREFIX, Credential, Endpoint, endpoint_of
 from ciam_django.client.envelope import data_of
-from ciam_django.client.oauth import CiamApp, ciam_app
+from ciam_django.client.oauth import CiamApp, ciam_app, misconfiguration, naming_setting
 from ciam_django.errors import CiamError, raising_ciam_errors
 from ciam_django.privacy import clear_frames_on_error
 
@@ -231,8 +231,12 @@ class CiamClient:
     # --- Self-service, with the user's access token ------------------------------------------
 
     def user_check(self, access_token: str) -> Mapping[str, Any]:
-        """Return CIAM's data about a valid access token."""
-        return self._call("user_check", {}, dict, access_token)
+        """Return CIAM's data about a valid access token.
+
+        Raises ``invalid_token`` if the data say that the token is not active (RFC 7662, section
+        2.2).
+        """
+        return self._call("user_check", {}, _active_token_data, access_token)
 
     def operate_check(self, access_token: str, operate_type: str) -> Mapping[str, Any]:
         """Check if the user may run ``UPDATE_PASSWORD``, ``UPDATE_PHONE``, ``UNSUBSCRIBE`` etc."""
@@ -335,13 +339,13 @@ class CiamClient:
                 raise
             newer = cached.get_newer_copy(token)
             if newer is token:
-                raise _misconfiguration(error) from error
+                raise misconfiguration(error) from error
         try:
             return self._send_request(endpoint, newer.content, parameters)
         except CiamError as error:
             if error.code.casefold() not in REFUSED_TOKEN_CODES:
                 raise
-            raise _misconfiguration(error) from error
+            raise misconfiguration(error) from error
 
     def _cached_application_token(self, scope: Credential) -> CachedDocument[str]:
         name = f"{self.app.api_base_url} {self.app.client_id} {scope}"
@@ -363,7 +367,7 @@ class CiamClient:
         except CiamError as error:
             if error.code not in _REFUSED_APPLICATION_CODES:
                 raise
-            raise _misconfiguration(error) from error
+            raise misconfiguration(error) from error
         token = results.signed_in_of(data)
         usable_for = token.expires_in - _UNUSED_BEFORE_EXPIRY
         return FetchedDocument(
@@ -372,8 +376,6 @@ class CiamClient:
             good_for=usable_for,
         )
 
-    # ``_call`` sets the stage of the endpoint.
-    @raising_ciam_errors("")
     def _send_request(
         self, endpoint: Endpoint, access_token: str, parameters: Mapping[str, Any]
     ) -> dict[str, Any]:
@@ -386,7 +388,12 @@ class CiamClient:
         in_query = endpoint.method == "GET"
         members = {endpoint.parameters.get(name, name): value for name, value in parameters.items()}
         headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
-        with self.app.new_http_session() as session:
+        with (
+            naming_setting("api_base_url", self.app.api_base_url),
+            # ``_call`` sets the stage of the endpoint.
+            raising_ciam_errors(""),
+            self.app.new_http_session() as session,
+        ):
             return data_of(
                 session.request(
                     endpoint.method,
@@ -399,12 +406,8 @@ class CiamClient:
             )
 
 
-def _misconfiguration(error: CiamError) -> CiamError:
-    """Return ``bad_configuration`` for a rejected application token: a new sign-in can't help."""
-    return CiamError(
-        "bad_configuration",
-        type_code=error.code,
-        upstream_text=error.upstream_text,
-        request_id=error.request_id,
-        upstream_status=error.upstream_status,
-    )
+def _active_token_data(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the data of an active token; raise ``invalid_token`` for any other token."""
+    if str(data.get("active", True)).casefold() not in ("true", "1", "none"):
+        raise CiamError("invalid_token", upstream_text="CIAM says that the token is not active")
+    return data

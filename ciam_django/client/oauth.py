@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import ipaddress
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 import requests
 from authlib.common.urls import add_params_to_uri, url_decode
@@ -22,6 +24,7 @@ from joserfc.jws import JWSRegistry
 
 from ciam_django.client.cached_documents import CachedDocument, FetchedDocument
 from ciam_django.client.envelope import data_of
+from ciam_django.client.results import seconds_of
 from ciam_django.client.transport import HttpSession
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.errors import CiamError, Stage, raising_ciam_errors
@@ -35,6 +38,25 @@ _FRESH_SECONDS: Final = 3600
 LEEWAY: Final = 120
 # A shared secret does not prove the signer, and "none" is no signature (RFC 8725, section 3.1).
 _UNTRUSTED_ALGORITHMS: Final = ("none", "HS256", "HS384", "HS512")
+_WELL_KNOWN_PATH: Final = "/.well-known/openid-configuration"
+_METADATA_SETTING: Final = "server_metadata_url"
+# CIAM's code for an unknown path, in any letter case.
+_UNKNOWN_PATH_CODE: Final = "resource.notfound"
+# Members of the metadata -> True if OIDC mode needs the member.
+_ENDPOINTS_IN_METADATA: Final[Mapping[str, bool]] = {
+    "authorization_endpoint": True,
+    "token_endpoint": True,
+    "jwks_uri": True,
+    "userinfo_endpoint": False,
+    "end_session_endpoint": False,
+}
+# The causes of a failed call that a server at the right address does not have.
+_WRONG_ADDRESS_CAUSES: Final = frozenset(
+    {"urllib3.exceptions.NameResolutionError", "requests.exceptions.SSLError"}
+)
+# Statuses of a client error that say nothing about the address (RFC 9110, section 15.5.9, and RFC
+# 6585, section 4).
+_PASSING_STATUSES: Final = (408, 429)
 
 # At DEBUG these loggers log the PKCE verifier and OAuth 1 token of every client in the process.
 for _name in ("sync_app", "async_app"):
@@ -86,10 +108,28 @@ class CiamApp(_App):
         """Load the provider's metadata (OpenID Connect Discovery 1.0, section 4), which is cached.
 
         Return an empty dict in CIAM's own mode. Raises ``CiamError``: ``bad_configuration`` if the
-        metadata is incomplete, or the error of the call.
+        address is wrong or the metadata can't be used, or the error of the call.
         """
         url = self._server_metadata_url
-        return self._cached_publication(url, _metadata_of).get_copy().content if url else {}
+        if not url:
+            return {}
+        document = self.cached_document(
+            url, lambda: self._fetch_metadata(url), self._own_metadata_of
+        )
+        with naming_setting(_METADATA_SETTING, url, also_responses=True):
+            return document.get_copy().content
+
+    @functools.cached_property
+    def issuers(self) -> tuple[str, ...]:
+        """The issuers that the metadata may have: by the setting, or else by the metadata's URL.
+
+        OpenID Connect Discovery 1.0, section 4.1, removes the last slash of an issuer before it
+        appends the well-known path.
+        """
+        if self.server_metadata.get("issuer"):
+            return (str(self.server_metadata["issuer"]),)
+        issuer = str(self._server_metadata_url).removesuffix(_WELL_KNOWN_PATH)
+        return issuer, f"{issuer}/"
 
     def _get_oauth_client(self, **metadata: Any) -> HttpSession:
         # Authlib would pass every member of the metadata to the session, also `verify`.
@@ -99,10 +139,13 @@ class CiamApp(_App):
         return super()._get_oauth_client(**options)
 
     def _cached_keys(self, metadata: Mapping[str, Any]) -> CachedDocument[KeySet]:
-        return self._cached_publication(metadata["jwks_uri"], _keys_of)
+        url = metadata["jwks_uri"]
 
-    def _cached_publication(self, url: str, parse: Callable[[Any], T]) -> CachedDocument[T]:
-        return self.cached_document(url, lambda: self._fetch_document(url), parse)
+        def fetch() -> FetchedDocument:
+            with naming_setting(_METADATA_SETTING, url):
+                return self._fetch_document(url)
+
+        return self.cached_document(url, fetch, _keys_of)
 
     def cached_document(
         self, name: str, fetch: Callable[[], FetchedDocument], parse: Callable[[Any], T]
@@ -118,6 +161,30 @@ class CiamApp(_App):
     @functools.cached_property
     def _cached_documents(self) -> dict[str, CachedDocument[Any]]:
         return {}
+
+    def _own_metadata_of(self, document: Any) -> dict[str, Any]:
+        """Return the metadata; raise ``bad_configuration`` if its issuer is another issuer.
+
+        OpenID Connect Discovery 1.0, section 4.3: the keys of another issuer would sign in users of
+        the other issuer.
+        """
+        metadata = _metadata_of(document)
+        if metadata["issuer"] not in self.issuers:
+            raise _unusable_metadata(
+                "the issuer in the metadata does not belong to this address: correct the address, "
+                "or add the issuer to the client"
+            )
+        return metadata
+
+    def _fetch_metadata(self, url: str) -> FetchedDocument:
+        """Fetch the metadata; raise ``bad_configuration`` if the failure shows a wrong address."""
+        try:
+            return self._fetch_document(url)
+        except CiamError as error:
+            if not _is_address_wrong(error):
+                raise
+            reason = f"HTTP status {error.upstream_status}" if error.upstream_status else ""
+            raise misconfiguration(error, reason) from error
 
     def _fetch_document(self, url: str) -> FetchedDocument:
         # The caller sets the stage.
@@ -144,9 +211,30 @@ class CiamApp(_App):
 
         A code can be exchanged only once, even if the call fails.
         """
-        return self.fetch_access_token(
-            redirect_uri=redirect_uri, code=code, code_verifier=code_verifier
-        )
+        with self._call_of_token_endpoint(Stage.TOKEN):
+            return self.fetch_access_token(
+                redirect_uri=redirect_uri, code=code, code_verifier=code_verifier
+            )
+
+    @contextlib.contextmanager
+    def _call_of_token_endpoint(self, stage: Stage) -> Iterator[str]:
+        """Yield the URL of the token endpoint for a call, whose failures raise a ``CiamError``.
+
+        Raises ``bad_configuration`` if CIAM does not know the URL.
+        """
+        if self.access_token_url:
+            setting, url = "access_token_url", str(self.access_token_url)
+        else:
+            with raising_ciam_errors(stage):
+                setting, url = _METADATA_SETTING, self.load_server_metadata()["token_endpoint"]
+        with naming_setting(setting, url):
+            try:
+                with raising_ciam_errors(stage):
+                    yield url
+            except CiamError as error:
+                if error.code.casefold() != _UNKNOWN_PATH_CODE:
+                    raise
+                raise misconfiguration(error) from error
 
     def refresh_tokens(self, refresh_token: str) -> dict[str, Any]:
         """Exchange a refresh token for a new token response (RFC 6749, section 6).
@@ -154,10 +242,9 @@ class CiamApp(_App):
         A rejected refresh token and a failed call raise a ``CiamError``.
         """
         with (
-            raising_ciam_errors(Stage.REFRESH),
+            self._call_of_token_endpoint(Stage.REFRESH) as endpoint,
             self._get_oauth_client(**self.load_server_metadata()) as session,
         ):
-            endpoint = session.metadata.get("token_endpoint") or self.access_token_url
             token: dict[str, Any] = session.refresh_token(endpoint, refresh_token=refresh_token)
             return token
 
@@ -260,6 +347,42 @@ class CiamApp(_App):
             return str(add_params_to_uri(endpoint, list(parameters.items())))
 
 
+@contextlib.contextmanager
+def naming_setting(setting: str, url: str, *, also_responses: bool = False) -> Iterator[None]:
+    """Add the name of the setting and the host of the URL to the text of a ``CiamError``.
+
+    Only the log line has this text, for the operators who have to correct the setting. The error of
+    a response stays unchanged unless ``also_responses`` is True.
+    """
+    try:
+        yield
+    except CiamError as error:
+        if error.upstream_status is None or also_responses:
+            place = f'AUTHLIB_OAUTH_CLIENTS["ciam"]["{setting}"], host {_host_of(url)}'
+            # Not an argument of the error, whose redaction would remove a long host.
+            error.upstream_text = f"{place}: {error.upstream_text or error}"
+        raise
+
+
+def misconfiguration(error: CiamError, reason: str = "") -> CiamError:
+    """Return ``bad_configuration`` for a failure that only the operators can end."""
+    return CiamError(
+        "bad_configuration",
+        type_code=error.code,
+        upstream_text=reason or error.upstream_text,
+        request_id=error.request_id,
+        upstream_status=error.upstream_status,
+        stage=error.stage,
+    )
+
+
+def _host_of(url: str) -> str:
+    """Return the host and the port of a URL, without a user name and a password."""
+    with contextlib.suppress(ValueError):
+        return urlsplit(url).netloc.rpartition("@")[2] or "-"
+    return "-"
+
+
 # The application token in a cached document of the app is encrypted with SECRET_KEY.
 @cached_until_settings_change("AUTHLIB_OAUTH_CLIENTS", "SECRET_KEY")
 def ciam_app() -> CiamApp:
@@ -311,6 +434,21 @@ def ciam_compliance_fix(session: OAuth2Session) -> None:
     # A failure that passed for a token would also replace the good token on refresh.
     session.register_compliance_hook("access_token_response", _read_token_response)
     session.register_compliance_hook("refresh_token_response", _read_refresh_response)
+    remove_scope = functools.partial(_remove_default_scope, session.scope)
+    session.register_compliance_hook("refresh_token_request", remove_scope)
+
+
+def _remove_default_scope(
+    default: Any, url: str, headers: dict[str, str], body: str
+) -> tuple[str, dict[str, str], str]:
+    """Remove the scope that Authlib adds to a refresh request.
+
+    Without a scope, the new token has the scope that the user has granted. A user can have granted
+    less than the whole scope, which is then an ``invalid_scope`` (RFC 6749, section 6).
+    """
+    scope = default if isinstance(default, str) else " ".join(default or ())
+    members = [pair for pair in url_decode(body) if pair != ("scope", scope)]
+    return url, headers, urlencode(members)
 
 
 @raising_ciam_errors(Stage.TOKEN)
@@ -328,11 +466,14 @@ def _rewrite_token_response(response: requests.Response) -> requests.Response:
 
     Raises ``unreadable_answer`` if there is no token, or the ``CiamError`` of a failure.
     """
-    data = data_of(response)
+    # Serializers of Java write null for a member without a value.
+    data = {name: value for name, value in data_of(response).items() if value is not None}
     token = data.get("access_token")
     if not isinstance(token, str) or not token:
         # A success with a next step (a `flowType`) has no token either.
         raise CiamError("unreadable_answer", upstream_status=response.status_code)
+    if "expires_in" in data:
+        data["expires_in"] = seconds_of(data["expires_in"])
     response._content = json.dumps({"token_type": "Bearer", **data}).encode()
     response.status_code = 200
     return response
@@ -364,33 +505,81 @@ def _keys_of(document: Any) -> KeySet:
         # A shared secret in a public document would let anyone sign (RFC 8725, section 3.1).
         if not isinstance(key, dict) or key.get("kty") == "oct" or key.get("use") == "enc":
             continue
+        # Serializers of Java write null for a member without a value, which joserfc refuses.
+        members = {name: value for name, value in key.items() if value is not None}
         with contextlib.suppress(JoseError, ValueError, TypeError, LookupError):
-            keys.append(JWKRegistry.import_key(key))
+            keys.append(JWKRegistry.import_key(members))
     if not keys:
         raise CiamError("unreadable_answer", upstream_text="the key set has no usable key")
     return KeySet(keys)
 
 
+def _is_address_wrong(error: CiamError) -> bool:
+    """Return True if the failed call shows that the metadata's address is wrong.
+
+    A refused connection, a timeout and a status of 5xx are failures of CIAM.
+    """
+    status = error.upstream_status or 0
+    if 400 <= status < 500:
+        # The firewall in front of CIAM blocks a request with the status 405 and a page.
+        is_blocked = status == 405 and error.code == "unreadable_answer"
+        return status not in _PASSING_STATUSES and not is_blocked
+    # CIAM also answers an unknown path and an unknown application with the status 200.
+    is_not_found = error.code.casefold().startswith((_UNKNOWN_PATH_CODE, "params."))
+    return is_not_found or not _WRONG_ADDRESS_CAUSES.isdisjoint(error.cause_names)
+
+
 def _metadata_of(document: Any) -> dict[str, Any]:
     """Return the metadata with only the trusted algorithms.
 
-    Raises ``bad_configuration`` if a required member is missing.
+    Raises ``bad_configuration`` if a required member is missing, if an endpoint is not secure, or
+    if no algorithm is trusted.
     """
-    missing = [
-        name
-        for name in ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
-        if not isinstance(document.get(name), str)
-    ]
+    required = ["issuer", *(name for name, needs in _ENDPOINTS_IN_METADATA.items() if needs)]
+    missing = [name for name in required if not isinstance(document.get(name), str)]
     if missing:
-        raise CiamError(
-            "bad_configuration", upstream_text=f"the metadata lacks {', '.join(missing)}"
-        )
+        raise _unusable_metadata(f"the metadata lacks {', '.join(missing)}")
+    insecure = [name for name in _ENDPOINTS_IN_METADATA if not _is_secure(document.get(name))]
+    if insecure:
+        raise _unusable_metadata(f"{', '.join(insecure)} must have the scheme https")
     offered = document.get("id_token_signing_alg_values_supported")
     offered = offered if isinstance(offered, list) else ["RS256"]
     trusted = [
-        name for name in offered if isinstance(name, str) and name not in _UNTRUSTED_ALGORITHMS
+        name
+        for name in JWSRegistry.algorithms
+        if name in offered and name not in _UNTRUSTED_ALGORITHMS
     ]
+    if not trusted:
+        # joserfc takes an empty list for its own defaults, which include shared secrets.
+        raise _unusable_metadata("the metadata has no algorithm that proves the signer")
     return {**document, "id_token_signing_alg_values_supported": trusted}
+
+
+def _unusable_metadata(reason: str) -> CiamError:
+    return CiamError("bad_configuration", upstream_text=reason)
+
+
+def _is_secure(endpoint: object) -> bool:
+    """Return True if the endpoint is missing, or is a URL that nobody on the way can read.
+
+    The scheme is https, or http to this machine or under DEBUG.
+    """
+    if endpoint is None:
+        return True
+    try:
+        parts = urlsplit(endpoint if isinstance(endpoint, str) else "")
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.scheme != "http":
+        return parts.scheme == "https" and bool(host)
+    return bool(host) and (settings.DEBUG or _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def _auth_method(metadata: Mapping[str, Any], client_secret: str | None) -> str:

@@ -10,6 +10,9 @@ from ciam_django.errors import CiamError
 
 Data = Mapping[str, Any]
 
+# The number of digits of the largest lifetime of a token, which is about 30 years in seconds.
+_MOST_DIGITS: Final = 9
+
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
@@ -111,7 +114,7 @@ def signed_in_of(data: Data) -> SignedIn:
     token = _text(data, "access_token")
     if not token:
         raise CiamError("unreadable_answer", upstream_text="neither a token nor a flowType")
-    return SignedIn(token, _text(data, "userId", "uuid"), _expires_in(data), data)
+    return SignedIn(token, _text(data, "userId", "uuid"), seconds_of(data.get("expires_in")), data)
 
 
 def flow_id_of(data: Data) -> str:
@@ -222,6 +225,11 @@ def _is_true(value: object) -> bool:
     return str(value).casefold() == "true"
 
 
-def _expires_in(data: Data) -> int:
-    value = data.get("expires_in")
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+def seconds_of(value: object) -> int:
+    """Return the seconds of an ``expires_in``, a number or a text of digits; 0 if unusable."""
+    if isinstance(value, str) and len(value) <= _MOST_DIGITS and value.isascii():
+        value = int(value) if value.isdigit() else 0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    # NaN is in no range, and a number above the range would be no time.
+    return int(value) if 0 < value < 10**_MOST_DIGITS else 0

@@ -122,7 +122,7 @@ def authorize(tenant: Tenant, request: Request) -> Reply:
     sign_in = FakeSignIn(
         username=username,
         redirect_uri=parameters["redirect_uri"],
-        scope=parameters.get("scope", ""),
+        scope=parameters.get("scope", "") if tenant.granted_scope is None else tenant.granted_scope,
         nonce=parameters.get("nonce", ""),
         code_challenge=parameters["code_challenge"],
         planned=planned,
@@ -319,6 +319,9 @@ def _redeem_grant(
             refreshed = tenant.refresh_tokens.pop(refresh_token, None)
             if not refreshed:
                 raise RefusedError("invalid_grant", f"Invalid refresh token: {refresh_token}")
+            # A refresh can't add a scope to the granted scope (RFC 6749, 6).
+            if not set(str(parameters.get("scope") or "").split()) <= set(refreshed.scope.split()):
+                raise RefusedError("invalid_scope")
             tenant.accounts.check_still_enabled(refreshed.username)
             return refreshed, _planned_reply(refreshed, "refresh")
         case "client_credentials":

@@ -55,6 +55,7 @@ class FakeSignIn:
             "name": self.username.title(),
             "preferred_username": self.username,
             "email": f"{self.username}@example.com",
+            "email_verified": True,
         }
 
 
@@ -103,6 +104,10 @@ class Tenant(abc.ABC):
         self.base_urls: dict[str, str] = {}
         # If true, the callback has the parameter ``iss``, and the metadata says so (RFC 9207).
         self.sends_issuer = False
+        # If true, the issuer ends in a slash, as at Auth0 and Authentik.
+        self.issuer_has_slash = False
+        # The scope that users grant; None grants the requested scope.
+        self.granted_scope: str | None = None
         self.id_token_claims: dict[str, Any] = {}
         self.id_token_header: dict[str, Any] = {}
         self.codes: dict[str, FakeSignIn] = {}
@@ -132,7 +137,7 @@ class Tenant(abc.ABC):
     @property
     def issuer(self) -> str:
         """The ``iss`` of the fake's tokens."""
-        return self.address(f"oidc/{APP_ID}")
+        return self.address(f"oidc/{APP_ID}{'/' if self.issuer_has_slash else ''}")
 
     @property
     def metadata_and_jwks_urls(self) -> tuple[str, str]:

@@ -121,7 +121,17 @@ def test_a_changed_issuer_with_identities_of_the_old_issuer_is_reported(
 def test_identities_of_the_issuer_in_the_metadata_are_not_reported(
     ciam: FakeCiam, settings: Settings
 ) -> None:
-    ciam.metadata = {"issuer": "https://login.example"}
+    ciam.issuer_has_slash = True
+    get_or_create_user(Person(ciam.issuer, "u-1"))
+
+    assert database_messages() == []
+
+
+@pytest.mark.django_db
+def test_identities_of_the_issuer_of_the_client_are_not_reported(settings: Settings) -> None:
+    url = "https://127.0.0.1:1/.well-known/openid-configuration"
+    client = {"client_id": "x", "server_metadata_url": url, "issuer": "https://login.example"}
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
     get_or_create_user(Person("https://login.example", "u-1"))
 
     assert database_messages() == []

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from authlib.integrations.django_client import DjangoOAuth2App, OAuth
+from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
-from ciam_django.client import ciam_compliance_fix
+from ciam_django.client import CiamClient, ciam_compliance_fix
 from ciam_django.client.oauth import CiamApp, _auth_method, ciam_app
+from ciam_django.client.person import identify_person, issuer_of
 from ciam_django.errors import CiamError
-from ciam_django.testing import FakeCiam
+from ciam_django.testing import FakeCiam, endpoints
 from tests.browser import query_of
+from tests.rows import for_each_row
 
 CALLBACK = "http://testserver/ciam/callback/"
 NONCE = "n" * 32
 VERIFIER = "v" * 64
+
+
+# Stage -> a call of the token endpoint.
+TOKEN_CALLS: dict[str, Callable[[CiamApp], object]] = {
+    "token": lambda app: app.exchange_code(code="c", redirect_uri="", code_verifier=VERIFIER),
+    "refresh": lambda app: app.refresh_tokens("r"),
+}
 
 
 def address_of(app: CiamApp) -> str:
@@ -116,6 +128,82 @@ def test_a_failed_refresh_does_not_update_the_token(ciam: FakeCiam) -> None:
 
     assert raised.value.code == "Operation.Failure.User.Disabled"
     assert not updates
+
+
+def test_a_refresh_requests_no_scope_because_the_user_may_have_granted_less(
+    ciam: FakeCiam, settings: Settings, mode: str
+) -> None:
+    scope = {"oidc": "openid USER_API", "ciam": "USER_API MORE"}[mode]
+    client = settings.AUTHLIB_OAUTH_CLIENTS["ciam"]
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": {**client, "client_kwargs": {"scope": scope}}}
+    if mode == "ciam":
+        kwargs = {"scope": scope, "token_endpoint_auth_method": "client_secret_json"}
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": {**client, "client_kwargs": kwargs}}
+    ciam.granted_scope = scope.split()[0]
+    app = ciam_app()
+    token = fetch_token(ciam, app)
+
+    assert app.refresh_tokens(token["refresh_token"])["access_token"] != token["access_token"]
+    (request,) = [request for request in ciam.requests if request.stage == "refresh"]
+    assert b"scope" not in request.body
+
+
+@for_each_row(
+    "members, expires_in",
+    [
+        ({"expires_in": "3600"}, 3600),
+        ({"expires_in": 3600}, 3600),
+        ({"expires_in": "soon"}, 0),
+        ({"expires_in": None}, None),
+        ({"token_type": None, "refresh_token": None, "scope": None}, 7200),
+    ],
+)
+def test_texts_of_digits_and_null_members_of_a_token_response_are_read(
+    members: dict[str, Any],
+    expires_in: int | None,
+    ciam: FakeCiam,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    issue = endpoints.issue_tokens
+    monkeypatch.setattr(endpoints, "issue_tokens", lambda *args: {**issue(*args), **members})
+    app = ciam_app()
+    token = fetch_token(ciam, app)
+
+    assert token["token_type"] == "Bearer"
+    assert token.get("expires_in") == expires_in
+    assert bool(token.get("expires_at")) is bool(expires_in)
+    assert None not in token.values()
+    monkeypatch.undo()
+
+
+def test_an_unknown_token_url_is_a_misconfiguration(ciam: FakeCiam) -> None:
+    app = ciam_app()
+    for stage, call in TOKEN_CALLS.items():
+        ciam.fail(stage, code="Resource.NotFound", status=404)
+        with pytest.raises(CiamError) as raised:
+            call(app)
+        assert (raised.value.code, raised.value.type_code, raised.value.stage) == (
+            "bad_configuration",
+            "Resource.NotFound",
+            stage,
+        )
+
+
+@pytest.mark.parametrize("mode", ["ciam"])
+def test_an_unreachable_url_of_the_settings_is_named(ciam: FakeCiam, settings: Settings) -> None:
+    calls: dict[str, tuple[str, Callable[[CiamApp], object]]] = {
+        "token": ("access_token_url", TOKEN_CALLS["token"]),
+        "api": ("api_base_url", lambda app: CiamClient(app).user_info("t")),
+    }
+    for stage, (setting, call) in calls.items():
+        ciam.unreachable(stage, "refused")
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": ciam.client("ciam")}
+        with pytest.raises(CiamError) as raised:
+            call(ciam_app())
+        assert raised.value.code == "no_connection"
+        host = urlsplit(ciam.base_urls[stage]).netloc
+        assert f'["{setting}"], host {host}: ' in raised.value.upstream_text
+        ciam.reset()
 
 
 @pytest.mark.parametrize(
@@ -222,15 +310,94 @@ class TestOidc:
         assert app.verify_id_token(fetch_token(ciam, app), NONCE)["sub"]
 
     def test_incomplete_metadata_is_a_misconfiguration(self, ciam: FakeCiam) -> None:
-        ciam.fail("discovery", code="Resource.NotFound", status=404)
-        with pytest.raises(CiamError) as raised:
-            address_of(ciam_app())
-        assert raised.value.code == "Resource.NotFound"
-
         ciam.misbehave("discovery", "no_token")
         with pytest.raises(CiamError) as raised:
             address_of(ciam_app())
         assert raised.value.code == "bad_configuration"
+
+    def test_the_scheme_javascript_is_refused_under_debug_too(
+        self, ciam: FakeCiam, settings: Settings
+    ) -> None:
+        settings.DEBUG = True
+        ciam.metadata = {"authorization_endpoint": "javascript:alert(1)"}
+        with pytest.raises(CiamError) as raised:
+            address_of(ciam_app())
+        assert raised.value.code == "bad_configuration"
+
+    def test_the_client_can_name_another_issuer_than_the_address_of_the_metadata(
+        self, ciam: FakeCiam, settings: Settings
+    ) -> None:
+        ciam.metadata = {"issuer": "https://login.example/tenant"}
+        ciam.id_token_claims = {"iss": "https://login.example/tenant"}
+        client = {**ciam.client("oidc"), "issuer": "https://login.example/tenant"}
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+        app = ciam_app()
+
+        assert app.verify_id_token(fetch_token(ciam, app), NONCE)["iss"] == client["issuer"]
+        assert issuer_of(app) == client["issuer"]
+        # The named issuer is the only issuer, also without the slash at its end.
+        client["issuer"] += "/"
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+        cache.clear()
+        with pytest.raises(CiamError) as raised:
+            address_of(ciam_app())
+        assert raised.value.code == "bad_configuration"
+
+    def test_an_issuer_may_end_in_a_slash(self, ciam: FakeCiam) -> None:
+        ciam.issuer_has_slash = True
+        app = ciam_app()
+        person = identify_person(app, fetch_token(ciam, app), NONCE)
+
+        assert person.issuer == ciam.issuer
+        assert person.issuer.endswith("/")
+
+    def test_a_host_without_an_address_is_a_misconfiguration_and_a_password_is_not_logged(
+        self, ciam: FakeCiam, settings: Settings
+    ) -> None:
+        url = "https://li:secret@no-such-host.invalid/.well-known/openid-configuration"
+        client = {"client_id": "x", "client_secret": "y", "server_metadata_url": url}
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+        with pytest.raises(CiamError) as raised:
+            address_of(ciam_app())
+
+        assert raised.value.code == "bad_configuration"
+        assert "host no-such-host.invalid: " in raised.value.upstream_text
+        assert "secret@" not in raised.value.upstream_text
+
+    def test_the_key_set_may_have_null_members(
+        self, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        published = {"use": None, "alg": None, "key_ops": None, "x5t": None, "x5c": None}
+        keys = [{**key, **published} for key in ciam.published_keys]
+        monkeypatch.setattr(type(ciam), "published_keys", keys)
+        app = ciam_app()
+
+        assert app.verify_id_token(fetch_token(ciam, app), NONCE)["sub"]
+
+    @pytest.mark.parametrize("key", [{"kty": None}, {"kty": "oct", "k": "YQ", "use": None}, {}, 7])
+    def test_a_key_set_without_a_usable_key_verifies_nothing(
+        self, key: Any, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(type(ciam), "published_keys", [key])
+        app = ciam_app()
+        with pytest.raises(CiamError) as raised:
+            app.verify_id_token(fetch_token(ciam, app), NONCE)
+
+        assert (raised.value.code, raised.value.stage) == ("unreadable_answer", "id_token")
+
+    def test_an_unreachable_endpoint_of_the_metadata_is_named(
+        self, ciam: FakeCiam, settings: Settings
+    ) -> None:
+        for stage, call in TOKEN_CALLS.items():
+            ciam.unreachable(stage, "refused")
+            cache.clear()
+            settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": ciam.client("oidc")}
+            with pytest.raises(CiamError) as raised:
+                call(ciam_app())
+            assert (raised.value.code, raised.value.stage) == ("no_connection", stage)
+            host = urlsplit(ciam.base_urls[stage]).netloc
+            assert f'["server_metadata_url"], host {host}: ' in raised.value.upstream_text
+            ciam.reset()
 
     def test_metadata_is_fetched_once(self, ciam: FakeCiam) -> None:
         app = ciam_app()
@@ -337,6 +504,144 @@ class TestOidc:
 
         assert app.fetch_jwk_set()["keys"][0]["kid"] == first
         assert app.fetch_jwk_set(force=True)["keys"][0]["kid"] == ciam.key.kid
+
+
+# --- Metadata that can't be used ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+@for_each_row(
+    "metadata, reason",
+    [
+        ({"issuer": None}, "the metadata lacks issuer"),
+        (
+            {"jwks_uri": 7, "token_endpoint": None},
+            "the metadata lacks token_endpoint, jwks_uri",
+        ),
+        ({"issuer": "https://evil.example"}, "the issuer in the metadata"),
+        ({"id_token_signing_alg_values_supported": []}, "no algorithm"),
+        ({"id_token_signing_alg_values_supported": ["none", "HS256"]}, "no algorithm"),
+        *(
+            ({name: url}, f"{name} must have the scheme https")
+            for name in (
+                "authorization_endpoint",
+                "token_endpoint",
+                "jwks_uri",
+                "userinfo_endpoint",
+                "end_session_endpoint",
+            )
+            for url in (
+                "javascript:alert(1)",
+                "http://login.example/",
+                "ftp://login.example/",
+                "//login.example/",
+                "https:",
+                "http://",
+                "https://[",
+                "",
+            )
+        ),
+        ({"userinfo_endpoint": 7}, "userinfo_endpoint must have the scheme https"),
+    ],
+)
+def test_unusable_metadata_is_a_misconfiguration_and_names_the_setting(
+    metadata: dict[str, Any], reason: str, ciam: FakeCiam, settings: Settings
+) -> None:
+    cache.clear()
+    settings.AUTHLIB_OAUTH_CLIENTS = dict(settings.AUTHLIB_OAUTH_CLIENTS)
+    ciam.metadata = metadata
+    with pytest.raises(CiamError) as raised:
+        address_of(ciam_app())
+
+    assert raised.value.code == "bad_configuration"
+    assert reason in raised.value.upstream_text
+    assert "server_metadata_url" in raised.value.upstream_text
+    assert urlsplit(ciam.url).netloc in raised.value.upstream_text
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+@for_each_row(
+    "is_debug, urls",
+    [
+        (False, ["https://login.example/", "http://[::1]:8000/", "http://localhost/"]),
+        (False, [None]),
+        (True, ["http://login.example/", "https://login.example/"]),
+    ],
+)
+def test_an_endpoint_may_be_https_or_http_on_this_machine_or_under_debug(
+    is_debug: bool, urls: list[str | None], ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.DEBUG = is_debug
+    for url in urls:
+        cache.clear()
+        settings.AUTHLIB_OAUTH_CLIENTS = dict(settings.AUTHLIB_OAUTH_CLIENTS)
+        ciam.metadata = {"userinfo_endpoint": url}
+        assert ciam_app().load_server_metadata()["userinfo_endpoint"] == url
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+@for_each_row(
+    "case, is_ours",
+    [
+        *(((status, name, "invalid_request"), True)
+          for status in (400, 401, 403, 404, 410) for name in ("oauth", "ciam")),
+        ((200, "ciam", "Resource.NotFound"), True),
+        ((500, "ciam", "Resource.NotFound"), True),
+        ((200, "ciam", "Params.Illegal.AppId"), True),
+        ((200, "ciam", "Service.Internal.Error"), False),
+        ((408, "oauth", "invalid_request"), False),
+        ((429, "oauth", "too_many_requests"), False),
+        ((500, "ciam", "Operation.Failure"), False),
+        ((503, "oauth", "temporarily_unavailable"), False),
+    ],
+)  # fmt: skip
+def test_a_response_that_shows_a_wrong_metadata_url_is_a_misconfiguration(
+    case: tuple[int, str, str], is_ours: bool, ciam: FakeCiam, settings: Settings
+) -> None:
+    status, body_format, code = case
+    cache.clear()
+    settings.AUTHLIB_OAUTH_CLIENTS = dict(settings.AUTHLIB_OAUTH_CLIENTS)
+    ciam.fail(
+        "discovery", code=code, status=status, format=body_format, request_id="id-1", text="sly"
+    )
+    with pytest.raises(CiamError) as raised:
+        address_of(ciam_app())
+
+    error = raised.value
+    assert (error.code, error.type_code) == (
+        ("bad_configuration", code) if is_ours else (code, error.type_code)
+    )
+    assert (error.stage, error.request_id, error.upstream_status) == (
+        "authorize",
+        "id-1",
+        status,
+    )
+    place = f'["server_metadata_url"], host {urlsplit(ciam.url).netloc}: '
+    assert place in error.upstream_text
+    assert ("sly" in error.upstream_text) is not is_ours
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+@for_each_row(
+    "how, code",
+    [
+        ("refused", "no_connection"),
+        ("tls_nonsense", "bad_configuration"),
+        ("tls_untrusted", "bad_configuration"),
+    ],
+)
+def test_an_unreachable_metadata_url_is_named(
+    how: str, code: str, ciam: FakeCiam, settings: Settings
+) -> None:
+    cache.clear()
+    ciam.unreachable("discovery", how)
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": ciam.client("oidc")}
+    with pytest.raises(CiamError) as raised:
+        address_of(ciam_app())
+
+    assert (raised.value.code, raised.value.stage) == (code, "authorize")
+    host = urlsplit(ciam.base_urls["discovery"]).netloc
+    assert f'["server_metadata_url"], host {host}: ' in raised.value.upstream_text
 
 
 # --- A client of a project's own ----------------------------------------------------------------

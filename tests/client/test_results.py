@@ -8,6 +8,7 @@ import pytest
 
 from ciam_django.client import results
 from ciam_django.errors import CiamError
+from tests.rows import for_each_row
 
 
 @pytest.mark.parametrize(
@@ -82,8 +83,30 @@ def test_rows_are_read_from_a_list_or_a_page_of_a_list(data: Any) -> None:
     assert rows == (({"a": 1},) if data and data.get("data", True) else ())
 
 
-@pytest.mark.parametrize(("seconds", "expires_in"), [(7200, 7200), ("7200", 0), (-1, 0), (True, 0)])
-def test_the_lifetime_of_a_token_is_a_positive_integer(seconds: object, expires_in: int) -> None:
+@for_each_row(
+    "seconds, expires_in",
+    [
+        (7200, 7200),
+        (7200.5, 7200),
+        ("7200", 7200),
+        (-1, 0),
+        (True, 0),
+        (None, 0),
+        ("", 0),
+        ("-7200", 0),
+        ("72.5", 0),
+        ("soon", 0),
+        ("７２００", 0),
+        ("9" * 10_000, 0),
+        (10**400, 0),
+        (float("inf"), 0),
+        (float("nan"), 0),
+        ([7200], 0),
+    ],
+)
+def test_the_lifetime_of_a_token_is_a_positive_number_or_digits(
+    seconds: object, expires_in: int
+) -> None:
     data = {"access_token": "t", "expires_in": seconds}
 
     assert results.signed_in_of(data).expires_in == expires_in

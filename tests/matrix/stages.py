@@ -15,6 +15,7 @@ from ciam_django.errors import raising_ciam_errors
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser, query_of
 from tests.matrix import site
+from tests.matrix.faults import FAULTS
 
 SURFACES: Final = {"page": HTML, "json": "application/json", "rest": "application/json"}
 
@@ -139,7 +140,20 @@ def _check_signed_out(browser: Browser, response: Any) -> Any:
     return response
 
 
-_METADATA: Final = {"success without a token": "bad_configuration"}
+# A client error and a failure of TLS show that the address of the metadata is wrong.
+_METADATA: Final = dict.fromkeys(
+    [
+        "success without a token",
+        "no TLS",
+        "an untrusted certificate",
+        *(
+            fault.name
+            for fault in FAULTS
+            if fault.is_variant and fault.name.split(", ")[1] in {"400", "401", "403"}
+        ),
+    ],
+    "bad_configuration",
+)
 
 STAGES: Final = (
     MatrixStage("authorize", "discovery", "authorize", _prepare_authorize, other_codes=_METADATA),
