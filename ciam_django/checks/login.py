@@ -27,6 +27,7 @@ from ciam_django.checks.settings import (
     oauth_client,
 )
 from ciam_django.client.endpoints import ENDPOINTS, Credential, Endpoint
+from ciam_django.client.private_key_jwt import PRIVATE_KEY_JWT, signing_key_of
 from ciam_django.conf import Conf, conf
 from ciam_django.errors import Stage
 from ciam_django.login.providers import (
@@ -260,6 +261,20 @@ def _is_needed_by_sessions(alias: str) -> bool:
     return is_copied and is_subclass_path(f"{_CACHE_BACKENDS}.locmem.LocMemCache", backend)
 
 
+def check_private_key(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that a client that authenticates by ``private_key_jwt`` has a private key."""
+    client = oauth_client() or {}
+    options = client.get("client_kwargs")
+    method = options.get("token_endpoint_auth_method") if isinstance(options, Mapping) else None
+    if method == PRIVATE_KEY_JWT and signing_key_of(client.get("client_secret")) is None:
+        # The message does not show the value, which can be a secret.
+        yield check_message(
+            "private key",
+            'The client_secret of AUTHLIB_OAUTH_CLIENTS["ciam"] is no private key.',
+            "private_key_jwt signs with it: it must be an RSA or EC key, as PEM or JWK.",
+        )
+
+
 def check_provider_form_actions(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Check that the content security policy allows redirects of forms to the social providers."""
     if not are_urls_included() or not is_allowed_by_row("CIAM_SOCIAL_PROVIDERS"):
@@ -334,6 +349,7 @@ CHECKS: Final = (
     check_social_providers,
     check_login_methods,
     check_caches,
+    check_private_key,
     check_provider_form_actions,
     check_front_ends,
 )

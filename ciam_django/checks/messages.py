@@ -78,6 +78,7 @@ CHECK_IDS: Final = {
     "open stage": "ciam_django.W065",
     "front end": "ciam_django.W075",
     "verified claim": "ciam_django.E050",
+    "private key": "ciam_django.E051",
 }
 
 

@@ -356,14 +356,15 @@ class CiamClient:
 
         Raises ``bad_configuration`` if CIAM rejects the client.
         """
+        endpoint = endpoint_of("application_token")
         parameters = {
             "client_id": self.app.client_id,
-            "client_secret": self.app.client_secret,
+            **self.app.credentials(self._url_of(endpoint)),
             "grant_type": "client_credentials",
             "scope": scope,
         }
         try:
-            data = self._send_request(endpoint_of("application_token"), "", parameters)
+            data = self._send_request(endpoint, "", parameters)
         except CiamError as error:
             if error.code not in _REFUSED_APPLICATION_CODES:
                 raise
@@ -375,6 +376,9 @@ class CiamClient:
             fresh_for=max(usable_for - _REFRESH_BEFORE_EXPIRY, usable_for // 2),
             good_for=usable_for,
         )
+
+    def _url_of(self, endpoint: Endpoint) -> str:
+        return urljoin(self.app.api_base_url or "", PREFIX + endpoint.path)
 
     def _send_request(
         self, endpoint: Endpoint, access_token: str, parameters: Mapping[str, Any]
@@ -397,7 +401,7 @@ class CiamClient:
             return data_of(
                 session.request(
                     endpoint.method,
-                    urljoin(self.app.api_base_url, PREFIX + endpoint.path),
+                    self._url_of(endpoint),
                     withhold_token=True,
                     headers=headers,
                     params=members if in_query else None,

@@ -24,6 +24,11 @@ from joserfc.jws import JWSRegistry
 
 from ciam_django.client.cached_documents import CachedDocument, FetchedDocument
 from ciam_django.client.envelope import data_of
+from ciam_django.client.private_key_jwt import (
+    PRIVATE_KEY_JWT,
+    assertion_parameters,
+    encode_assertion,
+)
 from ciam_django.client.results import seconds_of
 from ciam_django.client.transport import HttpSession
 from ciam_django.conf import cached_until_settings_change, conf
@@ -99,6 +104,15 @@ class CiamApp(_App):
     def is_oidc(self) -> bool:
         """True in OIDC mode, False in CIAM's own mode."""
         return bool(self._server_metadata_url)
+
+    def credentials(self, url: str) -> dict[str, Any]:
+        """Return the parameters that authenticate the client in a call of CIAM's API at a URL.
+
+        A private key signs an assertion, and stays here.
+        """
+        if self.client_kwargs.get("token_endpoint_auth_method") == PRIVATE_KEY_JWT:
+            return assertion_parameters(str(self.client_id), self.client_secret, url)
+        return {"client_secret": self.client_secret}
 
     def new_http_session(self) -> HttpSession:
         """Return a new session, for one call that is not part of OAuth."""
@@ -427,10 +441,14 @@ def ciam_compliance_fix(session: OAuth2Session) -> None:
 
     For a project's own client: ``oauth.register("ciam", compliance_fix=ciam_compliance_fix, ...)``.
     Authlib by itself takes any JSON object without ``error`` for a token. The session also reads
-    tokens in CIAM's envelope (``{"success": true, "data": {"access_token": ...}}``), and knows
-    ``client_secret_json``, the ``token_endpoint_auth_method`` of CIAM's own token endpoint.
+    tokens in CIAM's envelope (``{"success": true, "data": {"access_token": ...}}``), and knows two
+    more values of ``token_endpoint_auth_method``: ``client_secret_json`` of CIAM's own token
+    endpoint, and ``private_key_jwt``, whose ``client_secret`` is a private key.
     """
     session.register_client_auth_method(("client_secret_json", _encode_client_secret_json))
+    # The project can have registered Authlib's own method, with its own algorithm.
+    if PRIVATE_KEY_JWT not in session._auth_methods:  # type: ignore[attr-defined]  # the stubs lack it
+        session.register_client_auth_method((PRIVATE_KEY_JWT, encode_assertion))
     # A failure that passed for a token would also replace the good token on refresh.
     session.register_compliance_hook("access_token_response", _read_token_response)
     session.register_compliance_hook("refresh_token_response", _read_refresh_response)

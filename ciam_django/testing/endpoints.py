@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import OctKey
+from joserfc.jwk import ECKey, OctKey, RSAKey
 from werkzeug import Request, Response
 from werkzeug.utils import redirect
 
@@ -32,6 +32,8 @@ from ciam_django.testing.tenant import APP_ID, CLIENT_SECRET, FakeSignIn, Tenant
 
 # Seconds.
 _CODE_LIFETIME: Final = 600
+# RFC 7523, 2.2.
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _STAGE_OF_GRANT: Final = {"refresh_token": "refresh", "client_credentials": "application"}
 _OWN_HOSTS: Final = ("127.0.0.1", "localhost", "testserver")
 
@@ -78,7 +80,9 @@ def discovery(tenant: Tenant, request: Request) -> Reply:
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],
-            "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+            "token_endpoint_auth_methods_supported": ["private_key_jwt"]
+            if tenant.client_key
+            else ["client_secret_post", "client_secret_basic"],
             "code_challenge_methods_supported": ["S256"],
             "scopes_supported": ["openid", "profile", "email", "USER_API"],
             "authorization_response_iss_parameter_supported": tenant.sends_issuer,
@@ -307,7 +311,9 @@ def _redeem_grant(
 
     The sign-in is None for the application's own grant.
     """
-    if client_id != APP_ID or not _is_same(str(secret), CLIENT_SECRET):
+    if tenant.client_key:
+        _check_assertion(tenant, tenant.client_key, parameters, has_secret=bool(secret))
+    elif client_id != APP_ID or not _is_same(str(secret), CLIENT_SECRET):
         raise RefusedError("invalid_client", status=401)
     match parameters.get("grant_type"):
         case "authorization_code":
@@ -330,6 +336,29 @@ def _redeem_grant(
             raise RefusedError("invalid_request", "Missing grant type")
         case other:
             raise RefusedError("unsupported_grant_type", f"{other}")
+
+
+def _check_assertion(
+    tenant: Tenant, key: RSAKey | ECKey, parameters: Mapping[str, Any], *, has_secret: bool
+) -> None:
+    """Raise ``RefusedError`` unless the client's key has signed the assertion (RFC 7523, 3)."""
+    urls = [tenant.address(path, "token", "refresh") for path in ("oidc/token", "oauth/token")]
+    urls.append(tenant.address("oauth/token", "application"))
+    try:
+        claims = jwt.decode(str(parameters.get("client_assertion")), key, ["RS256", "ES256"]).claims
+        jwt.JWTClaimsRegistry(
+            iss={"essential": True, "value": APP_ID},
+            sub={"essential": True, "value": APP_ID},
+            aud={"essential": True, "values": urls},
+            exp={"essential": True},
+            jti={"essential": True},
+        ).validate(claims)
+    except (JoseError, ValueError) as error:
+        raise RefusedError("invalid_client", str(error), 401) from error
+    is_repeated = claims["jti"] in tenant.used_assertions
+    tenant.used_assertions.add(claims["jti"])
+    if has_secret or is_repeated or parameters.get("client_assertion_type") != ASSERTION_TYPE:
+        raise RefusedError("invalid_client", status=401)
 
 
 def _redeem_code(tenant: Tenant, parameters: Mapping[str, Any]) -> FakeSignIn:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from joserfc.jwk import RSAKey
+from joserfc.jwk import ECKey, RSAKey
 
 from ciam_django.testing import keys
 from ciam_django.testing.accounts import Accounts, user_id_of
@@ -104,6 +104,10 @@ class Tenant(abc.ABC):
         self.base_urls: dict[str, str] = {}
         # If true, the callback has the parameter ``iss``, and the metadata says so (RFC 9207).
         self.sends_issuer = False
+        # If set, the client must authenticate by an assertion that this key's owner has signed (RFC
+        # 7523, 2.2), and the client secret is refused.
+        self.client_key: RSAKey | ECKey | None = None
+        self.used_assertions: set[str] = set()
         # If true, the issuer ends in a slash, as at Auth0 and Authentik.
         self.issuer_has_slash = False
         # The scope that users grant; None grants the requested scope.

@@ -232,6 +232,19 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "CIAM_ENDPOINTS['password_login']: at the stage 'api', users learn which accounts exist.",
         "At the stage 'password', the errors are generic.",
     ),
+    "private key": (
+        {
+            "AUTHLIB_OAUTH_CLIENTS": {
+                "ciam": {
+                    **CLIENT,
+                    "client_secret": "no key",
+                    "client_kwargs": {"token_endpoint_auth_method": "private_key_jwt"},
+                }
+            }
+        },
+        'The client_secret of AUTHLIB_OAUTH_CLIENTS["ciam"] is no private key.',
+        "as PEM or JWK",
+    ),
     "verified claim": (
         {"CIAM_VERIFIED_CLAIMS": ["emial"]},
         "CIAM_VERIFIED_CLAIMS[0] is 'emial'.",

@@ -1,0 +1,84 @@
+"""Authenticate the client by a JWT that its private key signs (RFC 7523, section 2.2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from authlib.common.urls import add_params_to_qs
+from authlib.oauth2.rfc7523 import private_key_jwt_sign
+from authlib.oauth2.rfc7523.client import ASSERTION_TYPE
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey
+
+from ciam_django.errors import CiamError
+from ciam_django.privacy import clear_frames_on_error
+
+# The ``token_endpoint_auth_method`` of OpenID Connect Core 1.0, section 9.
+PRIVATE_KEY_JWT: Final = "private_key_jwt"
+# Seconds for which an assertion is valid. Each call has an assertion of its own.
+_LIFETIME: Final = 120
+# Curve of the key -> algorithm (RFC 7518, section 3.4).
+_EC_ALGORITHMS: Final = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
+
+
+def signing_key_of(client_secret: object) -> RSAKey | ECKey | None:
+    """Return the private key in a ``client_secret``; None if there is no usable private key.
+
+    The key is RSA or EC, and has the form of PEM, of a JWK (RFC 7517) as a dict or as JSON, or of a
+    key object of joserfc.
+    """
+    if isinstance(client_secret, RSAKey | ECKey):
+        return client_secret if client_secret.is_private else None
+    data: Any = client_secret
+    if isinstance(data, str) and data.lstrip().startswith("{"):
+        try:
+            data = json.loads(data)
+        except (ValueError, RecursionError):
+            return None
+    if isinstance(data, Mapping):
+        data = dict(data)
+    elif not isinstance(data, str | bytes):
+        return None
+    key_types: tuple[type[RSAKey] | type[ECKey], ...] = (RSAKey, ECKey)
+    for key_type in key_types:
+        try:
+            key = key_type.import_key(data)
+        except (JoseError, ValueError, TypeError, LookupError):
+            continue
+        is_usable = key_type is RSAKey or getattr(key, "curve_name", "") in _EC_ALGORITHMS
+        return key if key.is_private and is_usable else None
+    return None
+
+
+@clear_frames_on_error
+def assertion_parameters(client_id: str, client_secret: object, audience: str) -> dict[str, str]:
+    """Return the parameters that authenticate the client in a call of ``audience``, a URL.
+
+    Raises ``bad_configuration`` if ``client_secret`` is not a private key.
+    """
+    key = signing_key_of(client_secret)
+    if key is None:
+        raise CiamError(
+            "bad_configuration",
+            upstream_text="the client_secret of AUTHLIB_OAUTH_CLIENTS is not a private key",
+        )
+    algorithm = _EC_ALGORITHMS[key.curve_name] if isinstance(key, ECKey) else "RS256"
+    assertion = private_key_jwt_sign(
+        key,
+        client_id,
+        audience,
+        alg=algorithm,
+        header={"kid": key.kid} if key.kid else {},
+        expires_in=_LIFETIME,
+    )
+    return {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
+
+
+def encode_assertion(
+    client: Any, method: str, uri: str, headers: dict[str, str], body: str
+) -> tuple[str, dict[str, str], str]:
+    """Add the assertion to the form of a call, as Authlib's ``client_auth_methods`` do."""
+    parameters = assertion_parameters(client.client_id, client.client_secret, uri)
+    return uri, headers, add_params_to_qs(body or "", list(parameters.items()))
