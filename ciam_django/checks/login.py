@@ -7,7 +7,7 @@ row of ``conf.py`` refuses: ``checks/settings.py`` reports these settings.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any, Final
 
 import phonenumbers
@@ -60,7 +60,7 @@ _ENDPOINT_CHOICES: Final[Mapping[str, type[enum.StrEnum]]] = {
     "credential": Credential,
     "stage": Stage,
 }
-_ENTRY_FIELDS: Final = (*REQUIRED_FIELDS, *sorted(OVERRIDABLE_FIELDS), "provider")
+_ENTRY_FIELDS: Final = (*REQUIRED_FIELDS, *sorted(OVERRIDABLE_FIELDS), "provider", "proofs")
 
 
 def is_allowed_by_row(name: str) -> bool:
@@ -168,6 +168,8 @@ def _entry_messages(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessag
             yield check_message(
                 "provider", f"{place} has no field {field!r}.", hint_for(field, _ENTRY_FIELDS)
             )
+        elif field == "proofs":
+            yield from _proof_messages(place, value, PROVIDERS[provider_name].proofs)
         elif not isinstance(value, Mapping if field == "more" else str | Promise):
             type_name = "a dict" if field == "more" else "a str"
             yield check_message(
@@ -182,6 +184,14 @@ def _entry_messages(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessag
                 f"{place} has no {field}, and is not offered.",
                 "'app_id' is your id at the provider, 'source' is CIAM's authentication source.",
             )
+
+
+def _proof_messages(place: str, value: object, allowed: Set[str]) -> Iterator[CheckMessage]:
+    is_list = isinstance(value, list | tuple | set | frozenset)
+    if not is_list or not all(isinstance(name, str) and name in allowed for name in value):
+        names = ", ".join(map(repr, sorted(allowed)))
+        hint = f"It must be a list of: {names}." if allowed else "The provider takes no proof."
+        yield check_message("provider", f"{place}: the proofs are {value!r}.", hint)
 
 
 # --- The OAuth client and the cache of a project with sign-in URLs ----------------------------

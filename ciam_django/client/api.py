@@ -108,11 +108,16 @@ class CiamClient:
             "verify_code", {"fId": flow_id, "code": code, **recipient}, results.sign_in_result_of
         )
 
-    def social_login(self, auth_source: str, code: str) -> results.SignedIn | results.NextStep:
-        """Sign in with the code of a social provider."""
+    def social_login(
+        self, auth_source: str, code: str, **proofs: str
+    ) -> results.SignedIn | results.NextStep:
+        """Sign in with the code of a social provider.
+
+        ``proofs`` are ``codeVerifier`` and ``nonce``, whose names are unverified.
+        """
         return self._call(
             "social_login",
-            {"enterpriseAuthId": auth_source, "code": code},
+            {"enterpriseAuthId": auth_source, "code": code, **proofs},
             results.sign_in_result_of,
         )
 

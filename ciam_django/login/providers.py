@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
@@ -37,7 +37,9 @@ class Provider:
 
     ``client_id`` and ``code`` are names of parameters. ``cancel_error`` is the ``error`` that the
     provider returns if the user refuses. ``more`` holds further parameters of the authorize URL.
-    ``has_page`` is False for a mini program, which has no authorize page.
+    ``has_page`` is False for a mini program, which has no authorize page. ``proofs`` are the
+    parameters that the provider binds the code to: ``pkce`` (RFC 7636) and ``nonce`` (OpenID
+    Connect Core 1.0, section 3.1.2.1). All values of ``proofs`` are unverified.
     """
 
     label: str | StrPromise
@@ -50,6 +52,7 @@ class Provider:
     fragment: str = ""
     browser_types: Set[BrowserType] = frozenset(BrowserType)
     has_page: bool = True
+    proofs: Set[str] = frozenset()
 
 
 # fmt: off
@@ -79,23 +82,25 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         _("DingTalk"), "https://login.dingtalk.com/oauth2/auth", "openid", code="authCode",
         more={"prompt": "consent"}),
     # https://open.feishu.cn/document/authentication-management/access-token/obtain-oauth-code
-    "feishu": Provider(_("Feishu"), "https://accounts.feishu.cn/open-apis/authen/v1/authorize"),
+    "feishu": Provider(
+        _("Feishu"), "https://accounts.feishu.cn/open-apis/authen/v1/authorize", proofs={"pkce"}),
     # https://developer.apple.com/documentation/signinwithapplerestapi
     # With a scope, Apple requires response_mode=form_post, and the browser would not send our
     # SameSite cookie with that POST. So there is no scope.
     "apple": Provider(
         _("Apple"), "https://appleid.apple.com/auth/authorize", more={"response_mode": "query"},
-        cancel_error="user_cancelled_authorize"),
+        cancel_error="user_cancelled_authorize", proofs={"nonce"}),
     # https://developers.google.com/identity/openid-connect/openid-connect
     "google": Provider(
-        _("Google"), "https://accounts.google.com/o/oauth2/v2/auth", "openid email profile"),
+        _("Google"), "https://accounts.google.com/o/oauth2/v2/auth", "openid email profile",
+        proofs={"pkce", "nonce"}),
     # Any other OAuth 2.0 provider; the project sets at least label and authorize_url.
-    "generic": Provider(""),
+    "generic": Provider("", proofs={"pkce", "nonce"}),
 }
 # fmt: on
 
 # Fields of a row that an entry of CIAM_SOCIAL_PROVIDERS can replace. An entry also has app_id and
-# source, and can have provider (the name of the row).
+# source, and can have provider (the name of the row) and proofs (the proofs that CIAM checks).
 OVERRIDABLE_FIELDS: Final = frozenset(
     {"label", "authorize_url", "scope", "client_id", "code", "more", "fragment"}
 )
@@ -106,17 +111,25 @@ MINI_PROGRAM: Final = "wechat-mini_program"
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The project's registration with a provider; ``name`` is a part of this site's URLs."""
+    """The project's registration with a provider; ``name`` is a part of this site's URLs.
+
+    ``proofs`` are the proofs of the provider that CIAM checks, as the project says. CIAM exchanges
+    the code, so that CIAM needs the verifier and the nonce. CIAM does not document them. A provider
+    that got a challenge refuses a code without the verifier.
+    """
 
     name: str
     provider: Provider
     app_id: str
     source: str
+    proofs: Set[str] = frozenset()
 
-    def authorize_url(self, redirect_uri: str, state: str) -> str:
+    def authorize_url(
+        self, redirect_uri: str, state: str, *, nonce: str = "", code_challenge: str = ""
+    ) -> str:
         """Return the authorize URL of RFC 6749, section 4.1.1, with the provider's parameter names.
 
-        The URL has no PKCE challenge, because CIAM exchanges the code and takes no verifier.
+        The URL has the nonce and the S256 challenge if they are among the ``proofs``.
         """
         row = self.provider
         parameters = {
@@ -127,12 +140,24 @@ class Registration:
             "state": state,
             **row.more,
         }
+        if "nonce" in self.proofs:
+            parameters["nonce"] = nonce
+        if "pkce" in self.proofs:
+            parameters |= {"code_challenge": code_challenge, "code_challenge_method": "S256"}
         query = urlencode(
             {name: value for name, value in parameters.items() if value}, quote_via=quote
         )
         separator = "&" if "?" in row.authorize_url else "?"
         fragment = f"#{row.fragment}" if row.fragment else ""
         return f"{row.authorize_url}{separator}{query}{fragment}"
+
+    def proof_parameters(self, *, nonce: str, code_verifier: str) -> dict[str, str]:
+        """Return the parameters with which CIAM checks the ``proofs``; the names are unverified.
+
+        ``CIAM_ENDPOINTS`` replaces the names: ``{"social_login": {"parameters": {...}}}``.
+        """
+        values = {"pkce": ("codeVerifier", code_verifier), "nonce": ("nonce", nonce)}
+        return dict(values[proof] for proof in values if proof in self.proofs)
 
 
 @cached_until_settings_change("CIAM_SOCIAL_PROVIDERS")
@@ -147,7 +172,11 @@ def registrations() -> Mapping[str, Registration]:
         is_complete = all(entry.get(key) for key in REQUIRED_FIELDS)
         if row and is_complete and (row.authorize_url or not row.has_page):
             slug = name.replace(".", "-")
-            complete[slug] = Registration(slug, row, entry["app_id"], entry["source"])
+            wanted = entry.get("proofs")
+            proofs = frozenset(
+                proof for proof in row.proofs if isinstance(wanted, Collection) and proof in wanted
+            )
+            complete[slug] = Registration(slug, row, entry["app_id"], entry["source"], proofs)
     return complete
 
 

@@ -46,7 +46,12 @@ def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
     sign_in_state = new_sign_in_state(
         next_url=requested_next(request), provider=name, link_to_user=requested_link_user(request)
     )
-    url = registration.authorize_url(_provider_callback_url(request, name), sign_in_state.state)
+    url = registration.authorize_url(
+        _provider_callback_url(request, name),
+        sign_in_state.state,
+        nonce=sign_in_state.nonce,
+        code_challenge=sign_in_state.code_challenge,
+    )
     response = redirect_or_json_response(request, url)
     set_state_cookie(request, response, sign_in_state)
     set_opener_policy(response, sign_in_state.next)
@@ -96,8 +101,11 @@ def _complete_provider_callback(
         raise CiamError("access_denied", stage=Stage.SOCIAL)
     if error or not code:
         raise CiamError(code_in(error or "") or "oauth_error", stage=Stage.SOCIAL)
+    proofs = registration.proof_parameters(
+        nonce=sign_in_state.nonce, code_verifier=sign_in_state.code_verifier
+    )
     with counting_attempt(request, "", Stage.SOCIAL, known_browser_id(request)):
-        outcome = CiamClient().social_login(registration.source, code)
+        outcome = CiamClient().social_login(registration.source, code, **proofs)
     flow = Flow(
         "",
         "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import logging
@@ -37,6 +38,12 @@ class SignInState:
     provider: str
     next: str = dataclasses.field(repr=False)
     link_to_user: str = ""
+
+    @property
+    def code_challenge(self) -> str:
+        """The S256 challenge of the code verifier (RFC 7636, section 4.2)."""
+        digest = hashlib.sha256(self.code_verifier.encode()).digest()
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     @property
     def digest(self) -> str:

@@ -95,6 +95,8 @@ class Accounts:
         self._flows: dict[str, CiamFlow] = {}
         self._last_sends: dict[str, float] = {}
         self._social_codes: dict[str, str] = {}
+        # Code -> the PKCE challenge and the nonce of the authorize URL.
+        self._social_proofs: dict[str, tuple[str, str]] = {}
         # User id -> user name, of the accounts that the application has created or that have signed
         # in.
         self._usernames: dict[str, str] = {}
@@ -135,11 +137,20 @@ class Accounts:
             raise RefusedError("Operation.Failure.User.Not.Exist")
         return self._usernames[user_id]
 
-    def issue_social_code(self, username: str) -> str:
-        """Return a new code, with which a social provider sends the user back to the client."""
+    def issue_social_code(self, username: str, *, challenge: str = "", nonce: str = "") -> str:
+        """Return a new code, with which a social provider sends the user back to the client.
+
+        ``challenge`` and ``nonce`` are the PKCE challenge and the nonce of the authorize URL.
+        """
         code = secrets.token_urlsafe(16)
         self._social_codes[code] = username
+        self._social_proofs[code] = challenge, nonce
         return code
+
+    def check_social_proofs(self, code: str, challenge: str, nonce: str) -> None:
+        """Raise ``RefusedError`` if the challenge or the nonce is not that of the authorize URL."""
+        if self._social_proofs.get(code, ("", "")) != (challenge, nonce):
+            raise RefusedError("Operation.Failure.Social.Code.Expired")
 
     def username_of_social_code(self, code: object) -> str:
         """Return the user name of a social provider's code, or an empty text.

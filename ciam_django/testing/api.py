@@ -117,10 +117,11 @@ def verify_code(tenant: Tenant, parameters: Parameters) -> Any:
 
 def social_login(tenant: Tenant, parameters: Parameters) -> Any:
     adapter_info(tenant, parameters)
-    username = tenant.accounts.spend_social_code(
-        _required_parameter(parameters, "code", "Social.Callback.Code")
-    )
-    return _sign_in_from_provider(tenant, username)
+    code = _required_parameter(parameters, "code", "Social.Callback.Code")
+    verifier = str(parameters.get("codeVerifier") or "")
+    challenge = endpoints.s256(verifier) if verifier else ""
+    tenant.accounts.check_social_proofs(code, challenge, str(parameters.get("nonce") or ""))
+    return _sign_in_from_provider(tenant, tenant.accounts.spend_social_code(code))
 
 
 def prepare_second_factor(tenant: Tenant, parameters: Parameters) -> Any:

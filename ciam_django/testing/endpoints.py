@@ -365,7 +365,7 @@ def _redeem_code(tenant: Tenant, parameters: Mapping[str, Any]) -> FakeSignIn:
     code = str(parameters.get("code"))
     # The first attempt spends the code, even if the attempt fails.
     sign_in = tenant.codes.pop(code, None)
-    challenge = _s256(str(parameters.get("code_verifier") or ""))
+    challenge = s256(str(parameters.get("code_verifier") or ""))
     if (
         sign_in is None
         or time.monotonic() - sign_in.started_at > _CODE_LIFETIME
@@ -377,7 +377,7 @@ def _redeem_code(tenant: Tenant, parameters: Mapping[str, Any]) -> FakeSignIn:
     return sign_in
 
 
-def _s256(verifier: str) -> str:
+def s256(verifier: str) -> str:
     """Return the S256 challenge of a PKCE verifier (RFC 7636, 4.6)."""
     digest = hashlib.sha256(_bytes(verifier)).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -68,7 +68,11 @@ def _page_handler(name: str, row: ProviderPage) -> Callable[[Tenant, Request], R
         if parameters.get("decision") != "cancel":
             username = parameters.get("username", "").strip() or "li"
             callback = {
-                row.code: tenant.accounts.issue_social_code(username),
+                row.code: tenant.accounts.issue_social_code(
+                    username,
+                    challenge=parameters.get("code_challenge", ""),
+                    nonce=parameters.get("nonce", ""),
+                ),
                 **row.extra_parameters,
                 **callback,
             }

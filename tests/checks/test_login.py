@@ -301,6 +301,30 @@ def test_a_field_of_a_provider_with_a_wrong_type_is_reported(
     assert text in only_message("provider", CIAM_SOCIAL_PROVIDERS={"shop": entry}).msg
 
 
+@for_each_row(
+    "provider, proofs, hint",
+    [
+        ("weibo", ["pkce"], "The provider takes no proof."),
+        ("weibo", "pkce", "The provider takes no proof."),
+        ("google", "pkce", "It must be a list of: 'nonce', 'pkce'."),
+        ("google", ["pkce", 7], "It must be a list of: 'nonce', 'pkce'."),
+        ("apple", ["pkce"], "It must be a list of: 'nonce'."),
+        ("google", ["nonce", "pkce"], ""),
+        ("weibo", [], ""),
+    ],
+)
+def test_a_proof_that_the_provider_does_not_take_is_reported(
+    provider: str, proofs: object, hint: str
+) -> None:
+    entry = {"app_id": "1", "source": "s", "proofs": proofs}
+    if hint:
+        message = only_message("provider", CIAM_SOCIAL_PROVIDERS={provider: entry})
+        assert f"'{provider}': the proofs are {proofs!r}." in message.msg
+        assert message.hint == hint
+    else:
+        assert not found_with(CIAM_SOCIAL_PROVIDERS={provider: entry})
+
+
 def test_a_label_of_a_provider_may_be_a_lazy_text() -> None:
     entry = {"app_id": "1", "source": "s", "label": lazystr("QQ"), "more": {"a": "b"}}
 

@@ -146,3 +146,16 @@ def test_each_authorize_url_has_the_parameters_of_its_provider(
     assert query["response_type"] == ["code"]
     assert parts.fragment == ("wechat_redirect" if kind == "wechat" else "")
     assert list(query)[:3] == [PROVIDERS[name].client_id, "redirect_uri", "response_type"]
+
+
+@pytest.mark.parametrize("proofs", [None, 7, "pkce", {}, [{}], ["plain"], ["nonce"]], ids=str)
+def test_a_proof_that_the_provider_does_not_take_is_not_sent(
+    proofs: Any, settings: Settings
+) -> None:
+    fields = {"app_id": "1", "source": "s", "proofs": proofs}
+    settings.CIAM_SOCIAL_PROVIDERS = {"weibo": fields, "feishu": fields}
+
+    assert [registration.proofs for registration in registrations().values()] == [
+        frozenset(),
+        frozenset({"pkce"} if proofs == "pkce" else ()),
+    ]

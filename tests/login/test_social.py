@@ -72,6 +72,62 @@ def sign_in_at(
     return open_callback(person, callback)
 
 
+PROOFS = [
+    ("google", ["pkce", "nonce"]),
+    ("google", ["nonce"]),
+    ("apple", ["nonce"]),
+    ("feishu", ["pkce"]),
+    ("generic", ["pkce"]),
+]
+
+
+def register_proofs(settings: Settings, name: str, proofs: list[str]) -> None:
+    rows = settings.CIAM_SOCIAL_PROVIDERS
+    settings.CIAM_SOCIAL_PROVIDERS = {**rows, name: {**rows[name], "proofs": proofs}}
+
+
+@pytest.mark.parametrize(("name", "proofs"), PROOFS)
+def test_a_provider_binds_its_code_to_the_proofs_that_ciam_checks(
+    name: str, proofs: list[str], person: FormBrowser, settings: Settings
+) -> None:
+    register_proofs(settings, name, proofs)
+    first, second = (query_of(start_sign_in(person, name)) for _ in range(2))
+    assert ("nonce" in first) is ("nonce" in proofs)
+    assert first.get("code_challenge_method") == ("S256" if "pkce" in proofs else None)
+    for parameter in ("nonce", "code_challenge"):
+        assert first.get(parameter) != second.get(parameter, "")
+
+    assert sign_in_at(person, name)["Location"] == "/cart/"
+    (request,) = [request for request in person.ciam.requests if request.stage == "social"]
+    assert (b"codeVerifier" in request.body) is ("pkce" in proofs)
+    assert (b"nonce" in request.body) is ("nonce" in proofs)
+
+
+@pytest.mark.parametrize(("name", "proofs"), PROOFS)
+def test_a_code_of_another_sign_in_is_refused_by_its_proofs(
+    name: str, proofs: list[str], person: FormBrowser, ciam: FakeCiam, settings: Settings
+) -> None:
+    register_proofs(settings, name, proofs)
+    code = PROVIDER_PAGES[name].code
+    stolen = ciam.authorize_at_provider(start_sign_in(FormBrowser(ciam), name), username="wang")
+    own = ciam.authorize_at_provider(start_sign_in(person, name), username="li")
+    assert stolen
+    assert own
+    open_callback(person, own.replace(query_of(own)[code], query_of(stolen)[code]))
+
+    assert person.user_id is None
+
+
+@pytest.mark.parametrize("name", ["google", "apple", "feishu", "generic"])
+def test_no_proof_is_sent_that_ciam_may_not_know(name: str, person: FormBrowser) -> None:
+    query = query_of(start_sign_in(person, name))
+    assert not {"nonce", "code_challenge", "code_challenge_method"} & set(query)
+    sign_in_at(person, name)
+    (request,) = [request for request in person.ciam.requests if request.stage == "social"]
+    assert b"codeVerifier" not in request.body
+    assert b"nonce" not in request.body
+
+
 @pytest.mark.parametrize("name", PROVIDER_PAGES)
 @pytest.mark.parametrize("mode", ["oidc", "ciam"])
 def test_each_provider_signs_a_user_in(person: FormBrowser, name: str) -> None:
