@@ -93,6 +93,50 @@ def test_each_documented_url_of_the_json_endpoints_is_a_step() -> None:
     }
 
 
+# The numbers of the sections of RFC 9700 that have requirements.
+RFC_9700_SECTIONS = [
+    "2.1", "2.1.1", "2.1.2", "2.2", "2.2.1", "2.2.2", "2.3", "2.4", "2.5", "2.6", "3",
+    *(f"4.{number}" for number in range(1, 18)),
+]  # fmt: skip
+
+
+def security_sections() -> dict[str, str]:
+    """The sections of docs/security.md, by number; a section includes its subsections."""
+    text = text_of("docs/security.md")
+    headings = list(re.finditer(r"^(#{2,4}) ([\d.]+?)\.? .+$", text, re.MULTILINE))
+    sections = {}
+    for index, heading in enumerate(headings):
+        following = (
+            later.start() for later in headings[index + 1 :] if len(later[1]) <= len(heading[1])
+        )
+        sections[heading[2]] = text[heading.end() : next(following, len(text))]
+    return sections
+
+
+def test_the_security_document_answers_each_section_of_rfc_9700() -> None:
+    sections = security_sections()
+
+    assert [number for number in RFC_9700_SECTIONS if number not in sections] == []
+    for number in RFC_9700_SECTIONS:
+        # A test shows that the section is met, or the text says why the section is not met.
+        assert "::test_" in sections[number] or "Not met: " in sections[number], number
+
+
+def test_modules_and_tests_in_the_security_document_exist() -> None:
+    text = text_of("docs/security.md")
+    references = re.findall(r"`((?:ciam_django|tests)/[\w/]+\.py)(?:::(\w+(?:::\w+)?))?`", text)
+
+    assert len(references) > 50
+    for path, names in references:
+        source = text_of(path)
+        for name in names.split("::") if names else ():
+            assert re.search(rf"^ *(?:def|class) {name}\b", source, re.MULTILINE), (path, name)
+    # No other spelling of a reference escapes the test.
+    assert text.count("::test_") + text.count("::TestOidc") == sum(
+        len(names.split("::")) for _, names in references if names
+    )
+
+
 def test_images_in_the_documentation_exist() -> None:
     for name in ("README.md", "example_project/README.md"):
         pictures = re.findall(r"!\[\]\(([^)]+)\)", text_of(name))

@@ -187,8 +187,8 @@ def _entry_messages(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessag
 
 
 def _proof_messages(place: str, value: object, allowed: Set[str]) -> Iterator[CheckMessage]:
-    is_list = isinstance(value, list | tuple | set | frozenset)
-    if not is_list or not all(isinstance(name, str) and name in allowed for name in value):
+    names_of_list = value if isinstance(value, list | tuple | set | frozenset) else [value, None]
+    if not all(isinstance(name, str) and name in allowed for name in names_of_list):
         names = ", ".join(map(repr, sorted(allowed)))
         hint = f"It must be a list of: {names}." if allowed else "The provider takes no proof."
         yield check_message("provider", f"{place}: the proofs are {value!r}.", hint)

@@ -120,6 +120,10 @@ def test_the_login_page_has_a_form_for_authorize_with_next(browser: Browser) -> 
     assert 'value="/admin/"' in page
 
 
+def test_the_login_page_cannot_be_framed(browser: Browser) -> None:
+    assert browser.client.get("/ciam/login/")["X-Frame-Options"] == "DENY"
+
+
 def test_authorize_requests_a_code_with_pkce_state_and_nonce(browser: Browser, mode: str) -> None:
     query, other_query = (query_of(browser.start_sign_in()) for _ in range(2))
 
