@@ -23,9 +23,9 @@ from django.utils import timezone
 from ciam_django.accounts.models import CiamIdentity, CiamSession, CiamSessionQuerySet
 from ciam_django.accounts.signals import signed_out
 from ciam_django.client.crypto import fernet_for, from_stored
+from ciam_django.client.envelope import LIFETIME
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person, identity_key, is_subject
-from ciam_django.client.results import seconds_of
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error
@@ -272,7 +272,8 @@ def updated_tokens(tokens: Tokens, token_response: Mapping[str, Any]) -> Tokens:
 
     If the answer has no refresh token or no id_token, the old token stays.
     """
-    seconds = seconds_of(token_response.get("expires_in"))
+    lifetime = LIFETIME.fullmatch(str(token_response.get("expires_in")))
+    seconds = int(lifetime[1]) if lifetime else 0
     now = time.time()
     return dataclasses.replace(
         tokens,

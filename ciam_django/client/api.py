@@ -11,7 +11,7 @@ from ciam_django.client import results
 from ciam_django.client.cached_documents import CachedDocument, FetchedDocument
 from ciam_django.client.endpoints import PREFIX, Credential, Endpoint, endpoint_of
 from ciam_django.client.envelope import data_of
-from ciam_django.client.oauth import CiamApp, ciam_app, misconfiguration, naming_setting
+from ciam_django.client.oauth import CiamApp, ciam_app, misconfiguration, name_setting
 from ciam_django.errors import CiamError, raising_ciam_errors
 from ciam_django.privacy import clear_frames_on_error
 
@@ -25,6 +25,7 @@ REFUSED_TOKEN_CODES: Final = frozenset(
         "operation.failure.invalid.accesstoken",
     }
 )
+_FAILED_CONNECTION_CODES: Final = frozenset({"no_connection", "timeout"})
 # With these codes CIAM refuses to issue an application token. In the response to any other call,
 # the same codes mean that the user must sign in.
 _REFUSED_APPLICATION_CODES: Final = frozenset({"invalid_grant", "invalid_token", "access_denied"})
@@ -325,6 +326,8 @@ class CiamClient:
             return parse(self._call_with_application_token(endpoint, parameters))
         except CiamError as error:
             error.stage = error.stage or endpoint.stage
+            if error.code in _FAILED_CONNECTION_CODES and error.upstream_status is None:
+                name_setting(error, "api_base_url", self.app.api_base_url)
             raise
 
     def _call_with_application_token(
@@ -385,6 +388,8 @@ class CiamClient:
     def _url_of(self, endpoint: Endpoint) -> str:
         return urljoin(self.app.api_base_url or "", PREFIX + endpoint.path)
 
+    # ``_call`` sets the stage of the endpoint.
+    @raising_ciam_errors("")
     def _send_request(
         self, endpoint: Endpoint, access_token: str, parameters: Mapping[str, Any]
     ) -> dict[str, Any]:
@@ -397,16 +402,12 @@ class CiamClient:
         in_query = endpoint.method == "GET"
         members = {endpoint.parameters.get(name, name): value for name, value in parameters.items()}
         headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
-        with (
-            naming_setting("api_base_url", self.app.api_base_url),
-            # ``_call`` sets the stage of the endpoint.
-            raising_ciam_errors(""),
-            self.app.new_http_session() as session,
-        ):
+        url = self._url_of(endpoint)
+        with self.app.new_http_session() as session:
             return data_of(
                 session.request(
                     endpoint.method,
-                    self._url_of(endpoint),
+                    url,
                     withhold_token=True,
                     headers=headers,
                     params=members if in_query else None,

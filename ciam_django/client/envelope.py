@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from typing import Any, Final
 
 import requests
 
 from ciam_django.errors import CiamError, error_from_body
 from ciam_django.privacy import clear_frames_on_error
+
+# The seconds of an ``expires_in``, which is a number or a text of digits, as a text. More than nine
+# digits would be more than 30 years.
+LIFETIME: Final = re.compile(r"([0-9]{1,9})(?:\.[0-9]+)?")
 
 
 @clear_frames_on_error

@@ -7,7 +7,7 @@ import functools
 import ipaddress
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -23,16 +23,15 @@ from joserfc.jwk import JWKRegistry, KeySet
 from joserfc.jws import JWSRegistry
 
 from ciam_django.client.cached_documents import CachedDocument, FetchedDocument
-from ciam_django.client.envelope import data_of
+from ciam_django.client.envelope import LIFETIME, data_of
 from ciam_django.client.private_key_jwt import (
     PRIVATE_KEY_JWT,
     assertion_parameters,
     encode_assertion,
 )
-from ciam_django.client.results import seconds_of
 from ciam_django.client.transport import HttpSession
 from ciam_django.conf import cached_until_settings_change, conf
-from ciam_django.errors import CiamError, Stage, raising_ciam_errors
+from ciam_django.errors import CiamError, Stage, error_from_exception, raising_ciam_errors
 
 T = TypeVar("T")
 
@@ -130,8 +129,11 @@ class CiamApp(_App):
         document = self.cached_document(
             url, lambda: self._fetch_metadata(url), self._own_metadata_of
         )
-        with naming_setting(_METADATA_SETTING, url, also_responses=True):
+        try:
             return document.get_copy().content
+        except CiamError as error:
+            name_setting(error, _METADATA_SETTING, url)
+            raise
 
     @functools.cached_property
     def issuers(self) -> tuple[str, ...]:
@@ -156,8 +158,12 @@ class CiamApp(_App):
         url = metadata["jwks_uri"]
 
         def fetch() -> FetchedDocument:
-            with naming_setting(_METADATA_SETTING, url):
+            try:
                 return self._fetch_document(url)
+            except CiamError as error:
+                if error.upstream_status is None:
+                    name_setting(error, _METADATA_SETTING, url)
+                raise
 
         return self.cached_document(url, fetch, _keys_of)
 
@@ -225,30 +231,33 @@ class CiamApp(_App):
 
         A code can be exchanged only once, even if the call fails.
         """
-        with self._call_of_token_endpoint(Stage.TOKEN):
+        try:
             return self.fetch_access_token(
                 redirect_uri=redirect_uri, code=code, code_verifier=code_verifier
             )
+        except (CiamError, requests.RequestException) as error:
+            raise self._token_error(error) from error
 
-    @contextlib.contextmanager
-    def _call_of_token_endpoint(self, stage: Stage) -> Iterator[str]:
-        """Yield the URL of the token endpoint for a call, whose failures raise a ``CiamError``.
+    def _token_error(self, error: CiamError | requests.RequestException) -> Exception:
+        """Return the error of a call of the token endpoint, with the setting if it is to blame.
 
-        Raises ``bad_configuration`` if CIAM does not know the URL.
+        A failed connection names the setting and the host. An unknown path is a
+        ``bad_configuration``.
         """
+        converted = error if isinstance(error, CiamError) else error_from_exception(error)
+        if converted is None or (
+            converted is error and error.code.casefold() != _UNKNOWN_PATH_CODE
+        ):
+            return error
+        if converted is error:
+            converted = misconfiguration(error)
         if self.access_token_url:
-            setting, url = "access_token_url", str(self.access_token_url)
+            name_setting(converted, "access_token_url", str(self.access_token_url))
         else:
-            with raising_ciam_errors(stage):
-                setting, url = _METADATA_SETTING, self.load_server_metadata()["token_endpoint"]
-        with naming_setting(setting, url):
-            try:
-                with raising_ciam_errors(stage):
-                    yield url
-            except CiamError as error:
-                if error.code.casefold() != _UNKNOWN_PATH_CODE:
-                    raise
-                raise misconfiguration(error) from error
+            # The metadata is cached: without the metadata, there was no call.
+            url = str(self.load_server_metadata()["token_endpoint"])
+            name_setting(converted, _METADATA_SETTING, url)
+        return converted
 
     def refresh_tokens(self, refresh_token: str) -> dict[str, Any]:
         """Exchange a refresh token for a new token response (RFC 6749, section 6).
@@ -256,10 +265,14 @@ class CiamApp(_App):
         A rejected refresh token and a failed call raise a ``CiamError``.
         """
         with (
-            self._call_of_token_endpoint(Stage.REFRESH) as endpoint,
+            raising_ciam_errors(Stage.REFRESH),
             self._get_oauth_client(**self.load_server_metadata()) as session,
         ):
-            token: dict[str, Any] = session.refresh_token(endpoint, refresh_token=refresh_token)
+            endpoint = session.metadata.get("token_endpoint") or self.access_token_url
+            try:
+                token: dict[str, Any] = session.refresh_token(endpoint, refresh_token=refresh_token)
+            except (CiamError, requests.RequestException) as error:
+                raise self._token_error(error) from error
             return token
 
     @raising_ciam_errors(Stage.ID_TOKEN)
@@ -361,21 +374,14 @@ class CiamApp(_App):
             return str(add_params_to_uri(endpoint, list(parameters.items())))
 
 
-@contextlib.contextmanager
-def naming_setting(setting: str, url: str, *, also_responses: bool = False) -> Iterator[None]:
-    """Add the name of the setting and the host of the URL to the text of a ``CiamError``.
+def name_setting(error: CiamError, setting: str, url: str) -> None:
+    """Add the name of the setting and the host of the URL to the text of the error.
 
-    Only the log line has this text, for the operators who have to correct the setting. The error of
-    a response stays unchanged unless ``also_responses`` is True.
+    Only the log line has this text, because the operators have to correct the setting.
     """
-    try:
-        yield
-    except CiamError as error:
-        if error.upstream_status is None or also_responses:
-            place = f'AUTHLIB_OAUTH_CLIENTS["ciam"]["{setting}"], host {_host_of(url)}'
-            # Not an argument of the error, whose redaction would remove a long host.
-            error.upstream_text = f"{place}: {error.upstream_text or error}"
-        raise
+    place = f'AUTHLIB_OAUTH_CLIENTS["ciam"]["{setting}"], host {_host_of(url)}'
+    # Not an argument of the error, whose redaction would remove a long host.
+    error.upstream_text = f"{place}: {error.upstream_text or error}"
 
 
 def misconfiguration(error: CiamError, reason: str = "") -> CiamError:
@@ -491,7 +497,9 @@ def _rewrite_token_response(response: requests.Response) -> requests.Response:
         # A success with a next step (a `flowType`) has no token either.
         raise CiamError("unreadable_answer", upstream_status=response.status_code)
     if "expires_in" in data:
-        data["expires_in"] = seconds_of(data["expires_in"])
+        # Authlib can read neither a text that is no number nor an infinite number.
+        lifetime = LIFETIME.fullmatch(str(data["expires_in"]))
+        data["expires_in"] = int(lifetime[1]) if lifetime else 0
     response._content = json.dumps({"token_type": "Bearer", **data}).encode()
     response.status_code = 200
     return response

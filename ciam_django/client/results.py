@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ciam_django.client.envelope import LIFETIME
 from ciam_django.errors import CiamError
 
 Data = Mapping[str, Any]
-
-# The number of digits of the largest lifetime of a token, which is about 30 years in seconds.
-_MOST_DIGITS: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,8 @@ def signed_in_of(data: Data) -> SignedIn:
     token = _text(data, "access_token")
     if not token:
         raise CiamError("unreadable_answer", upstream_text="neither a token nor a flowType")
-    return SignedIn(token, _text(data, "userId", "uuid"), seconds_of(data.get("expires_in")), data)
+    lifetime = LIFETIME.fullmatch(str(data.get("expires_in")))
+    return SignedIn(token, _text(data, "userId", "uuid"), int(lifetime[1]) if lifetime else 0, data)
 
 
 def flow_id_of(data: Data) -> str:
@@ -223,13 +222,3 @@ def _mapping(value: object) -> Data:
 
 def _is_true(value: object) -> bool:
     return str(value).casefold() == "true"
-
-
-def seconds_of(value: object) -> int:
-    """Return the seconds of an ``expires_in``, a number or a text of digits; 0 if unusable."""
-    if isinstance(value, str) and len(value) <= _MOST_DIGITS and value.isascii():
-        value = int(value) if value.isdigit() else 0
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0
-    # NaN is in no range, and a number above the range would be no time.
-    return int(value) if 0 < value < 10**_MOST_DIGITS else 0

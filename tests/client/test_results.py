@@ -94,7 +94,7 @@ def test_rows_are_read_from_a_list_or_a_page_of_a_list(data: Any) -> None:
         (None, 0),
         ("", 0),
         ("-7200", 0),
-        ("72.5", 0),
+        ("72.5", 72),
         ("soon", 0),
         ("７２００", 0),
         ("9" * 10_000, 0),
