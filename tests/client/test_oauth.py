@@ -351,6 +351,28 @@ class TestOidc:
         assert person.issuer == ciam.issuer
         assert person.issuer.endswith("/")
 
+    def test_a_failed_response_with_the_keys_is_a_failure_of_ciam(self, ciam: FakeCiam) -> None:
+        app = ciam_app()
+        token = fetch_token(ciam, app)
+        ciam.fail("jwks", code="Service.Internal.Error", status=500, text="sly")
+        with pytest.raises(CiamError) as raised:
+            app.verify_id_token(token, NONCE)
+
+        assert (raised.value.code, raised.value.stage) == ("Service.Internal.Error", "id_token")
+        assert "server_metadata_url" not in raised.value.upstream_text
+
+    @pytest.mark.parametrize("url", ["https://[", "login.example/openid-configuration"])
+    def test_a_malformed_metadata_url_is_a_misconfiguration(
+        self, url: str, ciam: FakeCiam, settings: Settings
+    ) -> None:
+        client = {"client_id": "x", "client_secret": "y", "server_metadata_url": url}
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+        with pytest.raises(CiamError) as raised:
+            address_of(ciam_app())
+
+        assert raised.value.code == "bad_configuration"
+        assert '["server_metadata_url"], host -: ' in raised.value.upstream_text
+
     def test_a_host_without_an_address_is_a_misconfiguration_and_a_password_is_not_logged(
         self, ciam: FakeCiam, settings: Settings
     ) -> None:
