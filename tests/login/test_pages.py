@@ -52,6 +52,34 @@ def test_the_first_login_method_is_a_form_and_the_other_methods_are_links(
     assert f'action="{reverse("ciam:authorize")}"' in page
 
 
+@pytest.mark.parametrize("fallback", ["en", "zh-hans"])
+def test_a_page_in_a_language_without_a_catalogue_is_wholly_in_the_fallback_language(
+    person: FormBrowser, settings: Settings, fallback: str
+) -> None:
+    settings.LANGUAGE_CODE = fallback
+    settings.LANGUAGES = [*settings.LANGUAGES, ("ar", "العربيّة")]
+    settings.CIAM_SOCIAL_PROVIDERS = {"qq": {"app_id": "1", "source": "s"}}
+
+    def pages(language: str, phone_number: str) -> list[str]:
+        """The texts of the pages, without values that differ for each page."""
+        person.client.cookies.clear()
+        person.client.defaults["HTTP_ACCEPT_LANGUAGE"] = language
+        paths = ("recover", "sign-up", "done", "step/none", "login")
+        seen = [person.open_page(f"/ciam/{path}/") for path in paths]
+        seen.append(person.submit_form())
+        seen.append(person.open_page("/ciam/login/?method=sms"))
+        seen.append(person.submit_form(phone_number=phone_number))
+        assert {response["Content-Language"] for response in seen} == {fallback}
+        varying = r'value="[^"]*"|local-\w+|/ciam/step/[\w-]+/|form=[\w-]+|\d+'
+        return [re.sub(varying, "", response.content.decode()) for response in seen]
+
+    expected = pages(fallback, NUMBER)
+
+    assert f'<html lang="{fallback}" dir="ltr">' in expected[0]
+    # Django has "Password" and other short texts in Arabic.
+    assert pages("ar", "139 0000 1234") == expected
+
+
 def test_the_project_chooses_the_login_methods(person: FormBrowser, settings: Settings) -> None:
     settings.CIAM_LOGIN_METHODS = ["email"]
 
