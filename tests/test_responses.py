@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.answers import Answer, answer_to
 from ciam_django.errors import CiamError
 from ciam_django.responses import mark_as_logged, media_type_for, render_page, response_for
+from tests.catalogues import write_catalogue
 from tests.rows import for_each_row
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
@@ -272,21 +271,13 @@ def test_a_page_is_wholly_in_the_language_that_wechat_names() -> None:
 def test_a_page_is_in_the_language_of_a_catalogue_of_the_project(
     settings: Settings, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "ar" / "LC_MESSAGES"
-    folder.mkdir(parents=True)
-    header = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n\n'
-    code = 'msgctxt "ciam language code"\nmsgid "en"\nmsgstr "ar"\n\n'
-    title = 'msgctxt "ciam"\nmsgid "Account not available"\nmsgstr "الحساب غير متاح"\n'
-    (folder / "django.po").write_text(header + code + title, encoding="utf-8")
-    if shutil.which("msgfmt") is None:
-        pytest.skip("gettext is not installed, so that no catalogue can be compiled")
-    subprocess.run(["msgfmt", "-o", folder / "django.mo", folder / "django.po"], check=True)
-    settings.LOCALE_PATHS = [str(tmp_path)]
+    title = "الحساب غير متاح"
+    settings.LOCALE_PATHS = [write_catalogue(tmp_path, "ar", {"Account not available": title})]
     with translation.override("ar"):
         html = page_of(answer())
 
     assert '<html lang="ar" dir="rtl">' in html
-    assert "الحساب غير متاح" in html
+    assert title in html
 
 
 def test_a_page_takes_further_context() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from ciam_django.login.steps import flow as flows
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
 from ciam_django.testing.providers import PROVIDER_PAGES
+from tests.catalogues import write_catalogue
 from tests.login.test_chromium import (
     CHROMIUM,
     WECHAT,
@@ -507,12 +509,19 @@ SHOWN = [(name, language) for name in PAGES for language in ("en", "zh-hans")]
     ("name", "language"),
     [*SHOWN, *((name, language) for name in ("login", "code") for language in ("zh-hant", "ar"))],
 )
-def test_a_page_is_accessible_in_each_language(
-    chromium: Browser, site: str, name: str, language: str, settings: Settings
+def test_a_page_is_accessible_in_each_language(  # noqa: PLR0917  (fixtures and parameters)
+    chromium: Browser,
+    site: str,
+    name: str,
+    language: str,
+    settings: Settings,
+    tmp_path: Path,
 ) -> None:
     """The page fits a small screen and both text directions, and has no finding of axe."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
     settings.LANGUAGES = [*settings.LANGUAGES, ("ar", "العربية")]
+    # A project may have a catalogue of a language that is written from right to left.
+    settings.LOCALE_PATHS = [write_catalogue(tmp_path, "ar", {"Sign in": "تسجيل الدخول"})]
     with tab(chromium, viewport=NARROW, locale=LANGUAGES[language]) as page:
         PAGES[name](page, site)
 
