@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from collections.abc import Callable
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -17,12 +19,14 @@ from django.http import HttpResponse
 from django.test import Client
 from pytest_django.fixtures import Settings
 
+from ciam_django import reporting
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.accounts.session_store import Tokens, decrypted_tokens, encrypted_tokens
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.tenant import APP_ID
 from tests.browser import Browser, query_of
 from tests.login.test_state import age_state_cookies, state_cookie_names
+from tests.rows import for_each_row
 
 pytestmark = pytest.mark.django_db
 
@@ -381,6 +385,57 @@ def test_a_failed_discovery_is_answered_with_503_at_authorize(browser: Browser) 
 
     assert (response.status_code, response["Ciam-Error-Code"]) == (503, "unreadable_answer")
     assert browser.start_sign_in()
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+@for_each_row(
+    "plan, expected",
+    [
+        (lambda ciam: ciam.fail("discovery", code="Resource.NotFound", status=404), (500, "ERROR")),
+        (lambda ciam: ciam.fail("discovery", code="Resource.NotFound", status=200), (500, "ERROR")),
+        (lambda ciam: ciam.unreachable("discovery", "tls_untrusted"), (500, "ERROR")),
+        (lambda ciam: ciam.unreachable("discovery", "refused"), (503, "WARNING")),
+        (lambda ciam: ciam.misbehave("discovery", "reset"), (503, "WARNING")),
+        (lambda ciam: ciam.fail("discovery", code="server_error", status=502), (503, "WARNING")),
+    ],
+)
+def test_a_wrong_metadata_url_is_our_misconfiguration_and_a_failure_there_is_ciams(
+    plan: Callable[[FakeCiam], object],
+    expected: tuple[int, str],
+    ciam: FakeCiam,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ciam.reset()
+    cache.clear()
+    caplog.clear()
+    reporting._last_logged.clear()
+    plan(ciam)
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": ciam.client("oidc")}
+    with caplog.at_level(logging.INFO):
+        response = Browser(ciam).client.post("/ciam/authorize/")
+
+    (record,) = [record for record in caplog.records if record.name == "ciam_django"]
+    assert (response.status_code, record.levelname) == expected
+    host = urlsplit(ciam.client("oidc")["server_metadata_url"]).netloc
+    assert f'["server_metadata_url"], host {host}: ' in record.getMessage()
+    assert host not in response.content.decode()
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_user_of_an_issuer_with_a_slash_at_its_end_signs_in_and_is_signed_out(
+    ciam: FakeCiam, db: None
+) -> None:
+    ciam.issuer_has_slash = ciam.sends_issuer = True
+    first, second = Browser(ciam), Browser(ciam)
+    assert first.sign_in().status_code == second.sign_in().status_code == 302
+    assert first.user_id == second.user_id is not None
+    assert CiamIdentity.objects.get().issuer == ciam.issuer
+    assert ciam.issuer.endswith("/")
+
+    token = ciam.sign_logout_token(sub=CiamIdentity.objects.get().subject)
+    assert first.client.post("/ciam/logout/back/", {"logout_token": token}).status_code == 200
+    assert not CiamSession.objects.active().exists()
 
 
 # --- Logout -----------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "client/logout_tokens": ("login/test_logout.py",),
     "client/oauth": ("client/test_person.py", "client/test_cached_documents.py"),
     "client/person": ("drf/test_authentication.py",),
+    "client/private_key_jwt": (),
     "client/results": ("client/test_api.py",),
     "client/transport": (),
     "login/callback": ("login/test_hosted.py", "login/test_hints.py"),

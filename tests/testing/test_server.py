@@ -19,9 +19,10 @@ import pytest
 import requests
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import KeySet, RSAKey
 from urllib3.exceptions import InsecureRequestWarning
 
+from ciam_django.client.private_key_jwt import assertion_parameters
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.endpoints import is_registered
 from ciam_django.testing.failures import BEHAVIOURS, STAGES
@@ -166,6 +167,44 @@ def test_a_refresh_token_gives_a_new_access_token(fake: FakeCiam, http: requests
 
     assert again["access_token"] != token["access_token"]
     assert [r.stage for r in fake.requests][-1] == "refresh"
+
+
+def test_a_refresh_cannot_add_a_scope_to_the_granted_scope(
+    fake: FakeCiam, http: requests.Session
+) -> None:
+    fake.granted_scope = "openid"
+    for scope, is_ok in (("openid", True), ("openid email", False)):
+        token = http.post(fake.address("oidc/token"), data=grant(code_for(fake))).json()
+        assert token["scope"] == "openid"
+        form = {**grant(""), "grant_type": "refresh_token", "scope": scope}
+        form["refresh_token"] = token["refresh_token"]
+        answer = http.post(fake.address("oidc/token"), data=form)
+        assert answer.ok is is_ok
+        assert answer.json().get("error") == (None if is_ok else "invalid_scope")
+
+
+def test_an_assertion_is_valid_once_with_its_type_and_without_a_secret(
+    fake: FakeCiam, http: requests.Session
+) -> None:
+    fake.client_key = RSAKey.import_key(fake.key.as_dict(private=False))
+    url = fake.address("oidc/token")
+
+    def send(assertion: dict[str, str], **changes: str) -> bool:
+        form = {**grant(code_for(fake)), **assertion, **changes}
+        if "client_secret" not in changes:
+            del form["client_secret"]
+        return http.post(url, data=form).ok
+
+    first, second = (assertion_parameters(APP_ID, fake.key, url) for _ in range(2))
+    assert not send({})
+    assert not send(assertion_parameters(APP_ID, fake.key, "https://elsewhere.example"))
+    assert not send(assertion_parameters("another_app", fake.key, url))
+    assert send(first)
+    assert not send(first)
+    assert not send(second, client_assertion_type="another type")
+    assert not send(assertion_parameters(APP_ID, fake.key, url), client_secret=CLIENT_SECRET)
+    metadata = http.get(fake.metadata_and_jwks_urls[0]).json()
+    assert metadata["token_endpoint_auth_methods_supported"] == ["private_key_jwt"]
 
 
 def test_client_credentials_give_a_token_without_a_user(
