@@ -76,6 +76,20 @@ def test_a_subtraction_lowers_the_count_of_the_period_but_not_below_zero() -> No
     assert cache.increment_count("key", 60)[0] == 1
 
 
+@pytest.mark.parametrize(("passed", "wait"), [(0, 60), (1.5, 59), (59.5, 1), (60, 1)])
+def test_the_wait_ends_with_the_period_and_is_at_least_a_second(
+    passed: float, wait: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    cache.increment_count("key", 60)
+    # The cache of the tests ends its entries at the same time.
+    monkeypatch.setattr(LocMemCache, "_has_expired", lambda self, key: False)
+    monkeypatch.setattr(time, "time", lambda: now + passed)
+
+    assert cache.increment_count("key", 60) == (2, wait)
+
+
 # --- Backends that hide failures, and caches that lose entries --------------------------------
 
 

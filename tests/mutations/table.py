@@ -43,6 +43,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "client/access_tokens": ("drf/test_authentication.py",),
     "client/cache": (
         "test_caches.py",
+        "client/test_cached_documents.py",
         "accounts/test_rate_limits.py",
         "login/test_state.py",
         "login/test_callback.py",
