@@ -261,6 +261,11 @@ def _count(
         counted.append((counter, time.time() + wait - 1))
         if count > counter.limit:
             Counted(counted).subtract()
+            if counter.limit_key == "address" and not (known_browser or conf.CIAM_CLIENT_IP):
+                _warn(
+                    "An address has reached its limit, and CIAM_CLIENT_IP is not set. Behind a "
+                    "proxy, all clients would have this address: see manage.py check --deploy."
+                )
             raise _limit_error(act, counter, wait)
     return Counted(counted)
 

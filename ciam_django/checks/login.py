@@ -309,7 +309,7 @@ def check_client_address(app_configs: object, **kwargs: Any) -> Iterator[CheckMe
     is_counted = any(
         is_allowed_by_row(name) and getattr(conf, name).get("address") for name in setting_names
     )
-    if are_urls_included() and is_counted and not conf.CIAM_CLIENT_IP:
+    if is_counted and not conf.CIAM_CLIENT_IP:
         yield check_message(
             "client address",
             "CIAM_CLIENT_IP is not set. Behind a proxy, all customers would have one address, and "

@@ -224,11 +224,12 @@ def submit_step(request: HttpRequest, name: str) -> HttpResponse:
     flow = _new_or_submitted_flow(request, name, body)
     form = build_form(flow, body)
     result = submit_form(request, flow, form, body)
-    if not isinstance(result, SignedIn):
-        return _json_response(_result_body(request, result, flow))
-    finish_sign_in(request, result, flow, with_session=not _returns_tokens())
+    if isinstance(result, SignedIn):
+        finish_sign_in(request, result, flow, with_session=not _returns_tokens())
     response = _json_response(_result_body(request, result, flow))
-    remember_browser(request, response, typed_name_of(request))
+    if not isinstance(result, Flow):
+        # The user has signed in, or has proved the name with the code of a recovery.
+        remember_browser(request, response, typed_name_of(request))
     return response
 
 

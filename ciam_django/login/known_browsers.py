@@ -35,7 +35,8 @@ def remember_browser(
 ) -> None:
     """Store in a cookie that the browser has signed in, with the name that the user has typed.
 
-    Call this function only after a successful sign-in, because a stored name counts as proved.
+    Call this function only after a successful sign-in or the recovery of a password, because a
+    stored name counts as proved.
     """
     browser_id, names = _stored(request)
     if typed_name:

@@ -389,7 +389,8 @@ NO_ADDRESS = {"receiver": ["1/min"], "site": ["1000/day"]}
         ({"CIAM_CLIENT_IP": "ciam_django.network.remote_addr"}, []),
         # Without a limit of an address, the address does not matter.
         ({"CIAM_CLIENT_IP": "", "CIAM_SEND_LIMITS": NO_ADDRESS, "CIAM_TRY_LIMITS": {}}, []),
-        ({"CIAM_CLIENT_IP": "", "ROOT_URLCONF": NoUrls}, []),
+        # Bearer tokens have a limit of their address, too.
+        ({"CIAM_CLIENT_IP": "", "ROOT_URLCONF": NoUrls}, ["client address"]),
         ({"CIAM_SEND_LIMITS": {}}, ["site budget"]),
         ({"CIAM_SEND_LIMITS": {}, "CIAM_LOGIN_METHODS": ["sign_up"]}, ["site budget"]),
         ({"CIAM_SEND_LIMITS": {}, "CIAM_LOGIN_METHODS": ["password", "hosted"]}, []),

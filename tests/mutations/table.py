@@ -15,6 +15,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "answers": ("test_generic_errors.py", "test_for_developers.py"),
     "errors": (),
     "lookup": ("test_answers.py",),
+    "network": (),
     "privacy": ("test_errors.py",),
     "reporting": ("test_logs.py", "test_signals.py"),
     "responses": (),
@@ -31,7 +32,11 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     ),
     "accounts/middleware": ("accounts/test_session_check.py",),
     "accounts/models": ("accounts/test_session_check.py", "login/test_logout.py"),
-    "accounts/rate_limits": ("login/test_pages.py", "drf/test_authentication.py"),
+    "accounts/rate_limits": (
+        "login/steps/test_credentials.py",
+        "login/test_pages.py",
+        "drf/test_authentication.py",
+    ),
     "accounts/session_check": ("accounts/test_admin.py",),
     "accounts/session_store": (
         "accounts/test_session_tokens.py",
@@ -76,6 +81,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "login/logout": ("login/test_hosted.py",),
     "login/loop_guard": ("login/test_hosted.py",),
     "login/popups": (),
+    "login/known_browsers": ("login/steps/test_credentials.py", "login/test_callback.py"),
     "login/recipients": ("login/test_pages.py",),
     "login/redirects": ("login/test_hosted.py", "login/test_callback.py", "login/test_pages.py"),
     "login/state": ("login/test_callback.py", "login/test_hosted.py"),

@@ -237,6 +237,27 @@ def test_sent_codes_of_strangers_do_not_stop_the_known_browser(
     assert [doors.send_code("page", "sms")[0] for _ in range(2)] == [200, 429]
 
 
+@for_each_row("door", ["page", "json"])
+def test_the_owner_signs_in_after_a_recovery_although_strangers_enter_wrong_passwords(
+    doors: Doors, settings: Settings, door: str
+) -> None:
+    cache.clear()
+    doors.person.ciam.accounts._last_sends.clear()
+    settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
+    for _ in range(2):
+        Doors(FormBrowser(doors.person.ciam)).sign_in("page", "wrong", NUMBER)
+    owner = Doors(FormBrowser(doors.person.ciam))
+    assert owner.sign_in(door, PASSWORD, NUMBER)[1] == "too_many_requests"
+
+    assert owner.send_code(door, "recover")[0] == 200
+    password = f"new-password-{door}-1"
+    if door == "json":
+        assert owner.app.send("recover_code", code=CODE, password=password)["status"] == "done"
+    else:
+        owner.person.submit_form(code=CODE, password=password)
+    assert owner.sign_in(door, password, NUMBER)[0] in (200, 302)
+
+
 def test_the_log_names_the_full_counter_and_not_the_recipient(
     doors: Doors, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
