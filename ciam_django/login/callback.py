@@ -145,7 +145,7 @@ def handle_callback(
         response = complete(sign_in_state)
     else:
         response = _repeated_callback_response(request, returned_state) or _retry_response(request)
-    delete_state_cookie(response, sign_in_state)
+    delete_state_cookie(request, response, sign_in_state)
     set_opener_policy(response, sign_in_state.next)
     return response
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import posixpath
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,47 +19,70 @@ from ciam_django.client.crypto import fernet_for
 from ciam_django.conf import conf
 
 _PREFIX: Final = "ciam_"
+# Under https, the names begin with this prefix. A browser accepts such a cookie only from the host
+# itself and only with the path "/" (RFC 6265bis, section 4.1.3.2). So no other sub-domain can set
+# the cookie for this host.
+_HOST_PREFIX: Final = "__Host-ciam_"
+# The bytes that all cookies of this package together must not reach: proxies and servers limit the
+# headers of a request, often to 8 KiB.
+_MAX_BYTES: Final = 4096
 
 
 def set_cookie(
     request: HttpRequest, response: HttpResponseBase, name: str, value: str, *, seconds: int
 ) -> None:
-    """Set a cookie for the views of this package, for ``seconds``; scripts cannot read it."""
+    """Set a cookie for the views of this package, for ``seconds``; scripts cannot read it.
+
+    The name of a cookie without encryption has no underscore, see ``EncryptedCookies.set``.
+    """
+    full_name = _prefix(request) + name
     response.set_cookie(
-        _PREFIX + name,
+        full_name,
         value,
         max_age=seconds,
-        path=_cookie_path(),
-        secure=request.is_secure() or conf.CIAM_CALLBACK_URL.startswith("https:"),
+        path=_path_of(full_name),
+        secure=full_name.startswith(_HOST_PREFIX),
         httponly=True,
         samesite="Lax",
     )
 
 
-def delete_cookie(response: HttpResponseBase, name: str) -> None:
-    """Delete a cookie that ``set_cookie`` has set."""
-    response.delete_cookie(_PREFIX + name, path=_cookie_path(), samesite="Lax")
+def delete_cookie(request: HttpRequest, response: HttpResponseBase, name: str) -> None:
+    """Delete a cookie that ``set_cookie`` has set, under http or under https."""
+    full_name = _prefix(request) + name
+    _delete_full_name(response, full_name)
+    if full_name != _PREFIX + name in request.COOKIES:
+        _delete_full_name(response, _PREFIX + name)
 
 
 def cookie_value(request: HttpRequest, name: str) -> str | None:
     """Return the value of a cookie, or None if the request has no such cookie."""
-    return request.COOKIES.get(_PREFIX + name)
-
-
-def cookie_names(request: HttpRequest, prefix: str) -> list[str]:
-    """Return the names of this package's cookies in the request that begin with ``prefix``."""
-    full_prefix = _PREFIX + prefix
-    return [name.removeprefix(_PREFIX) for name in request.COOKIES if name.startswith(full_prefix)]
+    return request.COOKIES.get(_prefix(request) + name)
 
 
 def has_any_cookie(request: HttpRequest) -> bool:
     """Return True if the request has a cookie of this package, of the CSRF check or the session."""
     django_names = {settings.CSRF_COOKIE_NAME, settings.SESSION_COOKIE_NAME}
-    return bool(cookie_names(request, "") or django_names & set(request.COOKIES))
+    return bool(_full_names(request) or django_names & set(request.COOKIES))
 
 
-def _cookie_path() -> str:
-    """Return the common path of ``ciam:authorize`` and ``ciam:callback``."""
+def _full_names(request: HttpRequest) -> list[str]:
+    return [name for name in request.COOKIES if name.startswith((_PREFIX, _HOST_PREFIX))]
+
+
+def _prefix(request: HttpRequest) -> str:
+    is_https = request.is_secure() or conf.CIAM_CALLBACK_URL.startswith("https:")
+    return _HOST_PREFIX if is_https else _PREFIX
+
+
+def _delete_full_name(response: HttpResponseBase, full_name: str) -> None:
+    response.delete_cookie(full_name, path=_path_of(full_name), samesite="Lax")
+
+
+def _path_of(full_name: str) -> str:
+    """Return the path of a cookie: "/" under https, else the path of this package's views."""
+    if full_name.startswith(_HOST_PREFIX):
+        return "/"
     common = posixpath.commonpath([reverse("ciam:authorize"), reverse("ciam:callback")])
     return common if common == "/" else f"{common}/"
 
@@ -69,8 +94,7 @@ def _cookie_path() -> str:
 class EncryptedCookies:
     """Encrypted cookies of one purpose, whose names begin with ``prefix``.
 
-    A browser stores each cookie for ``seconds``, and at most ``max_count`` cookies at a time: a
-    cookie has about 600 bytes, and proxies limit the header to 8 KiB.
+    A browser stores each cookie for ``seconds``, and at most ``max_count`` cookies at a time.
     """
 
     purpose: str
@@ -85,15 +109,45 @@ class EncryptedCookies:
         name: str,
         content: Mapping[str, Any],
     ) -> None:
-        """Set a cookie, and delete the oldest cookies above ``max_count``."""
-        other_names = [
-            other for other in self._names_oldest_first(request) if other != self.prefix + name
-        ]
-        for other_name in other_names[: max(0, len(other_names) + 1 - self.max_count)]:
-            delete_cookie(response, other_name)
-        set_cookie(
-            request, response, self.prefix + name, self.encrypted(content), seconds=self.seconds
-        )
+        """Set a cookie, and delete the oldest cookies above ``max_count`` and ``_MAX_BYTES``."""
+        value = self.encrypted(content)
+        self._delete_oldest(request, response, _prefix(request) + self.prefix + name, value)
+        set_cookie(request, response, self.prefix + name, value, seconds=self.seconds)
+
+    def _delete_oldest(
+        self, request: HttpRequest, response: HttpResponseBase, full_name: str, value: str
+    ) -> None:
+        """Delete the oldest cookies, so that the browser has room for the new cookie.
+
+        All cookies of this package count. The small cookies without encryption are not deleted.
+        """
+        cookies = {name: request.COOKIES[name] for name in _full_names(request)}
+        for name, morsel in response.cookies.items():
+            cookies.pop(name, None)
+            if morsel.value:
+                cookies[name] = morsel.value
+        cookies.pop(full_name, None)
+        encrypted = (name for name in cookies if "_" in name.partition(_PREFIX)[2])
+        names = sorted(encrypted, key=lambda name: _set_at(cookies[name]))
+        prefix = full_name.partition(_PREFIX)[0] + _PREFIX + self.prefix
+        same_purpose = [name for name in names if name.startswith(prefix)]
+        deleted = same_purpose[: max(0, len(same_purpose) + 1 - self.max_count)]
+        byte_count = sum(_byte_count(*cookie) for cookie in cookies.items())
+        byte_count += _byte_count(full_name, value)
+        byte_count -= sum(_byte_count(name, cookies[name]) for name in deleted)
+        for name in names:
+            if byte_count >= _MAX_BYTES and name not in deleted:
+                deleted.append(name)
+                byte_count -= _byte_count(name, cookies[name])
+        for name in deleted:
+            _delete_full_name(response, name)
+
+    def set_again(
+        self, request: HttpRequest, response: HttpResponseBase, name: str, *, seconds: int
+    ) -> None:
+        """Set the cookie of the request again with the same value, for ``seconds``."""
+        value = cookie_value(request, self.prefix + name) or ""
+        set_cookie(request, response, self.prefix + name, value, seconds=seconds)
 
     def content(self, request: HttpRequest, name: str, ttl: int | None) -> dict[str, Any] | None:
         """Return the content of a cookie; None if it is missing, invalid or older than ``ttl``.
@@ -114,16 +168,23 @@ class EncryptedCookies:
         return [content for content in contents if content is not None]
 
     def has_cookie(self, request: HttpRequest, name: str) -> bool:
-        """Return True if the request has the cookie, even if its content is invalid."""
-        return cookie_value(request, self.prefix + name) is not None
+        """Return True if the request has the cookie, even if its content is invalid.
 
-    def delete(self, response: HttpResponseBase, name: str) -> None:
+        A cookie with the name that earlier versions used under https is never read, since any
+        sub-domain can set it. But the cookie shows that this browser has started the sign-in.
+        """
+        names = {prefix + self.prefix + name for prefix in (_PREFIX, _HOST_PREFIX)}
+        return not names.isdisjoint(request.COOKIES)
+
+    def delete(self, request: HttpRequest, response: HttpResponseBase, name: str) -> None:
         """Delete a cookie."""
-        delete_cookie(response, self.prefix + name)
+        delete_cookie(request, response, self.prefix + name)
 
     def encrypted(self, content: Mapping[str, Any]) -> str:
         """Return the content as an encrypted and signed text."""
-        return fernet_for(self.purpose).encrypt(json.dumps(content).encode()).decode()
+        # Escapes of other letters than ASCII would need up to three times the bytes.
+        text = json.dumps(content, ensure_ascii=False).encode(errors="surrogatepass")
+        return fernet_for(self.purpose).encrypt(text).decode()
 
     def decrypted(self, encrypted: str, ttl: int | None) -> dict[str, Any] | None:
         """Return the content of an encrypted text; None if it is invalid or older than ``ttl``.
@@ -137,11 +198,21 @@ class EncryptedCookies:
             return None
         return content if isinstance(content, dict) else None
 
-    def _names_oldest_first(self, request: HttpRequest) -> list[str]:
-        def age(name: str) -> int:
-            try:
-                return fernet_for(self.purpose).extract_timestamp(cookie_value(request, name) or "")
-            except (InvalidToken, ValueError):
-                return 0
 
-        return sorted(cookie_names(request, self.prefix), key=age)
+def _set_at(encrypted: str) -> int:
+    """Return the time at which a text was encrypted, or 0 if the text has no such time.
+
+    The time is not verified: it only decides which cookie is deleted first. The first byte of a
+    Fernet token is its version, the next eight bytes are the time in seconds since the epoch.
+    """
+    try:
+        start = base64.urlsafe_b64decode(encrypted[:12])
+    except ValueError:
+        return 0
+    set_at = int.from_bytes(start[1:9])
+    return set_at if len(start) == 9 and set_at <= time.time() else 0
+
+
+def _byte_count(name: str, value: str) -> int:
+    """Return the number of bytes of a cookie in the header of a request."""
+    return len(f"{name}={value}; ".encode(errors="replace"))

@@ -38,6 +38,6 @@ def count_sign_in(request: HttpRequest, response: HttpResponseBase, earlier_sign
     set_cookie(request, response, _COOKIE, value, seconds=LOOP_SECONDS)
 
 
-def delete_count(response: HttpResponseBase) -> None:
+def delete_count(request: HttpRequest, response: HttpResponseBase) -> None:
     """Delete the cookie with the count, because the user has signed out."""
-    delete_cookie(response, _COOKIE)
+    delete_cookie(request, response, _COOKIE)

@@ -58,6 +58,6 @@ def notice_from_cookie(request: HttpRequest) -> tuple[Answer | None, str]:
     return None, str(SUCCESS_TEXTS.get(content.get("good_news", ""), ""))
 
 
-def delete_notice_cookie(response: HttpResponse) -> None:
+def delete_notice_cookie(request: HttpRequest, response: HttpResponse) -> None:
     """Delete the cookie of the notice, after a page has shown the notice."""
-    _COOKIES.delete(response, _NAME)
+    _COOKIES.delete(request, response, _NAME)

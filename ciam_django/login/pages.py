@@ -153,7 +153,7 @@ def _show_or_submit(request: HttpRequest, flow: Flow) -> HttpResponse:
         if answer.kind == Kind.FLOW:
             # The flow has ended, so the form cannot be submitted again.
             response = answer_error(request, error, next_url=flow.next)
-            delete_flow_cookie(response, flow)
+            delete_flow_cookie(request, response, flow)
             return response
         # After an error of sending a code, the resend button waits as long as the answer says.
         wait = answer.retry_after if error.stage == Stage.SEND_CODE else None
@@ -180,7 +180,7 @@ def result_response(request: HttpRequest, result: StepResult, flow: Flow) -> Htt
     # must work even if strangers have entered wrong passwords.
     remember_browser(request, response, typed_name_of(request))
     if flow.step in STEPS and not STEPS[flow.step].starts_flow:
-        delete_flow_cookie(response, flow)
+        delete_flow_cookie(request, response, flow)
     set_opener_policy(response, flow.next)
     return response
 
@@ -274,7 +274,7 @@ def _login_page_response(
     }
     response = _page_response(request, "ciam_django/login.html", context, answer or stored_answer)
     if stored_answer or success_text:
-        delete_notice_cookie(response)
+        delete_notice_cookie(request, response)
     return response
 
 

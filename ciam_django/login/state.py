@@ -120,9 +120,11 @@ def is_claimed(state: str) -> bool:
     return is_acquired(_claim_key(state), level=logging.INFO)
 
 
-def delete_state_cookie(response: HttpResponseBase, sign_in_state: SignInState) -> None:
+def delete_state_cookie(
+    request: HttpRequest, response: HttpResponseBase, sign_in_state: SignInState
+) -> None:
     """Delete the cookie of a sign-in that has ended."""
-    _COOKIES.delete(response, sign_in_state.digest)
+    _COOKIES.delete(request, response, sign_in_state.digest)
 
 
 def _claim_key(state: str) -> str:

@@ -80,7 +80,7 @@ def aged(cookie: str, seconds: int, purpose: str = state._COOKIES.purpose) -> st
 
 def state_cookie_names(cookies: SimpleCookie) -> list[str]:
     """Return the names of the state cookies that are not deleted."""
-    return [name for name in cookies if name.startswith("ciam_state_") and cookies[name].value]
+    return [name for name in cookies if "ciam_state_" in name and cookies[name].value]
 
 
 def age_state_cookies(browser: Browser, seconds: int) -> None:
@@ -130,6 +130,15 @@ def test_has_state_cookie_is_true_also_for_an_unreadable_cookie() -> None:
 
     assert state.has_state_cookie(request, sign_in.state)
     assert state.state_from_cookie(request, sign_in.state) is None
+
+
+def test_the_cookie_of_an_earlier_version_under_https_is_recognized_but_not_read() -> None:
+    sign_in = state.new_sign_in_state(next_url="")
+    request = RequestFactory().get("/", secure=True)
+    request.COOKIES = request_with(response_with_cookie(sign_in)).COOKIES
+
+    assert state.state_from_cookie(request, sign_in.state) is None
+    assert state.has_state_cookie(request, sign_in.state)
 
 
 def test_a_cookie_stays_readable_while_its_key_is_a_fallback(settings: Settings) -> None:

@@ -110,9 +110,9 @@ def flow_from_cookie(request: HttpRequest, flow_id: str) -> Flow | None:
     return from_stored(Flow, _COOKIES.content(request, flow_id, FLOW_SECONDS))
 
 
-def delete_flow_cookie(response: HttpResponseBase, flow: Flow) -> None:
+def delete_flow_cookie(request: HttpRequest, response: HttpResponseBase, flow: Flow) -> None:
     """Delete the cookie of a flow that has ended."""
-    _COOKIES.delete(response, flow.id)
+    _COOKIES.delete(request, response, flow.id)
 
 
 def encrypted_flow(flow: Flow) -> str:
