@@ -29,7 +29,11 @@ from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Kind
 from ciam_django.login.error_responses import answer_errors, protect_from_csrf
 from ciam_django.login.loop_guard import delete_count
-from ciam_django.login.redirects import redirect_or_json_response, url_after_sign_out
+from ciam_django.login.redirects import (
+    absolute_url,
+    redirect_or_json_response,
+    url_after_sign_out,
+)
 from ciam_django.reporting import report
 
 # Kinds of errors that do not depend on the logout token, so CIAM may send the token again.
@@ -53,12 +57,12 @@ def logout(request: HttpRequest) -> HttpResponse:
     end_session(request)
     if is_ciam_session:
         try:
-            next_url = _sign_out_at_ciam(tokens, request.build_absolute_uri(next_url)) or next_url
+            next_url = _sign_out_at_ciam(tokens, absolute_url(request, next_url)) or next_url
         except CiamError as error:
             # The session on this site has ended, so the user sees no error page.
             report(error, request)
     response = redirect_or_json_response(request, next_url)
-    delete_count(response)
+    delete_count(request, response)
     return response
 
 

@@ -18,7 +18,7 @@ from ciam_django.responses import render_page
 def popup_done(request: HttpRequest) -> HttpResponse:
     """Show the page that informs the opener of the sign-in and closes the window.
 
-    The page informs only an opener at this site's origin. Without an opener, the browser goes on to
+    The page informs only pages at this site's origin. If no page waits, the browser goes on to
     ``next``.
     """
     context = {
@@ -27,6 +27,6 @@ def popup_done(request: HttpRequest) -> HttpResponse:
     }
     response = HttpResponse(render_page(request, "ciam_django/done.html", context))
     response["Content-Language"] = language_of_texts()
-    response[OPENER_POLICY] = "unsafe-none"
+    response[OPENER_POLICY] = "same-origin"
     response["Referrer-Policy"] = "same-origin"
     return response

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import resolve_url
-from django.urls import reverse
+from django.urls import Resolver404, get_script_prefix, resolve, reverse
+from django.utils import translation
 from django.utils.http import is_same_domain, url_has_allowed_host_and_scheme
 
 from ciam_django.conf import conf
 from ciam_django.responses import HTML, JSON
 
-_LONGEST: Final = 1024
+# The longest ``next`` in bytes: it travels in a cookie.
+_LONGEST: Final = 512
+# Browsers read this escape as a dot in "." and ".." (https://url.spec.whatwg.org/#path-state).
+_ESCAPED_DOT: Final = re.compile("%2e", re.IGNORECASE)
 OPENER_POLICY: Final = "Cross-Origin-Opener-Policy"
 
 
 def safe_next(request: HttpRequest, url: str | None) -> str:
-    """Return the URL if it leads to this site, otherwise an empty text."""
+    """Return the URL if it leads to this site, otherwise an empty text.
+
+    A URL of this package is refused, except ``ciam:done``: it would end a good sign-in at an error
+    page, or begin the next sign-in.
+    """
     if not url or len(url.encode(errors="replace")) > _LONGEST:
         return ""
     # Browsers remove or replace these characters before they parse the URL, and read the start of
@@ -30,7 +40,30 @@ def safe_next(request: HttpRequest, url: str | None) -> str:
     is_safe = url_has_allowed_host_and_scheme(
         url, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
-    return url if is_safe else ""
+    return url if is_safe and ciam_view_name(url, request.path) in ("", "done") else ""
+
+
+def ciam_view_name(url: str, base_path: str = "/") -> str:
+    """Return the name in ``ciam_django.urls`` of a URL of this site, or an empty text.
+
+    ``base_path`` is the path of the page with the URL, for a relative URL. The path may have the
+    prefix of a language or of the WSGI script, or lack the slash that Django appends.
+    """
+    parts = urlsplit(url)
+    path = _ESCAPED_DOT.sub(".", parts.path) or ("/" if parts.netloc else "")
+    path = unquote(urljoin(base_path, re.sub("/{2,}", "/", path)))
+    path = "/" + path.removeprefix(get_script_prefix()).removeprefix("/")
+    languages = [translation.get_language(), settings.LANGUAGE_CODE]
+    # Django refuses a language code of more than 500 characters with a ``ValueError``.
+    with contextlib.suppress(ValueError):
+        languages.insert(0, translation.get_language_from_path(path))
+    for language in filter(None, dict.fromkeys(languages)):
+        with translation.override(language):
+            for candidate in (path, f"{path}/"):
+                with contextlib.suppress(Resolver404):
+                    match = resolve(candidate)
+                    return (match.url_name or "") if "ciam" in match.app_names else ""
+    return ""
 
 
 def is_origin_in(origin: str, origins: Iterable[str]) -> bool:
@@ -64,6 +97,18 @@ def callback_url(request: HttpRequest) -> str:
     return conf.CIAM_CALLBACK_URL or request.build_absolute_uri(reverse("ciam:callback"))
 
 
+def absolute_url(request: HttpRequest, url: str) -> str:
+    """Return the absolute URL; the origin of this site is the origin of ``CIAM_CALLBACK_URL``.
+
+    Without the setting, the origin is the request's. A URL of another site is returned unchanged.
+    """
+    parts = urlsplit(request.build_absolute_uri(url))
+    configured = urlsplit(conf.CIAM_CALLBACK_URL)
+    if configured.netloc and parts.netloc == request.get_host():
+        parts = parts._replace(scheme=configured.scheme, netloc=configured.netloc)
+    return parts.geturl()
+
+
 def redirect_response(url: str) -> HttpResponse:
     """Return a redirect that is not stored in a cache and sends no Referer.
 
@@ -92,12 +137,24 @@ def redirect_or_json_response(request: HttpRequest, url: str) -> HttpResponse:
     return response
 
 
-def set_opener_policy(response: HttpResponse, next_url: str) -> None:
-    """Set the opener policy of a sign-in in a pop-up window, so that the window keeps its opener.
+def end_fragment(response: HttpResponse) -> None:
+    """Give the URL of a redirect an empty fragment, unless the URL has a fragment.
 
-    ``next_url`` is the sign-in's ``next``; other sign-ins keep Django's policy. Django's policy
-    ``same-origin`` would separate the window from its opener for good
-    (https://html.spec.whatwg.org/#cross-origin-opener-policies).
+    A browser keeps the fragment of the URL that it came from (such as WeChat's #wechat_redirect)
+    if the URL of the redirect has none (https://fetch.spec.whatwg.org/#concept-response-location-url).
     """
-    if urlsplit(next_url).path == reverse("ciam:done"):
-        response[OPENER_POLICY] = "unsafe-none"
+    if response.has_header("Location") and "#" not in response["Location"]:
+        response["Location"] += "#"
+
+
+def set_opener_policy(response: HttpResponse, next_url: str) -> None:
+    """Separate a sign-in in a pop-up window from the window that has opened it.
+
+    The page of another site may have opened the window, and would see if the window closes, which
+    tells if the user is signed in. The sign-in's page informs its opener in another way. So the
+    policy is set even if the project has switched off Django's own policy, which is the same
+    (https://html.spec.whatwg.org/#cross-origin-opener-policies). ``next_url`` is the sign-in's
+    ``next``; other sign-ins keep Django's policy.
+    """
+    if next_url and ciam_view_name(next_url) == "done":
+        response[OPENER_POLICY] = "same-origin"

@@ -20,6 +20,7 @@ from ciam_django.login.notices import set_error_notice
 from ciam_django.login.pages import result_response
 from ciam_django.login.providers import Registration, registrations
 from ciam_django.login.redirects import (
+    absolute_url,
     redirect_or_json_response,
     redirect_response,
     requested_next,
@@ -129,4 +130,4 @@ def _registration_or_404(name: str) -> Registration:
 
 
 def _provider_callback_url(request: HttpRequest, name: str) -> str:
-    return request.build_absolute_uri(reverse("ciam:provider_callback", args=[name]))
+    return absolute_url(request, reverse("ciam:provider_callback", args=[name]))

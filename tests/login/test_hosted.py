@@ -97,15 +97,18 @@ def test_a_next_of_another_site_or_scheme_is_replaced_by_the_default(
     assert browser.sign_in(next_url=next_url)["Location"] == "/accounts/profile/"
 
 
-def test_a_next_of_more_than_1024_bytes_is_replaced_by_the_default(browser: Browser) -> None:
-    longest, too_long = "/" + "x" * 1023, "/" + "x" * 1024
+def test_a_next_of_more_than_512_bytes_is_replaced_by_the_default(browser: Browser) -> None:
+    longest, too_long = "/" + "x" * 511, "/" + "x" * 512
 
     assert browser.sign_in(next_url=longest)["Location"] == longest
     assert browser.sign_in(next_url=too_long)["Location"] == "/accounts/profile/"
 
 
-def test_a_next_that_is_a_relative_url_is_kept(browser: Browser) -> None:
-    assert browser.sign_in(next_url="?")["Location"] == "?"
+def test_a_next_that_is_a_relative_url_is_kept_unless_it_opens_the_callback(
+    browser: Browser,
+) -> None:
+    assert browser.sign_in(next_url="../../cart/")["Location"] == "../../cart/"
+    assert browser.sign_in(next_url="?")["Location"] == "/accounts/profile/"
 
 
 def test_a_lone_surrogate_in_next_becomes_replacement_characters(browser: Browser) -> None:
@@ -164,6 +167,27 @@ def test_each_state_is_stored_in_its_own_encrypted_cookie(browser: Browser) -> N
         for secret in (*states, "/admin/"):
             assert secret not in name + cookie.value
     assert not Session.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["/ciam/callback/", "/ciam/authorize/", "/ciam/logout/"])
+def test_a_next_of_this_package_is_replaced_by_the_default(browser: Browser, path: str) -> None:
+    page = browser.client.get("/ciam/login/", {"next": path}).content.decode()
+    assert 'name="next"' not in page
+
+    assert browser.sign_in(next_url=path)["Location"] == "/accounts/profile/"
+
+
+def test_abandoned_sign_ins_with_a_long_next_do_not_fill_the_header_of_the_browser(
+    browser: Browser,
+) -> None:
+    for number in range(6):
+        address = browser.start_sign_in(f"/{number}/{'x' * 500}")
+    cookies = browser.client.cookies
+    names = [name for name in cookies if name.startswith("ciam_") and cookies[name].value]
+    header = "; ".join(f"{name}={cookies[name].value}" for name in names)
+
+    assert len(header) < 4096
+    assert browser.open_callback(browser.sign_in_at_ciam(address)).status_code == 302
 
 
 def test_the_state_cookie_is_secure_under_https(ciam: FakeCiam) -> None:
@@ -568,6 +592,18 @@ def test_logout_takes_only_a_post_with_a_csrf_token(browser: Browser) -> None:
     assert browser.client.get("/ciam/logout/").status_code == 405
     assert browser.user_id is not None
     assert Client(enforce_csrf_checks=True).post("/ciam/logout/").status_code == 403
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_logout_behind_a_proxy_returns_to_the_origin_of_the_callback_url(
+    browser: Browser, settings: Settings
+) -> None:
+    browser.sign_in()
+    settings.CIAM_CALLBACK_URL = "https://shop.example/ciam/callback/"
+    response = browser.client.post("/ciam/logout/")
+
+    back_to = query_of(response["Location"])["post_logout_redirect_uri"]
+    assert back_to == "https://shop.example/ciam/login/"
 
 
 def test_a_user_without_a_ciam_session_is_not_redirected_to_ciam_at_logout(

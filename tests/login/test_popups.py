@@ -21,27 +21,42 @@ def mode() -> str:
     return "ciam"
 
 
-def test_the_window_keeps_its_opener_at_each_step(person: FormBrowser, settings: Settings) -> None:
+@pytest.fixture(autouse=True)
+def without_djangos_policy(settings: Settings) -> None:
+    """A project without Django's own policy, which would be the same."""
+    settings.SECURE_CROSS_ORIGIN_OPENER_POLICY = None
+
+
+def test_each_step_separates_the_window_from_its_opener(
+    person: FormBrowser, settings: Settings
+) -> None:
     settings.CIAM_LOGIN_METHODS = ["password"]
-    assert person.open_page(f"/ciam/login/?next={DONE}")[POLICY] == "unsafe-none"
+    assert person.open_page(f"/ciam/login/?next={DONE}")[POLICY] == "same-origin"
     person.submit_form(username="hesitant", password=PASSWORD)
-    assert person.response[POLICY] == "unsafe-none"
+    assert person.response[POLICY] == "same-origin"
 
     page = person.submit_form()
-    assert page[POLICY] == "unsafe-none"
+    assert page[POLICY] == "same-origin"
     assert 'href="/cart/" data-ciam-done' in page.content.decode()
 
 
-def test_the_redirect_to_ciam_and_the_callback_keep_the_opener(browser: Browser) -> None:
+def test_the_redirect_to_ciam_and_the_callback_separate_the_window_from_its_opener(
+    browser: Browser,
+) -> None:
     departure = browser.client.post("/ciam/authorize/", {"next": DONE})
-    assert departure[POLICY] == "unsafe-none"
+    assert departure[POLICY] == "same-origin"
     answer = browser.open_callback(browser.sign_in_at_ciam(departure["Location"]))
-    assert answer[POLICY] == "unsafe-none"
+    assert answer[POLICY] == "same-origin"
     assert answer["Location"] == DONE
 
 
-def test_a_page_with_another_next_has_djangos_policy(person: FormBrowser) -> None:
-    assert person.open_page("/ciam/login/?next=/cart/")[POLICY] == "same-origin"
+@pytest.mark.parametrize("query", ["", "?next=/cart/"])
+def test_a_page_with_another_next_has_the_policy_of_the_project(
+    person: FormBrowser, settings: Settings, query: str
+) -> None:
+    settings.SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin-allow-popups"
+
+    assert person.open_page(f"/ciam/login/{query}")[POLICY] == "same-origin-allow-popups"
 
 
 @pytest.mark.parametrize("next_url", ["https://evil.example/", "//evil.example", "javascript:1"])
@@ -59,13 +74,12 @@ def test_the_done_page_links_only_to_this_site(
 
 @pytest.mark.django_db
 def test_the_done_page_sets_its_own_headers_and_takes_no_post(settings: Settings) -> None:
-    # Django's middleware would set these headers as well.
+    # Django's middleware would set this header as well.
     settings.SECURE_REFERRER_POLICY = None
-    settings.SECURE_CROSS_ORIGIN_OPENER_POLICY = None
     answer: Any = Client(headers={"Accept": HTML}).get(DONE)
 
     assert answer["Referrer-Policy"] == "same-origin"
-    assert answer[POLICY] == "unsafe-none"
+    assert answer[POLICY] == "same-origin"
     assert "no-store" in answer["Cache-Control"]
     assert Client().post(DONE).status_code == 405
 

@@ -44,8 +44,33 @@ function setUpCaptchaRefresh(button) {
 }
 
 const SIGNED_IN_EVENT = "ciam_django.signed_in";
+// The keys of two messages between windows. A window gets a message as the change of the value in
+// the local storage. Only pages of this origin can send and get such messages, also if the policy
+// of a page (Cross-Origin-Opener-Policy) has separated the windows, and in browsers without
+// BroadcastChannel (Safari before 15.4).
+const SIGNED_IN_KEY = SIGNED_IN_EVENT;
+const REPLY_KEY = `${SIGNED_IN_EVENT}.reply`;
 // Milliseconds. A page that waits for this window replies within this time.
 const REPLY_TIMEOUT = 500;
+
+/** Send a message to the other windows of this origin. The storage does not keep the message. */
+function sendToWindows(key, message) {
+  // An equal value would not be a change.
+  localStorage.setItem(key, JSON.stringify({ ...message, sent: Date.now() }));
+  localStorage.removeItem(key);
+}
+
+/** Call `receive` with the first message of another window, and return a function that stops. */
+function receiveOnce(key, receive) {
+  const onStorage = (event) => {
+    if (event.key !== key || !event.newValue) return;
+    stop();
+    receive(JSON.parse(event.newValue));
+  };
+  const stop = () => removeEventListener("storage", onStorage);
+  addEventListener("storage", onStorage);
+  return stop;
+}
 
 /** Open a link to the login page in a popup. If the popup is blocked, the link works as a link. */
 function openInPopup(link) {
@@ -58,43 +83,26 @@ function openInPopup(link) {
     // The browser has blocked the popup.
     if (!popup) return;
     event.preventDefault();
-    // A channel reaches only pages of this origin. The popup uses the channel when the policy of a
-    // page (Cross-Origin-Opener-Policy) has cut its connection to this window.
-    const channel = new BroadcastChannel(SIGNED_IN_EVENT);
-    const followNext = (next) => {
-      removeEventListener("message", onMessage);
-      channel.close();
+    receiveOnce(SIGNED_IN_KEY, ({ next }) => {
+      sendToWindows(REPLY_KEY, {});
       const options = { bubbles: true, cancelable: true, detail: { next } };
       const signedInEvent = new CustomEvent(SIGNED_IN_EVENT, options);
       if (link.dispatchEvent(signedInEvent)) location.assign(next);
-    };
-    const onMessage = ({ origin, source, data }) => {
-      const isOurs = origin === location.origin && source === popup;
-      if (isOurs && data?.type === SIGNED_IN_EVENT) followNext(data.next);
-    };
-    addEventListener("message", onMessage);
-    channel.onmessage = ({ data }) => {
-      channel.postMessage({});
-      followNext(data.next);
-    };
+    });
   });
 }
 
-/** Tell the page that opened this popup that the person is signed in. No other origin is told. */
+/** Tell the page that opened this popup that the user is signed in, and close the popup. */
 function notifyOpener(link) {
-  const next = link.href;
-  if (opener) {
-    opener.postMessage({ type: SIGNED_IN_EVENT, next }, location.origin);
-    close();
-    return;
-  }
-  const channel = new BroadcastChannel(SIGNED_IN_EVENT);
-  const timeout = setTimeout(() => location.replace(next), REPLY_TIMEOUT);
-  channel.onmessage = () => {
+  const goOn = () => location.replace(link.href);
+  const timeout = setTimeout(goOn, REPLY_TIMEOUT);
+  // Without a reply no page of this origin waits. The window stays open: another origin that has
+  // opened the window would see that the window closes.
+  receiveOnce(REPLY_KEY, () => {
     clearTimeout(timeout);
     close();
-  };
-  channel.postMessage({ next });
+  });
+  sendToWindows(SIGNED_IN_KEY, { next: link.href });
 }
 
 document.querySelectorAll("[data-ciam-popup]").forEach(openInPopup);
