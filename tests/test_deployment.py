@@ -26,7 +26,11 @@ from django.urls import include, path
 
 from ciam_django.accounts.linking import unlink_identity
 from ciam_django.accounts.models import CiamIdentity, CiamSession
-from ciam_django.accounts.session_store import decrypted_tokens, encrypted_tokens
+from ciam_django.accounts.session_store import (
+    decrypted_tokens,
+    encrypted_tokens,
+    end_sessions,
+)
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
@@ -157,6 +161,46 @@ def test_a_state_is_spent_once(processes: ProcessPoolExecutor) -> None:
     sign_in = state.new_sign_in_state(next_url="/")
 
     assert sorted(processes.map(_claim_state, [sign_in] * 20)) == [False] * 19 + [True]
+
+
+def _open_callback(url: str, cookies: Mapping[str, str]) -> RecordedResponse:
+    """Open a callback until its outcome is known, as the page of a callback does by itself."""
+    response = _send_request("get", url, cookies)
+    until = time.monotonic() + 20
+    while response.status == 200 and time.monotonic() < until:
+        time.sleep(0.1)
+        response = _send_request("get", url, cookies)
+    return response
+
+
+@pytest.mark.parametrize("mode", ["oidc", "ciam"])
+def test_simultaneous_callbacks_of_a_browser_have_one_session_in_all_processes(
+    processes: ProcessPoolExecutor, fake_ciam: FakeCiam
+) -> None:
+    authorize = processes.submit(_send_request, "post", "/ciam/authorize/", {}).result()
+    parts = urlsplit(fake_ciam.authorize(authorize.location))
+    url = f"{parts.path}?{parts.query}"
+    fake_ciam.requests.clear()
+    arguments = (repeat(argument, PROCESSES) for argument in (url, authorize.cookies))
+    answers = list(processes.map(_open_callback, *arguments))
+
+    assert {answer.status for answer in answers} == {302}
+    assert len({answer.cookies["sessionid"] for answer in answers}) == 1
+    assert [request.stage for request in fake_ciam.requests].count("token") == 1
+    assert processes.submit(_count_sessions).result() == 1
+    # With any of the responses, the user is signed in, and CIAM can end the session.
+    for answer in answers:
+        assert open_home_page(processes, answer.cookies)[0].content
+    assert processes.submit(_end_all_sessions).result() == 1
+    assert processes.submit(_open_callback, url, authorize.cookies).result().status == 400
+
+
+def _count_sessions() -> int:
+    return CiamSession.objects.count()
+
+
+def _end_all_sessions() -> int:
+    return end_sessions(CiamSession.objects.all(), "back_channel")
 
 
 # --- Accounts ---------------------------------------------------------------------------------

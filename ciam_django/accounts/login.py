@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from django.conf import settings
 from django.contrib.auth import (
     BACKEND_SESSION_KEY,
+    SESSION_KEY,
     authenticate,
     get_backends,
+    get_user,
     get_user_model,
     load_backend,
     login,
@@ -31,6 +33,7 @@ from ciam_django.accounts.linking import link_identity
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.accounts.rate_limits import typed_name_of
 from ciam_django.accounts.session_store import (
+    ciam_session_of,
     create_ciam_session,
     discard_ciam_session,
     end_ciam_session,
@@ -148,6 +151,29 @@ def is_signed_in_by_ciam(request: HttpRequest) -> bool:
     """Return True if the session started with a sign-in at CIAM."""
     path = request.session.get(BACKEND_SESSION_KEY)
     return path in settings.AUTHENTICATION_BACKENDS and is_ciam_backend(path)
+
+
+def resume_session(request: HttpRequest, session_key: str) -> bool:
+    """Continue the session that another request of the same browser has started with a sign-in.
+
+    A session of another user in this browser ends, as with a sign-in. Return False, and change
+    nothing, if the session to continue has ended, also if CIAM has ended it.
+    """
+    previous = request.session
+    request.session = type(previous)(session_key)
+    user = get_user(request)
+    if user.is_anonymous or ciam_session_of(request) is None:
+        request.session = previous
+        return False
+    if previous.session_key != session_key and SESSION_KEY in previous:
+        resumed, request.session = request.session, previous
+        discard_ciam_session(request)
+        previous.flush()
+        request.session = resumed
+    request.user = user
+    # Django sends the session cookie only with a changed session.
+    request.session.modified = True
+    return True
 
 
 def end_session_on_logout(sender: object, *, request: HttpRequest, **kwargs: Any) -> None:

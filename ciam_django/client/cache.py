@@ -65,7 +65,7 @@ def acquire_once(key: str, *, seconds: int) -> bool:
     Return True if the key was not stored yet, or if the cache fails.
     """
     try:
-        is_first, _ = _add_or_get(_stored_key(key), 1, seconds)
+        is_first, _ = _add_or_get(_stored_key(key), round(time.time()), seconds)
     except Exception as error:  # noqa: BLE001
         _log_cache_failure(error, logging.WARNING)
         return True
@@ -78,6 +78,12 @@ def is_acquired(key: str, *, level: int = logging.WARNING) -> bool:
     ``level`` is the level of the log line about a failure of the cache.
     """
     return _get(_stored_key(key), level) is not None
+
+
+def acquired_at(key: str) -> int:
+    """Return the time at which ``acquire_once`` has stored the key; 0 if it is unknown."""
+    stored = _get(_stored_key(key), logging.WARNING)
+    return stored if isinstance(stored, int) else 0
 
 
 def delete_cached(key: str) -> None:

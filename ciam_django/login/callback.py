@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse
+from django.db import connections, transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET
 
-from ciam_django.accounts.login import sign_in_or_link
+from ciam_django.accounts.login import resume_session, sign_in_or_link
 from ciam_django.accounts.rate_limits import counting_attempt
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import identify_person
@@ -20,29 +22,58 @@ from ciam_django.login.hints import cookie_test_response, hint_at_callback
 from ciam_django.login.known_browsers import known_browser_id, remember_browser
 from ciam_django.login.link_views import answer_link_error
 from ciam_django.login.loop_guard import count_sign_in, recent_sign_ins
+from ciam_django.login.providers import BrowserType, browser_type
 from ciam_django.login.redirects import (
     callback_url,
+    end_fragment,
     redirect_response,
     safe_next,
     set_opener_policy,
     url_after_sign_in,
 )
 from ciam_django.login.state import (
+    CallbackOutcome,
     SignInState,
     claim_state,
     delete_state_cookie,
+    keep_state_cookie,
+    may_repeat,
     state_digest,
     state_from_cookie,
+    store_outcome,
+    stored_outcome,
+    try_to_wait,
 )
+from ciam_django.responses import HTML, media_type_for, render_page
 
 # Session key of a list of [digest, next] pairs of the last five sign-ins, newest last.
 _USED_STATES_KEY: Final = "ciam_signed_in_by"
 _MAX_USED_STATES: Final = 5
-# Seconds until the browser repeats the second of two simultaneous callbacks, so that the first
-# callback can end.
-_RETRY_SECONDS: Final = 2
+# Seconds for which a second callback waits for the first callback, and the pause between two looks.
+_WAIT_SECONDS: Final = 1
+_POLL_INTERVAL: Final = 0.05
+# Seconds until the browser repeats a second callback that has waited in vain.
+_RETRY_SECONDS: Final = 1
+
+V = TypeVar("V", bound=Callable[..., Any])
 
 
+def commit_in_view(view: V) -> V:
+    """Decorate a callback view: ``ATOMIC_REQUESTS`` does not apply to it.
+
+    A second callback in another process needs the session of the first callback. With
+    ``ATOMIC_REQUESTS``, Django would commit the session only after the view.
+    """
+    for alias in connections:
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view
+
+
+Complete = Callable[[SignInState], HttpResponse]
+AnswerFailure = Callable[[SignInState, CiamError], HttpResponse]
+
+
+@commit_in_view
 @login_not_required
 @csrf_exempt
 @require_GET
@@ -50,15 +81,18 @@ def callback(request: HttpRequest) -> HttpResponse:
     """Sign the user in, or link the identity, and redirect to ``next`` (``ciam:callback``)."""
 
     def complete(sign_in_state: SignInState) -> HttpResponse:
-        try:
-            return _complete_callback(request, sign_in_state)
-        except CiamError as error:
-            error.stage = error.stage or Stage.CALLBACK
-            if sign_in_state.link_to_user:
-                return answer_link_error(request, error, sign_in_state.next)
-            return answer_error(request, error, next_url=safe_next(request, sign_in_state.next))
+        return _complete_callback(request, sign_in_state)
 
-    return handle_callback(request, "ciam", complete)
+    def answer_failure(sign_in_state: SignInState, error: CiamError) -> HttpResponse:
+        if sign_in_state.link_to_user:
+            return answer_link_error(request, error, sign_in_state.next)
+        return answer_error(request, error, next_url=safe_next(request, sign_in_state.next))
+
+    response = handle_callback(request, "ciam", complete, answer_failure)
+    if browser_type(request) is BrowserType.WECHAT:
+        # WeChat's page may have been a page before CIAM's last redirect.
+        end_fragment(response)
+    return response
 
 
 def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> HttpResponse:
@@ -121,19 +155,20 @@ def validate_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[str]
 
 
 def handle_callback(
-    request: HttpRequest, provider: str, complete: Callable[[SignInState], HttpResponse]
+    request: HttpRequest, provider: str, complete: Complete, answer_failure: AnswerFailure
 ) -> HttpResponse:
     """Check the state of a callback, and return the response of ``complete`` if the state is valid.
 
     - The state is valid and unused: mark the state as used, then return
-      ``complete(sign_in_state)``.
+      ``complete(sign_in_state)``, or ``answer_failure(sign_in_state, error)`` if ``complete``
+      raises a ``CiamError``.
     - The state has already signed this browser in: return a redirect to the ``next`` of the state.
-    - The state is valid, but another callback has used it: return an error page, which the browser
-      reloads.
-    - The state is missing, unknown or expired: return an error page, or a redirect that tests if
-      the browser stores cookies.
+    - Another callback of this browser has used the state in the last 30 seconds: return the
+      response of ``_second_response``.
+    - The state is missing, unknown, expired or used: return an error page, or a redirect that tests
+      if the browser stores cookies.
 
-    The cookie of a valid state is deleted. The code of the error pages is ``mismatching_state``.
+    The code of the error pages is ``mismatching_state``.
     """
     returned_state = request.GET.get("state", "")
     sign_in_state = state_from_cookie(request, returned_state, provider)
@@ -142,11 +177,120 @@ def handle_callback(
             request, returned_state, provider
         )
     if claim_state(sign_in_state):
-        response = complete(sign_in_state)
+        response = _first_response(request, sign_in_state, complete, answer_failure)
     else:
-        response = _repeated_callback_response(request, returned_state) or _retry_response(request)
-    delete_state_cookie(request, response, sign_in_state)
+        response = _repeated_callback_response(request, returned_state) or _second_response(
+            request, sign_in_state, answer_failure
+        )
     set_opener_policy(response, sign_in_state.next)
+    return response
+
+
+def _first_response(
+    request: HttpRequest,
+    sign_in_state: SignInState,
+    complete: Complete,
+    answer_failure: AnswerFailure,
+) -> HttpResponse:
+    """Return the response of the first callback, and store its outcome for a second callback."""
+    # This outcome stays if ``complete`` raises another exception.
+    outcome = CallbackOutcome(error={"code": "mismatching_state", "stage": Stage.CALLBACK})
+    try:
+        response = complete(sign_in_state)
+        outcome = _outcome_of(request, sign_in_state, response)
+    except CiamError as error:
+        error.stage = error.stage or Stage.CALLBACK
+        outcome = CallbackOutcome(
+            error={
+                "code": error.code,
+                "type_code": error.type_code,
+                "request_id": error.reference,
+                "upstream_status": error.upstream_status,
+                "stage": error.stage,
+                "retry_after": error.retry_after,
+            }
+        )
+        response = answer_failure(sign_in_state, error)
+    finally:
+        store_outcome(request, sign_in_state, outcome)
+    keep_state_cookie(request, response, sign_in_state)
+    return response
+
+
+def _outcome_of(
+    request: HttpRequest, sign_in_state: SignInState, response: HttpResponse
+) -> CallbackOutcome:
+    """Return the outcome of a successful callback, and save its session for other requests."""
+    session_key = ""
+    if (
+        not sign_in_state.link_to_user
+        and _next_of_used_state(request, sign_in_state.state) is not None
+    ):
+        request.session.save()
+        session_key = str(request.session.session_key)
+    cookies = [morsel.OutputString() for morsel in response.cookies.values()]
+    return CallbackOutcome(response["Location"], cookies, session_key)
+
+
+def _second_response(
+    request: HttpRequest, sign_in_state: SignInState, answer_failure: AnswerFailure
+) -> HttpResponse:
+    """Return the response to a second callback with the same state and the same cookie.
+
+    WeChat's browser sends two callbacks, and the second one cancels the first one, so that the
+    browser may never get the first response. The second response has the same outcome: the same
+    session, the same redirect with its cookies, or the same failure, which is not reported again.
+    CIAM is not called, since a code can be exchanged only once.
+
+    If the first callback is still under way, one second callback waits for it. If the outcome is
+    not known then, a page repeats the callback by itself. A used state is refused after 30 seconds,
+    or if the session has ended in the meantime.
+    """
+    if not may_repeat(sign_in_state):
+        return _refuse_used_state(request, sign_in_state)
+    outcome = _wait_for_outcome(request, sign_in_state)
+    if outcome is None:
+        return _pending_response(request)
+    if outcome.error:
+        error = CiamError(**outcome.error)
+        error.is_reported = True
+        response = answer_failure(sign_in_state, error)
+    elif outcome.session_key and not resume_session(request, outcome.session_key):
+        return _refuse_used_state(request, sign_in_state)
+    else:
+        response = redirect_response(outcome.url)
+        for cookie in outcome.cookies:
+            response.cookies.load(cookie)
+    keep_state_cookie(request, response, sign_in_state)
+    return response
+
+
+def _wait_for_outcome(request: HttpRequest, sign_in_state: SignInState) -> CallbackOutcome | None:
+    """Return the outcome of the first callback; wait for it if no other callback waits."""
+    outcome = stored_outcome(request, sign_in_state)
+    if outcome is None and try_to_wait(sign_in_state, _WAIT_SECONDS):
+        until = time.monotonic() + _WAIT_SECONDS
+        while outcome is None and time.monotonic() < until:
+            time.sleep(_POLL_INTERVAL)
+            outcome = stored_outcome(request, sign_in_state)
+    return outcome
+
+
+def _pending_response(request: HttpRequest) -> HttpResponse:
+    """Return a page that repeats the callback after ``_RETRY_SECONDS``; JSON for other clients."""
+    if media_type_for(request) == HTML:
+        response = HttpResponse(render_page(request, "ciam_django/pending.html", {}))
+        response["Referrer-Policy"] = "no-referrer"
+    else:
+        response = JsonResponse({"status": "pending"}, status=202)
+    response["Refresh"] = response["Retry-After"] = str(_RETRY_SECONDS)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _refuse_used_state(request: HttpRequest, sign_in_state: SignInState) -> HttpResponse:
+    response = _invalid_state_response(request, sign_in_state.state, sign_in_state.provider)
+    delete_state_cookie(request, response, sign_in_state)
     return response
 
 
@@ -158,27 +302,21 @@ def remember_state(request: HttpRequest, sign_in_state: SignInState) -> None:
     ]
 
 
+def _next_of_used_state(request: HttpRequest, state: str) -> str | None:
+    """Return the ``next`` of a state that has signed this session in; None for other states."""
+    next_of_states: dict[str, str] = dict(request.session.get(_USED_STATES_KEY, []))
+    return next_of_states.get(state_digest(state))
+
+
 def _repeated_callback_response(request: HttpRequest, returned_state: str) -> HttpResponse | None:
     """Return a redirect to the state's ``next`` if the state has already signed this browser in.
 
     Return None if the session has no such state, or if the user is no longer signed in.
     """
-    next_url = dict(request.session.get(_USED_STATES_KEY, [])).get(state_digest(returned_state))
+    next_url = _next_of_used_state(request, returned_state)
     if next_url is None or not request.user.is_authenticated:
         return None
     return redirect_response(url_after_sign_in(request, next_url))
-
-
-def _retry_response(request: HttpRequest) -> HttpResponse:
-    """Return an error page for the second of two simultaneous callbacks, with a Refresh header.
-
-    WeChat's browser sends two callbacks. After ``_RETRY_SECONDS``, the browser repeats the callback
-    by itself. The browser repeats the callback only once, because the caller deletes the cookie of
-    the state.
-    """
-    response = answer_error(request, CiamError("mismatching_state", stage=Stage.CALLBACK))
-    response["Refresh"] = str(_RETRY_SECONDS)
-    return response
 
 
 def _invalid_state_response(

@@ -23,6 +23,7 @@ _PREFIX: Final = "ciam_"
 # itself and only with the path "/" (RFC 6265bis, section 4.1.3.2). So no other sub-domain can set
 # the cookie for this host.
 _HOST_PREFIX: Final = "__Host-ciam_"
+_PREFIX_KEY: Final = "ciam_django.cookie_prefix"
 # The bytes that all cookies of this package together must not reach: proxies and servers limit the
 # headers of a request, often to 8 KiB.
 _MAX_BYTES: Final = 4096
@@ -71,8 +72,12 @@ def _full_names(request: HttpRequest) -> list[str]:
 
 
 def _prefix(request: HttpRequest) -> str:
-    is_https = request.is_secure() or conf.CIAM_CALLBACK_URL.startswith("https:")
-    return _HOST_PREFIX if is_https else _PREFIX
+    """Return the prefix of the cookies' names; it is computed once for each request."""
+    if _PREFIX_KEY not in request.META:
+        is_https = request.is_secure() or conf.CIAM_CALLBACK_URL.startswith("https:")
+        request.META[_PREFIX_KEY] = _HOST_PREFIX if is_https else _PREFIX
+    prefix: str = request.META[_PREFIX_KEY]
+    return prefix
 
 
 def _delete_full_name(response: HttpResponseBase, full_name: str) -> None:
@@ -146,7 +151,7 @@ class EncryptedCookies:
         self, request: HttpRequest, response: HttpResponseBase, name: str, *, seconds: int
     ) -> None:
         """Set the cookie of the request again with the same value, for ``seconds``."""
-        value = cookie_value(request, self.prefix + name) or ""
+        value = self.value(request, name)
         set_cookie(request, response, self.prefix + name, value, seconds=seconds)
 
     def content(self, request: HttpRequest, name: str, ttl: int | None) -> dict[str, Any] | None:
@@ -154,8 +159,12 @@ class EncryptedCookies:
 
         ``ttl`` is in seconds; None allows any age.
         """
-        encrypted = cookie_value(request, self.prefix + name)
-        return None if encrypted is None else self.decrypted(encrypted, ttl)
+        encrypted = self.value(request, name)
+        return self.decrypted(encrypted, ttl) if encrypted else None
+
+    def value(self, request: HttpRequest, name: str) -> str:
+        """Return the encrypted content of a cookie, or an empty text without the cookie."""
+        return cookie_value(request, self.prefix + name) or ""
 
     def contents(self, request: HttpRequest, ttl: int | None) -> list[dict[str, Any]]:
         """Return the contents of the newest cookies of the purpose, the newest first.

@@ -12,7 +12,7 @@ from ciam_django.accounts.rate_limits import counting_attempt
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError, Stage, code_in
-from ciam_django.login.callback import handle_callback, remember_state
+from ciam_django.login.callback import commit_in_view, handle_callback, remember_state
 from ciam_django.login.error_responses import answer_error, login_page_url, protect_form
 from ciam_django.login.known_browsers import known_browser_id
 from ciam_django.login.link_views import answer_link_error, requested_link_user
@@ -21,6 +21,7 @@ from ciam_django.login.pages import result_response
 from ciam_django.login.providers import Registration, registrations
 from ciam_django.login.redirects import (
     absolute_url,
+    end_fragment,
     redirect_or_json_response,
     redirect_response,
     requested_next,
@@ -59,6 +60,7 @@ def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
     return response
 
 
+@commit_in_view
 @login_not_required
 @csrf_exempt
 @require_GET
@@ -73,19 +75,22 @@ def provider_callback(request: HttpRequest, name: str) -> HttpResponse:
     registration = _registration_or_404(name)
 
     def complete(sign_in_state: SignInState) -> HttpResponse:
-        try:
-            return _complete_provider_callback(request, registration, sign_in_state)
-        except CiamError as error:
-            if sign_in_state.link_to_user:
-                return answer_link_error(request, error, sign_in_state.next)
-            if media_type_for(request) != HTML:
-                return answer_error(request, error)
-            # The login page offers other login methods.
-            response = redirect_response(login_page_url(safe_next(request, sign_in_state.next)))
-            set_error_notice(request, response, error)
-            return response
+        return _complete_provider_callback(request, registration, sign_in_state)
 
-    return handle_callback(request, name, complete)
+    def answer_failure(sign_in_state: SignInState, error: CiamError) -> HttpResponse:
+        if sign_in_state.link_to_user:
+            return answer_link_error(request, error, sign_in_state.next)
+        if media_type_for(request) != HTML:
+            return answer_error(request, error)
+        # The login page offers other login methods.
+        response = redirect_response(login_page_url(safe_next(request, sign_in_state.next)))
+        set_error_notice(request, response, error)
+        return response
+
+    response = handle_callback(request, name, complete, answer_failure)
+    if registration.provider.fragment:
+        end_fragment(response)
+    return response
 
 
 def _complete_provider_callback(

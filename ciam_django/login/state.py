@@ -5,18 +5,31 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
+import json
 import logging
 import secrets
-from typing import Final
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
+from cryptography.fernet import Fernet, InvalidToken
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.crypto import salted_hmac
 
-from ciam_django.client.cache import acquire_once, is_acquired
+from ciam_django.client.cache import (
+    acquire_once,
+    acquired_at,
+    get_cached,
+    is_acquired,
+    set_cached,
+)
 from ciam_django.client.crypto import from_stored
 from ciam_django.login.cookies import EncryptedCookies
 
 # Seconds for which a state is valid.
 STATE_SECONDS: Final = 600
+# Seconds after the first callback in which a second callback has the same outcome.
+REPEAT_SECONDS: Final = 30
 # The cookie lives longer than the state, so that the page of a late callback can say that the
 # state has expired.
 _COOKIE_SECONDS: Final = 24 * 3600
@@ -105,6 +118,16 @@ def _decrypted_state(
     return sign_in_state if is_same else None
 
 
+def delete_state_cookie(
+    request: HttpRequest, response: HttpResponseBase, sign_in_state: SignInState
+) -> None:
+    """Delete the cookie of a sign-in that has ended."""
+    _COOKIES.delete(request, response, sign_in_state.digest)
+
+
+# --- Used states ------------------------------------------------------------------------------
+
+
 def claim_state(sign_in_state: SignInState) -> bool:
     """Mark the state as used; return False if a callback in any process has used it before.
 
@@ -120,11 +143,71 @@ def is_claimed(state: str) -> bool:
     return is_acquired(_claim_key(state), level=logging.INFO)
 
 
-def delete_state_cookie(
+def may_repeat(sign_in_state: SignInState) -> bool:
+    """Return True if a callback has used the state in the last ``REPEAT_SECONDS`` seconds."""
+    return time.time() - acquired_at(_claim_key(sign_in_state.state)) <= REPEAT_SECONDS
+
+
+def try_to_wait(sign_in_state: SignInState, seconds: int) -> bool:
+    """Return True for one of the callbacks that want to wait for ``seconds`` at the same time."""
+    return acquire_once(f"{_claim_key(sign_in_state.state)}.waiting", seconds=seconds)
+
+
+# --- The outcome of a callback ----------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CallbackOutcome:
+    """The outcome of the first callback, so that a second callback has the same outcome.
+
+    A success has the URL and the cookies of the redirect, and the key of the session if the
+    callback has started a session. A failure has the arguments of the ``CiamError``.
+    """
+
+    url: str = dataclasses.field(default="", repr=False)
+    cookies: Sequence[str] = dataclasses.field(default=(), repr=False)
+    session_key: str = dataclasses.field(default="", repr=False)
+    error: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def store_outcome(
+    request: HttpRequest, sign_in_state: SignInState, outcome: CallbackOutcome
+) -> None:
+    """Store the outcome in the cache of all processes, encrypted with ``_outcome_fernet``."""
+    content = json.dumps(dataclasses.asdict(outcome)).encode()
+    encrypted = _outcome_fernet(request, sign_in_state).encrypt(content).decode()
+    set_cached(_outcome_key(sign_in_state), encrypted, seconds=REPEAT_SECONDS)
+
+
+def keep_state_cookie(
     request: HttpRequest, response: HttpResponseBase, sign_in_state: SignInState
 ) -> None:
-    """Delete the cookie of a sign-in that has ended."""
-    _COOKIES.delete(request, response, sign_in_state.digest)
+    """Keep the cookie of a used state as long as a second callback has the same outcome."""
+    _COOKIES.set_again(request, response, sign_in_state.digest, seconds=REPEAT_SECONDS)
+
+
+def stored_outcome(request: HttpRequest, sign_in_state: SignInState) -> CallbackOutcome | None:
+    """Return the outcome of the first callback; None if it is not stored or can't be read."""
+    encrypted = get_cached(_outcome_key(sign_in_state))
+    try:
+        content = _outcome_fernet(request, sign_in_state).decrypt(encrypted or "")
+    except InvalidToken:
+        return None
+    return from_stored(CallbackOutcome, json.loads(content))
+
+
+def _outcome_fernet(request: HttpRequest, sign_in_state: SignInState) -> Fernet:
+    """Return the key of an outcome: only the browser with the state and its cookie has the key.
+
+    A person who can read the cache, or who knows ``SECRET_KEY``, cannot read the outcome.
+    """
+    secret = f"{sign_in_state.state} {_COOKIES.value(request, sign_in_state.digest)}"
+    key = salted_hmac("ciam_django.login.outcome", secret, algorithm="sha256").digest()
+    return Fernet(base64.urlsafe_b64encode(key))
+
+
+def _outcome_key(sign_in_state: SignInState) -> str:
+    return f"ciam_django.outcome.{sign_in_state.digest}"
 
 
 def _claim_key(state: str) -> str:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
+from django.contrib.auth import user_logged_in
+from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.cache.backends.base import BaseCache
+from django.core.handlers.base import BaseHandler
+from django.db import connections
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
+from django.urls import resolve
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from ciam_django import conf
+from ciam_django.accounts.models import CiamSession
+from ciam_django.accounts.session_store import end_sessions
+from ciam_django.client.cache import acquire_once
 from ciam_django.errors import CiamError
+from ciam_django.login import callback as callback_views
 from ciam_django.login import state
 from ciam_django.login.callback import validate_issuer
 from ciam_django.signals import login_failed
@@ -91,7 +102,7 @@ def browser_with_state_cookies_of(browser: Browser) -> Browser:
     return copy
 
 
-@pytest.mark.parametrize(
+OUTCOMES = pytest.mark.parametrize(
     ("username", "status"),
     [
         ("li", 302),
@@ -104,49 +115,243 @@ def browser_with_state_cookies_of(browser: Browser) -> Browser:
         ("html:token", 503),
     ],
 )
-def test_the_first_callback_uses_up_the_state_with_any_answer(
-    browser: Browser, username: str, status: int
+
+
+@OUTCOMES
+def test_a_second_callback_with_the_cookie_of_the_state_has_the_same_outcome(
+    browser: Browser, username: str, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"), username)
-    # This browser ignores that the response deletes the cookie.
+    # This browser never gets the response to the first callback.
     second_browser = browser_with_state_cookies_of(browser)
-
-    assert browser.open_callback(callback).status_code == status
-    assert not state_cookie_names(browser.client.cookies)
+    first = browser.open_callback(callback)
+    assert first.status_code == status
     request_count = len(browser.ciam.requests)
+    caplog.clear()
+
+    for _ in range(2):
+        second = second_browser.open_callback(callback)
+        assert second.status_code == status
+        for header in ("Location", "Ciam-Error-Code", "Ciam-Request-Id", "Retry-After"):
+            assert second.get(header) == first.get(header)
+    assert second_browser.user_id == browser.user_id
+    assert len(browser.ciam.requests) == request_count
+    # A failure is reported once, and one sign-in has one session.
+    assert not [record for record in caplog.records if record.name == "ciam_django"]
+    assert CiamSession.objects.count() == (status == 302)
+    if status == 302:
+        session, second_session = (
+            each.client.cookies["sessionid"].value for each in (browser, second_browser)
+        )
+        assert session == second_session
+
+
+@OUTCOMES
+def test_a_used_state_is_refused_after_thirty_seconds(
+    browser: Browser, username: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"), username)
+    second_browser = browser_with_state_cookies_of(browser)
+    assert browser.open_callback(callback).status_code == status
+    (name,) = state_cookie_names(browser.client.cookies)
+    assert browser.client.cookies[name]["max-age"] == 30
+    request_count = len(browser.ciam.requests)
+    # This browser ignores that the cookie has ended.
+    later = time.time() + 31.5
+    monkeypatch.setattr(time, "time", lambda: later)
+
     for _ in range(2):
         response = second_browser.open_callback(callback)
         assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
+    assert not state_cookie_names(second_browser.client.cookies)
     assert second_browser.user_id is None
     assert len(browser.ciam.requests) == request_count
 
 
-def test_only_one_of_simultaneous_callbacks_signs_in_and_the_others_have_a_refresh_header(
-    ciam: FakeCiam, live_server: LiveServer
+def test_the_session_keeps_its_data_with_any_of_two_responses(browser: Browser) -> None:
+    session = browser.client.session
+    session["cart"] = "full"
+    session.save()
+    browser.client.cookies["sessionid"] = session.session_key or ""
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    second_browser = browser_with_state_cookies_of(browser)
+    second_browser.client.cookies["sessionid"] = session.session_key or ""
+    browser.open_callback(callback)
+    second_browser.open_callback(callback)
+
+    for each in (browser, second_browser):
+        assert each.client.session["cart"] == "full"
+    assert Session.objects.count() == 1
+
+
+@pytest.mark.parametrize("ended_by", ["user", "ciam", "row"])
+def test_a_second_callback_does_not_sign_in_after_the_end_of_the_session(
+    browser: Browser, ended_by: str
 ) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    second_browser = browser_with_state_cookies_of(browser)
+    browser.open_callback(callback)
+    if ended_by == "user":
+        browser.client.post("/ciam/logout/")
+    elif ended_by == "ciam":
+        end_sessions(CiamSession.objects.all(), "back_channel")
+    else:
+        # The session's store may be unable to end the session.
+        CiamSession.objects.all().mark_ended()
+    response = second_browser.open_callback(callback)
+
+    assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
+    assert second_browser.user_id is None
+
+
+def test_a_second_callback_ends_the_session_that_another_user_has_started_since(
+    browser: Browser,
+) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("/li/"), "li")
+    second_browser = browser_with_state_cookies_of(browser)
+    browser.open_callback(callback)
+    second_browser.sign_in("wang")
+    wang, wangs_key = second_browser.user_id, second_browser.client.session.session_key
+
+    assert second_browser.open_callback(callback)["Location"] == "/li/"
+    assert second_browser.user_id == browser.user_id != wang
+    assert CiamSession.objects.active().count() == 1
+    assert not Session.objects.filter(session_key=wangs_key).exists()
+
+
+def test_a_second_callback_continues_a_session_without_a_session_table(
+    browser: Browser, settings: Settings
+) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"))
+    second_browser = browser_with_state_cookies_of(browser)
+    browser.open_callback(callback)
+
+    assert second_browser.open_callback(callback)["Location"] == "/next/"
+    assert second_browser.user_id == browser.user_id is not None
+
+
+def test_a_second_callback_links_once_and_redirects(browser: Browser) -> None:
+    user = User.objects.create_user("staff")
+    browser.client.force_login(user, "django.contrib.auth.backends.ModelBackend")
+    departure = browser.client.post("/ciam/authorize/", {"next": "/account/", "link": "1"})
+    callback = browser.sign_in_at_ciam(departure["Location"])
+    second_browser = browser_with_state_cookies_of(browser)
+    first = browser.open_callback(callback)
+
+    assert second_browser.open_callback(callback)["Location"] == first["Location"]
+    # The second browser has no session, and gets none.
+    assert second_browser.user_id is None
+
+
+def test_a_second_callback_after_a_mistake_of_the_project_has_a_page_with_a_way_back(
+    browser: Browser,
+) -> None:
+    def fail(**kwargs: object) -> None:
+        raise ZeroDivisionError
+
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    second_browser = browser_with_state_cookies_of(browser)
+    user_logged_in.connect(fail)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            browser.open_callback(callback)
+    finally:
+        user_logged_in.disconnect(fail)
+    response = second_browser.open_callback(callback)
+
+    assert (response.status_code, response["Ciam-Error-Code"]) == (400, "mismatching_state")
+    assert 'href="/ciam/login/">Start again</a>' in response.content.decode()
+
+
+@pytest.fixture
+def callback_under_way(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a callback that another process has begun and does not end."""
+    monkeypatch.setattr(callback_views, "_WAIT_SECONDS", 0.1)
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("/next/"))
+    claimed = state._claim_key(query_of(callback)["state"])
+    assert acquire_once(claimed, seconds=600)
+    return callback
+
+
+def test_a_second_callback_shows_a_neutral_page_while_the_first_callback_is_under_way(
+    browser: Browser, callback_under_way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        response = browser.open_callback(callback_under_way)
+        assert response.status_code == 200
+        assert response["Refresh"] == "1"
+        assert response["Cache-Control"] == "no-store"
+        assert "Ciam-Error-Code" not in response
+        content = response.content.decode()
+        assert "Signing you in" in content
+        assert query_of(callback_under_way)["code"] not in content
+    # The cookie stays, so that the browser can repeat the callback.
+    (name,) = state_cookie_names(browser.client.cookies)
+    assert browser.client.cookies[name]["max-age"] > 600
+    assert not [record for record in caplog.records if record.name == "ciam_django"]
+    assert [request.stage for request in browser.ciam.requests].count("token") == 0
+
+
+def test_a_callback_does_not_wait_while_another_callback_waits(
+    browser: Browser, callback_under_way: str
+) -> None:
+    claimed = state._claim_key(query_of(callback_under_way)["state"])
+    assert acquire_once(f"{claimed}.waiting", seconds=60)
+    started = time.monotonic()
+    response = browser.open_callback(callback_under_way)
+
+    assert response["Refresh"] == "1"
+    assert time.monotonic() - started < 0.1
+
+
+def test_a_second_callback_of_a_script_gets_json_while_the_first_callback_is_under_way(
+    browser: Browser, callback_under_way: str
+) -> None:
+    response = browser.open_callback(callback_under_way, accept="application/json")
+
+    assert (response.status_code, response["Retry-After"]) == (202, "1")
+    assert json.loads(response.content) == {"status": "pending"}
+
+
+@pytest.mark.parametrize("path", ["/ciam/callback/", "/ciam/with/qq/callback/"])
+def test_atomic_requests_do_not_delay_the_session_of_a_callback(path: str) -> None:
+    view = resolve(path).func
+    handler = BaseHandler()
+    requests_of_all = {"ATOMIC_REQUESTS": True}
+    before = {alias: connections[alias].settings_dict["ATOMIC_REQUESTS"] for alias in connections}
+    try:
+        for alias in connections:
+            connections[alias].settings_dict |= requests_of_all
+        assert handler.make_view_atomic(view) is view
+    finally:
+        for alias, value in before.items():
+            connections[alias].settings_dict["ATOMIC_REQUESTS"] = value
+
+
+def test_simultaneous_callbacks_start_one_session(ciam: FakeCiam, live_server: LiveServer) -> None:
     callback, cookies = _sign_in_until_callback(live_server.url, ciam)
-    barrier = threading.Barrier(8)
+    barrier = threading.Barrier(4)
 
     def get_with_others(_: int) -> requests.Response:
         barrier.wait(timeout=60)
-        return _get(callback, cookies)
+        response = _get(callback, cookies)
+        until = time.monotonic() + 20
+        while response.status_code == 200 and time.monotonic() < until:
+            # The page repeats the callback by itself.
+            assert response.headers["Refresh"] == "1"
+            time.sleep(0.1)
+            response = _get(callback, cookies)
+        return response
 
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(get_with_others, range(8)))
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(get_with_others, range(4)))
 
-    (first,) = (answer for answer in answers if answer.status_code == 302)
-    assert first.headers["Location"] == "/next/"
-    assert "sessionid" in first.cookies
-    for answer in answers:
-        if answer is not first:
-            assert answer.headers["Ciam-Error-Code"] == "mismatching_state"
-            # The header makes the browser repeat the callback, but only once, because the response
-            # deletes the cookie.
-            assert answer.headers["Refresh"] == "2"
-            assert "Max-Age=0" in answer.headers["Set-Cookie"]
-            assert "sessionid" not in answer.cookies
+    assert {answer.headers["Location"] for answer in answers} == {"/next/"}
+    assert len({answer.cookies["sessionid"] for answer in answers}) == 1
     assert [request.stage for request in ciam.requests].count("token") == 1
-    assert "Refresh" not in _get(callback, {}).headers
+    assert CiamSession.objects.count() == 1
+    assert _get(callback, {}).headers["Ciam-Error-Code"] == "mismatching_state"
 
 
 def _sign_in_until_callback(site: str, ciam: FakeCiam) -> tuple[str, dict[str, str]]:
@@ -228,6 +433,8 @@ def test_only_the_five_newest_states_redirect_a_repeated_callback_to_their_own_n
     for number in range(6):
         callbacks.append(browser.sign_in_at_ciam(browser.start_sign_in(f"/{number}/")))
         browser.open_callback(callbacks[-1])
+        for name in state_cookie_names(browser.client.cookies):
+            del browser.client.cookies[name]
     # The session stores five states, as many as a browser can have cookies for.
     assert browser.open_callback(callbacks.pop(0))["Ciam-Error-Code"] == "mismatching_state"
 

@@ -149,13 +149,42 @@ def test_two_concurrent_callbacks_both_end_at_next(
             assert first_is_under_way.wait(60)
             # Chromium delays a request for an equal address until the first request is answered.
             second.goto(f"{callback}&again")
-            assert second.inner_text("h1") == "Sign-in interrupted"
+            assert second.inner_text("h1") == "Signing you in …"
         finally:
             second_is_answered.set()
             user_logged_in.disconnect(wait)
 
         for page in (first, second):
             page.wait_for_url(f"{site}/admin/login/?here")
+
+
+def test_a_second_callback_that_cancels_the_first_callback_signs_in(
+    chromium: Browser, site: str, ciam: FakeCiam
+) -> None:
+    first_is_under_way, first_may_end = threading.Event(), threading.Event()
+
+    def wait(**kwargs: object) -> None:
+        first_is_under_way.set()
+        first_may_end.wait(60)
+
+    with tab(chromium) as page:
+        leave_for_ciam(page, site)
+        callback = callback_of(page, ciam)
+        user_logged_in.connect(wait)
+        try:
+            page.evaluate("address => { setTimeout(() => { location = address }) }", callback)
+            assert first_is_under_way.wait(60)
+            # WeChat's browser opens the callback a second time, and drops the first response.
+            page.goto(f"{callback}&again")
+            assert page.inner_text("h1") == "Signing you in …"
+            assert not is_signed_in(page)
+        finally:
+            first_may_end.set()
+            user_logged_in.disconnect(wait)
+
+        page.wait_for_url(f"{site}/admin/login/?here")
+        assert is_signed_in(page)
+    assert [request.stage for request in ciam.requests].count("token") == 1
 
 
 def test_a_late_callback_shows_the_hint_that_the_state_has_expired(

@@ -261,7 +261,6 @@ def test_the_page_says_that_an_account_is_locked(browser: Browser) -> None:
     assert response["Content-Type"].startswith("text/html")
     assert "This account is locked. Contact support to unlock it." in response.content.decode()
     assert browser.user_id is None
-    assert not state_cookie_names(browser.client.cookies)
 
 
 def test_the_json_body_says_that_an_account_is_locked(browser: Browser) -> None:

@@ -9,13 +9,14 @@ import pytest
 from django.urls import reverse
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.models import CiamIdentity
+from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.login import state
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CODE
 from ciam_django.testing.providers import PROVIDER_PAGES
 from tests.browser import query_of
 from tests.login.person import FormBrowser
+from tests.login.test_state import state_cookie_names
 
 
 def registered_at(fake: FakeCiam) -> dict[str, Any]:
@@ -133,7 +134,9 @@ def test_no_proof_is_sent_that_ciam_may_not_know(name: str, person: FormBrowser)
 def test_each_provider_signs_a_user_in(person: FormBrowser, name: str) -> None:
     answer = sign_in_at(person, name)
 
-    assert (answer.status_code, answer["Location"]) == (302, "/cart/")
+    # A browser would keep WeChat's fragment if the URL had none.
+    next_url = "/cart/#" if name.startswith("wechat") else "/cart/"
+    assert (answer.status_code, answer["Location"]) == (302, next_url)
     assert CiamIdentity.objects.get(user_id=person.user_id or 0).provider == name
     requests = [request for request in person.ciam.requests if request.stage == "social"]
     assert len(requests) == 1
@@ -196,6 +199,60 @@ def test_a_repeated_callback_redirects_without_a_second_request_until_the_logout
 
     person.client.logout()
     assert open_callback(person, callback)["Ciam-Error-Code"] == "mismatching_state"
+
+
+def copy_with_state_cookies(person: FormBrowser) -> FormBrowser:
+    """Return a new browser that has only the current state cookies of ``person``."""
+    copy = FormBrowser(person.ciam)
+    for name in state_cookie_names(person.client.cookies):
+        copy.client.cookies[name] = person.client.cookies[name].value
+    return copy
+
+
+@pytest.mark.parametrize("mode", ["oidc", "ciam"])
+def test_a_second_callback_continues_the_session_of_the_first_callback(
+    person: FormBrowser,
+) -> None:
+    callback = person.ciam.authorize_at_provider(start_sign_in(person, "wechat-in_app"))
+    assert callback
+    # The browser never gets the first response.
+    second = copy_with_state_cookies(person)
+    open_callback(person, callback)
+    answer = open_callback(second, callback)
+
+    assert (answer.status_code, answer["Location"]) == (302, "/cart/#")
+    assert second.client.session.session_key == person.client.session.session_key
+    assert len([r for r in person.ciam.requests if r.stage == "social"]) == 1
+    assert CiamSession.objects.count() == 1
+
+
+@pytest.mark.parametrize("is_first_lost", [True, False])
+def test_a_second_callback_continues_with_the_step_of_the_first_callback(
+    person: FormBrowser, is_first_lost: bool
+) -> None:
+    callback = person.ciam.authorize_at_provider(start_sign_in(person, "qq"), username="stranger")
+    assert callback
+    second = copy_with_state_cookies(person)
+    open_callback(person, callback)
+    address = person.response.request["PATH_INFO"]
+    open_callback(second, callback)
+    assert second.response.request["PATH_INFO"] == address
+    browser = second if is_first_lost else person
+
+    browser.submit_form(do="create")
+    assert browser.user_id
+
+
+def test_a_second_callback_shows_the_failure_of_the_first_callback(person: FormBrowser) -> None:
+    callback = person.ciam.authorize_at_provider(start_sign_in(person, "qq"), username="locked")
+    assert callback
+    second = copy_with_state_cookies(person)
+    answers = [open_callback(browser, callback) for browser in (person, second)]
+
+    for answer in answers:
+        assert answer["Ciam-Error-Code"] == "Operation.Failure.User.Locked"
+        assert answer["Ciam-Request-Id"] == answers[0]["Ciam-Request-Id"]
+    assert len([r for r in person.ciam.requests if r.stage == "social"]) == 1
 
 
 def test_a_callback_in_another_browser_is_refused(person: FormBrowser) -> None:

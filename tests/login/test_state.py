@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 import time
 from http.cookies import SimpleCookie
 
 import pytest
 from cryptography.fernet import Fernet
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 from pytest_django.fixtures import Settings
 
+from ciam_django.client.cache import set_cached
 from ciam_django.client.crypto import fernet_for
 from ciam_django.login import state
 from tests.browser import Browser
@@ -185,3 +188,57 @@ def test_an_invalid_cookie_is_deleted_first(garbage: str) -> None:
     deleted = [name for name, morsel in response.cookies.items() if not morsel.value]
 
     assert deleted == ["ciam_state_garbage"]
+
+
+# --- The outcome of a callback ----------------------------------------------------------------
+
+OUTCOME = state.CallbackOutcome("/next/", ["ciam_laps=1; Max-Age=60"], "key-of-the-session")
+
+
+def test_an_outcome_can_be_read_only_with_the_cookie_of_the_state() -> None:
+    sign_in = state.new_sign_in_state(next_url="/next/")
+    request = request_with(response_with_cookie(sign_in))
+    assert state.stored_outcome(request, sign_in) is None
+    state.store_outcome(request, sign_in, OUTCOME)
+
+    assert state.stored_outcome(request, sign_in) == OUTCOME
+    other_request = request_with(response_with_cookie(sign_in))
+    assert state.stored_outcome(other_request, sign_in) is None
+    request.COOKIES = {}
+    assert state.stored_outcome(request, sign_in) is None
+
+
+def test_the_cache_shows_nothing_of_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    sign_in = state.new_sign_in_state(next_url="/next/")
+    request = request_with(response_with_cookie(sign_in))
+    stored: list[str] = []
+    monkeypatch.setattr(cache, "set", lambda *arguments, **options: stored.append(str(arguments)))
+    state.store_outcome(request, sign_in, OUTCOME)
+
+    assert stored
+    for secret in (*OUTCOME.cookies, OUTCOME.url, OUTCOME.session_key, sign_in.state):
+        assert secret not in stored[0]
+        assert secret not in repr(OUTCOME)
+
+
+@pytest.mark.parametrize("content", [{"url": 1}, []])
+def test_the_outcome_of_another_version_is_not_read(content: object) -> None:
+    sign_in = state.new_sign_in_state(next_url="/next/")
+    request = request_with(response_with_cookie(sign_in))
+    encrypted = state._outcome_fernet(request, sign_in).encrypt(json.dumps(content).encode())
+    set_cached(state._outcome_key(sign_in), encrypted.decode(), seconds=30)
+
+    assert state.stored_outcome(request, sign_in) is None
+
+
+@pytest.mark.parametrize(("seconds", "may_repeat"), [(0, True), (29, True), (32, False)])
+def test_a_state_may_be_repeated_for_thirty_seconds(
+    seconds: int, may_repeat: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in = state.new_sign_in_state(next_url="")
+    assert not state.may_repeat(sign_in)
+    assert state.claim_state(sign_in)
+    later = time.time() + seconds
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    assert state.may_repeat(sign_in) is may_repeat
