@@ -18,7 +18,12 @@ from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.errors import CiamError, Stage, code_in
 from ciam_django.login.error_responses import answer_error
-from ciam_django.login.hints import cookie_test_response, hint_at_callback
+from ciam_django.login.hints import (
+    Hint,
+    changed_hosts,
+    cookie_test_response,
+    hint_at_callback,
+)
 from ciam_django.login.known_browsers import known_browser_id, remember_browser
 from ciam_django.login.link_views import answer_link_error
 from ciam_django.login.loop_guard import count_sign_in, recent_sign_ins
@@ -327,6 +332,8 @@ def _invalid_state_response(
     The response is an error page with a hint, or the redirect of ``cookie_test_response``.
     """
     hint = hint_at_callback(request, returned_state, provider)
-    return cookie_test_response(request, hint) or answer_error(
-        request, CiamError("mismatching_state", stage=Stage.CALLBACK), hint
-    )
+    error = CiamError("mismatching_state", stage=Stage.CALLBACK)
+    if hint is Hint.OTHER_HOST:
+        # The hosts are our own text. A redacted text would lack the digits of an address.
+        error.upstream_text = changed_hosts(request, returned_state)
+    return cookie_test_response(request, hint) or answer_error(request, error, hint)

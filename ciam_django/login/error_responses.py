@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
+from typing import Final
 from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseForbidden
 from django.middleware.csrf import CsrfViewMiddleware
 from django.urls import reverse
 from django.utils.decorators import decorator_from_middleware
+from django.utils.log import log_response
 from django.views.decorators.csrf import csrf_exempt
 
 from ciam_django.errors import CiamError, Stage
@@ -17,6 +20,9 @@ from ciam_django.login.hints import Hint, hint_at_form, hint_text
 from ciam_django.login.redirects import requested_next
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import json_response_for, response_for
+
+# Django's logger of refused forms, which operators already watch.
+_csrf_logger: Final = logging.getLogger("django.security.csrf")
 
 ViewFunction = Callable[..., HttpResponse]
 
@@ -63,6 +69,16 @@ class _CsrfMiddleware(CsrfViewMiddleware):
     """Django's CSRF check, which answers a refusal with the code ``csrf_failed``."""
 
     def _reject(self, request: HttpRequest, reason: str) -> HttpResponse:
+        # Django's own line: a wrong proxy or CSRF_TRUSTED_ORIGINS shows only in the origin, which
+        # the line of the error lacks.
+        log_response(
+            "Forbidden (%s): %s",
+            reason,
+            request.path,
+            response=HttpResponseForbidden(),
+            request=request,
+            logger=_csrf_logger,
+        )
         error = CiamError("csrf_failed", stage=Stage.AUTHORIZE, upstream_text=reason)
         return self.answer(request, error)
 

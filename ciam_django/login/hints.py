@@ -1,7 +1,7 @@
 """The hints on the page of a refused callback, which say why the sign-in cannot continue.
 
-A hint depends only on the cookies of this package and on the User-Agent, because anyone can forge
-the query of the callback.
+A hint depends only on the cookies of this package, on the User-Agent, and on the host at which the
+sign-in has started, because anyone can forge the query of the callback.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from django.utils.translation import gettext_lazy as _
 
 from ciam_django.login.cookies import has_any_cookie, set_cookie
 from ciam_django.login.redirects import redirect_response
-from ciam_django.login.state import has_state_cookie, is_claimed, is_expired
+from ciam_django.login.state import (
+    has_state_cookie,
+    is_claimed,
+    is_expired,
+    starting_host,
+)
 from ciam_django.responses import HTML, media_type_for
 
 if TYPE_CHECKING:
@@ -27,6 +32,7 @@ class Hint(enum.StrEnum):
     """A reason why a callback has no valid state."""
 
     EXPIRED = "expired"
+    OTHER_HOST = "other_host"
     IN_APP_BROWSER = "in_app_browser"
     OTHER_BROWSER = "other_browser"
     COOKIES_BLOCKED = "cookies_blocked"
@@ -35,6 +41,9 @@ class Hint(enum.StrEnum):
 # Each text must be true even if the package has guessed the wrong reason.
 HINT_TEXTS: Final[dict[Hint, str | StrPromise]] = {
     Hint.EXPIRED: _("More than 10 minutes have passed since you began."),
+    Hint.OTHER_HOST: _(
+        "You began at another address of this site. Start again here, and stay at this address."
+    ),
     Hint.IN_APP_BROWSER: _(
         "This page has opened inside an app. If you began in your browser, sign in there."
     ),
@@ -100,9 +109,20 @@ def hint_at_callback(
         return Hint.EXPIRED
     if has_state_cookie(request, returned_state) or is_claimed(returned_state):
         return None
+    if changed_hosts(request, returned_state):
+        return Hint.OTHER_HOST
     if _IN_APP.search(request.headers.get("User-Agent", "")):
         return Hint.IN_APP_BROWSER
     return Hint.OTHER_BROWSER
+
+
+def changed_hosts(request: HttpRequest, returned_state: str) -> str:
+    """Return both hosts as a text for developers if the host has changed, otherwise an empty text.
+
+    Django has checked both hosts with ``ALLOWED_HOSTS``.
+    """
+    host, starting = request.get_host(), starting_host(returned_state)
+    return f"the host changed from {starting} to {host}"[:500] if starting not in ("", host) else ""
 
 
 def cookie_test_response(request: HttpRequest, hint: Hint | None) -> HttpResponse | None:

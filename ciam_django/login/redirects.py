@@ -53,7 +53,7 @@ def ciam_view_name(url: str, base_path: str = "/") -> str:
     path = _ESCAPED_DOT.sub(".", parts.path) or ("/" if parts.netloc else "")
     path = unquote(urljoin(base_path, re.sub("/{2,}", "/", path)))
     path = "/" + path.removeprefix(get_script_prefix()).removeprefix("/")
-    languages = [translation.get_language(), settings.LANGUAGE_CODE]
+    languages: list[str | None] = [translation.get_language(), settings.LANGUAGE_CODE]
     # Django refuses a language code of more than 500 characters with a ``ValueError``.
     with contextlib.suppress(ValueError):
         languages.insert(0, translation.get_language_from_path(path))

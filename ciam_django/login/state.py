@@ -82,8 +82,10 @@ def new_sign_in_state(
 def set_state_cookie(
     request: HttpRequest, response: HttpResponseBase, sign_in_state: SignInState
 ) -> None:
-    """Store a sign-in in an encrypted cookie."""
+    """Store a sign-in in an encrypted cookie, and the host of the request in the cache."""
     _COOKIES.set(request, response, sign_in_state.digest, dataclasses.asdict(sign_in_state))
+    host_key = _host_key(sign_in_state.state)
+    set_cached(host_key, request.get_host(), seconds=STATE_SECONDS)
 
 
 def state_from_cookie(
@@ -105,6 +107,19 @@ def is_expired(request: HttpRequest, state: str, provider: str = "ciam") -> bool
 def has_state_cookie(request: HttpRequest, state: str) -> bool:
     """Return True if the request has the cookie of a state, even if its content is invalid."""
     return _COOKIES.has_cookie(request, state_digest(state))
+
+
+def starting_host(state: str) -> str:
+    """Return the host at which a sign-in has started; empty if it is unknown.
+
+    The browser does not send the cookie of a sign-in to another host.
+    """
+    # Any anonymous user can cause this call, so a broken cache is logged here without a warning.
+    return get_cached(_host_key(state), level=logging.INFO) or ""
+
+
+def _host_key(state: str) -> str:
+    return f"ciam_django.host.{state_digest(state)}"
 
 
 def _decrypted_state(

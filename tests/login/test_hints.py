@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.core.cache import cache
 from django.test import Client
 from django.utils.translation import override
 from pytest_django.fixtures import Settings
@@ -14,7 +15,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.login import state
 from ciam_django.login.hints import HINT_TEXTS, Hint, hint_text
 from ciam_django.testing import FakeCiam
-from tests.browser import HTML, Browser
+from tests.browser import HTML, Browser, query_of
 from tests.login.test_state import age_state_cookies
 
 pytestmark = pytest.mark.django_db
@@ -147,6 +148,57 @@ def test_a_callback_without_a_state_gets_no_hint() -> None:
     assert hint_in(response) is None
 
 
+# --- Another host of the same site -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("provider", "agent", "start_host", "host"),
+    [
+        ("", "", "shop.test", "www.shop.test"),
+        ("", IN_APP["WeChat on iOS"], "127.0.0.1:8000", "localhost:8000"),
+        ("with/qq/", "", "www.shop.test:8443", "shop.test:8443"),
+    ],
+)
+def test_a_callback_at_another_host_of_the_site_says_that_the_host_has_changed(
+    browser: Browser,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    provider: str,
+    agent: str,
+    start_host: str,
+    host: str,
+) -> None:
+    settings.CIAM_SOCIAL_PROVIDERS = {"qq": {"app_id": "1", "source": "s"}}
+    settings.ALLOWED_HOSTS = [".shop.test", "127.0.0.1", "localhost"]
+    start = f"/ciam/{provider or 'authorize/'}"
+    departure = browser.client.post(start, headers={"Host": start_host})
+    address = f"/ciam/{provider}callback/?state={query_of(departure['Location'])['state']}&code=c"
+    # The browser does not send the cookies of the first host.
+    headers = {**AS_PAGE, "Host": host, "User-Agent": agent}
+    settings.DEBUG = True
+    with caplog.at_level(logging.INFO):
+        response = Client().get(address, headers=headers)
+
+    assert hint_in(response) is Hint.OTHER_HOST
+    (record,) = [record for record in caplog.records if record.name == "ciam_django"]
+    assert record.levelname == "INFO"
+    for text in (record.getMessage(), response.content.decode()):
+        assert f"the host changed from {start_host} to {host}" in text
+    settings.DEBUG = False
+    assert start_host not in Client().get(address, headers=headers).content.decode()
+
+
+def test_the_host_of_an_unknown_sign_in_is_not_guessed(
+    ciam: FakeCiam, callback: str, settings: Settings
+) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
+    cache.clear()
+
+    response = Browser(ciam).open_callback(callback, Host="other.example")
+    assert hint_in(response) is Hint.OTHER_BROWSER
+
+
 # --- Browsers without cookies -----------------------------------------------------------------
 
 
@@ -219,7 +271,8 @@ def test_a_form_without_cookies_is_answered_with_our_own_page(
     assert shown_hint(response) is Hint.COOKIES_BLOCKED
     assert 'href="/ciam/login/">Start again</a>' in response.content.decode()
     assert [(r.name, r.levelname) for r in caplog.records if r.levelno > logging.DEBUG] == [
-        ("ciam_django", "INFO")
+        ("django.security.csrf", "WARNING"),
+        ("ciam_django", "INFO"),
     ]
 
 
@@ -232,24 +285,30 @@ def test_a_form_with_an_old_token_gets_no_hint_about_cookies() -> None:
     assert shown_hint(response) is None
 
 
-def test_a_form_from_another_site_is_logged_without_the_name_of_the_site(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("path", ["/ciam/authorize/", "/ciam/login/", "/ciam/unlink/"])
+def test_a_form_from_another_site_is_a_warning_with_the_reason_and_the_origin_as_in_django(
+    path: str, caplog: pytest.LogCaptureFixture, settings: Settings
 ) -> None:
+    settings.CIAM_LOGIN_METHODS = ["password"]
     client = Client(enforce_csrf_checks=True, headers={"Accept": "application/json"})
     client.get("/ciam/login/")
-    token = client.cookies["csrftoken"].value
+    form = {"csrfmiddlewaretoken": client.cookies["csrftoken"].value}
+    caplog.clear()
     with caplog.at_level(logging.DEBUG):
-        response = client.post(
-            "/ciam/authorize/",
-            {"csrfmiddlewaretoken": token},
-            headers={"Origin": "https://evil.example"},
-        )
+        response = client.post(path, form, headers={"Origin": "https://evil.example"})
 
     assert (response.status_code, response["Ciam-Error-Code"]) == (403, "csrf_failed")
-    (record,) = (record for record in caplog.records if record.levelno >= logging.INFO)
-    assert (record.name, record.levelname) == ("ciam_django", "INFO")
-    assert "Origin checking failed" in record.getMessage()
-    assert "evil" not in record.getMessage() + response.content.decode()
+    assert "evil" not in response.content.decode()
+    warning, ours = [record for record in caplog.records if record.levelno >= logging.INFO]
+    assert (warning.name, warning.levelname) == ("django.security.csrf", "WARNING")
+    assert warning.getMessage() == (
+        "Forbidden (Origin checking failed - https://evil.example does not match any trusted "
+        f"origins.): {path}"
+    )
+    # The origin could be anything, and the line of an error has no text that is not redacted.
+    assert (ours.name, ours.levelname) == ("ciam_django", "INFO")
+    assert "Origin checking failed" in ours.getMessage()
+    assert "evil" not in ours.getMessage()
 
 
 @pytest.mark.parametrize("csrf_use_sessions", [False, True])
