@@ -55,7 +55,7 @@ def test_the_redirect_to_ciam_needs_no_call_to_ciam(browser: Browser) -> None:
     assert browser.ciam.requests[calls:] == []
 
 
-def test_a_sign_in_takes_at_most_six_queries_with_sessions_in_the_database(
+def test_a_sign_in_takes_at_most_seven_queries_with_sessions_in_the_database(
     browser: Browser,
 ) -> None:
     browser.sign_in()
@@ -67,7 +67,8 @@ def test_a_sign_in_takes_at_most_six_queries_with_sessions_in_the_database(
 
     assert response.status_code == 302
     assert other.user_id
-    assert 1 <= len(queries_in(captured)) <= 6, queries_in(captured)
+    # The session is saved twice: for a second callback, and by Django's middleware.
+    assert 1 <= len(queries_in(captured)) <= 7, queries_in(captured)
 
 
 def test_a_failed_sign_in_takes_no_query(browser: Browser) -> None:

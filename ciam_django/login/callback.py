@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET
 
 from ciam_django.accounts.login import resume_session, sign_in_or_link
 from ciam_django.accounts.rate_limits import counting_attempt
+from ciam_django.answers import language_of_texts
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.errors import CiamError, Stage, code_in
@@ -285,6 +286,7 @@ def _pending_response(request: HttpRequest) -> HttpResponse:
     """Return a page that repeats the callback after ``_RETRY_SECONDS``; JSON for other clients."""
     if media_type_for(request) == HTML:
         response = HttpResponse(render_page(request, "ciam_django/pending.html", {}))
+        response["Content-Language"] = language_of_texts()
         response["Referrer-Policy"] = "no-referrer"
     else:
         response = JsonResponse({"status": "pending"}, status=202)
