@@ -35,6 +35,7 @@ from ciam_django.login.providers import (
     PROVIDERS,
     REQUIRED_FIELDS,
     WECHAT,
+    BrowserType,
     form_action_origins,
     provider_entries,
     provider_of_entry,
@@ -170,6 +171,8 @@ def _entry_messages(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessag
             )
         elif field == "proofs":
             yield from _proof_messages(place, value, PROVIDERS[provider_name].proofs)
+        elif field == "browser_types":
+            yield from _browser_type_messages(place, value)
         elif not isinstance(value, Mapping if field == "more" else str | Promise):
             type_name = "a dict" if field == "more" else "a str"
             yield check_message(
@@ -298,6 +301,16 @@ def check_provider_form_actions(app_configs: object, **kwargs: Any) -> Iterator[
                 f"The form-action of SECURE_CSP lacks {origin}.",
                 "Add it: the form of a social provider is redirected there.",
             )
+
+
+def _browser_type_messages(place: str, value: object) -> Iterator[CheckMessage]:
+    names = [str(browser_type) for browser_type in BrowserType]
+    if not isinstance(value, list | tuple | set | frozenset) or not set(value) <= set(names):
+        yield check_message(
+            "provider",
+            f"{place}: the browser_types are {value!r}.",
+            f"They must be a list of {', '.join(map(repr, names))}.",
+        )
 
 
 # --- The limits, for `manage.py check --deploy` -----------------------------------------------

@@ -28,7 +28,7 @@ from ciam_django.login.hints import (
 from ciam_django.login.known_browsers import known_browser_id, remember_browser
 from ciam_django.login.link_views import answer_link_error
 from ciam_django.login.loop_guard import count_sign_in, recent_sign_ins
-from ciam_django.login.providers import BrowserType, browser_type
+from ciam_django.login.providers import is_in_wechat
 from ciam_django.login.redirects import (
     callback_url,
     end_fragment,
@@ -44,6 +44,8 @@ from ciam_django.login.state import (
     delete_state_cookie,
     keep_state_cookie,
     may_repeat,
+    remember_next,
+    remembered_next,
     state_digest,
     state_from_cookie,
     store_outcome,
@@ -52,9 +54,6 @@ from ciam_django.login.state import (
 )
 from ciam_django.responses import HTML, media_type_for, render_page
 
-# Session key of a list of [digest, next] pairs of the last five sign-ins, newest last.
-_USED_STATES_KEY: Final = "ciam_signed_in_by"
-_MAX_USED_STATES: Final = 5
 # Seconds for which a second callback waits for the first callback, and the pause between two looks.
 _WAIT_SECONDS: Final = 1
 _POLL_INTERVAL: Final = 0.05
@@ -95,7 +94,7 @@ def callback(request: HttpRequest) -> HttpResponse:
         return answer_error(request, error, next_url=safe_next(request, sign_in_state.next))
 
     response = handle_callback(request, "ciam", complete, answer_failure)
-    if browser_type(request) is BrowserType.WECHAT:
+    if is_in_wechat(request):
         # WeChat's page may have been a page before CIAM's last redirect.
         end_fragment(response)
     return response
@@ -132,7 +131,7 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
         token_response,
         sign_in_state.link_to_user,
     )
-    remember_state(request, sign_in_state)
+    remember_next(request, sign_in_state.digest, sign_in_state.next)
     response = redirect_response(url_after_sign_in(request, sign_in_state.next))
     count_sign_in(request, response, earlier_sign_ins)
     remember_browser(request, response)
@@ -228,10 +227,8 @@ def _outcome_of(
 ) -> CallbackOutcome:
     """Return the outcome of a successful callback, and save its session for other requests."""
     session_key = ""
-    if (
-        not sign_in_state.link_to_user
-        and _next_of_used_state(request, sign_in_state.state) is not None
-    ):
+    next_url = remembered_next(request, sign_in_state.digest)
+    if next_url is not None and not sign_in_state.link_to_user:
         request.session.save()
         session_key = str(request.session.session_key)
     cookies = [morsel.OutputString() for morsel in response.cookies.values()]
@@ -301,26 +298,12 @@ def _refuse_used_state(request: HttpRequest, sign_in_state: SignInState) -> Http
     return response
 
 
-def remember_state(request: HttpRequest, sign_in_state: SignInState) -> None:
-    """Store the state's digest and ``next`` in the session, to redirect a repeated callback."""
-    used_states = request.session.get(_USED_STATES_KEY, [])
-    request.session[_USED_STATES_KEY] = [*used_states, [sign_in_state.digest, sign_in_state.next]][
-        -_MAX_USED_STATES:
-    ]
-
-
-def _next_of_used_state(request: HttpRequest, state: str) -> str | None:
-    """Return the ``next`` of a state that has signed this session in; None for other states."""
-    next_of_states: dict[str, str] = dict(request.session.get(_USED_STATES_KEY, []))
-    return next_of_states.get(state_digest(state))
-
-
 def _repeated_callback_response(request: HttpRequest, returned_state: str) -> HttpResponse | None:
     """Return a redirect to the state's ``next`` if the state has already signed this browser in.
 
     Return None if the session has no such state, or if the user is no longer signed in.
     """
-    next_url = _next_of_used_state(request, returned_state)
+    next_url = remembered_next(request, state_digest(returned_state))
     if next_url is None or not request.user.is_authenticated:
         return None
     return redirect_response(url_after_sign_in(request, next_url))

@@ -84,6 +84,11 @@ _TEST_COOKIE: Final = "asked"
 _COOKIE_LIFETIME: Final = 24 * 3600
 
 
+def is_in_app(request: HttpRequest) -> bool:
+    """Return True if the User-Agent names a browser inside an app."""
+    return _IN_APP.search(request.headers.get("User-Agent", "")) is not None
+
+
 def hint_text(hint: Hint | None) -> str:
     """Return the hint's text in the active language; an empty text for None."""
     return str(HINT_TEXTS[hint]) if hint else ""
@@ -111,7 +116,7 @@ def hint_at_callback(
         return None
     if changed_hosts(request, returned_state):
         return Hint.OTHER_HOST
-    if _IN_APP.search(request.headers.get("User-Agent", "")):
+    if is_in_app(request):
         return Hint.IN_APP_BROWSER
     return Hint.OTHER_BROWSER
 

@@ -14,6 +14,8 @@ from ciam_django.login.cookies import cookie_value, delete_cookie, set_cookie
 
 _COOKIE: Final = "laps"
 _VALUES: Final = ("0", "1", "2", "3")
+_ONWARD_COOKIE: Final = "onward"
+_ONWARD_SECONDS: Final = 10
 # Seconds after the last sign-in until the count starts again.
 LOOP_SECONDS: Final = 60
 
@@ -41,3 +43,20 @@ def count_sign_in(request: HttpRequest, response: HttpResponseBase, earlier_sign
 def delete_count(request: HttpRequest, response: HttpResponseBase) -> None:
     """Delete the cookie with the count, because the user has signed out."""
     delete_cookie(request, response, _COOKIE)
+
+
+# --- Between the login page and next ----------------------------------------------------------
+
+
+def mark_onward_redirect(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Store in a cookie that the login page has redirected a signed-in user to ``next``."""
+    set_cookie(request, response, _ONWARD_COOKIE, "1", seconds=_ONWARD_SECONDS)
+
+
+def is_back_at_once(request: HttpRequest) -> bool:
+    """Return True if the browser is back at the login page a few seconds after the redirect.
+
+    ``next`` may redirect a user without the permission to the login page. Without this check, the
+    two redirects would have no end.
+    """
+    return cookie_value(request, _ONWARD_COOKIE) is not None

@@ -32,12 +32,19 @@ class _StoredError:
     code: str
     request_id: str = ""
     stage: str = ""
+    is_cancelled: bool = False
 
 
-def set_error_notice(request: HttpRequest, response: HttpResponse, error: CiamError) -> None:
-    """Report an error, and store the error in a cookie for the next login page."""
+def set_error_notice(
+    request: HttpRequest, response: HttpResponse, error: CiamError, *, is_cancelled: bool
+) -> None:
+    """Report an error, and store the error in a cookie for the next login page.
+
+    ``is_cancelled`` is True if the user has cancelled the sign-in: the notice then has only the
+    error's text, and is no alert.
+    """
     report(error, request)
-    content = _StoredError(error.code, error.reference, error.stage)
+    content = _StoredError(error.code, error.reference, error.stage, is_cancelled)
     _COOKIES.set(request, response, _NAME, {"error": dataclasses.asdict(content)})
 
 
@@ -47,14 +54,15 @@ def set_success_notice(request: HttpRequest, response: HttpResponse, name: str) 
 
 
 def notice_from_cookie(request: HttpRequest) -> tuple[Answer | None, str]:
-    """Return the answer to the stored error or None, and the stored success text or ``""``."""
+    """Return the answer to the stored error or None, and the text of another notice or ``""``."""
     content = _COOKIES.content(request, _NAME, _LIFETIME) or {}
     stored = from_stored(_StoredError, content.get("error"))
     if stored:
         # Another version of this package may have stages that this version does not have.
         stage = stored.stage if stored.stage in set(Stage) else ""
         error = CiamError(stored.code, request_id=stored.request_id, stage=stage)
-        return answer_to(error, request), ""
+        answer = answer_to(error, request)
+        return (None, answer.detail) if stored.is_cancelled else (answer, "")
     return None, str(SUCCESS_TEXTS.get(content.get("good_news", ""), ""))
 
 

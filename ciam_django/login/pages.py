@@ -33,18 +33,26 @@ from ciam_django.login.error_responses import (
     protect_form,
 )
 from ciam_django.login.known_browsers import remember_browser
+from ciam_django.login.loop_guard import is_back_at_once, mark_onward_redirect
 from ciam_django.login.notices import (
     delete_notice_cookie,
     notice_from_cookie,
     set_success_notice,
 )
-from ciam_django.login.providers import available_providers, suggests_wechat
+from ciam_django.login.providers import (
+    available_providers,
+    providers_outside_apps,
+    suggests_wechat,
+)
 from ciam_django.login.redirects import (
+    absolute_url,
+    ciam_view_name,
     redirect_response,
     requested_next,
     set_opener_policy,
     url_after_sign_in,
 )
+from ciam_django.login.state import remember_next, remembered_next
 from ciam_django.login.steps.flow import (
     Flow,
     FlowFinished,
@@ -96,8 +104,11 @@ def _form_page(view: ViewFunction) -> Callable[..., HttpResponseBase]:
 def login(request: HttpRequest) -> HttpResponse:
     """Show or submit the login page: the form of a login method, and links to other login methods.
 
-    ``?method=`` selects the login method. The page works as ``LOGIN_URL``, with ``?next=``.
+    ``?method=`` selects the login method. The page works as ``LOGIN_URL``, with ``?next=``. A user
+    who is signed in already is redirected to ``next``, except with ``?prompt=login``.
     """
+    if request.method != "POST" and (response := _onward_response(request)):
+        return response
     form_methods = [name for name in load_login_methods() if name in FORM_METHODS]
     requested_method = request.POST.get("method") or request.GET.get("method")
     name = requested_method if requested_method in form_methods else (form_methods or [""])[0]
@@ -123,13 +134,38 @@ def first_step_page(request: HttpRequest, name: str) -> HttpResponse:
 def step_page(request: HttpRequest, flow_id: str) -> HttpResponse:
     """Show or submit the next step of a flow that this browser has started.
 
+    If a sign-in has ended the flow (the user has gone back), return a redirect to its ``next``.
     Raises ``CiamError``: ``Operation.Failure.FId.Not.Found`` if the browser has no such flow, or if
     the flow has expired.
     """
     flow = flow_from_cookie(request, flow_id)
     if flow is None or flow.step not in STEPS:
+        if request.user.is_authenticated and media_type_for(request) == HTML:
+            next_url = remembered_next(request, flow_id) or ""
+            return redirect_response(url_after_sign_in(request, next_url))
         raise CiamError("Operation.Failure.FId.Not.Found", stage=Stage.VERIFY_CODE)
     return _show_or_submit(request, flow)
+
+
+def _onward_response(request: HttpRequest) -> HttpResponse | None:
+    """Return a redirect to ``next`` if the user is signed in (the user has gone back), or None.
+
+    Return None also for ``?prompt=login``, and if the browser comes back from ``next`` at once: the
+    user may not open ``next``, and can sign in as another user.
+    """
+    next_url = requested_next(request)
+    url = url_after_sign_in(request, next_url)
+    if (
+        not request.user.is_authenticated
+        or request.GET.get("prompt") == "login"
+        or is_back_at_once(request)
+        or ciam_view_name(url) not in ("", "done")
+    ):
+        return None
+    response = redirect_response(url)
+    mark_onward_redirect(request, response)
+    set_opener_policy(response, next_url)
+    return response
 
 
 def _show_or_submit(request: HttpRequest, flow: Flow) -> HttpResponse:
@@ -146,6 +182,8 @@ def _show_or_submit(request: HttpRequest, flow: Flow) -> HttpResponse:
         result = submit_form(request, flow, form, request.POST)
         if isinstance(result, SignedIn):
             finish_sign_in(request, result, flow, with_session=True)
+            if not row.starts_flow:
+                remember_next(request, flow.id, flow.next)
     except CiamError as error:
         answer = form.add_ciam_error(error, request)
         if media_type_for(request) != HTML:
@@ -253,7 +291,7 @@ def _login_page_response(
         "next": next_url,
         "method": "",
         "methods": _method_tabs(
-            [name for name in available_methods if name in FORM_METHODS], next_url
+            request, [name for name in available_methods if name in FORM_METHODS], next_url
         ),
         "authorize_url": reverse("ciam:authorize") if HOSTED in available_methods else "",
         "good_news": success_text if answer is None else "",
@@ -265,6 +303,8 @@ def _login_page_response(
             for registration in available_providers(request)
         ],
         "wants_wechat": suggests_wechat(request),
+        "outside_apps": " / ".join(providers_outside_apps(request)),
+        "page_address": absolute_url(request, login_page_url(next_url)),
         **{
             f"{name}_url": _url_with_next(name, next_url)
             for name in ACCOUNT_METHODS
@@ -278,11 +318,13 @@ def _login_page_response(
     return response
 
 
-def _method_tabs(names: Sequence[str], next_url: str) -> list[dict[str, Any]]:
+def _method_tabs(request: HttpRequest, names: Sequence[str], next_url: str) -> list[dict[str, Any]]:
     """Return the tabs of the login methods that have a form, if there are at least two."""
     if len(names) < 2:
         return []
     query = {"next": next_url} if next_url else {}
+    if request.GET.get("prompt") == "login":
+        query["prompt"] = "login"
     login_url = reverse("ciam:login")
     return [
         {

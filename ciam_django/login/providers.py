@@ -17,18 +17,21 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ciam_django.conf import cached_until_settings_change, conf
+from ciam_django.login.hints import is_in_app
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
 
 @enum.unique
-class BrowserType(enum.Enum):
+class BrowserType(enum.StrEnum):
     """A type of browser; some providers work only in some types."""
 
-    DESKTOP = enum.auto()
-    PHONE = enum.auto()
-    WECHAT = enum.auto()
+    DESKTOP = "desktop"
+    PHONE = "phone"
+    WECHAT = "wechat"
+    # The browser inside any other app.
+    IN_APP = "in_app"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Provider:
 
     ``client_id`` and ``code`` are names of parameters. ``cancel_error`` is the ``error`` that the
     provider returns if the user refuses. ``more`` holds further parameters of the authorize URL.
+    ``browser_types`` holds the types of browsers in which the authorize page works.
     ``has_page`` is False for a mini program, which has no authorize page. ``proofs`` are the
     parameters that the provider binds the code to: ``pkce`` (RFC 7636) and ``nonce`` (OpenID
     Connect Core 1.0, section 3.1.2.1). All values of ``proofs`` are unverified.
@@ -74,9 +78,10 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     # https://open.weibo.com/wiki/Oauth2/authorize
     "weibo": Provider(_("Weibo"), "https://api.weibo.com/oauth2/authorize"),
     # https://opendocs.alipay.com/open/263/105809
+    # WeChat's browser blocks the page.
     "alipay": Provider(
         _("Alipay"), "https://openauth.alipay.com/oauth2/publicAppAuthorize.htm", "auth_user",
-        "app_id", "auth_code"),
+        "app_id", "auth_code", browser_types=set(BrowserType) - {BrowserType.WECHAT}),
     # https://open.dingtalk.com/document/orgapp/tutorial-obtaining-user-personal-information
     "dingtalk": Provider(
         _("DingTalk"), "https://login.dingtalk.com/oauth2/auth", "openid", code="authCode",
@@ -91,9 +96,11 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         _("Apple"), "https://appleid.apple.com/auth/authorize", more={"response_mode": "query"},
         cancel_error="user_cancelled_authorize", proofs={"nonce"}),
     # https://developers.google.com/identity/openid-connect/openid-connect
+    # Google refuses browsers inside apps (disallowed_useragent):
+    # https://developers.google.com/identity/protocols/oauth2/policies#browsers
     "google": Provider(
         _("Google"), "https://accounts.google.com/o/oauth2/v2/auth", "openid email profile",
-        proofs={"pkce", "nonce"}),
+        browser_types={BrowserType.DESKTOP, BrowserType.PHONE}, proofs={"pkce", "nonce"}),
     # Any other OAuth 2.0 provider; the project sets at least label and authorize_url.
     "generic": Provider("", proofs={"pkce", "nonce"}),
 }
@@ -102,7 +109,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
 # Fields of a row that an entry of CIAM_SOCIAL_PROVIDERS can replace. An entry also has app_id and
 # source, and can have provider (the name of the row) and proofs (the proofs that CIAM checks).
 OVERRIDABLE_FIELDS: Final = frozenset(
-    {"label", "authorize_url", "scope", "client_id", "code", "more", "fragment"}
+    {"label", "authorize_url", "scope", "client_id", "code", "more", "fragment", "browser_types"}
 )
 REQUIRED_FIELDS: Final = ("app_id", "source")
 WECHAT: Final = "wechat"
@@ -216,9 +223,19 @@ _NOT_WECHAT: Final = re.compile(r"wxwork|miniProgram", re.IGNORECASE)
 
 def browser_type(request: HttpRequest) -> BrowserType:
     """Return the type of the browser that the User-Agent names."""
-    agent = request.headers.get("User-Agent", "")
-    if _IN_WECHAT.search(agent) and not _NOT_WECHAT.search(agent):
+    if is_in_wechat(request):
         return BrowserType.WECHAT
+    return BrowserType.IN_APP if is_in_app(request) else _type_outside_apps(request)
+
+
+def is_in_wechat(request: HttpRequest) -> bool:
+    """Return True if the User-Agent names WeChat's browser, outside of mini programs."""
+    agent = request.headers.get("User-Agent", "")
+    return bool(_IN_WECHAT.search(agent)) and not _NOT_WECHAT.search(agent)
+
+
+def _type_outside_apps(request: HttpRequest) -> BrowserType:
+    agent = request.headers.get("User-Agent", "")
     return BrowserType.PHONE if _PHONE.search(agent) else BrowserType.DESKTOP
 
 
@@ -232,7 +249,23 @@ def available_providers(request: HttpRequest) -> Sequence[Registration]:
     ]
 
 
+def providers_outside_apps(request: HttpRequest) -> Sequence[str]:
+    """Return the labels of the providers that work if the user leaves the browser of an app.
+
+    The user can then open the page in the browser of the same device. Empty outside of apps.
+    """
+    outside, available = _type_outside_apps(request), available_providers(request)
+    labels = [
+        str(registration.provider.label)
+        for registration in registrations().values()
+        if registration.provider.has_page and outside in registration.provider.browser_types
+    ]
+    offered = {str(registration.provider.label) for registration in available}
+    return [label for label in dict.fromkeys(labels) if label not in offered]
+
+
 def suggests_wechat(request: HttpRequest) -> bool:
     """Return True if the user could sign in with WeChat after opening the page in WeChat."""
     is_registered = any(name.startswith("wechat-in_app") for name in registrations())
-    return is_registered and browser_type(request) is BrowserType.PHONE
+    is_on_phone = _type_outside_apps(request) is BrowserType.PHONE
+    return is_registered and is_on_phone and browser_type(request) is not BrowserType.WECHAT

@@ -12,7 +12,7 @@ from ciam_django.accounts.rate_limits import counting_attempt
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError, Stage, code_in
-from ciam_django.login.callback import commit_in_view, handle_callback, remember_state
+from ciam_django.login.callback import commit_in_view, handle_callback
 from ciam_django.login.error_responses import answer_error, login_page_url, protect_form
 from ciam_django.login.known_browsers import known_browser_id
 from ciam_django.login.link_views import answer_link_error, requested_link_user
@@ -27,11 +27,13 @@ from ciam_django.login.redirects import (
     requested_next,
     safe_next,
     set_opener_policy,
+    url_after_sign_in,
 )
-from ciam_django.login.state import SignInState, new_sign_in_state, set_state_cookie
+from ciam_django.login.state import SignInState, new_sign_in_state, remember_next, set_state_cookie
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.results import next_flow
 from ciam_django.login.steps.submit import finish_sign_in
+from ciam_django.reporting import report
 from ciam_django.responses import HTML, media_type_for
 
 
@@ -69,8 +71,9 @@ def provider_callback(request: HttpRequest, name: str) -> HttpResponse:
 
     CIAM exchanges the provider's code. The next page is ``next`` or the page of a further step.
     After a failure, a browser that signs in gets the login page with a notice; a browser that links
-    an identity and a JSON client get the error's response. ``handle_callback`` answers a callback
-    without a valid state.
+    an identity and a JSON client get the error's response. After a cancel at the provider, the
+    notice is neutral, and a browser that links an identity is redirected to ``next``.
+    ``handle_callback`` answers a callback without a valid state.
     """
     registration = _registration_or_404(name)
 
@@ -78,13 +81,19 @@ def provider_callback(request: HttpRequest, name: str) -> HttpResponse:
         return _complete_provider_callback(request, registration, sign_in_state)
 
     def answer_failure(sign_in_state: SignInState, error: CiamError) -> HttpResponse:
+        # A cancel at the provider has no answer of CIAM.
+        is_cancelled = error.code == "access_denied" and error.upstream_status is None
+        is_page = media_type_for(request) == HTML
         if sign_in_state.link_to_user:
+            if is_cancelled and is_page:
+                report(error, request)
+                return redirect_response(url_after_sign_in(request, sign_in_state.next))
             return answer_link_error(request, error, sign_in_state.next)
-        if media_type_for(request) != HTML:
+        if not is_page:
             return answer_error(request, error)
         # The login page offers other login methods.
         response = redirect_response(login_page_url(safe_next(request, sign_in_state.next)))
-        set_error_notice(request, response, error)
+        set_error_notice(request, response, error, is_cancelled=is_cancelled)
         return response
 
     response = handle_callback(request, name, complete, answer_failure)
@@ -122,7 +131,7 @@ def _complete_provider_callback(
     result = next_flow(outcome, flow) if isinstance(outcome, NextStep) else outcome
     if isinstance(result, SignedIn):
         finish_sign_in(request, result, flow, with_session=True)
-        remember_state(request, sign_in_state)
+        remember_next(request, sign_in_state.digest, sign_in_state.next)
     return result_response(request, result, flow)
 
 

@@ -35,6 +35,9 @@ REPEAT_SECONDS: Final = 30
 _COOKIE_SECONDS: Final = 24 * 3600
 _COOKIES: Final = EncryptedCookies("ciam_django.login.state", "state_", _COOKIE_SECONDS)
 _LONGEST_STATE: Final = 128
+# Session key of a list of [digest, next] pairs of the last five sign-ins, newest last.
+_NEXT_KEY: Final = "ciam_signed_in_by"
+_MAX_REMEMBERED: Final = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -166,6 +169,24 @@ def may_repeat(sign_in_state: SignInState) -> bool:
 def try_to_wait(sign_in_state: SignInState, seconds: int) -> bool:
     """Return True for one of the callbacks that want to wait for ``seconds`` at the same time."""
     return acquire_once(f"{_claim_key(sign_in_state.state)}.waiting", seconds=seconds)
+
+
+# --- The next page of used states and finished flows ------------------------------------------
+
+
+def remember_next(request: HttpRequest, digest: str, next_url: str) -> None:
+    """Store the ``next`` of a finished sign-in in the session, to redirect a repeated request.
+
+    ``digest`` is the digest of a state, or the id of a flow.
+    """
+    newest = request.session.get(_NEXT_KEY, [])
+    request.session[_NEXT_KEY] = [*newest, [digest, next_url]][-_MAX_REMEMBERED:]
+
+
+def remembered_next(request: HttpRequest, digest: str) -> str | None:
+    """Return the ``next`` of a sign-in that started this session; None if it is unknown."""
+    next_urls: dict[str, str] = dict(request.session.get(_NEXT_KEY, []))
+    return next_urls.get(digest)
 
 
 # --- The outcome of a callback ----------------------------------------------------------------

@@ -135,16 +135,20 @@ def test_a_flow_of_several_steps_links_the_identity_at_its_end(
     assert (identity.user_id, identity.provider) == (staff.pk, "qq")
 
 
-def test_a_refusal_by_the_provider_keeps_the_user_signed_in(
-    browser: Browser, staff: User, ciam: FakeCiam, settings: Settings
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_a_cancel_at_the_provider_keeps_the_user_signed_in_and_returns_to_next(
+    browser: Browser, staff: User, ciam: FakeCiam, settings: Settings, accept: str
 ) -> None:
     settings.CIAM_SOCIAL_PROVIDERS = registered_at(ciam)
     url = browser.client.post("/ciam/with/qq/", LINK_FORM)["Location"]
     callback = ciam.authorize_at_provider(url, username="li", cancel=True)
     assert callback
-    answer = browser.open_callback(callback)
+    answer = browser.open_callback(callback, accept=accept)
 
-    assert answer["Ciam-Error-Code"] == "access_denied"
+    if accept == "text/html":
+        assert (answer.status_code, answer["Location"]) == (302, "/account/")
+    else:
+        assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "access_denied")
     assert browser.user_id == str(staff.pk)
 
 

@@ -92,6 +92,24 @@ def test_each_setting_with_fields_has_a_check_of_the_fields() -> None:
         ),
         (
             "provider",
+            {
+                "CIAM_SOCIAL_PROVIDERS": {
+                    "qq": {"app_id": "1", "source": "s", "browser_types": ["phone", "tablet"]}
+                }
+            },
+            "CIAM_SOCIAL_PROVIDERS: 'qq': the browser_types are ['phone', 'tablet'].",
+        ),
+        (
+            "provider",
+            {
+                "CIAM_SOCIAL_PROVIDERS": {
+                    "qq": {"app_id": "1", "source": "s", "browser_types": "phone"}
+                }
+            },
+            "CIAM_SOCIAL_PROVIDERS: 'qq': the browser_types are 'phone'.",
+        ),
+        (
+            "provider",
             {"CIAM_SOCIAL_PROVIDERS": {"qq": {"app_id": "1", "source": "s", "scopes": "x"}}},
             "CIAM_SOCIAL_PROVIDERS: 'qq' has no field 'scopes'.",
         ),

@@ -149,7 +149,7 @@ def test_a_cancelled_sign_in_is_shown_on_the_login_page(page: Page, site: str) -
     press(page, "form[action='/ciam/with/weibo/'] button")
     press(page, "button[value=cancel]")
 
-    assert page.inner_text("[role=alert] .ciam-detail").startswith("Sign-in was cancelled")
+    assert page.inner_text("[role=status]").startswith("Sign-in was cancelled")
     send(page, username="li", password=PASSWORD)
     assert page.url == f"{site}{HOME}"
 

@@ -935,3 +935,93 @@ def test_the_page_says_that_the_account_of_an_inactive_user_is_disabled(
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "account_inactive")
     assert "This account has been disabled." in answer.content.decode()
+
+
+# --- Pages that a signed-in user opens again --------------------------------------------------
+
+
+def test_a_signed_in_user_who_goes_back_to_the_login_page_is_redirected_to_next(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_LOGIN_METHODS = ["password"]
+    settings.LOGIN_REDIRECT_URL = "/home/"
+    person.open_page("/ciam/login/?next=/cart/")
+    person.submit_form(username="li", password=PASSWORD)
+    assert person.open_page("/ciam/login/?next=/cart/")["Location"] == "/cart/"
+    person.client.cookies.pop("ciam_onward")
+    assert person.open_page("/ciam/login/")["Location"] == "/home/"
+    person.client.cookies.pop("ciam_onward")
+    done = person.open_page("/ciam/login/?next=/ciam/done/%3Fnext=/cart/")
+    assert done["Location"] == "/ciam/done/?next=/cart/"
+    assert done["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+def test_a_signed_in_user_without_the_permission_for_next_reaches_the_login_page(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_LOGIN_METHODS = ["password"]
+    person.open_page("/ciam/login/")
+    person.submit_form(username="li", password=PASSWORD)
+    address = "/ciam/login/?next=/reports/"
+    redirect = person.open_page(address)
+    assert redirect["Location"] == "/reports/"
+    assert redirect.cookies["ciam_onward"]["max-age"] == 10
+
+    # A view with ``permission_required`` redirects back to the login page.
+    assert person.open_page(address).status_code == 200
+    assert person.submit_form(username="wang", password=PASSWORD)["Location"] == "/reports/"
+
+
+def test_a_signed_in_user_can_sign_in_again_with_prompt_login(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_LOGIN_METHODS = ["password", "sms"]
+    person.open_page("/ciam/login/")
+    person.submit_form(username="li", password=PASSWORD)
+    page = person.open_page("/ciam/login/?next=/cart/&prompt=login")
+
+    assert page.status_code == 200
+    assert "method=sms&amp;next=%2Fcart%2F&amp;prompt=login" in page.content.decode()
+
+
+def test_the_login_page_does_not_redirect_to_itself(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_LOGIN_METHODS = ["password"]
+    settings.LOGIN_REDIRECT_URL = "ciam:login"
+    person.open_page("/ciam/login/")
+    person.submit_form(username="li", password=PASSWORD)
+
+    assert person.open_page("/ciam/login/").status_code == 200
+
+
+def test_a_signed_in_user_who_goes_back_to_a_finished_step_is_redirected_to_its_next(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_LOGIN_METHODS = ["password"]
+    settings.LOGIN_REDIRECT_URL = "/home/"
+    person.open_page("/ciam/login/?next=/cart/")
+    person.submit_form(username="hesitant", password=PASSWORD)
+    address = person.response.request["PATH_INFO"]
+    assert address.startswith("/ciam/step/")
+    assert person.submit_form()["Location"] == "/cart/"
+
+    assert person.open_page(address)["Location"] == "/cart/"
+    assert person.open_page("/ciam/step/unknown/")["Location"] == "/home/"
+    answer = person.client.get(address, headers={"Accept": "application/json"})
+    assert answer["Ciam-Error-Code"] == "Operation.Failure.FId.Not.Found"
+    person.client.logout()
+    assert person.open_page(address)["Ciam-Error-Code"] == "Operation.Failure.FId.Not.Found"
+
+
+def test_a_signed_in_user_can_open_the_step_of_another_sign_in(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_LOGIN_METHODS = ["password"]
+    person.open_page("/ciam/login/")
+    person.submit_form(username="li", password=PASSWORD)
+    person.open_page("/ciam/login/?prompt=login")
+    person.submit_form(username="hesitant", password=PASSWORD)
+
+    assert person.response.request["PATH_INFO"].startswith("/ciam/step/")
+    assert person.response.status_code == 200

@@ -15,9 +15,11 @@ from ciam_django.login.providers import (
     BrowserType,
     available_providers,
     browser_type,
+    providers_outside_apps,
     registrations,
     suggests_wechat,
 )
+from tests.login.test_hints import IN_APP
 
 DESKTOP = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36"
 PHONE = (
@@ -58,8 +60,8 @@ def names_for(agent: str) -> list[str]:
         (IPHONE, BrowserType.PHONE, ["qq"]),
         (WECHAT, BrowserType.WECHAT, ["wechat-in_app", "qq"]),
         (WECHAT_DESKTOP, BrowserType.WECHAT, ["wechat-in_app", "qq"]),
-        (WECOM, BrowserType.PHONE, ["qq"]),
-        (IN_MINI_PROGRAM, BrowserType.PHONE, ["qq"]),
+        (WECOM, BrowserType.IN_APP, ["qq"]),
+        (IN_MINI_PROGRAM, BrowserType.IN_APP, ["qq"]),
     ],
 )
 def test_wechat_is_offered_only_to_browsers_in_which_it_works(
@@ -159,3 +161,46 @@ def test_a_proof_that_the_provider_does_not_take_is_not_sent(
         frozenset(),
         frozenset({"pkce"} if proofs == "pkce" else ()),
     ]
+
+
+# --- Browsers inside apps ---------------------------------------------------------------------
+
+EVERYTHING: dict[str, Any] = {
+    **REGISTERED,
+    "google": {"app_id": "g", "source": "s5"},
+    "alipay": {"app_id": "a", "source": "s6"},
+}
+
+
+@pytest.mark.parametrize(
+    ("agent", "names", "labels"),
+    [
+        (DESKTOP, ["wechat-website", "qq", "google", "alipay"], []),
+        (PHONE, ["qq", "google", "alipay"], []),
+        (WECHAT, ["wechat-in_app", "qq"], ["Google", "Alipay"]),
+        (WECHAT_DESKTOP, ["wechat-in_app", "qq"], ["Google", "Alipay"]),
+        (WECOM, ["qq", "alipay"], ["Google"]),
+        *[
+            (agent, ["qq", "alipay"], ["Google"])
+            for name, agent in IN_APP.items()
+            if not name.startswith("WeChat")
+        ],
+    ],
+)
+def test_a_browser_inside_an_app_is_offered_only_what_works_there(
+    agent: str, names: list[str], labels: list[str], settings: Settings
+) -> None:
+    settings.CIAM_SOCIAL_PROVIDERS = EVERYTHING
+
+    assert names_for(agent) == names
+    request = RequestFactory().get("/", headers={"User-Agent": agent})
+    assert list(providers_outside_apps(request)) == labels
+
+
+def test_a_project_can_say_in_which_browsers_a_provider_works(settings: Settings) -> None:
+    settings.CIAM_SOCIAL_PROVIDERS = {
+        "google": {**EVERYTHING["google"], "browser_types": ["wechat", "in_app"]}
+    }
+
+    assert [names_for(agent) for agent in (WECHAT, WECOM)] == [["google"]] * 2
+    assert names_for(DESKTOP) == []

@@ -16,6 +16,7 @@ from ciam_django.testing.accounts import CODE
 from ciam_django.testing.providers import PROVIDER_PAGES
 from tests.browser import query_of
 from tests.login.person import FormBrowser
+from tests.login.test_hints import IN_APP
 from tests.login.test_state import state_cookie_names
 
 
@@ -149,18 +150,43 @@ PROVIDERS_WITH_REFUSALS = [
 
 
 @pytest.mark.parametrize("name", PROVIDERS_WITH_REFUSALS)
-def test_a_cancelled_sign_in_shows_its_error_once_at_the_login_page(
-    person: FormBrowser, name: str
+def test_a_cancelled_sign_in_shows_a_neutral_notice_once_at_the_login_page(
+    person: FormBrowser, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     answer = sign_in_at(person, name, cancel=True)
     page = answer.content.decode()
 
-    assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "access_denied")
+    assert answer.status_code == 200
+    assert "Ciam-Error-Code" not in answer
+    assert 'role="status"><p>Sign-in was cancelled or not allowed.' in page
+    assert 'role="alert"' not in page
+    assert "No access" not in page
     assert 'name="username"' in page
     assert 'name="next" value="/cart/"' in page
     assert person.user_id is None
-    # The error is shown once.
-    assert "Ciam-Error-Code" not in person.open_page("/ciam/login/")
+    assert "code=access_denied" in caplog.text
+    # The notice is shown once.
+    assert 'role="status"' not in person.open_page("/ciam/login/").content.decode()
+
+
+def test_a_refusal_by_ciam_is_no_cancel(person: FormBrowser) -> None:
+    answer = sign_in_at(person, "qq", "fail:access_denied")
+
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "access_denied")
+
+
+def test_the_login_page_in_an_app_offers_to_copy_its_address(person: FormBrowser) -> None:
+    agent = {"User-Agent": IN_APP["Facebook"]}
+    page = person.client.get("/ciam/login/?next=/cart/%3Fa%3D1", headers=agent).content.decode()
+
+    assert "To sign in with Google, open this page in your browser." in page
+    address = "http://testserver/ciam/login/?next=%2Fcart%2F%3Fa%3D1"
+    assert f'data-ciam-copy="{address}"' in page
+    assert "/ciam/with/google/" not in page
+    page = person.client.get("/ciam/login/?next=/cart/").content.decode()
+    assert "open this page in your browser" not in page
+    assert "/ciam/with/google/" in page
 
 
 def test_a_new_wechat_sign_in_works_after_a_refusal_at_the_qr_code(person: FormBrowser) -> None:

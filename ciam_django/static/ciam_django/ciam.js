@@ -43,6 +43,25 @@ function setUpCaptchaRefresh(button) {
   });
 }
 
+/** Have a button copy the address in its `data-ciam-copy`. */
+function setUpCopy(button) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(button.dataset.ciamCopy);
+    } catch {
+      // Some browsers inside apps, and pages without https, have no clipboard.
+      const field = document.createElement("textarea");
+      field.value = button.dataset.ciamCopy;
+      document.body.append(field);
+      field.select();
+      document.execCommand("copy");
+      field.remove();
+    }
+    button.textContent = button.dataset.ciamCopied;
+  });
+}
+
 const SIGNED_IN_EVENT = "ciam_django.signed_in";
 // The keys of two messages between windows. A window gets a message as the change of the value in
 // the local storage. Only pages of this origin can send and get such messages, also if the policy
@@ -109,6 +128,7 @@ document.querySelectorAll("[data-ciam-popup]").forEach(openInPopup);
 document.querySelectorAll("[data-ciam-done]").forEach(notifyOpener);
 document.querySelectorAll("[data-ciam-wait]").forEach(startCountdown);
 document.querySelectorAll("[data-ciam-form]").forEach(submitOnce);
+document.querySelectorAll("[data-ciam-copy]").forEach(setUpCopy);
 document.querySelectorAll("[data-ciam-new-picture]").forEach(setUpCaptchaRefresh);
 // A page that the browser restores from its memory (bfcache) can be submitted again.
 addEventListener("pageshow", () => {
