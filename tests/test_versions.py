@@ -219,7 +219,8 @@ def test_the_notice_of_another_version_is_read_or_absent(
 ) -> None:
     client, response = Client(), HttpResponse()
     request = RequestFactory().get("/")
-    set_error_notice(request, response, CiamError("account_inactive", stage="callback"))
+    error = CiamError("account_inactive", stage="callback")
+    set_error_notice(request, response, error, is_cancelled=False)
     client.cookies = response.cookies
     rewrite_cookies(
         client,

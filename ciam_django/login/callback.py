@@ -28,7 +28,6 @@ from ciam_django.login.hints import (
 from ciam_django.login.known_browsers import known_browser_id, remember_browser
 from ciam_django.login.link_views import answer_link_error
 from ciam_django.login.loop_guard import count_sign_in, recent_sign_ins
-from ciam_django.login.providers import is_in_wechat
 from ciam_django.login.redirects import (
     callback_url,
     end_fragment,
@@ -94,8 +93,8 @@ def callback(request: HttpRequest) -> HttpResponse:
         return answer_error(request, error, next_url=safe_next(request, sign_in_state.next))
 
     response = handle_callback(request, "ciam", complete, answer_failure)
-    if is_in_wechat(request):
-        # WeChat's page may have been a page before CIAM's last redirect.
+    if "MicroMessenger/" in request.headers.get("User-Agent", ""):
+        # In WeChat's browser, CIAM's page may have redirected to WeChat's page.
         end_fragment(response)
     return response
 

@@ -172,8 +172,10 @@ class EncryptedCookies:
         At most ``max_count`` cookies are read, because an anonymous user can send any number.
         Cookies that are invalid or older than ``ttl`` seconds are left out.
         """
-        names = self._names_oldest_first(request)[: -self.max_count - 1 : -1]
-        contents = [self.content(request, name.removeprefix(self.prefix), ttl) for name in names]
+        prefix = _prefix(request) + self.prefix
+        values = [request.COOKIES[name] for name in request.COOKIES if name.startswith(prefix)]
+        values.sort(key=_set_at, reverse=True)
+        contents = [self.decrypted(value, ttl) for value in values[: self.max_count]]
         return [content for content in contents if content is not None]
 
     def has_cookie(self, request: HttpRequest, name: str) -> bool:

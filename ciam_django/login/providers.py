@@ -223,15 +223,10 @@ _NOT_WECHAT: Final = re.compile(r"wxwork|miniProgram", re.IGNORECASE)
 
 def browser_type(request: HttpRequest) -> BrowserType:
     """Return the type of the browser that the User-Agent names."""
-    if is_in_wechat(request):
+    agent = request.headers.get("User-Agent", "")
+    if _IN_WECHAT.search(agent) and not _NOT_WECHAT.search(agent):
         return BrowserType.WECHAT
     return BrowserType.IN_APP if is_in_app(request) else _type_outside_apps(request)
-
-
-def is_in_wechat(request: HttpRequest) -> bool:
-    """Return True if the User-Agent names WeChat's browser, outside of mini programs."""
-    agent = request.headers.get("User-Agent", "")
-    return bool(_IN_WECHAT.search(agent)) and not _NOT_WECHAT.search(agent)
 
 
 def _type_outside_apps(request: HttpRequest) -> BrowserType:

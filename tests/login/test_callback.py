@@ -36,6 +36,7 @@ from ciam_django.login.callback import validate_issuer
 from ciam_django.signals import login_failed
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser, query_of
+from tests.login.test_hints import IN_APP
 from tests.login.test_state import age_state_cookies, state_cookie_names
 
 pytestmark = pytest.mark.django_db
@@ -312,6 +313,18 @@ def test_a_second_callback_of_a_script_gets_json_while_the_first_callback_is_und
 
     assert (response.status_code, response["Retry-After"]) == (202, "1")
     assert json.loads(response.content) == {"status": "pending"}
+
+
+@pytest.mark.parametrize(
+    ("next_url", "location"), [("/next/", "/next/#"), ("/next/#/cart", "/next/#/cart")]
+)
+def test_in_wechat_no_fragment_of_wechats_page_stays_in_the_address(
+    browser: Browser, next_url: str, location: str
+) -> None:
+    agent = {"User-Agent": IN_APP["WeChat on iOS"]}
+    callback = browser.sign_in_at_ciam(browser.start_sign_in(next_url))
+    for _ in range(2):
+        assert browser.open_callback(callback, **agent)["Location"] == location
 
 
 @pytest.mark.parametrize("path", ["/ciam/callback/", "/ciam/with/qq/callback/"])
