@@ -23,8 +23,8 @@ WRONG: Final = "Operation.Failure.Username.Or.Password.Error"
 TOO_MANY_TEXTS: Final = "Operation.Failure.Send.SMS.Too.Frequency"
 # First step -> the page, the field with the recipient, and the stage of CIAM's endpoint.
 SENDERS: Final[Mapping[str, tuple[str, str, str]]] = {
-    "sms": ("/ciam/login/?method=sms", "phone_number", "send_code"),
-    "email": ("/ciam/login/?method=email", "email", "send_code"),
+    "sms": ("/ciam/login/?method=sms&prompt=login", "phone_number", "send_code"),
+    "email": ("/ciam/login/?method=email&prompt=login", "email", "send_code"),
     "recover": ("/ciam/recover/", "receiver", "recover"),
     "sign_up": ("/ciam/sign-up/", "receiver", "send_code"),
 }
@@ -75,7 +75,7 @@ class Doors:
             answer = self.app.send("password", username=username, password=password)
             self.app.offered = self.app.client.get("/ciam/api/").json()
             return answer["http"], answer.get("code", "")
-        self.person.open_page("/ciam/login/")
+        self.person.open_page("/ciam/login/?prompt=login")
         return self._submit(username=username, password=password)
 
     def _submit(self, **fields: str) -> tuple[int, str]:
