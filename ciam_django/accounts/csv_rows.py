@@ -1,4 +1,4 @@
-"""Read CSV files for ``manage.py`` commands, and report the problems of their rows."""
+"""Read the input of ``manage.py`` commands, and report the problems of CSV rows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,29 @@ from typing import Final, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError
 
+from ciam_django.client.oauth import ciam_app
+from ciam_django.client.person import load_issuer
+from ciam_django.errors import CiamError
+
 T = TypeVar("T")
 
 # The number of parameters of one query. Every database accepts this number.
 _CHUNK_SIZE: Final = 500
 _MAX_SHOWN: Final = 20
+
+
+def current_issuer() -> str:
+    """Return the issuer that a sign-in gives its persons, which may call CIAM.
+
+    Raises ``CommandError`` if the metadata can't be loaded.
+    """
+    try:
+        return load_issuer(ciam_app())
+    except CiamError as error:
+        raise CommandError(
+            f"The issuer can't be read from CIAM's metadata (code {error}). Name the issuer in the "
+            "command, exactly as the metadata writes it."
+        ) from error
 
 
 class CsvRow(dict[str, str]):

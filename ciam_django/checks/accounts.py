@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage
 from django.db import connections, router
 
 from ciam_django.accounts.models import CiamIdentity
+from ciam_django.accounts.users import has_own_save, random_username, required_fields
 from ciam_django.checks.messages import check_message
 from ciam_django.checks.settings import are_urls_included, is_subclass_path
-from ciam_django.client.oauth import CiamApp, ciam_app
-from ciam_django.client.person import issuer_of
+from ciam_django.client.oauth import ciam_app
+from ciam_django.client.person import issuer_of, load_issuer
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 
@@ -62,8 +64,8 @@ def _is_server_session_needed() -> bool:
 def check_identities(
     app_configs: object, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> Iterator[CheckMessage]:
-    """Check that all identities belong to the issuer of the settings."""
-    alias = router.db_for_read(CiamIdentity)
+    """Check that all identities have exactly the issuer that a sign-in gives its persons."""
+    alias = router.db_for_write(CiamIdentity)
     if alias not in (databases or ()):
         return
     # The table is missing before the first migration.
@@ -75,9 +77,21 @@ def check_identities(
         # The check of the OAuth client has a message for this.
         return
     issuers = set(CiamIdentity.objects.values_list("issuer", flat=True).distinct())
-    unknown_issuers = issuers - {issuer_of(app)}
-    if unknown_issuers and (unknown_issuers := unknown_issuers - {_metadata_issuer(app)}):
-        unknown_issuer, current_issuer = min(unknown_issuers), issuer_of(app)
+    if not issuers:
+        return
+    try:
+        current_issuer = load_issuer(app)
+    except CiamError as error:
+        current_issuer = issuer_of(app)
+        # Without the metadata, only the slash at the end of the issuer is unknown.
+        issuers = {issuer for issuer in issuers if issuer.rstrip("/") != current_issuer.rstrip("/")}
+        yield check_message(
+            "issuer",
+            f"The metadata of AUTHLIB_OAUTH_CLIENTS['ciam'] can't be loaded: code {error}.",
+            "The issuer of the identities is not fully checked. Run the check again.",
+        )
+    if unknown_issuers := issuers - {current_issuer}:
+        unknown_issuer = min(unknown_issuers)
         yield check_message(
             "identities",
             (
@@ -91,13 +105,37 @@ def check_identities(
         )
 
 
-def _metadata_issuer(app: CiamApp) -> str:
-    """The issuer in the metadata; the metadata's URL may begin with another issuer."""
-    try:
-        return str(app.load_server_metadata().get("issuer", ""))
-    except CiamError:
-        return ""
+def check_databases(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that the router puts the users and the identities into one database."""
+    users, identities = router.db_for_write(get_user_model()), router.db_for_write(CiamIdentity)
+    if users != identities:
+        yield check_message(
+            "databases",
+            f"The router writes users to {users!r}, and identities to {identities!r}.",
+            "An identity refers to its user. Route the app 'ciam_accounts' to the same database.",
+        )
 
 
-CHECKS: Final = (check_sessions,)
+def check_user_model(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that a first sign-in can give the user model each value that the model needs.
+
+    A model with a ``save`` of its own may fill its fields itself.
+    """
+    model, claim_names = get_user_model(), conf.CIAM_USER_FIELDS
+    if conf.CIAM_NEW_USER or has_own_save(model) or not isinstance(claim_names, Mapping):
+        return
+    for field in required_fields(model):
+        is_random = field.name == model.USERNAME_FIELD and random_username(model) is not None
+        if not (is_random or claim_names.get(field.name)):
+            yield check_message(
+                "user model",
+                f"{model.__name__} needs a value for {field.name!r}, and no claim has the value.",
+                (
+                    f"Add {field.name!r} to CIAM_USER_FIELDS, give the field a default, or create "
+                    "the users with CIAM_NEW_USER."
+                ),
+            )
+
+
+CHECKS: Final = (check_sessions, check_databases, check_user_model)
 DATABASE_CHECKS: Final = (check_identities,)

@@ -92,6 +92,15 @@ def issuer_of(app: CiamApp) -> str:
     return f"{address.scheme}://{address.netloc}/{app.client_id}"
 
 
+def load_issuer(app: CiamApp) -> str:
+    """Return the issuer that a sign-in gives its persons in the current mode; may call CIAM.
+
+    OIDC mode: the issuer in the metadata, whose exact text the URL of the metadata does not show.
+    CIAM's own mode: ``issuer_of``. Raises a ``CiamError`` if the metadata can't be loaded.
+    """
+    return str(app.load_server_metadata()["issuer"]) if app.is_oidc else issuer_of(app)
+
+
 def _identify_by_id_token(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:
     claims = app.verify_id_token(token, nonce)
     person = checked_person(app, claims["iss"], claims["sub"], claims, Stage.ID_TOKEN)
@@ -116,8 +125,7 @@ def identify_token_holder(app: CiamApp, access_token: str) -> Person:
     if not app.is_oidc:
         return _identify_by_user_info(app, {"access_token": access_token})
     claims = app.fetch_userinfo(access_token)
-    issuer = app.load_server_metadata()["issuer"]
-    return checked_person(app, issuer, claims.get("sub"), claims, Stage.USERINFO)
+    return checked_person(app, load_issuer(app), claims.get("sub"), claims, Stage.USERINFO)
 
 
 def checked_person(

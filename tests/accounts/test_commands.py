@@ -77,6 +77,9 @@ def test_users_can_be_named_by_another_unique_field(
     run_command("ciam_link", write_table("user,subject", f"{user.pk},u-1"), "--by", "id", "--apply")
 
     assert CiamIdentity.objects.get().user == user
+    assert "there is no user with the id 'li'" in fail_command(
+        "ciam_link", write_table("user,subject", "li,u-2"), "--by", "id"
+    )
     assert "is not a unique field" in fail_command(
         "ciam_link", write_table("user,subject"), "--by", "email"
     )
@@ -135,6 +138,38 @@ def test_an_unreadable_file_is_reported(write_table: WriteTable, tmp_path: Path)
     assert "can't be read" in fail_command("ciam_link", str(tmp_path / "none.csv"), "--issuer", OLD)
     latin = write_table("user,subject", "é,x", encoding="latin-1")
     assert "can't be read" in fail_command("ciam_link", latin, "--issuer", OLD)
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+@pytest.mark.parametrize("command", ["ciam_link", "ciam_rekey"])
+def test_the_issuer_is_exactly_the_issuer_of_a_sign_in(
+    ciam: FakeCiam, write_table: WriteTable, command: str
+) -> None:
+    ciam.metadata = {"issuer": f"{ciam.issuer}/"}
+    ciam.id_token_claims = {"iss": f"{ciam.issuer}/"}
+    if command == "ciam_link":
+        User.objects.create_user("shop-li")
+        run_command(command, write_table("user,subject", f"shop-li,{user_id_of('li')}"), "--apply")
+    else:
+        get_or_create_user(Person(ciam.issuer, user_id_of("li")))
+        run_command(command, "--from", ciam.issuer, "--apply")
+    browser = Browser(ciam)
+    browser.sign_in("li")
+
+    assert browser.user_id == str(User.objects.get().pk)
+    assert CiamIdentity.objects.get().issuer == f"{ciam.issuer}/"
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_command_without_metadata_asks_for_the_issuer(
+    ciam: FakeCiam, write_table: WriteTable
+) -> None:
+    ciam.fail("discovery", code="Service.Internal.Error", status=500, times=None)
+    path = write_table("user,subject")
+
+    assert "Name the issuer in the command" in fail_command("ciam_link", path)
+    assert "0 to link" in run_command("ciam_link", path, "--issuer", OLD)
+    ciam.reset()
 
 
 # --- Another mode, issuer or client -------------------------------------------------------------

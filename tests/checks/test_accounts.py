@@ -109,9 +109,11 @@ def test_a_changed_issuer_with_identities_of_the_old_issuer_is_reported(
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
     messages = database_messages()
 
-    assert [message.id for message in messages] == [CHECK_IDS["identities"]]
-    assert identity.issuer in messages[0].msg
-    assert f"ciam_rekey --from {identity.issuer}" in str(messages[0].hint)
+    # The fake CIAM has no metadata of another client.
+    ids = [CHECK_IDS["issuer"]] if change == "client" else []
+    assert [message.id for message in messages] == [*ids, CHECK_IDS["identities"]]
+    assert identity.issuer in messages[-1].msg
+    assert f"ciam_rekey --from {identity.issuer}" in str(messages[-1].hint)
     with pytest.raises(CommandError):
         call_command("check", databases=["default"])
 
@@ -135,6 +137,24 @@ def test_identities_of_the_issuer_of_the_client_are_not_reported(settings: Setti
     get_or_create_user(Person("https://login.example", "u-1"))
 
     assert database_messages() == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("mode", ["oidc"])
+@pytest.mark.parametrize("is_reachable", [True, False])
+def test_an_identity_that_lacks_the_slash_of_the_issuer_is_reported(
+    ciam: FakeCiam, is_reachable: bool
+) -> None:
+    ciam.metadata = {"issuer": f"{ciam.issuer}/"}
+    get_or_create_user(Person(ciam.issuer, "u-1"))
+    if not is_reachable:
+        ciam.fail("discovery", code="Service.Internal.Error", status=500, times=None)
+    messages = database_messages()
+
+    assert [message.id for message in messages] == [
+        CHECK_IDS["identities" if is_reachable else "issuer"]
+    ]
+    ciam.reset()
 
 
 @pytest.mark.django_db

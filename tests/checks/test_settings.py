@@ -97,6 +97,13 @@ def test_check_ids_are_unique() -> None:
     assert len(set(numbers)) == len(numbers)
 
 
+class UsersRouter:
+    """Write the users to a database of their own."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        return "users" if model._meta.app_label == "auth" else None
+
+
 # Key of CHECK_IDS -> wrong settings, a part of the message, and a part of the hint.
 WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "name": (
@@ -271,6 +278,11 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "CIAM_BEARER is 'jwt', and AUTHLIB_OAUTH_CLIENTS[\"ciam\"] has no server_metadata_url.",
         "use 'check', or OpenID Connect",
     ),
+    "databases": (
+        {"DATABASE_ROUTERS": [f"{__name__}.UsersRouter"]},
+        "The router writes users to 'users', and identities to 'default'.",
+        "Route the app 'ciam_accounts' to the same database",
+    ),
     "front end": (
         {
             "INSTALLED_APPS": [*django_settings.INSTALLED_APPS, "corsheaders"],
@@ -285,8 +297,8 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "Add it",
     ),
 }
-# tests/checks/test_accounts.py tests the database checks.
-DATABASE_CHECKS = ["identities"]
+# tests/checks/test_accounts.py tests the checks of the database and of the user model.
+DATABASE_CHECKS = ["identities", "issuer", "user model"]
 # tests/checks/test_login.py tests the checks of ``manage.py check --deploy``.
 DEPLOY_CHECKS = ["client address", "site budget", "phone regions"]
 # The checks of settings that only the views of ``ciam_django.urls`` need.

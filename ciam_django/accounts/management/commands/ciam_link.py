@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.db import router
+from django.db.models import Field
 
-from ciam_django.accounts.csv_rows import CsvRow, confirm_changes, duplicates, in_chunks, read_rows
+from ciam_django.accounts.csv_rows import (
+    CsvRow,
+    confirm_changes,
+    current_issuer,
+    duplicates,
+    in_chunks,
+    read_rows,
+)
 from ciam_django.accounts.models import CiamIdentity
-from ciam_django.client.oauth import ciam_app
-from ciam_django.client.person import identity_key, is_subject, issuer_of
+from ciam_django.client.person import identity_key, is_subject
 
 
 class Command(BaseCommand):
@@ -34,7 +43,7 @@ class Command(BaseCommand):
             help="the unique field of the user model; default: its USERNAME_FIELD",
         )
         parser.add_argument(
-            "--issuer", help="the issuer of the subjects; default: the issuer of the settings"
+            "--issuer", help="the issuer of the subjects; default: the issuer of a sign-in"
         )
         parser.add_argument("--apply", action="store_true", help="link the users")
 
@@ -42,18 +51,20 @@ class Command(BaseCommand):
         """Check the whole table, then link the users."""
         model = get_user_model()
         by = options["by"] or model.USERNAME_FIELD
-        issuer = options["issuer"] or issuer_of(ciam_app())
+        issuer = options["issuer"] or current_issuer()
         _check_unique(model, by)
         rows = list(read_rows(options["file"], "user", "subject"))
         problems = [*duplicates(rows, "subject"), *_subject_problems(rows)]
         new_identities, linked_count = [], 0
+        all_users = model._default_manager.using(router.db_for_write(CiamIdentity))
         for chunk in in_chunks(rows):
-            users = model._default_manager.in_bulk([row["user"] for row in chunk], field_name=by)
-            users_by_text = {str(value): user for value, user in users.items()}
+            values = [_parsed_value(model, by, row["user"]) for row in chunk]
+            existing_values = [value for value in values if value is not None]
+            users = all_users.in_bulk(existing_values, field_name=by)
             keys = [identity_key(issuer, row["subject"]) for row in chunk]
             identities_by_key = CiamIdentity.objects.in_bulk(keys, field_name="key")
-            for row, key in zip(chunk, keys, strict=True):
-                user = users_by_text.get(row["user"])
+            for row, value, key in zip(chunk, values, keys, strict=True):
+                user = users.get(value)
                 if user is None:
                     problems.append(
                         f"line {row.line}: there is no user with the {by} {row['user']!r}"
@@ -85,6 +96,14 @@ def _check_unique(model: type[AbstractBaseUser], by: str) -> None:
     if not is_unique:
         names = [field.name for field in model._meta.concrete_fields if field.unique]
         raise CommandError(f"--by {by}: is not a unique field of the user model. Allowed: {names}.")
+
+
+def _parsed_value(model: type[AbstractBaseUser], by: str, text: str) -> Any:
+    """Return the text as a value of the field, such as a number; None if the field refuses it."""
+    with contextlib.suppress(ValidationError):
+        field = cast("Field[Any, Any]", model._meta.get_field(by))
+        return field.to_python(text)
+    return None
 
 
 def _subject_problems(rows: list[CsvRow]) -> Iterator[str]:

@@ -6,12 +6,17 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
 
-from ciam_django.accounts.csv_rows import confirm_changes, duplicates, in_chunks, read_rows
+from ciam_django.accounts.backends import accounts_transaction
+from ciam_django.accounts.csv_rows import (
+    confirm_changes,
+    current_issuer,
+    duplicates,
+    in_chunks,
+    read_rows,
+)
 from ciam_django.accounts.models import CiamIdentity
-from ciam_django.client.oauth import ciam_app
-from ciam_django.client.person import identity_key, is_subject, issuer_of
+from ciam_django.client.person import identity_key, is_subject
 
 
 class Command(BaseCommand):
@@ -25,7 +30,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the two issuers, the table of subjects, and ``--apply``."""
         parser.add_argument("--from", dest="old", required=True, help="the current issuer")
-        parser.add_argument("--to", help="the new issuer; default: the issuer of the settings")
+        parser.add_argument("--to", help="the new issuer; default: the issuer of a sign-in")
         parser.add_argument(
             "--subjects",
             metavar="FILE",
@@ -35,7 +40,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Check all identities and print the problems; with ``--apply``, rename the identities."""
-        old_issuer, new_issuer = options["old"], options["to"] or issuer_of(ciam_app())
+        old_issuer, new_issuer = options["old"], options["to"] or current_issuer()
         identities = list(CiamIdentity.objects.filter(issuer=old_issuer))
         if not identities:
             issuers = CiamIdentity.objects.values_list("issuer", flat=True).distinct()
@@ -57,7 +62,7 @@ class Command(BaseCommand):
         problems += _conflicts(identities)
         self.stdout.write(f"{len(identities)} to rename, from {old_issuer} to {new_issuer}.")
         if confirm_changes(self, problems, apply=options["apply"]):
-            with transaction.atomic():
+            with accounts_transaction():
                 CiamIdentity.objects.bulk_update(
                     identities, ["issuer", "subject", "key"], batch_size=200
                 )
