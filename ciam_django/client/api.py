@@ -200,10 +200,13 @@ class CiamClient:
         """Send a code to a user who has lost the password, and return the id of the flow."""
         return self._call("recover_obtain_code", {"type": channel, **recipient}, results.flow_id_of)
 
-    def recover_submit(self, flow_id: str, code: str, password: str, **recipient: str) -> None:
-        """Set a new password, by the code that was sent."""
+    def recover_submit(self, flow_id: str, code: str, password: str, **recipient: str) -> str:
+        """Set a new password, by the code that was sent; return the id of the user.
+
+        The id is empty if CIAM's response has no ``userId`` (unverified: see ``endpoints.py``).
+        """
         parameters = {"fId": flow_id, "code": code, "password": password, **recipient}
-        self._call("recover_submit", parameters, dict)
+        return self._call("recover_submit", parameters, results.user_id_in)
 
     def mini_program_login(
         self, auth_source: str, login_code: str

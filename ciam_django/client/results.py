@@ -113,7 +113,12 @@ def signed_in_of(data: Data) -> SignedIn:
     if not token:
         raise CiamError("unreadable_answer", upstream_text="neither a token nor a flowType")
     lifetime = LIFETIME.fullmatch(str(data.get("expires_in")))
-    return SignedIn(token, _text(data, "userId", "uuid"), int(lifetime[1]) if lifetime else 0, data)
+    return SignedIn(token, user_id_in(data), int(lifetime[1]) if lifetime else 0, data)
+
+
+def user_id_in(data: Data) -> str:
+    """Return the id of the user in the data, or an empty text."""
+    return _text(data, "userId", "uuid")
 
 
 def flow_id_of(data: Data) -> str:
@@ -178,7 +183,7 @@ def captcha_of(data: Data) -> Captcha:
 
 def profile_of(data: Data) -> Profile:
     return Profile(
-        user_id=_text(data, "userId", "uuid"),
+        user_id=user_id_in(data),
         username=_text(data, "username", "loginName"),
         display_name=_text(data, "displayName"),
         email=_text(data, "email"),

@@ -35,6 +35,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 from ciam_django.accounts.bearer import is_remembered_token, remember_token
+from ciam_django.accounts.login import refuse_inactive_holder
 from ciam_django.accounts.rate_limits import counting_attempt, typed_name_of
 from ciam_django.answers import language_for, language_of_texts
 from ciam_django.client.oauth import ciam_app
@@ -239,7 +240,8 @@ def refresh_tokens(request: HttpRequest) -> HttpResponse:
 
     Raises ``Http404`` unless ``CIAM_API_SIGN_IN`` is ``token``. Raises ``CiamError``:
     ``csrf_failed`` for another site, ``invalid_request`` if the body has no refresh token,
-    ``too_many_requests`` above the rate limit, or the error of the refresh.
+    ``too_many_requests`` above the rate limit, ``account_inactive`` if the user is inactive here,
+    or the error of the refresh.
     """
     if not _returns_tokens():
         raise Http404
@@ -254,6 +256,7 @@ def refresh_tokens(request: HttpRequest) -> HttpResponse:
         else counting_attempt(request, "", Stage.REFRESH)
     ):
         tokens = ciam_app().refresh_tokens(refresh_token)
+    refuse_inactive_holder(tokens)
     return _json_response(_issued_tokens(tokens))
 
 

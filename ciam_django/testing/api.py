@@ -17,6 +17,7 @@ from ciam_django.testing.accounts import (
     STEPS_BY_PREFIX,
     UNLINKED_PREFIX,
     CiamFlow,
+    user_id_of,
     username_of_identifier,
 )
 from ciam_django.testing.captcha_image import CAPTCHA_PNG
@@ -207,6 +208,7 @@ def recover_submit(tenant: Tenant, parameters: Parameters) -> Any:
     flow = _spend_code(tenant, parameters)
     tenant.accounts.set_password(flow.username, str(parameters.get("password") or ""))
     tenant.accounts.end_flow(flow)
+    return {"userId": user_id_of(flow.username)}
 
 
 # --- WeChat's mini program --------------------------------------------------------------------

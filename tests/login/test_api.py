@@ -11,9 +11,11 @@ from django.core.cache import cache
 from django.test import Client
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.models import CiamIdentity
+from ciam_django.accounts.models import CiamIdentity, CiamSession
+from ciam_django.conf import clear_settings_caches
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
+from tests.browser import Browser
 from tests.planting import LeakyFailure
 from tests.rows import for_each_row
 
@@ -211,6 +213,48 @@ def test_a_lost_password_is_replaced(app: App) -> None:
     )
 
 
+@pytest.mark.parametrize("mode", ["oidc", "ciam"])
+@pytest.mark.parametrize("step", ["recover_code", "new_password"])
+def test_a_new_password_ends_the_other_sessions_of_the_person_only(
+    app: App, ciam: FakeCiam, sign_in_mode: str, step: str
+) -> None:
+    name = "li@example.com" if step == "recover_code" else "stale-li"
+    own, of_wang = Browser(ciam), Browser(ciam)
+    own.sign_in(name)
+    of_wang.sign_in("wang")
+    if step == "recover_code":
+        app.send("recover", receiver="li@example.com")
+        assert app.send("recover_code", code=CODE, password="a-new-passw0rd")["status"] == "done"
+    else:
+        assert app.send("password", username=name, password=PASSWORD)["step"] == "new_password"
+        assert app.send("new_password", password="a-new-passw0rd")["status"] == "signed_in"
+        assert (app.user_id is not None) == (sign_in_mode == "session")
+
+    assert own.user_id is None
+    assert of_wang.user_id
+
+
+@pytest.mark.parametrize("sign_in_mode", ["session"], indirect=True)
+@pytest.mark.parametrize("mode", ["oidc"])
+@pytest.mark.parametrize("lacks", ["user", "issuer"])
+def test_a_lost_password_is_replaced_although_the_person_is_not_known(
+    app: App, ciam: FakeCiam, lacks: str
+) -> None:
+    Browser(ciam).sign_in("li")
+    app.send("recover", receiver="li@example.com")
+    if lacks == "issuer":
+        clear_settings_caches()
+        cache.clear()
+        ciam.fail("discovery", code="Service.Internal.Error", status=500, times=None)
+    else:
+        ciam.misbehave("recover", "no_token")
+    answer = app.send("recover_code", code=CODE, password="a-new-passw0rd")
+    ciam.reset()
+
+    assert answer["status"] == "done"
+    assert CiamSession.objects.active().count() == 1
+
+
 def test_the_image_of_a_captcha_is_a_data_url(app: App, ciam: FakeCiam, sign_in_mode: str) -> None:
     ciam.wants_captcha = True
     assert app.send("sms", phone_number=NUMBER)["code"] == "Params.Blank.CaptchaCode"
@@ -318,6 +362,34 @@ def test_an_invalid_refresh_token_is_refused(
     answer = app.send("renew", **members)
 
     assert (answer["http"], answer["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("sign_in_mode", ["token"], indirect=True)
+@pytest.mark.parametrize("mode", ["oidc", "ciam"])
+def test_tokens_of_an_inactive_user_are_not_refreshed(app: App) -> None:
+    tokens = app.send("password", username="li", password=PASSWORD)
+    User.objects.update(is_active=False)
+    answer = app.send("renew", refresh_token=tokens["refresh_token"])
+
+    assert (answer["http"], answer["code"]) == (403, "account_inactive")
+    assert "access_token" not in answer
+
+
+@pytest.mark.parametrize("sign_in_mode", ["token"], indirect=True)
+@pytest.mark.parametrize("mode", ["oidc"])
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("Operation.Failure.User.Disabled", 403), ("Service.Internal.Error", 200)],
+)
+def test_refreshed_tokens_are_withheld_only_if_ciam_refuses_the_person(
+    app: App, ciam: FakeCiam, code: str, status: int
+) -> None:
+    tokens = app.send("password", username="li", password=PASSWORD)
+    # The old refresh token is spent, so that the app needs the new refresh token.
+    ciam.fail("userinfo", code=code)
+    answer = app.send("renew", refresh_token=tokens["refresh_token"])
+
+    assert (answer["http"], "refresh_token" in answer) == (status, status == 200)
 
 
 @pytest.mark.parametrize("sign_in_mode", ["session"], indirect=True)

@@ -18,6 +18,7 @@ from ciam_django.accounts.rate_limits import (
     counting_code_entry,
     subtract_password_without_captcha,
 )
+from ciam_django.accounts.session_store import end_sessions_of_user
 from ciam_django.answers import answer_to, is_generic, kind_of
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import NextStep, SignedIn
@@ -388,14 +389,19 @@ def send_recovery_code(submission: Submission) -> SubmitResult:
 
 
 def reset_password(submission: Submission) -> SubmitResult:
-    """Set the new password if the code is right; the user is not signed in."""
+    """Set the new password if the code is right; the user is not signed in.
+
+    If CIAM names the user, the sessions of the user end.
+    """
     code, password = submission.cleaned_data["code"], submission.cleaned_data["password"]
-    check_code(
+    user_id = check_code(
         submission,
         lambda flow: CiamClient().recover_submit(
             flow.ciam_flow_id, code, password, **flow.recipient
         ),
     )
+    if user_id:
+        end_sessions_of_user(user_id)
     return FlowFinished("password_changed")
 
 

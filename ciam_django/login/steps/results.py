@@ -41,6 +41,7 @@ def next_flow(ciam_step: NextStep, flow: Flow) -> Flow:
         id=flow.id,
         provider=flow.provider,
         link_to_user=flow.link_to_user,
+        has_new_password=flow.has_new_password or flow.step == "new_password",
         step_data=_DATA_OF_STEPS[name](ciam_step),
     )
 

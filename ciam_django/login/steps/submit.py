@@ -10,6 +10,7 @@ from django.http import HttpRequest
 
 from ciam_django.accounts.backends import record_typed_name
 from ciam_django.accounts.login import sign_in_or_link, sign_in_without_session
+from ciam_django.accounts.session_store import end_sessions_of_person
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.client.results import NextStep, SignedIn
@@ -73,8 +74,9 @@ def finish_sign_in(
 ) -> None:
     """Sign in the user that the tokens belong to, with or without a session.
 
-    With a session, ``flow.link_to_user`` links the identity to the user instead. Raise a
-    ``CiamError`` if the user cannot sign in.
+    With a session, ``flow.link_to_user`` links the identity to the user instead. If the user has
+    set a new password, the person's other sessions end. Raise a ``CiamError`` if the user cannot
+    sign in.
     """
     person = identify_person(ciam_app(), tokens.data, None)
     person = dataclasses.replace(person, provider=flow.provider)
@@ -82,6 +84,8 @@ def finish_sign_in(
         sign_in_or_link(request, person, tokens.data, flow.link_to_user)
     else:
         sign_in_without_session(request, person)
+    if flow.has_new_password or flow.step == "new_password":
+        end_sessions_of_person(person.key, "password", except_for=request)
 
 
 def _extra_parameters(

@@ -10,10 +10,12 @@ import pytest
 from django.http import HttpResponse
 from django.test import RequestFactory
 
+from ciam_django.client.results import NextStep
 from ciam_django.login import state
 from ciam_django.login.cookies import EncryptedCookies
 from ciam_django.login.steps import flow as flows
 from ciam_django.login.steps.flow import Flow, decrypted_flow, encrypted_flow
+from ciam_django.login.steps.results import next_flow
 from tests.login.test_state import aged
 
 FLOW = Flow("code", "f1", next="/cart/", recipient={"type": "SMS"}, counted_name="+8613800000000")
@@ -117,3 +119,11 @@ def test_the_repr_of_a_flow_shows_no_recipient_and_no_flow_id() -> None:
 
     assert "secret" not in repr(flow)
     assert "step='code'" in repr(flow)
+
+
+def test_a_flow_remembers_a_new_password_through_all_later_steps() -> None:
+    consent = NextStep("f-2", "NEED_CONSENT", {})
+    flow = next_flow(consent, Flow("new_password", "f-1"))
+    assert flow.has_new_password
+    assert next_flow(consent, flow).has_new_password
+    assert not next_flow(consent, Flow("consent", "f-1")).has_new_password
