@@ -698,6 +698,9 @@ CODES: Final[dict[str, Meaning]] = {
     # CIAM refuses the session's tokens or the user, or has ended the session.
     "session_ended": row(Kind.TOKEN,
         message=_("You have been signed out. Sign in again to continue.")),
+    # The database or the session store of this project fails during a sign-in.
+    "storage_unavailable": row(Kind.UPSTREAM, action=Action.RESTART, retry=True,
+        message=_("Sign-in didn't complete. Start again.")),
     # CIAM asks for a step (a flowType) that this package has no page for.
     "unsupported_step": row(Kind.UPSTREAM, action=Action.USE_ANOTHER_METHOD,
         message=_("This sign-in can't be finished here. Use another way to sign in.")),

@@ -12,11 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.cache import cache
 from django.utils import translation
@@ -243,7 +245,44 @@ def postgres() -> Iterator[Path | None]:
             stderr=subprocess.DEVNULL,
             **as_user,
         ):
+            _wait_for_postgres(place)
             yield place
+
+
+def _wait_for_postgres(place: Path) -> None:
+    """Wait until PostgreSQL answers, which is later than the creation of its socket."""
+    until = time.monotonic() + 180
+    while True:
+        try:
+            psycopg.connect(host=str(place), user="tests", dbname="postgres").close()
+        except psycopg.OperationalError:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        else:
+            return
+
+
+@pytest.fixture
+def create_database(postgres: Path | None) -> Callable[[], dict[str, Any]]:
+    """A function that creates a database in PostgreSQL and returns its settings."""
+    if postgres is None:
+        # A developer's machine may have no PostgreSQL. CI installs it, and a skip fails there.
+        pytest.skip("PostgreSQL is not installed")
+
+    def create() -> dict[str, Any]:
+        name = f"tests_{uuid.uuid4().hex}"
+        with psycopg.connect(
+            host=str(postgres), user="tests", dbname="postgres", autocommit=True
+        ) as server:
+            server.execute(f"CREATE DATABASE {name}")
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": name,
+            "USER": "tests",
+            "HOST": str(postgres),
+        }
+
+    return create
 
 
 @contextlib.contextmanager

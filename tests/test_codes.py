@@ -83,6 +83,7 @@ OUR_OWN: Final = {
     "last_way_in": "the removal of the only identity",
     "invalid_logout_token": "OpenID Connect Back-Channel Logout, 2.8",
     "session_ended": "tokens that CIAM refuses, back-channel logout",
+    "storage_unavailable": "the database or the session store of this project",
     "malformed_phone_number": "refused before the call to CIAM",
     "unsupported_phone_region": "CIAM_PHONE_REGIONS",
     "unsupported_step": "a flowType without a page",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.contrib.auth.signals import user_logged_out
+from django.db.models.signals import pre_delete
 from django.utils.translation import gettext_lazy as _
 
 from ciam_django.signals import login_failed
@@ -18,14 +19,17 @@ class CiamAccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Connect the receivers of ``login_failed`` and of Django's ``user_logged_out``."""
+        """Connect the receivers of ``login_failed`` and of Django's signals."""
         # These modules import models, which Django loads before it calls ready().
         from ciam_django.accounts.last_failure import record_login_failure  # noqa: PLC0415
         from ciam_django.accounts.login import (  # noqa: PLC0415
             end_session_on_logout,
             send_user_login_failed,
         )
+        from ciam_django.accounts.session_store import end_sessions_on_delete  # noqa: PLC0415
 
         login_failed.connect(send_user_login_failed, dispatch_uid=self.label)
         login_failed.connect(record_login_failure, dispatch_uid=f"{self.label}.failures")
         user_logged_out.connect(end_session_on_logout, dispatch_uid=self.label)
+        identity = f"{self.label}.CiamIdentity"
+        pre_delete.connect(end_sessions_on_delete, sender=identity, dispatch_uid=self.label)

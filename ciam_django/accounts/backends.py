@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from django.contrib.auth import load_backend
+from django.contrib.auth import get_user_model, load_backend
 from django.contrib.auth.backends import ModelBackend
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, router, transaction
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
@@ -47,15 +48,65 @@ class CiamBackend(ModelBackend):
     ) -> User | None:
         """Return the user of the person; create the identity and the user at the first sign-in.
 
-        Return None if the user is inactive. Return None without a person: Django's own backend
-        checks user names and passwords. Raises ``CiamError`` like ``get_or_create_identity``.
+        Return None if the user is inactive, or if the model's default manager does not find the
+        user: Django would find no user in the next request. Return None without a person: Django's
+        own backend checks user names and passwords. Raises ``CiamError`` like
+        ``get_or_create_identity``.
         """
         if ciam_person is None:
             return None
         identity = get_or_create_identity(ciam_person)
         if request is not None:
             vars(request)[_IDENTITY] = identity
-        return identity.user if self.user_can_authenticate(identity.user) else None
+        return identity.user if may_sign_in(self, identity) else None
+
+    def get_user(self, user_id: Any) -> User | None:
+        """Return the user of a session; None if there is no user, or if the user is inactive.
+
+        If a replica does not have the user yet, the user comes from the database that writes.
+        """
+        user = super().get_user(user_id)
+        if user is None and router.db_for_read(get_user_model()) != router.db_for_write(
+            CiamIdentity
+        ):
+            user = _visible_users().filter(pk=user_id).first()
+        return user if user and self.user_can_authenticate(user) else None
+
+
+def may_sign_in(backend: CiamBackend, identity: CiamIdentity) -> bool:
+    """Return True if the identity's user is active, and if the default manager finds the user."""
+    return identity.has_visible_user and backend.user_can_authenticate(identity.user)
+
+
+def _visible_users() -> QuerySet[User]:
+    """Return the users of the default manager, in the database that writes."""
+    return get_user_model()._default_manager.using(router.db_for_write(CiamIdentity))
+
+
+def accounts_transaction() -> transaction.Atomic:
+    """Return a context manager for one transaction on the database of the identities."""
+    database = router.db_for_write(CiamIdentity)
+    connection = connections[database]
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
+        return _ImmediateTransaction(database, savepoint=True, durable=False)
+    return transaction.atomic(using=database)
+
+
+class _ImmediateTransaction(transaction.Atomic):
+    """A transaction on SQLite that waits for other writers before it reads.
+
+    A transaction that reads first and writes later fails at once with "database is locked".
+    """
+
+    def __enter__(self) -> None:
+        connection: Any = transaction.get_connection(self.using)
+        # A new connection sets the attribute to the value of OPTIONS.
+        connection.ensure_connection()
+        mode, connection.transaction_mode = connection.transaction_mode, "IMMEDIATE"
+        try:
+            super().__enter__()
+        finally:
+            connection.transaction_mode = mode
 
 
 def is_ciam_backend(path: str) -> bool:
@@ -75,21 +126,29 @@ def get_or_create_identity(person: Person) -> CiamIdentity:
     Stores a changed ``union_id`` or ``provider`` of an existing identity. Raises ``CiamError``:
     ``account_exists`` if another user has a value that must be unique.
     """
-    key, union_id = person.key, person.union_id
-    try:
-        identity = CiamIdentity.objects.select_related("user").get(key=key)
-    except CiamIdentity.DoesNotExist:
+    identity = find_identity(person)
+    if identity is None:
         try:
-            with transaction.atomic():
+            with accounts_transaction():
                 identity = _create_user_and_identity(person)
         except IntegrityError as error:
             # Either another tab has created the identity meanwhile, or another user has a value
             # that must be unique, such as an email address.
-            existing = CiamIdentity.objects.select_related("user").filter(key=key).first()
-            if existing is None:
+            identity = find_identity(person)
+            if identity is None:
                 raise CiamError("account_exists", stage=Stage.CALLBACK) from error
-            identity = existing
-    _update_identity(identity, {"union_id": union_id, "provider": person.provider})
+    _update_identity(identity, {"union_id": person.union_id, "provider": person.provider})
+    return identity
+
+
+def find_identity(person: Person) -> CiamIdentity | None:
+    """Return the identity of the person with its user; None before the first sign-in."""
+    user = _visible_users().filter(pk=OuterRef("user_id"))
+    identities = CiamIdentity._base_manager.using(router.db_for_write(CiamIdentity))
+    found = identities.select_related("user").annotate(is_visible=Exists(user))
+    identity = found.filter(key=person.key).first()
+    if identity:
+        identity.has_visible_user = identity.is_visible
     return identity
 
 
@@ -118,6 +177,7 @@ def _create_user_and_identity(person: Person) -> CiamIdentity:
         provider=person.provider,
     )
     identity.is_new = True
+    identity.has_visible_user = _visible_users().filter(pk=user.pk).exists()
     return identity
 
 

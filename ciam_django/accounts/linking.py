@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import router
 from django.http import HttpRequest
 
-from ciam_django.accounts.backends import is_ciam_backend, update_names
+from ciam_django.accounts.backends import accounts_transaction, is_ciam_backend, update_names
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.accounts.session_store import (
     ciam_session_of,
     discard_ciam_session,
-    end_sessions,
     send_on_commit,
 )
 from ciam_django.accounts.signals import linked, unlinked
@@ -61,9 +60,10 @@ def unlink_identity(request: HttpRequest, identity_id: int) -> None:
     project that is not ``CiamBackend``.
     """
     user = _signed_in_user(request)
-    with transaction.atomic():
+    with accounts_transaction():
         # The lock makes a second request wait until the first request has removed its identity.
-        get_user_model().objects.select_for_update().get(pk=user.pk)
+        users = get_user_model()._base_manager.using(router.db_for_write(CiamIdentity))
+        users.select_for_update().get(pk=user.pk)
         identity = CiamIdentity.objects.filter(user=user, pk=identity_id).first()
         if identity is None:
             raise CiamError("Resource.NotFound")
@@ -74,8 +74,8 @@ def unlink_identity(request: HttpRequest, identity_id: int) -> None:
         if ciam_session and ciam_session.identity_id == identity.pk:
             # The user stays signed in, and the session no longer depends on CIAM.
             discard_ciam_session(request)
-        end_sessions(identity.sessions.all(), "unlinked")
         send_on_commit(unlinked, identity, request=request)
+        # This also ends the sessions of the identity.
         identity.delete()
 
 

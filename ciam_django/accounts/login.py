@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+import functools
+import traceback
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from django.conf import settings
 from django.contrib.auth import (
@@ -18,13 +20,16 @@ from django.contrib.auth import (
 )
 from django.contrib.auth.signals import user_login_failed
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, router, transaction
 from django.http import HttpRequest
 
 from ciam_django.accounts.backends import (
     CiamBackend,
+    accounts_transaction,
     attribute_failures_to,
+    find_identity,
     is_ciam_backend,
+    may_sign_in,
     refuse_unknown_issuer,
     resolve_identity,
     update_names,
@@ -40,18 +45,58 @@ from ciam_django.accounts.session_store import (
     send_on_commit,
 )
 from ciam_django.accounts.signals import created, signed_in
+from ciam_django.accounts.token_refresh import is_access_refused
 from ciam_django.answers import Answer
-from ciam_django.client.person import Person
+from ciam_django.client.oauth import ciam_app
+from ciam_django.client.person import Person, identify_person, identify_token_holder
 from ciam_django.errors import CiamError, Stage
+from ciam_django.reporting import report
 
 if TYPE_CHECKING:
     # The stubs know only the one user model of the tests.
     from django.contrib.auth.models import User
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 # The stages at which CIAM checks credentials that a person typed on a page of this site.
 _CREDENTIAL_STAGES: Final = frozenset({Stage.PASSWORD, Stage.VERIFY_CODE})
 # The backend of django-axes, which only refuses clients and names that are locked out.
 _AXES_BACKEND: Final = "axes.backends.AxesStandaloneBackend"
+# A failure of any library that stores sessions passes through one of these packages of Django.
+_STORAGE_PACKAGES: Final = ("django.contrib.sessions.", "django.core.cache.")
+
+
+def _raise_storage_failures(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function: raise ``storage_unavailable`` if the database or session store fails.
+
+    Other exceptions of the project's own code pass unchanged.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except CiamError:
+            raise
+        except Exception as error:
+            if not _is_storage_failure(error):
+                raise
+            raise CiamError(
+                "storage_unavailable",
+                stage=Stage.CALLBACK,
+                upstream_text=f"{type(error).__name__}: {error}",
+            ) from error
+
+    return wrapper
+
+
+def _is_storage_failure(error: Exception) -> bool:
+    """Return True for an exception of a database that is away, or of the session store."""
+    frames = traceback.walk_tb(error.__traceback__)
+    modules = [str(frame.f_globals.get("__name__")) for frame, _line in frames]
+    is_in_session = any(module.startswith(_STORAGE_PACKAGES) for module in modules)
+    return is_in_session or isinstance(error, OperationalError | InterfaceError)
 
 
 def sign_in(request: HttpRequest, person: Person, token_response: Mapping[str, Any]) -> None:
@@ -61,7 +106,7 @@ def sign_in(request: HttpRequest, person: Person, token_response: Mapping[str, A
     that identified the person. Its tokens are stored with the session. Sends ``signed_in``.
     """
     # One transaction, so that a failure stores neither a user nor a session.
-    with transaction.atomic():
+    with accounts_transaction():
         user, identity = authenticate_person(request, person)
         discard_ciam_session(request)
         # ``login`` changes the session key, and flushes a session of another user.
@@ -70,24 +115,28 @@ def sign_in(request: HttpRequest, person: Person, token_response: Mapping[str, A
         send_on_commit(signed_in, identity, request=request, person=person)
 
 
+@_raise_storage_failures
 def sign_in_without_session(request: HttpRequest, person: Person) -> None:
     """Sign in a person whose app stores CIAM's tokens and sends them as bearer tokens.
 
-    Sends ``signed_in``. Raises ``CiamError`` like ``authenticate_person``.
+    Sends ``signed_in``. Raises ``CiamError`` like ``authenticate_person``, or
+    ``storage_unavailable`` if the database fails.
     """
-    with transaction.atomic():
+    with accounts_transaction():
         _, identity = authenticate_person(request, person)
         send_on_commit(signed_in, identity, request=request, person=person)
 
 
+@_raise_storage_failures
 def sign_in_or_link(
     request: HttpRequest, person: Person, token_response: Mapping[str, Any], link_to_user: str
 ) -> None:
     """Sign the person in, or link the person to the user who started the flow.
 
     ``link_to_user`` is the primary key of the user who started the flow; it is empty for a plain
-    sign-in. Raises ``CiamError``: ``mismatching_state`` if this user is no longer signed in, or the
-    error of ``sign_in`` or ``link_identity``.
+    sign-in. Raises ``CiamError``: ``mismatching_state`` if this user is no longer signed in,
+    ``storage_unavailable`` if the database or the session store fails, or the error of ``sign_in``
+    or ``link_identity``.
     """
     if not link_to_user:
         sign_in(request, person, token_response)
@@ -108,7 +157,7 @@ def authenticate_person(request: HttpRequest, person: Person) -> tuple[User, Cia
     ``AUTHENTICATION_BACKENDS`` has no ``CiamBackend``. Raises ``bad_configuration`` also for the
     error of ``refuse_unknown_issuer``, and ``account_exists`` like ``get_or_create_identity``.
     """
-    with transaction.atomic():
+    with transaction.atomic(using=router.db_for_write(CiamIdentity)):
         user = authenticate(request, ciam_person=person)
         if user:
             identity = resolve_identity(request, person)
@@ -130,15 +179,50 @@ def authenticate_token_holder(request: HttpRequest, person: Person) -> User:
     with an identity does not sign in again. Raises ``CiamError``: ``account_inactive`` if the user
     is inactive, or the error of ``authenticate_person``.
     """
-    identity = CiamIdentity.objects.select_related("user").filter(key=person.key).first()
+    user = find_active_user(person)
+    if user is None:
+        with accounts_transaction():
+            user, _ = authenticate_person(request, person)
+    return user
+
+
+def find_active_user(person: Person) -> User | None:
+    """Return the user of a person who has signed in before; None before the first sign-in.
+
+    Also return None if ``AUTHENTICATION_BACKENDS`` has no ``CiamBackend``. Raises ``CiamError``:
+    ``account_inactive`` if the user may no longer sign in.
+    """
+    identity = find_identity(person)
     ciam_backends = [path for path in settings.AUTHENTICATION_BACKENDS if is_ciam_backend(path)]
     if identity is None or not ciam_backends:
-        return authenticate_person(request, person)[0]
+        return None
     # The backend of a project may accept users that Django's backend refuses.
-    backend = cast("CiamBackend", load_backend(ciam_backends[0]))
-    if not backend.user_can_authenticate(identity.user):
+    if not may_sign_in(cast("CiamBackend", load_backend(ciam_backends[0])), identity):
         raise CiamError("account_inactive", stage=Stage.API)
     return identity.user
+
+
+def refuse_inactive_holder(token_response: Mapping[str, Any]) -> None:
+    """Raise ``account_inactive`` if the user of refreshed tokens may no longer sign in here.
+
+    Also raises the ``CiamError`` of an account that CIAM refuses. CIAM has replaced the refresh
+    token, so that the app must get the new tokens after any other failure. Each use of the access
+    token checks the user again.
+    """
+    app = ciam_app()
+    try:
+        person = (
+            # Refreshed tokens may lack an id_token (OpenID Connect Core 1.0, section 12.2).
+            identify_token_holder(app, token_response["access_token"])
+            if app.is_oidc
+            else identify_person(app, token_response, None)
+        )
+    except CiamError as error:
+        if is_access_refused(error):
+            raise
+        report(error)
+        return
+    find_active_user(person)
 
 
 def _refusal_code(request: HttpRequest) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ciam_django.accounts.transactions import PrimaryManager
 from ciam_django.client.person import identity_key
 
 
@@ -34,8 +35,12 @@ class CiamIdentity(models.Model):
     names: models.JSONField[list[str], list[str]] = models.JSONField(default=list, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
+    objects: ClassVar[models.Manager[CiamIdentity]] = PrimaryManager()
+
     # True during the first sign-in of the person, which creates the identity.
     is_new = False
+    # False if the default manager of the user model does not find the user. The backend sets it.
+    has_visible_user = True
 
     class Meta:
         verbose_name = _("CIAM identity")
@@ -86,7 +91,7 @@ class CiamSession(models.Model):
     created_at = models.DateTimeField(_("signed in"), auto_now_add=True)
     ends_at = models.DateTimeField(_("ends"))
 
-    objects = CiamSessionQuerySet.as_manager()
+    objects = PrimaryManager.from_queryset(CiamSessionQuerySet)()
 
     class Meta:
         verbose_name = _("CIAM session")

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final
 
 from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.contrib.sessions.backends.base import UpdateError
-from django.db import transaction
+from django.db import router, transaction
 from django.dispatch import Signal
 from django.http import HttpRequest
 from django.utils import timezone
 
 from ciam_django.accounts.models import CiamIdentity, CiamSession, CiamSessionQuerySet
 from ciam_django.accounts.signals import signed_out
+from ciam_django.accounts.transactions import outside_transaction
 from ciam_django.client.crypto import fernet_for, from_stored
 from ciam_django.client.envelope import LIFETIME
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.person import Person, identity_key, is_subject
+from ciam_django.client.person import Person, identity_key, is_subject, load_issuer
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error
+from ciam_django.reporting import report
 
 # The entry in Django's session: the id of the row, the digest of the session key, and the time of
 # the next check.
@@ -68,11 +71,13 @@ def create_ciam_session(
         tokens = updated_tokens(
             tokens, token_response if app.is_oidc else {**token_response, "id_token": None}
         )
-    ciam_session = identity.sessions.create(
+    ciam_session = CiamSession(
+        identity=identity,
         sid_key=sid_key,
         sealed=encrypted_tokens(tokens),
         ends_at=request.session.get_expiry_date(),
     )
+    ciam_session.save()
     request.session[_ENTRY_KEY] = _session_entry(request, ciam_session, tokens, check_interval)
 
 
@@ -84,7 +89,10 @@ def schedule_next_check(request: HttpRequest, ciam_session: CiamSession, tokens:
     entry = _session_entry(request, ciam_session, tokens, conf.CIAM_SESSION_CHECK)
     # Only this entry is saved, and immediately. If Django saved the whole session at the end of the
     # request, the changes of parallel requests would be lost.
-    stored_session = type(request.session)(request.session.session_key)
+    # A copy, because the stores of some packages have more arguments than the key, such as the
+    # client address, and write them.
+    stored_session = copy.copy(request.session)
+    vars(stored_session).pop("_session_cache", None)
     if _ENTRY_KEY in stored_session:
         stored_session[_ENTRY_KEY] = entry
         with contextlib.suppress(UpdateError):
@@ -151,11 +159,13 @@ def ciam_session_of(request: HttpRequest) -> CiamSession | None:
 
 
 @clear_frames_on_error
+@outside_transaction
 def sync_ciam_session(request: HttpRequest, ciam_session: CiamSession) -> Tokens:
     """Store the current key and expiry date of Django's session in the row; return the tokens.
 
-    Also delete the identity's older rows that have expired. Raises ``CiamError``: ``session_ended``
-    if the stored tokens can't be decrypted.
+    Also delete the identity's older rows that have expired. The changes are not a part of the
+    caller's transaction, because this transaction must not lock a row that a refresh changes.
+    Raises ``CiamError``: ``session_ended`` if the stored tokens can't be decrypted.
     """
     tokens = decrypted_tokens(ciam_session.sealed)
     session_key = str(request.session.session_key)
@@ -218,12 +228,54 @@ def end_sessions(sessions: CiamSessionQuerySet, reason: str) -> int:
         _delete_django_session(ciam_session)
         if CiamSession.objects.filter(pk=ciam_session.pk).mark_ended():
             # And last: a check can have restored the session, see ``schedule_next_check``.
-            transaction.on_commit(
-                functools.partial(_delete_django_session, ciam_session), robust=True
-            )
+            _on_commit(functools.partial(_delete_django_session, ciam_session))
             count += 1
             send_on_commit(signed_out, ciam_session.identity, reason=reason)
     return count
+
+
+def end_sessions_on_delete(sender: object, *, instance: CiamIdentity, **kwargs: Any) -> None:
+    """Receive Django's ``pre_delete``: the sessions of a deleted identity end at once.
+
+    Otherwise each session would continue until its next check.
+    """
+    end_sessions(instance.sessions.all(), "unlinked")
+
+
+def end_other_sessions(request: HttpRequest) -> int:
+    """End the other sessions of the identity with which the user has signed in.
+
+    For a view that changes the password at CIAM. Return the number of ended sessions, which is 0
+    without a session of CIAM. ``signed_out`` has the reason ``password``.
+    """
+    ciam_session = ciam_session_of(request)
+    if ciam_session is None:
+        return 0
+    return end_sessions_of_person(ciam_session.identity.key, "password", except_for=request)
+
+
+def end_sessions_of_user(user_id: str) -> None:
+    """End the sessions of the person with this id at CIAM, who has set a new password.
+
+    If the metadata can't be loaded, the failure is reported and no session ends: the password has
+    changed, so that the user must not see an error.
+    """
+    try:
+        issuer = load_issuer(ciam_app())
+    except CiamError as error:
+        report(error)
+        return
+    end_sessions_of_person(identity_key(issuer, user_id), "password")
+
+
+def end_sessions_of_person(key: str, reason: str, *, except_for: HttpRequest | None = None) -> int:
+    """End the sessions of the identity with this key; return the number of ended sessions.
+
+    The session of the request ``except_for`` continues.
+    """
+    entry = except_for.session.get(_ENTRY_KEY) if except_for else None
+    sessions = CiamSession.objects.filter(identity__key=key)
+    return end_sessions(sessions.exclude(pk=entry["id"]) if entry else sessions, reason)
 
 
 def _delete_django_session(ciam_session: CiamSession) -> None:
@@ -319,4 +371,9 @@ def send_on_commit(signal: Signal, identity: CiamIdentity, **arguments: Any) -> 
     send = functools.partial(
         signal.send_robust, CiamIdentity, identity=identity, user=identity.user, **arguments
     )
-    transaction.on_commit(send, robust=True)
+    _on_commit(send)
+
+
+def _on_commit(function: Callable[[], object]) -> None:
+    """Call the function after the commit; an exception of the function is only logged."""
+    transaction.on_commit(function, using=router.db_for_write(CiamIdentity), robust=True)

@@ -22,7 +22,7 @@ signed_out: Final = Signal()
 
 ``left``: the person signed out. ``ended``: CIAM refuses the person or the tokens.
 ``back_channel``, ``front_channel``: the person signed out at CIAM. ``unlinked``: the identity was
-removed.
+removed or deleted. ``password``: the person has set a new password in another session.
 """
 
 linked: Final = Signal()

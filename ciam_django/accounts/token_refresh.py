@@ -19,6 +19,7 @@ from ciam_django.accounts.session_store import (
     encrypted_tokens,
     updated_tokens,
 )
+from ciam_django.accounts.transactions import change_for_good, outside_transaction
 from ciam_django.answers import is_failure_of_ciam, kind_of
 from ciam_django.client.cache import get_cached, set_cached
 from ciam_django.client.oauth import ciam_app
@@ -87,6 +88,7 @@ def refresh_if_due(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
 
 
 @clear_frames_on_error
+@outside_transaction
 def refresh_session_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
     """Refresh the tokens at CIAM (RFC 6749, section 6), store the new tokens and return them.
 
@@ -104,6 +106,8 @@ def refresh_session_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
 
     The session has ended, or its stored tokens can't be decrypted: raise ``session_ended``, unless
     one of the cases above returns the given tokens.
+
+    A rollback of the caller does not restore the old tokens, because CIAM no longer accepts them.
     """
     if reason := backoff_reason(ciam_session):
         if tokens.is_usable:
@@ -147,8 +151,11 @@ def _fetch_and_store_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens
         # Only the log has the error: the user does not see the failure.
         report(error)
         return tokens
-    replaced = _unchanged_row(ciam_session).update(
-        sealed=encrypted_tokens(new_tokens), renewals=F("renewals") + 1, renewing_until=None
+    sealed = encrypted_tokens(new_tokens)
+    replaced = change_for_good(
+        lambda: _unchanged_row(ciam_session).update(
+            sealed=sealed, renewals=F("renewals") + 1, renewing_until=None
+        )
     )
     # If no row was updated, the session has ended, or another request has stored newer tokens.
     return new_tokens if replaced else _load_stored_tokens(ciam_session)

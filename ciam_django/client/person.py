@@ -95,10 +95,12 @@ def issuer_of(app: CiamApp) -> str:
 def load_issuer(app: CiamApp) -> str:
     """Return the issuer that a sign-in gives its persons in the current mode; may call CIAM.
 
-    OIDC mode: the issuer in the metadata, whose exact text the URL of the metadata does not show.
-    CIAM's own mode: ``issuer_of``. Raises a ``CiamError`` if the metadata can't be loaded.
+    OIDC mode without the client's ``issuer``: the issuer in the metadata, whose URL does not show
+    if the issuer ends in a slash. Otherwise ``issuer_of``. Raises a ``CiamError`` if the metadata
+    can't be loaded.
     """
-    return str(app.load_server_metadata()["issuer"]) if app.is_oidc else issuer_of(app)
+    is_exact = not app.is_oidc or len(app.issuers) == 1
+    return issuer_of(app) if is_exact else str(app.load_server_metadata()["issuer"])
 
 
 def _identify_by_id_token(app: CiamApp, token: Mapping[str, Any], nonce: str | None) -> Person:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user, get_user_model
 from django.contrib.auth.backends import BaseBackend
+from django.contrib.auth.models import User, UserManager
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
@@ -26,6 +28,7 @@ from ciam_django.accounts.login import (
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
+from tests.browser import Browser
 from tests.users import get_or_create_user
 
 pytestmark = pytest.mark.django_db
@@ -205,3 +208,45 @@ def test_a_missing_backend_is_a_misconfiguration(settings: Settings) -> None:
         sign_in(request, LI, {"access_token": "t-1"})
 
     assert (raised.value.code, raised.value.stage) == ("bad_configuration", "callback")
+
+
+# --- Users whom the default manager hides -----------------------------------------------------
+
+
+class VisibleUsers(UserManager[User]):
+    """The default manager of a project that marks deleted users by their name."""
+
+    def get_queryset(self) -> QuerySet[User]:
+        return super().get_queryset().exclude(last_name="deleted")
+
+
+@pytest.fixture
+def hides_deleted_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = VisibleUsers()
+    manager.model = User
+    monkeypatch.setattr(User._meta, "default_manager", manager)
+
+
+@pytest.mark.usefixtures("hides_deleted_users")
+def test_a_hidden_user_is_refused_like_an_inactive_user(browser: Browser) -> None:
+    browser.sign_in()
+    User.objects.update(last_name="deleted")
+    answer = browser.sign_in()
+
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "account_inactive")
+    person = Person(CiamIdentity.objects.get().issuer, CiamIdentity.objects.get().subject)
+    with pytest.raises(CiamError) as raised:
+        authenticate_token_holder(RequestFactory().get("/"), person)
+    assert (raised.value.code, raised.value.stage) == ("account_inactive", "api")
+
+
+@pytest.mark.usefixtures("hides_deleted_users")
+def test_a_new_user_who_is_hidden_is_refused(browser: Browser, settings: Settings) -> None:
+    settings.CIAM_USER_FIELDS = {"last_name": ["nickname"]}
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    with pytest.raises(CiamError) as raised:
+        sign_in(request, Person("https://x", "u", {"nickname": "deleted"}), {"access_token": "t"})
+
+    assert raised.value.code == "account_inactive"
+    assert not CiamIdentity.objects.exists()

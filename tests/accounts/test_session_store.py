@@ -6,7 +6,7 @@ import dataclasses
 import time
 import traceback
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -24,6 +24,7 @@ from ciam_django.accounts.session_store import (
     create_ciam_session,
     decrypted_tokens,
     discard_ciam_session,
+    end_other_sessions,
     end_sessions,
     is_check_due,
     schedule_next_check,
@@ -137,6 +138,32 @@ def test_scheduling_the_next_check_does_not_change_the_sessions_modified_flag(
         signed_in.session.modified = is_modified
         seconds_until_check(signed_in)
         assert signed_in.session.modified is is_modified
+
+
+class RecordingStore(SessionStore):
+    """A store like the stores of django-qsessions: the middleware gives it the browser, too."""
+
+    key_salt = SessionStore().key_salt
+    saved: ClassVar[list[tuple[str | None, str]]] = []
+
+    def __init__(self, session_key: str | None = None, user_agent: str = "", ip: str = "") -> None:
+        super().__init__(session_key)
+        self.user_agent, self.ip = user_agent, ip
+
+    def save(self, must_create: bool = False) -> None:
+        self.saved.append((self.user_agent, self.ip))
+        super().save(must_create)
+
+
+def test_scheduling_a_check_keeps_the_browser_that_a_session_store_records(
+    signed_in: HttpRequest,
+) -> None:
+    RecordingStore.saved.clear()
+    key = str(signed_in.session.session_key)
+    signed_in.session = RecordingStore(key, user_agent="Firefox", ip="192.0.2.7")
+    seconds_until_check(signed_in)
+
+    assert RecordingStore.saved == [("Firefox", "192.0.2.7")]
 
 
 def test_scheduling_a_check_of_an_ended_session_deletes_the_session_and_raises_session_ended(
@@ -277,3 +304,43 @@ def test_a_token_may_be_checked_only_with_the_api_scope_and_an_api_url(  # noqa:
     assert tokens == dataclasses.replace(
         Tokens(str(request.session.session_key), access_token="a-1"), may_check=may_check
     )
+
+
+# --- The end of sessions ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deleted", ["identity", "identities", "user"])
+def test_the_deletion_of_an_identity_ends_its_sessions_at_once(
+    signed_in: HttpRequest, ciam: FakeCiam, deleted: str
+) -> None:
+    key, other = str(signed_in.session.session_key), Browser(ciam)
+    other.sign_in("wang")
+    identity = CiamIdentity.objects.exclude(user_id=int(other.user_id or 0)).get()
+    if deleted == "identity":
+        identity.delete()
+    elif deleted == "identities":
+        CiamIdentity.objects.filter(pk=identity.pk).delete()
+    else:
+        identity.user.delete()
+
+    assert not SessionStore().exists(key)
+    assert SessionStore().exists(str(other.client.session.session_key))
+
+
+def test_a_user_can_end_all_other_sessions(signed_in: HttpRequest, ciam: FakeCiam) -> None:
+    second, of_wang = Browser(ciam), Browser(ciam)
+    second.sign_in()
+    of_wang.sign_in("wang")
+
+    assert end_other_sessions(signed_in) == 1
+    assert second.user_id is None
+    assert row_of(signed_in).sealed
+    assert of_wang.user_id
+    assert end_other_sessions(signed_in) == 0
+
+
+def test_without_a_session_of_ciam_no_other_session_ends(db: None) -> None:
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+
+    assert end_other_sessions(request) == 0

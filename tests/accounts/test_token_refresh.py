@@ -32,7 +32,8 @@ def ciam_session(browser: Browser) -> CiamSession:
     """The row of a session as the current request has read it."""
     cache.clear()
     browser.sign_in()
-    return CiamSession.objects.get()
+    ciam_session: CiamSession = CiamSession.objects.get()
+    return ciam_session
 
 
 def tokens_of(ciam_session: CiamSession, **changes: Any) -> Tokens:

@@ -39,7 +39,9 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 CLAIMS = {
     "email": "li@example.com",
+    "email_verified": True,
     "phone_number": "+86 138 0000 0000",
+    "phone_number_verified": True,
     "birthdate": "0000-05-01",
     "gender": "male",
 }

@@ -1,0 +1,125 @@
+"""If the database or the session store fails during a sign-in, the user can start again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_logged_in
+from django.db import InterfaceError, OperationalError, connection
+from django.test import Client
+from pytest_django.fixtures import Settings
+
+from ciam_django.accounts.models import CiamIdentity
+from ciam_django.testing import FakeCiam
+from ciam_django.testing.accounts import PASSWORD
+from tests.browser import Browser
+from tests.login.test_api import AGREED
+from tests.login.test_social import registered_at
+
+LOST = "server closed the connection unexpectedly"
+
+
+@contextmanager
+def database_away(failure: type[Exception] = OperationalError) -> Iterator[None]:
+    """Let each query of the block fail."""
+
+    def fail(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
+        if sql.startswith(("SELECT", "INSERT", "UPDATE")):
+            raise failure(LOST)
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(fail):
+        yield
+
+
+def assert_can_start_again(answer: Any) -> None:
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (503, "storage_unavailable")
+    page = answer.content.decode()
+    assert "Start again" in page
+    assert "/ciam/login/" in page
+    assert LOST not in page
+
+
+@pytest.mark.parametrize("failure", [OperationalError, InterfaceError])
+def test_the_page_of_the_callback_offers_a_new_start(
+    browser: Browser, caplog: pytest.LogCaptureFixture, failure: type[Exception]
+) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in("/cart/"))
+    with database_away(failure):
+        answer = browser.open_callback(callback)
+
+    assert_can_start_again(answer)
+    assert "next=%2Fcart%2F" in answer.content.decode()
+    assert LOST in caplog.text
+    assert "code=storage_unavailable" in caplog.text
+    assert browser.sign_in().status_code == 302
+
+
+def test_the_callback_of_a_provider_offers_a_new_start(
+    browser: Browser, ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.CIAM_SOCIAL_PROVIDERS = registered_at(ciam)
+    settings.CIAM_LOGIN_METHODS = ["password"]
+    url = browser.client.post("/ciam/with/qq/")["Location"]
+    callback = ciam.authorize_at_provider(url, username="li")
+    assert callback
+    with database_away():
+        answer = browser.open_callback(callback)
+
+    # The login page offers other ways, and shows the reason once.
+    assert answer.status_code == 302
+    page = browser.client.get(answer["Location"]).content.decode()
+    assert "Sign-in didn&#x27;t complete. Start again." in page
+
+
+@pytest.mark.parametrize("sign_in_mode", ["session", "token"])
+def test_a_json_endpoint_answers_with_the_code(
+    ciam: FakeCiam, db: None, settings: Settings, sign_in_mode: str
+) -> None:
+    settings.CIAM_LOGIN_METHODS, settings.CIAM_API_SIGN_IN = ["password"], sign_in_mode
+    body = {"username": "li", "password": PASSWORD, "consent": AGREED}
+    with database_away():
+        answer = Client().post("/ciam/api/password/", body, content_type="application/json")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    assert answer.json()["action"] == "restart"
+    assert not CiamIdentity.objects.exists()
+
+
+@pytest.mark.parametrize("engine", ["cached_db", "cache"])
+def test_a_session_store_that_cannot_be_reached_offers_a_new_start(
+    browser: Browser, settings: Settings, engine: str
+) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    settings.CACHES = {
+        **settings.CACHES,
+        "away": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "unix:///nowhere/redis.socket",
+        },
+    }
+    settings.SESSION_CACHE_ALIAS = "away"
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    browser.client.handler.load_middleware()
+
+    assert_can_start_again(browser.open_callback(callback))
+    assert not CiamIdentity.objects.exists()
+
+
+def test_a_failure_of_the_projects_own_code_is_not_hidden(browser: Browser) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+
+    def fail(sender: object, **kwargs: Any) -> None:
+        raise RuntimeError("a receiver of the project")
+
+    user_logged_in.connect(fail)
+    try:
+        with pytest.raises(RuntimeError, match="a receiver of the project"):
+            browser.open_callback(callback)
+    finally:
+        user_logged_in.disconnect(fail)
+    assert not User.objects.exists()
