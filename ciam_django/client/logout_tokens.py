@@ -33,8 +33,6 @@ def verify_logout_token(app: CiamApp, logout_token: str) -> dict[str, Any]:
     with raising_ciam_errors(Stage.LOGOUT):
         metadata = app.load_server_metadata()
         token = app.verify_signature(logout_token, metadata)
-        # Serializers of Java write null for a claim without a value.
-        token.claims = {name: value for name, value in token.claims.items() if value is not None}
         jwt.JWTClaimsRegistry(
             leeway=LEEWAY,
             iss={"essential": True, "value": metadata["issuer"]},

@@ -305,17 +305,23 @@ class CiamApp(_App):
     def verify_signature(self, token: str, metadata: Mapping[str, Any]) -> jwt.Token:
         """Return the decoded token if a key of the metadata's provider has signed the token.
 
-        If no cached key fits, the keys are fetched once more, since providers rotate their keys.
+        The claims that are null are left out. If no cached key fits, the keys are fetched once
+        more, since providers rotate their keys.
         A bad token raises an exception of joserfc or of Python.
         """
         algorithms = metadata["id_token_signing_alg_values_supported"]
         registry = JWSRegistry(algorithms=algorithms, strict_check_header=False)
         keys = self._cached_keys(metadata).get_copy()
         try:
-            return jwt.decode(token, keys.content, registry=registry)
+            verified = jwt.decode(token, keys.content, registry=registry)
         except (InvalidKeyIdError, BadSignatureError):
             keys = self._cached_keys(metadata).get_newer_copy(keys)
-            return jwt.decode(token, keys.content, registry=registry)
+            verified = jwt.decode(token, keys.content, registry=registry)
+        # Serializers of Java write null for a claim without a value.
+        for name in list(verified.claims):
+            if verified.claims[name] is None:
+                del verified.claims[name]
+        return verified
 
     def userinfo(self, **kwargs: Any) -> UserInfo:
         """Override Authlib's method: a failure body raises a ``CiamError``."""

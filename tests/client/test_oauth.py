@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +17,7 @@ from ciam_django.client import CiamClient, ciam_compliance_fix
 from ciam_django.client.oauth import CiamApp, _auth_method, ciam_app
 from ciam_django.client.person import identify_person, issuer_of
 from ciam_django.errors import CiamError
-from ciam_django.testing import FakeCiam, endpoints
+from ciam_django.testing import FakeCiam, endpoints, keys
 from tests.browser import query_of
 from tests.rows import for_each_row
 
@@ -390,11 +392,40 @@ class TestOidc:
         self, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         published = {"use": None, "alg": None, "key_ops": None, "x5t": None, "x5c": None}
-        keys = [{**key, **published} for key in ciam.published_keys]
-        monkeypatch.setattr(type(ciam), "published_keys", keys)
+        key_set = [{**key, **published} for key in ciam.published_keys]
+        monkeypatch.setattr(type(ciam), "published_keys", key_set)
         app = ciam_app()
 
         assert app.verify_id_token(fetch_token(ciam, app), NONCE)["sub"]
+
+    @pytest.mark.parametrize(
+        ("nulls", "code"),
+        [
+            (["azp", "at_hash", "nbf", "auth_time", "acr", "amr", "email", "sid"], ""),
+            (["iss"], "missing_claim"),
+            (["aud"], "missing_claim"),
+            (["exp"], "missing_claim"),
+            (["nonce"], "missing_claim"),
+            (["sub"], "missing_claim"),
+        ],
+        ids=str,
+    )
+    def test_a_claim_that_is_null_is_a_missing_claim(
+        self, nulls: list[str], code: str, ciam: FakeCiam
+    ) -> None:
+        app = ciam_app()
+        token = fetch_token(ciam, app)
+        payload = token["id_token"].split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        header = {"alg": "RS256", "kid": ciam.key.kid}
+        claims |= dict.fromkeys(nulls)
+        token["id_token"] = keys.sign_token(header, claims, ciam.key)
+        if not code:
+            assert not set(nulls) & set(app.verify_id_token(token, NONCE))
+            return
+        with pytest.raises(CiamError) as raised:
+            app.verify_id_token(token, NONCE)
+        assert (raised.value.code, raised.value.stage) == (code, "id_token")
 
     @pytest.mark.parametrize("key", [{"kty": None}, {"kty": "oct", "k": "YQ", "use": None}, {}, 7])
     def test_a_key_set_without_a_usable_key_verifies_nothing(
