@@ -154,6 +154,15 @@ def test_a_row_without_a_message_has_the_general_sentence_of_its_kind() -> None:
     assert row(Kind.CONFIGURATION).message == KINDS[Kind.CONFIGURATION].sentence
 
 
+@for_each_row("code", [code for code in CODES if "*" not in code])
+def test_the_row_of_a_misconfiguration_has_a_reason_for_developers(code: str) -> None:
+    result = CODES[code]
+
+    assert result.reason or result.kind is not Kind.CONFIGURATION
+    # Users read the message, which is general.
+    assert str(result.reason) not in str(result.message) or not result.reason
+
+
 def test_no_two_codes_differ_only_in_letter_case() -> None:
     names = [*CODES, *ALIASES]
 
