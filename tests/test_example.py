@@ -387,7 +387,7 @@ def _sentence_in(answer: requests.Response) -> str:
 
 @pytest.mark.parametrize(
     ("query", "number"),
-    [("User.LOCKED unlock", 1), ("rate_limit", 6), ("429 sms", 2), ("nothing like this", 0)],
+    [("User.LOCKED unlock", 1), ("rate_limit", 7), ("429 sms", 2), ("nothing like this", 0)],
 )
 def test_the_gallery_is_searched_by_code_kind_status_and_text(
     site: str, query: str, number: int

@@ -23,6 +23,7 @@ HEADINGS: Final[dict[str, str | Promise]] = {
     "Params.Exist.SocialUser.SocialId": _("CIAM: a parameter is taken"),
     "Params.Illegal.Consent": _("CIAM: a parameter is invalid"),
     "Params.Blank.OauthClient.*": _("Families, for codes not yet published"),
+    "wechat.1": _("WeChat's return codes"),
     "temporarily_unavailable": _("OAuth 2.0 and OpenID Connect, beyond the vendor's list"),
     "oauth_error": _("Authlib and joserfc"),
     "timeout": _("Our own"),
