@@ -15,10 +15,11 @@ import json
 import logging
 import math
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from cryptography.fernet import InvalidToken
-from django.core.cache import cache
+from django.core.cache import cache as django_cache
 
 from ciam_django.client.crypto import fernet_for
 
@@ -31,10 +32,53 @@ FORMAT: Final = 2
 _PURPOSE: Final = "ciam_django.client.cache"
 # Seconds between two log lines about the cache with the same level.
 _LOG_INTERVAL: Final = 60
+# Seconds after which a failed call is slow, and seconds without calls after a slow failure.
+_SLOW_SECONDS: Final = 0.3
+_PAUSE_SECONDS: Final = 5
 
 
 class HiddenFailureError(Exception):
     """The cache has failed, and its backend has hidden the failure."""
+
+
+class CachePausedError(Exception):
+    """The cache is not called, because a call has failed slowly in the last seconds."""
+
+
+class _PausingCache:
+    """Django's cache; after a slow failure, each call fails at once for ``_PAUSE_SECONDS``.
+
+    A sign-in calls the cache many times. If the server does not answer, each call would last as
+    long as the timeout of the backend.
+    """
+
+    def __init__(self) -> None:
+        self.paused_until = 0.0
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            started_at = time.monotonic()
+            if started_at < self.paused_until:
+                raise CachePausedError
+            try:
+                return getattr(django_cache, name)(*args, **kwargs)
+            except ValueError:
+                # ``incr`` and ``decr`` raise this exception if the key has no value.
+                raise
+            except Exception:
+                self.pause_after_slow_failure(started_at)
+                raise
+
+        return call
+
+    def pause_after_slow_failure(self, started_at: float) -> None:
+        """Pause if the call that has just failed was slow; ``started_at`` is its start."""
+        now = time.monotonic()
+        if now - started_at >= _SLOW_SECONDS:
+            self.paused_until = now + _PAUSE_SECONDS
+
+
+cache: Final = _PausingCache()
 
 
 # Cache backends raise exceptions of their own, so these functions catch Exception.
@@ -108,6 +152,7 @@ def _add_or_get(stored_key: str, value: Any, seconds: int) -> tuple[bool, Any]:
     Return True and the value, or False and the value that was stored before. Raises
     ``HiddenFailureError`` if the cache neither stores a value nor has a value.
     """
+    started_at = time.monotonic()
     # After the first turn, another request may have deleted the value that was stored before.
     for _ in range(2):
         if cache.add(stored_key, value, timeout=seconds):
@@ -115,6 +160,7 @@ def _add_or_get(stored_key: str, value: Any, seconds: int) -> tuple[bool, Any]:
         stored = cache.get(stored_key)
         if stored is not None:
             return False, stored
+    cache.pause_after_slow_failure(started_at)
     raise HiddenFailureError
 
 

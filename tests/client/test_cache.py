@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from django.core.cache import cache as django_cache
@@ -270,3 +271,70 @@ def test_another_format_shares_no_entry(monkeypatch: pytest.MonkeyPatch) -> None
     assert cache.get_cached("key") is None
     assert cache.acquire_once("once", seconds=60)
     assert cache.increment_count("count", 60)[0] == 1
+
+
+# --- A server that does not answer ------------------------------------------------------------
+
+
+class SilentCache(LocMemCache):
+    """A cache whose server does not answer within the timeout of the backend."""
+
+    calls: ClassVar[list[str]] = []
+
+    def _fail(self, name: str) -> None:
+        self.calls.append(name)
+        time.sleep(cache._SLOW_SECONDS)
+        raise TimeoutError
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        self._fail("get")
+
+    def add(self, *args: Any, **kwargs: Any) -> Any:
+        self._fail("add")
+
+    def set(self, *args: Any, **kwargs: Any) -> Any:
+        self._fail("set")
+
+
+class HidingSilentCache(SilentCache):
+    """A silent cache that hides its failures."""
+
+    def _fail(self, name: str) -> None:
+        self.calls.append(name)
+        time.sleep(cache._SLOW_SECONDS / 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [("SilentCache", ["add"]), ("HidingSilentCache", ["add", "get", "add", "get"])],
+)
+def test_after_a_slow_failure_the_cache_is_not_called_for_some_seconds(
+    name: str, calls: list[str], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CACHES = {"default": {"BACKEND": f"{__name__}.{name}", "LOCATION": name}}
+    monkeypatch.setattr(cache.cache, "paused_until", 0.0)
+    monkeypatch.setattr(SilentCache, "calls", [])
+    for _ in range(3):
+        assert cache.increment_count("key", 60) == (1, 60)
+        assert cache.acquire_once("key", seconds=60)
+        cache.set_cached("key", 1, seconds=60)
+        assert cache.get_cached("key") is None
+
+    assert SilentCache.calls == calls
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + cache._PAUSE_SECONDS)
+    cache.get_cached("key")
+    assert SilentCache.calls == [*calls, "get"]
+
+
+def test_after_a_quick_failure_the_cache_is_called_again(
+    settings: Settings, redis: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each failure is quick, also on a busy machine.
+    monkeypatch.setattr(cache, "_SLOW_SECONDS", 60)
+    settings.CACHES = {"default": DOWN_CACHES["Redis is down"]}
+    assert cache.acquire_once("key", seconds=60)
+    location = f"unix://{redis}"
+    settings.CACHES = {"default": {**DOWN_CACHES["Redis is down"], "LOCATION": location}}
+
+    assert [cache.acquire_once("key", seconds=60) for _ in range(2)] == [True, False]
