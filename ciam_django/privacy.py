@@ -124,8 +124,14 @@ def clear_frames_on_error(
 # --- Requests -----------------------------------------------------------------------------------
 
 
-def hide_request_data(view: Callable[..., R]) -> Callable[..., R]:
+def hide_request_data(
+    view: Callable[..., R],
+    answer_exception: Callable[[HttpRequest, Exception], R | None] | None = None,
+) -> Callable[..., R]:
     """Decorate a view: hide its request's data and its variables from error reports.
+
+    ``answer_exception`` takes the request and an exception of the view, and returns a response, or
+    None to raise the exception.
 
     The data are the query, the form and the cookies. The URL of a callback has a code, and an
     attacker can sign in with the code. Django writes ``META`` into its mail to ADMINS. Sentry
@@ -141,9 +147,12 @@ def hide_request_data(view: Callable[..., R]) -> Callable[..., R]:
         _hide_data_from_sentry()
         try:
             return cleared_view(request, *args, **kwargs)
-        except Exception:
-            request.COOKIES = {}
-            raise
+        except Exception as error:
+            response = answer_exception(request, error) if answer_exception else None
+            if response is None:
+                request.COOKIES = {}
+                raise
+            return response
         finally:
             request.GET = QueryDict()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.apps import apps
+from django.http import HttpResponseBase
 from django.urls import URLPattern, path
 
 app_name = "ciam"
@@ -23,48 +26,53 @@ if apps.is_installed("ciam_django.accounts"):
         popups,
         social,
     )
+    from ciam_django.login.error_responses import answer_storage_failure
     from ciam_django.privacy import hide_request_data
 
+    def private_view(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+        """Decorate a view: hide its request's data, and answer a failure of the storage."""
+        return hide_request_data(view, answer_storage_failure)
+
     urlpatterns += [
-        path("login/", hide_request_data(pages.login), name="login"),
-        path("step/<str:flow_id>/", hide_request_data(pages.step_page), name="step"),
+        path("login/", private_view(pages.login), name="login"),
+        path("step/<str:flow_id>/", private_view(pages.step_page), name="step"),
         path(
             "recover/",
-            hide_request_data(pages.first_step_page),
+            private_view(pages.first_step_page),
             {"name": "recover"},
             name="recover",
         ),
         path(
             "sign-up/",
-            hide_request_data(pages.first_step_page),
+            private_view(pages.first_step_page),
             {"name": "sign_up"},
             name="sign_up",
         ),
-        path("done/", hide_request_data(popups.popup_done), name="done"),
-        path("captcha/", hide_request_data(captcha.issue_captcha_image), name="captcha"),
-        path("with/<str:name>/", hide_request_data(social.redirect_to_provider), name="provider"),
+        path("done/", private_view(popups.popup_done), name="done"),
+        path("captcha/", private_view(captcha.issue_captcha_image), name="captcha"),
+        path("with/<str:name>/", private_view(social.redirect_to_provider), name="provider"),
         path(
             "with/<str:name>/callback/",
-            hide_request_data(social.provider_callback),
+            private_view(social.provider_callback),
             name="provider_callback",
         ),
-        path("api/", hide_request_data(api.login_options), name="api"),
-        path("api/captcha/", hide_request_data(api.issue_captcha), name="api_captcha"),
-        path("api/renew/", hide_request_data(api.refresh_tokens), name="api_renew"),
+        path("api/", private_view(api.login_options), name="api"),
+        path("api/captcha/", private_view(api.issue_captcha), name="api_captcha"),
+        path("api/renew/", private_view(api.refresh_tokens), name="api_renew"),
         # An unknown URL below the endpoints is answered with JSON, too.
-        path("api/<path:name>/", hide_request_data(api.submit_step), name="api_step"),
-        path("authorize/", hide_request_data(hosted.authorize), name="authorize"),
-        path("callback/", hide_request_data(callback.callback), name="callback"),
-        path("unlink/", hide_request_data(link_views.unlink), name="unlink"),
-        path("logout/", hide_request_data(logout.logout), name="logout"),
+        path("api/<path:name>/", private_view(api.submit_step), name="api_step"),
+        path("authorize/", private_view(hosted.authorize), name="authorize"),
+        path("callback/", private_view(callback.callback), name="callback"),
+        path("unlink/", private_view(link_views.unlink), name="unlink"),
+        path("logout/", private_view(logout.logout), name="logout"),
         path(
             "logout/back/",
-            hide_request_data(logout.back_channel_logout),
+            private_view(logout.back_channel_logout),
             name="back_channel_logout",
         ),
         path(
             "logout/front/",
-            hide_request_data(logout.front_channel_logout),
+            private_view(logout.front_channel_logout),
             name="front_channel_logout",
         ),
     ]

@@ -80,23 +80,23 @@ def _raise_storage_failures(function: Callable[P, T]) -> Callable[P, T]:
         except CiamError:
             raise
         except Exception as error:
-            if not _is_storage_failure(error):
+            failure = storage_failure_of(error)
+            if failure is None:
                 raise
-            raise CiamError(
-                "storage_unavailable",
-                stage=Stage.CALLBACK,
-                upstream_text=f"{type(error).__name__}: {error}",
-            ) from error
+            failure.stage = Stage.CALLBACK
+            raise failure from error
 
     return wrapper
 
 
-def _is_storage_failure(error: Exception) -> bool:
-    """Return True for an exception of a database that is away, or of the session store."""
+def storage_failure_of(error: Exception) -> CiamError | None:
+    """Return ``storage_unavailable`` for a database or session store that is away, else None."""
     frames = traceback.walk_tb(error.__traceback__)
     modules = [str(frame.f_globals.get("__name__")) for frame, _line in frames]
     is_in_session = any(module.startswith(_STORAGE_PACKAGES) for module in modules)
-    return is_in_session or isinstance(error, OperationalError | InterfaceError)
+    if not (is_in_session or isinstance(error, OperationalError | InterfaceError)):
+        return None
+    return CiamError("storage_unavailable", upstream_text=f"{type(error).__name__}: {error}")
 
 
 def sign_in(request: HttpRequest, person: Person, token_response: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import Resolver404, resolve
 
 from ciam_django.accounts.last_failure import record_failure
+from ciam_django.accounts.login import storage_failure_of
 from ciam_django.accounts.session_check import refresh_or_end_session
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import response_for
@@ -64,7 +65,13 @@ def _refuse_ended_session(request: HttpRequest) -> HttpResponse | None:
     # pages that a cache can serve to everybody.
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return None
-    error = refresh_or_end_session(request)
+    try:
+        error = refresh_or_end_session(request)
+    except Exception as failure:
+        # The views of ``ciam_django.urls`` answer with a page if the session store is away.
+        if storage_failure_of(failure) and _is_ciam_view(request):
+            return None
+        raise
     if error is None:
         return None
     answer = answer_and_report(error, request)

@@ -180,6 +180,9 @@ def handle_callback(
         return _repeated_callback_response(request, returned_state) or _invalid_state_response(
             request, returned_state, provider
         )
+    # If the session store is away, this fails before the state and the code are used, so that the
+    # user can reload the page.
+    request.session.get(_USED_STATES_KEY)
     if claim_state(sign_in_state):
         response = _first_response(request, sign_in_state, complete, answer_failure)
     else:

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseForbidden
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
 from django.urls import reverse
 from django.utils.decorators import decorator_from_middleware
 from django.utils.log import log_response
 from django.views.decorators.csrf import csrf_exempt
 
+from ciam_django.accounts.login import storage_failure_of
 from ciam_django.errors import CiamError, Stage
 from ciam_django.login.hints import Hint, hint_at_form, hint_text
 from ciam_django.login.redirects import requested_next
@@ -63,6 +65,21 @@ def answer_errors(view: ViewFunction) -> ViewFunction:
             return answer_error(request, error, next_url=requested_next(request))
 
     return answering_view
+
+
+def answer_storage_failure(request: HttpRequest, error: Exception) -> HttpResponse | None:
+    """Return the response of ``answer_error`` if the database or the session store is away.
+
+    The JSON endpoints return JSON. Return None for other exceptions.
+    """
+    failure = None if isinstance(error, CiamError) else storage_failure_of(error)
+    if failure is None:
+        return None
+    # The user is in the session, and the page of an answer must not read the session again.
+    request.user = AnonymousUser()
+    if request.path.startswith(reverse("ciam:api")):
+        return json_response_for(request, answer_and_report(failure, request))
+    return answer_error(request, failure, next_url=requested_next(request))
 
 
 class _CsrfMiddleware(CsrfViewMiddleware):

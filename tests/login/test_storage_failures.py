@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import redis
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in
 from django.db import InterfaceError, OperationalError, connection
@@ -15,8 +16,9 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.testing import FakeCiam
-from ciam_django.testing.accounts import PASSWORD
+from ciam_django.testing.accounts import PASSWORD, user_id_of
 from tests.browser import Browser
+from tests.caches import DOWN_CACHES
 from tests.login.test_api import AGREED
 from tests.login.test_social import registered_at
 
@@ -123,3 +125,87 @@ def test_a_failure_of_the_projects_own_code_is_not_hidden(browser: Browser) -> N
     finally:
         user_logged_in.disconnect(fail)
     assert not User.objects.exists()
+
+
+# --- The session of a browser -----------------------------------------------------------------
+
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "sessions": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "away"},
+}
+
+
+@pytest.fixture
+def signed_in(browser: Browser, settings: Settings) -> Browser:
+    """A browser with a session in the database and in a cache."""
+    settings.CACHES = CACHES
+    settings.SESSION_CACHE_ALIAS = "sessions"
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+    browser.client.handler.load_middleware()
+    browser.sign_in()
+    assert browser.user_id
+    return browser
+
+
+def take_cache_of_sessions_away(settings: Settings) -> None:
+    settings.CACHES = {**CACHES, "sessions": DOWN_CACHES["Redis is down"]}
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_callback_can_be_repeated_if_the_session_store_was_away(
+    signed_in: Browser, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    callback = signed_in.sign_in_at_ciam(signed_in.start_sign_in("/cart/"), "wang")
+    token_calls = [request.stage for request in signed_in.ciam.requests].count("token")
+    take_cache_of_sessions_away(settings)
+    assert_can_start_again(signed_in.open_callback(callback))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    # Neither the state nor the code has been used.
+    assert [request.stage for request in signed_in.ciam.requests].count("token") == token_calls
+
+    settings.CACHES = CACHES
+    assert signed_in.open_callback(callback)["Location"] == "/cart/"
+    assert signed_in.user_id
+
+
+@pytest.mark.parametrize("mode", ["ciam"])
+def test_the_views_answer_a_lost_session_store_with_their_page_or_with_json(
+    signed_in: Browser, settings: Settings
+) -> None:
+    settings.CIAM_LOGIN_METHODS = ["password"]
+    take_cache_of_sessions_away(settings)
+    client, body = signed_in.client, {"username": "li", "password": PASSWORD, "consent": AGREED}
+    pages = [
+        client.get("/ciam/callback/?state=x&code=y"),
+        client.post("/ciam/logout/"),
+        client.post("/ciam/unlink/", {"identity": 1}),
+    ]
+    json_answer = client.post("/ciam/api/password/", body, content_type="application/json")
+
+    for answer in pages:
+        assert_can_start_again(answer)
+    assert (json_answer.status_code, json_answer.json()["code"]) == (503, "storage_unavailable")
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_back_channel_logout_can_be_repeated_if_the_session_store_was_away(
+    signed_in: Browser, settings: Settings
+) -> None:
+    token = signed_in.ciam.sign_logout_token(sub=user_id_of("li"))
+    take_cache_of_sessions_away(settings)
+    answer = Client().post("/ciam/logout/back/", {"logout_token": token})
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (503, "storage_unavailable")
+
+    settings.CACHES = CACHES
+    assert Client().post("/ciam/logout/back/", {"logout_token": token}).status_code == 200
+    assert signed_in.user_id is None
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_page_of_the_project_gets_the_failure_itself(
+    signed_in: Browser, settings: Settings
+) -> None:
+    take_cache_of_sessions_away(settings)
+
+    with pytest.raises(redis.ConnectionError):
+        signed_in.client.get("/cart/")
