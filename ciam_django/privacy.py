@@ -30,8 +30,9 @@ _REDACTIONS: Final = (
     # then long words, and four digits or more: codes, tokens, keys, phone numbers.
     (re.compile(r"\beyJ[\w-]*(?:\.[\w-]*)*"), "[token]"),
     (re.compile(r"\bhttps?://\S+", re.IGNORECASE), "[url]"),
-    (re.compile(r"[^\s@<>\"']+(?:@[^\s@<>\"']+)+"), "[email]"),
-    (re.compile(r"(?i)((?:passw|pwd|secret|token|code|cookie|密码|密碼|口令|验证码|驗證碼)\w*[\"']?\s*"
+    # The look-behind and the possessive quantifiers keep the time linear.
+    (re.compile(r"(?<![^\s@<>\"'])[^\s@<>\"']++(?:@[^\s@<>\"']++)++"), "[email]"),
+    (re.compile(r"(?i)((?:passw|pwd|secret|token|code|cookie|密码|密碼|口令|验证码|驗證碼)\w{0,64}[\"']?\s*"
                 r"[=:：]\s*)(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&，；。\"'])+"), r"\1[redacted]"),
     (re.compile(r"(?=[\w+/=~-]*\d)[\w+/=~-]{8,}|[\w+/=~-]{25,}"), "[redacted]"),
     (re.compile(r"\+?\d[\d\s().-]{2,}\d"), "[number]"),

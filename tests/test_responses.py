@@ -154,6 +154,17 @@ def test_a_request_with_a_malformed_accept_header_is_answered(accept: str) -> No
     assert response["Content-Type"].partition(";")[0] in (HTML, JSON)
 
 
+def test_a_long_accept_header_is_not_parsed() -> None:
+    """A browser's header has less than 250 characters, and 64 KB would take 0.1 seconds."""
+    request = request_with("text/html" + ",a/b" * 10_000)
+
+    assert response_for(request, answer())["Content-Type"] == JSON
+    assert "accepted_types" not in request.__dict__
+    assert response_for(request_with("text/html" + ",a/b" * 200), answer())[
+        "Content-Type"
+    ].startswith(HTML)
+
+
 # --- Status and headers -----------------------------------------------------------------------
 
 

@@ -44,7 +44,11 @@ from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.login import tenant_config
 from ciam_django.login.captcha import decode_captcha_image, fetch_captcha
-from ciam_django.login.error_responses import ViewFunction, protect_json_from_csrf
+from ciam_django.login.error_responses import (
+    LARGEST_BODY,
+    ViewFunction,
+    protect_json_from_csrf,
+)
 from ciam_django.login.known_browsers import remember_browser
 from ciam_django.login.notices import SUCCESS_TEXTS
 from ciam_django.login.providers import MINI_PROGRAM, available_providers, registrations
@@ -272,9 +276,12 @@ def load_step_availability(name: str) -> bool:
 
 
 def _parse_request_body(request: HttpRequest) -> Mapping[str, Any]:
-    """Return the JSON object of the body; raise ``invalid_request`` for any other body."""
+    """Return the JSON object of the body; raise ``invalid_request`` for any other body.
+
+    A body above ``LARGEST_BODY`` is refused before it is parsed.
+    """
     try:
-        body = json.loads(request.body)
+        body = json.loads(request.body) if len(request.body) <= LARGEST_BODY else None
     except (ValueError, RecursionError, RequestDataTooBig, UnreadablePostError):
         body = None
     if not isinstance(body, dict):

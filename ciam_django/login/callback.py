@@ -182,7 +182,7 @@ def handle_callback(
         )
     # If the session store is away, this fails before the state and the code are used, so that the
     # user can reload the page.
-    request.session.get(_USED_STATES_KEY)
+    remembered_next(request, sign_in_state.digest)
     if claim_state(sign_in_state):
         response = _first_response(request, sign_in_state, complete, answer_failure)
     else:

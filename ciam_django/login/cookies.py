@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import posixpath
 import time
@@ -27,6 +28,8 @@ _PREFIX_KEY: Final = "ciam_django.cookie_prefix"
 # The bytes that all cookies of this package together must not reach: proxies and servers limit the
 # headers of a request, often to 8 KiB.
 _MAX_BYTES: Final = 4096
+# A browser has at most ten cookies of this package. A header of 64 KB can have 3,500 cookies.
+_MAX_NAMES: Final = 50
 
 
 def set_cookie(
@@ -68,7 +71,12 @@ def has_any_cookie(request: HttpRequest) -> bool:
 
 
 def _full_names(request: HttpRequest) -> list[str]:
-    return [name for name in request.COOKIES if name.startswith((_PREFIX, _HOST_PREFIX))]
+    """Return the names of this package's cookies in the request, at most ``_MAX_NAMES``.
+
+    The number is limited, because the views decrypt or delete each cookie.
+    """
+    names = (name for name in request.COOKIES if name.startswith((_PREFIX, _HOST_PREFIX)))
+    return list(itertools.islice(names, _MAX_NAMES))
 
 
 def _prefix(request: HttpRequest) -> str:
@@ -173,7 +181,8 @@ class EncryptedCookies:
         Cookies that are invalid or older than ``ttl`` seconds are left out.
         """
         prefix = _prefix(request) + self.prefix
-        values = [request.COOKIES[name] for name in request.COOKIES if name.startswith(prefix)]
+        names = [name for name in _full_names(request) if name.startswith(prefix)]
+        values = [request.COOKIES[name] for name in names]
         values.sort(key=_set_at, reverse=True)
         contents = [self.decrypted(value, ttl) for value in values[: self.max_count]]
         return [content for content in contents if content is not None]

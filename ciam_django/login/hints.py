@@ -76,6 +76,9 @@ IN_APP: Final[dict[str, str]] = {
     "any app on Android": r"; wv\)",
     "any app on iOS": r"\((?:iPhone|iPad|iPod)(?!.*\bSafari/).*AppleWebKit/",
 }
+# The time of a search grows with the square of the length. The names of apps that these patterns
+# look for are within the first 512 characters.
+_LONGEST_USER_AGENT: Final = 512
 _IN_APP: Final = re.compile("|".join(IN_APP.values()), re.IGNORECASE)
 
 # ``cookie_test_response`` redirects to a URL with this parameter and sets this cookie.
@@ -84,9 +87,14 @@ _TEST_COOKIE: Final = "asked"
 _COOKIE_LIFETIME: Final = 24 * 3600
 
 
+def user_agent(request: HttpRequest) -> str:
+    """Return the first 512 characters of the User-Agent; empty if the header is missing."""
+    return request.headers.get("User-Agent", "")[:_LONGEST_USER_AGENT]
+
+
 def is_in_app(request: HttpRequest) -> bool:
     """Return True if the User-Agent names a browser inside an app."""
-    return _IN_APP.search(request.headers.get("User-Agent", "")) is not None
+    return _IN_APP.search(user_agent(request)) is not None
 
 
 def hint_text(hint: Hint | None) -> str:

@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ciam_django.conf import cached_until_settings_change, conf
-from ciam_django.login.hints import is_in_app
+from ciam_django.login.hints import is_in_app, user_agent
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -223,14 +223,14 @@ _NOT_WECHAT: Final = re.compile(r"wxwork|miniProgram", re.IGNORECASE)
 
 def browser_type(request: HttpRequest) -> BrowserType:
     """Return the type of the browser that the User-Agent names."""
-    agent = request.headers.get("User-Agent", "")
+    agent = user_agent(request)
     if _IN_WECHAT.search(agent) and not _NOT_WECHAT.search(agent):
         return BrowserType.WECHAT
     return BrowserType.IN_APP if is_in_app(request) else _type_outside_apps(request)
 
 
 def _type_outside_apps(request: HttpRequest) -> BrowserType:
-    agent = request.headers.get("User-Agent", "")
+    agent = user_agent(request)
     return BrowserType.PHONE if _PHONE.search(agent) else BrowserType.DESKTOP
 
 

@@ -16,7 +16,7 @@ from django.utils import translation
 from django.utils.http import is_same_domain, url_has_allowed_host_and_scheme
 
 from ciam_django.conf import conf
-from ciam_django.responses import HTML, JSON
+from ciam_django.responses import HTML, JSON, has_readable_accept
 
 # The longest ``next`` in bytes: it travels in a cookie.
 _LONGEST: Final = 512
@@ -125,11 +125,7 @@ def redirect_or_json_response(request: HttpRequest, url: str) -> HttpResponse:
 
     A script can't follow a redirect to another origin, so it gets the URL as JSON.
     """
-    try:
-        prefers_json = request.get_preferred_type([HTML, JSON]) == JSON
-    except (ValueError, LookupError):
-        # Django raises these exceptions for parameters in an unknown encoding.
-        prefers_json = False
+    prefers_json = has_readable_accept(request) and request.get_preferred_type([HTML, JSON]) == JSON
     if not prefers_json:
         return redirect_response(url)
     response = JsonResponse({"status": "redirect", "url": url})

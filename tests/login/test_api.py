@@ -289,7 +289,10 @@ def test_a_flow_is_refused_at_another_step(app: App) -> None:
     assert app.send("link_code", code=CODE)["http"] == 410
 
 
-@pytest.mark.parametrize("body", ["", "[]", "null", "{", "[" * 100_000, '"x"'])
+@pytest.mark.parametrize(
+    "body",
+    ["", "[]", "null", "{", "[" * 10_000, "[" * 100_000, '"x"', '{"a": "%s"}' % ("b" * 16_384)],
+)
 def test_a_body_that_is_not_an_object_is_refused(app: App, body: str) -> None:
     response = app.client.post(
         "/ciam/api/password/",

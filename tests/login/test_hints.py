@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils.translation import override
 from pytest_django.fixtures import Settings
 
 from ciam_django.login import state
-from ciam_django.login.hints import HINT_TEXTS, Hint, hint_text
+from ciam_django.login.hints import HINT_TEXTS, Hint, hint_text, user_agent
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser, query_of
 from tests.login.test_state import age_state_cookies
@@ -338,3 +338,10 @@ def test_every_hint_is_translated(hint: Hint, language: str) -> None:
     with override(language):
         assert hint_text(hint) not in ("", english)
     assert hint_text(None) == ""
+
+
+def test_only_the_first_512_characters_of_the_user_agent_are_searched() -> None:
+    request = RequestFactory().get("/", headers={"User-Agent": "a" * 512 + "MicroMessenger/8"})
+
+    assert user_agent(request) == "a" * 512
+    assert user_agent(RequestFactory().get("/")) == ""

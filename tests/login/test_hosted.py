@@ -30,6 +30,7 @@ from tests.rows import for_each_row
 
 pytestmark = pytest.mark.django_db
 
+FORM = "application/x-www-form-urlencoded"
 LOCKED = "Operation.Failure.User.Locked"
 
 
@@ -631,3 +632,16 @@ def test_a_logout_succeeds_and_is_logged_while_ciam_is_down(
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "code=no_connection " in warning.getMessage()
     assert "stage=logout " in warning.getMessage()
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+@pytest.mark.parametrize("path", ["login", "authorize", "logout", "unlink", "logout/back"])
+@pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=x", FORM])
+def test_a_large_form_is_refused_before_it_is_parsed(
+    browser: Browser, path: str, content_type: str
+) -> None:
+    request = browser.client.post(f"/ciam/{path}/", b"a=" + b"b" * 16 * 1024, content_type)
+
+    assert request.status_code == 400
+    assert request["Ciam-Error-Code"] == "invalid_request"
+    assert request.wsgi_request.POST == {}
