@@ -391,7 +391,13 @@ class Conf:
     CIAM_TIMEOUT = Setting(
         10.0,
         Number(0.1, 120),
-        "The time limit in seconds of a call to CIAM, from the connection to the last byte.",
+        "The time limit in seconds of a call to CIAM, and of all calls of one sign-in request.",
+    )
+    CIAM_MAX_CALLS = Setting(
+        6,
+        Integer(1, 1000),
+        "The number of calls to CIAM that one process makes at the same time, below the number of "
+        "its threads; another call waits for a second at most, and then fails.",
     )
     CIAM_ENDPOINTS = Setting(
         {},

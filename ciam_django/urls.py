@@ -15,6 +15,7 @@ urlpatterns: list[URLPattern] = []
 # Without the models of the accounts app, the import of the views fails. ``manage.py check`` then
 # reports that the app is missing.
 if apps.is_installed("ciam_django.accounts"):
+    from ciam_django.client.transport import sharing_one_deadline
     from ciam_django.login import (
         api,
         callback,
@@ -30,8 +31,11 @@ if apps.is_installed("ciam_django.accounts"):
     from ciam_django.privacy import hide_request_data
 
     def private_view(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-        """Decorate a view: hide its request's data, and answer a failure of the storage."""
-        return hide_request_data(view, answer_storage_failure)
+        """Decorate a view: hide its request's data, and answer a failure of the storage.
+
+        All calls to CIAM of the view share one deadline.
+        """
+        return hide_request_data(sharing_one_deadline()(view), answer_storage_failure)
 
     urlpatterns += [
         path("login/", private_view(pages.login), name="login"),

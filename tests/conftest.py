@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +24,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django import conf, lookup, reporting
 from ciam_django.client import cache as client_cache
+from ciam_django.client import transport
 from ciam_django.codes import CODES, Meaning
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
@@ -132,6 +131,12 @@ def clear_logged_codes() -> Iterator[None]:
 def clear_cache() -> None:
     """Clear the cache of this process, which has the counts of earlier tests."""
     cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def forget_circuits() -> None:
+    """Forget that CIAM was silent in an earlier test."""
+    transport.forget_circuits()
 
 
 @pytest.fixture(autouse=True)

@@ -148,4 +148,4 @@ def test_all_values_in_the_cache_are_encrypted_or_numbers_under_keys_with_the_fo
     assert [key for key in values if not key.endswith(f".{FORMAT}")] == []
     clear = {key: value for key, value in values.items() if not str(value).startswith("gAAAA")}
     assert {type(value) for value in clear.values()} == {int, float}
-    assert {key.split(".")[1] for key in clear} == {"limit", "logout", "state"}
+    assert {key.split(".")[1] for key in clear} == {"circuit", "limit", "logout", "state"}

@@ -61,7 +61,7 @@ ROOMS: Final[dict[str, set[str]]] = {
         "kinds",
         "conf",
     },
-    "urls": {"privacy", "login"},
+    "urls": {"privacy", "login", "client"},
     # wiring
     "apps": {"checks"},
     "checks": {"login", "accounts", "client", "answers", "lookup", "codes", "errors", "conf"},

@@ -17,6 +17,7 @@ from django.test import RequestFactory
 
 from ciam_django import errors, lookup, network, privacy
 from ciam_django.accounts import bearer
+from ciam_django.client import envelope
 from ciam_django.login import api, captcha, hints, providers
 from ciam_django.login.steps import forms, results
 
@@ -55,6 +56,7 @@ def _clean_code(text: str) -> object:
 # of the text's length. All patterns of the package are here.
 PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "accounts.bearer._HEADER": bearer._HEADER.fullmatch,
+    "client.envelope.LIFETIME": envelope.LIFETIME.fullmatch,
     "errors.REQUEST_ID": errors.REQUEST_ID.fullmatch,
     "errors._wechat_code_in": lambda text: errors.error_from_body({"errcode": text}),
     "errors._LEADING_CODE": errors.code_in,

@@ -26,6 +26,7 @@ from ciam_django.client.cache import delete_cached, get_cached, set_cached
 from ciam_django.client.crypto import from_stored
 from ciam_django.client.oauth import CiamApp, ciam_app
 from ciam_django.client.person import Person
+from ciam_django.client.transport import sharing_one_deadline
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error
@@ -143,6 +144,7 @@ def _refuse_above_limit(request: HttpRequest, token: str) -> None:
             raise
 
 
+@sharing_one_deadline()
 def _verify_token(token: str) -> TokenInfo:
     """Verify the token as ``CIAM_BEARER`` says; raise ``bad_configuration`` for another value."""
     verify = _VERIFIERS.get(conf.CIAM_BEARER)

@@ -24,11 +24,13 @@ from ciam_django.accounts.token_refresh import (
 )
 from ciam_django.client.access_tokens import check_token_data
 from ciam_django.client.api import REFUSED_TOKEN_CODES, CiamClient
+from ciam_django.client.transport import sharing_one_deadline
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.reporting import report
 
 
+@sharing_one_deadline()
 def refresh_or_end_session(request: HttpRequest) -> CiamError | None:
     """Check the session if a check is due; refresh its tokens, or end the session.
 

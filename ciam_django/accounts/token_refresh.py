@@ -23,6 +23,7 @@ from ciam_django.accounts.transactions import change_for_good, outside_transacti
 from ciam_django.answers import is_failure_of_ciam, kind_of
 from ciam_django.client.cache import get_cached, set_cached
 from ciam_django.client.oauth import ciam_app
+from ciam_django.client.transport import call_deadline, sharing_one_deadline
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error
@@ -89,6 +90,7 @@ def refresh_if_due(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
 
 @clear_frames_on_error
 @outside_transaction
+@sharing_one_deadline()
 def refresh_session_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
     """Refresh the tokens at CIAM (RFC 6749, section 6), store the new tokens and return them.
 
@@ -167,7 +169,7 @@ def _wait_for_tokens(ciam_session: CiamSession) -> Tokens:
     Raises ``CiamError``: ``no_connection`` if the other request fails, or after ``CIAM_TIMEOUT``;
     ``session_ended`` if the session has ended.
     """
-    until = time.monotonic() + conf.CIAM_TIMEOUT
+    until = call_deadline(conf.CIAM_TIMEOUT)
     while time.monotonic() < until:
         reloaded = _load_active_session(ciam_session)
         if reloaded.renewals > ciam_session.renewals:

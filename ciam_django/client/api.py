@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urljoin
 
+from django.utils.asyncio import async_unsafe
+
 from ciam_django.client import results
 from ciam_django.client.cached_documents import CachedDocument, FetchedDocument
 from ciam_django.client.endpoints import PREFIX, Credential, Endpoint, endpoint_of
 from ciam_django.client.envelope import data_of
 from ciam_django.client.oauth import CiamApp, ciam_app, misconfiguration, name_setting
+from ciam_django.client.transport import ASYNC_MESSAGE, sharing_one_deadline
 from ciam_django.errors import CiamError, raising_ciam_errors
 from ciam_django.privacy import clear_frames_on_error
 
@@ -315,6 +318,8 @@ class CiamClient:
 
     # --- Requests ----------------------------------------------------------------------------
 
+    @async_unsafe(ASYNC_MESSAGE)
+    @sharing_one_deadline()
     def _call(
         self,
         name: str,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Generic, TypeVar
+
+from django.utils.asyncio import async_unsafe
 
 from ciam_django.client.cache import (
     acquire_once,
@@ -19,6 +20,7 @@ from ciam_django.client.cache import (
     set_cached,
 )
 from ciam_django.client.crypto import from_stored
+from ciam_django.client.transport import ASYNC_MESSAGE, call_deadline, refuse_while_open
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 
@@ -26,6 +28,8 @@ logger = logging.getLogger("ciam_django")
 
 # Seconds between two attempts to replace a copy.
 _ATTEMPT_INTERVAL: Final = 60
+# Seconds after which a second process fetches, because the first may have been killed.
+_LOCK_SECONDS: Final = 2
 # Seconds between two look-ups of the copy that another process is fetching.
 _POLL_INTERVAL: Final = 0.02
 # Seconds for which the waiting processes can read the code of a failed fetch.
@@ -71,7 +75,8 @@ class CachedCopy(Generic[T]):
 class CachedDocument(Generic[T]):
     """A document of CIAM that changes rarely.
 
-    ``fetch`` gets the document from CIAM, and ``parse`` turns the document into its content. Both
+    ``name`` is unique and begins with a URL of the server, which a space ends. ``fetch`` gets the
+    document from CIAM, and ``parse`` turns the document into its content. Both
     may raise a ``CiamError``. Django's cache stores the document under ``name``, and each process
     stores the content. While one process fetches, the other processes use the old copy, or wait
     if they have no copy.
@@ -83,9 +88,11 @@ class CachedDocument(Generic[T]):
         self._fetch = fetch
         self._parse = parse
         self._key = cache_key(name)
+        self._url = name.partition(" ")[0]
         self._copy: CachedCopy[T] | None = None
         self._attempted_at = -float(_ATTEMPT_INTERVAL)
 
+    @async_unsafe(ASYNC_MESSAGE)
     def get_copy(self) -> CachedCopy[T]:
         """Return a fresh copy, or a copy that is still good while CIAM can't be reached.
 
@@ -100,6 +107,7 @@ class CachedDocument(Generic[T]):
             return self._try_fetch() or self._wait_for_copy(None)
         return copy if time.time() < copy.fresh_until else self._try_refresh(copy) or copy
 
+    @async_unsafe(ASYNC_MESSAGE)
     def get_newer_copy(self, old: CachedCopy[T]) -> CachedCopy[T]:
         """Return a newer copy than ``old``, which has proved wrong; return ``old`` if this fails.
 
@@ -132,7 +140,7 @@ class CachedDocument(Generic[T]):
         process is fetching, or if ``old`` is given and the last attempt is too recent. If the fetch
         fails, store its code for the waiting processes and raise the ``CiamError``.
         """
-        if not acquire_once(f"{self._key}.fetching", seconds=math.ceil(conf.CIAM_TIMEOUT) + 1):
+        if not acquire_once(f"{self._key}.fetching", seconds=_LOCK_SECONDS):
             return None
         try:
             newest = self._load_newest()
@@ -169,20 +177,25 @@ class CachedDocument(Generic[T]):
     def _wait_for_copy(self, copy: CachedCopy[T] | None) -> CachedCopy[T]:
         """Wait for the copy that another process is fetching, for ``CIAM_TIMEOUT`` at most.
 
-        Return the newest good copy, otherwise the given copy. Without any copy, raise a
-        ``CiamError``: the code of the failure in the other process, or ``timeout``. If the other
-        process has ended without a copy and without a failure, fetch the document.
+        Return the newest good copy, otherwise the given copy. Without any copy, fetch the document
+        if the other process has ended without a result. Raises a ``CiamError``: the code of the
+        failure in the other process, the error of the own fetch, ``timeout``, or ``no_connection``
+        while CIAM is silent.
         """
-        until = time.monotonic() + conf.CIAM_TIMEOUT
-        while is_acquired(f"{self._key}.fetching") and time.monotonic() < until:
-            time.sleep(_POLL_INTERVAL)
+        until = call_deadline(conf.CIAM_TIMEOUT)
+        while time.monotonic() < until:
+            if copy is None:
+                refuse_while_open(self._url)
+            if is_acquired(f"{self._key}.fetching"):
+                time.sleep(_POLL_INTERVAL)
+            elif newest := self._load_newest() or copy:
+                return newest
+            elif failed := get_cached(f"{self._key}.failed"):
+                raise CiamError(failed)
+            elif fetched := self._try_fetch():
+                return fetched
         if newest := self._load_newest() or copy:
             return newest
-        if code := get_cached(f"{self._key}.failed"):
-            raise CiamError(code)
-        # The cache has failed, or has deleted the copy to make room for other entries.
-        if time.monotonic() < until and (fetched := self._try_fetch()):
-            return fetched
         raise CiamError("timeout")
 
     def _load_newest(self) -> CachedCopy[T] | None:

@@ -1,35 +1,98 @@
-"""Send HTTP requests to CIAM: pooled connections, one deadline per call, limited body size."""
+"""Send HTTP requests to CIAM, with pooled connections, a deadline, limits and a circuit breaker."""
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
+import hashlib
 import logging
+import math
 import os
 import socket
 import ssl
+import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import requests
 from authlib.integrations.requests_client import OAuth2Session
+from django.utils.asyncio import async_unsafe
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 from urllib3.util.ssl_ import create_urllib3_context
 
+from ciam_django.client.cache import acquire_once, delete_cached, is_acquired
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
+
+logger = logging.getLogger("ciam_django")
 
 # The size of the largest body in bytes, after decompression.
 LARGEST_BODY: Final = 1024 * 1024
 _CHUNK: Final = 64 * 1024
 
 _deadline: contextvars.ContextVar[float] = contextvars.ContextVar("ciam_django_deadline")
+
+ASYNC_MESSAGE: Final = (
+    "ciam_django's calls to CIAM are synchronous: use a thread or sync_to_async()."
+)
+
+
+@dataclass(slots=True)
+class _Budget:
+    """The end of the time for all calls of a block, set by its first call."""
+
+    ends_at: float | None = None
+
+
+_budget: contextvars.ContextVar[_Budget | None] = contextvars.ContextVar(
+    "ciam_django_budget", default=None
+)
+
+
+@contextlib.contextmanager
+def sharing_one_deadline() -> Iterator[None]:
+    """Give all calls of the block, and all waits for the calls of others, ``CIAM_TIMEOUT`` in all.
+
+    Use it as a context manager or as a decorator. An inner block has the deadline of the outer
+    block.
+    """
+    if _budget.get():
+        yield
+        return
+    token = _budget.set(_Budget())
+    try:
+        yield
+    finally:
+        _budget.reset(token)
+
+
+def call_deadline(timeout: float) -> float:
+    """Return the time (of ``time.monotonic``) at which a call or wait that begins now must end.
+
+    ``timeout`` is ``CIAM_TIMEOUT``.
+    """
+    ends_at = time.monotonic() + timeout
+    budget = _budget.get()
+    if budget is None:
+        return ends_at
+    budget.ends_at = min(ends_at, budget.ends_at or ends_at)
+    return budget.ends_at
 
 
 def _remaining_seconds() -> float:
@@ -105,6 +168,209 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 _POOLS: Final = {"http": _Pool, "https": _TLSPool}
+
+
+# --- The circuit breaker ----------------------------------------------------------------------
+# The first call without an answer opens the circuit of its origin for PAUSE_SECONDS, in all
+# processes that share Django's cache. Then one call at a time tries again. The first answer closes
+# the circuit, even if the answer is an error. Without a cache, each process has its own circuits.
+
+# Seconds without calls after a call without an answer.
+PAUSE_SECONDS: Final = 10
+# Seconds for which the processes share the state of a circuit.
+_STATE_LIFETIME: Final = 600
+# Seconds for which a call waits while CIAM_MAX_CALLS other calls of the process run.
+_MAX_WAIT: Final = 1.0
+
+
+class _Circuit:
+    """The circuit of an origin, as this process knows it."""
+
+    def __init__(self, origin: str) -> None:
+        self._host = urlsplit(origin).hostname
+        self._key = f"ciam_django.circuit.{hashlib.sha256(origin.encode()).hexdigest()}"
+        self._lock = threading.Lock()
+        self._is_open = False
+        self._paused_until = 0.0
+        self._trying_until = 0.0
+        self._answered_at = 0.0
+
+    def load_state(self) -> None:
+        """Load the state that the other processes share; keep the own state if the cache fails."""
+        if self._is_open:
+            self._is_open = not is_acquired(f"{self._key}.answered")
+        else:
+            self._is_open = is_acquired(f"{self._key}.silent")
+
+    def refuse_during_pause(self) -> None:
+        """Raise ``no_connection`` during the pause of an open circuit."""
+        if not self._is_open:
+            return
+        seconds = math.ceil(self._paused_until - time.monotonic())
+        if seconds > 0 or is_acquired(f"{self._key}.pause"):
+            reason = f"{self._host} was silent"
+            raise _refusal(reason, seconds if seconds > 0 else PAUSE_SECONDS)
+
+    def refuse_while_open(self) -> None:
+        """Raise ``no_connection`` until the circuit is closed."""
+        self.refuse_during_pause()
+        if self._is_open:
+            reason = f"{self._host} was silent, and another call tries again"
+            raise _refusal(reason, PAUSE_SECONDS)
+
+    def claim_attempt(self) -> None:
+        """Claim the only attempt; raise ``no_connection`` during the attempt of another call.
+
+        Do nothing if the circuit is closed.
+        """
+        if not self._is_open:
+            return
+        self.refuse_during_pause()
+        seconds = math.ceil(conf.CIAM_TIMEOUT) + 1
+        # The lock and the time keep other threads of this process out, even if the cache fails.
+        with self._lock:
+            is_free = time.monotonic() >= self._trying_until and acquire_once(
+                f"{self._key}.attempt", seconds=seconds
+            )
+            if is_free:
+                self._trying_until = time.monotonic() + seconds
+        if not is_free:
+            reason = f"{self._host} was silent, and another call tries again"
+            raise _refusal(reason, PAUSE_SECONDS)
+
+    def release_attempt(self) -> None:
+        """Let the next call try again, after an attempt that proved nothing."""
+        if self._is_open:
+            self._trying_until = 0.0
+            delete_cached(f"{self._key}.attempt")
+
+    def record_answer(self) -> None:
+        """Close the circuit."""
+        self._answered_at = time.monotonic()
+        if self._is_open:
+            delete_cached(f"{self._key}.silent")
+            delete_cached(f"{self._key}.pause")
+            acquire_once(f"{self._key}.answered", seconds=_STATE_LIFETIME)
+            self.release_attempt()
+            self._is_open = False
+            logger.info("%s answers again.", self._host)
+
+    def record_silence(self, began_at: float) -> None:
+        """Open the circuit, unless a call has had an answer since ``began_at``."""
+        if self._answered_at > began_at:
+            return
+        if not self._is_open:
+            # The failed call has a line of its own.
+            logger.info(
+                "%s does not answer. Calls are refused for %d seconds.", self._host, PAUSE_SECONDS
+            )
+        self._is_open = True
+        self._paused_until = time.monotonic() + PAUSE_SECONDS
+        delete_cached(f"{self._key}.answered")
+        acquire_once(f"{self._key}.silent", seconds=_STATE_LIFETIME)
+        acquire_once(f"{self._key}.pause", seconds=PAUSE_SECONDS)
+        self.release_attempt()
+
+
+def _refusal(reason: str, retry_after: int) -> CiamError:
+    error = CiamError("no_connection", retry_after=retry_after)
+    # Not an argument of the error, whose redaction would remove a long host.
+    error.upstream_text = reason
+    return error
+
+
+class _Calls:
+    """Counts the calls of this process that wait for CIAM."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def counting(self, limit: int) -> Iterator[None]:
+        """Count a call; raise ``no_connection`` if ``limit`` calls run for too long."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._running < limit, timeout=_MAX_WAIT):
+                raise _refusal("CIAM_MAX_CALLS calls run already", 1)
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify()
+
+
+_circuits: dict[str, _Circuit] = {}
+_calls = _Calls()
+
+
+def forget_circuits() -> None:
+    """Forget the state of this process."""
+    global _calls  # noqa: PLW0603  (a lock that another thread of the parent holds stays locked)
+    _calls = _Calls()
+    _circuits.clear()
+
+
+os.register_at_fork(after_in_child=forget_circuits)
+
+
+def _circuit_of(url: str) -> _Circuit:
+    """Return the circuit of the URL's origin, with the state that the processes share."""
+    scheme, host = urlsplit(url)[:2]
+    origin = f"{scheme}://{host}"
+    if origin not in _circuits:
+        _circuits.setdefault(origin, _Circuit(origin))
+    circuit = _circuits[origin]
+    circuit.load_state()
+    return circuit
+
+
+def refuse_while_open(url: str) -> None:
+    """Raise ``no_connection``, with ``retry_after``, while the circuit of the URL is open."""
+    _circuit_of(url).refuse_while_open()
+
+
+@contextlib.contextmanager
+def guarded_call(url: str, *, seconds: float, limit: int) -> Iterator[None]:
+    """Guard the block, which calls ``url`` and waits at most ``seconds`` for the answer.
+
+    ``limit`` is the number of calls that this process makes at the same time.
+
+    Raises ``no_connection``, with ``retry_after``, if the call must not begin. A block that ends,
+    or that raises a ``CiamError`` about the answer, closes the circuit. A block that gets no
+    connection or no answer in time opens the circuit.
+    """
+    circuit = _circuit_of(url)
+    circuit.refuse_during_pause()
+    with _calls.counting(limit):
+        circuit.claim_attempt()
+        began_at = time.monotonic()
+        try:
+            yield
+        except BaseException as error:
+            if _is_silence(error) and seconds >= conf.CIAM_TIMEOUT / 2:
+                circuit.record_silence(began_at)
+            elif isinstance(error, CiamError) and error.code != "timeout":
+                circuit.record_answer()
+            else:
+                # A reset connection, or a call at the end of its request's time, proves nothing.
+                circuit.release_attempt()
+            raise
+        circuit.record_answer()
+
+
+def _is_silence(error: BaseException) -> bool:
+    """Return True if there was no connection or no complete answer in time."""
+    if isinstance(error, CiamError):
+        return error.code == "timeout"
+    if isinstance(error, requests.exceptions.SSLError):
+        # The server has answered with a wrong certificate: the operators have to correct it.
+        return False
+    # requests raises a ConnectionError with a MaxRetryError only if there was no connection.
+    return isinstance(error, requests.Timeout) or (
+        isinstance(error, requests.ConnectionError) and isinstance(error.args[0], MaxRetryError)
+    )
 
 
 # --- The adapter of a process -----------------------------------------------------------------
@@ -218,19 +484,31 @@ class HttpSession(OAuth2Session):
             merged["verify"] = self.verify
         return merged
 
+    @async_unsafe(ASYNC_MESSAGE)
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send the request and return the response, with its body read completely.
 
-        A late, too large or unreadable body raises a ``CiamError``. Failures before the body raise
-        the exceptions of requests.
+        A late, too large or unreadable body raises a ``CiamError``, and so does a call that the
+        circuit breaker refuses. Failures before the body raise the exceptions of requests. In a
+        coroutine, raises ``SynchronousOnlyOperation``.
         """
-        token = _deadline.set(time.monotonic() + conf.CIAM_TIMEOUT)
+        timeout, limit = conf.CIAM_TIMEOUT, conf.CIAM_MAX_CALLS
+        deadline = call_deadline(timeout)
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
+            raise CiamError("timeout", upstream_text="the other calls took CIAM_TIMEOUT")
+        token = _deadline.set(deadline)
         try:
-            response: requests.Response = super().send(
-                request, **{**kwargs, "stream": True, "timeout": conf.CIAM_TIMEOUT}
-            )
-            response._content = _read_body(response)
-            return response
+            with guarded_call(str(request.url), seconds=seconds, limit=limit):
+                response: requests.Response = super().send(
+                    request, **{**kwargs, "stream": True, "timeout": seconds}
+                )
+                response._content = _read_body(response)
+                return response
+        except requests.Timeout:
+            # A firewall may have dropped all idle connections, so the next call makes a new one.
+            _adapter().close()
+            raise
         finally:
             _deadline.reset(token)
 

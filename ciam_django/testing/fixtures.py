@@ -31,13 +31,22 @@ def fake_ciam(_running_fake_ciam: FakeCiam) -> FakeCiam:
     _running_fake_ciam.slow_seconds = SLOW_SECONDS
     # ciam_django caches the fake's documents for hours, also those of an earlier test.
     cache.delete_many(cache_keys_of(_running_fake_ciam))
+    # After a test in which the fake is silent, ciam_django refuses all calls for some seconds.
+    circuit_key = f"ciam_django.circuit.{_digest(_running_fake_ciam.url)}"
+    states = [f"{circuit_key}.{state}.{_CACHE_FORMAT}" for state in ("silent", "pause", "attempt")]
+    cache.delete_many(states)
+    cache.set(f"{circuit_key}.answered.{_CACHE_FORMAT}", 1, timeout=600)
     return _running_fake_ciam
 
 
 def cache_keys_of(fake: FakeCiam) -> list[str]:
     """Return the keys of Django's cache under which ``ciam_django`` caches the fake's documents."""
     return [
-        f"ciam_django.kept.{hashlib.sha256(name.encode()).hexdigest()}{suffix}.{_CACHE_FORMAT}"
+        f"ciam_django.kept.{_digest(name)}{suffix}.{_CACHE_FORMAT}"
         for name in fake.cached_document_names
         for suffix in ("", ".asked", ".fetching", ".failed")
     ]
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()

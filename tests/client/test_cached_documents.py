@@ -16,10 +16,16 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient, cached_documents
 from ciam_django.client.cache import FORMAT, acquire_once, delete_cached
-from ciam_django.client.cached_documents import CachedDocument, FetchedDocument, cache_key
+from ciam_django.client.cached_documents import (
+    _LOCK_SECONDS,
+    CachedDocument,
+    FetchedDocument,
+    cache_key,
+)
 from ciam_django.client.crypto import fernet_for
 from ciam_django.client.oauth import _FRESH_SECONDS as FRESH
 from ciam_django.client.oauth import _keys_of, _metadata_of, ciam_app
+from ciam_django.client.transport import PAUSE_SECONDS
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.fixtures import cache_keys_of
@@ -372,3 +378,56 @@ def test_a_process_fetches_the_document_if_the_cache_loses_the_copy_of_another_p
 
         assert waiting.result(timeout=60).content["issuer"] == ciam.issuer
     assert fetch_count(ciam) == 1
+
+
+def test_a_killed_process_delays_the_others_for_seconds_only(ciam: FakeCiam) -> None:
+    lock = f"{cache_key(ciam.metadata_and_jwks_urls[0])}.fetching.{FORMAT}"
+    # The process has stored its lock and has been killed. The real lock lasts for two seconds.
+    cache.set(lock, 1, timeout=0.2)
+
+    assert _LOCK_SECONDS == 2
+    assert new_metadata(ciam).get_copy().content["issuer"] == ciam.issuer
+    assert fetch_count(ciam) == 1
+
+
+def test_a_process_waits_again_if_another_process_takes_the_free_lock(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = iter([False, False])
+    monkeypatch.setattr(
+        cached_documents,
+        "acquire_once",
+        lambda key, seconds: next(refusals, None) is None and acquire_once(key, seconds=seconds),
+    )
+
+    assert new_metadata(ciam).get_copy().content["issuer"] == ciam.issuer
+
+
+def test_the_old_copy_is_returned_if_the_newer_copy_of_another_process_is_late(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    document = new_keys(ciam)
+    old = document.get_copy()
+    settings.CIAM_TIMEOUT = 0.1
+    assert acquire_once(f"{cache_key(ciam.metadata_and_jwks_urls[1])}.fetching", seconds=60)
+
+    assert document.get_newer_copy(old) == old
+
+
+def test_no_process_waits_for_a_copy_while_ciam_is_silent(
+    ciam: FakeCiam, settings: Settings, advance_clock: Callable[[float], None]
+) -> None:
+    settings.CIAM_TIMEOUT = 0.2
+    ciam.misbehave("discovery", "silent")
+    with pytest.raises(CiamError, match="timeout"):
+        new_metadata(ciam).get_copy()
+    settings.CIAM_TIMEOUT = 30.0
+    advance_clock(PAUSE_SECONDS + 1)
+    # Another process tries again.
+    assert acquire_once(f"{cache_key(ciam.metadata_and_jwks_urls[0])}.fetching", seconds=60)
+    began = time.monotonic()
+    with pytest.raises(CiamError) as raised:
+        new_metadata(ciam).get_copy()
+
+    assert time.monotonic() - began < 10
+    assert raised.value.retry_after == PAUSE_SECONDS

@@ -10,9 +10,11 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+from django.core.cache import cache
 from pytest_django.fixtures import Settings
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import InsecureRequestWarning
@@ -40,7 +42,14 @@ def fetch_discovery(ciam: FakeCiam, **kwargs: object) -> requests.Response:
 def code_of(ciam: FakeCiam, **kwargs: object) -> str:
     with pytest.raises(CiamError) as raised:
         fetch_discovery(ciam, **kwargs)
+    close_circuits()
     return raised.value.code
+
+
+def close_circuits() -> None:
+    """Let the next call begin, although this call has failed."""
+    transport.forget_circuits()
+    cache.clear()
 
 
 def test_calls_share_a_connection(ciam: FakeCiam) -> None:
@@ -217,6 +226,7 @@ def test_a_call_through_a_proxy_ends_at_the_deadline(
         began = time.monotonic()
         with pytest.raises(CiamError) as raised:
             fetch()
+        close_circuits()
         assert raised.value.code == "timeout"
         assert 0.4 <= time.monotonic() - began < 10
 
@@ -261,6 +271,22 @@ def test_each_operation_of_a_socket_ends_at_the_deadline(
 def test_a_call_without_remaining_time_does_not_begin(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_TIMEOUT = 1e-9
     transport._discard_connections()
+
+    assert code_of(ciam) == "timeout"
+
+
+def test_the_time_of_the_name_server_counts(
+    ciam: FakeCiam, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CIAM_TIMEOUT = 0.1
+    transport._discard_connections()
+    real = socket.getaddrinfo
+
+    def look_up_slowly(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(0.15)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_slowly)
 
     assert code_of(ciam) == "timeout"
 

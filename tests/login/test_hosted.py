@@ -22,6 +22,7 @@ from pytest_django.fixtures import Settings
 from ciam_django import reporting
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.accounts.session_store import Tokens, decrypted_tokens, encrypted_tokens
+from ciam_django.client.transport import PAUSE_SECONDS
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.tenant import APP_ID
 from tests.browser import Browser, query_of
@@ -439,7 +440,8 @@ def test_a_wrong_metadata_url_is_our_misconfiguration_and_a_failure_there_is_cia
     with caplog.at_level(logging.INFO):
         response = Browser(ciam).client.post("/ciam/authorize/")
 
-    (record,) = [record for record in caplog.records if record.name == "ciam_django"]
+    own_records = [record for record in caplog.records if record.name == "ciam_django"]
+    (record,) = [record for record in own_records if record.levelno > logging.INFO]
     assert (response.status_code, record.levelname) == expected
     host = urlsplit(ciam.client("oidc")["server_metadata_url"]).netloc
     assert f'["server_metadata_url"], host {host}: ' in record.getMessage()
@@ -632,6 +634,22 @@ def test_a_logout_succeeds_and_is_logged_while_ciam_is_down(
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "code=no_connection " in warning.getMessage()
     assert "stage=logout " in warning.getMessage()
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_sign_in_fails_at_once_with_the_waiting_time_after_ciam_was_silent(
+    browser: Browser, settings: Settings
+) -> None:
+    settings.CIAM_TIMEOUT = 0.3
+    browser.ciam.misbehave("discovery", "silent", times=None)
+    first = browser.client.post("/ciam/authorize/")
+    calls = len(browser.ciam.requests)
+    second = browser.client.post("/ciam/authorize/")
+
+    assert (first.status_code, first["Ciam-Error-Code"]) == (503, "timeout")
+    assert (second.status_code, second["Ciam-Error-Code"]) == (503, "no_connection")
+    assert 1 <= int(second["Retry-After"]) <= PAUSE_SECONDS
+    assert len(browser.ciam.requests) == calls
 
 
 @pytest.mark.parametrize("mode", ["oidc"])

@@ -66,7 +66,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "client/person": ("drf/test_authentication.py",),
     "client/private_key_jwt": (),
     "client/results": ("client/test_api.py",),
-    "client/transport": (),
+    "client/transport": ("client/test_circuit_breaker.py",),
     "login/callback": ("login/test_hosted.py", "login/test_hints.py"),
     "login/captcha": ("login/test_pages.py", "login/test_api.py"),
     "login/cookies": ("login/test_state.py", "login/test_callback.py", "login/test_hosted.py"),

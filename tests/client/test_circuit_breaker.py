@@ -1,0 +1,375 @@
+"""Calls to CIAM fail at once after CIAM has been silent, until CIAM answers again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
+from django.test import override_settings
+from pytest_django.fixtures import Settings
+
+from ciam_django.client import CiamClient, transport
+from ciam_django.client.oauth import ciam_app
+from ciam_django.client.transport import (
+    PAUSE_SECONDS,
+    call_deadline,
+    guarded_call,
+    sharing_one_deadline,
+)
+from ciam_django.errors import CiamError
+from ciam_django.testing import FakeCiam
+
+CACHES = {
+    "locmem": "django.core.cache.backends.locmem.LocMemCache",
+    "dummy": "django.core.cache.backends.dummy.DummyCache",
+    "failing": "tests.client.test_transport.FailingCache",
+    "swallowing": "tests.client.test_transport.SwallowingCache",
+}
+
+
+class FailingCache:
+    """A cache whose server is down."""
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        pass
+
+    def get(self, *args: object, **kwargs: object) -> Any:
+        raise ConnectionError
+
+    add = set = delete = clear = get
+
+    def close(self, **kwargs: object) -> None:
+        pass
+
+
+class SwallowingCache(FailingCache):
+    """A cache whose server is down, and whose backend ignores the exceptions."""
+
+    def get(self, *args: object, **kwargs: object) -> Any:
+        return None
+
+    add = set = delete = clear = get
+
+
+@pytest.fixture
+def mode() -> str:
+    return "ciam"
+
+
+@pytest.fixture
+def ciam(ciam: FakeCiam) -> FakeCiam:
+    """The fake CIAM, whose application token is cached."""
+    CiamClient().captcha()
+    return ciam
+
+
+@pytest.fixture
+def let_time_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """A function that moves the clock forward, also the clock of the cache."""
+    passed, now, ticks = [0.0], time.time, time.monotonic
+    monkeypatch.setattr(time, "time", lambda: now() + passed[0])
+    monkeypatch.setattr(time, "monotonic", lambda: ticks() + passed[0])
+
+    def advance(seconds: float) -> None:
+        passed[0] += seconds
+
+    return advance
+
+
+def call_ciam() -> CiamError | None:
+    try:
+        CiamClient().auth_sources()
+    except CiamError as error:
+        return error
+    return None
+
+
+def code_of_call() -> str:
+    error = call_ciam()
+    return error.code if error else ""
+
+
+def code_of_short_call() -> str:
+    """The code of a call that waits only a moment for a silent CIAM."""
+    with override_settings(CIAM_TIMEOUT=0.3):
+        return code_of_call()
+
+
+def silence(ciam: FakeCiam) -> None:
+    ciam.misbehave("api", "silent", times=None)
+    assert code_of_short_call() == "timeout"
+
+
+def become_another_process() -> None:
+    transport.forget_circuits()
+
+
+def call_count(ciam: FakeCiam) -> int:
+    return sum(request.path.endswith("/auth_sources") for request in ciam.requests)
+
+
+def test_after_one_timeout_calls_of_all_processes_fail_at_once(ciam: FakeCiam) -> None:
+    silence(ciam)
+    calls = len(ciam.requests)
+    for _ in range(2):
+        error = call_ciam()
+        assert error is not None
+        assert error.code == "no_connection"
+        assert error.retry_after is not None
+        assert 1 <= error.retry_after <= PAUSE_SECONDS
+        become_another_process()
+
+    assert len(ciam.requests) == calls
+
+
+def test_the_first_answer_ends_the_pause_in_all_processes(
+    ciam: FakeCiam, let_time_pass: Callable[[float], None]
+) -> None:
+    silence(ciam)
+    ours = transport._circuits.copy()
+    let_time_pass(PAUSE_SECONDS + 1)
+    ciam.reset()
+    become_another_process()
+    assert code_of_call() == ""
+
+    transport._circuits.update(ours)
+    assert code_of_call() == ""
+
+
+def test_an_error_answer_ends_the_pause(
+    ciam: FakeCiam, let_time_pass: Callable[[float], None]
+) -> None:
+    silence(ciam)
+    let_time_pass(PAUSE_SECONDS + 1)
+    ciam.reset()
+    ciam.fail("api", code="Service.Internal.Error", status=500)
+
+    assert code_of_call() == "Service.Internal.Error"
+    assert code_of_call() == ""
+
+
+@pytest.mark.parametrize("behaviour", ["reset", "html", "empty", "truncated", "redirect"])
+def test_an_unusable_answer_does_not_refuse_the_next_call(ciam: FakeCiam, behaviour: str) -> None:
+    ciam.misbehave("api", behaviour)
+    assert code_of_call() in ("no_connection", "unreadable_answer")
+
+    assert code_of_call() == ""
+
+
+@pytest.mark.parametrize("behaviour", ["slow", "drip_headers", "drip_body"])
+def test_each_form_of_silence_refuses_the_next_call(ciam: FakeCiam, behaviour: str) -> None:
+    ciam.misbehave("api", behaviour)
+    assert code_of_short_call() == "timeout"
+
+    assert code_of_call() == "no_connection"
+
+
+@pytest.mark.parametrize("cache_name", CACHES)
+def test_one_call_at_a_time_tries_again_after_the_pause(
+    ciam: FakeCiam,
+    settings: Settings,
+    let_time_pass: Callable[[float], None],
+    cache_name: str,
+) -> None:
+    settings.CACHES = {"default": {"BACKEND": CACHES[cache_name]}}
+    silence(ciam)
+    assert code_of_call() == "no_connection"
+    let_time_pass(PAUSE_SECONDS + 1)
+    calls = len(ciam.requests)
+    settings.CIAM_TIMEOUT = 0.3
+    with ThreadPoolExecutor(4) as pool:
+        codes = list(pool.map(lambda _: code_of_call(), range(4)))
+
+    assert sorted(codes) == ["no_connection"] * 3 + ["timeout"]
+    assert len(ciam.requests) <= calls + 1
+    assert code_of_call() == "no_connection"
+
+    let_time_pass(PAUSE_SECONDS + 1)
+    ciam.reset()
+    settings.CIAM_TIMEOUT = 30.0
+    assert code_of_call() == ""
+
+
+def test_after_an_attempt_that_was_killed_another_process_tries_again(
+    ciam: FakeCiam, let_time_pass: Callable[[float], None]
+) -> None:
+    silence(ciam)
+    let_time_pass(PAUSE_SECONDS + 1)
+    ciam.reset()
+    transport._circuits[ciam.url].load_state()
+    transport._circuits[ciam.url].claim_attempt()
+    become_another_process()
+    assert code_of_call() == "no_connection"
+
+    # CIAM_TIMEOUT has passed.
+    let_time_pass(32)
+    assert code_of_call() == ""
+
+
+def test_a_reset_attempt_lets_the_next_call_try_again(
+    ciam: FakeCiam, let_time_pass: Callable[[float], None]
+) -> None:
+    silence(ciam)
+    let_time_pass(PAUSE_SECONDS + 1)
+    ciam.reset()
+    ciam.misbehave("api", "reset")
+    assert code_of_call() == "no_connection"
+
+    assert code_of_call() == ""
+
+
+def test_a_slow_call_proves_nothing_if_another_call_has_had_an_answer(ciam: FakeCiam) -> None:
+    @guarded_call(ciam.url, seconds=10, limit=9)
+    def time_out_after_another_answer() -> None:
+        assert code_of_call() == ""
+        raise CiamError("timeout")
+
+    with pytest.raises(CiamError, match="timeout"):
+        time_out_after_another_answer()
+
+    assert code_of_call() == ""
+
+
+def test_a_closed_port_refuses_the_next_call(ciam: FakeCiam, settings: Settings) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": {**ciam.client("ciam"), "api_base_url": url}}
+    first, second = call_ciam(), call_ciam()
+
+    assert first is not None
+    assert first.retry_after is None
+    assert second is not None
+    assert second.retry_after == PAUSE_SECONDS
+    # The other hosts are not concerned.
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": ciam.client("ciam")}
+    assert code_of_call() == ""
+
+
+def test_a_wrong_certificate_does_not_refuse_the_next_call(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    with FakeCiam(https=True) as secure:
+        client = {**ciam.client("ciam"), "api_base_url": secure.url}
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+        for error in (call_ciam(), call_ciam()):
+            assert error is not None
+            assert error.retry_after is None
+
+
+def test_the_log_names_the_host_once_and_says_when_it_answers(
+    ciam: FakeCiam, let_time_pass: Callable[[float], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "ciam_django")
+    silence(ciam)
+    let_time_pass(PAUSE_SECONDS + 1)
+    assert code_of_short_call() == "timeout"
+    let_time_pass(PAUSE_SECONDS + 1)
+    ciam.reset()
+    assert code_of_call() == ""
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "127.0.0.1 does not answer. Calls are refused for 10 seconds.",
+        "127.0.0.1 answers again.",
+    ]
+
+
+# --- The limit of concurrent calls ------------------------------------------------------------
+
+
+@pytest.fixture
+def held_call(ciam: FakeCiam, settings: Settings) -> Iterator[Callable[[], None]]:
+    """A call that runs; the function ends the call."""
+    settings.CIAM_MAX_CALLS = 1
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with guarded_call(ciam.url, seconds=60, limit=9):
+            has_begun.set()
+            assert may_end.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(hold)
+        assert has_begun.wait(60)
+        yield may_end.set
+        may_end.set()
+        call.result()
+
+
+@pytest.mark.usefixtures("held_call")
+def test_a_call_above_the_limit_fails_after_a_moment(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_MAX_WAIT", 0.05)
+    error = call_ciam()
+
+    assert error is not None
+    assert (error.code, error.retry_after) == ("no_connection", 1)
+    assert len(ciam.requests) == 2
+
+
+def test_a_call_above_the_limit_waits_for_the_end_of_another_call(
+    held_call: Callable[[], None],
+) -> None:
+    threading.Timer(0.05, held_call).start()
+
+    assert code_of_call() == ""
+
+
+# --- One deadline for all calls of a request --------------------------------------------------
+
+
+def test_the_calls_of_a_block_have_one_deadline(ciam: FakeCiam, settings: Settings) -> None:
+    settings.CIAM_TIMEOUT = 0.4
+    with sharing_one_deadline():
+        first = call_deadline(0.4)
+        with sharing_one_deadline():
+            assert call_deadline(0.4) == first
+        time.sleep(0.45)
+        assert code_of_call() == "timeout"
+    # The time of the block proves nothing about CIAM.
+    settings.CIAM_TIMEOUT = 30.0
+    assert code_of_call() == ""
+    assert call_deadline(0.4) > first
+    assert ciam.requests
+
+
+def test_a_call_with_little_time_left_proves_nothing(ciam: FakeCiam) -> None:
+    ciam.misbehave("api", "slow")
+    with sharing_one_deadline():
+        # The time limit of 30 seconds is almost used up.
+        call_deadline(0.3)
+        assert code_of_call() == "timeout"
+
+    assert code_of_call() == ""
+
+
+# --- Coroutines -------------------------------------------------------------------------------
+
+
+def test_a_call_from_a_coroutine_is_an_error_unless_it_runs_in_a_thread(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    async def call_directly() -> None:
+        CiamClient().auth_sources()
+
+    async def load_metadata() -> None:
+        ciam_app().load_server_metadata()
+
+    async def call_in_thread() -> object:
+        return await sync_to_async(CiamClient().auth_sources)()
+
+    with pytest.raises(SynchronousOnlyOperation, match="sync_to_async"):
+        asyncio.run(call_directly())
+    assert asyncio.run(call_in_thread())
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": ciam.client("oidc")}
+    with pytest.raises(SynchronousOnlyOperation, match="sync_to_async"):
+        asyncio.run(load_metadata())
