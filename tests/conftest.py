@@ -29,6 +29,7 @@ from ciam_django.codes import CODES, Meaning
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
 from tests.login.person import FormBrowser
+from tests.servers import running
 
 pytest_plugins = ["ciam_django.testing.fixtures"]
 
@@ -290,19 +291,3 @@ def create_database(postgres: Path | None) -> Callable[[], dict[str, Any]]:
         }
 
     return create
-
-
-@contextlib.contextmanager
-def running(command: Sequence[str | Path], place: Path, **options: Any) -> Iterator[None]:
-    """Run a server; the block starts when the socket of the server exists."""
-    options = {"stdout": subprocess.DEVNULL, **options}
-    with subprocess.Popen(command, **options) as server:
-        try:
-            until = time.monotonic() + 180
-            while not place.exists():
-                assert server.poll() is None
-                assert time.monotonic() < until
-                time.sleep(0.01)
-            yield
-        finally:
-            server.send_signal(signal.SIGINT)

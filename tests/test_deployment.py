@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import shutil
+import ssl
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -37,8 +40,11 @@ from ciam_django.errors import CiamError
 from ciam_django.login import state
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import user_id_of
-from tests.browser import HTML
+from ciam_django.testing.keys import generate_certificate
+from tests.browser import HTML, query_of
 from tests.deployed import set_up_django
+from tests.servers import SiteBrowser, running_gunicorn, running_nginx
+from tests.silent_ciam import measure
 from tests.users import get_or_create_user
 
 PROCESSES = 4
@@ -403,3 +409,73 @@ def test_simultaneous_unlinking_keeps_the_last_identity(processes: ProcessPoolEx
 
     assert sorted(codes) == ["gone", "gone", "gone", "last_way_in"]
     assert processes.submit(_counts).result() == (1, 1)
+
+
+# --- Servers ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for a Unix socket."""
+    with tempfile.TemporaryDirectory(prefix="ciam_django-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_a_person_signs_in_with_gunicorn_on_a_unix_socket(
+    server_folder: Path, fake_ciam: FakeCiam
+) -> None:
+    settings = {"AUTHLIB_OAUTH_CLIENTS": {"ciam": fake_ciam.client("oidc")}}
+    with running_gunicorn(server_folder, settings, "--workers", "2") as place:
+        browser = SiteBrowser(place)
+        response = browser.sign_in(fake_ciam)
+
+        assert (response.status, response.headers["Location"]) == (302, "/accounts/profile/")
+        assert browser.open("/").content
+
+
+def test_a_person_signs_in_with_gunicorn_behind_nginx_with_tls(
+    server_folder: Path, fake_ciam: FakeCiam
+) -> None:
+    program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+    if program is None:
+        pytest.skip("nginx is not installed, so that no proxy ends TLS")
+    certificate = server_folder / "certificate.pem"
+    certificate.write_bytes(generate_certificate())
+    settings = {
+        "AUTHLIB_OAUTH_CLIENTS": {"ciam": fake_ciam.client("oidc")},
+        "SECURE_PROXY_SSL_HEADER": ["HTTP_X_FORWARDED_PROTO", "https"],
+        "SESSION_COOKIE_SECURE": True,
+        "CSRF_COOKIE_SECURE": True,
+    }
+    context = ssl.create_default_context(cafile=certificate)
+    with (
+        running_gunicorn(server_folder, settings, "--workers", "2") as gunicorn,
+        running_nginx(program, server_folder, gunicorn, certificate) as nginx,
+    ):
+        browser = SiteBrowser(nginx, context)
+        start = browser.start_sign_in()
+        response = browser.sign_in(fake_ciam)
+
+        assert query_of(start.headers["Location"])["redirect_uri"] == (
+            "https://localhost/ciam/callback/"
+        )
+        assert "; Secure" in start.headers["Set-Cookie"]
+        assert (response.status, response.headers["Location"]) == (302, "/accounts/profile/")
+        assert browser.open("/").content
+
+
+def test_pages_are_fast_and_sign_ins_fail_at_once_while_ciam_is_silent(
+    server_folder: Path, fake_ciam: FakeCiam
+) -> None:
+    """A busy machine has twice the time of ``tests.silent_ciam``, which prints the times."""
+    timeout = 4.0
+    measured = measure(fake_ciam, server_folder, timeout=timeout)
+
+    assert {timed.response.status for timed in (*measured.first, *measured.refused)} == {503}
+    assert all(timed.seconds < 2 * timeout for timed in measured.first)
+    assert all("Retry-After" in timed.response.headers for timed in measured.refused)
+    assert all(timed.seconds < timeout / 2 for timed in measured.refused)
+    # One visitor waits for CIAM, and the other visitors do not.
+    assert sum(timed.seconds >= timeout for timed in measured.retried) <= 1
+    assert measured.longest_page < timeout / 2
+    assert {timed.response.status for timed in measured.recovered} == {302}
