@@ -46,7 +46,7 @@ STABLE: Final[dict[str, set[str]]] = {
     "ciam_django.signals": {"login_failed", "unknown_code"},
     "ciam_django.testing": {"FakeCiam"},
     "ciam_django.testing.fixtures": {"fake_ciam"},
-    "ciam_django.tokens": {"access_token_of"},
+    "ciam_django.tokens": {"access_token_of", "end_other_sessions"},
     "ciam_django.urls": {"app_name", "urlpatterns"},
 }
 # An event of the browser: it only looks like the path of a module.
