@@ -213,15 +213,24 @@ class CiamApp(_App):
         return FetchedDocument(document, fresh_for=_FRESH_SECONDS, good_for=conf.CIAM_STALE_LIMIT)
 
     def authorization_url(
-        self, *, redirect_uri: str, state: str, nonce: str, code_verifier: str
+        self,
+        *,
+        redirect_uri: str,
+        state: str,
+        nonce: str,
+        code_verifier: str,
+        must_log_in: bool = False,
     ) -> str:
         """Return the URL of CIAM's login page, with a request for a code and with PKCE S256.
 
-        Raises a ``CiamError`` if the metadata can't be loaded.
+        ``must_log_in`` asks for a login even if CIAM has a session in this browser (OpenID Connect
+        Core 1.0, section 3.1.2.1). CIAM's own mode has no such parameter. Raises a ``CiamError`` if
+        the metadata can't be loaded.
         """
+        parameters = {"prompt": "login"} if must_log_in and self.is_oidc else {}
         with raising_ciam_errors(Stage.AUTHORIZE):
             authorization = self.create_authorization_url(
-                redirect_uri, state=state, nonce=nonce, code_verifier=code_verifier
+                redirect_uri, state=state, nonce=nonce, code_verifier=code_verifier, **parameters
             )
         return str(authorization["url"])
 

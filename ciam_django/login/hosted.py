@@ -43,6 +43,8 @@ def authorize(request: HttpRequest) -> HttpResponse:
         state=sign_in_state.state,
         nonce=sign_in_state.nonce,
         code_verifier=sign_in_state.code_verifier,
+        # Otherwise the person who has a session at CIAM is linked, without a word.
+        must_log_in=bool(sign_in_state.link_to_user),
     )
     response = redirect_or_json_response(request, url)
     set_state_cookie(request, response, sign_in_state)

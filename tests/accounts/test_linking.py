@@ -19,7 +19,7 @@ from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import PASSWORD
-from tests.browser import Browser
+from tests.browser import Browser, query_of
 from tests.login.test_api import AGREED
 from tests.login.test_social import registered_at
 
@@ -59,6 +59,16 @@ def test_a_signed_in_user_links_an_identity(browser: Browser, staff: User, ciam:
     other.sign_in()
     assert other.user_id == str(staff.pk)
     assert User.objects.count() == 1
+
+
+def test_linking_asks_for_a_login_at_ciam_even_if_ciam_has_a_session(
+    browser: Browser, staff: User, mode: str
+) -> None:
+    link_url = browser.client.post("/ciam/authorize/", LINK_FORM)["Location"]
+
+    # CIAM's own mode has no parameter for this.
+    assert query_of(link_url).get("prompt") == {"oidc": "login", "ciam": None}[mode]
+    assert "prompt" not in query_of(browser.start_sign_in())
 
 
 def test_linking_an_identity_twice_changes_nothing(browser: Browser, staff: User) -> None:
