@@ -10,17 +10,20 @@ import pytest
 import redis
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in
-from django.db import InterfaceError, OperationalError, connection
-from django.test import Client
+from django.db import IntegrityError, InterfaceError, OperationalError, connection
+from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamIdentity
+from ciam_django.errors import CiamError
+from ciam_django.login.error_responses import answer_storage_failure
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import PASSWORD, user_id_of
-from tests.browser import Browser
+from tests.browser import HTML, Browser
 from tests.caches import DOWN_CACHES
 from tests.login.test_api import AGREED
 from tests.login.test_social import registered_at
+from tests.rows import for_each_row
 
 LOST = "server closed the connection unexpectedly"
 
@@ -185,6 +188,24 @@ def test_the_views_answer_a_lost_session_store_with_their_page_or_with_json(
     for answer in pages:
         assert_can_start_again(answer)
     assert (json_answer.status_code, json_answer.json()["code"]) == (503, "storage_unavailable")
+
+
+@for_each_row(
+    "path, content_type", [("/ciam/api/sms/", "application/json"), ("/ciam/login/", "text/html")]
+)
+def test_only_the_json_endpoints_answer_a_browser_with_json(path: str, content_type: str) -> None:
+    request = RequestFactory().get(path, headers={"accept": HTML})
+    answer = answer_storage_failure(request, OperationalError(LOST))
+
+    assert answer is not None
+    assert (answer.status_code, answer["Ciam-Error-Code"]) == (503, "storage_unavailable")
+    assert answer["Content-Type"].startswith(content_type)
+    assert LOST not in answer.content.decode()
+
+
+@for_each_row("error", [CiamError("timeout"), RuntimeError("a text"), IntegrityError()])
+def test_other_exceptions_of_a_view_are_not_answered(error: Exception) -> None:
+    assert answer_storage_failure(RequestFactory().get("/ciam/login/"), error) is None
 
 
 @pytest.mark.parametrize("mode", ["oidc"])
