@@ -361,9 +361,8 @@ def _issued_tokens(data: Mapping[str, Any]) -> dict[str, Any]:
     The names are those of RFC 6749, section 5.1. ``expires_in`` (in seconds) and ``refresh_token``
     are None if CIAM's response lacks them.
     """
-    for token in (data["access_token"], data.get("refresh_token")):
-        if isinstance(token, str):
-            remember_token(token)
+    for token in filter(None, (data["access_token"], data.get("refresh_token"))):
+        remember_token(str(token))
     return {
         "access_token": data["access_token"],
         "token_type": "Bearer",
