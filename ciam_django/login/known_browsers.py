@@ -12,10 +12,11 @@ from ciam_django.login.cookies import EncryptedCookies
 
 # Seconds for which a browser stays known after a sign-in: half a year.
 _KNOWN_SECONDS: Final = 180 * 86400
+# The name has no underscore: such a cookie is not deleted to make room for newer cookies.
 _KNOWN_BROWSERS: Final = EncryptedCookies(
-    "ciam_django.login.known_browsers", "known_", _KNOWN_SECONDS, max_count=1
+    "ciam_django.login.known_browsers", "browser", _KNOWN_SECONDS, max_count=1
 )
-_KNOWN_BROWSER: Final = "browser"
+_KNOWN_BROWSER: Final = ""
 # Only the newest names of a browser are kept.
 _MAX_KNOWN_NAMES: Final = 4
 

@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from ciam_django.login import known_browsers
+from ciam_django.login.cookies import EncryptedCookies
 from ciam_django.login.known_browsers import known_browser_id, remember_browser
 
 
@@ -25,21 +26,38 @@ def test_a_browser_is_known_for_its_newest_names_with_one_id() -> None:
     ]
     assert known == ["b", "c", "d", "e"]
     assert known_browser_id(request, "c") in ids
-    assert [*request.COOKIES] == ["ciam_known_browser"]
-    assert len(request.COOKIES["ciam_known_browser"]) < 400
+    assert [*request.COOKIES] == ["ciam_browser"]
+    assert len(request.COOKIES["ciam_browser"]) < 400
 
 
 @pytest.mark.parametrize("value", [None, "", "x", "gAAAA"])
 def test_a_browser_without_a_valid_cookie_is_unknown(value: str | None) -> None:
     request = RequestFactory().get("/")
-    request.COOKIES = {} if value is None else {"ciam_known_browser": value}
+    request.COOKIES = {} if value is None else {"ciam_browser": value}
 
     assert known_browser_id(request) == known_browser_id(request, "li") == ""
 
 
 def test_a_cookie_with_other_members_is_read() -> None:
     request, response = RequestFactory().get("/"), HttpResponse()
-    known_browsers._KNOWN_BROWSERS.set(request, response, "browser", {"id": "b1", "new": 1})
+    known_browsers._KNOWN_BROWSERS.set(request, response, "", {"id": "b1", "new": 1})
     request.COOKIES = {key: each.value for key, each in response.cookies.items()}
 
     assert (known_browser_id(request), known_browser_id(request, "li")) == ("b1", "")
+
+
+def test_abandoned_sign_ins_do_not_delete_the_cookie() -> None:
+    request, response = RequestFactory().get("/"), HttpResponse()
+    remember_browser(request, response, "li")
+    request.COOKIES = {key: each.value for key, each in response.cookies.items()}
+    states = EncryptedCookies("ciam_django.login.state", "state_", 600)
+    for number in range(8):
+        response = HttpResponse()
+        states.set(request, response, str(number), {"next": "x" * 600})
+        for key, each in response.cookies.items():
+            request.COOKIES[key] = each.value
+            if not each.value:
+                del request.COOKIES[key]
+
+    assert known_browser_id(request, "li")
+    assert len(request.COOKIES) < 9
