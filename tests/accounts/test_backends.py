@@ -8,6 +8,9 @@ from unittest.mock import patch
 
 import pytest
 from django.contrib.auth import authenticate, get_user_model
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
@@ -51,16 +54,18 @@ def test_claims_never_link_to_an_existing_user() -> None:
 
 def test_an_identity_created_in_another_tab_is_found() -> None:
     first = get_or_create_user(LI)
-    lookups, select_related = [], CiamIdentity.objects.select_related
+    lookups: list[int] = []
+    select_related = QuerySet.select_related
 
-    def miss_first_lookup(*args: str) -> object:
+    def miss_first_lookup(queryset: QuerySet[Any], *args: str) -> object:
         # The first lookup runs before the other tab has stored the identity.
         lookups.append(1)
-        return CiamIdentity.objects.none() if len(lookups) == 1 else select_related(*args)
+        return select_related(queryset.none() if len(lookups) == 1 else queryset, *args)
 
-    with patch.object(type(CiamIdentity.objects), "select_related", side_effect=miss_first_lookup):
+    with patch.object(QuerySet, "select_related", miss_first_lookup):
         second = get_or_create_user(LI)
 
+    assert len(lookups) == 2
     assert first == second
     assert get_user_model().objects.count() == 1
 
@@ -153,3 +158,26 @@ def test_names_that_are_already_stored_need_no_query(
 
     with django_assert_num_queries(0):
         update_names(rf.post("/"), identity, person)
+
+
+# --- A replica that lags ----------------------------------------------------------------------
+
+
+class ReplicaRouter:
+    """Read users from a replica."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica"
+
+
+def test_a_user_whom_the_replica_lacks_is_read_from_the_database_that_writes(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = get_or_create_user(LI)
+    # The replica has no user yet.
+    monkeypatch.setattr(ModelBackend, "get_user", lambda backend, user_id: None)
+    assert CiamBackend().get_user(user.pk) is None
+    settings.DATABASE_ROUTERS = [f"{__name__}.ReplicaRouter"]
+    assert CiamBackend().get_user(user.pk) == user
+    User.objects.using("default").update(is_active=False)
+    assert CiamBackend().get_user(user.pk) is None

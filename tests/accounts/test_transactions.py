@@ -118,6 +118,18 @@ def test_a_change_in_a_transaction_is_made_again_only_at_the_end_of_its_own_requ
     assert len(made) == 1
 
 
+def test_a_change_outside_of_a_transaction_is_made_once(transactional_db: None) -> None:
+    made: list[str] = []
+
+    def change() -> int:
+        made.append("change")
+        return 1
+
+    assert change_for_good(change) == 1
+    request_finished.send(None)
+    assert len(made) == 1
+
+
 @outside_transaction
 def place() -> tuple[int, bool]:
     """Return the thread, and True in a transaction."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,20 @@ from typing import Any
 import pytest
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.test import override_settings
 from pytest_django.fixtures import Settings
 
+from ciam_django.accounts.users import (
+    _field_values,
+    _unfilled_fields,
+    random_username,
+    required_fields,
+)
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
+from tests.accounts.shop import models as shop
+from tests.rows import for_each_row
 from tests.users import get_or_create_user
 
 pytestmark = pytest.mark.django_db
@@ -221,3 +232,91 @@ def test_a_custom_user_model_gets_its_fields_or_the_missing_field_is_named(
         ),
         "1",
     ]
+
+
+# --- What a user model needs ------------------------------------------------------------------
+
+
+@for_each_row(
+    "model, pattern, required",
+    [
+        (shop.EmailUser, None, ["email"]),
+        (shop.MobileUser, "[a-z0-9]{11}", ["mobile"]),
+        (shop.DefaultsUser, "[a-z0-9]{10}", ["username"]),
+        (shop.NumberedUser, "ciam-[0-9a-f]{24}", ["username"]),
+        (shop.IntegerUser, "[0-9]{10}", ["number"]),
+        (shop.UuidUser, "[0-9a-f-]{36}", ["name"]),
+        (shop.BirthdayUser, "[0-9]{16}", ["username"]),
+        (shop.StrictUser, None, ["mobile"]),
+        (shop.TenantUser, "ciam-[0-9a-f]{24}", ["username", "tenant"]),
+    ],
+)
+def test_a_random_user_name_fits_its_field(
+    model: type[AbstractBaseUser], pattern: str | None, required: list[str]
+) -> None:
+    name = random_username(model)
+
+    assert [field.name for field in required_fields(model)] == required
+    assert name is None if pattern is None else re.fullmatch(pattern, str(name))
+
+
+def test_a_field_that_the_model_fills_or_that_is_short_gets_no_random_user_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    field: Any = User._meta.get_field("username")
+    with monkeypatch.context() as patch:
+        patch.setattr(field, "max_length", 7)
+        assert random_username(User) is None
+    monkeypatch.setattr(field, "default", lambda: "of-the-model")
+    assert random_username(User) is None
+
+
+@for_each_row(
+    "claim, value",
+    [
+        ("13800000000", "13800000000"),
+        ("+86 138 0000 0000", "13800000000"),
+        ("+44 7911 123456", None),
+        ("not a phone number", None),
+        ("", None),
+    ],
+)
+def test_only_a_phone_number_of_the_own_country_is_shortened(claim: str, value: str | None) -> None:
+    claims = {"phone_number": claim, "phone_number_verified": True}
+    with override_settings(CIAM_USER_FIELDS={"mobile": ["phone_number"]}):
+        values = dict(_field_values(shop.MobileUser, claims))
+
+    assert values == ({} if value is None else {"mobile": value})
+
+
+def test_the_log_names_the_fields_of_a_user_that_cannot_be_saved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def save(user: User, **kwargs: Any) -> None:
+        raise ValidationError({"email": "li@example.com is not allowed"})
+
+    monkeypatch.setattr(User, "save", save)
+    with pytest.raises(CiamError) as raised:
+        create_user()
+
+    assert raised.value.code == "bad_configuration"
+    assert raised.value.upstream_text == "User can't be saved: ValidationError ['email']"
+
+
+def test_the_log_names_a_unique_field_that_the_model_has_not_filled() -> None:
+    user = shop.ForgetfulUser(username="li")
+
+    assert [field.name for field in _unfilled_fields(user)] == ["number"]
+
+
+def forget_to_save(person: Person) -> AbstractBaseUser:
+    return User(username="li")
+
+
+def test_a_function_of_the_project_must_return_a_saved_user(settings: Settings) -> None:
+    settings.CIAM_NEW_USER = f"{__name__}.forget_to_save"
+    with pytest.raises(CiamError) as raised:
+        create_user()
+
+    assert raised.value.code == "bad_configuration"
+    assert "returned no saved user" in raised.value.upstream_text

@@ -13,10 +13,12 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.middleware import CiamSessionMiddleware
 from ciam_django.accounts.models import CiamIdentity
+from ciam_django.checks import accounts
 from ciam_django.checks.accounts import check_identities
 from ciam_django.checks.messages import CHECK_IDS
 from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
+from tests.accounts.shop import models as shop
 from tests.browser import Browser
 from tests.checks.test_settings import found_with
 from tests.users import get_or_create_user
@@ -180,3 +182,16 @@ def test_other_databases_and_missing_tables_are_not_checked(settings: Settings) 
         cursor.execute("ALTER TABLE ciam_accounts_ciamidentity RENAME TO elsewhere")
         assert database_messages() == []
         cursor.execute("ALTER TABLE elsewhere RENAME TO ciam_accounts_ciamidentity")
+
+
+@pytest.mark.parametrize("model", [shop.StrictUser, shop.TenantUser, shop.MobileUser])
+def test_a_field_of_the_user_model_without_a_value_is_reported(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, model: Any
+) -> None:
+    monkeypatch.setattr(accounts, "get_user_model", lambda: model)
+    messages = list(accounts.check_user_model(None))
+
+    ids = [CHECK_IDS["user model"]] if model is not shop.MobileUser else []
+    assert [message.id for message in messages] == ids
+    settings.CIAM_NEW_USER = "shop.create_user"
+    assert list(accounts.check_user_model(None)) == []

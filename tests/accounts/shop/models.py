@@ -21,6 +21,7 @@ class ShopUser(AbstractBaseUser):
 
     class Meta:
         abstract = True
+        app_label = "shop"
 
     def values(self) -> dict[str, str]:
         """Return the shown fields as texts."""
@@ -127,6 +128,9 @@ class StrictUser(ShopUser):
 
 class Tenant(models.Model):
     """A customer of the project."""
+
+    class Meta:
+        app_label = "shop"
 
     def __str__(self) -> str:
         return f"tenant {self.pk}"
