@@ -18,7 +18,7 @@ from django.test import RequestFactory
 from ciam_django import errors, lookup, network, privacy
 from ciam_django.accounts import bearer
 from ciam_django.client import envelope
-from ciam_django.login import api, captcha, hints, providers
+from ciam_django.login import api, captcha, hints, providers, redirects
 from ciam_django.login.steps import forms, results
 
 PACKAGE: Final = Path(__file__).parents[1] / "ciam_django"
@@ -52,6 +52,10 @@ def _clean_code(text: str) -> object:
     return None
 
 
+def _find_view(text: str) -> object:
+    return redirects.safe_next(RequestFactory().get("/"), f"/{text[: redirects._LONGEST - 1]}")
+
+
 # Pattern -> a function that applies the pattern to a text as the package does, with the same limit
 # of the text's length. All patterns of the package are here.
 PATTERNS: Final[dict[str, Callable[[str], object]]] = {
@@ -68,6 +72,8 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "login.providers._IN_WECHAT": _find_browser,
     "login.providers._NOT_WECHAT": _find_browser,
     "login.providers._PHONE": _find_browser,
+    "login.redirects._ESCAPED_DOT": _find_view,
+    "login.redirects.ciam_view_name": _find_view,
     "login.steps.forms._DIGIT_RUN": _clean_code,
     "login.steps.forms._GROUPED_CODE": _clean_code,
     "login.steps.results._MASKED_RECIPIENT": results._MASKED_RECIPIENT.fullmatch,

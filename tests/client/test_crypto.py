@@ -62,6 +62,7 @@ def test_each_purpose_is_a_literal_text_of_one_module() -> None:
         "ciam_django.login.captcha",
         "ciam_django.login.known_browsers",
         "ciam_django.login.notices",
+        "ciam_django.login.outcome",
         "ciam_django.login.state",
         "ciam_django.login.steps.flow",
     }
