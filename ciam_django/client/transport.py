@@ -500,9 +500,15 @@ class HttpSession(OAuth2Session):
         token = _deadline.set(deadline)
         try:
             with guarded_call(str(request.url), seconds=seconds, limit=limit):
-                response: requests.Response = super().send(
-                    request, **{**kwargs, "stream": True, "timeout": seconds}
-                )
+                try:
+                    response: requests.Response = super().send(
+                        request, **{**kwargs, "stream": True, "timeout": seconds}
+                    )
+                except requests.ConnectionError as error:
+                    if time.monotonic() < deadline:
+                        raise
+                    # If the deadline passes while urllib3 sends, it reports an aborted connection.
+                    raise requests.Timeout(request=request) from error
                 response._content = _read_body(response)
                 return response
         except requests.Timeout:

@@ -275,6 +275,20 @@ def test_a_call_without_remaining_time_does_not_begin(ciam: FakeCiam, settings: 
     assert code_of(ciam) == "timeout"
 
 
+@raising_ciam_errors("api")
+def send_large_body(url: str) -> None:
+    with HttpSession() as session:
+        session.request("POST", url, data=b"x" * 50_000_000, withhold_token=True)
+
+
+def test_the_time_of_sending_counts(settings: Settings) -> None:
+    settings.CIAM_TIMEOUT = 0.4
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        with pytest.raises(CiamError, match="timeout"):
+            send_large_body(url)
+
+
 def test_the_time_of_the_name_server_counts(
     ciam: FakeCiam, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
