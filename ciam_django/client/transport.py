@@ -256,14 +256,12 @@ class _Circuit:
             logger.info("%s answers again.", self._host)
 
     def record_silence(self, began_at: float) -> None:
-        """Open the circuit, unless a call has had an answer since ``began_at``."""
+        """Open the circuit, unless a call has had an answer since ``began_at``.
+
+        The failed call has a log line of its own.
+        """
         if self._answered_at > began_at:
             return
-        if not self._is_open:
-            # The failed call has a line of its own.
-            logger.info(
-                "%s does not answer. Calls are refused for %d seconds.", self._host, PAUSE_SECONDS
-            )
         self._is_open = True
         self._paused_until = time.monotonic() + PAUSE_SECONDS
         delete_cached(f"{self._key}.answered")
