@@ -15,6 +15,7 @@ from django.http import HttpResponse
 from django.test import override_settings
 
 from ciam_django import reporting
+from ciam_django.client import transport
 from ciam_django.conf import clear_settings_caches
 from ciam_django.testing import FakeCiam
 from tests.matrix import site
@@ -115,8 +116,9 @@ def _project(ciam: FakeCiam, scope: str) -> Iterator[dict[str, Any]]:
 
 
 def _reset_state() -> None:
-    """Clear the cached documents of CIAM and the record of codes that have been logged."""
+    """Forget CIAM's documents, a silent CIAM, and the codes that have been logged."""
     cache.clear()
+    transport.forget_circuits()
     clear_settings_caches()
     reporting._last_logged.clear()
 
