@@ -204,6 +204,7 @@ PARAMETERS: list[tuple[Any, tuple[bool, bool, bool]]] = [
 ]
 
 
+@pytest.mark.slow("all parameters of django-axes")
 @pytest.mark.parametrize("door", ["page", "json"])
 @for_each_row("parameters, locked", PARAMETERS)
 def test_each_set_of_lockout_parameters_locks_out_before_ciam_is_asked(

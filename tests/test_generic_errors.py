@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -87,7 +87,14 @@ def use_raising_views(settings: Settings) -> Iterator[None]:
 PostError = Callable[[CiamError], HttpResponse]
 
 
-@pytest.fixture(params=SURFACES)
+# The quick tests post the errors of the whole table as JSON only.
+SLOW_SURFACES: Final = [
+    pytest.param(name, marks=[] if name == "JSON" else pytest.mark.slow("answers of all codes"))
+    for name in SURFACES
+]
+
+
+@pytest.fixture(params=SLOW_SURFACES)
 def post_error(request: pytest.FixtureRequest) -> PostError:
     """A function that returns the answer of a surface to an error."""
     place, accept = SURFACES[request.param]

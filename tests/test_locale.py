@@ -118,6 +118,7 @@ def test_no_text_has_two_entries(language: str) -> None:
     assert len(set(msgids)) == len(msgids)
 
 
+@pytest.mark.slow("all catalogues of Django")
 def test_no_catalogue_of_django_has_a_text_of_a_page_without_a_context() -> None:
     """The reason: Django merges all catalogues, so a page would have texts in two languages."""
     packages = [Path(inspect.getfile(module)).parent for module in (django, rest_framework)]

@@ -219,6 +219,7 @@ def test_a_failed_refresh_of_usable_tokens_is_logged_and_the_tokens_are_returned
     assert ["code=no_connection" in record.getMessage() for record in caplog.records] == [True]
 
 
+@pytest.mark.slow("a sign-in for each failure of a refresh")
 @for_each_row(
     "code, is_failure_of_ciam",
     [

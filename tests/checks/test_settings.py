@@ -487,6 +487,7 @@ def test_valid_overrides_have_no_messages(overrides: dict[str, Any]) -> None:
     assert found_with(CIAM_ERROR_OVERRIDES=overrides) == []
 
 
+@pytest.mark.slow("a misspelling of each code")
 @for_each_row("code", CODES)
 def test_a_misspelt_code_is_reported_with_the_correct_spelling(code: str) -> None:
     # Swap two different letters before the end of a family.

@@ -26,6 +26,7 @@ from ciam_django.client.logout_tokens import MAX_AGE
 from ciam_django.testing import FakeCiam, keys
 from ciam_django.testing.accounts import user_id_of
 from tests.browser import Browser
+from tests.rows import for_each_row
 
 BACK = "/ciam/logout/back/"
 FRONT = "/ciam/logout/front/"
@@ -250,10 +251,11 @@ INVALID_TOKENS: dict[str, Callable[[FakeCiam, dict[str, Any]], object]] = {
 }
 
 
-@pytest.mark.parametrize("name", INVALID_TOKENS)
+@for_each_row("name", INVALID_TOKENS)
 def test_an_invalid_token_ends_no_session(
     people: list[Browser], ciam: FakeCiam, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.clear()
     token = INVALID_TOKENS[name](ciam, {"sub": user_id_of("li"), "sid": sids(ciam)[0]})
     with caplog.at_level(logging.DEBUG):
         answer = send_logout_token(token)
@@ -396,7 +398,7 @@ def test_a_frame_on_ciams_page_ends_the_session_of_a_sid(
     assert are_signed_in(people) == [True, False, True]
 
 
-@pytest.mark.parametrize(
+@for_each_row(
     "query",
     [
         {},
