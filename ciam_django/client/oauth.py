@@ -28,6 +28,7 @@ from ciam_django.client.private_key_jwt import (
     PRIVATE_KEY_JWT,
     assertion_parameters,
     encode_assertion,
+    signing_key_of,
 )
 from ciam_django.client.transport import HttpSession
 from ciam_django.conf import cached_until_settings_change, conf
@@ -441,6 +442,9 @@ def ciam_app() -> CiamApp:
         if is_oidc
         else {"scope": "USER_API", "token_endpoint_auth_method": "client_secret_json"}
     )
+    if signing_key_of(config.get("client_secret")):
+        # Any other method would send the private key to CIAM.
+        defaults["token_endpoint_auth_method"] = PRIVATE_KEY_JWT
     return CiamApp(
         DjangoIntegration(CLIENT_NAME),
         CLIENT_NAME,

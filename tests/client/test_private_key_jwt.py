@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -52,9 +53,31 @@ def test_a_private_key_is_read_from_each_form(secret: Any) -> None:
     assert key.thumbprint() in {RSA.thumbprint(), EC.thumbprint()}
 
 
+@for_each_row("key, members, algorithm", [
+    (EC, {"use": "sig"}, "ES256"), (EC, {"key_ops": ["sign"]}, "ES256"), (EC, {"use": "enc"}, ""),
+    (EC, {"key_ops": ["verify"]}, ""), (EC, {"alg": "ES384"}, ""), (RSA, {"alg": "PS256"}, "PS256"),
+    (RSA, {"alg": "RSA-OAEP"}, ""),
+])  # fmt: skip
+def test_the_members_of_a_jwk_choose_the_algorithm_or_forbid_a_signature(
+    key: Any, members: dict[str, Any], algorithm: str
+) -> None:
+    own = key.as_dict(private=True)
+    plain = {name: own[name] for name in own if name not in ("alg", "use", "key_ops")}
+    secret = type(key).import_key({**plain, **members})
+
+    found = signing_key_of(secret)
+    assert (found is not None) is bool(algorithm)
+    if found is not None:
+        assertion = assertion_parameters("shop", secret, "https://login.example/token")
+        checking = type(key).import_key(type(key).import_key(plain).as_pem(private=False))
+        token = jwt.decode(assertion["client_assertion"], checking, [algorithm])
+        assert token.header["alg"] == algorithm
+
+
 @for_each_row("secret", [
     None, "", "a secret", "{", "{}", "[" * 100_000, "{" + '"a":{' * 100_000, b"\xff", 7, [], {},
-    {"kty": "RSA"}, {"kty": 7}, RSA.as_pem(private=False), EC.as_dict(private=False), public(RSA),
+    {"kty": "RSA"}, {"kty": 7},
+    {"kty": object()}, RSA.as_pem(private=False), EC.as_dict(private=False), public(RSA),
     OctKey.generate_key(256), OctKey.generate_key(256).as_dict(private=True),
     OKPKey.generate_key("Ed25519").as_pem(private=True),
     ECKey.generate_key("secp256k1").as_pem(private=True),
@@ -159,6 +182,25 @@ def test_a_secret_in_place_of_the_key_is_a_misconfiguration_and_is_not_sent(
         assert raised.value.code == "bad_configuration"
         assert "a-secret-text" not in raised.value.upstream_text
     assert not [request for request in ciam.requests if b"a-secret-text" in request.body]
+
+
+def test_a_private_key_without_a_method_signs_and_is_not_sent(
+    ciam: FakeCiam, mode: str, settings: Settings
+) -> None:
+    ciam.client_key = public(RSA)
+    secret = RSA.as_pem(private=True).decode()
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": {**ciam.client(mode), "client_secret": secret}}
+    # The documented token endpoint of CIAM's own mode accepts no assertion.
+    with nullcontext() if mode == "oidc" else pytest.raises(CiamError):
+        fetch_token(ciam, ciam_app())
+    CiamClient().login_page()
+
+    requests = [request for request in ciam.requests if request.stage in ("token", "application")]
+    assert len(requests) == 2
+    for request in requests:
+        assert b"client_assertion" in request.body
+        assert b"PRIVATE" not in request.body
+        assert "Authorization" not in request.headers
 
 
 @pytest.mark.parametrize("mode", ["oidc"])
