@@ -55,10 +55,13 @@ def start_backoff(ciam_session: CiamSession, error: CiamError) -> None:
     """Skip token refreshes and session checks for ``_BACKOFF_SECONDS``, after a failed call.
 
     A failure of CIAM applies to all sessions, any other failure only to this session, in all
-    processes that share the cache.
+    processes that share the cache. A shorter ``retry_after`` of the error ends the back-off
+    earlier: a process that makes too many calls for a second must not stop all refreshes for
+    longer.
     """
     key = _BACKOFF_KEY if is_failure_of_ciam(error) else _session_backoff_key(ciam_session)
-    set_cached(key, str(error), seconds=_BACKOFF_SECONDS)
+    seconds = min(error.retry_after or _BACKOFF_SECONDS, _BACKOFF_SECONDS)
+    set_cached(key, str(error), seconds=seconds)
 
 
 def backoff_reason(ciam_session: CiamSession) -> str:

@@ -16,9 +16,11 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.session_store import Tokens, decrypted_tokens, encrypted_tokens
 from ciam_django.accounts.token_refresh import (
+    backoff_reason,
     is_access_refused,
     refresh_if_due,
     refresh_session_tokens,
+    start_backoff,
 )
 from ciam_django.client.oauth import CiamApp
 from ciam_django.errors import CiamError
@@ -282,6 +284,22 @@ def test_a_failed_refresh_is_tried_again_only_after_half_a_minute(
 
     assert refresh_count(ciam) == request_count
     ciam.reset()
+
+
+@pytest.mark.parametrize(("retry_after", "seconds"), [(None, 30), (1, 1), (3600, 30)])
+def test_a_short_time_to_wait_shortens_the_back_off(
+    ciam_session: CiamSession,
+    monkeypatch: pytest.MonkeyPatch,
+    retry_after: int | None,
+    seconds: int,
+) -> None:
+    # Such as the error of a process that makes CIAM_MAX_CALLS calls already.
+    start_backoff(ciam_session, CiamError("no_connection", retry_after=retry_after))
+    began = time.time()
+    monkeypatch.setattr(time, "time", lambda: began + seconds - 0.5)
+    assert backoff_reason(ciam_session) == "no_connection"
+    monkeypatch.setattr(time, "time", lambda: began + seconds + 0.5)
+    assert backoff_reason(ciam_session) == ""
 
 
 def test_each_refresh_is_counted_and_releases_the_lock(
