@@ -316,7 +316,8 @@ os.register_at_fork(after_in_child=forget_circuits)
 def _circuit_of(url: str) -> _Circuit:
     """Return the circuit of the URL's origin, with the state that the processes share."""
     scheme, host = urlsplit(url)[:2]
-    origin = f"{scheme}://{host}"
+    # The URL of a setting can have upper case, and requests sends the URL in lower case.
+    origin = f"{scheme}://{host.lower()}"
     if origin not in _circuits:
         _circuits.setdefault(origin, _Circuit(origin))
     circuit = _circuits[origin]
@@ -367,7 +368,8 @@ def _is_silence(error: BaseException) -> bool:
         return False
     # requests raises a ConnectionError with a MaxRetryError only if there was no connection.
     return isinstance(error, requests.Timeout) or (
-        isinstance(error, requests.ConnectionError) and isinstance(error.args[0], MaxRetryError)
+        isinstance(error, requests.ConnectionError)
+        and any(isinstance(argument, MaxRetryError) for argument in error.args)
     )
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import requests
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 from django.test import override_settings
@@ -252,6 +253,20 @@ def test_a_closed_port_refuses_the_next_call(ciam: FakeCiam, settings: Settings)
     # The other hosts are not concerned.
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": ciam.client("ciam")}
     assert code_of_call() == ""
+
+
+def test_a_connection_error_without_arguments_passes_and_proves_nothing(ciam: FakeCiam) -> None:
+    with pytest.raises(requests.ConnectionError), guarded_call(ciam.url, seconds=10, limit=9):
+        # A project's tests replace the network by such exceptions.
+        raise requests.ConnectionError
+
+    assert code_of_call() == ""
+
+
+def test_a_host_has_one_circuit_in_each_letter_case() -> None:
+    assert transport._circuit_of("https://CIAM.Example/a") is transport._circuit_of(
+        "https://ciam.example/b"
+    )
 
 
 def test_a_wrong_certificate_does_not_refuse_the_next_call(
