@@ -532,7 +532,8 @@ class Conf:
         3,
         Integer(0, 100),
         "The failed passwords of a name in a day after which the name needs a CAPTCHA, even if"
-        " there is no such account; at most CIAM's own number, or 0 for no CAPTCHA of ours.",
+        " there is no such account; at most CIAM's own number, or 0 for no CAPTCHA"
+        " of ours; while CIAM gives no CAPTCHA, no name needs one.",
     )
     CIAM_CLIENT_IP = Setting(
         "",

@@ -199,15 +199,14 @@ def counting_code_entry(code_id: str, channel_name: str) -> Iterator[None]:
         raise
 
 
-def count_password_without_captcha(name: str) -> None:
-    """Count a password for a name; raise ``Params.Blank.CaptchaCode`` after too many failures.
+def count_password_without_captcha(name: str) -> bool:
+    """Count a password for a name; return True if the name needs a CAPTCHA after its failures.
 
     The limit is ``CIAM_CAPTCHA_AFTER``. The count is the same if the account does not exist.
     """
     limit = conf.CIAM_CAPTCHA_AFTER
     count, _ = increment_count(_password_key(name), _PASSWORD_SECONDS)
-    if limit and count > limit:
-        raise CiamError("Params.Blank.CaptchaCode", stage=Stage.PASSWORD)
+    return 0 < limit < count
 
 
 def subtract_password_without_captcha(name: str) -> None:

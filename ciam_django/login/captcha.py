@@ -20,10 +20,11 @@ from django.views.decorators.http import require_safe
 
 from ciam_django.accounts.rate_limits import count_captcha
 from ciam_django.client.api import CiamClient
+from ciam_django.client.cache import acquire_once, is_acquired
 from ciam_django.client.results import Captcha
 from ciam_django.errors import CiamError, Stage
 from ciam_django.login.cookies import EncryptedCookies
-from ciam_django.reporting import answer_and_report
+from ciam_django.reporting import answer_and_report, report
 
 # Seconds for which the cookie with the id of a CAPTCHA is valid.
 _LIFETIME: Final = 600
@@ -32,6 +33,10 @@ _COOKIES: Final = EncryptedCookies("ciam_django.login.captcha", "captcha_", _LIF
 _FORM_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,16}")
 # The name of the cookie for an image without the id of a form.
 _NO_FORM: Final = "last"
+# Seconds until CIAM is asked again if it gives CAPTCHAs.
+_CHECK_INTERVAL: Final = 60
+_WORKS_KEY: Final = "ciam_django.captcha.works"
+_FAILS_KEY: Final = "ciam_django.captcha.fails"
 # First bytes of an image -> media type. No other content from CIAM is sent to the browser.
 _IMAGE_TYPES: Final = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -81,6 +86,26 @@ def fetch_captcha(request: HttpRequest) -> Captcha:
     """
     count_captcha(request)
     return CiamClient().captcha()
+
+
+def load_captcha_availability() -> bool:
+    """Return True if CIAM gives CAPTCHAs, which may need a call to CIAM.
+
+    Return False if the call fails, and report the failure. The result is cached for
+    ``_CHECK_INTERVAL``.
+    """
+    if is_acquired(_WORKS_KEY):
+        return True
+    if is_acquired(_FAILS_KEY):
+        return False
+    try:
+        decode_captcha_image(CiamClient().captcha())
+    except CiamError as error:
+        report(error)
+        acquire_once(_FAILS_KEY, seconds=_CHECK_INTERVAL)
+        return False
+    acquire_once(_WORKS_KEY, seconds=_CHECK_INTERVAL)
+    return True
 
 
 def decode_captcha_image(captcha: Captcha) -> tuple[bytes, str]:

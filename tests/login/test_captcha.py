@@ -8,7 +8,8 @@ import pytest
 
 from ciam_django.client.results import Captcha
 from ciam_django.errors import CiamError
-from ciam_django.login.captcha import decode_captcha_image
+from ciam_django.login.captcha import decode_captcha_image, load_captcha_availability
+from ciam_django.testing import FakeCiam
 
 
 def captcha(content: bytes) -> Captcha:
@@ -44,3 +45,14 @@ def test_content_that_is_no_image_is_refused(image: str) -> None:
         decode_captcha_image(Captcha("id", image, {}))
 
     assert raised.value.code == "unreadable_answer"
+
+
+@pytest.mark.parametrize("gives_captchas", [True, False])
+def test_ciam_is_asked_once_a_minute_if_it_gives_captchas(
+    ciam: FakeCiam, gives_captchas: bool
+) -> None:
+    if not gives_captchas:
+        ciam.fail("api", code="not_found", status=404, times=None)
+
+    assert [load_captcha_availability() for _ in range(3)] == [gives_captchas] * 3
+    assert len([request for request in ciam.requests if "captcha" in request.path]) == 1

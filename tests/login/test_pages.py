@@ -261,6 +261,28 @@ def test_the_captcha_is_required_for_names_without_an_account(
     assert codes == [wrong, wrong, "Params.Blank.CaptchaCode", wrong]
 
 
+@pytest.mark.parametrize("code", ["not_found", "Service.Internal.Error"])
+def test_no_name_needs_a_captcha_while_ciam_gives_no_captcha(
+    person: FormBrowser, settings: Settings, code: str
+) -> None:
+    settings.CIAM_LOGIN_METHODS = ["password"]
+    settings.CIAM_CAPTCHA_AFTER = 1
+    stranger = FormBrowser(person.ciam)
+    person.ciam.fail("api", code=code, status=404, times=None)
+    for name in ("li", "nobody"):
+        stranger.open_page("/ciam/login/")
+        for _ in range(2):
+            page = stranger.submit_form(username=name, password="wrong")
+            assert page["Ciam-Error-Code"] == "Operation.Failure.Username.Or.Password.Error"
+            assert "/ciam/captcha/" not in page.content.decode()
+
+    person.open_page("/ciam/login/")
+    assert person.submit_form(username="li", password=PASSWORD).status_code == 302
+    assert [request.path for request in person.ciam.requests if "captcha" in request.path] == [
+        "/api/bff/v1.2/developer/ciam/captcha"
+    ]
+
+
 def test_only_refused_passwords_count_towards_a_captcha(
     person: FormBrowser, settings: Settings
 ) -> None:

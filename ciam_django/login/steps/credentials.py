@@ -24,6 +24,7 @@ from ciam_django.client.api import CiamClient
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Kind
+from ciam_django.login.captcha import load_captcha_availability
 from ciam_django.login.known_browsers import known_browser_id
 from ciam_django.login.recipients import (
     Recipient,
@@ -101,11 +102,14 @@ def _asking_all_names_for_captcha(submission: Submission, name: str) -> Iterator
 
     CIAM asks for a CAPTCHA only if the account exists, and may check the CAPTCHA only then. So the
     generic answer does not tell if the CAPTCHA or the password was wrong. Other failures, such as a
-    timeout, do not count.
+    timeout, do not count. While CIAM gives no CAPTCHA, no name needs a CAPTCHA.
     """
     has_captcha, is_refused = "captchaText" in submission.extra_parameters, False
-    if not has_captcha:
-        count_password_without_captcha(name)
+    needs_captcha = not has_captcha and count_password_without_captcha(name)
+    # Strangers can enter wrong passwords for the name. If the tenant has no CAPTCHA, the owner of
+    # the account could not sign in until the next day.
+    if needs_captcha and load_captcha_availability():
+        raise CiamError("Params.Blank.CaptchaCode", stage=Stage.PASSWORD)
     try:
         yield
     except CiamError as error:
