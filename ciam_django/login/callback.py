@@ -189,7 +189,7 @@ def handle_callback(
         response = _repeated_callback_response(request, returned_state) or _second_response(
             request, sign_in_state, answer_failure
         )
-    set_opener_policy(response, sign_in_state.next)
+    set_opener_policy(request, response, sign_in_state.next)
     return response
 
 

@@ -48,5 +48,5 @@ def authorize(request: HttpRequest) -> HttpResponse:
     )
     response = redirect_or_json_response(request, url)
     set_state_cookie(request, response, sign_in_state)
-    set_opener_policy(response, sign_in_state.next)
+    set_opener_policy(request, response, sign_in_state.next)
     return response

@@ -164,7 +164,7 @@ def _onward_response(request: HttpRequest) -> HttpResponse | None:
         return None
     response = redirect_response(url)
     mark_onward_redirect(request, response)
-    set_opener_policy(response, next_url)
+    set_opener_policy(request, response, next_url)
     return response
 
 
@@ -207,7 +207,7 @@ def result_response(request: HttpRequest, result: StepResult, flow: Flow) -> Htt
     if isinstance(result, Flow):
         response = redirect_response(reverse("ciam:step", args=[result.id]))
         set_flow_cookie(request, response, result)
-        set_opener_policy(response, flow.next)
+        set_opener_policy(request, response, flow.next)
         return response
     if isinstance(result, FlowFinished):
         response = redirect_response(login_page_url(flow.next))
@@ -219,7 +219,7 @@ def result_response(request: HttpRequest, result: StepResult, flow: Flow) -> Htt
     remember_browser(request, response, typed_name_of(request))
     if flow.step in STEPS and not STEPS[flow.step].starts_flow:
         delete_flow_cookie(request, response, flow)
-    set_opener_policy(response, flow.next)
+    set_opener_policy(request, response, flow.next)
     return response
 
 
@@ -352,7 +352,7 @@ def _page_response(
     response["Content-Language"] = language_of_texts()
     # With no-referrer, browsers hide the origin of a form, which Django's CSRF check needs.
     response["Referrer-Policy"] = "same-origin"
-    set_opener_policy(response, context["next"])
+    set_opener_policy(request, response, context["next"])
     if answer:
         response.status_code = answer.status
         set_answer_headers(response, answer)

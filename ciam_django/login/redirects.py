@@ -143,7 +143,7 @@ def end_fragment(response: HttpResponse) -> None:
         response["Location"] += "#"
 
 
-def set_opener_policy(response: HttpResponse, next_url: str) -> None:
+def set_opener_policy(request: HttpRequest, response: HttpResponse, next_url: str) -> None:
     """Separate a sign-in in a pop-up window from the window that has opened it.
 
     The page of another site may have opened the window, and would see if the window closes, which
@@ -152,5 +152,5 @@ def set_opener_policy(response: HttpResponse, next_url: str) -> None:
     (https://html.spec.whatwg.org/#cross-origin-opener-policies). ``next_url`` is the sign-in's
     ``next``; other sign-ins keep Django's policy.
     """
-    if next_url and ciam_view_name(next_url) == "done":
+    if next_url and ciam_view_name(next_url, request.path) == "done":
         response[OPENER_POLICY] = "same-origin"

@@ -58,7 +58,7 @@ def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
     )
     response = redirect_or_json_response(request, url)
     set_state_cookie(request, response, sign_in_state)
-    set_opener_policy(response, sign_in_state.next)
+    set_opener_policy(request, response, sign_in_state.next)
     return response
 
 

@@ -50,6 +50,20 @@ def test_the_redirect_to_ciam_and_the_callback_separate_the_window_from_its_open
     assert answer["Location"] == DONE
 
 
+def test_a_relative_next_that_leads_to_the_done_page_separates_the_window_from_its_opener(
+    browser: Browser,
+) -> None:
+    relative = "../done/?next=/cart/"
+    page: Any = browser.client.get("/ciam/login/", {"next": relative})
+    departure = browser.client.post("/ciam/authorize/", {"next": relative})
+    answer = browser.open_callback(browser.sign_in_at_ciam(departure["Location"]))
+    onward: Any = browser.client.get("/ciam/login/", {"next": relative})
+    assert (answer["Location"], onward["Location"]) == (relative, relative)
+
+    for response in (page, departure, answer, onward):
+        assert response[POLICY] == "same-origin"
+
+
 @pytest.mark.parametrize("query", ["", "?next=/cart/"])
 def test_a_page_with_another_next_has_the_policy_of_the_project(
     person: FormBrowser, settings: Settings, query: str
