@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import traceback
 from collections.abc import Callable, Mapping
@@ -244,7 +245,11 @@ def resume_session(request: HttpRequest, session_key: str) -> bool:
     nothing, if the session to continue has ended, also if CIAM has ended it.
     """
     previous = request.session
-    request.session = type(previous)(session_key)
+    # A copy, because the stores of some packages have more arguments than the key, such as the
+    # client address, and write them.
+    request.session = copy.copy(previous)
+    vars(request.session).pop("_session_cache", None)
+    request.session._session_key = session_key
     user = get_user(request)
     if user.is_anonymous or ciam_session_of(request) is None:
         request.session = previous

@@ -17,6 +17,7 @@ from django.test import RequestFactory
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from ciam_django.accounts.login import resume_session
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.accounts.session_store import (
     Tokens,
@@ -164,6 +165,19 @@ def test_scheduling_a_check_keeps_the_browser_that_a_session_store_records(
     seconds_until_check(signed_in)
 
     assert RecordingStore.saved == [("Firefox", "192.0.2.7")]
+
+
+def test_a_resumed_session_keeps_the_browser_that_a_session_store_records(
+    signed_in: HttpRequest,
+) -> None:
+    RecordingStore.saved.clear()
+    request = RequestFactory().get("/")
+    request.session = RecordingStore(user_agent="Firefox", ip="192.0.2.7")
+    assert resume_session(request, str(signed_in.session.session_key))
+    request.session.save()
+
+    assert RecordingStore.saved == [("Firefox", "192.0.2.7")]
+    assert request.session["_auth_user_id"] == signed_in.session["_auth_user_id"]
 
 
 def test_scheduling_a_check_of_an_ended_session_deletes_the_session_and_raises_session_ended(
