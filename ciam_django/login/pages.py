@@ -151,13 +151,15 @@ def _onward_response(request: HttpRequest) -> HttpResponse | None:
     """Return a redirect to ``next`` if the user is signed in (the user has gone back), or None.
 
     Return None also for ``?prompt=login``, and if the browser comes back from ``next`` at once: the
-    user may not open ``next``, and can sign in as another user.
+    user may not open ``next``, and can sign in as another user. Only a page is redirected: another
+    site could load ``next`` as an image, and learn from the result if the user is signed in.
     """
     next_url = requested_next(request)
     url = url_after_sign_in(request, next_url)
     if (
         not request.user.is_authenticated
         or request.GET.get("prompt") == "login"
+        or request.headers.get("Sec-Fetch-Dest", "document") != "document"
         or is_back_at_once(request)
         or ciam_view_name(url) not in ("", "done")
     ):

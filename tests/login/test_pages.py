@@ -1006,6 +1006,18 @@ def test_a_signed_in_user_can_sign_in_again_with_prompt_login(
     assert "method=sms&amp;next=%2Fcart%2F&amp;prompt=login" in page.content.decode()
 
 
+def test_only_a_page_of_a_signed_in_user_is_redirected_to_next(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_LOGIN_METHODS = ["password"]
+    person.open_page("/ciam/login/")
+    person.submit_form(username="li", password=PASSWORD)
+    for destination, status in (("image", 200), ("script", 200), ("empty", 200), ("document", 302)):
+        headers = {"Accept": "*/*", "Sec-Fetch-Dest": destination, "Sec-Fetch-Site": "cross-site"}
+        answer = person.client.get("/ciam/login/?next=/favicon.ico", headers=headers)
+        assert answer.status_code == status
+
+
 def test_the_login_page_does_not_redirect_to_itself(
     person: FormBrowser, settings: Settings
 ) -> None:
