@@ -51,6 +51,16 @@ def link_identity(request: HttpRequest, person: Person) -> CiamIdentity:
     return identity
 
 
+def refuse_other_user(request: HttpRequest, link_to_user: str) -> None:
+    """Raise ``mismatching_state`` unless the user who started to link an identity is signed in.
+
+    ``link_to_user`` is the primary key of this user.
+    """
+    if str(request.user.pk) != link_to_user:
+        # The user has signed out in another tab, or another user has signed in.
+        raise CiamError("mismatching_state", stage=Stage.CALLBACK)
+
+
 def unlink_identity(request: HttpRequest, identity_id: int) -> None:
     """Remove an identity from the user who is signed in, and end the identity's other sessions.
 

@@ -35,7 +35,7 @@ from ciam_django.accounts.backends import (
     resolve_identity,
     update_names,
 )
-from ciam_django.accounts.linking import link_identity
+from ciam_django.accounts.linking import link_identity, refuse_other_user
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.accounts.rate_limits import typed_name_of
 from ciam_django.accounts.session_store import (
@@ -141,11 +141,9 @@ def sign_in_or_link(
     """
     if not link_to_user:
         sign_in(request, person, token_response)
-    elif str(request.user.pk) == link_to_user:
-        link_identity(request, person)
     else:
-        # The user has signed out in another tab, or another user has signed in.
-        raise CiamError("mismatching_state", stage=Stage.CALLBACK)
+        refuse_other_user(request, link_to_user)
+        link_identity(request, person)
 
 
 def authenticate_person(request: HttpRequest, person: Person) -> tuple[User, CiamIdentity]:

@@ -90,6 +90,7 @@ def endpoint_components() -> dict[str, Any]:
             others=_TEXTS,
             sent_to=_TEXT_OR_NONE,
             wait=_NUMBER_OR_NONE,
+            identity=_TEXT_OR_NONE,
         ),
         "CiamRedirect": _object_schema(status=_constant_schema("redirect"), url=_TEXT),
         "CiamDone": _object_schema(status=_constant_schema("done"), detail=_TEXT),

@@ -60,6 +60,7 @@ from ciam_django.login.steps.flow import (
     decrypted_flow,
     encrypted_flow,
 )
+from ciam_django.login.steps.linking import identity_text
 from ciam_django.login.steps.submit import build_form, finish_sign_in, submit_form
 from ciam_django.login.steps.table import STEPS
 from ciam_django.reporting import answer_and_report
@@ -230,7 +231,7 @@ def submit_step(request: HttpRequest, name: str) -> HttpResponse:
     form = build_form(flow, body)
     result = submit_form(request, flow, form, body)
     if isinstance(result, SignedIn):
-        finish_sign_in(request, result, flow, with_session=not _returns_tokens())
+        result = finish_sign_in(request, result, flow, with_session=not _returns_tokens())
     response = _json_response(_result_body(request, result, flow))
     if not isinstance(result, Flow):
         # The user has signed in, or has proved the name with the code of a recovery.
@@ -351,6 +352,7 @@ def _result_body(request: HttpRequest, result: StepResult, flow: Flow) -> dict[s
         "others": list(row.others),
         "sent_to": result.masked_recipient or None,
         "wait": result.resend_wait or None,
+        "identity": identity_text(result) or None,
     }
 
 

@@ -28,6 +28,7 @@ from ciam_django.login.hints import (
 from ciam_django.login.known_browsers import known_browser_id, remember_browser
 from ciam_django.login.link_views import answer_link_error
 from ciam_django.login.loop_guard import count_sign_in, recent_sign_ins
+from ciam_django.login.pages import result_response
 from ciam_django.login.redirects import (
     callback_url,
     end_fragment,
@@ -51,6 +52,8 @@ from ciam_django.login.state import (
     stored_outcome,
     try_to_wait,
 )
+from ciam_django.login.steps.flow import Flow
+from ciam_django.login.steps.linking import confirmation_flow
 from ciam_django.responses import HTML, media_type_for, render_page
 
 # Seconds for which a second callback waits for the first callback, and the pause between two looks.
@@ -102,6 +105,8 @@ def callback(request: HttpRequest) -> HttpResponse:
 def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> HttpResponse:
     """Exchange the code, sign the user in or link the identity, and redirect to ``next``.
 
+    In CIAM's own mode, redirect to the page that asks the user before an identity is linked.
+
     The redirect also counts the sign-in for the loop guard. Raises ``CiamError``:
     ``mismatching_issuer``, the code of the ``error`` parameter, ``missing_code``, or the error of
     the exchange, of the id_token or of the sign-in. A failed exchange is counted as an attempt;
@@ -124,12 +129,14 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
             code=code, redirect_uri=callback_url(request), code_verifier=sign_in_state.code_verifier
         )
     earlier_sign_ins = recent_sign_ins(request)
-    sign_in_or_link(
-        request,
-        identify_person(app, token_response, sign_in_state.nonce),
-        token_response,
-        sign_in_state.link_to_user,
-    )
+    person = identify_person(app, token_response, sign_in_state.nonce)
+    if sign_in_state.link_to_user and not app.is_oidc:
+        # CIAM's own mode has no ``prompt=login``: the person may have signed in long ago.
+        flow = Flow("", "", next=sign_in_state.next, link_to_user=sign_in_state.link_to_user)
+        access_token = token_response["access_token"]
+        result = confirmation_flow(request, person, access_token, flow)
+        return result_response(request, result, flow)
+    sign_in_or_link(request, person, token_response, sign_in_state.link_to_user)
     remember_next(request, sign_in_state.digest, sign_in_state.next)
     response = redirect_response(url_after_sign_in(request, sign_in_state.next))
     count_sign_in(request, response, earlier_sign_ins)

@@ -24,6 +24,8 @@ _NAME: Final = "last"
 
 SUCCESS_TEXTS: Final[dict[str, str | StrPromise]] = {
     "password_changed": _("Your password has been changed. Sign in with the new one."),
+    "linked": _("The account has been linked."),
+    "not_linked": _("No account has been linked."),
 }
 
 

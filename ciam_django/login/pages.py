@@ -20,6 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_http_methods
 
+from ciam_django.accounts.linking import refuse_other_user
 from ciam_django.accounts.rate_limits import typed_name_of
 from ciam_django.answers import Answer, language_of_texts
 from ciam_django.client.results import SignedIn
@@ -33,6 +34,7 @@ from ciam_django.login.error_responses import (
     protect_form,
 )
 from ciam_django.login.known_browsers import remember_browser
+from ciam_django.login.link_views import answer_link_error
 from ciam_django.login.loop_guard import is_back_at_once, mark_onward_redirect
 from ciam_django.login.notices import (
     delete_notice_cookie,
@@ -62,6 +64,7 @@ from ciam_django.login.steps.flow import (
     set_flow_cookie,
 )
 from ciam_django.login.steps.forms import CiamForm
+from ciam_django.login.steps.linking import identity_text
 from ciam_django.login.steps.submit import build_form, finish_sign_in, submit_form
 from ciam_django.login.steps.table import STEPS, Step
 from ciam_django.login.tenant_config import (
@@ -136,7 +139,7 @@ def step_page(request: HttpRequest, flow_id: str) -> HttpResponse:
 
     If a sign-in has ended the flow (the user has gone back), return a redirect to its ``next``.
     Raises ``CiamError``: ``Operation.Failure.FId.Not.Found`` if the browser has no such flow, or if
-    the flow has expired.
+    the flow has expired; ``mismatching_state`` if the flow links an identity to another user.
     """
     flow = flow_from_cookie(request, flow_id)
     if flow is None or flow.step not in STEPS:
@@ -144,6 +147,8 @@ def step_page(request: HttpRequest, flow_id: str) -> HttpResponse:
             next_url = remembered_next(request, flow_id) or ""
             return redirect_response(url_after_sign_in(request, next_url))
         raise CiamError("Operation.Failure.FId.Not.Found", stage=Stage.VERIFY_CODE)
+    if flow.link_to_user:
+        refuse_other_user(request, flow.link_to_user)
     return _show_or_submit(request, flow)
 
 
@@ -183,13 +188,15 @@ def _show_or_submit(request: HttpRequest, flow: Flow) -> HttpResponse:
     try:
         result = submit_form(request, flow, form, request.POST)
         if isinstance(result, SignedIn):
-            finish_sign_in(request, result, flow, with_session=True)
-            if not row.starts_flow:
-                remember_next(request, flow.id, flow.next)
+            result = finish_sign_in(request, result, flow, with_session=True)
+        if _is_at_next(result) and not row.starts_flow:
+            remember_next(request, flow.id, flow.next)
     except CiamError as error:
         answer = form.add_ciam_error(error, request)
         if media_type_for(request) != HTML:
             return response_for(request, answer)
+        if flow.step == "confirm_link":
+            return answer_link_error(request, error, flow.next)
         if answer.kind == Kind.FLOW:
             # The flow has ended, so the form cannot be submitted again.
             response = answer_error(request, error, next_url=flow.next)
@@ -211,7 +218,7 @@ def result_response(request: HttpRequest, result: StepResult, flow: Flow) -> Htt
         set_flow_cookie(request, response, result)
         set_opener_policy(request, response, flow.next)
         return response
-    if isinstance(result, FlowFinished):
+    if isinstance(result, FlowFinished) and not result.is_at_next:
         response = redirect_response(login_page_url(flow.next))
         set_success_notice(request, response, result.notice)
     else:
@@ -223,6 +230,11 @@ def result_response(request: HttpRequest, result: StepResult, flow: Flow) -> Htt
         delete_flow_cookie(request, response, flow)
     set_opener_policy(request, response, flow.next)
     return response
+
+
+def _is_at_next(result: StepResult) -> bool:
+    """Return True if ``next`` is the page after the result."""
+    return isinstance(result, SignedIn) or (isinstance(result, FlowFinished) and result.is_at_next)
 
 
 # --- Rendering the pages ----------------------------------------------------------------------
@@ -238,16 +250,18 @@ def _step_page_response(  # noqa: PLR0917  (the parts of a page)
 ) -> HttpResponse:
     form.set_autofocus()
     captcha_form_id = new_form_id() if "captcha" in form.fields else ""
-    recipient_text = flow.masked_recipient or pgettext(
-        "ciam", "your mobile number or email address"
+    recipient_text = (
+        identity_text(flow)
+        or flow.masked_recipient
+        or pgettext("ciam", "your mobile number or email address")
     )
     context = {
         "form": form,
         "form_url": request.path,
         "step": row,
         "flow": flow,
-        # U+2068 and U+2069 isolate the recipient, whose digits would otherwise change places in a
-        # right-to-left line.
+        # U+2068 and U+2069 isolate the recipient or identity, whose digits would otherwise change
+        # places in a right-to-left line.
         "lead": str(row.lead).format(shown=f"\u2068{recipient_text}\u2069"),
         "wait": max(flow.resend_wait, wait),
         "at_field": answer is not None and not form.non_field_errors(),

@@ -67,7 +67,7 @@ def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
 @csrf_exempt
 @require_GET
 def provider_callback(request: HttpRequest, name: str) -> HttpResponse:
-    """Sign the user in, or link the identity, and redirect to the next page.
+    """Sign the user in, or ask before the identity is linked, and redirect to the next page.
 
     CIAM exchanges the provider's code. The next page is ``next`` or the page of a further step.
     After a failure, a browser that signs in gets the login page with a notice; a browser that links
@@ -105,9 +105,10 @@ def provider_callback(request: HttpRequest, name: str) -> HttpResponse:
 def _complete_provider_callback(
     request: HttpRequest, registration: Registration, sign_in_state: SignInState
 ) -> HttpResponse:
-    """Let CIAM exchange the code, sign the user in or link the identity, and redirect.
+    """Let CIAM exchange the code, sign the user in, and redirect.
 
-    If CIAM asks for a further step, redirect to the page of the step. Raises ``CiamError``:
+    If CIAM asks for a further step, or if the user has to confirm that the identity is linked,
+    redirect to the page of the step. Raises ``CiamError``:
     ``access_denied`` if the user refused, or the error of the provider, of CIAM or of the sign-in.
     """
     error, code = request.GET.get("error"), request.GET.get(registration.provider.code)
@@ -130,7 +131,8 @@ def _complete_provider_callback(
     )
     result = next_flow(outcome, flow) if isinstance(outcome, NextStep) else outcome
     if isinstance(result, SignedIn):
-        finish_sign_in(request, result, flow, with_session=True)
+        result = finish_sign_in(request, result, flow, with_session=True)
+    if isinstance(result, SignedIn):
         remember_next(request, sign_in_state.digest, sign_in_state.next)
     return result_response(request, result, flow)
 

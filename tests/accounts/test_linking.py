@@ -17,6 +17,8 @@ from ciam_django.accounts import signals
 from ciam_django.accounts.linking import link_identity
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.client.person import Person
+from ciam_django.login.steps.flow import Flow
+from ciam_django.login.steps.linking import confirmation_flow, identity_text
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import PASSWORD
 from tests.browser import Browser, query_of
@@ -36,9 +38,28 @@ def staff(browser: Browser) -> User:
 
 
 def link(browser: Browser, username: str = "li") -> Any:
+    """Link an identity; in CIAM's own mode, also confirm that it is linked."""
+    answer = open_link_callback(browser, username)
+    if answer.headers.get("Location", "").startswith("/ciam/step/"):
+        return browser.client.post(answer["Location"])
+    return answer
+
+
+def open_link_callback(browser: Browser, username: str = "li") -> Any:
     response = browser.client.post("/ciam/authorize/", LINK_FORM)
     assert response.status_code == 302
     return browser.open_callback(browser.sign_in_at_ciam(response["Location"], username))
+
+
+def confirmation_step(browser: Browser, settings: Settings, provider: str) -> str:
+    """The URL of the page that asks before an identity of CIAM or of a provider is linked."""
+    if provider == "ciam":
+        return str(open_link_callback(browser)["Location"])
+    settings.CIAM_SOCIAL_PROVIDERS = registered_at(browser.ciam)
+    url = browser.client.post(f"/ciam/with/{provider}/", LINK_FORM)["Location"]
+    callback = browser.ciam.authorize_at_provider(url, username="li")
+    assert callback
+    return str(browser.open_callback(callback)["Location"])
 
 
 def unlink(browser: Browser, identity: object, accept: str = "application/json") -> Any:
@@ -138,7 +159,9 @@ def test_a_flow_of_several_steps_links_the_identity_at_its_end(
     callback = ciam.authorize_at_provider(url, username="stranger")
     assert callback
     step = browser.open_callback(callback)["Location"]
-    answer = browser.client.post(step, {"do": "create"})
+    assert browser.client.post(step, {"do": "create"})["Location"] == step
+    assert not CiamIdentity.objects.exists()
+    answer = browser.client.post(step)
 
     assert (answer.status_code, answer["Location"]) == (302, "/account/")
     identity = CiamIdentity.objects.get()
@@ -160,6 +183,138 @@ def test_a_cancel_at_the_provider_keeps_the_user_signed_in_and_returns_to_next(
     else:
         assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "access_denied")
     assert browser.user_id == str(staff.pk)
+
+
+# --- The confirmation -------------------------------------------------------------------------
+
+in_own_mode = pytest.mark.parametrize("mode", ["ciam"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "provider", "shown"),
+    [
+        ("ciam", "ciam", "+86 138****0000"),
+        ("oidc", "qq", "QQ (l***@example.com)"),
+        ("ciam", "qq", "QQ (+86 138****0000)"),
+    ],
+)
+def test_the_user_confirms_that_the_named_identity_is_linked(
+    browser: Browser, staff: User, settings: Settings, provider: str, shown: str
+) -> None:
+    step = confirmation_step(browser, settings, provider)
+    page = browser.client.get(step).content.decode()
+
+    assert f"Do you want to link \u2068{shown}\u2069?" in page
+    assert "csrfmiddlewaretoken" in page
+    assert "Back to sign in" not in page
+    assert not CiamIdentity.objects.exists()
+    answer = browser.client.post(step)
+    assert (answer.status_code, answer["Location"]) == (302, "/account/")
+    assert browser.user_id == str(CiamIdentity.objects.get().user_id) == str(staff.pk)
+    # The user has gone back to the page.
+    assert browser.client.get(step)["Location"] == "/account/"
+
+
+@in_own_mode
+@pytest.mark.parametrize("provider", ["ciam", "qq"])
+def test_a_cancel_links_nothing_and_returns_to_next(
+    browser: Browser, staff: User, settings: Settings, provider: str
+) -> None:
+    step = confirmation_step(browser, settings, provider)
+    answer = browser.client.post(step, {"do": "cancel"})
+
+    assert (answer.status_code, answer["Location"]) == (302, "/account/")
+    assert browser.client.post(step)["Location"] == "/account/"
+    assert not CiamIdentity.objects.exists()
+    assert browser.user_id == str(staff.pk)
+
+
+@in_own_mode
+@pytest.mark.parametrize("has_other_user", [True, False])
+def test_the_confirmation_is_refused_after_a_logout_or_a_change_of_the_user(
+    browser: Browser, staff: User, settings: Settings, has_other_user: bool
+) -> None:
+    step = confirmation_step(browser, settings, "qq")
+    cookies = {name: each.value for name, each in browser.client.cookies.items() if "flow" in name}
+    browser.client.logout()
+    browser.client.cookies.load(cookies)
+    if has_other_user:
+        browser.client.force_login(
+            User.objects.create_user("other"), "django.contrib.auth.backends.ModelBackend"
+        )
+
+    for answer in (browser.client.get(step), browser.client.post(step)):
+        assert (answer.status_code, answer["Ciam-Error-Code"]) == (400, "mismatching_state")
+        assert "QQ" not in answer.content.decode()
+    assert not CiamIdentity.objects.exists()
+
+
+@in_own_mode
+def test_the_confirmation_needs_a_csrf_token(
+    browser: Browser, staff: User, settings: Settings
+) -> None:
+    step = confirmation_step(browser, settings, "ciam")
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = browser.client.cookies
+
+    assert strict.post(step).status_code == 403
+    assert not CiamIdentity.objects.exists()
+
+
+@in_own_mode
+def test_a_second_callback_shows_the_same_confirmation(browser: Browser, staff: User) -> None:
+    url = browser.client.post("/ciam/authorize/", LINK_FORM)["Location"]
+    callback = browser.sign_in_at_ciam(url)
+    step = browser.open_callback(callback)["Location"]
+
+    assert browser.open_callback(callback)["Location"] == step
+    assert browser.client.get(step).status_code == 200
+
+
+@in_own_mode
+@pytest.mark.parametrize(
+    ("do", "detail"),
+    [("", "The account has been linked."), ("cancel", "No account has been linked.")],
+)
+def test_an_app_confirms_or_cancels_with_json(
+    browser: Browser, staff: User, settings: Settings, do: str, detail: str
+) -> None:
+    settings.CIAM_SOCIAL_PROVIDERS = registered_at(browser.ciam)
+    url = browser.client.post("/ciam/with/qq/", LINK_FORM)["Location"]
+    callback = browser.ciam.authorize_at_provider(url, username="stranger")
+    assert callback
+    browser.open_callback(callback)
+
+    def send(name: str, **members: str) -> Any:
+        return browser.client.post(f"/ciam/api/{name}/", members, "application/json").json()
+
+    (flow,) = [each.value for name, each in browser.client.cookies.items() if "flow_" in name]
+    step = send("link", flow=flow, do="create")
+    assert (step["status"], step["step"], step["fields"]) == ("step", "confirm_link", [])
+    assert step["identity"] == "QQ (+86 138****0000)"
+    assert step["others"] == ["cancel"]
+    assert send("confirm_link", flow=step["flow"], do=do) == {"status": "done", "detail": detail}
+    assert CiamIdentity.objects.filter(user=staff).count() == (0 if do else 1)
+    other = browser.client
+    other.force_login(
+        User.objects.create_user("other"), "django.contrib.auth.backends.ModelBackend"
+    )
+    assert send("confirm_link", flow=step["flow"])["code"] == "mismatching_state"
+
+
+def test_the_flow_of_a_confirmation_has_room_only_for_short_claims(
+    staff: User, ciam: FakeCiam
+) -> None:
+    request = RequestFactory().get("/")
+    request.user = staff
+    claims = {"picture": "x" * 600, "email": 1, "phone_number": "no number", "unionid": "o-1"}
+    flow = confirmation_flow(
+        request, Person("i", "s", claims), "no token", Flow("", "", link_to_user=str(staff.pk))
+    )
+
+    assert flow.step_data["claims"] == {name: claims[name] for name in claims if name != "picture"}
+    # The claims name no recipient, and the call of CIAM fails.
+    assert identity_text(flow) == "the account that is signed in there"
 
 
 # --- Unlinking --------------------------------------------------------------------------------

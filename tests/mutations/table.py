@@ -86,6 +86,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "login/redirects": ("login/test_hosted.py", "login/test_callback.py", "login/test_pages.py"),
     "login/state": ("login/test_callback.py", "login/test_hosted.py"),
     "login/steps/flow": ("login/test_pages.py",),
+    "login/steps/linking": ("accounts/test_linking.py",),
     "login/steps/submit": ("login/test_pages.py", "login/test_api.py"),
 }
 

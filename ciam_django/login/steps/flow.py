@@ -88,9 +88,13 @@ class Submission:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FlowFinished:
-    """The end of a flow without a sign-in; ``notice`` is a key of ``notices.SUCCESS_TEXTS``."""
+    """The end of a flow without a sign-in; ``notice`` is a key of ``notices.SUCCESS_TEXTS``.
+
+    The next page is the login page with the notice, or ``next`` if ``is_at_next`` is True.
+    """
 
     notice: str
+    is_at_next: bool = False
 
 
 StepResult = SignedIn | Flow | FlowFinished

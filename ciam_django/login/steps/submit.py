@@ -17,6 +17,7 @@ from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.login.captcha import captcha_parameters
 from ciam_django.login.steps.flow import Flow, StepResult, Submission
 from ciam_django.login.steps.forms import CiamForm
+from ciam_django.login.steps.linking import confirmation_flow
 from ciam_django.login.steps.results import next_flow
 from ciam_django.login.steps.table import STEPS
 from ciam_django.login.tenant_config import load_consents, load_login_page
@@ -71,21 +72,25 @@ def submit_form(
 
 def finish_sign_in(
     request: HttpRequest, tokens: SignedIn, flow: Flow, *, with_session: bool
-) -> None:
-    """Sign in the user that the tokens belong to, with or without a session.
+) -> SignedIn | Flow:
+    """Sign in the user that the tokens belong to, with or without a session; return the tokens.
 
-    With a session, ``flow.link_to_user`` links the identity to the user instead. If the user has
-    set a new password, the person's other sessions end. Raise a ``CiamError`` if the user cannot
-    sign in.
+    With a session and ``flow.link_to_user``, nobody signs in: return the flow of the step that asks
+    the user before the identity is linked. If the user has set a new password, the person's other
+    sessions end. Raise a ``CiamError`` if the user cannot sign in.
     """
+    result: SignedIn | Flow = tokens
     person = identify_person(ciam_app(), tokens.data, None)
     person = dataclasses.replace(person, provider=flow.provider)
-    if with_session:
-        sign_in_or_link(request, person, tokens.data, flow.link_to_user)
+    if with_session and flow.link_to_user:
+        result = confirmation_flow(request, person, tokens.data["access_token"], flow)
+    elif with_session:
+        sign_in_or_link(request, person, tokens.data, "")
     else:
         sign_in_without_session(request, person)
     if flow.has_new_password or flow.step == "new_password":
         end_sessions_of_person(person.key, "password", except_for=request)
+    return result
 
 
 def _extra_parameters(

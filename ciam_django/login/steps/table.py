@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from ciam_django.login.providers import MINI_PROGRAM
-from ciam_django.login.steps import credentials, forms, mini_program, profile
+from ciam_django.login.steps import credentials, forms, linking, mini_program, profile
 from ciam_django.login.steps.flow import SubmitFunction
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ OtherButtons = Mapping[str, tuple["str | StrPromise", SubmitFunction]]
 class Step:
     """A row of the table: the form, the texts of the page, and the submit function.
 
-    ``lead`` can contain ``{shown}``, the masked recipient of a code. ``others`` maps the name of
+    ``lead`` can contain ``{shown}``, the masked recipient of a code, or the identity that the user
+    wants to link. ``others`` maps the name of
     each other button to its label and its submit function. ``starts_flow`` is True for a step that
     needs no flow before it. ``provider`` is then the provider that identifies the user, or empty.
     """
@@ -57,6 +58,7 @@ _SKIP: Final[OtherButtons] = {"skip": (pgettext_lazy("ciam", "Skip for now"), pr
 _CREATE: Final[OtherButtons] = {
     "create": (pgettext_lazy("ciam", "Create a new account"), profile.create_linked_account)
 }
+_CANCEL: Final[OtherButtons] = {"cancel": (pgettext_lazy("ciam", "Cancel"), linking.cancel_link)}
 # The texts are the same with and without an account, because the user must not learn if one exists.
 _SENT_IF_ACCOUNT: Final = _("If there is an account for {shown}, a code has been sent there.")
 _SENT_IF_NO_ACCOUNT: Final = _(
@@ -121,6 +123,11 @@ STEPS: Final[Mapping[str, Step]] = {
         _("This sign-in isn't linked to an account yet. If you have one, tell us its mobile "
           "number or email address."), pgettext_lazy("ciam", "Send code"),
         credentials.send_link_code, _CREATE, sends_code=True),
+    # The last step before an identity is linked to the signed-in user.
+    "confirm_link": Step(forms.CiamForm, pgettext_lazy("ciam", "Link this account?"),
+        _("Do you want to link {shown}? You can then sign in with it, too."),
+        pgettext_lazy("ciam", "Link"),
+        linking.submit_link, _CANCEL, template="ciam_django/confirm_link.html"),
     # Steps that only the JSON endpoints offer.
     "mini_program": Step(forms.MiniProgramForm, pgettext_lazy("ciam", "Sign in"), "", "",
         mini_program.submit_login_code, starts_flow=True, provider=MINI_PROGRAM),
