@@ -7,6 +7,7 @@ import functools
 import ipaddress
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -30,7 +31,7 @@ from ciam_django.client.private_key_jwt import (
     encode_assertion,
     signing_key_of,
 )
-from ciam_django.client.transport import HttpSession
+from ciam_django.client.transport import HttpSession, call_deadline
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.errors import CiamError, Stage, error_from_exception, raising_ciam_errors
 
@@ -272,13 +273,18 @@ class CiamApp(_App):
     def refresh_tokens(self, refresh_token: str) -> dict[str, Any]:
         """Exchange a refresh token for a new token response (RFC 6749, section 6).
 
-        A rejected refresh token and a failed call raise a ``CiamError``.
+        A rejected refresh token and a failed call raise a ``CiamError``. Raises ``timeout`` without
+        a call if the earlier calls of the request have left less than half of ``CIAM_TIMEOUT``: CIAM
+        accepts a refresh token once, and the answer could come too late.
         """
         with (
             raising_ciam_errors(Stage.REFRESH),
             self._get_oauth_client(**self.load_server_metadata()) as session,
         ):
             endpoint = session.metadata.get("token_endpoint") or self.access_token_url
+            timeout = conf.CIAM_TIMEOUT
+            if call_deadline(timeout) - time.monotonic() < timeout / 2:
+                raise CiamError("timeout", upstream_text="the other calls took too long")
             try:
                 token: dict[str, Any] = session.refresh_token(endpoint, refresh_token=refresh_token)
             except (CiamError, requests.RequestException) as error:

@@ -55,9 +55,14 @@ ASYNC_MESSAGE: Final = (
 
 @dataclass(slots=True)
 class _Budget:
-    """The end of the time for all calls of a block, set by its first call."""
+    """The end of the time for all calls of a block, set by its first call.
+
+    A task that the block has started in the background has a copy of the block's context, and goes
+    on after the block. ``is_over`` is then True.
+    """
 
     ends_at: float | None = None
+    is_over: bool = False
 
 
 _budget: contextvars.ContextVar[_Budget | None] = contextvars.ContextVar(
@@ -72,13 +77,16 @@ def sharing_one_deadline() -> Iterator[None]:
     Use it as a context manager or as a decorator. An inner block has the deadline of the outer
     block.
     """
-    if _budget.get():
+    outer = _budget.get()
+    if outer and not outer.is_over:
         yield
         return
-    token = _budget.set(_Budget())
+    budget = _Budget()
+    token = _budget.set(budget)
     try:
         yield
     finally:
+        budget.is_over = True
         _budget.reset(token)
 
 
@@ -89,7 +97,7 @@ def call_deadline(timeout: float) -> float:
     """
     ends_at = time.monotonic() + timeout
     budget = _budget.get()
-    if budget is None:
+    if budget is None or budget.is_over:
         return ends_at
     budget.ends_at = min(ends_at, budget.ends_at or ends_at)
     return budget.ends_at

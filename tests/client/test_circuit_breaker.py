@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import socket
 import threading
 import time
@@ -354,6 +355,35 @@ def test_the_calls_of_a_block_have_one_deadline(ciam: FakeCiam, settings: Settin
     assert code_of_call() == ""
     assert call_deadline(0.4) > first
     assert ciam.requests
+
+
+def test_a_task_that_goes_on_after_its_block_has_deadlines_of_its_own() -> None:
+    with sharing_one_deadline():
+        of_block = call_deadline(0.01)
+        context = contextvars.copy_context()
+
+    @sharing_one_deadline()
+    def block_of_task() -> tuple[float, float]:
+        return call_deadline(30), call_deadline(60)
+
+    assert context.run(call_deadline, 30) > of_block + 20
+    first, second = context.run(block_of_task)
+    assert first == second > of_block + 20
+
+
+@pytest.mark.parametrize(("seconds_left", "code"), [(14, "timeout"), (20, "invalid_grant")])
+def test_a_refresh_token_is_not_spent_if_the_answer_could_come_too_late(
+    ciam: FakeCiam, seconds_left: int, code: str
+) -> None:
+    with sharing_one_deadline():
+        # The time limit is 30 seconds.
+        call_deadline(seconds_left)
+        with pytest.raises(CiamError, match=code) as raised:
+            ciam_app().refresh_tokens("an unknown token")
+
+    assert raised.value.stage == "refresh"
+    is_sent = "refresh" in [request.stage for request in ciam.requests]
+    assert is_sent is (code == "invalid_grant")
 
 
 def test_a_call_with_little_time_left_proves_nothing(ciam: FakeCiam) -> None:
