@@ -274,8 +274,8 @@ class CiamApp(_App):
         """Exchange a refresh token for a new token response (RFC 6749, section 6).
 
         A rejected refresh token and a failed call raise a ``CiamError``. Raises ``timeout`` without
-        a call if the earlier calls of the request have left less than half of ``CIAM_TIMEOUT``: CIAM
-        accepts a refresh token once, and the answer could come too late.
+        a call if the earlier calls of the request have left less than half of ``CIAM_TIMEOUT``:
+        CIAM accepts a refresh token once, and the answer could come too late.
         """
         with (
             raising_ciam_errors(Stage.REFRESH),
