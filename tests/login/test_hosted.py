@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import logging
 from collections.abc import Callable
@@ -11,12 +12,15 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import cache
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 from django.test import Client
+from django.urls import resolve
 from pytest_django.fixtures import Settings
 
 from ciam_django import reporting
@@ -663,3 +667,29 @@ def test_a_large_form_is_refused_before_it_is_parsed(
     assert request.status_code == 400
     assert request["Ciam-Error-Code"] == "invalid_request"
     assert request.wsgi_request.POST == {}
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_form_with_a_length_of_many_digits_is_refused(browser: Browser) -> None:
+    response = browser.client.post("/ciam/authorize/", "a=1", FORM, CONTENT_LENGTH="9" * 5000)
+
+    assert (response.status_code, response["Ciam-Error-Code"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("length", "code"), [(16 * 1024, "csrf_failed"), (16 * 1024 + 1, "invalid_request")]
+)
+def test_a_large_form_without_a_length_is_refused_under_asgi(length: int, code: str) -> None:
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/ciam/authorize/",
+        "query_string": b"",
+        "headers": [(b"content-type", FORM.encode()), (b"transfer-encoding", b"chunked")],
+    }
+    request: Any = ASGIRequest(scope, io.BytesIO(b"a=".ljust(length, b"b")))
+    request.user = AnonymousUser()
+    request.session = SessionStore()
+    response = resolve(request.path).func(request)
+
+    assert response["Ciam-Error-Code"] == code
