@@ -153,12 +153,13 @@ def counting_attempt(
     counted.subtract()
 
 
-def count_captcha(request: HttpRequest) -> None:
+def count_captcha(request: HttpRequest, known_browser: str = "") -> None:
     """Count the request of a CAPTCHA, with the limits of an attempt.
 
-    Raises ``CiamError``: ``too_many_requests``, with ``retry_after`` in seconds, above a limit.
+    ``known_browser`` is the id of the browser if the browser has signed in before. Raises
+    ``CiamError``: ``too_many_requests``, with ``retry_after`` in seconds, above a limit.
     """
-    _count(request, _Act("CIAM_TRY_LIMITS", "picture", Stage.API))
+    _count(request, _Act("CIAM_TRY_LIMITS", "picture", Stage.API), "", known_browser)
 
 
 def count_refused_token(request: HttpRequest) -> None:

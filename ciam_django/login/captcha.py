@@ -24,6 +24,7 @@ from ciam_django.client.cache import acquire_once, is_acquired
 from ciam_django.client.results import Captcha
 from ciam_django.errors import CiamError, Stage
 from ciam_django.login.cookies import EncryptedCookies
+from ciam_django.login.known_browsers import known_browser_id
 from ciam_django.reporting import answer_and_report, report
 
 # Seconds for which the cookie with the id of a CAPTCHA is valid.
@@ -84,7 +85,7 @@ def fetch_captcha(request: HttpRequest) -> Captcha:
 
     Raises ``CiamError``: ``too_many_requests`` above a rate limit, or the error of the call.
     """
-    count_captcha(request)
+    count_captcha(request, known_browser_id(request))
     return CiamClient().captcha()
 
 

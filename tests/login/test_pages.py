@@ -317,6 +317,20 @@ def test_captcha_images_have_a_rate_limit(person: FormBrowser, settings: Setting
     assert statuses == [200, 200, 429]
 
 
+def test_strangers_at_the_same_address_do_not_use_up_the_captchas_of_a_known_browser(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_LOGIN_METHODS = ["password"]
+    person.open_page("/ciam/login/")
+    person.submit_form(username="li", password=PASSWORD)
+    settings.CIAM_TRY_LIMITS = {"address": ("1/min",), "site": ("1/min",)}
+    stranger = FormBrowser(person.ciam)
+    statuses = [stranger.client.get("/ciam/captcha/").status_code for _ in range(2)]
+
+    assert statuses == [200, 429]
+    assert [person.client.get("/ciam/captcha/").status_code for _ in range(2)] == [200, 429]
+
+
 def test_a_password_that_was_reset_links_to_the_recovery_page(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.ciam.fail("password", code="Operation.Failure.Password.Has.Initialized")
