@@ -23,6 +23,7 @@ from django.contrib.auth.signals import user_login_failed
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError, router, transaction
 from django.http import HttpRequest
+from django.middleware.csrf import rotate_token
 
 from ciam_django.accounts.backends import (
     CiamBackend,
@@ -239,7 +240,8 @@ def is_signed_in_by_ciam(request: HttpRequest) -> bool:
 def resume_session(request: HttpRequest, session_key: str) -> bool:
     """Continue the session that another request of the same browser has started with a sign-in.
 
-    A session of another user in this browser ends, as with a sign-in. Return False, and change
+    A session of another user in this browser ends, and the browser gets a new CSRF token, as with
+    a sign-in. Return False, and change
     nothing, if the session to continue has ended, also if CIAM has ended it.
     """
     previous = request.session
@@ -260,6 +262,9 @@ def resume_session(request: HttpRequest, session_key: str) -> bool:
     request.user = user
     # Django sends the session cookie only with a changed session.
     request.session.modified = True
+    if not settings.CSRF_USE_SESSIONS:
+        # As with Django's ``login``. A token in the session has been replaced there.
+        rotate_token(request)
     return True
 
 

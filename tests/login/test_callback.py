@@ -232,6 +232,32 @@ def test_a_second_callback_continues_a_session_without_a_session_table(
     assert second_browser.user_id == browser.user_id is not None
 
 
+def test_the_browser_gets_a_new_csrf_token_with_any_of_two_responses(browser: Browser) -> None:
+    browser.client.get("/ciam/login/")
+    earlier_token = browser.client.cookies["csrftoken"].value
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    second_browser = browser_with_state_cookies_of(browser)
+    second_browser.client.cookies["csrftoken"] = earlier_token
+    browser.open_callback(callback)
+    second_browser.open_callback(callback)
+
+    for each in (browser, second_browser):
+        assert each.client.cookies["csrftoken"].value != earlier_token
+
+
+def test_a_csrf_token_in_the_session_is_the_same_after_a_second_callback(
+    browser: Browser, settings: Settings
+) -> None:
+    settings.CSRF_USE_SESSIONS = True
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    second_browser = browser_with_state_cookies_of(browser)
+    browser.open_callback(callback)
+    token = browser.client.session["_csrftoken"]
+    second_browser.open_callback(callback)
+
+    assert browser.client.session["_csrftoken"] == token
+
+
 def test_a_second_callback_links_once_and_redirects(browser: Browser) -> None:
     user = User.objects.create_user("staff")
     browser.client.force_login(user, "django.contrib.auth.backends.ModelBackend")
