@@ -16,7 +16,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from ciam_django.answers import kind_of
+from ciam_django.answers import is_failure_of_ciam
 from ciam_django.client.cache import count_in_period, decrement_count, increment_count
 from ciam_django.conf import RATE, conf
 from ciam_django.errors import CiamError, Stage
@@ -141,13 +141,14 @@ def counting_attempt(
     """Count an attempt before the block with ``count_attempt``; subtract a successful attempt.
 
     A failed attempt stays counted. If CIAM itself has failed, the attempt is subtracted from the
-    count of the account, because CIAM has not checked the credentials.
+    count of the account, because CIAM has not checked the credentials. A code of CIAM that is not
+    known stays counted, because it may mean that the credentials are wrong.
     """
     counted = count_attempt(request, name, stage, known_browser)
     try:
         yield
     except CiamError as error:
-        if kind_of(error) == "upstream":
+        if is_failure_of_ciam(error):
             counted.subtract_recipient()
         raise
     counted.subtract()
@@ -195,7 +196,7 @@ def counting_code_entry(code_id: str, channel_name: str) -> Iterator[None]:
     try:
         yield
     except CiamError as error:
-        if kind_of(error) == "upstream":
+        if is_failure_of_ciam(error):
             decrement_count(key)
         raise
 

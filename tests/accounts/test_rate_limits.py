@@ -263,6 +263,14 @@ def test_an_entry_that_ciam_could_not_check_is_not_counted() -> None:
         enter_code("flow 1", "SMS")
 
 
+def test_an_entry_with_an_unknown_code_of_ciam_is_counted() -> None:
+    for _ in range(5):
+        with pytest.raises(CiamError, match=r"Brand\.New\.Code"):
+            enter_code("flow 1", "SMS", "Brand.New.Code")
+    with pytest.raises(CiamError, match=r"Too\.Frequency"):
+        enter_code("flow 1", "SMS")
+
+
 def test_the_cache_has_no_phone_number_and_no_address() -> None:
     count_send(request_from(visitor="cookie"), NUMBER, "SMS")
     # No method lists the keys of this cache, and the stubs do not have the attribute.
@@ -383,7 +391,13 @@ def fail_attempt(code: str) -> None:
 
 @for_each_row(
     "code, attempts",
-    [("no_connection", 3), ("timeout", 3), ("Operation.Failure.Username.Or.Password.Error", 2)],
+    [
+        ("no_connection", 3),
+        ("timeout", 3),
+        ("Operation.Failure.Username.Or.Password.Error", 2),
+        # Such a code may mean that the password is wrong.
+        ("Brand.New.Code", 2),
+    ],
 )
 def test_an_attempt_that_ciam_could_not_check_is_not_counted_for_the_account(
     settings: Settings, code: str, attempts: int
