@@ -36,7 +36,13 @@ from urllib3.exceptions import (
 )
 from urllib3.util.ssl_ import create_urllib3_context
 
-from ciam_django.client.cache import acquire_once, delete_cached, is_acquired
+from ciam_django.client.cache import (
+    acquire_once,
+    delete_cached,
+    get_cached,
+    is_acquired,
+    set_cached,
+)
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 
@@ -180,13 +186,16 @@ _POOLS: Final = {"http": _Pool, "https": _TLSPool}
 
 # --- The circuit breaker ----------------------------------------------------------------------
 # The first call without an answer opens the circuit of its origin for PAUSE_SECONDS, in all
-# processes that share Django's cache. Then one call at a time tries again. The first answer closes
-# the circuit, even if the answer is an error. Without a cache, each process has its own circuits.
+# processes that share Django's cache, unless another call has had an answer in the meantime. Then
+# one call at a time tries again. The first answer closes the circuit, even if the answer is an
+# error. Without a cache, each process has its own circuits.
 
 # Seconds without calls after a call without an answer.
 PAUSE_SECONDS: Final = 10
 # Seconds for which the processes share the state of a circuit.
 _STATE_LIFETIME: Final = 600
+# Seconds between two answers whose time a process shares.
+_SHARING_INTERVAL: Final = 1.0
 # Seconds for which a call waits while CIAM_MAX_CALLS other calls of the process run.
 _MAX_WAIT: Final = 1.0
 
@@ -202,6 +211,7 @@ class _Circuit:
         self._paused_until = 0.0
         self._trying_until = 0.0
         self._answered_at = 0.0
+        self._shared_at = -_SHARING_INTERVAL
 
     def load_state(self) -> None:
         """Load the state that the other processes share; keep the own state if the cache fails."""
@@ -255,6 +265,9 @@ class _Circuit:
     def record_answer(self) -> None:
         """Close the circuit."""
         self._answered_at = time.monotonic()
+        if self._answered_at - self._shared_at >= _SHARING_INTERVAL:
+            self._shared_at = self._answered_at
+            set_cached(f"{self._key}.answered_at", time.time(), seconds=_STATE_LIFETIME)
         if self._is_open:
             delete_cached(f"{self._key}.silent")
             delete_cached(f"{self._key}.pause")
@@ -264,11 +277,12 @@ class _Circuit:
             logger.info("%s answers again.", self._host)
 
     def record_silence(self, began_at: float) -> None:
-        """Open the circuit, unless a call has had an answer since ``began_at``.
+        """Open the circuit, unless a call of any process has had an answer since ``began_at``.
 
-        The failed call has a log line of its own.
+        One slow call among many answers must not stop the calls of all processes. The failed call
+        has a log line of its own.
         """
-        if self._answered_at > began_at:
+        if self._answered_at > began_at or self._is_answered_elsewhere(began_at):
             return
         self._is_open = True
         self._paused_until = time.monotonic() + PAUSE_SECONDS
@@ -276,6 +290,15 @@ class _Circuit:
         acquire_once(f"{self._key}.silent", seconds=_STATE_LIFETIME)
         acquire_once(f"{self._key}.pause", seconds=PAUSE_SECONDS)
         self.release_attempt()
+
+    def _is_answered_elsewhere(self, began_at: float) -> bool:
+        """Return True if another process has had an answer since ``began_at``."""
+        now = time.time()
+        answered_at = get_cached(f"{self._key}.answered_at")
+        # The clock of another host can be ahead.
+        return isinstance(answered_at, float) and (
+            now - (time.monotonic() - began_at) < answered_at <= now
+        )
 
 
 def _refusal(reason: str, retry_after: int) -> CiamError:

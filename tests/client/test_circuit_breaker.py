@@ -228,9 +228,14 @@ def test_a_reset_attempt_lets_the_next_call_try_again(
     assert code_of_call() == ""
 
 
-def test_a_slow_call_proves_nothing_if_another_call_has_had_an_answer(ciam: FakeCiam) -> None:
-    @guarded_call(ciam.url, seconds=10, limit=9)
+@pytest.mark.parametrize("is_in_another_process", [True, False])
+def test_a_slow_call_proves_nothing_if_another_call_has_had_an_answer(
+    ciam: FakeCiam, is_in_another_process: bool
+) -> None:
+    @guarded_call(ciam.url, seconds=30, limit=9)
     def time_out_after_another_answer() -> None:
+        if is_in_another_process:
+            become_another_process()
         assert code_of_call() == ""
         raise CiamError("timeout")
 
@@ -238,6 +243,19 @@ def test_a_slow_call_proves_nothing_if_another_call_has_had_an_answer(ciam: Fake
         time_out_after_another_answer()
 
     assert code_of_call() == ""
+
+
+def test_the_clock_of_another_host_may_be_ahead(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    become_another_process()
+    now = time.time
+    with monkeypatch.context() as other_host:
+        other_host.setattr(time, "time", lambda: now() + 60)
+        assert code_of_call() == ""
+    silence(ciam)
+
+    assert code_of_call() == "no_connection"
 
 
 def test_a_closed_port_refuses_the_next_call(ciam: FakeCiam, settings: Settings) -> None:
