@@ -207,8 +207,7 @@ def _first_response(
     answer_failure: AnswerFailure,
 ) -> HttpResponse:
     """Return the response of the first callback, and store its outcome for a second callback."""
-    # This outcome stays if ``complete`` raises another exception.
-    outcome = CallbackOutcome(error={"code": "mismatching_state", "stage": Stage.CALLBACK})
+    outcome = None
     try:
         response = complete(sign_in_state)
         outcome = _outcome_of(request, sign_in_state, response)
@@ -226,6 +225,9 @@ def _first_response(
         )
         response = answer_failure(sign_in_state, error)
     finally:
+        if outcome is None:
+            # ``complete`` has raised another exception.
+            outcome = CallbackOutcome(error={"code": "mismatching_state", "stage": Stage.CALLBACK})
         store_outcome(request, sign_in_state, outcome)
     keep_state_cookie(request, response, sign_in_state)
     return response
@@ -235,12 +237,12 @@ def _outcome_of(
     request: HttpRequest, sign_in_state: SignInState, response: HttpResponse
 ) -> CallbackOutcome:
     """Return the outcome of a successful callback, and save its session for other requests."""
+    cookies = [morsel.OutputString() for morsel in response.cookies.values()]
     session_key = ""
     next_url = remembered_next(request, sign_in_state.digest)
     if next_url is not None and not sign_in_state.link_to_user:
         request.session.save()
         session_key = str(request.session.session_key)
-    cookies = [morsel.OutputString() for morsel in response.cookies.values()]
     return CallbackOutcome(response["Location"], cookies, session_key)
 
 

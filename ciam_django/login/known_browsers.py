@@ -27,8 +27,9 @@ def known_browser_id(request: HttpRequest, name: str = "") -> str:
     Without ``name``, any earlier sign-in in the browser counts. A known browser has its own rate
     limits, so that a stranger who enters wrong passwords does not lock out the account's owner.
     """
+    known_name = _known_name(name)
     browser_id, names = _stored(request)
-    return browser_id if not name or _known_name(name) in names else ""
+    return browser_id if not name or known_name in names else ""
 
 
 def remember_browser(
@@ -39,9 +40,10 @@ def remember_browser(
     Call this function only after a successful sign-in or the recovery of a password, because a
     stored name counts as proved.
     """
+    known_name = _known_name(typed_name)
     browser_id, names = _stored(request)
     if typed_name:
-        names = [*dict.fromkeys([_known_name(typed_name), *names])][:_MAX_KNOWN_NAMES]
+        names = [*dict.fromkeys([known_name, *names])][:_MAX_KNOWN_NAMES]
     content = {"id": browser_id or secrets.token_urlsafe(12), "names": names}
     _KNOWN_BROWSERS.set(request, response, _KNOWN_BROWSER, content)
 

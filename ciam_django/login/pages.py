@@ -223,12 +223,12 @@ def result_response(request: HttpRequest, result: StepResult, flow: Flow) -> Htt
         set_success_notice(request, response, result.notice)
     else:
         response = redirect_response(url_after_sign_in(request, flow.next))
+    set_opener_policy(request, response, flow.next)
     # After the recovery of a password, too: the code has proved the name, and the new password
     # must work even if strangers have entered wrong passwords.
     remember_browser(request, response, typed_name_of(request))
     if flow.step in STEPS and not STEPS[flow.step].starts_flow:
         delete_flow_cookie(request, response, flow)
-    set_opener_policy(request, response, flow.next)
     return response
 
 

@@ -210,9 +210,10 @@ def store_outcome(
     request: HttpRequest, sign_in_state: SignInState, outcome: CallbackOutcome
 ) -> None:
     """Store the outcome in the cache of all processes, encrypted with ``_outcome_fernet``."""
+    key = _outcome_key(sign_in_state)
     content = json.dumps(dataclasses.asdict(outcome)).encode()
     encrypted = _outcome_fernet(request, sign_in_state).encrypt(content).decode()
-    set_cached(_outcome_key(sign_in_state), encrypted, seconds=REPEAT_SECONDS)
+    set_cached(key, encrypted, seconds=REPEAT_SECONDS)
 
 
 def keep_state_cookie(
