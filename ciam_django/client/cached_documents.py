@@ -92,6 +92,12 @@ class CachedDocument(Generic[T]):
         self._copy: CachedCopy[T] | None = None
         self._attempted_at = -float(_ATTEMPT_INTERVAL)
 
+    @property
+    def fresh_copy(self) -> CachedCopy[T] | None:
+        """The copy of this process if it is fresh; neither the cache nor CIAM is asked."""
+        copy = self._copy
+        return copy if copy and time.time() < copy.fresh_until else None
+
     @async_unsafe(ASYNC_MESSAGE)
     def get_copy(self) -> CachedCopy[T]:
         """Return a fresh copy, or a copy that is still good while CIAM can't be reached.
@@ -99,9 +105,8 @@ class CachedDocument(Generic[T]):
         Fetches the document if the copy is not fresh. Raises a ``CiamError`` if there is no good
         copy and the fetch fails.
         """
-        copy = self._copy
-        if copy and time.time() < copy.fresh_until:
-            return copy
+        if fresh_copy := self.fresh_copy:
+            return fresh_copy
         copy = self._load_newest()
         if copy is None:
             return self._try_fetch() or self._wait_for_copy(None)

@@ -73,6 +73,8 @@ def _load_document(
         ),
         parse,
     )
+    if copy := cached.fresh_copy:
+        return copy.content
     pause_key = f"ciam_django.configured.{name}"
     if is_acquired(pause_key):
         return parse(fallback)

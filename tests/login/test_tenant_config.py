@@ -6,6 +6,7 @@ import pytest
 from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
+from ciam_django.client.cache import acquire_once
 from ciam_django.login import tenant_config
 from ciam_django.testing import FakeCiam
 
@@ -51,3 +52,11 @@ def test_a_failed_request_is_not_repeated_for_each_page(ciam: FakeCiam) -> None:
     for _ in range(3):
         assert tenant_config.load_consents() == ()
     assert [request.stage for request in ciam.requests].count("api") == 1
+
+
+def test_a_fresh_copy_is_used_while_the_failure_of_another_process_counts(ciam: FakeCiam) -> None:
+    consents = tenant_config.load_consents()
+    assert consents
+    acquire_once("ciam_django.configured.consents", seconds=30)
+
+    assert tenant_config.load_consents() == consents
