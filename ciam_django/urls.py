@@ -35,7 +35,7 @@ if apps.is_installed("ciam_django.accounts"):
 
         All calls to CIAM of the view share one deadline.
         """
-        return hide_request_data(sharing_one_deadline()(view), answer_storage_failure)
+        return hide_request_data(sharing_one_deadline(view), answer_storage_failure)
 
     urlpatterns += [
         path("login/", private_view(pages.login), name="login"),

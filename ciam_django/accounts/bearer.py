@@ -144,7 +144,7 @@ def _refuse_above_limit(request: HttpRequest, token: str) -> None:
             raise
 
 
-@sharing_one_deadline()
+@sharing_one_deadline
 def _verify_token(token: str) -> TokenInfo:
     """Verify the token as ``CIAM_BEARER`` says; raise ``bad_configuration`` for another value."""
     verify = _VERIFIERS.get(conf.CIAM_BEARER)

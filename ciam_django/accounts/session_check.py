@@ -30,7 +30,7 @@ from ciam_django.errors import CiamError, Stage
 from ciam_django.reporting import report
 
 
-@sharing_one_deadline()
+@sharing_one_deadline
 def refresh_or_end_session(request: HttpRequest) -> CiamError | None:
     """Check the session if a check is due; refresh its tokens, or end the session.
 

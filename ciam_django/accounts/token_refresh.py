@@ -93,7 +93,7 @@ def refresh_if_due(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
 
 @clear_frames_on_error
 @outside_transaction
-@sharing_one_deadline()
+@sharing_one_deadline
 def refresh_session_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens:
     """Refresh the tokens at CIAM (RFC 6749, section 6), store the new tokens and return them.
 

@@ -37,15 +37,18 @@ _REFRESH_BEFORE_EXPIRY: Final = 600
 _UNUSED_BEFORE_EXPIRY: Final = 30
 
 
-def _clear_method_frames(client: type[T]) -> type[T]:
-    """Decorate the public methods, so that no error report shows their arguments."""
+def _decorate_public_methods(client: type[T]) -> type[T]:
+    """Decorate the public methods: the calls of a method have one deadline.
+
+    No error report shows the arguments of a method.
+    """
     for name, method in list(vars(client).items()):
         if inspect.isfunction(method) and not name.startswith("_"):
-            setattr(client, name, clear_frames_on_error(method))
+            setattr(client, name, clear_frames_on_error(sharing_one_deadline(method)))
     return client
 
 
-@_clear_method_frames
+@_decorate_public_methods
 class CiamClient:
     """A client of the API at ``api_base_url`` of ``AUTHLIB_OAUTH_CLIENTS["ciam"]``.
 
@@ -319,7 +322,6 @@ class CiamClient:
     # --- Requests ----------------------------------------------------------------------------
 
     @async_unsafe(ASYNC_MESSAGE)
-    @sharing_one_deadline()
     def _call(
         self,
         name: str,
@@ -412,16 +414,15 @@ class CiamClient:
         headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
         url = self._url_of(endpoint)
         with self.app.new_http_session() as session:
-            return data_of(
-                session.request(
-                    endpoint.method,
-                    url,
-                    withhold_token=True,
-                    headers=headers,
-                    params=members if in_query else None,
-                    json=None if in_query else members,
-                )
+            response = session.request(
+                endpoint.method,
+                url,
+                withhold_token=True,
+                headers=headers,
+                params=members if in_query else None,
+                json=None if in_query else members,
             )
+        return data_of(response)
 
 
 def _active_token_data(data: dict[str, Any]) -> dict[str, Any]:

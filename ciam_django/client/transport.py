@@ -13,11 +13,11 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -46,6 +46,9 @@ from ciam_django.client.cache import (
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 logger = logging.getLogger("ciam_django")
 
 # The size of the largest body in bytes, after decompression.
@@ -61,10 +64,10 @@ ASYNC_MESSAGE: Final = (
 
 @dataclass(slots=True)
 class _Budget:
-    """The end of the time for all calls of a block, set by its first call.
+    """The end of the time for all calls of a function, set by its first call.
 
-    A task that the block has started in the background has a copy of the block's context, and goes
-    on after the block. ``is_over`` is then True.
+    A task that the function has started in the background has a copy of the function's context, and
+    goes on after the function. ``is_over`` is then True.
     """
 
     ends_at: float | None = None
@@ -76,24 +79,27 @@ _budget: contextvars.ContextVar[_Budget | None] = contextvars.ContextVar(
 )
 
 
-@contextlib.contextmanager
-def sharing_one_deadline() -> Iterator[None]:
-    """Give all calls of the block, and all waits for the calls of others, ``CIAM_TIMEOUT`` in all.
+def sharing_one_deadline(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function: all its calls, and its waits for others' calls, have one deadline.
 
-    Use it as a context manager or as a decorator. An inner block has the deadline of the outer
-    block.
+    Together they may take ``CIAM_TIMEOUT``. A decorated function that another decorated function
+    calls has the deadline of its caller.
     """
-    outer = _budget.get()
-    if outer and not outer.is_over:
-        yield
-        return
-    budget = _Budget()
-    token = _budget.set(budget)
-    try:
-        yield
-    finally:
-        budget.is_over = True
-        _budget.reset(token)
+
+    @functools.wraps(function)
+    def function_with_deadline(*args: P.args, **kwargs: P.kwargs) -> T:
+        outer = _budget.get()
+        if outer and not outer.is_over:
+            return function(*args, **kwargs)
+        budget = _Budget()
+        token = _budget.set(budget)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            budget.is_over = True
+            _budget.reset(token)
+
+    return function_with_deadline
 
 
 def call_deadline(timeout: float) -> float:

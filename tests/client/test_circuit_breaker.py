@@ -360,44 +360,52 @@ def test_a_call_above_the_limit_waits_for_the_end_of_another_call(
 # --- One deadline for all calls of a request --------------------------------------------------
 
 
-def test_the_calls_of_a_block_have_one_deadline(ciam: FakeCiam, settings: Settings) -> None:
+def test_the_calls_of_a_function_have_one_deadline(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_TIMEOUT = 0.4
-    with sharing_one_deadline():
+
+    @sharing_one_deadline
+    def call_late() -> float:
         first = call_deadline(0.4)
-        with sharing_one_deadline():
-            assert call_deadline(0.4) == first
+        assert sharing_one_deadline(call_deadline)(0.4) == first
         time.sleep(0.45)
         assert code_of_call() == "timeout"
-    # The time of the block proves nothing about CIAM.
+        return first
+
+    first = call_late()
+    # The time of the function proves nothing about CIAM.
     settings.CIAM_TIMEOUT = 30.0
     assert code_of_call() == ""
     assert call_deadline(0.4) > first
     assert ciam.requests
 
 
-def test_a_task_that_goes_on_after_its_block_has_deadlines_of_its_own() -> None:
-    with sharing_one_deadline():
-        of_block = call_deadline(0.01)
-        context = contextvars.copy_context()
+def test_a_task_that_goes_on_after_its_function_has_deadlines_of_its_own() -> None:
+    @sharing_one_deadline
+    def start_task() -> tuple[float, contextvars.Context]:
+        return call_deadline(0.01), contextvars.copy_context()
 
-    @sharing_one_deadline()
-    def block_of_task() -> tuple[float, float]:
+    @sharing_one_deadline
+    def function_of_task() -> tuple[float, float]:
         return call_deadline(30), call_deadline(60)
 
-    assert context.run(call_deadline, 30) > of_block + 20
-    first, second = context.run(block_of_task)
-    assert first == second > of_block + 20
+    of_function, context = start_task()
+    assert context.run(call_deadline, 30) > of_function + 20
+    first, second = context.run(function_of_task)
+    assert first == second > of_function + 20
 
 
 @pytest.mark.parametrize(("seconds_left", "code"), [(14, "timeout"), (20, "invalid_grant")])
 def test_a_refresh_token_is_not_spent_if_the_answer_could_come_too_late(
     ciam: FakeCiam, seconds_left: int, code: str
 ) -> None:
-    with sharing_one_deadline():
+    @sharing_one_deadline
+    def refresh_with_little_time() -> None:
         # The time limit is 30 seconds.
         call_deadline(seconds_left)
-        with pytest.raises(CiamError, match=code) as raised:
-            ciam_app().refresh_tokens("an unknown token")
+        ciam_app().refresh_tokens("an unknown token")
+
+    with pytest.raises(CiamError, match=code) as raised:
+        refresh_with_little_time()
 
     assert raised.value.stage == "refresh"
     is_sent = "refresh" in [request.stage for request in ciam.requests]
@@ -406,11 +414,14 @@ def test_a_refresh_token_is_not_spent_if_the_answer_could_come_too_late(
 
 def test_a_call_with_little_time_left_proves_nothing(ciam: FakeCiam) -> None:
     ciam.misbehave("api", "slow")
-    with sharing_one_deadline():
+
+    @sharing_one_deadline
+    def call_with_little_time() -> str:
         # The time limit of 30 seconds is almost used up.
         call_deadline(0.3)
-        assert code_of_call() == "timeout"
+        return code_of_call()
 
+    assert call_with_little_time() == "timeout"
     assert code_of_call() == ""
 
 
