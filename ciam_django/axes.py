@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 
-from ciam_django.accounts.rate_limits import typed_name_of
+from ciam_django.accounts.backends import typed_name_of
 from ciam_django.errors import CiamError
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import response_for

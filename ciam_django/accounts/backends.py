@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from django.contrib.auth import get_user_model, load_backend
+from django.conf import settings
+from django.contrib.auth import authenticate, get_user_model, load_backend
 from django.contrib.auth.backends import ModelBackend
 from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -13,7 +14,8 @@ from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from ciam_django.accounts.models import CiamIdentity
-from ciam_django.accounts.rate_limits import set_typed_name
+from ciam_django.accounts.session_store import send_on_commit
+from ciam_django.accounts.signals import created
 from ciam_django.accounts.users import create_user
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError, Stage
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 _IDENTITY: Final = "_ciam_identity"
 # The request attribute that holds the digest of the name that the failures belong to.
 _NAME_DIGEST: Final = "_ciam_tried_by"
+# The request attribute that holds the name that the user has typed.
+_TYPED_NAME: Final = "_ciam_typed_name"
+# The length of a name in the database of django-axes.
+_MAX_NAME_LENGTH: Final = 255
 # Stored digests depend on this text: another text makes ``CiamIdentity.names`` useless.
 _PURPOSE: Final = "ciam_django.accounts.last_failure"
 # The claims that a user may type to sign in.
@@ -114,6 +120,37 @@ def is_ciam_backend(path: str) -> bool:
     return isinstance(load_backend(path), CiamBackend)
 
 
+def authenticate_person(request: HttpRequest, person: Person) -> tuple[User, CiamIdentity]:
+    """Return the user and the identity of the person; create both at the first sign-in.
+
+    Also stores the digests of the person's names. Django calls every backend of the project, so
+    that a backend that locks users out (such as the backend of django-axes) can refuse the person.
+    If a backend refuses, Django sends ``user_login_failed``, and this function raises a
+    ``CiamError``: ``too_many_requests``, ``account_inactive``, or ``bad_configuration`` if
+    ``AUTHENTICATION_BACKENDS`` has no ``CiamBackend``. Raises ``bad_configuration`` also for the
+    error of ``refuse_unknown_issuer``, and ``account_exists`` like ``get_or_create_identity``.
+    """
+    with transaction.atomic(using=router.db_for_write(CiamIdentity)):
+        user = authenticate(request, ciam_person=person)
+        if user:
+            identity = resolve_identity(request, person)
+            if identity.is_new:
+                refuse_unknown_issuer(person)
+    if user is None:
+        attribute_failures_to(request, person.key)
+        raise CiamError(_refusal_code(request), stage=Stage.CALLBACK)
+    update_names(request, identity, person)
+    if identity.is_new:
+        send_on_commit(created, identity, person=person)
+    return user, identity
+
+
+def _refusal_code(request: HttpRequest) -> str:
+    if not any(is_ciam_backend(path) for path in settings.AUTHENTICATION_BACKENDS):
+        return "bad_configuration"
+    return "too_many_requests" if getattr(request, "axes_locked_out", False) else "account_inactive"
+
+
 def resolve_identity(request: HttpRequest, person: Person) -> CiamIdentity:
     """Return the identity that ``authenticate`` stored in the request, or find or create it."""
     identity = vars(request).get(_IDENTITY)
@@ -189,7 +226,7 @@ def _update_identity(identity: CiamIdentity, values: Mapping[str, str]) -> None:
         CiamIdentity.objects.filter(pk=identity.pk).update(**changed)
 
 
-# --- The names that identify a person in the record of failures --------------------------------
+# --- The names that a user types, and the names in the record of failures -----------------------
 
 
 def name_digest(name: str) -> str:
@@ -207,9 +244,17 @@ def attribute_failures_to(request: HttpRequest, name: str) -> None:
 
 
 def record_typed_name(request: HttpRequest, name: str) -> None:
-    """Record the name that the user has typed, and attribute the failures of the request to it."""
+    """Record the name that the user has typed, and attribute the failures of the request to it.
+
+    Another spelling is not another name, because CIAM may ignore the case of letters.
+    """
     attribute_failures_to(request, name)
-    set_typed_name(request, name)
+    vars(request)[_TYPED_NAME] = name.casefold()[:_MAX_NAME_LENGTH]
+
+
+def typed_name_of(request: HttpRequest) -> str:
+    """Return the name that the user has typed, in lower case; empty without a name."""
+    return str(vars(request).get(_TYPED_NAME, ""))
 
 
 def attributed_digest(request: HttpRequest) -> str:

@@ -12,7 +12,6 @@ from django.conf import settings
 from django.contrib.auth import (
     BACKEND_SESSION_KEY,
     SESSION_KEY,
-    authenticate,
     get_backends,
     get_user,
     get_user_model,
@@ -21,24 +20,20 @@ from django.contrib.auth import (
 )
 from django.contrib.auth.signals import user_login_failed
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError, router, transaction
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 from django.middleware.csrf import rotate_token
 
 from ciam_django.accounts.backends import (
     CiamBackend,
     accounts_transaction,
-    attribute_failures_to,
+    authenticate_person,
     find_identity,
     is_ciam_backend,
     may_sign_in,
-    refuse_unknown_issuer,
-    resolve_identity,
-    update_names,
+    typed_name_of,
 )
 from ciam_django.accounts.linking import link_identity, refuse_other_user
-from ciam_django.accounts.models import CiamIdentity
-from ciam_django.accounts.rate_limits import typed_name_of
 from ciam_django.accounts.session_store import (
     ciam_session_of,
     create_ciam_session,
@@ -46,7 +41,7 @@ from ciam_django.accounts.session_store import (
     end_ciam_session,
     send_on_commit,
 )
-from ciam_django.accounts.signals import created, signed_in
+from ciam_django.accounts.signals import signed_in
 from ciam_django.accounts.token_refresh import is_access_refused
 from ciam_django.answers import Answer
 from ciam_django.client.oauth import ciam_app
@@ -147,31 +142,6 @@ def sign_in_or_link(
         link_identity(request, person)
 
 
-def authenticate_person(request: HttpRequest, person: Person) -> tuple[User, CiamIdentity]:
-    """Return the user and the identity of the person; create both at the first sign-in.
-
-    Also stores the digests of the person's names. Django calls every backend of the project, so
-    that a backend that locks users out (such as the backend of django-axes) can refuse the person.
-    If a backend refuses, Django sends ``user_login_failed``, and this function raises a
-    ``CiamError``: ``too_many_requests``, ``account_inactive``, or ``bad_configuration`` if
-    ``AUTHENTICATION_BACKENDS`` has no ``CiamBackend``. Raises ``bad_configuration`` also for the
-    error of ``refuse_unknown_issuer``, and ``account_exists`` like ``get_or_create_identity``.
-    """
-    with transaction.atomic(using=router.db_for_write(CiamIdentity)):
-        user = authenticate(request, ciam_person=person)
-        if user:
-            identity = resolve_identity(request, person)
-            if identity.is_new:
-                refuse_unknown_issuer(person)
-    if user is None:
-        attribute_failures_to(request, person.key)
-        raise CiamError(_refusal_code(request), stage=Stage.CALLBACK)
-    update_names(request, identity, person)
-    if identity.is_new:
-        send_on_commit(created, identity, person=person)
-    return user, identity
-
-
 def authenticate_token_holder(request: HttpRequest, person: Person) -> User:
     """Return the user of a person who sends a bearer token.
 
@@ -223,12 +193,6 @@ def refuse_inactive_holder(token_response: Mapping[str, Any]) -> None:
         report(error)
         return
     find_active_user(person)
-
-
-def _refusal_code(request: HttpRequest) -> str:
-    if not any(is_ciam_backend(path) for path in settings.AUTHENTICATION_BACKENDS):
-        return "bad_configuration"
-    return "too_many_requests" if _is_locked_out(request) else "account_inactive"
 
 
 def is_signed_in_by_ciam(request: HttpRequest) -> bool:
@@ -321,7 +285,3 @@ def _send_user_login_failed(request: HttpRequest) -> None:
     name = typed_name_of(request)
     credentials = dict.fromkeys(members, name) if name else {}
     user_login_failed.send_robust(__name__, credentials=credentials, request=request)
-
-
-def _is_locked_out(request: HttpRequest) -> bool:
-    return getattr(request, "axes_locked_out", False)

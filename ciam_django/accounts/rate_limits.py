@@ -9,7 +9,7 @@ import ipaddress
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from django.conf import settings
@@ -36,10 +36,6 @@ _IPV6_PREFIX: Final = 64
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 # Seconds between two warnings of a process about the same problem.
 _WARNING_INTERVAL: Final = 600
-# The request attribute that holds the name that the user has typed.
-_TYPED_NAME: Final = "_ciam_typed_name"
-# The length of a name in the database of django-axes.
-_MAX_NAME_LENGTH: Final = 255
 
 # CIAM counts by client address, but sees only the address of this site. Hence the site counts by
 # recipient or account, by visitor (a browser or a session), by client address, and for the whole
@@ -80,7 +76,7 @@ class _Counter:
 class Counted:
     """The counters that a request has incremented, with the time when each period ends."""
 
-    counters: Sequence[tuple[_Counter, float]]
+    counters: list[tuple[_Counter, float]] = field(default_factory=list)
 
     def subtract(self) -> None:
         """Subtract the request from all counters."""
@@ -206,9 +202,9 @@ def count_password_without_captcha(name: str) -> bool:
 
     The limit is ``CIAM_CAPTCHA_AFTER``. The count is the same if the account does not exist.
     """
-    limit = conf.CIAM_CAPTCHA_AFTER
-    count, _ = increment_count(_password_key(name), _PASSWORD_SECONDS)
-    return 0 < limit < count
+    key = _password_key(name)
+    count, _ = increment_count(key, _PASSWORD_SECONDS)
+    return 0 < conf.CIAM_CAPTCHA_AFTER < count
 
 
 def subtract_password_without_captcha(name: str) -> None:
@@ -218,22 +214,6 @@ def subtract_password_without_captcha(name: str) -> None:
 
 def _password_key(name: str) -> str:
     return _key("password", "captcha", name.casefold())
-
-
-# --- The typed name ---------------------------------------------------------------------------
-
-
-def set_typed_name(request: HttpRequest, name: str) -> None:
-    """Store in the request the name that the user has typed.
-
-    Another spelling is not another name, because CIAM may ignore the case of letters.
-    """
-    vars(request)[_TYPED_NAME] = name.casefold()[:_MAX_NAME_LENGTH]
-
-
-def typed_name_of(request: HttpRequest) -> str:
-    """Return the name that the user has typed, in lower case; empty without a name."""
-    return str(vars(request).get(_TYPED_NAME, ""))
 
 
 # --- The counters -----------------------------------------------------------------------------
@@ -253,22 +233,22 @@ def _count(
     from all counters: CIAM does not get the request. A longer period counts only the requests that
     the shorter periods allow.
     """
-    counted: list[tuple[_Counter, float]] = []
+    counted = Counted()
     for counter in _counters(
         request, act, receiver, known_browser, has_site_budget=has_site_budget
     ):
         count, wait = increment_count(counter.key, counter.seconds)
         # `wait` is rounded up, so the period may end up to a second earlier.
-        counted.append((counter, time.time() + wait - 1))
+        counted.counters.append((counter, time.time() + wait - 1))
         if count > counter.limit:
-            Counted(counted).subtract()
+            counted.subtract()
             if counter.limit_key == "address" and not (known_browser or conf.CIAM_CLIENT_IP):
                 _warn(
                     "An address has reached its limit, and CIAM_CLIENT_IP is not set. Behind a "
                     "proxy, all clients would have this address: see manage.py check --deploy."
                 )
             raise _limit_error(act, counter, wait)
-    return Counted(counted)
+    return counted
 
 
 def _limit_error(act: _Act, counter: _Counter, wait: int) -> CiamError:

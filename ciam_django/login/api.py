@@ -34,9 +34,10 @@ from django.utils.translation import override
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
+from ciam_django.accounts.backends import typed_name_of
 from ciam_django.accounts.bearer import is_remembered_token, remember_token
 from ciam_django.accounts.login import refuse_inactive_holder
-from ciam_django.accounts.rate_limits import counting_attempt, typed_name_of
+from ciam_django.accounts.rate_limits import counting_attempt
 from ciam_django.answers import language_for, language_of_texts
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import SignedIn

@@ -20,8 +20,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_http_methods
 
+from ciam_django.accounts.backends import typed_name_of
 from ciam_django.accounts.linking import refuse_other_user
-from ciam_django.accounts.rate_limits import typed_name_of
 from ciam_django.answers import Answer, language_of_texts
 from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError, Stage

@@ -19,7 +19,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "privacy": ("test_errors.py",),
     "reporting": ("test_logs.py", "test_signals.py"),
     "responses": (),
-    "accounts/backends": ("accounts/test_login.py", "accounts/test_users.py"),
+    "accounts/backends": ("accounts/test_login.py", "accounts/test_users.py", "test_axes.py"),
     "accounts/bearer": ("drf/test_authentication.py", "test_versions.py"),
     "accounts/last_failure": ("accounts/test_admin.py", "test_versions.py"),
     "accounts/linking": ("test_deployment.py",),

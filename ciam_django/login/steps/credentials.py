@@ -7,6 +7,7 @@ import dataclasses
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 
 from ciam_django.accounts import rate_limits
@@ -49,11 +50,10 @@ from ciam_django.reporting import report
 T = TypeVar("T")
 
 
-@contextlib.contextmanager
 def counting_attempt(
     submission: Submission, typed_name: str, stage: Stage, counted_name: str = ""
-) -> Iterator[None]:
-    """Count an attempt before the block, and subtract the attempt if the block succeeds.
+) -> AbstractContextManager[None]:
+    """Return a context manager that counts an attempt, and subtracts an attempt that succeeds.
 
     Raises ``too_many_requests`` above a rate limit, and if django-axes has locked the name out. The
     failures of the request are attributed to the name.
@@ -68,8 +68,7 @@ def counting_attempt(
     # The owner of another account must not get a count of its own for a name of this account.
     is_of_browser = not counted_name or typed_name
     known_browser = known_browser_id(request, typed_name) if is_of_browser else ""
-    with rate_limits.counting_attempt(request, counted_name or typed_name, stage, known_browser):
-        yield
+    return rate_limits.counting_attempt(request, counted_name or typed_name, stage, known_browser)
 
 
 # --- Sign-in ----------------------------------------------------------------------------------
