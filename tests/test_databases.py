@@ -26,7 +26,7 @@ from ciam_django.accounts.session_store import decrypted_tokens, encrypted_token
 from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import user_id_of
-from ciam_django.tokens import access_token_of
+from ciam_django.tokens import access_token_of, end_other_sessions
 from tests.browser import HTML
 from tests.deployed import set_up_django
 from tests.test_deployment import sign_in_across_processes
@@ -80,9 +80,16 @@ def fail_after_refresh(request: HttpRequest) -> HttpResponse:
     raise RuntimeError("the view fails after the refresh")
 
 
+def end_other_sessions_and_refresh(request: HttpRequest) -> HttpResponse:
+    ended = end_other_sessions(request)
+    access_token_of(request)
+    return HttpResponse(str(ended))
+
+
 urlpatterns = [
     path("", show_username),
     path("fail/", fail_after_refresh),
+    path("end-others/", end_other_sessions_and_refresh),
     path("ciam/", include("ciam_django.urls")),
 ]
 
@@ -221,8 +228,8 @@ def test_the_commands_and_the_check_use_the_database_of_the_identities(
 
 
 def _expire_tokens() -> str:
-    """Make the stored tokens due for a refresh, and return the refresh token."""
-    ciam_session = CiamSession.objects.active().get()
+    """Make the newest stored tokens due for a refresh, and return the refresh token."""
+    ciam_session = CiamSession.objects.active().latest("pk")
     tokens = decrypted_tokens(ciam_session.sealed)
     expired = dataclasses.replace(tokens, refresh_from=1.0, expires_at=2.0)
     ciam_session.sealed = encrypted_tokens(expired)
@@ -266,6 +273,28 @@ def test_a_refreshed_token_stays_stored_if_the_transaction_of_the_view_is_rolled
     assert renewals == 1
     assert [request.stage for request in fake_ciam.requests].count("refresh") == 1
     assert site.submit(_request, "get", "/", cookies).result()[1].startswith("ciam-")
+
+
+def _expire_sessions() -> None:
+    ciam_session = CiamSession.objects.active().get()
+    ciam_session.ends_at = ciam_session.created_at
+    ciam_session.save()
+
+
+def test_a_refresh_waits_for_no_row_that_its_own_view_has_locked(
+    create_database: Callable[[], dict[str, Any]],
+    start_site: Callable[..., ProcessPoolExecutor],
+    fake_ciam: FakeCiam,
+) -> None:
+    # Without the time limit, the request would wait for ever.
+    options = {"ATOMIC_REQUESTS": True, "OPTIONS": {"options": "-c lock_timeout=2s"}}
+    site = start_site({"default": {**create_database(), **options}})
+    sign_in_across_processes(site, fake_ciam)
+    site.submit(_expire_sessions).result()
+    cookies = sign_in_across_processes(site, fake_ciam)
+    site.submit(_expire_tokens).result()
+
+    assert site.submit(_request, "get", "/end-others/", cookies).result()[:2] == (200, "1")
 
 
 # --- A replica that lags ----------------------------------------------------------------------

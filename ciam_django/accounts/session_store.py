@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from ciam_django.accounts.models import CiamIdentity, CiamSession, CiamSessionQuerySet
 from ciam_django.accounts.signals import signed_out
-from ciam_django.accounts.transactions import outside_transaction
+from ciam_django.accounts.transactions import can_leave_transaction, outside_transaction
 from ciam_django.client.crypto import fernet_for, from_stored
 from ciam_django.client.envelope import LIFETIME
 from ciam_django.client.oauth import ciam_app
@@ -159,13 +159,28 @@ def ciam_session_of(request: HttpRequest) -> CiamSession | None:
 
 
 @clear_frames_on_error
-@outside_transaction
 def sync_ciam_session(request: HttpRequest, ciam_session: CiamSession) -> Tokens:
     """Store the current key and expiry date of Django's session in the row; return the tokens.
 
-    Also delete the identity's older rows that have expired. The changes are not a part of the
-    caller's transaction, because this transaction must not lock a row that a refresh changes.
-    Raises ``CiamError``: ``session_ended`` if the stored tokens can't be decrypted.
+    Also delete the identity's older rows that have expired. Raises ``CiamError``: ``session_ended``
+    if the stored tokens can't be decrypted.
+    """
+    tokens = _sync_row(request, ciam_session)
+    # In a transaction, the caller can have locked these rows, and other requests would have to wait
+    # for the caller. The next check outside of a transaction deletes the rows.
+    if not can_leave_transaction():
+        # Only the newest sign-in of an identity is needed after its end.
+        rows = CiamSession.objects.filter(identity=ciam_session.identity_id)
+        rows.filter(pk__lt=ciam_session.pk, ends_at__lt=timezone.now()).delete()
+    return tokens
+
+
+@outside_transaction
+def _sync_row(request: HttpRequest, ciam_session: CiamSession) -> Tokens:
+    """Update the row, and return the tokens.
+
+    The update is not a part of the caller's transaction, because this transaction must not lock a
+    row that a refresh changes.
     """
     tokens = decrypted_tokens(ciam_session.sealed)
     session_key = str(request.session.session_key)
@@ -177,9 +192,6 @@ def sync_ciam_session(request: HttpRequest, ciam_session: CiamSession) -> Tokens
         pk=ciam_session.pk, renewals=ciam_session.renewals
     )
     unchanged.update(sealed=ciam_session.sealed, ends_at=request.session.get_expiry_date())
-    # Only the newest sign-in of an identity is needed after its end.
-    older = CiamSession.objects.filter(identity=ciam_session.identity_id, pk__lt=ciam_session.pk)
-    older.filter(ends_at__lt=timezone.now()).delete()
     return tokens
 
 

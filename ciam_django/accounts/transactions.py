@@ -64,7 +64,7 @@ def outside_transaction(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        if not _can_leave_transaction():
+        if not can_leave_transaction():
             return function(*args, **kwargs)
         call = functools.partial(function, *args, **kwargs)
         context = contextvars.copy_context()
@@ -74,7 +74,7 @@ def outside_transaction(function: Callable[P, T]) -> Callable[P, T]:
     return wrapper
 
 
-def _can_leave_transaction() -> bool:
+def can_leave_transaction() -> bool:
     """Return True in a transaction that a second connection can leave."""
     connection = connections[_database()]
     blocks = connection.atomic_blocks
