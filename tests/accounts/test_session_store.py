@@ -12,6 +12,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.cache import cache
+from django.db import connection, transaction
 from django.http import HttpRequest
 from django.test import RequestFactory
 from django.utils import timezone
@@ -249,6 +250,25 @@ def test_a_sync_deletes_only_the_ended_older_rows_of_its_own_user(
     assert remaining == {other_user.pk, synced.pk, own_newer.pk}
     synced.refresh_from_db()
     assert synced.ends_at > timezone.now()
+
+
+def test_a_sync_in_a_transaction_deletes_no_row_that_the_transaction_may_have_locked(
+    transactional_db: None, browser: Browser, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser.sign_in()
+    newer = Browser(ciam)
+    newer.sign_in()
+    CiamSession.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
+    request = request_of(newer)
+    row, key = row_of(request), request.session.session_key
+    # SQLite has only one writer, but the test's transaction makes no query before its end.
+    with transaction.atomic(), monkeypatch.context() as postgresql:
+        postgresql.setattr(connection, "vendor", "postgresql")
+        assert sync_ciam_session(request, row).session_key == key
+    assert CiamSession.objects.count() == 2
+
+    sync_ciam_session(request, row)
+    assert CiamSession.objects.get().pk == row.pk
 
 
 def test_an_unreadable_row_raises_session_ended_and_shows_no_local_variables(
