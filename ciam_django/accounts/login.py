@@ -35,13 +35,12 @@ from ciam_django.accounts.backends import (
 )
 from ciam_django.accounts.linking import link_identity, refuse_other_user
 from ciam_django.accounts.session_store import (
+    announce_sign_in,
     ciam_session_of,
     create_ciam_session,
     discard_ciam_session,
     end_ciam_session,
-    send_on_commit,
 )
-from ciam_django.accounts.signals import signed_in
 from ciam_django.accounts.token_refresh import is_access_refused
 from ciam_django.answers import Answer
 from ciam_django.client.oauth import ciam_app
@@ -109,7 +108,7 @@ def sign_in(request: HttpRequest, person: Person, token_response: Mapping[str, A
         # ``login`` changes the session key, and flushes a session of another user.
         login(request, user)
         create_ciam_session(request, identity, person, token_response)
-        send_on_commit(signed_in, identity, request=request, person=person)
+        announce_sign_in(request, identity, person, session="django")
 
 
 @_raise_storage_failures
@@ -121,7 +120,7 @@ def sign_in_without_session(request: HttpRequest, person: Person) -> None:
     """
     with accounts_transaction():
         _, identity = authenticate_person(request, person)
-        send_on_commit(signed_in, identity, request=request, person=person)
+        announce_sign_in(request, identity, person, session="token")
 
 
 @_raise_storage_failures
@@ -205,8 +204,8 @@ def resume_session(request: HttpRequest, session_key: str) -> bool:
     """Continue the session that another request of the same browser has started with a sign-in.
 
     A session of another user in this browser ends, and the browser gets a new CSRF token, as with
-    a sign-in. Return False, and change
-    nothing, if the session to continue has ended, also if CIAM has ended it.
+    a sign-in. Return False, and change nothing, if the session to continue has ended, also if CIAM
+    has ended it.
     """
     previous = request.session
     # A copy, because the stores of some packages have more arguments than the key, such as the

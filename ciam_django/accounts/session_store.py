@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -22,7 +23,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from ciam_django.accounts.models import CiamIdentity, CiamSession, CiamSessionQuerySet
-from ciam_django.accounts.signals import signed_out
+from ciam_django.accounts.signals import signed_in, signed_out
 from ciam_django.accounts.transactions import can_leave_transaction, outside_transaction
 from ciam_django.client.crypto import fernet_for, from_stored
 from ciam_django.client.envelope import LIFETIME
@@ -32,6 +33,8 @@ from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error
 from ciam_django.reporting import report
+
+logger = logging.getLogger("ciam_django")
 
 # The entry in Django's session: the id of the row, the digest of the session key, and the time of
 # the next check.
@@ -375,7 +378,20 @@ def decrypted_tokens(encrypted: str) -> Tokens:
     return tokens
 
 
-# --- Signals ----------------------------------------------------------------------------------
+# --- Signals and the log line of a sign-in ----------------------------------------------------
+
+
+def announce_sign_in(
+    request: HttpRequest, identity: CiamIdentity, person: Person, *, session: str
+) -> None:
+    """Send ``signed_in`` and write the log line of a successful sign-in, after the commit.
+
+    ``session`` is ``django``, or ``token`` for an app that stores the tokens itself.
+    """
+    send_on_commit(signed_in, identity, request=request, person=person)
+    line = "Sign-in: user=%s provider=%s session=%s"
+    provider = person.provider or "ciam"
+    _on_commit(functools.partial(logger.info, line, identity.user_id, provider, session))
 
 
 def send_on_commit(signal: Signal, identity: CiamIdentity, **arguments: Any) -> None:

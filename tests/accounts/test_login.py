@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -88,8 +89,11 @@ def test_a_subclass_of_the_backend_signs_in(settings: Settings) -> None:
 
 @pytest.mark.parametrize("has_session", [True, False])
 def test_created_and_signed_in_are_sent_with_the_person_and_signed_in_with_the_request(
-    django_capture_on_commit_callbacks: Callable[..., Any], has_session: bool
+    django_capture_on_commit_callbacks: Callable[..., Any],
+    has_session: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO, "ciam_django")
     request = RequestFactory().get("/")
     request.session = SessionStore()
     signed_in: list[dict[str, Any]] = []
@@ -120,6 +124,12 @@ def test_created_and_signed_in_are_sent_with_the_person_and_signed_in_with_the_r
     assert arguments["user"] == get_or_create_user(LI)
     assert CiamSession.objects.count() == has_session
     assert request.session.is_empty() is not has_session
+    (record,) = caplog.records
+    session = "django" if has_session else "token"
+    assert record.levelname == "INFO"
+    assert record.getMessage() == (
+        f"Sign-in: user={arguments['user'].pk} provider=ciam session={session}"
+    )
 
 
 def test_a_token_holder_is_always_the_same_active_user() -> None:
