@@ -41,6 +41,8 @@ def forwarded_for(request: HttpRequest) -> str:
     address = match[1] or match[2] if match else entry
     try:
         # A link-local IPv6 address may name an interface of the proxy.
-        return str(ipaddress.ip_address(address.partition("%")[0]))
+        parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return ""
+    # Python 3.13 writes an IPv4-mapped IPv6 address in another form than Python 3.12.
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
