@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import os
 import shlex
 import shutil
@@ -44,20 +43,6 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, where nothing may be: {report.longrepr}"
     return report
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-    """Run each test in a copy of the context, because asgiref copies each variable at each call.
-
-    Django makes new context variables when a test changes CACHES or the languages, and without
-    the copy all of them stay in the context: async requests would become slower with each test.
-    """
-    runner: Any = item.config.pluginmanager.get_plugin("runner")
-    is_done: bool = contextvars.copy_context().run(
-        runner.pytest_runtest_protocol, item=item, nextitem=nextitem
-    )
-    return is_done
 
 
 # --- Pytest's last lines, also with the workers of xdist ---------------------------------------

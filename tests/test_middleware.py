@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import linecache
 import logging
@@ -87,7 +88,9 @@ def with_client(**kwargs: Any) -> Get:
 
 
 def with_async_client(**kwargs: Any) -> Get:
-    return async_to_sync(AsyncClient(**kwargs).get)
+    # An empty context, because asgiref copies each variable at each call, and Django makes new
+    # variables when a test changes CACHES or the languages.
+    return functools.partial(contextvars.Context().run, async_to_sync(AsyncClient(**kwargs).get))
 
 
 PLACES = pytest.mark.parametrize("place", ["/sync/", "/async/", "/rest/"])
