@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow("processes of bare projects")
+
 ROOT = Path(__file__).parents[1]
 LOCKED = "Operation.Failure.User.Locked"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+import functools
 from typing import Any
 
 import pytest
@@ -86,7 +88,9 @@ def test_an_async_operation_gives_the_answers_of_a_sync_operation(ciam: FakeCiam
     client.cookies = browser.cookies
 
     def answer(url: str, headers: Any) -> tuple[int, Any]:
-        response = async_to_sync(client.get)(url, headers=headers)
+        # See with_async_client in tests/test_middleware.py.
+        get = functools.partial(async_to_sync(client.get), url, headers=headers)
+        response = contextvars.Context().run(get)
         return response.status_code, {**response.json(), "request_id": ""}
 
     for headers in (header(token_for()), header("of-nobody"), {}):

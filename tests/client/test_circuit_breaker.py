@@ -29,6 +29,8 @@ from ciam_django.client.transport import (
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 
+pytestmark = pytest.mark.slow("waits for deadlines")
+
 CACHES = {
     "locmem": "django.core.cache.backends.locmem.LocMemCache",
     "dummy": "django.core.cache.backends.dummy.DummyCache",

@@ -80,6 +80,7 @@ def test_a_redirect_is_not_followed(ciam: FakeCiam, behaviour: str) -> None:
     assert [r.stage for r in ciam.requests] == ["discovery"]
 
 
+@pytest.mark.slow("waits for deadlines")
 @pytest.mark.parametrize(
     "behaviour", ["slow", "silent", "drip_status", "drip_headers", "drip_body"]
 )
@@ -206,6 +207,7 @@ def test_a_child_process_makes_its_own_connections(ciam: FakeCiam) -> None:
     assert fetch_discovery(ciam).ok
 
 
+@pytest.mark.slow("waits for deadlines")
 def test_a_call_through_a_proxy_ends_at_the_deadline(
     ciam: FakeCiam, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +256,7 @@ SOCKET_OPERATIONS: dict[str, Callable[[socket.socket], object]] = {
 }
 
 
+@pytest.mark.slow("waits for deadlines")
 @pytest.mark.usefixtures("short_deadline")
 @pytest.mark.parametrize("operation", SOCKET_OPERATIONS)
 def test_each_operation_of_a_socket_ends_at_the_deadline(
@@ -281,6 +284,7 @@ def send_large_body(url: str) -> None:
         session.request("POST", url, data=b"x" * 50_000_000, withhold_token=True)
 
 
+@pytest.mark.slow("waits for deadlines")
 def test_the_time_of_sending_counts(settings: Settings) -> None:
     settings.CIAM_TIMEOUT = 0.4
     with socket.create_server(("127.0.0.1", 0)) as deaf:
@@ -329,6 +333,7 @@ class TestHttps:
         with secure:
             assert code_of(secure, verify=str(tmp_path)) == "no_connection"
 
+    @pytest.mark.slow("waits for deadlines")
     def test_the_deadline_holds_over_tls(self, secure: FakeCiam, settings: Settings) -> None:
         settings.CIAM_TIMEOUT = 0.4
         with secure:

@@ -316,6 +316,7 @@ def test_each_misbehaviour_of_ciam_has_a_code(browser: Browser, behaviour: str, 
     assert browser.user_id is None
 
 
+@pytest.mark.slow("waits for deadlines")
 @pytest.mark.parametrize(
     "behaviour", ["slow", "silent", "drip_status", "drip_headers", "drip_body"]
 )
