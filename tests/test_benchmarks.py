@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from ciam_django.testing import FakeCiam
 
 PROGRAM = """
@@ -23,6 +25,7 @@ with override_settings(ROOT_URLCONF=logins.__name__):
 """
 
 
+@pytest.mark.slow("the logins of the benchmarks")
 def test_all_logins_of_the_benchmarks_succeed() -> None:
     with FakeCiam(https=True) as fake:
         # In requests, these variables take precedence over the certificate of a session.

@@ -206,6 +206,7 @@ class Customer(AbstractBaseUser):
 """
 
 
+@pytest.mark.slow("user models")
 def test_a_custom_user_model_gets_its_fields_or_the_missing_field_is_named(
     tmp_path: Path,
 ) -> None:

@@ -304,6 +304,7 @@ class HidingSilentCache(SilentCache):
         time.sleep(cache._SLOW_SECONDS / 3)
 
 
+@pytest.mark.slow("waits for deadlines")
 @pytest.mark.parametrize(
     ("name", "calls"),
     [("SilentCache", ["add"]), ("HidingSilentCache", ["add", "get", "add", "get"])],

@@ -171,6 +171,7 @@ def test_an_unusable_document_does_not_replace_the_old_copy(
     assert new_metadata(ciam).get_copy() == old
 
 
+@pytest.mark.slow("waits for deadlines")
 def test_a_single_process_fetches_while_other_processes_wait(ciam: FakeCiam) -> None:
     with ThreadPoolExecutor(8) as pool:
         copies = list(
@@ -218,6 +219,7 @@ def test_waiting_processes_fail_with_the_code_of_the_fetching_process(ciam: Fake
     assert codes == {"Service.Internal.Error"}
 
 
+@pytest.mark.slow("waits for deadlines")
 def test_no_process_waits_longer_than_the_timeout(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_TIMEOUT = 0.3
     # Another process has died during its fetch.
@@ -243,6 +245,7 @@ class TestNewer:
         assert document.get_copy().content.keys[0].kid == ciam.key.kid
         assert fetch_count(ciam) == 2
 
+    @pytest.mark.slow("waits for deadlines")
     def test_a_newer_copy_is_fetched_by_a_single_process(self, ciam: FakeCiam) -> None:
         others = [new_keys(ciam, wait=wait_a_moment) for _ in range(8)]
         old, *_ = [document.get_copy() for document in others]

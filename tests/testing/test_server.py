@@ -515,6 +515,7 @@ def test_a_fast_misbehaviour_ends_at_once_and_happens_once(
     assert "keys" in http.get(address).json()
 
 
+@pytest.mark.slow("waits for deadlines")
 @pytest.mark.parametrize("behaviour", sorted(SLOW))
 def test_a_slow_behaviour_takes_the_given_seconds(fake: FakeCiam, behaviour: str) -> None:
     fake.misbehave("jwks", behaviour, seconds=0.3)
@@ -541,6 +542,7 @@ def test_an_enormous_body_has_100_mib_and_ends_if_the_client_stops_reading(fake:
         assert sum(len(chunk) for chunk in answer.iter_content(1024 * 1024)) == 100 * 1024 * 1024
 
 
+@pytest.mark.slow("waits for deadlines")
 @pytest.mark.parametrize("how", UNREACHABLE)
 def test_an_address_is_unreachable_until_reset(
     fake: FakeCiam, http: requests.Session, how: str
