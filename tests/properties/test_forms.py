@@ -37,7 +37,15 @@ FORM_INPUT = st.dictionaries(
     st.sampled_from(FIELDS), LIKELY_VALUES | st.text(max_size=40), max_size=6
 )
 JSON_INPUT = st.dictionaries(st.sampled_from(FIELDS), LIKELY_VALUES | JSON, max_size=6)
-STEP_DATA = {"channels": {"SMS": "", "PWD": ""}, "asked": ["displayName", "email"], "linked": "f"}
+STEP_DATA = {
+    "channels": {"SMS": "", "PWD": ""},
+    "asked": ["displayName", "email"],
+    "linked": "f",
+    "issuer": "https://ciam.example",
+    "subject": "u-1",
+    "claims": {},
+    "masked": "",
+}
 
 
 @pytest.fixture(autouse=True)

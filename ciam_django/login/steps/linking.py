@@ -34,8 +34,7 @@ def confirmation_flow(request: HttpRequest, person: Person, access_token: str, f
     """Return the flow of the step that asks the user before the person is linked; may call CIAM.
 
     ``flow`` is the flow that has identified the person by a token response with the access token.
-    Raises ``mismatching_state`` if the user
-    ``flow.link_to_user`` is no longer signed in.
+    Raises ``mismatching_state`` if the user ``flow.link_to_user`` is no longer signed in.
     """
     refuse_other_user(request, flow.link_to_user)
     return Flow(
@@ -61,6 +60,7 @@ def submit_link(submission: Submission) -> SubmitResult:
     ``linked_elsewhere`` if the person is linked to another user, or ``storage_unavailable``.
     """
     flow = submission.flow
+    refuse_other_user(submission.request, flow.link_to_user)
     data = flow.step_data
     person = Person(data["issuer"], data["subject"], data["claims"], flow.provider)
     sign_in_or_link(submission.request, person, {}, flow.link_to_user)
