@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -121,10 +122,14 @@ class _Connection(http.client.HTTPConnection):
         self._place, self._context = place, context
 
     def connect(self) -> None:
-        """Connect to the socket."""
+        """Connect to the socket, which exists shortly before its server listens."""
+        until = time.monotonic() + 60
         plain = socket.socket(socket.AF_UNIX)
-        plain.settimeout(self.timeout)
-        plain.connect(str(self._place))
+        plain.settimeout(60)
+        while (refusal := plain.connect_ex(str(self._place))) == errno.ECONNREFUSED:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert refusal == 0, os.strerror(refusal)
         context = self._context
         self.sock = context.wrap_socket(plain, server_hostname=HOST) if context else plain
 

@@ -88,9 +88,13 @@ def with_client(**kwargs: Any) -> Get:
 
 
 def with_async_client(**kwargs: Any) -> Get:
-    # An empty context, because asgiref copies each variable at each call, and Django makes new
-    # variables when a test changes CACHES or the languages.
-    return functools.partial(contextvars.Context().run, async_to_sync(AsyncClient(**kwargs).get))
+    def get(*args: Any, **options: Any) -> Any:
+        # An empty context, because asgiref copies each variable at each call, and Django makes new
+        # variables when a test changes CACHES or the languages.
+        return contextvars.Context().run(async_to_sync(client.get), *args, **options)
+
+    client = AsyncClient(**kwargs)
+    return get
 
 
 PLACES = pytest.mark.parametrize("place", ["/sync/", "/async/", "/rest/"])

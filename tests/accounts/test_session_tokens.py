@@ -15,6 +15,7 @@ from ciam_django.accounts.session_store import (
     encrypted_tokens,
     updated_tokens,
 )
+from ciam_django.client.crypto import fernet_for
 from ciam_django.errors import CiamError
 from tests.rows import for_each_row
 
@@ -102,7 +103,10 @@ def test_encrypted_tokens_can_be_decrypted_and_show_no_token_and_no_session_key(
     assert not [value for value in ("a-1", "r-1", "i-1", "key") if value in encrypted]
 
 
-@for_each_row("text", ["", "not encrypted tokens", "\udc80"])
+OTHER_CONTENT = fernet_for("ciam_django.accounts.tokens").encrypt(b"[]").decode()
+
+
+@for_each_row("text", ["", "not encrypted tokens", "\udc80", OTHER_CONTENT])
 def test_text_that_cannot_be_decrypted_raises_session_ended_and_shows_no_local_variables(
     text: str,
 ) -> None:

@@ -187,7 +187,10 @@ def test_valid_settings_of_the_sign_in_have_no_messages() -> None:
     assert not found_with(
         DEBUG=True,
         CIAM_LOGIN_METHODS=["sms", "password", "hosted"],
-        CIAM_SOCIAL_PROVIDERS={"wechat": {"mini_program": {"app_id": "1", "source": "s"}}},
+        CIAM_SOCIAL_PROVIDERS={
+            "wechat": {"mini_program": {"app_id": "1", "source": "s"}},
+            "qq": {"app_id": "1", "source": "s", "browser_types": ["phone", "desktop"]},
+        },
         CIAM_CLIENT_IP="tests.checks.test_settings.client",
         CIAM_ENDPOINTS={"captcha": {"credential": "user", "path": "x", "stage": "api"}},
         CIAM_FLOW_TYPES={"NEED_MAGIC": "consent"},
