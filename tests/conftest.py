@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.core.cache import cache
+from django.db import connections
 from django.utils import translation
 from pytest_django.fixtures import Settings
 
@@ -176,6 +177,17 @@ def person(ciam: FakeCiam, db: None) -> FormBrowser:
 def browser(ciam: FakeCiam, db: None) -> Browser:
     """A browser that signs in at the fake CIAM."""
     return Browser(ciam)
+
+
+@pytest.fixture
+def closed_thread_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``close`` close the SQLite connections of other threads.
+
+    For a database in memory, Django's ``close`` does nothing, and Python 3.13 warns of the
+    connection of a thread that has ended.
+    """
+    ours = connections["default"]
+    monkeypatch.setattr(type(ours), "is_in_memory_db", lambda wrapper: wrapper is ours)
 
 
 # --- Servers of a deployment, which listen on Unix sockets only -------------------------------

@@ -252,6 +252,7 @@ def test_a_sync_deletes_only_the_ended_older_rows_of_its_own_user(
     assert synced.ends_at > timezone.now()
 
 
+@pytest.mark.usefixtures("closed_thread_connections")
 def test_a_sync_in_a_transaction_deletes_no_row_that_the_transaction_may_have_locked(
     transactional_db: None, browser: Browser, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,6 +136,7 @@ def place() -> tuple[int, bool]:
     return threading.get_ident(), connection.in_atomic_block
 
 
+@pytest.mark.usefixtures("closed_thread_connections")
 def test_a_function_outside_of_the_transaction_has_a_connection_of_its_own(
     transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
