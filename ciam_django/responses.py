@@ -114,7 +114,8 @@ def has_readable_accept(request: HttpRequest) -> bool:
     if len(request.headers.get("Accept", "")) > _LONGEST_ACCEPT:
         return False
     try:
-        request.accepted_types  # noqa: B018  (the property parses the header)
+        # The property parses the header.
+        request.accepted_types  # noqa: B018  (only the exceptions count)
     except (ValueError, LookupError):
         # Django raises these exceptions for parameters in an unknown encoding.
         return False

@@ -30,7 +30,7 @@ class HidingRedisCache(RedisCache):
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         try:
             return super().get(key, default, version)
-        except Exception:  # noqa: BLE001
+        except Exception:  # noqa: BLE001  (as the backend does)
             return default
 
     def add(self, *args: Any, **kwargs: Any) -> Any:

@@ -180,10 +180,23 @@ def browser(ciam: FakeCiam, db: None) -> Browser:
 
 
 @pytest.fixture
+def advance_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """A function that moves the clock forward, also the clock of the cache."""
+    passed, now, ticks = [0.0], time.time, time.monotonic
+    monkeypatch.setattr(time, "time", lambda: now() + passed[0])
+    monkeypatch.setattr(time, "monotonic", lambda: ticks() + passed[0])
+
+    def advance(seconds: float) -> None:
+        passed[0] += seconds
+
+    return advance
+
+
+@pytest.fixture
 def closed_thread_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ``close`` close the SQLite connections of other threads.
 
-    For a database in memory, Django's ``close`` does nothing, and Python 3.13 warns of the
+    Django's ``close`` does nothing for a database in memory, and Python 3.13 warns of the
     connection of a thread that has ended.
     """
     ours = connections["default"]

@@ -140,7 +140,7 @@ def test_all_values_in_the_cache_are_encrypted_or_numbers_under_keys_with_the_fo
         act(ciam)
     Browser(ciam).sign_in("locked")
     # No method lists the keys of this cache, and the stubs do not have the attribute.
-    stored_keys = [key.removeprefix(":1:") for key in cache._cache]  # type: ignore[attr-defined]
+    stored_keys = [key.removeprefix(":1:") for key in cache._cache]  # type: ignore[attr-defined]  # the cache of the tests is LocMem
     values = {key: cache.get(key) for key in stored_keys}
 
     for kind in ("kept", "state", "limit", "logout"):

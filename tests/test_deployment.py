@@ -8,7 +8,6 @@ import shutil
 import ssl
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.cache import SessionStore
@@ -60,24 +58,18 @@ urlpatterns = [path("", show_username), path("ciam/", include("ciam_django.urls"
 
 
 @pytest.fixture
-def database(postgres: Path | None, tmp_path: Path) -> dict[str, Any]:
+def database(
+    postgres: Path | None, tmp_path: Path, request: pytest.FixtureRequest
+) -> dict[str, Any]:
     """A new empty database in PostgreSQL, or in SQLite without PostgreSQL."""
     if postgres is None:
         # A process waits for the writes of other processes.
         options = {"timeout": 20, "transaction_mode": "IMMEDIATE"}
         place = str(tmp_path / "db.sqlite3")
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": place, "OPTIONS": options}
-    name = f"tests_{uuid.uuid4().hex}"
-    with psycopg.connect(
-        host=str(postgres), user="tests", dbname="postgres", autocommit=True
-    ) as server:
-        server.execute(f"CREATE DATABASE {name}")
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": name,
-        "USER": "tests",
-        "HOST": str(postgres),
-    }
+    # This fixture skips the test without PostgreSQL.
+    created: dict[str, Any] = request.getfixturevalue("create_database")()
+    return created
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 from django.test import RequestFactory
 
 from ciam_django import errors, lookup, network, privacy
@@ -27,16 +28,16 @@ _LENGTH: Final = 64 * 1024
 _LONGEST: Final = 0.02
 
 
-def _request(user_agent: str) -> object:
+def _request(user_agent: str) -> HttpRequest:
     return RequestFactory().get("/", headers={"User-Agent": user_agent})
 
 
 def _find_app(user_agent: str) -> object:
-    return hints._IN_APP.search(hints.user_agent(_request(user_agent)))  # type: ignore[arg-type]
+    return hints._IN_APP.search(hints.user_agent(_request(user_agent)))
 
 
 def _find_browser(user_agent: str) -> object:
-    return providers.browser_type(_request(user_agent))  # type: ignore[arg-type]
+    return providers.browser_type(_request(user_agent))
 
 
 def _check_content_type(text: str) -> object:

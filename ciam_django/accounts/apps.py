@@ -21,12 +21,12 @@ class CiamAccountsConfig(AppConfig):
     def ready(self) -> None:
         """Connect the receivers of ``login_failed`` and of Django's signals."""
         # These modules import models, which Django loads before it calls ready().
-        from ciam_django.accounts.last_failure import record_login_failure  # noqa: PLC0415
-        from ciam_django.accounts.login import (  # noqa: PLC0415
+        from ciam_django.accounts.last_failure import record_login_failure  # noqa: PLC0415  (imports models)
+        from ciam_django.accounts.login import (  # noqa: PLC0415  (imports models)
             end_session_on_logout,
             send_user_login_failed,
         )
-        from ciam_django.accounts.session_store import end_sessions_on_delete  # noqa: PLC0415
+        from ciam_django.accounts.session_store import end_sessions_on_delete  # noqa: PLC0415  (imports models)
 
         login_failed.connect(send_user_login_failed, dispatch_uid=self.label)
         login_failed.connect(record_login_failure, dispatch_uid=f"{self.label}.failures")

@@ -51,12 +51,16 @@ _RECEIVER_ACTS: Final[Mapping[Stage, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Act:
-    """What is counted: the setting with the limits, the name in the keys, and the error."""
+    """A counted act: the setting with its limits, its name in the keys, and its error.
+
+    With ``has_site_budget``, all browsers share the count of the site.
+    """
 
     setting: str
     name: str
     stage: Stage
     code: str = "too_many_requests"
+    has_site_budget: bool = False
 
 
 _REFUSED_TOKEN: Final = _Act("CIAM_TRY_LIMITS", "token", Stage.API)
@@ -109,12 +113,12 @@ def count_send(
     """
     name = "Email" if channel == "EMAIL" else "SMS"
     code = f"Operation.Failure.Send.{name}.Too.Frequency"
-    act = _Act("CIAM_SEND_LIMITS", "send", Stage.SEND_CODE, code)
+    act = _Act("CIAM_SEND_LIMITS", "send", Stage.SEND_CODE, code, has_site_budget=True)
     # All known browsers of a recipient share one count: with a count for each browser, the owner of
     # an account could send more codes by signing in with more browsers. The site's budget limits
     # costs, so all browsers share it.
     receiver = f"known {recipient}" if known_browser else recipient
-    return _count(request, act, receiver, known_browser, has_site_budget=True)
+    return _count(request, act, receiver, known_browser)
 
 
 def count_attempt(
@@ -219,14 +223,7 @@ def _password_key(name: str) -> str:
 # --- The counters -----------------------------------------------------------------------------
 
 
-def _count(
-    request: HttpRequest,
-    act: _Act,
-    receiver: str = "",
-    known_browser: str = "",
-    *,
-    has_site_budget: bool = False,
-) -> Counted:
+def _count(request: HttpRequest, act: _Act, receiver: str = "", known_browser: str = "") -> Counted:
     """Increment the counters of the request.
 
     If a counter is above its limit, raise the ``CiamError`` of the act, and subtract the request
@@ -234,9 +231,7 @@ def _count(
     the shorter periods allow.
     """
     counted = Counted()
-    for counter in _counters(
-        request, act, receiver, known_browser, has_site_budget=has_site_budget
-    ):
+    for counter in _counters(request, act, receiver, known_browser):
         count, wait = increment_count(counter.key, counter.seconds)
         # `wait` is rounded up, so the period may end up to a second earlier.
         counted.counters.append((counter, time.time() + wait - 1))
@@ -261,25 +256,20 @@ def _limit_error(act: _Act, counter: _Counter, wait: int) -> CiamError:
 
 
 def _counters(
-    request: HttpRequest,
-    act: _Act,
-    receiver: str = "",
-    known_browser: str = "",
-    *,
-    has_site_budget: bool = False,
+    request: HttpRequest, act: _Act, receiver: str = "", known_browser: str = ""
 ) -> Sequence[_Counter]:
     """Return the counters of the request; a name that is empty is not counted.
 
     A known browser has counts of its own instead of the counts of its address and of the site:
-    others at the same address must not lock its owner out. With ``has_site_budget``, all browsers
-    share the count of the site.
+    others at the same address must not lock its owner out. Only ``has_site_budget`` of the act
+    makes all browsers share the count of the site.
     """
     limits, client_ip = getattr(conf, act.setting), conf.CIAM_CLIENT_IP
     names = {
         "receiver": receiver.casefold(),
         "visitor": _visitor(request),
         "address": known_browser or _address(request, client_ip),
-        "site": (not has_site_budget and known_browser) or "all",
+        "site": (not act.has_site_budget and known_browser) or "all",
     }
     # A stranger who enters wrong passwords for an account must not stop the account's codes.
     receiver_act = _RECEIVER_ACTS.get(act.stage, act.name) if act.name == "try" else act.name

@@ -260,8 +260,8 @@ def end_sessions_on_delete(sender: object, *, instance: CiamIdentity, **kwargs: 
 def end_other_sessions(request: HttpRequest) -> int:
     """End the other sessions of the identity with which the user has signed in.
 
-    For a view that changes the password at CIAM. Return the number of ended sessions, which is 0
-    without a session of CIAM. ``signed_out`` has the reason ``password``.
+    A view that changes the password at CIAM calls this function. Return the number of ended
+    sessions, which is 0 without a session of CIAM. ``signed_out`` has the reason ``password``.
     """
     ciam_session = ciam_session_of(request)
     if ciam_session is None:

@@ -81,9 +81,6 @@ class _PausingCache:
 cache: Final = _PausingCache()
 
 
-# Cache backends raise exceptions of their own, so these functions catch Exception.
-
-
 def get_cached(key: str, *, level: int = logging.WARNING) -> Any:
     """Return the value of the key; None if the key has no valid value, or if the cache fails.
 
@@ -99,7 +96,7 @@ def set_cached(key: str, value: Any, *, seconds: int) -> None:
     encrypted = _encrypted(stored_key, value, seconds)
     try:
         cache.set(stored_key, encrypted, timeout=seconds)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
         _log_cache_failure(error, logging.WARNING)
 
 
@@ -110,7 +107,7 @@ def acquire_once(key: str, *, seconds: int) -> bool:
     """
     try:
         is_first, _ = _add_or_get(_stored_key(key), round(time.time()), seconds)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
         _log_cache_failure(error, logging.WARNING)
         return True
     return is_first
@@ -134,14 +131,14 @@ def delete_cached(key: str) -> None:
     """Delete the value of the key; do nothing if the cache fails."""
     try:
         cache.delete(_stored_key(key))
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
         _log_cache_failure(error, logging.WARNING)
 
 
 def _get(stored_key: str, level: int) -> Any:
     try:
         return cache.get(stored_key)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
         _log_cache_failure(error, level)
         return None
 
@@ -199,7 +196,7 @@ def increment_count(key: str, seconds: int) -> tuple[int, int]:
         _, until = _add_or_get(_stored_key(f"{key}.until"), now + seconds, seconds)
         count = _add_to_counter(_stored_key(f"{key}.{until}"), seconds)
         return count, max(1, math.ceil(until - now))
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
         _log_cache_failure(error, logging.WARNING)
         return 1, seconds
 
@@ -227,7 +224,7 @@ def count_in_period(key: str) -> tuple[int, int]:
         until = cache.get(_stored_key(f"{key}.until"))
         count = cache.get(_stored_key(f"{key}.{until}")) if until is not None else None
         return (count, max(1, math.ceil(until - time.time()))) if count else (0, 0)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
         _log_cache_failure(error, logging.WARNING)
         return 0, 0
 
@@ -241,7 +238,7 @@ def decrement_count(key: str) -> None:
             # ``ValueError``: the counter has just been deleted.
             with contextlib.suppress(ValueError):
                 cache.decr(counter)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
         _log_cache_failure(error, logging.WARNING)
 
 

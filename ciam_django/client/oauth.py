@@ -470,14 +470,15 @@ def ciam_app() -> CiamApp:
 def ciam_compliance_fix(session: OAuth2Session) -> None:
     """Make a session of Authlib raise a ``CiamError`` if CIAM's response has no token.
 
-    For a project's own client: ``oauth.register("ciam", compliance_fix=ciam_compliance_fix, ...)``.
-    Authlib by itself takes any JSON object without ``error`` for a token. The session also reads
+    A project registers its own client with ``compliance_fix=ciam_compliance_fix``. Authlib by
+    itself takes any JSON object without ``error`` for a token. The session also reads
     tokens in CIAM's envelope (``{"success": true, "data": {"access_token": ...}}``), and knows two
     more values of ``token_endpoint_auth_method``: ``client_secret_json`` of CIAM's own token
     endpoint, and ``private_key_jwt``, whose ``client_secret`` is a private key.
     """
     session.register_client_auth_method(("client_secret_json", _encode_client_secret_json))
-    # The project can have registered Authlib's own method, with its own algorithm.
+    # The project can have registered Authlib's own method, with its own algorithm. Authlib has no
+    # public name for the registered methods.
     if PRIVATE_KEY_JWT not in session._auth_methods:  # type: ignore[attr-defined]  # the stubs lack it
         session.register_client_auth_method((PRIVATE_KEY_JWT, encode_assertion))
     # A failure that passed for a token would also replace the good token on refresh.

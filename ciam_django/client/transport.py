@@ -342,7 +342,8 @@ _calls = _Calls()
 
 def forget_circuits() -> None:
     """Forget the state of this process."""
-    global _calls  # noqa: PLW0603  (a lock that another thread of the parent holds stays locked)
+    # After a fork, a lock that another thread of the parent has held would stay locked for ever.
+    global _calls  # noqa: PLW0603  (the functions of this module use the new object)
     _calls = _Calls()
     _circuits.clear()
 

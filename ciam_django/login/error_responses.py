@@ -121,7 +121,8 @@ class _CsrfMiddleware(CsrfViewMiddleware):
         try:
             _refuse_large_form(request)
         except CiamError as error:
-            return self.answer(request, error)  # type: ignore[return-value]  # the stubs expect a 403
+            # The stubs expect the class of a 403, but Django takes any response.
+            return self.answer(request, error)  # type: ignore[return-value]  # this is a 400
         return super().process_view(request, *args)
 
     def _reject(self, request: HttpRequest, reason: str) -> HttpResponse:

@@ -77,7 +77,7 @@ def test_an_email_address_gets_the_code_for_email() -> None:
 
 
 @pytest.fixture
-def advance_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+def advance_stopped_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Stop the clock of the cache; return a function that advances the clock by seconds."""
     now = [time.time()]
     monkeypatch.setattr(time, "time", lambda: now[0])
@@ -89,7 +89,7 @@ def advance_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def test_a_new_period_starts_after_the_old_period(
-    settings: Settings, advance_clock: Callable[[float], None]
+    settings: Settings, advance_stopped_clock: Callable[[float], None]
 ) -> None:
     settings.CIAM_SEND_LIMITS = {"receiver": ("1/s",)}
 
@@ -97,21 +97,21 @@ def test_a_new_period_starts_after_the_old_period(
         count_send(request_from(), NUMBER, "SMS")
 
     assert count_passes(send, 3) == 1
-    advance_clock(0.9)
+    advance_stopped_clock(0.9)
     assert count_passes(send, 3) == 0
-    advance_clock(0.2)
+    advance_stopped_clock(0.2)
     assert count_passes(send, 3) == 1
 
 
 def test_a_longer_period_counts_only_sends_that_the_shorter_period_allows(
-    settings: Settings, advance_clock: Callable[[float], None]
+    settings: Settings, advance_stopped_clock: Callable[[float], None]
 ) -> None:
     settings.CIAM_SEND_LIMITS = {"receiver": ("3/hour", "1/s")}
     request = request_from()
 
     for _ in range(3):
         assert count_passes(lambda: count_send(request, NUMBER, "SMS"), 5) == 1
-        advance_clock(1.1)
+        advance_stopped_clock(1.1)
     with pytest.raises(CiamError) as raised:
         count_send(request, NUMBER, "SMS")
     assert (raised.value.retry_after or 0) > 3500
@@ -372,11 +372,11 @@ def test_a_refused_request_is_counted_nowhere(settings: Settings) -> None:
 
 
 def test_a_count_of_an_earlier_period_is_not_subtracted_from_the_next_period(
-    settings: Settings, advance_clock: Callable[[float], None]
+    settings: Settings, advance_stopped_clock: Callable[[float], None]
 ) -> None:
     settings.CIAM_SEND_LIMITS = {"receiver": ("1/min",)}
     counted = count_send(request_from(), NUMBER, "SMS")
-    advance_clock(61)
+    advance_stopped_clock(61)
     count_send(request_from(), NUMBER, "SMS")
     counted.subtract_recipient()
 

@@ -1,4 +1,4 @@
-"""What CIAM has changed stays stored, whatever the transaction of the request does."""
+"""The changes that CIAM has made stay stored after a rollback of the request's transaction."""
 
 from __future__ import annotations
 

@@ -92,11 +92,10 @@ def result_of(name: str, database: dict[str, Any], overrides: dict[str, Any]) ->
         **overrides,
     )
     django.setup()
-    # Models can be imported only now.
-    from django.core.checks import run_checks  # noqa: PLC0415
-    from django.core.management import call_command  # noqa: PLC0415
+    from django.core.checks import run_checks  # noqa: PLC0415  (after django.setup)
+    from django.core.management import call_command  # noqa: PLC0415  (after django.setup)
 
-    from ciam_django.errors import CiamError  # noqa: PLC0415
+    from ciam_django.errors import CiamError  # noqa: PLC0415  (after django.setup)
 
     call_command("migrate", run_syncdb=True, verbosity=0)
     messages = [str(message.id) for message in run_checks(tags=["ciam_django"])]
@@ -115,12 +114,12 @@ def result_of(name: str, database: dict[str, Any], overrides: dict[str, Any]) ->
 
 def signed_in_user(subject: str, **claims: str) -> Any:
     """Sign the person in, and return the user of the next request."""
-    from django.contrib.auth import get_user  # noqa: PLC0415
-    from django.contrib.sessions.backends.db import SessionStore  # noqa: PLC0415
-    from django.test import RequestFactory  # noqa: PLC0415
+    from django.contrib.auth import get_user  # noqa: PLC0415  (after django.setup)
+    from django.contrib.sessions.backends.db import SessionStore  # noqa: PLC0415  (after django.setup)
+    from django.test import RequestFactory  # noqa: PLC0415  (after django.setup)
 
-    from ciam_django.accounts.login import sign_in_or_link  # noqa: PLC0415
-    from ciam_django.client.person import Person  # noqa: PLC0415
+    from ciam_django.accounts.login import sign_in_or_link  # noqa: PLC0415  (after django.setup)
+    from ciam_django.client.person import Person  # noqa: PLC0415  (after django.setup)
 
     request = RequestFactory().get("/")
     request.session = SessionStore()

@@ -37,19 +37,6 @@ def mode() -> str:
     return "oidc"
 
 
-@pytest.fixture
-def advance_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """A function that moves the clock forward, also the clock of the cache."""
-    passed, now, ticks = [0.0], time.time, time.monotonic
-    monkeypatch.setattr(time, "time", lambda: now() + passed[0])
-    monkeypatch.setattr(time, "monotonic", lambda: ticks() + passed[0])
-
-    def advance(seconds: float) -> None:
-        passed[0] += seconds
-
-    return advance
-
-
 def return_at_once() -> None:
     """Do nothing."""
 

@@ -75,19 +75,6 @@ def ciam(ciam: FakeCiam) -> FakeCiam:
     return ciam
 
 
-@pytest.fixture
-def let_time_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """A function that moves the clock forward, also the clock of the cache."""
-    passed, now, ticks = [0.0], time.time, time.monotonic
-    monkeypatch.setattr(time, "time", lambda: now() + passed[0])
-    monkeypatch.setattr(time, "monotonic", lambda: ticks() + passed[0])
-
-    def advance(seconds: float) -> None:
-        passed[0] += seconds
-
-    return advance
-
-
 def call_ciam() -> CiamError | None:
     try:
         CiamClient().auth_sources()
@@ -109,7 +96,11 @@ def code_of_short_call() -> str:
 
 def silence(ciam: FakeCiam) -> None:
     ciam.misbehave("api", "silent", times=None)
-    assert code_of_short_call() == "timeout"
+    # On a busy machine, a call can have too little time left to prove that CIAM is silent.
+    for _ in range(10):
+        assert code_of_short_call() == "timeout"
+        if any(circuit._is_open for circuit in transport._circuits.values()):
+            break
 
 
 def become_another_process() -> None:
@@ -135,11 +126,11 @@ def test_after_one_timeout_calls_of_all_processes_fail_at_once(ciam: FakeCiam) -
 
 
 def test_the_first_answer_ends_the_pause_in_all_processes(
-    ciam: FakeCiam, let_time_pass: Callable[[float], None]
+    ciam: FakeCiam, advance_clock: Callable[[float], None]
 ) -> None:
     silence(ciam)
     ours = transport._circuits.copy()
-    let_time_pass(PAUSE_SECONDS + 1)
+    advance_clock(PAUSE_SECONDS + 1)
     ciam.reset()
     become_another_process()
     assert code_of_call() == ""
@@ -149,10 +140,10 @@ def test_the_first_answer_ends_the_pause_in_all_processes(
 
 
 def test_an_error_answer_ends_the_pause(
-    ciam: FakeCiam, let_time_pass: Callable[[float], None]
+    ciam: FakeCiam, advance_clock: Callable[[float], None]
 ) -> None:
     silence(ciam)
-    let_time_pass(PAUSE_SECONDS + 1)
+    advance_clock(PAUSE_SECONDS + 1)
     ciam.reset()
     ciam.fail("api", code="Service.Internal.Error", status=500)
 
@@ -180,13 +171,13 @@ def test_each_form_of_silence_refuses_the_next_call(ciam: FakeCiam, behaviour: s
 def test_one_call_at_a_time_tries_again_after_the_pause(
     ciam: FakeCiam,
     settings: Settings,
-    let_time_pass: Callable[[float], None],
+    advance_clock: Callable[[float], None],
     cache_name: str,
 ) -> None:
     settings.CACHES = {"default": {"BACKEND": CACHES[cache_name]}}
     silence(ciam)
     assert code_of_call() == "no_connection"
-    let_time_pass(PAUSE_SECONDS + 1)
+    advance_clock(PAUSE_SECONDS + 1)
     calls = len(ciam.requests)
     settings.CIAM_TIMEOUT = 0.3
     with ThreadPoolExecutor(4) as pool:
@@ -196,17 +187,17 @@ def test_one_call_at_a_time_tries_again_after_the_pause(
     assert len(ciam.requests) <= calls + 1
     assert code_of_call() == "no_connection"
 
-    let_time_pass(PAUSE_SECONDS + 1)
+    advance_clock(PAUSE_SECONDS + 1)
     ciam.reset()
     settings.CIAM_TIMEOUT = 30.0
     assert code_of_call() == ""
 
 
 def test_after_an_attempt_that_was_killed_another_process_tries_again(
-    ciam: FakeCiam, let_time_pass: Callable[[float], None]
+    ciam: FakeCiam, advance_clock: Callable[[float], None]
 ) -> None:
     silence(ciam)
-    let_time_pass(PAUSE_SECONDS + 1)
+    advance_clock(PAUSE_SECONDS + 1)
     ciam.reset()
     transport._circuits[ciam.url].load_state()
     transport._circuits[ciam.url].claim_attempt()
@@ -214,15 +205,15 @@ def test_after_an_attempt_that_was_killed_another_process_tries_again(
     assert code_of_call() == "no_connection"
 
     # CIAM_TIMEOUT has passed.
-    let_time_pass(32)
+    advance_clock(32)
     assert code_of_call() == ""
 
 
 def test_a_reset_attempt_lets_the_next_call_try_again(
-    ciam: FakeCiam, let_time_pass: Callable[[float], None]
+    ciam: FakeCiam, advance_clock: Callable[[float], None]
 ) -> None:
     silence(ciam)
-    let_time_pass(PAUSE_SECONDS + 1)
+    advance_clock(PAUSE_SECONDS + 1)
     ciam.reset()
     ciam.misbehave("api", "reset")
     assert code_of_call() == "no_connection"
@@ -302,13 +293,13 @@ def test_a_wrong_certificate_does_not_refuse_the_next_call(
 
 
 def test_the_log_says_when_the_host_answers_again(
-    ciam: FakeCiam, let_time_pass: Callable[[float], None], caplog: pytest.LogCaptureFixture
+    ciam: FakeCiam, advance_clock: Callable[[float], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "ciam_django")
     silence(ciam)
-    let_time_pass(PAUSE_SECONDS + 1)
+    advance_clock(PAUSE_SECONDS + 1)
     assert code_of_short_call() == "timeout"
-    let_time_pass(PAUSE_SECONDS + 1)
+    advance_clock(PAUSE_SECONDS + 1)
     ciam.reset()
     assert code_of_call() == ""
 

@@ -382,7 +382,7 @@ def test_a_message_of_another_site_is_ignored(page: Page, site: str) -> None:
     assert page.url == f"{site}/ciam/done/"
 
 
-# What the page of another site sees of a window that the page has opened.
+# The script of another site's page: it returns the facts that the page sees of its own popup.
 SEEN = """async (address) => {
     const seen = [];
     const messages = [];
