@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-import requests
 from django.contrib.auth import user_logged_in
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
@@ -23,7 +20,6 @@ from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import resolve
 from pytest_django.fixtures import Settings
-from pytest_django.live_server_helper import LiveServer
 
 from ciam_django import conf
 from ciam_django.accounts.models import CiamSession
@@ -367,66 +363,6 @@ def test_atomic_requests_do_not_delay_the_session_of_a_callback(path: str) -> No
     finally:
         for alias, value in before.items():
             connections[alias].settings_dict["ATOMIC_REQUESTS"] = value
-
-
-def test_simultaneous_callbacks_start_one_session(ciam: FakeCiam, live_server: LiveServer) -> None:
-    # Threads share a SQLite database in memory, which refuses a locked table without a wait. The
-    # callbacks then have the same failure, and the user starts again.
-    for _ in range(10):
-        ciam.requests.clear()
-        callback, answers = _simultaneous_answers(live_server.url, ciam)
-        if {answer.headers.get("Ciam-Error-Code") for answer in answers} != {"storage_unavailable"}:
-            break
-
-    assert {answer.headers["Location"] for answer in answers} == {"/next/"}
-    assert len({answer.cookies["sessionid"] for answer in answers}) == 1
-    assert [request.stage for request in ciam.requests].count("token") == 1
-    assert CiamSession.objects.count() == 1
-    assert _get(callback, {}).headers["Ciam-Error-Code"] == "mismatching_state"
-
-
-def _simultaneous_answers(site: str, ciam: FakeCiam) -> tuple[str, list[requests.Response]]:
-    """Return a callback, and the answers to four simultaneous requests for it.
-
-    A request is repeated while its answer is the page that repeats the callback by itself.
-    """
-    callback, cookies = _sign_in_until_callback(site, ciam)
-    barrier = threading.Barrier(4)
-
-    def get_with_others(_: int) -> requests.Response:
-        barrier.wait(timeout=60)
-        response = _get(callback, cookies)
-        until = time.monotonic() + 20
-        while response.status_code == 200 and time.monotonic() < until:
-            assert response.headers["Refresh"] == "1"
-            time.sleep(0.1)
-            response = _get(callback, cookies)
-        return response
-
-    with ThreadPoolExecutor(4) as pool:
-        return callback, list(pool.map(get_with_others, range(4)))
-
-
-def _sign_in_until_callback(site: str, ciam: FakeCiam) -> tuple[str, dict[str, str]]:
-    """Start a sign-in and sign in at CIAM; return the URL of the callback and the cookies."""
-    with requests.Session() as session:
-        page = session.get(f"{site}/ciam/login/", timeout=60).text
-        token = page.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
-        redirect = session.post(
-            f"{site}/ciam/authorize/",
-            {"csrfmiddlewaretoken": token, "next": "/next/"},
-            allow_redirects=False,
-            timeout=60,
-        )
-        return ciam.authorize(redirect.headers["Location"]), session.cookies.get_dict()
-
-
-def _get(address: str, cookies: dict[str, str]) -> requests.Response:
-    # An open connection would keep a server thread and its database connection after the test.
-    headers = {"Accept": HTML, "Connection": "close"}
-    return requests.get(
-        address, cookies=cookies, headers=headers, allow_redirects=False, timeout=60
-    )
 
 
 @pytest.mark.parametrize(("age", "status"), [(599, 302), (601, 400)])
