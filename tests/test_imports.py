@@ -75,7 +75,17 @@ ROOMS: Final[dict[str, set[str]]] = {
     "urls": {"privacy", "login", "client"},
     # wiring
     "apps": {"checks"},
-    "checks": {"login", "accounts", "client", "answers", "lookup", "codes", "errors", "conf"},
+    "checks": {
+        "login",
+        "accounts",
+        "client",
+        "answers",
+        "lookup",
+        "languages",
+        "codes",
+        "errors",
+        "conf",
+    },
     "testing": set(),
 }
 
