@@ -21,6 +21,7 @@ The path of a failure
     privacy.py       redacted texts, cleared frames, requests without their data
     kinds.py         Kind -> status, title, action, audience and log level
     codes.py         the table: code -> Meaning
+    languages.py     the language of the texts
     lookup.py        code -> Meaning, with the overrides of the project
     answers.py       CiamError -> Answer
     reporting.py     CiamError -> one log line and one signal

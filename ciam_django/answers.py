@@ -9,16 +9,12 @@ from typing import Any, Final
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
-from django.utils.translation import (
-    get_language,
-    get_language_from_request,
-    override,
-    pgettext,
-)
+from django.utils.translation import override
 
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage, cause_names_of, error_from_authlib
 from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
+from ciam_django.languages import language_for, language_of_texts, similar_languages
 from ciam_django.lookup import (
     FIELD,
     GENERIC_CODES,
@@ -67,6 +63,9 @@ class Answer:
     developer_details: dict[str, str]
     # The row of the true code. The log has it; users never see it.
     true_row: MatchedRow
+    # The language of the page. A message of the project can be in another language, which
+    # ``Content-Language`` then names.
+    language: str
 
     def as_dict(self) -> dict[str, Any]:
         """Return all members of the JSON body; each body has all of them."""
@@ -76,7 +75,7 @@ class Answer:
 BODY_MEMBERS: Final = tuple(
     field.name
     for field in dataclasses.fields(Answer)
-    if field.name not in ("headers", "action_label", "developer_details", "true_row")
+    if field.name not in ("headers", "action_label", "developer_details", "true_row", "language")
 )
 
 
@@ -96,10 +95,11 @@ def ciam_error_for(exception: BaseException) -> CiamError | None:
 
 
 def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
-    """Return the answer to an error in the language of ``language_for``.
+    """Return the answer to an error in the language of ``language_of_texts``.
 
-    If the message is a text of the project in another language, the whole answer is in the language
-    of the message, as far as this package has texts in this language.
+    A message in ``CIAM_ERROR_OVERRIDES`` that has texts by language can decide the language: if it
+    has a text in ``LANGUAGE_CODE`` only, the whole answer is in this language. If this package has
+    no texts in the language of the message, only the message is in this language.
 
     The same error, language and settings give the same answer; only the challenge of
     ``WWW-Authenticate`` depends on the request's bearer token (RFC 6750, section 3). The answer may
@@ -109,19 +109,27 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
     """
     true_row = _true_row(error)
     shown_row = _shown_row(true_row, error)
-    with override(language_for(request)):
-        message = shown_row.message_for_users
-        message_language = message.language if isinstance(message, TextByLanguage) else None
-        with override(message_language or get_language()):
-            return _localized_answer(error, request, true_row, shown_row, message_language)
+    message, language = shown_row.message_for_users, language_for(request)
+    match = None
+    while match is None and isinstance(message, TextByLanguage):
+        match, message = message.match(language), message.default
+    texts_language = language_of_texts(match.wanted_language if match else language)
+    with override(texts_language):
+        detail = match.text if match else str(message)
+        answer = _localized_answer(error, request, true_row, shown_row, detail, texts_language)
+    if match and texts_language not in similar_languages(match.wanted_language):
+        # This package has no texts in the language of the message.
+        answer.headers["Content-Language"] = match.language
+    return answer
 
 
-def _localized_answer(
+def _localized_answer(  # noqa: PLR0917  (the parts of an answer)
     error: CiamError,
     request: HttpRequest | None,
     true_row: MatchedRow,
     shown_row: MatchedRow,
-    message_language: str | None,
+    detail: str,
+    language: str,
 ) -> Answer:
     meaning = shown_row.meaning
     # The waiting time of another row would reveal that row.
@@ -134,7 +142,7 @@ def _localized_answer(
         type=_problem_type(meaning.kind),
         title=str(KINDS[meaning.kind].title),
         status=meaning.status,
-        detail=str(shown_row.message_for_users),
+        detail=detail,
         code=shown_row.key,
         kind=str(meaning.kind),
         field=meaning.field if meaning.field and FIELD.fullmatch(meaning.field) else None,
@@ -144,7 +152,7 @@ def _localized_answer(
         request_id=request_id,
         headers={
             "Cache-Control": "no-store",
-            "Content-Language": message_language or language_of_texts(),
+            "Content-Language": language,
             "Vary": _VARY,
             "Ciam-Error-Code": shown_row.key,
             "Ciam-Request-Id": request_id,
@@ -152,6 +160,7 @@ def _localized_answer(
         action_label=str(ACTION_LABELS[meaning.action]),
         developer_details=_developer_details(error, true_row, shown_row) if settings.DEBUG else {},
         true_row=true_row,
+        language=language,
     )
     if answer.status == 401 or error.required_scopes:
         answer.headers["WWW-Authenticate"] = _bearer_challenge(
@@ -160,36 +169,6 @@ def _localized_answer(
     if retry_after is not None:
         answer.headers["Retry-After"] = str(retry_after)
     return answer
-
-
-def language_for(request: HttpRequest | None) -> str:
-    """Return the active language; without an active language, the project's ``LANGUAGE_CODE``.
-
-    WeChat names a language as ``zh_CN``. Django ignores an ``Accept-Language`` with such a name, so
-    that the language is read again with ``-`` in place of ``_``. The language of a cookie or of the
-    URL has precedence, as in Django's ``LocaleMiddleware``. A language that the project has
-    activated itself is not replaced.
-    """
-    active = get_language() or settings.LANGUAGE_CODE
-    header = request.META.get("HTTP_ACCEPT_LANGUAGE", "") if request else ""
-    if request is None or "_" not in header or getattr(request, "LANGUAGE_CODE", "") != active:
-        return active
-    spelled = HttpRequest()
-    spelled.META["HTTP_ACCEPT_LANGUAGE"] = header.replace("_", "-")
-    spelled.COOKIES, spelled.path_info = request.COOKIES, request.path_info
-    return get_language_from_request(spelled, check_path=True)
-
-
-def language_of_texts() -> str:
-    """Return the language of this package's texts while the active language is active.
-
-    The texts are in another language if the active language has no catalogue of this package.
-    Django then takes the texts of ``LANGUAGE_CODE``, or the texts of the source code.
-    """
-    # Translators: the code of the language of this catalogue, such as zh-hans.
-    language = pgettext("ciam language code", "en")
-    active = (get_language() or language).lower()
-    return active if f"{active}-".startswith(f"{language}-") else language
 
 
 def possible_answers() -> dict[str, Answer]:

@@ -122,7 +122,7 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
         401,
         pgettext_lazy("ciam", "Sign-in needed"),
         Action.LOGIN,
-        _("Your session has expired. Sign in again."),
+        pgettext_lazy("ciam", "Your session has expired. Sign in again."),
     ),
     Kind.VERIFICATION: KindDefaults(
         400,
@@ -134,7 +134,7 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
         400,
         pgettext_lazy("ciam", "CAPTCHA not solved"),
         Action.SOLVE_CAPTCHA,
-        _("Refresh the CAPTCHA and try again."),
+        pgettext_lazy("ciam", "Refresh the CAPTCHA and try again."),
     ),
     Kind.MFA: KindDefaults(
         400,
@@ -146,7 +146,7 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
         400,
         pgettext_lazy("ciam", "Agreement needed"),
         Action.GIVE_CONSENT,
-        _("Agree to the required terms to continue."),
+        pgettext_lazy("ciam", "Agree to the required terms to continue."),
     ),
     Kind.VALIDATION: KindDefaults(
         400,
@@ -158,7 +158,7 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
         400,
         pgettext_lazy("ciam", "Sign-in interrupted"),
         Action.RESTART,
-        _("This sign-in can't be continued. Start again."),
+        pgettext_lazy("ciam", "This sign-in can't be continued. Start again."),
     ),
     Kind.PERMISSION: KindDefaults(
         403,
@@ -182,7 +182,7 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
         409,
         pgettext_lazy("ciam", "Not possible as it stands"),
         Action.CHANGE_INPUT,
-        _("That's already in use. Enter something else."),
+        pgettext_lazy("ciam", "That's already in use. Enter something else."),
     ),
     Kind.RATE_LIMIT: KindDefaults(
         429,
@@ -215,6 +215,10 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
         logging.WARNING,
     ),
     Kind.SUCCESS: KindDefaults(
-        200, pgettext_lazy("ciam", "Done"), Action.NONE, _("Done."), Audience.DEVELOPER
+        200,
+        pgettext_lazy("ciam", "Done"),
+        Action.NONE,
+        pgettext_lazy("ciam", "Done."),
+        Audience.DEVELOPER,
     ),
 }

@@ -6,17 +6,17 @@ import dataclasses
 import enum
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
-from django.conf.locale import LANG_INFO
 from django.utils.functional import Promise
-from django.utils.translation import get_language
+from django.utils.translation import get_language, override
 
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN, Collapse, Meaning
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.kinds import DEFAULT_UPSTREAM_STATUS, KINDS, Action, Audience, Kind
+from ciam_django.languages import similar_languages
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -57,8 +57,14 @@ class MatchedRow:
 
     @property
     def reason(self) -> str | StrPromise:
-        """The reason for developers; empty if users read all that the row says."""
-        return self.meaning.message if self.has_hidden_message else self.meaning.reason
+        """The reason for developers; empty if users read all that the row says.
+
+        A message of the project is in ``LANGUAGE_CODE``, so that the log has one language.
+        """
+        if not self.has_hidden_message:
+            return self.meaning.reason
+        with override(settings.LANGUAGE_CODE):
+            return str(self.meaning.message)
 
 
 def meaning_of(code: str, type_code: str = "") -> Meaning:
@@ -328,26 +334,26 @@ class TextByLanguage(Promise):
 
     def __init__(self, texts: Mapping[str, Any], default: Any) -> None:
         self._texts = {name.lower(): text for name, text in texts.items()}
-        self._default = default
-
-    @property
-    def language(self) -> str | None:
-        """The language code of the text that ``str()`` returns; None for ``default``."""
-        languages = (get_language() or settings.LANGUAGE_CODE, settings.LANGUAGE_CODE)
-        matches = (self._best_match(language) for language in languages)
-        return next((match for match in matches if match), None)
+        self.default = default
 
     def __str__(self) -> str:
-        language = self.language
-        return str(self._texts[language] if language else self._default)
+        match = self.match(get_language() or settings.LANGUAGE_CODE)
+        return match.text if match else str(self.default)
 
-    def _best_match(self, language: str) -> str | None:
-        language = language.lower()
-        while language:
-            # In Django, zh-tw falls back to zh-hant, and zh-hans-cn falls back to zh-hans.
-            fallbacks: Sequence[str] = LANG_INFO.get(language, {}).get("fallback", ())
-            for name in (language, *fallbacks):
+    def match(self, language: str) -> MatchedText | None:
+        """Return the text for users of a language; None if the text is ``default``."""
+        for wanted_language in (language, settings.LANGUAGE_CODE):
+            for name in similar_languages(wanted_language):
                 if name in self._texts:
-                    return name
-            language = language.rpartition("-")[0]
+                    with override(name):
+                        return MatchedText(str(self._texts[name]), name, wanted_language)
         return None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MatchedText:
+    """A text of the project in ``language``, for users of ``wanted_language``."""
+
+    text: str
+    language: str
+    wanted_language: str

@@ -16,10 +16,11 @@ from django.template.backends.base import BaseEngine
 from django.template.backends.django import DjangoTemplates
 from django.template.loader import get_template
 from django.templatetags.static import static
-from django.utils.translation import override, pgettext
+from django.utils.translation import override, pgettext_lazy
 
-from ciam_django.answers import Answer, language_for, language_of_texts
+from ciam_django.answers import Answer
 from ciam_django.conf import cached_until_settings_change, conf
+from ciam_django.languages import language_for, language_of_texts
 
 logger = logging.getLogger("ciam_django")
 
@@ -33,6 +34,7 @@ _LONGEST_ACCEPT: Final = 1024
 
 # The URL of the request without its query, which may have a code.
 SAME_PAGE_URL: Final = "?"
+_TRY_AGAIN: Final = pgettext_lazy("ciam", "Try again")
 
 
 def response_for(
@@ -48,21 +50,11 @@ def response_for(
     action. ``context`` is added to the context of the template.
     """
     if media_type_for(request) == HTML:
-        with override(language_for(request)):
-            html = render_page(
-                request,
-                "ciam_django/answer.html",
-                {
-                    "answer": answer,
-                    "ciam_language": answer.headers["Content-Language"],
-                    **_action_button(answer, fallback_url),
-                    **(context or {}),
-                },
-            )
-        response = HttpResponse(html, status=answer.status)
+        page_context = {**_action_button(answer, fallback_url), **(context or {})}
+        response = page_response(request, "ciam_django/answer.html", page_context, answer)
         # The URL of a callback has a code.
         response["Referrer-Policy"] = "no-referrer"
-        return set_answer_headers(response, answer)
+        return response
     return json_response_for(request, answer)
 
 
@@ -129,13 +121,41 @@ def _is_document_request(request: HttpRequest) -> bool:
 def _action_button(answer: Answer, fallback_url: str) -> dict[str, Any]:
     if answer.action_url:
         return {"way_out": answer.action_url, "way_out_label": answer.action_label}
-    return {"way_out": fallback_url, "way_out_label": pgettext("ciam", "Try again")}
+    return {"way_out": fallback_url, "way_out_label": _TRY_AGAIN}
 
 
 # --- Pages ------------------------------------------------------------------------------------
 
 
 _DEFAULT_BASE_TEMPLATE: Final = "ciam_django/page.html"
+
+
+def language_of_page(request: HttpRequest, answer: Answer | None = None) -> str:
+    """Return the language of this package's texts on a page: the language of the page's answer."""
+    return answer.language if answer else language_of_texts(language_for(request))
+
+
+def page_response(
+    request: HttpRequest, template: str, context: Mapping[str, Any], answer: Answer | None = None
+) -> HttpResponse:
+    """Return a page of this package, with the status and the headers of ``answer`` if it is given.
+
+    The language of the answer is the language of all texts of this package on the page. A base
+    template of the project stays in the language of ``language_for``.
+    """
+    language = language_of_page(request, answer)
+    detail_language = answer.headers["Content-Language"] if answer else language
+    languages = {
+        "ciam_language": language,
+        "detail_language": detail_language if detail_language != language else "",
+    }
+    html = render_page(request, template, {**context, "answer": answer, **languages})
+    response = HttpResponse(html)
+    response["Content-Language"] = language
+    if answer:
+        response.status_code = answer.status
+        set_answer_headers(response, answer)
+    return response
 
 
 def render_page(request: HttpRequest, template: str, context: Mapping[str, Any]) -> str:
@@ -145,7 +165,7 @@ def render_page(request: HttpRequest, template: str, context: Mapping[str, Any])
     templates of this package. The failure is not logged if the project has no base template and
     Django does not find the page's template.
     """
-    language = context.get("ciam_language") or language_of_texts()
+    language = context.get("ciam_language") or language_of_page(request)
     is_right_to_left = language.partition("-")[0] in settings.LANGUAGES_BIDI
     context = {
         **context,
@@ -155,6 +175,13 @@ def render_page(request: HttpRequest, template: str, context: Mapping[str, Any])
         "ciam_script": _static_url("ciam_django/ciam.js"),
     }
     base = conf.CIAM_BASE_TEMPLATE or _DEFAULT_BASE_TEMPLATE
+    with override(language_for(request)):
+        return _render_in_base(request, template, context, base)
+
+
+def _render_in_base(
+    request: HttpRequest, template: str, context: Mapping[str, Any], base: str
+) -> str:
     try:
         return get_template(template).render({**context, "ciam_base": base}, request)
     except Exception as error:  # noqa: BLE001

@@ -143,8 +143,14 @@ def test_an_answer_without_an_active_language_is_in_the_language_of_the_project(
         ("fr", "de", "en"),
         ("fr", None, "en"),
         ("zh-hant", None, "zh-hant"),
-        # Django reads no catalogue of Traditional Chinese for its old code, without negotiation.
-        ("fr", "zh-tw", "en"),
+        # Without negotiation, Django finds no catalogue for these languages.
+        ("fr", "zh-tw", "zh-hant"),
+        ("zh-hant", "zh-cn", "zh-hans"),
+        ("en", "zh-hk", "zh-hant"),
+        ("en", "zh-mo", "zh-hant"),
+        ("en", "zh-sg", "zh-hans"),
+        ("en", "zh", "zh-hans"),
+        ("en", "zh-hant-hk", "zh-hant"),
         ("zh-hans", "en-gb", "en-gb"),
     ],
 )

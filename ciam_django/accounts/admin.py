@@ -11,8 +11,7 @@ from django.db.models import Max, QuerySet
 from django.http import HttpRequest
 from django.utils.formats import localize
 from django.utils.timezone import is_aware, localtime
-from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext, pgettext_lazy
 
 from ciam_django.accounts.last_failure import last_failure_of
 from ciam_django.accounts.models import CiamIdentity
@@ -67,13 +66,13 @@ class CiamIdentityAdmin(_ModelAdmin):
         """Return the identities, each with the time of the newest sign-in."""
         return super().get_queryset(request).annotate(last_sign_in=Max("sessions__created_at"))
 
-    @admin.display(description=_("last sign-in"), ordering="last_sign_in")
+    @admin.display(description=pgettext_lazy("ciam", "last sign-in"), ordering="last_sign_in")
     def last_sign_in(self, identity: CiamIdentity) -> str | None:
         """Return the time of the newest sign-in; None if no sign-in is stored."""
         at = vars(identity).get("last_sign_in")
         return _local_time(at) if at else None
 
-    @admin.display(description=_("last failure"))
+    @admin.display(description=pgettext_lazy("ciam", "last failure"))
     def last_failure(self, identity: CiamIdentity) -> str | None:
         """Return the time, the code and the request id of the last failure; None without a failure.
 
@@ -92,24 +91,28 @@ class CiamIdentityAdmin(_ModelAdmin):
         """Return True if the user has the permission for the three actions at CIAM."""
         return request.user.has_perm("ciam_accounts.manage_ciamidentity")
 
-    @admin.action(description=_("Unlock at CIAM"), permissions=["manage"])
+    @admin.action(description=pgettext_lazy("ciam", "Unlock at CIAM"), permissions=["manage"])
     def unlock(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
         """Unlock people at CIAM who failed to sign in too often."""
-        self._call_ciam(request, identities, CiamClient().unlock_user, gettext("Unlocked at CIAM."))
+        self._call_ciam(
+            request, identities, CiamClient().unlock_user, pgettext("ciam", "Unlocked at CIAM.")
+        )
 
-    @admin.action(description=_("Disable at CIAM"), permissions=["manage"])
+    @admin.action(description=pgettext_lazy("ciam", "Disable at CIAM"), permissions=["manage"])
     def disable(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
         """Disable people at CIAM, and end their sessions here."""
         disabled = self._call_ciam(
-            request, identities, CiamClient().disable_user, gettext("Disabled at CIAM.")
+            request, identities, CiamClient().disable_user, pgettext("ciam", "Disabled at CIAM.")
         )
         for identity in disabled:
             end_sessions(identity.sessions.all(), "ended")
 
-    @admin.action(description=_("Enable at CIAM"), permissions=["manage"])
+    @admin.action(description=pgettext_lazy("ciam", "Enable at CIAM"), permissions=["manage"])
     def enable(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
         """Enable disabled people at CIAM, so that they can sign in again."""
-        self._call_ciam(request, identities, CiamClient().enable_user, gettext("Enabled at CIAM."))
+        self._call_ciam(
+            request, identities, CiamClient().enable_user, pgettext("ciam", "Enabled at CIAM.")
+        )
 
     def _call_ciam(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.contrib.auth.signals import user_logged_out
 from django.db.models.signals import pre_delete
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from ciam_django.signals import login_failed
 
@@ -15,7 +15,7 @@ class CiamAccountsConfig(AppConfig):
 
     name = "ciam_django.accounts"
     label = "ciam_accounts"
-    verbose_name = _("CIAM accounts")
+    verbose_name = pgettext_lazy("ciam", "CIAM accounts")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from ciam_django.accounts.transactions import PrimaryManager
 from ciam_django.client.person import identity_key
@@ -24,16 +24,20 @@ class CiamIdentity(models.Model):
         settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,
         related_name="ciam_identities",
-        verbose_name=_("user"),
+        verbose_name=pgettext_lazy("ciam", "user"),
     )
-    issuer = models.CharField(_("issuer"), max_length=500)
-    subject = models.CharField(_("subject"), max_length=255)
-    key = models.CharField(_("key"), max_length=64, unique=True, editable=False)
-    union_id = models.CharField(_("union id"), max_length=255, blank=True, editable=False)
-    provider = models.CharField(_("provider"), max_length=64, blank=True, editable=False)
+    issuer = models.CharField(pgettext_lazy("ciam", "issuer"), max_length=500)
+    subject = models.CharField(pgettext_lazy("ciam", "subject"), max_length=255)
+    key = models.CharField(pgettext_lazy("ciam", "key"), max_length=64, unique=True, editable=False)
+    union_id = models.CharField(
+        pgettext_lazy("ciam", "union id"), max_length=255, blank=True, editable=False
+    )
+    provider = models.CharField(
+        pgettext_lazy("ciam", "provider"), max_length=64, blank=True, editable=False
+    )
     # The digests that ``update_names`` stores.
     names: models.JSONField[list[str], list[str]] = models.JSONField(default=list, editable=False)
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    created_at = models.DateTimeField(pgettext_lazy("ciam", "created"), auto_now_add=True)
 
     objects: ClassVar[models.Manager[CiamIdentity]] = PrimaryManager()
 
@@ -43,8 +47,8 @@ class CiamIdentity(models.Model):
     has_visible_user = True
 
     class Meta:
-        verbose_name = _("CIAM identity")
-        verbose_name_plural = _("CIAM identities")
+        verbose_name = pgettext_lazy("ciam", "CIAM identity")
+        verbose_name_plural = pgettext_lazy("ciam", "CIAM identities")
         permissions = (("manage_ciamidentity", "Can unlock, disable and enable people at CIAM"),)
 
     def __str__(self) -> str:
@@ -82,20 +86,20 @@ class CiamSession(models.Model):
         CiamIdentity,
         on_delete=models.CASCADE,
         related_name="sessions",
-        verbose_name=_("CIAM identity"),
+        verbose_name=pgettext_lazy("ciam", "CIAM identity"),
     )
     sid_key = models.CharField(max_length=64, blank=True, db_index=True, editable=False)
     sealed = models.TextField(editable=False)
     renewals = models.PositiveIntegerField(default=0, editable=False)
     renewing_until = models.DateTimeField(null=True, editable=False)
-    created_at = models.DateTimeField(_("signed in"), auto_now_add=True)
-    ends_at = models.DateTimeField(_("ends"))
+    created_at = models.DateTimeField(pgettext_lazy("ciam", "signed in"), auto_now_add=True)
+    ends_at = models.DateTimeField(pgettext_lazy("ciam", "ends"))
 
     objects = PrimaryManager.from_queryset(CiamSessionQuerySet)()
 
     class Meta:
-        verbose_name = _("CIAM session")
-        verbose_name_plural = _("CIAM sessions")
+        verbose_name = pgettext_lazy("ciam", "CIAM session")
+        verbose_name_plural = pgettext_lazy("ciam", "CIAM sessions")
 
     def __str__(self) -> str:
         return f"{self.identity}, {self.created_at:%Y-%m-%d %H:%M}"

@@ -46,6 +46,7 @@ CHECK_IDS: Final = {
     "override field": "ciam_django.E005",
     "override value": "ciam_django.E006",
     "override uncollapsed": "ciam_django.W007",
+    "override language": "ciam_django.W076",
     "action": "ciam_django.E008",
     "address": "ciam_django.E009",
     "dotted path": "ciam_django.E010",

@@ -26,6 +26,7 @@ from ciam_django.checks.messages import (
 )
 from ciam_django.codes import ALIASES, CODES
 from ciam_django.conf import SETTINGS, conf
+from ciam_django.languages import similar_language_with_texts
 from ciam_django.lookup import OVERRIDABLE_FIELDS, matched_row
 
 ERROR_MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
@@ -129,6 +130,34 @@ def check_error_overrides(app_configs: object, **kwargs: Any) -> Iterator[CheckM
                 "It tells them that an account exists. Remove the message, and they get the same "
                 "answer as for a wrong password; or add 'collapse': None, if they may know.",
             )
+
+
+def check_override_languages(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that this package has texts in each language of ``CIAM_ERROR_OVERRIDES``."""
+    # The value of the project may have another type than the declared type.
+    overrides: Any = conf.CIAM_ERROR_OVERRIDES
+    rows = overrides.values() if isinstance(overrides, Mapping) else ()
+    messages = [row.get("message") for row in rows if isinstance(row, Mapping)]
+    languages = {
+        language
+        for message in messages
+        if isinstance(message, Mapping) and OVERRIDABLE_FIELDS["message"].is_allowed(message)
+        for language in message
+    }
+    try:
+        missing = sorted(each for each in languages if not similar_language_with_texts(each))
+    except OSError:
+        # Django has no catalogue of LANGUAGE_CODE, and cannot translate any text.
+        return
+    if missing:
+        yield check_message(
+            "override language",
+            "CIAM_ERROR_OVERRIDES has messages in languages that ciam_django has no other texts "
+            f"in: {', '.join(missing)}.",
+            "The title and the button beside such a message are in another language. Copy "
+            "ciam_django/locale/zh_Hans/LC_MESSAGES/django.po to a folder of LOCALE_PATHS, and "
+            "translate all texts, also the text with the context 'ciam language code'.",
+        )
 
 
 def _check_override_key(key: object) -> Iterator[CheckMessage]:
@@ -341,6 +370,7 @@ CHECKS: Final = (
     check_setting_names,
     check_setting_values,
     check_error_overrides,
+    check_override_languages,
     check_drf_fallback_handler,
     check_callback_scheme,
     check_bearer_jwt,

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
 from django.urls import get_script_prefix, get_urlconf
-from django.utils.translation import get_language, override, to_locale
+from django.utils.translation import get_language, override
 
 from ciam_django.answers import BODY_MEMBERS, Answer, possible_answers
 from ciam_django.conf import cached_until_settings_change
+from ciam_django.languages import similar_language_with_texts
 
 PROBLEM: Final = "CiamProblem"
 _MEDIA_TYPES: Final = ("application/json", "application/problem+json")
-_LOCALES: Final = Path(__file__).parents[1] / "locale"
 
 # The most instructive code of each status.
 _EXAMPLE_CODES: Final = (
@@ -43,7 +42,7 @@ _MEMBER_SCHEMAS: Final[Mapping[str, Mapping[str, Any]]] = {
 _HEADER_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "Ciam-Error-Code": "The `code` of the body.",
     "Ciam-Request-Id": "The `request_id` of the body.",
-    "Content-Language": "The language of `title` and `detail`.",
+    "Content-Language": "The language of `detail`.",
     "WWW-Authenticate": "The challenge (RFC 6750, 3).",
     "Retry-After": "The seconds to wait.",
 }
@@ -121,6 +120,7 @@ def _answers() -> Mapping[str, Answer]:
     "CIAM_SUPPORT_URL",
     "CIAM_UPSTREAM_STATUS",
     "LANGUAGE_CODE",
+    "LOCALE_PATHS",
 )
 def _answers_in(language: str | None, urlconf: Any, prefix: str) -> Mapping[str, Answer]:
     """The answers depend on the arguments and on the settings."""
@@ -133,9 +133,5 @@ def _json_value(value: object) -> object:
 
 def _translated_languages() -> list[str]:
     """Return the project's languages for which we have texts, or English."""
-    translated = [
-        code
-        for code, _ in settings.LANGUAGES
-        if code == "en" or (_LOCALES / to_locale(code)).is_dir()
-    ]
+    translated = [code for code, _ in settings.LANGUAGES if similar_language_with_texts(code)]
     return translated or ["en"]

@@ -38,11 +38,11 @@ from ciam_django.accounts.backends import typed_name_of
 from ciam_django.accounts.bearer import is_remembered_token, remember_token
 from ciam_django.accounts.login import refuse_inactive_holder
 from ciam_django.accounts.rate_limits import counting_attempt
-from ciam_django.answers import language_for, language_of_texts
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import SignedIn
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
+from ciam_django.languages import language_for
 from ciam_django.login import tenant_config
 from ciam_django.login.captcha import decode_captcha_image, fetch_captcha
 from ciam_django.login.error_responses import (
@@ -65,7 +65,7 @@ from ciam_django.login.steps.linking import identity_text
 from ciam_django.login.steps.submit import build_form, finish_sign_in, submit_form
 from ciam_django.login.steps.table import STEPS
 from ciam_django.reporting import answer_and_report
-from ciam_django.responses import JSON, json_response_for
+from ciam_django.responses import JSON, json_response_for, language_of_page
 
 JsonView = Callable[..., HttpResponseBase]
 
@@ -181,7 +181,7 @@ def login_options(request: HttpRequest) -> HttpResponse:
         "providers": [
             {
                 "name": registration.name,
-                "label": str(registration.provider.label),
+                "label": registration.provider.label,
                 "url": reverse("ciam:provider", args=[registration.name]),
             }
             for registration in available_providers(request)
@@ -194,7 +194,7 @@ def login_options(request: HttpRequest) -> HttpResponse:
     }
     if not _returns_tokens():
         body["csrf_token"] = get_token(request)
-    return _json_response(body)
+    return _json_response(request, body)
 
 
 @_json_endpoint("GET", "HEAD")
@@ -208,7 +208,7 @@ def issue_captcha(request: HttpRequest) -> HttpResponse:
     content, content_type = decode_captcha_image(captcha)
     encoded = base64.b64encode(content).decode()
     return _json_response(
-        {"captcha_id": captcha.id, "image": f"data:{content_type};base64,{encoded}"}
+        request, {"captcha_id": captcha.id, "image": f"data:{content_type};base64,{encoded}"}
     )
 
 
@@ -233,7 +233,7 @@ def submit_step(request: HttpRequest, name: str) -> HttpResponse:
     result = submit_form(request, flow, form, body)
     if isinstance(result, SignedIn):
         result = finish_sign_in(request, result, flow, with_session=not _returns_tokens())
-    response = _json_response(_result_body(request, result, flow))
+    response = _json_response(request, _result_body(request, result, flow))
     if not isinstance(result, Flow):
         # The user has signed in, or has proved the name with the code of a recovery.
         remember_browser(request, response, typed_name_of(request))
@@ -263,7 +263,7 @@ def refresh_tokens(request: HttpRequest) -> HttpResponse:
     ):
         tokens = ciam_app().refresh_tokens(refresh_token)
     refuse_inactive_holder(tokens)
-    return _json_response(_issued_tokens(tokens))
+    return _json_response(request, _issued_tokens(tokens))
 
 
 def load_step_availability(name: str) -> bool:
@@ -329,7 +329,7 @@ def _result_body(request: HttpRequest, result: StepResult, flow: Flow) -> dict[s
     with ``next`` and a new CSRF token, or ``step`` with the next step and its encrypted flow.
     """
     if isinstance(result, FlowFinished):
-        return {"status": "done", "detail": str(SUCCESS_TEXTS[result.notice])}
+        return {"status": "done", "detail": SUCCESS_TEXTS[result.notice]}
     if isinstance(result, SignedIn):
         members = {"status": "signed_in"}
         if _returns_tokens():
@@ -341,19 +341,21 @@ def _result_body(request: HttpRequest, result: StepResult, flow: Flow) -> dict[s
         }
     row = STEPS[result.step]
     form = build_form(result, None)
+    with override(language_of_page(request)):
+        identity = identity_text(result)
     return {
         "status": "step",
         "step": result.step,
         "flow": encrypted_flow(result),
-        "title": str(row.title),
+        "title": row.title,
         "fields": [
-            {"name": name, "label": str(field.label or "")} for name, field in form.fields.items()
+            {"name": name, "label": field.label or ""} for name, field in form.fields.items()
         ],
         "channels": result.step_data.get("channels"),
         "others": list(row.others),
         "sent_to": result.masked_recipient or None,
         "wait": result.resend_wait or None,
-        "identity": identity_text(result) or None,
+        "identity": identity or None,
     }
 
 
@@ -374,7 +376,10 @@ def _issued_tokens(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _json_response(body: Mapping[str, Any]) -> JsonResponse:
-    response = JsonResponse(body, json_dumps_params={"ensure_ascii": False})
-    response["Content-Language"] = language_of_texts()
+def _json_response(request: HttpRequest, body: Mapping[str, Any]) -> JsonResponse:
+    """Return the body as JSON; lazy texts are translated into the language of the header."""
+    language = language_of_page(request)
+    with override(language):
+        response = JsonResponse(body, json_dumps_params={"ensure_ascii": False})
+    response["Content-Language"] = language
     return response

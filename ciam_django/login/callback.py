@@ -14,7 +14,6 @@ from django.views.decorators.http import require_GET
 
 from ciam_django.accounts.login import resume_session, sign_in_or_link
 from ciam_django.accounts.rate_limits import counting_attempt
-from ciam_django.answers import language_of_texts
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.errors import CiamError, Stage, code_in
@@ -54,7 +53,7 @@ from ciam_django.login.state import (
 )
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.linking import confirmation_flow
-from ciam_django.responses import HTML, media_type_for, render_page
+from ciam_django.responses import HTML, media_type_for, page_response
 
 # Seconds for which a second callback waits for the first callback, and the pause between two looks.
 _WAIT_SECONDS: Final = 1
@@ -293,8 +292,7 @@ def _wait_for_outcome(request: HttpRequest, sign_in_state: SignInState) -> Callb
 def _pending_response(request: HttpRequest) -> HttpResponse:
     """Return a page that repeats the callback after ``_RETRY_SECONDS``; JSON for other clients."""
     if media_type_for(request) == HTML:
-        response = HttpResponse(render_page(request, "ciam_django/pending.html", {}))
-        response["Content-Language"] = language_of_texts()
+        response = page_response(request, "ciam_django/pending.html", {})
         response["Referrer-Policy"] = "no-referrer"
     else:
         response = JsonResponse({"status": "pending"}, status=202)

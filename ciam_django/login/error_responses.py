@@ -20,6 +20,7 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.urls import reverse
 from django.utils.decorators import decorator_from_middleware
 from django.utils.log import log_response
+from django.utils.translation import override
 from django.views.decorators.csrf import csrf_exempt
 
 from ciam_django.accounts.login import storage_failure_of
@@ -51,7 +52,8 @@ def answer_error(
     page.
     """
     answer, login_url = answer_and_report(error, request), reverse("ciam:login")
-    context = {"hint": hint_text(hint)}
+    with override(answer.language):
+        context = {"hint": hint_text(hint)}
     if next_url and answer.action_url in (None, login_url):
         # A user who signs in again still wants to reach the page that they asked for.
         context["way_out"] = login_page_url(next_url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
-from django.utils.translation import pgettext
+from django.utils.translation import pgettext_lazy
 from django.views.decorators.http import require_POST
 
 from ciam_django.accounts.linking import unlink_identity
@@ -62,6 +62,6 @@ def answer_link_error(request: HttpRequest, error: CiamError, next_url: str) -> 
     if answer.action_url is None:
         context = {
             "way_out": url_after_sign_in(request, next_url),
-            "way_out_label": pgettext("ciam", "Back"),
+            "way_out_label": pgettext_lazy("ciam", "Back"),
         }
     return response_for(request, answer, context=context)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from ciam_django.answers import Answer, answer_to
 from ciam_django.client.crypto import from_stored
@@ -24,8 +25,8 @@ _NAME: Final = "last"
 
 SUCCESS_TEXTS: Final[dict[str, str | StrPromise]] = {
     "password_changed": _("Your password has been changed. Sign in with the new one."),
-    "linked": _("The account has been linked."),
-    "not_linked": _("No account has been linked."),
+    "linked": pgettext_lazy("ciam", "The account has been linked."),
+    "not_linked": pgettext_lazy("ciam", "No account has been linked."),
 }
 
 

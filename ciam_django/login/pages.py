@@ -15,14 +15,14 @@ from django.http import (
     HttpResponseNotAllowed,
 )
 from django.urls import reverse
-from django.utils.translation import pgettext
+from django.utils.translation import override, pgettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_http_methods
 
 from ciam_django.accounts.backends import typed_name_of
 from ciam_django.accounts.linking import refuse_other_user
-from ciam_django.answers import Answer, language_of_texts
+from ciam_django.answers import Answer
 from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Action, Kind
@@ -75,10 +75,10 @@ from ciam_django.login.tenant_config import (
 )
 from ciam_django.responses import (
     HTML,
+    language_of_page,
     media_type_for,
-    render_page,
+    page_response,
     response_for,
-    set_answer_headers,
 )
 
 # Actions that a page with a form offers as a link; the form's own buttons do the other actions.
@@ -250,19 +250,21 @@ def _step_page_response(  # noqa: PLR0917  (the parts of a page)
 ) -> HttpResponse:
     form.set_autofocus()
     captcha_form_id = new_form_id() if "captcha" in form.fields else ""
-    recipient_text = (
-        identity_text(flow)
-        or flow.masked_recipient
-        or pgettext("ciam", "your mobile number or email address")
-    )
+    with override(language_of_page(request, answer)):
+        recipient_text = (
+            identity_text(flow)
+            or flow.masked_recipient
+            or pgettext("ciam", "your mobile number or email address")
+        )
+        # U+2068 and U+2069 isolate the recipient or identity, whose digits would otherwise change
+        # places in a right-to-left line.
+        lead = str(row.lead).format(shown=f"\u2068{recipient_text}\u2069")
     context = {
         "form": form,
         "form_url": request.path,
         "step": row,
         "flow": flow,
-        # U+2068 and U+2069 isolate the recipient or identity, whose digits would otherwise change
-        # places in a right-to-left line.
-        "lead": str(row.lead).format(shown=f"\u2068{recipient_text}\u2069"),
+        "lead": lead,
         "wait": max(flow.resend_wait, wait),
         "at_field": answer is not None and not form.non_field_errors(),
         # Support has nothing to look up for an error that this site has raised itself.
@@ -303,6 +305,9 @@ def _login_page_response(
     """Render the login page, with the stored notice if there is one, and delete the notice."""
     available_methods = load_login_methods()
     stored_answer, success_text = notice_from_cookie(request)
+    answer = answer or stored_answer
+    with override(language_of_page(request, answer)):
+        outside_apps = " / ".join(providers_outside_apps(request))
     context = {
         "next": next_url,
         "method": "",
@@ -319,7 +324,7 @@ def _login_page_response(
             for registration in available_providers(request)
         ],
         "wants_wechat": suggests_wechat(request),
-        "outside_apps": " / ".join(providers_outside_apps(request)),
+        "outside_apps": outside_apps,
         "page_address": absolute_url(request, login_page_url(next_url)),
         **{
             f"{name}_url": _url_with_next(name, next_url)
@@ -328,7 +333,7 @@ def _login_page_response(
         },
         **(context or {}),
     }
-    response = _page_response(request, "ciam_django/login.html", context, answer or stored_answer)
+    response = _page_response(request, "ciam_django/login.html", context, answer)
     if stored_answer or success_text:
         delete_notice_cookie(request, response)
     return response
@@ -359,17 +364,9 @@ def _url_with_next(name: str, next_url: str) -> str:
 def _page_response(
     request: HttpRequest, template: str, context: Mapping[str, Any], answer: Answer | None
 ) -> HttpResponse:
-    page_context = {
-        "answer": answer,
-        "leads": bool(answer and answer.action in _LINK_ACTIONS),
-        **context,
-    }
-    response = HttpResponse(render_page(request, template, page_context))
-    response["Content-Language"] = language_of_texts()
+    page_context = {"leads": bool(answer and answer.action in _LINK_ACTIONS), **context}
+    response = page_response(request, template, page_context, answer)
     # With no-referrer, browsers hide the origin of a form, which Django's CSRF check needs.
     response["Referrer-Policy"] = "same-origin"
     set_opener_policy(request, response, context["next"])
-    if answer:
-        response.status_code = answer.status
-        set_answer_headers(response, answer)
     return response

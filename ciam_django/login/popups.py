@@ -7,9 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from ciam_django.answers import language_of_texts
 from ciam_django.login.redirects import OPENER_POLICY, url_after_sign_in
-from ciam_django.responses import render_page
+from ciam_django.responses import page_response
 
 
 @login_not_required
@@ -25,8 +24,7 @@ def popup_done(request: HttpRequest) -> HttpResponse:
         "next_url": url_after_sign_in(request, request.GET.get("next", "")),
         "is_signed_in": request.user.is_authenticated,
     }
-    response = HttpResponse(render_page(request, "ciam_django/done.html", context))
-    response["Content-Language"] = language_of_texts()
+    response = page_response(request, "ciam_django/done.html", context)
     response[OPENER_POLICY] = "same-origin"
     response["Referrer-Policy"] = "same-origin"
     return response

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from django.http import HttpRequest
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.login.hints import is_in_app, user_agent
@@ -64,42 +64,50 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     # https://developers.weixin.qq.com/doc/oplatform/Website_App/WeChat_Login/Wechat_Login.html
     # If the user refuses at the QR code, WeChat does not call back.
     "wechat.website": Provider(
-        _("WeChat"), "https://open.weixin.qq.com/connect/qrconnect", "snsapi_login", "appid",
+        pgettext_lazy("ciam", "WeChat"),
+        "https://open.weixin.qq.com/connect/qrconnect", "snsapi_login", "appid",
         fragment="wechat_redirect", browser_types={BrowserType.DESKTOP}),
     # https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html
     # WeChat needs the parameters in exactly this order. The page works only in WeChat's browser.
     "wechat.in_app": Provider(
-        _("WeChat"), "https://open.weixin.qq.com/connect/oauth2/authorize", "snsapi_userinfo",
+        pgettext_lazy("ciam", "WeChat"),
+        "https://open.weixin.qq.com/connect/oauth2/authorize", "snsapi_userinfo",
         "appid", fragment="wechat_redirect", browser_types={BrowserType.WECHAT}),
     # https://developers.weixin.qq.com/miniprogram/dev/framework/open-ability/login.html
-    "wechat.mini_program": Provider(_("WeChat"), has_page=False),
+    "wechat.mini_program": Provider(pgettext_lazy("ciam", "WeChat"), has_page=False),
     # https://wiki.connect.qq.com/
-    "qq": Provider(_("QQ"), "https://graph.qq.com/oauth2.0/authorize", "get_user_info"),
+    "qq": Provider(pgettext_lazy("ciam", "QQ"),
+        "https://graph.qq.com/oauth2.0/authorize", "get_user_info"),
     # https://open.weibo.com/wiki/Oauth2/authorize
-    "weibo": Provider(_("Weibo"), "https://api.weibo.com/oauth2/authorize"),
+    "weibo": Provider(pgettext_lazy("ciam", "Weibo"), "https://api.weibo.com/oauth2/authorize"),
     # https://opendocs.alipay.com/open/263/105809
     # WeChat's browser blocks the page.
     "alipay": Provider(
-        _("Alipay"), "https://openauth.alipay.com/oauth2/publicAppAuthorize.htm", "auth_user",
+        pgettext_lazy("ciam", "Alipay"),
+        "https://openauth.alipay.com/oauth2/publicAppAuthorize.htm", "auth_user",
         "app_id", "auth_code", browser_types=set(BrowserType) - {BrowserType.WECHAT}),
     # https://open.dingtalk.com/document/orgapp/tutorial-obtaining-user-personal-information
     "dingtalk": Provider(
-        _("DingTalk"), "https://login.dingtalk.com/oauth2/auth", "openid", code="authCode",
+        pgettext_lazy("ciam", "DingTalk"),
+        "https://login.dingtalk.com/oauth2/auth", "openid", code="authCode",
         more={"prompt": "consent"}),
     # https://open.feishu.cn/document/authentication-management/access-token/obtain-oauth-code
     "feishu": Provider(
-        _("Feishu"), "https://accounts.feishu.cn/open-apis/authen/v1/authorize", proofs={"pkce"}),
+        pgettext_lazy("ciam", "Feishu"),
+        "https://accounts.feishu.cn/open-apis/authen/v1/authorize", proofs={"pkce"}),
     # https://developer.apple.com/documentation/signinwithapplerestapi
     # With a scope, Apple requires response_mode=form_post, and the browser would not send our
     # SameSite cookie with that POST. So there is no scope.
     "apple": Provider(
-        _("Apple"), "https://appleid.apple.com/auth/authorize", more={"response_mode": "query"},
+        pgettext_lazy("ciam", "Apple"),
+        "https://appleid.apple.com/auth/authorize", more={"response_mode": "query"},
         cancel_error="user_cancelled_authorize", proofs={"nonce"}),
     # https://developers.google.com/identity/openid-connect/openid-connect
     # Google refuses browsers inside apps (disallowed_useragent):
     # https://developers.google.com/identity/protocols/oauth2/policies#browsers
     "google": Provider(
-        _("Google"), "https://accounts.google.com/o/oauth2/v2/auth", "openid email profile",
+        pgettext_lazy("ciam", "Google"),
+        "https://accounts.google.com/o/oauth2/v2/auth", "openid email profile",
         browser_types={BrowserType.DESKTOP, BrowserType.PHONE}, proofs={"pkce", "nonce"}),
     # Any other OAuth 2.0 provider; the project sets at least label and authorize_url.
     "generic": Provider("", proofs={"pkce", "nonce"}),

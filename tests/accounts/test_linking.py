@@ -21,7 +21,7 @@ from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.linking import confirmation_flow, identity_text
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import PASSWORD
-from tests.browser import Browser, query_of
+from tests.browser import HTML, Browser, query_of
 from tests.login.test_api import AGREED
 from tests.login.test_social import registered_at
 
@@ -259,6 +259,19 @@ def test_the_confirmation_needs_a_csrf_token(
 
     assert strict.post(step).status_code == 403
     assert not CiamIdentity.objects.exists()
+
+
+@in_own_mode
+def test_the_confirmation_is_in_the_language_that_wechat_names(
+    browser: Browser, staff: User, settings: Settings
+) -> None:
+    step = confirmation_step(browser, settings, "ciam")
+    page: Any = browser.client.get(step, headers={"Accept": HTML, "Accept-Language": "zh_CN"})
+
+    assert page["Content-Language"] == "zh-hans"
+    texts = re.sub(r"<[^>]*>", "", page.content.decode())
+    assert "绑定" in texts
+    assert not re.search(r"[A-Za-z]{2}", texts)
 
 
 @in_own_mode

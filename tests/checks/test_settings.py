@@ -163,6 +163,11 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "CIAM_CALLBACK_URL is 'http://example.com/ciam/callback/', and DEBUG is off.",
         "Use https.",
     ),
+    "override language": (
+        {"CIAM_ERROR_OVERRIDES": {"My.Code": {"message": {"de": "M.", "zh-tw": "甲。"}}}},
+        "in languages that ciam_django has no other texts in: de.",
+        "LOCALE_PATHS",
+    ),
     "accounts": (
         {"INSTALLED_APPS": [a for a in django_settings.INSTALLED_APPS if "accounts" not in a]},
         "'ciam_django.accounts' is not in INSTALLED_APPS.",
@@ -567,6 +572,22 @@ def test_a_wrong_value_of_an_override_is_reported(value: object) -> None:
 
     assert "CIAM_ERROR_OVERRIDES['invalid_grant']: the " in message.msg
     assert (message.hint or "").startswith("It must be ")
+
+
+def test_messages_in_other_languages_than_the_texts_of_the_package_are_reported_once() -> None:
+    overrides = {"A.B": {"message": {"fr": "M.", "en": "M."}}, "C.D": {"message": {"de": "M."}}}
+    message = only_message("override language", CIAM_ERROR_OVERRIDES=overrides)
+
+    assert message.msg.endswith(": de, fr.")
+
+
+def test_an_unusable_language_code_does_not_break_the_check_of_overrides() -> None:
+    # Django itself raises OSError at each translated text.
+    assert not found_with(
+        CIAM_ERROR_OVERRIDES={"A.B": {"message": {"de": "M."}}},
+        LANGUAGE_CODE="tlh",
+        LOCALE_PATHS=[],
+    )
 
 
 def test_a_language_in_the_place_of_a_field_is_reported() -> None:

@@ -605,6 +605,19 @@ def change_time_of_code(person: FormBrowser, seconds: int) -> None:
     )
 
 
+def test_the_script_can_read_a_wait_that_the_page_shows_with_a_thousand_separator(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    settings.CIAM_SEND_LIMITS = {"receiver": ("1/hour",)}
+    person.open_page("/ciam/login/?method=sms")
+    person.submit_form(phone_number=NUMBER)
+    page = person.submit_form(do="resend").content.decode()
+
+    assert re.search(r'value="resend"[^>]*data-ciam-wait="3[56]\d\d"', page)
+    assert re.search(r"in 3,[56]\d\d seconds", page)
+
+
 def test_the_page_after_too_many_code_entries_offers_a_new_code_with_a_wait(
     person: FormBrowser, settings: Settings
 ) -> None:

@@ -14,6 +14,7 @@ PACKAGE: Final = "ciam_django"
 MODULES: Final[Mapping[str, Sequence[str]]] = {
     "answers": ("test_generic_errors.py", "test_for_developers.py"),
     "errors": (),
+    "languages": ("test_answers.py",),
     "lookup": ("test_answers.py",),
     "network": (),
     "privacy": ("test_errors.py",),

@@ -64,7 +64,7 @@ _SENT_IF_ACCOUNT: Final = _("If there is an account for {shown}, a code has been
 _SENT_IF_NO_ACCOUNT: Final = _(
     "If {shown} can be used for a new account, a code has been sent there."
 )
-_SENT: Final = _("A code has been sent to {shown}.")
+_SENT: Final = pgettext_lazy("ciam", "A code has been sent to {shown}.")
 
 # fmt: off
 STEPS: Final[Mapping[str, Step]] = {
@@ -101,23 +101,25 @@ STEPS: Final[Mapping[str, Step]] = {
         credentials.link_account, _RESEND),
     # Steps that CIAM can ask for.
     "second_factor": Step(forms.ChannelForm, pgettext_lazy("ciam", "Confirm that it's you"),
-        _("One more step keeps your account safe."), "",
+        pgettext_lazy("ciam", "One more step keeps your account safe."), "",
         credentials.choose_channel, template="ciam_django/channels.html"),
     "second_factor_code": Step(forms.CodeForm, pgettext_lazy("ciam", "Confirm that it's you"),
         _SENT, pgettext_lazy("ciam", "Confirm"),
         credentials.submit_second_factor_code, {**_RESEND, **_OTHER}),
     "second_factor_password": Step(forms.ConfirmPasswordForm,
         pgettext_lazy("ciam", "Confirm that it's you"),
-        _("Enter your password."), pgettext_lazy("ciam", "Confirm"),
+        pgettext_lazy("ciam", "Enter your password."), pgettext_lazy("ciam", "Confirm"),
         credentials.submit_second_factor_password, _OTHER),
     "new_password": Step(forms.NewPasswordForm, pgettext_lazy("ciam", "Choose a new password"),
         _("Your password has to be changed before you go on."), pgettext_lazy("ciam", "Continue"),
         profile.submit_new_password),
     "consent": Step(forms.ConsentForm, pgettext_lazy("ciam", "Please agree to our terms"),
-        _("They apply to your account."), pgettext_lazy("ciam", "Agree and continue"),
+        pgettext_lazy("ciam", "They apply to your account."),
+        pgettext_lazy("ciam", "Agree and continue"),
         profile.submit_consent, has_consents=True),
     "profile": Step(forms.ProfileForm, pgettext_lazy("ciam", "Complete your information"),
-        _("A few details are still missing."), pgettext_lazy("ciam", "Continue"),
+        pgettext_lazy("ciam", "A few details are still missing."),
+        pgettext_lazy("ciam", "Continue"),
         profile.submit_profile, _SKIP),
     "link": Step(forms.RecipientForm, pgettext_lazy("ciam", "Link your account"),
         _("This sign-in isn't linked to an account yet. If you have one, tell us its mobile "
