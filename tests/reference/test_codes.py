@@ -112,6 +112,12 @@ def test_a_code_that_generic_errors_hide_names_the_code_of_the_answer() -> None:
     assert '`"collapse": "sign_in"`' in text
 
 
+def test_a_page_has_the_headers_that_only_some_answers_have() -> None:
+    assert "`Retry-After: 60`" in code_page("too_many_requests")
+    assert "`WWW-Authenticate: Bearer`" in code_page("invalid_token")
+    assert "The response has the header" not in code_page("Operation.Failure.User.Locked")
+
+
 def test_a_success_has_a_page_without_an_answer() -> None:
     text = code_page("Operation.Success")
 

@@ -142,7 +142,7 @@ def test_each_json_endpoint_has_a_section_with_its_fields() -> None:
     for name in components():
         assert f"### `{name}`\n" in text
     section = text.partition("### `POST /ciam/api/code/`")[2].partition("\n### ")[0]
-    assert "| `code` | string | yes |" in section
+    assert "| `code` | string, required |" in section
     assert "[`Params.Blank.Code`]" in section
 
 

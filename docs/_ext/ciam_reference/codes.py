@@ -26,6 +26,8 @@ from ciam_reference.markdown import escaped, literal, literals, page, table
 LANGUAGES: Final = {"en": "en", "zh-hans": "zh-Hans", "zh-hant": "zh-Hant"}
 _LANGUAGE_NAMES: Final = {"en": "English", "zh-hans": "简体中文", "zh-hant": "繁體中文"}
 _REQUEST_ID: Final = "1656572265429$49b433a9-219a-910a-0323-2af4f1f1a9ce"
+# The headers that only some answers have.
+_HEADERS: Final = ("Retry-After", "WWW-Authenticate")
 _HEADING: Final = re.compile(r"^    # --- (.+?) -+$")
 _ROW: Final = re.compile(r'^    (?:"([^"]+)"|(UNKNOWN)): row\(')
 
@@ -161,7 +163,14 @@ def _answer_section(code: str, meaning: Meaning) -> Iterator[str]:
     example = code.replace("*", "Example")
     if example != code:
         yield f"For a failure with the code {literal(example)}:"
-    yield f"```json\n{_example_body(example)}\n```"
+    with override("en"):
+        answer = answer_to(CiamError(example, request_id=_REQUEST_ID))
+    body = json.dumps(answer.as_dict(), ensure_ascii=False, indent=1)
+    yield f"```json\n{body}\n```"
+    if headers := [
+        f"{name}: {answer.headers[name]}" for name in _HEADERS if name in answer.headers
+    ]:
+        yield f"The response has the header {literals(headers)}."
 
 
 def _sentence_items(meaning: Meaning) -> Iterator[str]:
@@ -191,17 +200,13 @@ def _status_note(meaning: Meaning) -> str:
     return ""
 
 
-def _example_body(code: str) -> str:
-    with override("en"):
-        answer = answer_to(CiamError(code, request_id=_REQUEST_ID))
-    return json.dumps(answer.as_dict(), ensure_ascii=False, indent=1)
-
-
 def _log_paragraph(code: str, meaning: Meaning) -> str:
     level = logging.getLevelName(KINDS[meaning.kind].log_level)
-    words = f"row={code}" if "*" in code else f"code={code}"
+    is_family = "*" in code
+    words = f"row={code}" if is_family else f"code={code}"
     reason = f" It also has the reason, {literal(str(meaning.reason))}." if meaning.reason else ""
-    return f"The log line has the level {level} and the words {literal(words)}.{reason}"
+    first = ", WARNING for the first failure with a code," if is_family and level == "INFO" else ""
+    return f"The log line has the level {level}{first} and the words {literal(words)}.{reason}"
 
 
 def _override_section(code: str, meaning: Meaning) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from django.urls import reverse
@@ -164,32 +164,33 @@ def _request_table(names: Iterable[str], schema: Mapping[str, Any], step: Step |
     rows = [
         [
             literal(name),
-            _type_of(schema["properties"][name]),
-            "yes" if name in required else "no",
+            _type_of(schema["properties"][name]) + (", required" if name in required else ""),
             _member_meaning(name, schema["properties"][name]),
-            *(_codes_of_member(name, step) if step else ()),
+            *([_codes_of_member(name, step)] if step else ()),
         ]
         for name in names
     ]
-    codes = ["if blank", "if not valid"] if step else []
-    return table(["member", "type", "required", "meaning", *codes], rows)
+    errors = ["errors: blank, not valid"] if step else []
+    return table(["member", "type", "meaning", *errors], rows)
 
 
 def _member_meaning(name: str, member: Mapping[str, Any]) -> str:
     return _EXTRA_MEMBERS.get(name) or escaped(str(member.get("title", ""))) or "–"
 
 
-def _codes_of_member(name: str, step: Step) -> Sequence[str]:
+def _codes_of_member(name: str, step: Step) -> str:
+    """Return links to the code of a blank value and the code of a value that is not valid."""
     # A field of the form can stand for several fields of the table of codes.
     flow = Flow("", "", step_data={"asked": list(PROFILE_FIELDS)})
     aliases = step.form(None, flow=flow).field_aliases
     keys = [key for key, alias in aliases.items() if alias == name] or [name]
-    return [_code_link(code) for code in CODES_OF_FIELDS.get(keys[0], ("", ""))]
+    codes = dict.fromkeys(code for key in keys for code in CODES_OF_FIELDS.get(key, ()))
+    return ", ".join(map(_code_link, codes)) or "–"
 
 
 def _code_link(code: str) -> str:
     """Return a link to the page of the code, or of its family."""
-    return f"[{literal(code)}](<../codes/{file_name(matched_row(code).key)}.md>)" if code else "–"
+    return f"[{literal(code)}](<../codes/{file_name(matched_row(code).key)}.md>)"
 
 
 def _component_names(operation: Mapping[str, Any]) -> Iterator[str]:
