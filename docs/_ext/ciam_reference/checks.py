@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import pkgutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ciam_django.checks import accounts, login, settings
+from ciam_django import checks
 from ciam_django.checks.messages import CHECK_IDS
 from ciam_django.conf import SETTINGS, Allowed, DictOf, ListOf
 from ciam_reference.markdown import literal, literals, page
@@ -15,7 +17,10 @@ from ciam_reference.sources import PLACEHOLDER, Call, calls_in, modules, name_of
 
 _PREFIX: Final = "ciam_django."
 _SUGGESTION: Final = f"Did you mean {PLACEHOLDER}?"
-_MODULES: Final = (accounts, login, settings)
+_MODULES: Final = tuple(
+    importlib.import_module(f"{checks.__name__}.{module.name}")
+    for module in pkgutil.iter_modules(checks.__path__)
+)
 # The list of a module of checks -> the option of manage.py check that runs these checks.
 _OPTIONS: Final = {"DEPLOY_CHECKS": "--deploy", "DATABASE_CHECKS": "--database default"}
 
@@ -46,17 +51,26 @@ def faults() -> dict[str, list[Fault]]:
     """Return id -> the mistakes that the source code of the checks describes."""
     found: dict[str, list[Fault]] = {check_id: [] for check_id in CHECK_IDS.values()}
     for call in (call for module in modules() for call in calls_in(module)):
-        if name_of(call.node.func) != "check_message" or call.function is None:
-            continue
-        check = call.text(call.argument(0, "check"))
-        message = call.text(call.argument(1, "message"))
-        if check in CHECK_IDS and message != PLACEHOLDER:
-            hint = call.argument(2, "hint")
+        check_id, message, hint = _parts_of_message(call)
+        text = call.text(message)
+        if check_id in found and text != PLACEHOLDER and call.function:
             cure = _SUGGESTION if _is_suggestion(hint, call) else call.text(hint)
             cure = "" if cure == PLACEHOLDER else cure
-            fault = Fault(call.function.name, call.purpose, message, cure)
-            found[CHECK_IDS[check]].append(fault)
+            found[check_id].append(Fault(call.function.name, call.purpose, text, cure))
     return found
+
+
+def _parts_of_message(call: Call) -> tuple[str, ast.expr | None, ast.expr | None]:
+    """Return the id, the message and the hint of a call that makes a message of a check."""
+    match name_of(call.node.func):
+        case "check_message":
+            check = call.text(call.argument(0, "check"))
+            return CHECK_IDS.get(check, ""), call.argument(1, "message"), call.argument(2, "hint")
+        case "Error" | "Warning":
+            # The class of Django; `check_message` is not imported everywhere.
+            check_id = call.argument(3, "id")
+            return call.text(check_id), call.argument(0, "msg"), call.argument(1, "hint")
+    return "", None, None
 
 
 def _is_suggestion(hint: ast.expr | None, call: Call) -> bool:

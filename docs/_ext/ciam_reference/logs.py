@@ -33,7 +33,8 @@ FAILURE_FIELDS: Final[Mapping[str, str]] = {
     "reason": "The reason for developers, from the row.",
 }
 
-# Tests compare the templates with the source code of the package.
+# The meaning of lines that do not say all themselves. Tests compare the templates with the source
+# code of the package.
 OTHER_LINES: Final[Mapping[str, str]] = {
     "Sign-in: user=%s provider=%s session=%s": (
         "A sign-in has succeeded. The user is the primary key; the session is `django` or `token`."
@@ -48,14 +49,6 @@ OTHER_LINES: Final[Mapping[str, str]] = {
     ),
     "The project's templates can't render %r (CIAM_BASE_TEMPLATE is %r): %s%s\n%s": (
         "The package shows its own page instead. Correct your template."
-    ),
-    "An address has reached its limit, and CIAM_CLIENT_IP is not set. Behind a proxy, all clients "
-    "would have this address: see manage.py check --deploy.": (
-        "Set `CIAM_CLIENT_IP`, so that the clients behind the proxy have their own limits."
-    ),
-    "The address of the client is empty: all such clients share the limits of an address. Set "
-    "CIAM_CLIENT_IP: see manage.py check --deploy.": (
-        "Set `CIAM_CLIENT_IP`: the server gives Django no address, for example behind a socket."
     ),
     "…: the counter … is full (… per …). All clients are refused.": (
         "The whole site has reached the limit `site` of `CIAM_SEND_LIMITS` or `CIAM_TRY_LIMITS`: "
@@ -74,7 +67,6 @@ class LogLine:
 
 def logs_reference() -> str:
     """Return the fields of the line of a failure, and the other lines."""
-    lines = {line.template: line for line in log_lines()}
     return page(
         "## The line of a failure",
         f"```text\n{failure_template()}\n```",
@@ -82,11 +74,10 @@ def logs_reference() -> str:
         "## Other lines",
         *(
             page(
-                f"```text\n{_readable(template)}\n```",
-                f"{lines[template].level}: {meaning}",
+                f"```text\n{_readable(line.template)}\n```",
+                f"{line.level}. {OTHER_LINES.get(line.template, '')}",
             )
-            for template, meaning in OTHER_LINES.items()
-            if template in lines
+            for line in log_lines()
         ),
     )
 
