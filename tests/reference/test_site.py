@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pytest
 from ciam_reference.codes import file_name
@@ -105,9 +106,17 @@ def check_pages(folder: Path) -> None:
     for path, text in {**pages, **scripts}.items():
         assert not MACHINE_PATH.search(text), path.name
         assert str(ROOT) not in text, path.name
-    # A name in the text is a link.
+    # A name in the text is a link. A link to a file outside of docs/ is only its text.
     link = r'<a class="[^"]*" href="\.\./settings\.html#ciam-timeout"><code'
     assert re.search(link, pages[folder / "codes/timeout.html"])
+    assert ">CONTRIBUTING.md</span> explains" in pages[folder / "codes/index.html"]
+    ids = {path: {"", *re.findall(r'\bid="([^"]+)"', text)} for path, text in pages.items()}
+    for path, text in pages.items():
+        for href in re.findall(r'\bhref="(?![a-z]+:)([^"?]+)', text):
+            name, _, anchor = href.partition("#")
+            target = (path.parent / unquote(name)).resolve() if name else path
+            assert target.exists(), f"{path.name}: {href}"
+            assert target.suffix != ".html" or anchor in ids[target], f"{path.name}: {href}"
 
 
 def check_search(page: Page, site: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -52,6 +53,29 @@ class LinkNames(SphinxPostTransform):
             link = nodes.reference("", "", internal=True, refuri=uri, classes=["ciam-name"])
             span.replace_self(link)
             link += span
+
+
+class UnlinkOtherFiles(SphinxPostTransform):
+    """Replace each link to a file of the repository outside of ``docs`` by its text.
+
+    The link works on the page of a code host, and the built documentation does not have the file.
+    """
+
+    # MyST warns of these links with the priority 9.
+    default_priority = 8
+
+    def run(self, **kwargs: Any) -> None:
+        """Replace the links of the document."""
+        for link in list(self.document.findall(addnodes.pending_xref)):
+            if link["reftype"] == "myst" and self._is_outside(link["reftarget"]):
+                link.replace_self(link.children)
+
+    def _is_outside(self, target: str) -> bool:
+        folder = Path(self.app.srcdir, self.env.docname).parent
+        path = (folder / target.partition("#")[0]).resolve()
+        # MyST removes the suffix of Markdown.
+        exists = path.exists() or path.with_name(f"{path.name}.md").exists()
+        return exists and not path.is_relative_to(self.app.srcdir)
 
 
 def _is_in_link_or_title(span: nodes.Node) -> bool:
@@ -104,6 +128,7 @@ def add_search_scripts(
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register the parts of the extension."""
     app.add_directive("ciam-reference", PartDirective)
+    app.add_post_transform(UnlinkOtherFiles)
     app.add_post_transform(LinkNames)
     app.connect("builder-inited", write_code_pages)
     app.connect("build-finished", write_search_index)
