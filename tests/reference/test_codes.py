@@ -17,6 +17,7 @@ from ciam_reference.codes import (
     file_name,
     headings_index,
     kinds_index,
+    overridable_fields,
 )
 from django.utils.translation import override
 from pytest_django.fixtures import Settings
@@ -27,6 +28,7 @@ from ciam_django.checks.settings import check_error_overrides
 from ciam_django.codes import CODES, Meaning, row
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Kind
+from ciam_django.lookup import OVERRIDABLE_FIELDS
 from tests.rows import for_each_row
 
 ANSWERED = [code for code, meaning in CODES.items() if meaning.kind is not Kind.SUCCESS]
@@ -60,7 +62,7 @@ def test_the_index_lists_each_code_by_kind_and_by_heading() -> None:
     for index in (kinds_index(), headings_index()):
         assert [code for code in CODES if f"(<{file_name(code)}.md>)" not in index] == []
     for kind in Kind:
-        assert f"(kind-{kind})=\n### `{kind}`" in kinds_index()
+        assert f"### `{kind}`\n" in kinds_index()
 
 
 @for_each_row("code, meaning", CODES.items())
@@ -116,6 +118,18 @@ def test_a_page_has_the_headers_that_only_some_answers_have() -> None:
     assert "`Retry-After: 60`" in code_page("too_many_requests")
     assert "`WWW-Authenticate: Bearer`" in code_page("invalid_token")
     assert "The response has the header" not in code_page("Operation.Failure.User.Locked")
+
+
+def test_the_fields_of_an_override_are_in_the_index() -> None:
+    for name, field in OVERRIDABLE_FIELDS.items():
+        assert f"| `{name}` | {field.allowed_text} |" in overridable_fields()
+
+
+def test_an_override_of_a_family_changes_the_codes_of_the_family(settings: Settings) -> None:
+    settings.CIAM_ERROR_OVERRIDES = {"Params.Blank.*": {"status": 422}}
+
+    assert "The override also changes the codes" in code_page("Params.Blank.*")
+    assert answer_to(CiamError("Params.Blank.Code")).status == 422
 
 
 def test_a_success_has_a_page_without_an_answer() -> None:

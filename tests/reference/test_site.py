@@ -18,6 +18,7 @@ from ciam_reference.codes import file_name
 
 from ciam_django.answers import possible_answers
 from ciam_django.codes import CODES
+from ciam_django.kinds import Kind
 from ciam_django.lookup import matched_row
 from tests.login.test_chromium import CHROMIUM, chromium, chromium_type, tab
 from tests.test_docs import MACHINE_PATH
@@ -111,6 +112,8 @@ def check_pages(folder: Path) -> None:
     assert re.search(link, pages[folder / "codes/timeout.html"])
     assert ">CONTRIBUTING.md</span> explains" in pages[folder / "codes/index.html"]
     ids = {path: {"", *re.findall(r'\bid="([^"]+)"', text)} for path, text in pages.items()}
+    # With these ids, `CIAM_PROBLEM_TYPE_URL` can end with "#{kind}".
+    assert set(Kind) <= ids[folder / "codes/index.html"]
     for path, text in pages.items():
         for href in re.findall(r'\bhref="(?![a-z]+:)([^"?]+)', text):
             name, _, anchor = href.partition("#")

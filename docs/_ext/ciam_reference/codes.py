@@ -19,7 +19,8 @@ from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, Meaning
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.kinds import ACTION_LABELS, KINDS, Kind
-from ciam_reference.advice import advice_for, causes
+from ciam_django.lookup import OVERRIDABLE_FIELDS
+from ciam_reference.advice import KIND_ADVICE, advice_for, causes
 from ciam_reference.markdown import escaped, literal, literals, page, table
 
 # The language codes of Django -> of HTML.
@@ -82,13 +83,21 @@ def headings_index() -> str:
 def _kind_section(kind: Kind) -> str:
     defaults = KINDS[kind]
     links = [_link(code) for code, meaning in CODES.items() if meaning.kind is kind]
+    with override("en"):
+        title = str(defaults.title)
     return page(
-        f"(kind-{kind})=\n### {literal(kind)}",
-        f"“{escaped(str(defaults.title))}”: status {defaults.status}, action "
-        f"{literal(defaults.action)}, log level {logging.getLevelName(defaults.log_level)}.",
-        f"For operators: {advice_for('', kind)}",
+        f"### {literal(kind)}",
+        f"“{title}”: status {defaults.status}, action {literal(defaults.action)}, log level "
+        f"{logging.getLevelName(defaults.log_level)}.",
+        f"For operators: {KIND_ADVICE[kind]}",
         ", ".join(links),
     )
+
+
+def overridable_fields() -> str:
+    """Return the table of the fields that ``CIAM_ERROR_OVERRIDES`` can replace."""
+    rows = ([literal(name), field.allowed_text] for name, field in OVERRIDABLE_FIELDS.items())
+    return table(["field", "allowed"], rows)
 
 
 def _codes_table(rows: Sequence[str]) -> str:
@@ -98,7 +107,7 @@ def _codes_table(rows: Sequence[str]) -> str:
             [
                 _link(code),
                 str(CODES[code].status),
-                f"[{CODES[code].kind}](#kind-{CODES[code].kind})",
+                f"[{CODES[code].kind}](#{CODES[code].kind})",
                 escaped(sentence_in("en", CODES[code])),
             ]
             for code in rows
@@ -182,7 +191,7 @@ def _sentence_items(meaning: Meaning) -> Iterator[str]:
 
 def _facts(meaning: Meaning) -> Iterator[Sequence[str]]:
     yield "Status", f"{meaning.status}{_status_note(meaning)}"
-    yield "Kind", f"[{literal(meaning.kind)}](index.md#kind-{meaning.kind})"
+    yield "Kind", f"[{literal(meaning.kind)}](index.md#{meaning.kind})"
     with override("en"):
         yield "Action", f"{literal(meaning.action)}, “{ACTION_LABELS[meaning.action]}”"
     yield "Field", literal(meaning.field) if meaning.field else "none"
@@ -211,28 +220,31 @@ def _log_paragraph(code: str, meaning: Meaning) -> str:
 
 def _override_section(code: str, meaning: Meaning) -> Iterator[str]:
     texts = {language: sentence_in(language, meaning) for language in LANGUAGES}
-    lines = [f"            {_quoted(name)}: {_quoted(text)}," for name, text in texts.items()]
+    lines = [
+        "```python",
+        "CIAM_ERROR_OVERRIDES = {",
+        f"    {_quoted(code)}: {{",
+        '        "message": {',
+        *(f"            {_quoted(name)}: {_quoted(text)}," for name, text in texts.items()),
+        "        },",
+        f'        "status": {meaning.status},',
+        f'        "action": {_quoted(meaning.action)},',
+        "    },",
+        "}",
+        "```",
+    ]
     yield "## Override the answer"
+    yield "\n".join(lines)
     yield (
-        page(
-            "```python\nCIAM_ERROR_OVERRIDES = {",
-            f"    {_quoted(code)}: {{",
-            '        "message": {',
-            *lines,
-            "        },",
-            f'        "status": {meaning.status},',
-            f'        "action": {_quoted(meaning.action)},',
-            "    },",
-            "}\n```",
-        )
-        .replace("\n\n", "\n")
-        .rstrip()
+        "Keep only the fields that you change. `CIAM_ERROR_OVERRIDES` can replace "
+        "[these fields](index.md#overrides)."
     )
-    yield "Keep only the fields that you change: see `CIAM_ERROR_OVERRIDES`."
+    if "*" in code:
+        yield "The override also changes the codes of the family that have rows of their own."
     if meaning.collapse:
         yield (
-            "Users then read your message at each stage, and it tells them that an account exists: "
-            "the check `ciam_django.W007` warns you. With "
+            "With a message of yours, users read the message at each stage, and it tells them that "
+            "an account exists: the check `ciam_django.W007` warns you. With "
             f'`"collapse": "{meaning.collapse}"` in the dict, the answer stays generic.'
         )
 

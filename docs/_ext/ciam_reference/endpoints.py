@@ -237,8 +237,9 @@ def _type_of(schema: Mapping[str, Any]) -> str:
 def _errors_table() -> str:
     found: dict[str, list[str]] = {}
     for call in calls_in(_MODULE):
-        code = call.text(call.argument(0, "code"))
-        if name_of(call.node.func) == "CiamError" and code in CODES:
+        is_error = name_of(call.node.func) == "CiamError"
+        code = call.text(call.argument(0, "code")) if is_error else ""
+        if code in CODES:
             texts = found.setdefault(code, [])
             texts += [text for text in _upstream_texts(call.node) if text not in texts]
     return table(

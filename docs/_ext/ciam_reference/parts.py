@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from ciam_reference.checks import checks_reference
-from ciam_reference.codes import headings_index, kinds_index
+from ciam_reference.codes import headings_index, kinds_index, overridable_fields
 from ciam_reference.commands import commands_reference
 from ciam_reference.endpoints import endpoints_reference, urls_reference
 from ciam_reference.headers import headers_reference
@@ -22,6 +22,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "endpoints": endpoints_reference,
     "headers": headers_reference,
     "logs": logs_reference,
+    "overrides": overridable_fields,
     "signals": signals_reference,
     "urls": urls_reference,
 }

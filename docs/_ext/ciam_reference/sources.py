@@ -6,7 +6,7 @@ import ast
 import functools
 import importlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,9 +63,10 @@ def tree_of(module: str) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def calls_in(module: str) -> Iterator[Call]:
-    """Yield all calls of a module, in the order of the source code."""
-    yield from _calls_below(tree_of(module), module, None)
+@functools.cache
+def calls_in(module: str) -> Sequence[Call]:
+    """Return all calls of a module, in the order of the source code."""
+    return tuple(_calls_below(tree_of(module), module, None))
 
 
 def _calls_below(node: ast.AST, module: str, function: Function | None) -> Iterator[Call]:
