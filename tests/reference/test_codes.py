@@ -29,6 +29,7 @@ from ciam_django.codes import CODES, Meaning, row
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Kind
 from ciam_django.lookup import OVERRIDABLE_FIELDS
+from ciam_django.reporting import report
 from tests.rows import for_each_row
 
 ANSWERED = [code for code, meaning in CODES.items() if meaning.kind is not Kind.SUCCESS]
@@ -118,6 +119,34 @@ def test_a_page_has_the_headers_that_only_some_answers_have() -> None:
     assert "`Retry-After: 60`" in code_page("too_many_requests")
     assert "`WWW-Authenticate: Bearer`" in code_page("invalid_token")
     assert "The response has the header" not in code_page("Operation.Failure.User.Locked")
+
+
+@pytest.mark.parametrize(
+    ("code", "page"),
+    [
+        ("invalid_grant", "invalid_grant"),
+        ("BAD_configuration", "bad_configuration"),
+        ("40029", "wechat.40029"),
+        ("Params.Blank.Shop", "Params.Blank.*"),
+        ("Params.Blank.OauthClient.Shop", "Params.Blank.OauthClient.*"),
+        ("shop", "unknown_error"),
+    ],
+)
+def test_a_page_has_the_levels_and_the_row_of_the_log_line(
+    code: str, page: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "ciam_django")
+    for _ in range(2):
+        report(CiamError(code, stage="token"))
+
+    first, second = caplog.records
+    (row, levels) = re.findall(
+        r"has the words `(row=.+?)`\. Its level is (.+?)\.", code_page(page)
+    )[0]
+    assert f" {row} " in first.getMessage()
+    assert first.levelname == levels.partition(" ")[0]
+    # After an ERROR, the second line is a WARNING.
+    assert second.levelname == levels.rpartition(" ")[2].replace("ERROR", "WARNING")
 
 
 def test_the_fields_of_an_override_are_in_the_index() -> None:

@@ -210,12 +210,13 @@ def _status_note(meaning: Meaning) -> str:
 
 
 def _log_paragraph(code: str, meaning: Meaning) -> str:
-    level = logging.getLevelName(KINDS[meaning.kind].log_level)
-    is_family = "*" in code
-    words = f"row={code}" if is_family else f"code={code}"
+    level = KINDS[meaning.kind].log_level
+    words = logging.getLevelName(level)
+    if code == codes.UNKNOWN or ("*" in code and level < logging.WARNING):
+        words = "WARNING for the first failure with a code, and then INFO"
     reason = f" It also has the reason, {literal(str(meaning.reason))}." if meaning.reason else ""
-    first = ", WARNING for the first failure with a code," if is_family and level == "INFO" else ""
-    return f"The log line has the level {level}{first} and the words {literal(words)}.{reason}"
+    # CIAM's code can have other letter case, and WeChat's code another spelling.
+    return f"The log line has the words {literal(f'row={code}')}. Its level is {words}.{reason}"
 
 
 def _override_section(code: str, meaning: Meaning) -> Iterator[str]:
