@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -139,7 +140,7 @@ def _localized_answer(  # noqa: PLR0917  (the parts of an answer)
     request_id = error.local_reference if may_be_generic(error) else error.reference
 
     answer = Answer(
-        type=_problem_type(meaning.kind),
+        type=_problem_type(meaning.kind, shown_row.key),
         title=str(KINDS[meaning.kind].title),
         status=meaning.status,
         detail=detail,
@@ -218,8 +219,14 @@ def _shown_row(true_row: MatchedRow, error: CiamError) -> MatchedRow:
     return true_row if collapse is None else generic_row(collapse)
 
 
-def _problem_type(kind: Kind) -> str:
-    return conf.CIAM_PROBLEM_TYPE_URL.replace("{kind}", str(kind)) or "about:blank"
+def code_in_url(code: str) -> str:
+    """Return the code as a part of a URL or of a file name, where ``any`` replaces ``*``."""
+    return quote(code.replace("*", "any"), safe="")
+
+
+def _problem_type(kind: Kind, code: str) -> str:
+    url = conf.CIAM_PROBLEM_TYPE_URL.replace("{kind}", str(kind))
+    return url.replace("{code}", code_in_url(code)) or "about:blank"
 
 
 def _action_url(action: Action) -> str | None:

@@ -556,7 +556,8 @@ class Conf:
     CIAM_PROBLEM_TYPE_URL = Setting(
         "",
         Text(),
-        "The JSON member `type`, with `{kind}` replaced; the default is `about:blank`.",
+        "The JSON member `type`: a URL in which `{kind}` and `{code}` are replaced, and `any` "
+        "replaces the `*` of a family; the default is `about:blank`.",
     )
     CIAM_BASE_TEMPLATE = Setting(
         "",

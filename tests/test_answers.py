@@ -236,6 +236,25 @@ def test_the_type_of_a_problem_is_the_url_of_the_settings_with_the_kind(settings
     assert answer.type == "https://example.com/problems/token/#token"
 
 
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (CiamError("operation.failure.user.locked"), LOCKED),
+        (CiamError("Params.Blank.Nickname"), "Params.Blank.any"),
+        (CiamError("shop.a/b"), "shop.a%2Fb"),
+        # Users must not learn the true code of a generic answer from the URL.
+        (CiamError(LOCKED, stage="password"), "Operation.Failure.Username.Or.Password.Error"),
+    ],
+)
+def test_the_type_of_a_problem_can_have_the_code_of_the_answer(
+    settings: Settings, error: CiamError, name: str
+) -> None:
+    settings.CIAM_ERROR_OVERRIDES = {"shop.a/b": "The shop is closed."}
+    settings.CIAM_PROBLEM_TYPE_URL = "https://docs.example/codes/{code}.html"
+
+    assert answer_to(error).type == f"https://docs.example/codes/{name}.html"
+
+
 # --- Values from upstream ---------------------------------------------------------------------
 
 

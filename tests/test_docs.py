@@ -61,6 +61,24 @@ def test_the_settings_reference_is_generated_from_the_rows() -> None:
     assert "](docs/settings.md)" in text_of("README.md")
 
 
+def test_relative_links_in_the_documentation_lead_to_committed_files() -> None:
+    documents = [ROOT / "README.md", ROOT / "docs/codes/index.md"]
+    documents += [path for path in ROOT.glob("docs/**/*.md") if path.parent.name != "codes"]
+    links = [
+        (document, (document.parent / link).resolve())
+        for document in documents
+        for link in re.findall(
+            r"\]\(<?(?![a-z]+:)([^)#>\s]+)", document.read_text(encoding="utf-8")
+        )
+    ]
+
+    assert links
+    for document, target in links:
+        assert target.exists(), f"{document.relative_to(ROOT)}: {target}"
+        # The build writes the other pages of this folder, and a code host does not have them.
+        assert target.parent != ROOT / "docs/codes" or target.name == "index.md", document
+
+
 def test_the_readme_has_at_most_200_lines() -> None:
     assert len(text_of("README.md").splitlines()) <= 200
 

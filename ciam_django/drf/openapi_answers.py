@@ -27,7 +27,7 @@ _EXAMPLE_CODES: Final = (
 )
 _TEXT: Final[Mapping[str, Any]] = {"type": "string"}
 _MEMBER_SCHEMAS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "type": {**_TEXT, "description": "A URI that identifies the kind, or about:blank."},
+    "type": {**_TEXT, "description": "A URI that identifies the kind or the code, or about:blank."},
     "title": {**_TEXT, "description": "The title of the kind, in the language of the request."},
     "status": {"type": "integer", "description": "The HTTP status."},
     "detail": {**_TEXT, "description": "A sentence for the user, in the request's language."},
