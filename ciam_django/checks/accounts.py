@@ -13,13 +13,16 @@ from django.db import connections, router
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.accounts.users import has_own_save, random_username, required_fields
 from ciam_django.checks.messages import check_message
-from ciam_django.checks.settings import are_urls_included, is_subclass_path
+from ciam_django.checks.settings import (
+    SESSION_MIDDLEWARE,
+    are_urls_included,
+    is_subclass_path,
+)
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import issuer_of, load_issuer
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 
-SESSION_MIDDLEWARE: Final = "ciam_django.accounts.middleware.CiamSessionMiddleware"
 _AUTHENTICATION_MIDDLEWARE: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
 _COOKIE_SESSION_ENGINE: Final = "django.contrib.sessions.backends.signed_cookies"
 

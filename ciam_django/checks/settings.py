@@ -29,6 +29,7 @@ from ciam_django.conf import SETTINGS, conf
 from ciam_django.lookup import OVERRIDABLE_FIELDS, matched_row
 
 ERROR_MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
+SESSION_MIDDLEWARE: Final = "ciam_django.accounts.middleware.CiamSessionMiddleware"
 DRF_HANDLER: Final = "ciam_django.drf.exception_handler"
 # The handler of drf-standardized-errors, and the class of this package for the handler.
 STANDARDIZED_HANDLER: Final = "drf_standardized_errors.handler.exception_handler"
@@ -325,9 +326,12 @@ def _matches_source(source: str, origin: str) -> bool:
 
 def is_subclass_path(class_path: str, path: str) -> bool:
     """Return True if ``path`` is the path of the class ``class_path`` or of its subclass."""
+    if path == class_path:
+        # A module with models can't be imported before its app is installed.
+        return True
     try:
         imported = import_string(path)
-    except ImportError:
+    except Exception:  # noqa: BLE001  (the module of a project can raise anything)
         # Django reports paths that can't be imported.
         return False
     classes = getattr(imported, "__mro__", ())

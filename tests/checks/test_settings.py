@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,6 +184,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
             "MIDDLEWARE": [
                 "no.such.middleware",
                 f"{__name__}.function_middleware",
+                "django.middleware.locale.LocaleMiddleware",
                 "ciam_django.accounts.middleware.CiamSessionMiddleware",
             ]
         },
@@ -295,6 +297,32 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         {"CIAM_PHONE_REGIONS": ["HK", "TW"]},
         "CIAM_PHONE_REGION is 'CN', which is not in CIAM_PHONE_REGIONS.",
         "Add it",
+    ),
+    "no locale middleware": (
+        {"MIDDLEWARE": [m for m in django_settings.MIDDLEWARE if "Locale" not in m]},
+        (
+            "'django.middleware.locale.LocaleMiddleware' is not in MIDDLEWARE: all users read the "
+            "texts in LANGUAGE_CODE, 'en'."
+        ),
+        "Add it after SessionMiddleware and before CommonMiddleware.",
+    ),
+    "locale middleware order": (
+        {
+            "MIDDLEWARE": [
+                "django.middleware.locale.LocaleMiddleware",
+                *(m for m in django_settings.MIDDLEWARE if "Locale" not in m),
+            ]
+        },
+        (
+            "In MIDDLEWARE, 'django.middleware.locale.LocaleMiddleware' is before "
+            "'django.contrib.sessions.middleware.SessionMiddleware'."
+        ),
+        "Move LocaleMiddleware after SessionMiddleware",
+    ),
+    "no translations": (
+        {"USE_I18N": False},
+        "USE_I18N is False: all users read the texts in English.",
+        "Set USE_I18N to True.",
     ),
 }
 # tests/checks/test_accounts.py tests the checks of the database and of the user model.
@@ -670,6 +698,59 @@ def test_a_base_template_with_a_syntax_error_is_reported(settings: Settings) -> 
     ]
 
     assert "TemplateSyntaxError" in only_message("template", CIAM_BASE_TEMPLATE="x.html").msg
+
+
+# Base template -> the blocks in the message, or None for an allowed base template.
+BASE_TEMPLATES = {
+    "{% block content %}{% endblock %}": None,
+    "{% extends 'own.html' %}{% block main %}{% block content %}{% endblock %}{% endblock %}": None,
+    "{% extends 'admin/base_site.html' %}": None,
+    # A template that extends its namesake in another folder.
+    "{% extends 'x.html' %}": None,
+    "{% extends 'own.html' %}": "'main', 'title'",
+    "<html></html>": "no blocks",
+    "{% include 'admin/base.html' %}": "no blocks",
+}
+
+
+@for_each_row("text", BASE_TEMPLATES)
+def test_a_base_template_without_the_block_content_is_reported(text: str) -> None:
+    own = "<title>{% block title %}{% endblock %}</title>{% block main %}{% endblock %}"
+    loader = "django.template.loaders.locmem.Loader"
+    loaders = [
+        (loader, {"x.html": text, "own.html": own}),
+        (loader, {"x.html": "{% block content %}{% endblock %}"}),
+        "django.template.loaders.app_directories.Loader",
+    ]
+    templates = {**django_settings.TEMPLATES[0], "APP_DIRS": False}
+    templates["OPTIONS"] = {**templates["OPTIONS"], "loaders": loaders}
+    settings = {"TEMPLATES": [templates], "CIAM_BASE_TEMPLATE": "x.html"}
+    blocks = BASE_TEMPLATES[text]
+    if blocks is None:
+        assert found_with(**settings) == []
+        return
+
+    message = only_message("template", **settings)
+
+    assert message.msg == (
+        f"CIAM_BASE_TEMPLATE is 'x.html', which has no block 'content'. It has: {blocks}."
+    )
+    assert "{% extends 'x.html' %}{% block main %}{% block content %}" in (message.hint or "")
+
+
+def test_a_base_template_of_another_engine_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "x.html").write_text("{% block content %}{% endblock %}")
+    strings = {
+        "BACKEND": "django.template.backends.dummy.TemplateStrings",
+        "DIRS": [tmp_path],
+        "APP_DIRS": False,
+        "OPTIONS": {},
+    }
+    templates = [*django_settings.TEMPLATES, strings]
+
+    message = only_message("template", TEMPLATES=templates, CIAM_BASE_TEMPLATE="x.html")
+
+    assert "has no block 'content'" in message.msg
 
 
 # --- Apps, URLs, client and entry points ------------------------------------------------------
