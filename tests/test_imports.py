@@ -65,6 +65,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     # wiring
     "apps": {"checks"},
     "checks": {"login", "accounts", "client", "answers", "lookup", "codes", "errors", "conf"},
+    "management": {"checks"},
     "testing": set(),
 }
 

@@ -29,6 +29,7 @@ from ciam_django.conf import SETTINGS, conf
 from ciam_django.lookup import OVERRIDABLE_FIELDS, matched_row
 
 ERROR_MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
+AUTHENTICATION_MIDDLEWARE: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
 SESSION_MIDDLEWARE: Final = "ciam_django.accounts.middleware.CiamSessionMiddleware"
 DRF_HANDLER: Final = "ciam_django.drf.exception_handler"
 # The handler of drf-standardized-errors, and the class of this package for the handler.
@@ -177,7 +178,7 @@ def _is_message_uncollapsed(code: str) -> bool:
 
 def check_login_setup(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Check the apps, backends and URLs of a project with ``ciam_django.urls``."""
-    inclusions = _url_inclusions()
+    inclusions = url_inclusions()
     if not inclusions:
         return
     if not apps.is_installed("ciam_django.accounts"):
@@ -240,14 +241,23 @@ def check_error_handlers(app_configs: object, **kwargs: Any) -> Iterator[CheckMe
             f"{ERROR_MIDDLEWARE!r} is not in MIDDLEWARE.",
             "Add it as the last one: without it, a failure in a Django view is a 500.",
         )
-    if apps.is_installed("rest_framework"):
-        handler = (getattr(settings, "REST_FRAMEWORK", None) or {}).get("EXCEPTION_HANDLER", "")
-        if not str(handler).startswith("ciam_django.") and not _is_standardized_handler(handler):
-            yield check_message(
-                "handler",
-                f"REST_FRAMEWORK['EXCEPTION_HANDLER'] is {handler or 'not set'!r}.",
-                f"Set it to {DRF_HANDLER!r}; name your own in CIAM_DRF_FALLBACK_HANDLER.",
-            )
+    if apps.is_installed("rest_framework") and not is_drf_handler_set():
+        yield check_message(
+            "handler",
+            f"REST_FRAMEWORK['EXCEPTION_HANDLER'] is {drf_handler() or 'not set'!r}.",
+            f"Set it to {DRF_HANDLER!r}; name your own in CIAM_DRF_FALLBACK_HANDLER.",
+        )
+
+
+def drf_handler() -> object:
+    """The exception handler of the settings of REST framework; an empty text if there is none."""
+    return (getattr(settings, "REST_FRAMEWORK", None) or {}).get("EXCEPTION_HANDLER", "")
+
+
+def is_drf_handler_set() -> bool:
+    """Return True if the settings name an exception handler of this package."""
+    handler = drf_handler()
+    return str(handler).startswith("ciam_django.") or _is_standardized_handler(handler)
 
 
 def _is_standardized_handler(handler: object) -> bool:
@@ -265,10 +275,10 @@ def _is_standardized_handler(handler: object) -> bool:
 
 def are_urls_included() -> bool:
     """Return True if the project includes ``ciam_django.urls``."""
-    return bool(_url_inclusions())
+    return bool(url_inclusions())
 
 
-def _url_inclusions() -> Sequence[bool]:
+def url_inclusions() -> Sequence[bool]:
     """Return a bool for each ``include()`` of ``ciam_django.urls``: True in ``i18n_patterns``."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return []

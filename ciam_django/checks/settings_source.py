@@ -1,0 +1,102 @@
+"""Find the statement of a project's source code that gives a setting its value."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import tokenize
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """An assignment to a name: the file, the first line, and the assigned expression."""
+
+    path: Path
+    line: int
+    value: ast.expr
+
+    @property
+    def end_line(self) -> int:
+        """The last line of the assigned expression."""
+        return self.value.end_lineno or self.line
+
+    def line_of(self, text: str) -> int | None:
+        """The line of a string in the assigned expression; None if it is missing."""
+        for node in ast.walk(self.value):
+            if isinstance(node, ast.Constant) and node.value == text:
+                return node.lineno
+        return None
+
+
+def source_path(module: str) -> Path | None:
+    """The source file of an imported module; None if there is no source file."""
+    name = getattr(sys.modules.get(module), "__file__", None)
+    path = Path(name) if name else None
+    return path if path and path.suffix == ".py" and path.exists() else None
+
+
+def assignment_of(module: str, name: str) -> Assignment | None:
+    """The last assignment to a name in a module, or in a module that it imports the name from.
+
+    An assignment that extends the earlier value, such as ``X = [*X, "y"]`` or ``X += ["y"]``, does
+    not count.
+    """
+    return _assignment_of(module, name, frozenset())
+
+
+def _assignment_of(module: str, name: str, importers: frozenset[str]) -> Assignment | None:
+    path = source_path(module)
+    if path is None or module in importers:
+        return None
+    with tokenize.open(path) as file:
+        tree = ast.parse(file.read())
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for statement in reversed(list(_statements(tree.body))):
+        value = _assigned_value(statement, name)
+        if value is not None and not _has_name(value, name):
+            return Assignment(path, statement.lineno, value)
+        if isinstance(statement, ast.ImportFrom):
+            source = _absolute_name(statement, package)
+            for alias in statement.names:
+                if alias.name == "*" or (alias.asname or alias.name) == name:
+                    imported_name = name if alias.name == "*" else alias.name
+                    found = _assignment_of(source, imported_name, importers | {module})
+                    if found:
+                        return found
+    return None
+
+
+def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Yield the statements of a module or a class, also the statements in ``if`` and ``try``."""
+    for statement in body:
+        yield statement
+        if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            for field in ("body", "handlers", "orelse", "finalbody"):
+                yield from _statements(getattr(statement, field, ()))
+
+
+def _assigned_value(statement: ast.AST, name: str) -> ast.expr | None:
+    match statement:
+        case ast.Assign(targets=targets, value=value) if any(
+            isinstance(target, ast.Name) and target.id == name for target in targets
+        ):
+            return value
+        case ast.AnnAssign(target=ast.Name(id=assigned), value=value) if assigned == name:
+            return value
+    return None
+
+
+def _has_name(expression: ast.expr, name: str) -> bool:
+    return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(expression))
+
+
+def _absolute_name(statement: ast.ImportFrom, package: str) -> str:
+    """The absolute name of the module that the statement imports from."""
+    if not statement.level:
+        return statement.module or ""
+    parents = package.split(".")
+    parts = parents[: len(parents) - statement.level + 1]
+    return ".".join([*parts, *([statement.module] if statement.module else [])])

@@ -1,0 +1,72 @@
+"""``manage.py ciam_setup``: print the lines that the project is missing, with their places."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from typing import Any, ClassVar
+
+from django.core.management.base import BaseCommand
+
+from ciam_django.checks.missing_lines import (
+    MissingLine,
+    can_sign_users_in,
+    missing_lines,
+    typed_command,
+)
+
+
+class Command(BaseCommand):
+    """Print each missing line with its file and its place; change no file."""
+
+    help = (
+        "Print the lines that this project is missing for ciam_django, with the file and the place "
+        "of each line. Changes no file."
+    )
+    # The checks of a project that is only half set up fail.
+    requires_system_checks: ClassVar[list[str]] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add ``--check`` and ``--answers-only``."""
+        parser.add_argument("--check", action="store_true", help="exit with 1 if a line is missing")
+        parser.add_argument(
+            "--answers-only",
+            action="store_true",
+            help="the project signs its users in itself, and uses only the answers to failures",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print the missing lines, or the next command; with ``--check``, set the exit status."""
+        answers_only = options["answers_only"]
+        if not answers_only and not can_sign_users_in():
+            answers_only = True
+            self.stdout.write(
+                "'django.contrib.auth' is not in INSTALLED_APPS, so this project has no users. "
+                "Only the lines for the answers to failures are listed, as with --answers-only.\n"
+            )
+        lines = list(missing_lines(answers_only=answers_only))
+        if not lines:
+            self.stdout.write(self.style.SUCCESS("No line is missing."))
+            self.stdout.write(f"Next: {typed_command('check')}")
+            return
+        self.stdout.write(f"Missing: {len(lines)}. This command changes no file. Add:\n")
+        for line in lines:
+            self._write_line(line)
+        if not answers_only:
+            self.stdout.write(
+                "If the project signs its users in itself, and uses only the answers to failures: "
+                f"{typed_command('ciam_setup --answers-only')}"
+            )
+        self.stdout.write(f"Then run again: {typed_command('ciam_setup')}")
+        if options["check"]:
+            sys.exit(1)
+
+    def _write_line(self, line: MissingLine) -> None:
+        """Write the place of the lines, and the lines in an indented block."""
+        file = str(line.path) if line.path else ""
+        file += f":{line.line}" if line.path and line.line else ""
+        place = f"{file}: {line.place}" if file else line.place
+        self.stdout.write(self.style.MIGRATE_HEADING(place))
+        for text in line.text.splitlines():
+            self.stdout.write(f"    {text}" if text else "")
+        self.stdout.write("")
