@@ -7,9 +7,10 @@ with a URLconf that cannot be imported. The module does not change the project.
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
 import logging
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
 from django.db.migrations.executor import MigrationExecutor
+from django.db.utils import ConnectionDoesNotExist
 from django.http import Http404
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, resolve
@@ -324,8 +326,9 @@ def _missing_include() -> Iterator[MissingLine]:
     try:
         inclusions = url_inclusions()
     except Exception as error:  # noqa: BLE001  (the module of a project can raise anything)
-        place = f"{name} cannot be imported. Correct it, and run this command again"
-        yield MissingLine(f"# {_text_of(error)}", place, source_path(name))
+        path, line = _place_of_import_error(name, error)
+        place = "the URLconf cannot be imported. Correct it, and run this command again"
+        yield MissingLine(f"# {_text_of(error)}", place, path, line)
         return
     if inclusions and not any(inclusions):
         return
@@ -344,6 +347,18 @@ def _missing_include() -> Iterator[MissingLine]:
     else:
         place = f"{END_OF_FILE}{place and ', '}{place}"
         yield MissingLine(f"urlpatterns = [{INCLUDE}, *urlpatterns]", place, path)
+
+
+def _place_of_import_error(module: str, error: Exception) -> tuple[Path | None, int | None]:
+    """The file of a module, and the line at which its import has failed."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return _settings_path(), None
+    path = Path(spec.origin) if spec and spec.origin else _settings_path()
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return path, lines[-1] if lines else None
 
 
 def _missing_login_urls() -> Iterator[MissingLine]:
@@ -381,10 +396,8 @@ def _missing_migrations() -> Iterator[MissingLine]:
             targets = executor.loader.graph.leaf_nodes("ciam_accounts")
             if not executor.migration_plan(targets):
                 return
-        except (DatabaseError, ImproperlyConfigured) as error:
-            place += (
-                f", after the database {alias!r} can be opened: {type(error).__name__}: {error}"
-            )
+        except (DatabaseError, ConnectionDoesNotExist, ImproperlyConfigured) as error:
+            place += f", when the database {alias!r} can be opened. {_text_of(error)}"
     yield MissingLine(typed_command(command), place)
 
 
@@ -395,6 +408,7 @@ def _text_of(error: Exception) -> str:
 
 def typed_command(command: str) -> str:
     """A command of Django as the developer has to type it."""
-    program = Path(sys.argv[0]).name
-    prefix = {"__main__.py": "python -m django", "django-admin": "django-admin"}.get(program)
-    return f"{prefix or 'python manage.py'} {command}"
+    program = Path(sys.argv[0])
+    prefixes = {"django/__main__.py": "python -m django", "bin/django-admin": "django-admin"}
+    prefix = prefixes.get("/".join(program.parts[-2:]), "python manage.py")
+    return f"{prefix} {command}"
