@@ -61,8 +61,8 @@ def test_the_settings_reference_is_generated_from_the_rows() -> None:
     assert "](docs/settings.md)" in text_of("README.md")
 
 
-def test_the_readme_has_at_most_200_lines() -> None:
-    assert len(text_of("README.md").splitlines()) <= 200
+def test_the_readme_has_at_most_150_lines() -> None:
+    assert len(text_of("README.md").splitlines()) <= 150
 
 
 def test_template_blocks_in_the_documentation_exist() -> None:

@@ -49,7 +49,12 @@ from ciam_django.checks.settings import (
     oauth_client,
     url_inclusions,
 )
-from ciam_django.checks.settings_source import Assignment, assignment_of, source_path
+from ciam_django.checks.settings_source import (
+    Assignment,
+    assignment_of,
+    first_import_line,
+    source_path,
+)
 
 END_OF_FILE: Final = "at the end of the file"
 LOGGER: Final = "ciam_django"
@@ -336,7 +341,9 @@ def _missing_include() -> Iterator[MissingLine]:
     module = importlib.import_module(name)
     names = [each for each in ("include", "path") if not hasattr(module, each)]
     if names:
-        yield MissingLine(f"from django.urls import {', '.join(names)}", "at the top", path, 1)
+        text = f"from django.urls import {', '.join(names)}"
+        line = first_import_line(path) if path else None
+        yield MissingLine(text, "at the imports", path, line)
     place = "outside of i18n_patterns" if inclusions else ""
     first = patterns.value if patterns else None
     while isinstance(first, ast.BinOp):

@@ -38,6 +38,21 @@ def source_path(module: str) -> Path | None:
     return path if path and path.suffix == ".py" and path.exists() else None
 
 
+def first_import_line(path: Path) -> int:
+    """The line of a file's first import, except imports from ``__future__``; or the first line."""
+    for statement in _tree_of(path).body:
+        if isinstance(statement, ast.Import) or (
+            isinstance(statement, ast.ImportFrom) and statement.module != "__future__"
+        ):
+            return statement.lineno
+    return 1
+
+
+def _tree_of(path: Path) -> ast.Module:
+    with tokenize.open(path) as file:
+        return ast.parse(file.read())
+
+
 def assignment_of(module: str, name: str) -> Assignment | None:
     """The last assignment to a name in a module, or in a module that it imports the name from.
 
@@ -51,8 +66,7 @@ def _assignment_of(module: str, name: str, importers: frozenset[str]) -> Assignm
     path = source_path(module)
     if path is None or module in importers:
         return None
-    with tokenize.open(path) as file:
-        tree = ast.parse(file.read())
+    tree = _tree_of(path)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for statement in reversed(list(_statements(tree.body))):
         value = _assigned_value(statement, name)

@@ -331,7 +331,7 @@ MISSING: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             ('"ciam:login"', '"account"'),
         ],
         [
-            "urls.py:1: at the top: from django.urls import include",
+            "urls.py:1: at the imports: from django.urls import include",
             f"urls.py:4: in urlpatterns, as the first entry: {INCLUDE},",
         ],
     ),
@@ -530,7 +530,7 @@ def test_the_printed_client_is_the_client_of_the_fake_ciam(fake_ciam: FakeCiam) 
     ("program", "typed"),
     [
         ("manage.py", "python manage.py check"),
-        ("/home/li/shop/manage.py", "python manage.py check"),
+        ("/srv/shop/manage.py", "python manage.py check"),
         ("/usr/lib/django/__main__.py", "python -m django check"),
         ("/usr/lib/pytest/__main__.py", "python manage.py check"),
         ("/usr/bin/django-admin", "django-admin check"),

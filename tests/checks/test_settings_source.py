@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ciam_django.checks.settings_source import assignment_of, source_path
+from ciam_django.checks.settings_source import assignment_of, first_import_line, source_path
 from tests.rows import for_each_row
 
 # The files of a project, and the file and the line of the assignment to X that counts.
@@ -105,6 +105,22 @@ def test_a_name_that_is_assigned_nowhere_is_not_found(project_folder: Path) -> N
     assert assignment_of("nowhere", "X") is None
     assert assignment_of("no.such.module", "X") is None
     assert assignment_of("", "X") is None
+
+
+@for_each_row(
+    "text, line",
+    [
+        ("", 1),
+        ('"""Text."""\nX = 1\n', 1),
+        ('"""Text."""\nfrom __future__ import annotations\n\nimport sys\nimport os\n', 4),
+        ("from os import path\n", 1),
+        ("if X:\n    import a\nfrom . import urls\n", 3),
+    ],
+)
+def test_the_line_of_the_first_import_is_found(text: str, line: int, tmp_path: Path) -> None:
+    (tmp_path / "urls.py").write_text(text)
+
+    assert first_import_line(tmp_path / "urls.py") == line
 
 
 def test_a_module_without_a_source_file_has_no_path() -> None:
