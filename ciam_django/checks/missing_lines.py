@@ -292,11 +292,14 @@ def _missing_logger() -> Iterator[MissingLine]:
     if not settings.is_overridden("LOGGING"):
         yield _new_setting(LOGGING_LINES)
         return
-    names = list((settings.LOGGING or {}).get("handlers", {}))
-    handlers = "" if has_handler else f'"handlers": ["{(names or ["console"])[0]}"], '
-    entry = _list_entry("LOGGING", f'"{LOGGER}": {{{handlers}"level": "INFO"}},')
-    line = _list_entry("LOGGING", "", after="loggers").line
-    yield replace(entry, place='in LOGGING["loggers"]', line=line)
+    names = [*(settings.LOGGING or {}).get("handlers", ()), "console"]
+    handlers = "" if has_handler else f'"handlers": ["{names[0]}"], '
+    text = f'"{LOGGER}": {{{handlers}"level": "INFO"}}'
+    if "loggers" not in (settings.LOGGING or {}):
+        yield _list_entry("LOGGING", f'"loggers": {{{text}}},')
+        return
+    line = _list_entry("LOGGING", f"{text},", after="loggers")
+    yield replace(line, place='in LOGGING["loggers"], as the first entry')
 
 
 # --- The sign-in ------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from django.conf import Settings as FileSettings
 from django.conf import settings as django_settings
+from django.core.signals import setting_changed
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
@@ -109,16 +110,21 @@ def project(folder: Path, settings: str = SETTINGS, urls: str = URLS) -> Iterato
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     wrapped = django_settings._wrapped
+    overrides: dict[str, object] = {}
     try:
         file_settings = FileSettings(f"{name}.settings")
         django_settings._wrapped = file_settings
         own = {each: value for each, value in vars(file_settings).items() if each.isupper()}
-        overrides = {each: own[each] for each in own if file_settings.is_overridden(each)}
+        overrides |= {each: own[each] for each in own if file_settings.is_overridden(each)}
         overrides["SETTINGS_MODULE"] = f"{name}.settings"
         with override_settings(**overrides):
             yield place
     finally:
         django_settings._wrapped = wrapped
+        for setting in overrides:
+            # Django's receivers have read the settings of the project again.
+            value = getattr(django_settings, setting, None)
+            setting_changed.send(type(wrapped), setting=setting, value=value, enter=False)
         sys.path.remove(str(folder))
         for module in [each for each in sys.modules if each.partition(".")[0] == name]:
             del sys.modules[module]
@@ -431,7 +437,24 @@ MISSING: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
     ),
     "logger": (
         [('        "ciam_django": {"handlers": ["mail"], "level": "INFO"},\n', "")],
-        ['settings.py:38: in LOGGING["loggers"]: "ciam_django": {"level": "INFO"},'],
+        [
+            (
+                'settings.py:38: in LOGGING["loggers"], as the first entry: '
+                '"ciam_django": {"level": "INFO"},'
+            )
+        ],
+    ),
+    "loggers": (
+        [
+            ('"loggers": {\n', ""),
+            ('        "ciam_django": {"handlers": ["mail"], "level": "INFO"},\n    },\n', ""),
+        ],
+        [
+            (
+                "settings.py:38: in LOGGING, at the end: "
+                '"loggers": {"ciam_django": {"level": "INFO"}},'
+            )
+        ],
     ),
     "logger without handlers": (
         [
@@ -442,7 +465,7 @@ MISSING: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
         ],
         [
             (
-                'settings.py:38: in LOGGING["loggers"]: '
+                'settings.py:38: in LOGGING["loggers"], as the first entry: '
                 '"ciam_django": {"handlers": ["mail"], "level": "INFO"},'
             )
         ],
@@ -492,7 +515,7 @@ def test_a_project_without_a_settings_file_gets_lines_without_files(tmp_path: Pa
     assert lines == [
         '-:-: in MIDDLEWARE, at the end: "django.middleware.locale.LocaleMiddleware",',
         '-:-: in MIDDLEWARE, at the end: "ciam_django.middleware.CiamErrorMiddleware",',
-        '-:-: in LOGGING["loggers"]: "ciam_django": {"level": "INFO"},',
+        '-:-: in LOGGING["loggers"], as the first entry: "ciam_django": {"level": "INFO"},',
     ]
 
 

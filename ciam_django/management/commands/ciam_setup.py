@@ -42,14 +42,14 @@ class Command(BaseCommand):
             answers_only = True
             self.stdout.write(
                 "'django.contrib.auth' is not in INSTALLED_APPS, so this project has no users. "
-                "Only the lines for the answers to failures are listed, as with --answers-only.\n"
+                "Only the lines for the answers to failures are listed, as with --answers-only."
             )
         lines = list(missing_lines(answers_only=answers_only))
         if not lines:
             self.stdout.write(self.style.SUCCESS("No line is missing."))
             self.stdout.write(f"Next: {typed_command('check')}")
             return
-        self.stdout.write(f"Missing: {len(lines)}. This command changes no file. Add:\n")
+        self.stdout.write(f"Missing: {len(lines)}. This command changes no file. Add:\n\n")
         for line in lines:
             self._write_line(line)
         if not answers_only:
@@ -57,7 +57,8 @@ class Command(BaseCommand):
                 "If the project signs its users in itself, and uses only the answers to failures: "
                 f"{typed_command('ciam_setup --answers-only')}"
             )
-        self.stdout.write(f"Then run again: {typed_command('ciam_setup')}")
+        same_command = "ciam_setup --answers-only" if options["answers_only"] else "ciam_setup"
+        self.stdout.write(f"Then run again: {typed_command(same_command)}")
         if options["check"]:
             sys.exit(1)
 
