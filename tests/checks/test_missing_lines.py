@@ -376,7 +376,8 @@ MISSING: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             (
                 '    path("ciam/", include("ciam_django.urls")),',
                 '    path("x/", include("no.urls")),',
-            )
+            ),
+            ('"ciam:login"', '"account"'),
         ],
         [
             (
