@@ -73,6 +73,19 @@ def test_a_missing_line_is_printed_and_sets_the_status_of_check(
     assert status == expected_status
 
 
+def test_a_login_page_of_the_project_is_told_to_link_to_ours(tmp_path: Path) -> None:
+    settings = SETTINGS.replace(LOGIN_URL_LINE, 'LOGIN_URL = "account"\n')
+
+    output, status = output_of(tmp_path, settings, "--check")
+
+    assert output == (
+        "No line is missing.\n"
+        "LOGIN_URL is 'account', a page of yours. Link from this page to /ciam/login/\n"
+        "Next: python manage.py check\n"
+    )
+    assert status == 0
+
+
 def test_the_answers_alone_can_be_asked_for(tmp_path: Path) -> None:
     settings = SETTINGS.replace(LOGIN_URL_LINE, "")
 

@@ -53,6 +53,7 @@ from ciam_django.checks.settings_source import (
     Assignment,
     assignment_of,
     first_import_line,
+    place_of_entry,
     source_path,
 )
 
@@ -161,9 +162,14 @@ def missing_lines(*, answers_only: bool) -> Iterator[MissingLine]:
 # --- Places -----------------------------------------------------------------------------------
 
 
+def _settings_module() -> str:
+    """The name of the project's settings module; empty if the settings have no module."""
+    return getattr(settings, "SETTINGS_MODULE", None) or ""
+
+
 def _assignment(name: str) -> Assignment | None:
     """The assignment to a setting in the project's settings."""
-    return assignment_of(getattr(settings, "SETTINGS_MODULE", None) or "", name)
+    return assignment_of(_settings_module(), name)
 
 
 def _settings_path() -> Path | None:
@@ -171,7 +177,7 @@ def _settings_path() -> Path | None:
     assignment = _assignment("INSTALLED_APPS")
     if assignment:
         return assignment.path
-    return source_path(getattr(settings, "SETTINGS_MODULE", None) or "")
+    return source_path(_settings_module())
 
 
 def _new_setting(text: str) -> MissingLine:
@@ -187,13 +193,15 @@ def _replacement(name: str, text: str) -> MissingLine:
 
 
 def _list_entry(name: str, text: str, after: str = "") -> MissingLine:
-    """An entry of a list: after another entry, or at the end of the list."""
+    """An entry of a list or a dict: after another entry, or at the end."""
+    place = f"in {name}, after {after!r}" if after else f"in {name}, at the end"
+    entry = place_of_entry(_settings_module(), name, after) if after else None
+    if entry:
+        return MissingLine(text, place, entry.path, entry.line)
     assignment = _assignment(name)
     if assignment is None:
-        return MissingLine(text, f"in {name}", _settings_path())
-    place = f"in {name}, after {after!r}" if after else f"in {name}, at the end"
-    line = assignment.line_of(after) if after else assignment.end_line
-    return MissingLine(text, place, assignment.path, line or assignment.line)
+        return MissingLine(text, place, _settings_path())
+    return MissingLine(text, place, assignment.path, assignment.end_line)
 
 
 # --- Apps and middleware ----------------------------------------------------------------------
@@ -228,20 +236,9 @@ def _missing_middleware(*, answers_only: bool) -> Iterator[MissingLine]:
         ]
         words = " and ".join(word for word, _ in neighbours) or "at the end"
         anchors = [other for _, other in neighbours if other is not None]
-        yield _middleware_line(
-            row.path,
-            f"in MIDDLEWARE, {words}" if index is None else f"in MIDDLEWARE: move it {words}",
-            anchors[0] if anchors else index,
-        )
-
-
-def _middleware_line(path: str, place: str, anchor: int | None) -> MissingLine:
-    """The line of a middleware beside the middleware with the index ``anchor``, or at the end."""
-    assignment = _assignment("MIDDLEWARE")
-    if assignment is None:
-        return MissingLine(f'"{path}",', place, _settings_path())
-    line = None if anchor is None else assignment.line_of(settings.MIDDLEWARE[anchor])
-    return MissingLine(f'"{path}",', place, assignment.path, line or assignment.end_line)
+        anchor = settings.MIDDLEWARE[anchors[0]] if anchors else ""
+        place = f"in MIDDLEWARE, {words}" if index is None else f"in MIDDLEWARE: move it {words}"
+        yield replace(_list_entry("MIDDLEWARE", f'"{row.path}",', anchor), place=place)
 
 
 # --- Languages, REST framework and logging ----------------------------------------------------

@@ -12,23 +12,28 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """An assignment to a name: the file, the first line, and the assigned expression."""
+    """An assignment to a name: the file, the first line, and the assigned expression.
+
+    ``extends_earlier_value`` is True for ``X += ["y"]`` and ``X = [*X, "y"]``.
+    """
 
     path: Path
     line: int
     value: ast.expr
+    extends_earlier_value: bool
 
     @property
     def end_line(self) -> int:
         """The last line of the assigned expression."""
         return self.value.end_lineno or self.line
 
-    def line_of(self, text: str) -> int | None:
-        """The line of a string in the assigned expression; None if it is missing."""
-        for node in ast.walk(self.value):
-            if isinstance(node, ast.Constant) and node.value == text:
-                return node.lineno
-        return None
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a file."""
+
+    path: Path
+    line: int
 
 
 def source_path(module: str) -> Path | None:
@@ -56,31 +61,51 @@ def _tree_of(path: Path) -> ast.Module:
 def assignment_of(module: str, name: str) -> Assignment | None:
     """The last assignment to a name in a module, or in a module that it imports the name from.
 
-    An assignment that extends the earlier value, such as ``X = [*X, "y"]`` or ``X += ["y"]``, does
-    not count.
+    An assignment that extends the earlier value does not count.
     """
-    return _assignment_of(module, name, frozenset())
+    assignments = _assignments(module, name, frozenset())
+    return next((each for each in assignments if not each.extends_earlier_value), None)
 
 
-def _assignment_of(module: str, name: str, importers: frozenset[str]) -> Assignment | None:
+def place_of_entry(module: str, name: str, text: str) -> Place | None:
+    """The place of a string in the list or the dict with this name.
+
+    The list may be made of other lists, as in ``INSTALLED_APPS = DJANGO_APPS + OWN_APPS``.
+    """
+    return _place_of_entry(module, name, text, frozenset())
+
+
+def _place_of_entry(module: str, name: str, text: str, users: frozenset[str]) -> Place | None:
+    """The place of a string in the list; ``users`` are the lists that are made of this list."""
+    for assignment in _assignments(module, name, frozenset()):
+        nodes = list(ast.walk(assignment.value))
+        for node in nodes:
+            if isinstance(node, ast.Constant) and node.value == text:
+                return Place(assignment.path, node.lineno)
+        for part in {node.id for node in nodes if isinstance(node, ast.Name)} - users - {name}:
+            found = _place_of_entry(module, part, text, users | {name})
+            if found:
+                return found
+    return None
+
+
+def _assignments(module: str, name: str, importers: frozenset[str]) -> Iterator[Assignment]:
+    """Yield the assignments to a name, the last first, also those of imported modules."""
     path = source_path(module)
     if path is None or module in importers:
-        return None
-    tree = _tree_of(path)
+        return
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for statement in reversed(list(_statements(tree.body))):
+    for statement in reversed(list(_statements(_tree_of(path).body))):
         value = _assigned_value(statement, name)
-        if value is not None and not _has_name(value, name):
-            return Assignment(path, statement.lineno, value)
+        if value is not None:
+            extends = isinstance(statement, ast.AugAssign) or _has_name(value, name)
+            yield Assignment(path, value.lineno, value, extends)
         if isinstance(statement, ast.ImportFrom):
             source = _absolute_name(statement, package)
             for alias in statement.names:
                 if alias.name == "*" or (alias.asname or alias.name) == name:
                     imported_name = name if alias.name == "*" else alias.name
-                    found = _assignment_of(source, imported_name, importers | {module})
-                    if found:
-                        return found
-    return None
+                    yield from _assignments(source, imported_name, importers | {module})
 
 
 def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
@@ -98,7 +123,10 @@ def _assigned_value(statement: ast.AST, name: str) -> ast.expr | None:
             isinstance(target, ast.Name) and target.id == name for target in targets
         ):
             return value
-        case ast.AnnAssign(target=ast.Name(id=assigned), value=value) if assigned == name:
+        case (
+            ast.AnnAssign(target=ast.Name(id=assigned), value=value)
+            | ast.AugAssign(target=ast.Name(id=assigned), value=value)
+        ) if assigned == name:
             return value
     return None
 

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ciam_django.checks.settings_source import assignment_of, first_import_line, source_path
+from ciam_django.checks.settings_source import (
+    assignment_of,
+    first_import_line,
+    place_of_entry,
+    source_path,
+)
 from tests.rows import for_each_row
 
 # The files of a project, and the file and the line of the assignment to X that counts.
@@ -80,16 +85,21 @@ def project_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         del sys.modules[name]
 
 
-@for_each_row("row", PROJECTS)
-def test_the_assignment_that_counts_is_found(row: str, project_folder: Path) -> None:
-    files, expected = PROJECTS[row]
-    name = f"source_{list(PROJECTS).index(row)}"
+def import_project(folder: Path, name: str, files: dict[str, str]) -> None:
+    """Write the files of a package, and import the package."""
     for path, text in files.items():
-        file = project_folder / name / path
+        file = folder / name / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text.replace("{name}", name), encoding="utf-8")
     importlib.invalidate_caches()
     importlib.import_module(name)
+
+
+@for_each_row("row", PROJECTS)
+def test_the_assignment_that_counts_is_found(row: str, project_folder: Path) -> None:
+    files, expected = PROJECTS[row]
+    name = f"source_{list(PROJECTS).index(row)}"
+    import_project(project_folder, name, files)
 
     found = assignment_of(name, "X")
 
@@ -128,13 +138,37 @@ def test_a_module_without_a_source_file_has_no_path() -> None:
     assert source_path(__name__) == Path(__file__)
 
 
-def test_an_assignment_knows_the_lines_of_its_entries(project_folder: Path) -> None:
-    text = '# coding: utf-8\nX = [\n    "a",\n    "b",  # 中文\n]\n'
-    (project_folder / "entries.py").write_text(text, encoding="utf-8")
-    importlib.invalidate_caches()
-    importlib.import_module("entries")
+# Settings -> the file and the line of the entry "a" of X.
+ENTRIES: dict[str, tuple[dict[str, str], str | None]] = {
+    "list": ({"__init__.py": 'X = [\n    "b",\n    "a",  # 中文\n]\n'}, "__init__.py:3"),
+    "extended": ({"__init__.py": 'X = []\nX += [\n    "a"]\n'}, "__init__.py:3"),
+    "extended list": ({"__init__.py": 'X = [\n    "a"]\nX += ["b"]\n'}, "__init__.py:2"),
+    "sum": (
+        {"__init__.py": "from .apps import OWN\nX = OWN + []\n", "apps.py": '\nOWN = ["a"]\n'},
+        "apps.py:2",
+    ),
+    "parts": ({"__init__.py": 'A = ["a"]\nB = ["b"]\nX = [*B, *A]\n'}, "__init__.py:1"),
+    "circle": ({"__init__.py": "A = []\nX = A\nA = X\n"}, None),
+    "missing": ({"__init__.py": 'X = ["b"]\n'}, None),
+}
 
-    found = assignment_of("entries", "X")
+
+@for_each_row("row", ENTRIES)
+def test_the_place_of_an_entry_is_found(row: str, project_folder: Path) -> None:
+    files, expected = ENTRIES[row]
+    name = f"entries_{list(ENTRIES).index(row)}"
+    import_project(project_folder, name, files)
+
+    found = place_of_entry(name, "X", "a")
+
+    described = found and f"{found.path.relative_to(project_folder / name)}:{found.line}"
+    assert described == expected
+
+
+def test_an_assignment_knows_its_last_line(project_folder: Path) -> None:
+    import_project(project_folder, "lines", {"__init__.py": "X = [\n    1,\n]\n"})
+
+    found = assignment_of("lines", "X")
 
     assert found
-    assert (found.line, found.line_of("b"), found.line_of("c"), found.end_line) == (2, 4, None, 5)
+    assert (found.line, found.end_line) == (1, 3)

@@ -6,9 +6,12 @@ import sys
 from argparse import ArgumentParser
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
+from django.urls import reverse
 
 from ciam_django.checks.missing_lines import (
+    LOGIN_URL,
     MissingLine,
     can_sign_users_in,
     missing_lines,
@@ -47,6 +50,11 @@ class Command(BaseCommand):
         lines = list(missing_lines(answers_only=answers_only))
         if not lines:
             self.stdout.write(self.style.SUCCESS("No line is missing."))
+            if not answers_only and settings.LOGIN_URL != LOGIN_URL:
+                self.stdout.write(
+                    f"LOGIN_URL is {settings.LOGIN_URL!r}, a page of yours. "
+                    f"Link from this page to {reverse(LOGIN_URL)}"
+                )
             self.stdout.write(f"Next: {typed_command('check')}")
             return
         self.stdout.write(f"Missing: {len(lines)}. This command changes no file. Add:\n\n")
