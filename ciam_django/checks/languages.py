@@ -5,7 +5,7 @@ A project without a root URLconf serves no users: it is a script or a worker.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 from django.conf import settings
@@ -24,10 +24,12 @@ AFTER_LOCALE: Final = (COMMON_MIDDLEWARE,)
 _SOURCE_LANGUAGE: Final = "en"
 
 
-def middleware_index(class_path: str, names: Sequence[str] | None = None) -> int | None:
+def middleware_index(class_path: str) -> int | None:
     """The index of a middleware or of its subclass in MIDDLEWARE; None if it is missing."""
-    names = settings.MIDDLEWARE if names is None else names
-    return next((i for i, name in enumerate(names) if is_subclass_path(class_path, name)), None)
+    indexes = (
+        i for i, name in enumerate(settings.MIDDLEWARE) if is_subclass_path(class_path, name)
+    )
+    return next(indexes, None)
 
 
 def can_languages_differ() -> bool:
@@ -67,18 +69,15 @@ def check_language_choice(app_configs: object, **kwargs: Any) -> Iterator[CheckM
             "language, silence this check.",
         )
         return
-    for names, is_wrong_side, side in (
-        (BEFORE_LOCALE, place.__lt__, "before"),
-        (AFTER_LOCALE, place.__gt__, "after"),
-    ):
-        for name in names:
-            other = middleware_index(name)
-            if other is not None and is_wrong_side(other):
-                yield check_message(
-                    "locale middleware order",
-                    f"In MIDDLEWARE, {LOCALE_MIDDLEWARE!r} is {side} {name!r}.",
-                    "Move LocaleMiddleware after SessionMiddleware and before CommonMiddleware.",
-                )
+    for name in (*BEFORE_LOCALE, *AFTER_LOCALE):
+        other = middleware_index(name)
+        if other is not None and (other < place) != (name in BEFORE_LOCALE):
+            side = "after" if other < place else "before"
+            yield check_message(
+                "locale middleware order",
+                f"In MIDDLEWARE, {LOCALE_MIDDLEWARE!r} is {side} {name!r}.",
+                "Move LocaleMiddleware after SessionMiddleware and before CommonMiddleware.",
+            )
 
 
 CHECKS: Final = (check_language_choice,)

@@ -208,12 +208,12 @@ def _(allowed: Template, place: str, value: Any) -> Iterator[CheckMessage]:
     try:
         # Templates of other engines cannot be extended, and have no attribute `nodelist`.
         template = getattr(get_template(value), "template", None)
-        blocks = block_names(template) if isinstance(template, DjangoTemplate) else set()
+        blocks = _block_names(template) if isinstance(template, DjangoTemplate) else set()
     except (TemplateDoesNotExist, TemplateSyntaxError) as error:
         text = f"{place} is {value!r}: {type(error).__name__}: {error}."
         yield check_message(allowed.check, text, f"It must be {allowed.words}.")
         return
-    if _CONTENT_BLOCK not in blocks:
+    if blocks is not None and _CONTENT_BLOCK not in blocks:
         found = ", ".join(map(repr, sorted(blocks))) or "no blocks"
         yield check_message(
             allowed.check,
@@ -224,8 +224,11 @@ def _(allowed: Template, place: str, value: Any) -> Iterator[CheckMessage]:
         )
 
 
-def block_names(template: DjangoTemplate) -> set[str]:
-    """The names of the blocks of a template, and of the templates that it extends."""
+def _block_names(template: DjangoTemplate) -> set[str] | None:
+    """The names of the blocks of a template, and of the templates that it extends.
+
+    None if the name of an extended template is known only to a request.
+    """
     context = Context()
     names: set[str] = set()
     with context.bind_template(template):
@@ -234,6 +237,8 @@ def block_names(template: DjangoTemplate) -> set[str]:
             extends = template.nodelist.get_nodes_by_type(ExtendsNode)
             if not extends:
                 return names
+            if not isinstance(extends[0].parent_name.var, str):
+                return None
             # The context remembers the templates, so that a template can extend its namesake.
             template = extends[0].get_parent(context)
 

@@ -39,7 +39,7 @@ class Place:
 def source_path(module: str) -> Path | None:
     """The source file of an imported module; None if there is no source file."""
     name = getattr(sys.modules.get(module), "__file__", None)
-    path = Path(name) if name else None
+    path = Path(name).resolve() if name else None
     return path if path and path.suffix == ".py" and path.exists() else None
 
 
@@ -82,7 +82,8 @@ def _place_of_entry(module: str, name: str, text: str, users: frozenset[str]) ->
         for node in nodes:
             if isinstance(node, ast.Constant) and node.value == text:
                 return Place(assignment.path, node.lineno)
-        for part in {node.id for node in nodes if isinstance(node, ast.Name)} - users - {name}:
+        parts = {node.id for node in nodes if isinstance(node, ast.Name)} - users - {name}
+        for part in sorted(parts):
             found = _place_of_entry(module, part, text, users | {name})
             if found:
                 return found
