@@ -11,10 +11,8 @@ from urllib.parse import urlsplit
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  (Django's name)
-from django.template import Context, TemplateDoesNotExist, TemplateSyntaxError
-from django.template import Template as DjangoTemplate
+from django.template import TemplateDoesNotExist, TemplateSyntaxError
 from django.template.loader import get_template
-from django.template.loader_tags import BlockNode, ExtendsNode
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
@@ -88,8 +86,6 @@ CHECK_IDS: Final = {
     "locale middleware order": "ciam_django.W081",
     "no translations": "ciam_django.W082",
 }
-# The block of a base template that our pages fill.
-_CONTENT_BLOCK: Final = "content"
 
 
 def check_message(check: str, message: str, hint: str | None = None) -> CheckMessage:
@@ -203,44 +199,12 @@ def _(allowed: DottedPath, place: str, value: Any) -> Iterator[CheckMessage]:
 
 @_content_messages.register
 def _(allowed: Template, place: str, value: Any) -> Iterator[CheckMessage]:
-    if not value:
-        return
     try:
-        # Templates of other engines cannot be extended, and have no attribute `nodelist`.
-        template = getattr(get_template(value), "template", None)
-        blocks = _block_names(template) if isinstance(template, DjangoTemplate) else set()
+        if value:
+            get_template(value)
     except (TemplateDoesNotExist, TemplateSyntaxError) as error:
         text = f"{place} is {value!r}: {type(error).__name__}: {error}."
         yield check_message(allowed.check, text, f"It must be {allowed.words}.")
-        return
-    if blocks is not None and _CONTENT_BLOCK not in blocks:
-        found = ", ".join(map(repr, sorted(blocks))) or "no blocks"
-        yield check_message(
-            allowed.check,
-            f"{place} is {value!r}, which has no block {_CONTENT_BLOCK!r}. It has: {found}.",
-            f"Set it to a new template that puts this block into your block: {{% extends {value!r} "
-            f"%}}{{% block main %}}{{% block {_CONTENT_BLOCK} %}}{{% endblock %}}{{% endblock %}}, "
-            "with the name of your block in place of 'main'.",
-        )
-
-
-def _block_names(template: DjangoTemplate) -> set[str] | None:
-    """The names of the blocks of a template, and of the templates that it extends.
-
-    None if the name of an extended template is known only to a request.
-    """
-    context = Context()
-    names: set[str] = set()
-    with context.bind_template(template):
-        while True:
-            names |= {node.name for node in template.nodelist.get_nodes_by_type(BlockNode)}
-            extends = template.nodelist.get_nodes_by_type(ExtendsNode)
-            if not extends:
-                return names
-            if not isinstance(extends[0].parent_name.var, str):
-                return None
-            # The context remembers the templates, so that a template can extend its namesake.
-            template = extends[0].get_parent(context)
 
 
 @_content_messages.register

@@ -72,9 +72,11 @@ _APPS: Final[Mapping[str, Sequence[str]]] = {
     ),
     ACCOUNTS_APP: (),
 }
-# Language code that Django no longer has texts for -> the code of the language, and its name.
-_OLD_LANGUAGES: Final = {
+# Language code without texts of this package -> the code of the language, and its name.
+_LANGUAGE_CODES: Final = {
+    "zh": ("zh-hans", "简体中文"),
     "zh-cn": ("zh-hans", "简体中文"),
+    "zh-my": ("zh-hans", "简体中文"),
     "zh-sg": ("zh-hans", "简体中文"),
     "zh-hk": ("zh-hant", "繁體中文"),
     "zh-mo": ("zh-hant", "繁體中文"),
@@ -249,12 +251,12 @@ def _missing_languages() -> Iterator[MissingLine]:
         yield _replacement("USE_I18N", "USE_I18N = True")
     for code, _ in settings.LANGUAGES:
         # Django's default has no such code.
-        if code.lower() in _OLD_LANGUAGES:
-            new_code, name = _OLD_LANGUAGES[code.lower()]
+        if code.lower() in _LANGUAGE_CODES:
+            new_code, name = _LANGUAGE_CODES[code.lower()]
             entry = _list_entry("LANGUAGES", f'("{new_code}", "{name}"),', after=code)
             yield replace(entry, place=f"in LANGUAGES, in place of {code!r}")
-    if settings.LANGUAGE_CODE.lower() in _OLD_LANGUAGES:
-        code, _ = _OLD_LANGUAGES[settings.LANGUAGE_CODE.lower()]
+    if settings.LANGUAGE_CODE.lower() in _LANGUAGE_CODES:
+        code, _ = _LANGUAGE_CODES[settings.LANGUAGE_CODE.lower()]
         yield _replacement("LANGUAGE_CODE", f'LANGUAGE_CODE = "{code}"')
 
 

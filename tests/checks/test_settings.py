@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -698,61 +697,6 @@ def test_a_base_template_with_a_syntax_error_is_reported(settings: Settings) -> 
     ]
 
     assert "TemplateSyntaxError" in only_message("template", CIAM_BASE_TEMPLATE="x.html").msg
-
-
-# Base template -> the blocks in the message, or None for an allowed base template.
-BASE_TEMPLATES = {
-    "{% block content %}{% endblock %}": None,
-    "{% extends 'own.html' %}{% block main %}{% block content %}{% endblock %}{% endblock %}": None,
-    "{% extends 'admin/base_site.html' %}": None,
-    # A template that extends its namesake in another folder.
-    "{% extends 'x.html' %}": None,
-    # Only a request knows this template.
-    "{% extends layout %}": None,
-    "{% extends 'own.html' %}": "'main', 'title'",
-    "<html></html>": "no blocks",
-    "{% include 'admin/base.html' %}": "no blocks",
-}
-
-
-@for_each_row("text", BASE_TEMPLATES)
-def test_a_base_template_without_the_block_content_is_reported(text: str) -> None:
-    own = "<title>{% block title %}{% endblock %}</title>{% block main %}{% endblock %}"
-    loader = "django.template.loaders.locmem.Loader"
-    loaders = [
-        (loader, {"x.html": text, "own.html": own}),
-        (loader, {"x.html": "{% block content %}{% endblock %}"}),
-        "django.template.loaders.app_directories.Loader",
-    ]
-    templates = {**django_settings.TEMPLATES[0], "APP_DIRS": False}
-    templates["OPTIONS"] = {**templates["OPTIONS"], "loaders": loaders}
-    settings = {"TEMPLATES": [templates], "CIAM_BASE_TEMPLATE": "x.html"}
-    blocks = BASE_TEMPLATES[text]
-    if blocks is None:
-        assert found_with(**settings) == []
-        return
-
-    message = only_message("template", **settings)
-
-    assert message.msg == (
-        f"CIAM_BASE_TEMPLATE is 'x.html', which has no block 'content'. It has: {blocks}."
-    )
-    assert "{% extends 'x.html' %}{% block main %}{% block content %}" in (message.hint or "")
-
-
-def test_a_base_template_of_another_engine_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "x.html").write_text("{% block content %}{% endblock %}")
-    strings = {
-        "BACKEND": "django.template.backends.dummy.TemplateStrings",
-        "DIRS": [tmp_path],
-        "APP_DIRS": False,
-        "OPTIONS": {},
-    }
-    templates = [*django_settings.TEMPLATES, strings]
-
-    message = only_message("template", TEMPLATES=templates, CIAM_BASE_TEMPLATE="x.html")
-
-    assert "has no block 'content'" in message.msg
 
 
 # --- Apps, URLs, client and entry points ------------------------------------------------------
