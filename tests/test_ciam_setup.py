@@ -63,14 +63,24 @@ def test_a_missing_line_is_printed_and_sets_the_status_of_check(
     output, status = output_of(tmp_path, settings, *arguments)
 
     assert output == (
-        "Missing: 1. This command changes no file. Add:\n\n"
+        "Missing lines: 1. This command changes no file.\n\n"
         "{folder}/settings.py: at the end of the file\n"
         f"    {LOGIN_URL_LINE}\n"
+        "Then run again: python manage.py ciam_setup\n"
+    )
+    assert status == expected_status
+
+
+def test_a_project_without_accounts_reads_of_the_option_for_the_answers(tmp_path: Path) -> None:
+    settings = SETTINGS.replace('    "ciam_django.accounts",\n', "")
+
+    output, _ = output_of(tmp_path, settings)
+
+    assert output.endswith(
         "If the project signs its users in itself, and uses only the answers to failures: "
         "python manage.py ciam_setup --answers-only\n"
         "Then run again: python manage.py ciam_setup\n"
     )
-    assert status == expected_status
 
 
 def test_a_login_page_of_the_project_is_told_to_link_to_ours(tmp_path: Path) -> None:
@@ -108,7 +118,7 @@ def test_a_missing_line_of_the_answers_names_the_command_to_run_again(tmp_path: 
     output, status = output_of(tmp_path, settings, "--answers-only", "--check")
 
     assert output == (
-        "Missing: 1. This command changes no file. Add:\n\n"
+        "Missing lines: 1. This command changes no file.\n\n"
         "{folder}/settings.py:16: in MIDDLEWARE, at the end\n"
         '    "ciam_django.middleware.CiamErrorMiddleware",\n\n'
         "Then run again: python manage.py ciam_setup --answers-only\n"

@@ -380,7 +380,7 @@ def test_an_existing_project_with_the_lines_of_ciam_setup_signs_users_in(
     assert run("python manage.py ciam_setup", tmp_path, **secret) == output
     add_printed_lines(output.replace(FAKE_URL, fake_ciam.url))
     output = run("python manage.py ciam_setup --check", tmp_path, status=1, **secret)
-    assert "Missing: 1." in output, output
+    assert "Missing lines: 1." in output, output
     run("python manage.py migrate", tmp_path, **secret)
     output = run("python manage.py ciam_setup --check", tmp_path, **secret)
 

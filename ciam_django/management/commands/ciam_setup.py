@@ -6,11 +6,13 @@ import sys
 from argparse import ArgumentParser
 from typing import Any, ClassVar
 
+from django.apps import apps
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.urls import reverse
 
 from ciam_django.checks.missing_lines import (
+    ACCOUNTS_APP,
     LOGIN_URL,
     MissingLine,
     can_sign_users_in,
@@ -57,10 +59,10 @@ class Command(BaseCommand):
                 )
             self.stdout.write(f"Next: {typed_command('check')}")
             return
-        self.stdout.write(f"Missing: {len(lines)}. This command changes no file. Add:\n\n")
+        self.stdout.write(f"Missing lines: {len(lines)}. This command changes no file.\n\n")
         for line in lines:
             self._write_line(line)
-        if not answers_only:
+        if not answers_only and not apps.is_installed(ACCOUNTS_APP):
             self.stdout.write(
                 "If the project signs its users in itself, and uses only the answers to failures: "
                 f"{typed_command('ciam_setup --answers-only')}"
