@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig, apps
 from django.core.checks import Tags, register
 
-from ciam_django.checks import settings
+from ciam_django.checks import languages, settings
 
 
 class CiamDjangoConfig(AppConfig):
@@ -16,7 +16,7 @@ class CiamDjangoConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks; the checks of sign-in and accounts need the accounts app."""
-        checks = [*settings.CHECKS]
+        checks = [*settings.CHECKS, *languages.CHECKS]
         if apps.is_installed("ciam_django.accounts"):
             # These modules import models and Authlib. A project without accounts may have neither.
             from ciam_django.checks import accounts, login  # noqa: PLC0415

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from django.template.backends.base import BaseEngine
 from django.template.backends.django import DjangoTemplates
 from django.template.loader import get_template
 from django.templatetags.static import static
+from django.utils.html import conditional_escape
 from django.utils.translation import override, pgettext_lazy
 
 from ciam_django.answers import Answer
@@ -128,6 +130,9 @@ def _action_button(answer: Answer, fallback_url: str) -> dict[str, Any]:
 
 
 _DEFAULT_BASE_TEMPLATE: Final = "ciam_django/page.html"
+_LINK_TAG: Final = re.compile(r"<link\s[^>]*>", re.IGNORECASE)
+# The attribute of the link in ciam_django/stylesheet.html.
+_OUR_LINK: Final = " data-ciam-stylesheet"
 
 
 def language_of_page(request: HttpRequest, answer: Answer | None = None) -> str:
@@ -164,6 +169,8 @@ def render_page(request: HttpRequest, template: str, context: Mapping[str, Any])
     If the project's templates fail, the failure is logged, and the page is rendered with the
     templates of this package. The failure is not logged if the project has no base template and
     Django does not find the page's template.
+
+    Each page links ``ciam.css`` once: if the base template does not link it, the page does.
     """
     language = context.get("ciam_language") or language_of_page(request)
     is_right_to_left = language.partition("-")[0] in settings.LANGUAGES_BIDI
@@ -183,7 +190,8 @@ def _render_in_base(
     request: HttpRequest, template: str, context: Mapping[str, Any], base: str
 ) -> str:
     try:
-        return get_template(template).render({**context, "ciam_base": base}, request)
+        html = get_template(template).render({**context, "ciam_base": base}, request)
+        return _with_one_stylesheet(html, context["ciam_stylesheet"])
     except Exception as error:  # noqa: BLE001
         # The project's templates or context processors may need data that a failed request lacks.
         # The page of a failure must not fail itself.
@@ -192,7 +200,23 @@ def _render_in_base(
         if base != _DEFAULT_BASE_TEMPLATE or not is_not_found:
             _log_broken_page(template, error)
     package_template = _package_engine().get_template(template)
-    return package_template.render({**context, "ciam_base": _DEFAULT_BASE_TEMPLATE}, request)
+    html = package_template.render({**context, "ciam_base": _DEFAULT_BASE_TEMPLATE}, request)
+    return _with_one_stylesheet(html, context["ciam_stylesheet"])
+
+
+def _with_one_stylesheet(html: str, url: str) -> str:
+    """Return the page without our second link to the style sheet, if the base template has a link.
+
+    The second link would come after the project's own styles, and would win over them.
+    """
+    if not url:
+        return html
+    escaped_url = conditional_escape(url)
+    links = [
+        link for link in _LINK_TAG.findall(html) if escaped_url in link and "stylesheet" in link
+    ]
+    added = [link for link in links if _OUR_LINK in link]
+    return html.replace(added[0], "", 1) if added and len(links) > len(added) else html
 
 
 def _log_broken_page(template: str, error: Exception) -> None:

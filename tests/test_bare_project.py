@@ -221,3 +221,28 @@ print(sorted(message.id[-4:] for message in run_checks()))
 """
 
     assert run_program(program) == "['E002', 'E020', 'E022', 'E024']\n"
+
+
+def test_the_checks_report_a_missing_accounts_app_although_the_settings_name_its_classes() -> None:
+    program = """
+import django
+from django.conf import settings
+settings.configure(
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "ciam_django"],
+    MIDDLEWARE=[
+        "ciam_django.accounts.middleware.CiamSessionMiddleware",
+        "ciam_django.middleware.CiamErrorMiddleware",
+    ],
+    AUTHENTICATION_BACKENDS=["ciam_django.accounts.backends.CiamBackend"],
+    AUTHLIB_OAUTH_CLIENTS={"ciam": {"client_id": "x", "server_metadata_url": "https://x.invalid/"}},
+    LANGUAGES=[("en", "English")],
+    ROOT_URLCONF="__main__",
+)
+django.setup()
+from django.core.checks import run_checks
+from django.urls import include, path
+urlpatterns = [path("ciam/", include("ciam_django.urls"))]
+print([message.id for message in run_checks(tags=["ciam_django"])])
+"""
+
+    assert run_program(program) == "['ciam_django.E014']\n"

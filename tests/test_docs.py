@@ -79,8 +79,8 @@ def test_relative_links_in_the_documentation_lead_to_committed_files() -> None:
         assert target.parent != ROOT / "docs/codes" or target.name == "index.md", document
 
 
-def test_the_readme_has_at_most_200_lines() -> None:
-    assert len(text_of("README.md").splitlines()) <= 200
+def test_the_readme_has_at_most_150_lines() -> None:
+    assert len(text_of("README.md").splitlines()) <= 150
 
 
 def test_template_blocks_in_the_documentation_exist() -> None:

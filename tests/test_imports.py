@@ -86,6 +86,7 @@ ROOMS: Final[dict[str, set[str]]] = {
         "errors",
         "conf",
     },
+    "management": {"checks"},
     "testing": set(),
 }
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from authlib.integrations.base_client.errors import OAuthError
+from django.contrib.staticfiles.storage import StaticFilesStorage
 from django.http import HttpRequest, HttpResponse
 from django.middleware.locale import LocaleMiddleware
-from django.test import RequestFactory
+from django.test import RequestFactory, override_settings
 from django.utils import translation
 from pytest_django.fixtures import Settings
 
+from ciam_django import responses
 from ciam_django.answers import Answer, answer_to
 from ciam_django.errors import CiamError
 from ciam_django.responses import mark_as_logged, media_type_for, render_page, response_for
@@ -477,6 +479,81 @@ def test_a_form_page_has_a_csrf_token_without_templates_of_the_project(
 
 def test_a_page_has_the_style_sheet_of_the_package() -> None:
     assert '<link rel="stylesheet" href="/static/ciam_django/ciam.css">' in page_of(answer())
+
+
+PAGES = ["answer", "done", "login", "pending", "step"]
+STYLESHEET = "/static/ciam_django/ciam.css"
+# The base template of a project -> the number of links to our style sheet that the template has.
+BASES = {
+    "<html><head></head><body>{% block content %}{% endblock %}</body></html>": 0,
+    "<!DOCTYPE html><title>Shop</title>{% block content %}{% endblock %}": 0,
+    "{% load static %}<link rel='preload' as='style' href=\"{% static 'ciam_django/ciam.css' %}\">"
+    "{% block content %}{% endblock %}": 0,
+    "{% load static %}<LINK href=\"{% static 'ciam_django/ciam.css' %}\" rel=stylesheet>"
+    "{% block content %}{% endblock %}": 1,
+    "{% extends 'ciam_django/page.html' %}": 1,
+}
+
+
+def stylesheets_of(html: str) -> list[str]:
+    """The links to style sheets of a page, in the order of the page."""
+    links = re.findall(r"<link\s[^>]*>", html, re.IGNORECASE)
+    return [link for link in links if re.search(r"rel=[\"']?stylesheet", link)]
+
+
+@for_each_row("name", PAGES)
+def test_each_page_links_the_style_sheet_once_in_each_base_template(name: str) -> None:
+    for base, links_of_base in BASES.items():
+        templates = templates_setting(shop=base)
+        with override_settings(TEMPLATES=templates, CIAM_BASE_TEMPLATE="shop.html"):
+            html = render_page(request_with(HTML), f"ciam_django/{name}.html", {"answer": answer()})
+
+        (link,) = stylesheets_of(html)
+        assert STYLESHEET in link
+        # The project's own link stays where it is, before the project's own styles.
+        assert ("data-ciam-stylesheet" in link) == (links_of_base == 0), base
+        if links_of_base == 0:
+            assert html.index(link) < html.index('class="ciam-card"')
+
+
+def test_each_template_in_the_base_template_links_the_style_sheet() -> None:
+    folder = Path(responses.__file__).parent / "templates/ciam_django"
+    names = [
+        path.stem
+        for path in sorted(folder.glob("*.html"))
+        if "{% extends ciam_base %}" in path.read_text(encoding="utf-8")
+    ]
+
+    assert names == PAGES
+
+
+def test_the_project_can_leave_out_the_link_to_the_style_sheet(settings: Settings) -> None:
+    """A project may have the rules of ciam.css in a style sheet of its own."""
+    settings.TEMPLATES = templates_setting(
+        **{"shop": "<p>{% block content %}{% endblock %}", "ciam_django/stylesheet": ""}
+    )
+    settings.CIAM_BASE_TEMPLATE = "shop.html"
+
+    assert stylesheets_of(page_of(answer())) == []
+
+
+def test_the_address_of_the_style_sheet_is_escaped(settings: Settings) -> None:
+    settings.TEMPLATES = templates_setting(
+        shop='{% load static %}<link rel="stylesheet" href="{% static \'ciam_django/ciam.css\' %}">'
+        "{% block content %}{% endblock %}"
+    )
+    settings.CIAM_BASE_TEMPLATE = "shop.html"
+    settings.STORAGES = {"staticfiles": {"BACKEND": f"{__name__}.SignedStorage"}}
+
+    (link,) = stylesheets_of(page_of(answer()))
+    assert "ciam.css?a=1&amp;b=2" in link
+
+
+class SignedStorage(StaticFilesStorage):
+    """A storage whose addresses have a query, such as the signed addresses of a bucket."""
+
+    def url(self, name: str | None, *args: Any, **kwargs: Any) -> str:
+        return f"{super().url(name)}?a=1&b=2"
 
 
 @pytest.mark.parametrize("static_url", [None, ""])

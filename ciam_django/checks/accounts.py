@@ -13,14 +13,17 @@ from django.db import connections, router
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.accounts.users import has_own_save, random_username, required_fields
 from ciam_django.checks.messages import check_message
-from ciam_django.checks.settings import are_urls_included, is_subclass_path
+from ciam_django.checks.settings import (
+    AUTHENTICATION_MIDDLEWARE,
+    SESSION_MIDDLEWARE,
+    are_urls_included,
+    is_subclass_path,
+)
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import issuer_of, load_issuer
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 
-SESSION_MIDDLEWARE: Final = "ciam_django.accounts.middleware.CiamSessionMiddleware"
-_AUTHENTICATION_MIDDLEWARE: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
 _COOKIE_SESSION_ENGINE: Final = "django.contrib.sessions.backends.signed_cookies"
 
 _CHANGED: Final = "With another mode, issuer or client, CIAM's users would get new accounts here."
@@ -38,7 +41,7 @@ def check_sessions(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]
         )
     names = list(settings.MIDDLEWARE)
     indexes = [i for i, name in enumerate(names) if is_subclass_path(SESSION_MIDDLEWARE, name)]
-    first = names.index(_AUTHENTICATION_MIDDLEWARE) if _AUTHENTICATION_MIDDLEWARE in names else -1
+    first = names.index(AUTHENTICATION_MIDDLEWARE) if AUTHENTICATION_MIDDLEWARE in names else -1
     if not indexes or indexes[0] < first:
         yield check_message(
             "session middleware",

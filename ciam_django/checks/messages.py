@@ -83,6 +83,9 @@ CHECK_IDS: Final = {
     "front end": "ciam_django.W075",
     "verified claim": "ciam_django.E050",
     "private key": "ciam_django.E051",
+    "no locale middleware": "ciam_django.W080",
+    "locale middleware order": "ciam_django.W081",
+    "no translations": "ciam_django.W082",
 }
 
 

@@ -30,6 +30,8 @@ from ciam_django.languages import similar_language_with_texts
 from ciam_django.lookup import OVERRIDABLE_FIELDS, matched_row
 
 ERROR_MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
+AUTHENTICATION_MIDDLEWARE: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
+SESSION_MIDDLEWARE: Final = "ciam_django.accounts.middleware.CiamSessionMiddleware"
 DRF_HANDLER: Final = "ciam_django.drf.exception_handler"
 # The handler of drf-standardized-errors, and the class of this package for the handler.
 STANDARDIZED_HANDLER: Final = "drf_standardized_errors.handler.exception_handler"
@@ -205,7 +207,7 @@ def _is_message_uncollapsed(code: str) -> bool:
 
 def check_login_setup(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Check the apps, backends and URLs of a project with ``ciam_django.urls``."""
-    inclusions = _url_inclusions()
+    inclusions = url_inclusions()
     if not inclusions:
         return
     if not apps.is_installed("ciam_django.accounts"):
@@ -268,14 +270,23 @@ def check_error_handlers(app_configs: object, **kwargs: Any) -> Iterator[CheckMe
             f"{ERROR_MIDDLEWARE!r} is not in MIDDLEWARE.",
             "Add it as the last one: without it, a failure in a Django view is a 500.",
         )
-    if apps.is_installed("rest_framework"):
-        handler = (getattr(settings, "REST_FRAMEWORK", None) or {}).get("EXCEPTION_HANDLER", "")
-        if not str(handler).startswith("ciam_django.") and not _is_standardized_handler(handler):
-            yield check_message(
-                "handler",
-                f"REST_FRAMEWORK['EXCEPTION_HANDLER'] is {handler or 'not set'!r}.",
-                f"Set it to {DRF_HANDLER!r}; name your own in CIAM_DRF_FALLBACK_HANDLER.",
-            )
+    if apps.is_installed("rest_framework") and not is_drf_handler_set():
+        yield check_message(
+            "handler",
+            f"REST_FRAMEWORK['EXCEPTION_HANDLER'] is {drf_handler() or 'not set'!r}.",
+            f"Set it to {DRF_HANDLER!r}; name your own in CIAM_DRF_FALLBACK_HANDLER.",
+        )
+
+
+def drf_handler() -> object:
+    """The exception handler of the settings of REST framework; an empty text if there is none."""
+    return (getattr(settings, "REST_FRAMEWORK", None) or {}).get("EXCEPTION_HANDLER", "")
+
+
+def is_drf_handler_set() -> bool:
+    """Return True if the settings name an exception handler of this package."""
+    handler = drf_handler()
+    return str(handler).startswith("ciam_django.") or _is_standardized_handler(handler)
 
 
 def _is_standardized_handler(handler: object) -> bool:
@@ -293,10 +304,10 @@ def _is_standardized_handler(handler: object) -> bool:
 
 def are_urls_included() -> bool:
     """Return True if the project includes ``ciam_django.urls``."""
-    return bool(_url_inclusions())
+    return bool(url_inclusions())
 
 
-def _url_inclusions() -> Sequence[bool]:
+def url_inclusions() -> Sequence[bool]:
     """Return a bool for each ``include()`` of ``ciam_django.urls``: True in ``i18n_patterns``."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
@@ -354,9 +365,12 @@ def _matches_source(source: str, origin: str) -> bool:
 
 def is_subclass_path(class_path: str, path: str) -> bool:
     """Return True if ``path`` is the path of the class ``class_path`` or of its subclass."""
+    if path == class_path:
+        # A module with models can't be imported before its app is installed.
+        return True
     try:
         imported = import_string(path)
-    except ImportError:
+    except Exception:  # noqa: BLE001  (the module of a project can raise anything)
         # Django reports paths that can't be imported.
         return False
     classes = getattr(imported, "__mro__", ())

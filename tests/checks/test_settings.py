@@ -188,6 +188,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
             "MIDDLEWARE": [
                 "no.such.middleware",
                 f"{__name__}.function_middleware",
+                "django.middleware.locale.LocaleMiddleware",
                 "ciam_django.accounts.middleware.CiamSessionMiddleware",
             ]
         },
@@ -300,6 +301,32 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         {"CIAM_PHONE_REGIONS": ["HK", "TW"]},
         "CIAM_PHONE_REGION is 'CN', which is not in CIAM_PHONE_REGIONS.",
         "Add it",
+    ),
+    "no locale middleware": (
+        {"MIDDLEWARE": [m for m in django_settings.MIDDLEWARE if "Locale" not in m]},
+        (
+            "'django.middleware.locale.LocaleMiddleware' is not in MIDDLEWARE: all users read the "
+            "texts in LANGUAGE_CODE, 'en'."
+        ),
+        "Add it after SessionMiddleware and before CommonMiddleware.",
+    ),
+    "locale middleware order": (
+        {
+            "MIDDLEWARE": [
+                "django.middleware.locale.LocaleMiddleware",
+                *(m for m in django_settings.MIDDLEWARE if "Locale" not in m),
+            ]
+        },
+        (
+            "In MIDDLEWARE, 'django.middleware.locale.LocaleMiddleware' is before "
+            "'django.contrib.sessions.middleware.SessionMiddleware'."
+        ),
+        "Move LocaleMiddleware after SessionMiddleware",
+    ),
+    "no translations": (
+        {"USE_I18N": False},
+        "USE_I18N is False: all users read the texts in English.",
+        "Set USE_I18N to True.",
     ),
 }
 # tests/checks/test_accounts.py tests the checks of the database and of the user model.

@@ -557,3 +557,30 @@ def test_a_step_follows_a_change_of_the_language(chromium: Browser, site: str) -
         assert page.inner_text("h1") == "Enter the code"
         send(page, code=CODE)
         assert is_signed_in(page)
+
+
+# The base template and the styles of a shop, which sets a variable of ciam.css.
+SHOP_BASE = (
+    "{% load static %}<!DOCTYPE html><title>Shop</title>"
+    "<link rel='stylesheet' href='{% static 'shop.css' %}'><main>{% block content %}{% endblock %}"
+)
+SHOP_STYLES = "a, button { color: red; border-radius: 0 } .ciam-card { --ciam-accent: #010203 }"
+STYLE = "([selector, name]) => getComputedStyle(document.querySelector(selector))[name]"
+
+
+@pytest.mark.parametrize("path", ["/ciam/login/", "/ciam/callback/?code=x"])
+def test_a_page_in_the_base_template_of_the_project_has_our_styles(
+    page: Page, site: str, path: str, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "shop.html").write_text(SHOP_BASE)
+    (tmp_path / "shop.css").write_text(SHOP_STYLES)
+    settings.STATICFILES_DIRS = [str(tmp_path)]
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [str(tmp_path)]}]
+    settings.CIAM_BASE_TEMPLATE = "shop.html"
+
+    page.goto(f"{site}{path}")
+
+    assert page.title() == "Shop"
+    assert page.evaluate(STYLE, [".ciam-card", "borderRadius"]) == "14px"
+    assert page.evaluate(STYLE, [".ciam-button", "borderRadius"]) == "10.5px"
+    assert page.evaluate(STYLE, [".ciam-button", "backgroundColor"]) == "rgb(1, 2, 3)"
