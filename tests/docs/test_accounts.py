@@ -28,7 +28,7 @@ PAGE: Final = "accounts.md"
 NEW_USER: Final = (take(PAGE, "shop/settings.py", index=1), take(PAGE, "shop/ciam.py"))
 IDENTITIES: Final = take(PAGE, "templates/identities.html")
 RECEIVERS: Final = take(PAGE, "shop/receivers.py")
-PEOPLE_CSV, SUBJECTS_CSV = take_all(PAGE, "csv")
+PEOPLE_CSV, SUBJECTS_CSV = take_all(PAGE, "text")
 
 
 def test_the_function_creates_the_new_user(project: Project, fake_ciam: FakeCiam) -> None:

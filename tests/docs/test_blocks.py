@@ -225,7 +225,9 @@ def test_each_fence_of_a_page_belongs_to_a_block() -> None:
     blocks = all_blocks()
     for page in pages():
         # A directive of Sphinx is no code block.
-        text = re.sub(r"^```\{.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+        text = re.sub(
+            r"^```\{.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+        )
         fences = re.findall(r"^ *```", text, re.MULTILINE)
         name = str(page.relative_to(ROOT))
         assert len(fences) == 2 * sum(block.page == name for block in blocks), name

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 PAGE: Final = "operating.md"
 DEPLOYED: Final = take(PAGE, "shop/settings.py")
 METRICS: Final = take(PAGE, "shop/metrics.py")
-(LOG_LINE,) = take_all(PAGE, "log")
+(LOG_LINE,) = take_all(PAGE, "text")
 PROXIES: Final = [*take_all(PAGE, "nginx"), *take_all("recipes.md", "nginx")]
 
 

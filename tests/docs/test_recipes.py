@@ -59,7 +59,7 @@ OTHER_DOMAIN: Final = settings_with("SESSION_COOKIE_SAMESITE")
 OWN_BODY: Final = (settings_with("own_failure_body"), take(PAGE, "shop/middleware.py"))
 POPUP: Final = (settings_with("OPENER_POLICY"), take(PAGE, "templates/popup.html"))
 LOAD: Final = (settings_with("CIAM_TRY_LIMITS"), take(PAGE, "load.py"))
-(PEOPLE_CSV,) = take_all(PAGE, "csv")
+(PEOPLE_CSV,) = take_all(PAGE, "text")
 (CATALOGUE,) = take_all(PAGE, "po")
 
 
