@@ -6,6 +6,7 @@ reader then knows where the block belongs, and a test can name the block.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -40,8 +41,16 @@ class Block:
 
     @property
     def is_settings(self) -> bool:
-        """True for lines of a settings file."""
-        return self.language == "python" and self.file.endswith("settings.py")
+        """True for lines of a settings file: the file is named, or each line sets a setting."""
+        if self.language != "python" or self.file:
+            return self.file.endswith("settings.py")
+        statements = ast.parse(self.text).body
+        return all(
+            isinstance(statement, ast.Assign)
+            and isinstance(statement.targets[0], ast.Name)
+            and statement.targets[0].id.isupper()
+            for statement in statements
+        )
 
     def with_text(self, old: str, new: str) -> Block:
         """A copy of the block with a text replaced, such as an address that a test replaces."""

@@ -14,6 +14,7 @@ from typing import Final
 
 import pytest
 from django.core.management import CommandError, get_commands, load_command_class
+from django.template import engines
 from example import tenant
 from example.management.commands import example
 
@@ -52,8 +53,17 @@ def test_the_checks_have_no_message_about_the_settings_of_a_block(
     block = dataclasses.replace(
         block, text=block.text.replace("http://127.0.0.1:8400", fake_ciam.url)
     )
-    with running_project(folder, [SETTINGS, block], variables, ROOT_URLCONF="tests.urls"):
+    with running_project(folder, [SETTINGS, block], variables, ROOT_URLCONF="tests.docs.urls"):
         assert check_messages() == []
+
+
+# --- Templates --------------------------------------------------------------------------------
+
+
+def test_the_templates_of_the_documentation_have_no_mistake() -> None:
+    for block in all_blocks():
+        if block.language == "html":
+            engines["django"].from_string(block.text)
 
 
 # The exceptions of a parser that does not know an option, and of a check in this module.
@@ -207,7 +217,7 @@ def test_a_wrong_command_or_option_is_found() -> None:
 # --- All blocks -------------------------------------------------------------------------------
 
 # Languages whose blocks the tests above check, beside the blocks of settings.
-_CHECKED_LANGUAGES: Final = {"shell"}
+_CHECKED_LANGUAGES: Final = {"html", "shell"}
 
 
 def test_each_block_is_run_or_compared_by_a_test() -> None:

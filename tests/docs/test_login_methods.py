@@ -40,7 +40,7 @@ def test_the_client_can_have_a_private_key(
     assert 'os.environ["IDAAS_KEY_FILE"]' in KEY_SETTINGS.text
     changed = KEY_SETTINGS.with_text('os.environ["IDAAS_KEY_FILE"]', repr(str(file)))
 
-    project.start(SETTINGS, changed, ROOT_URLCONF="tests.urls")
+    project.start(SETTINGS, changed, ROOT_URLCONF="tests.docs.urls")
 
     assert check_messages() == []
 

@@ -109,7 +109,7 @@ def answers_with_tokens(user: User, own_scheme: str) -> tuple[Any, Any, Any]:
 def test_simple_jwt_and_ciam_authenticate_the_same_view(
     project: Project, blocks: tuple[Block, ...], own_scheme: str
 ) -> None:
-    project.start(SETTINGS, *blocks, ROOT_URLCONF="tests.urls")
+    project.start(SETTINGS, *blocks, ROOT_URLCONF="tests.docs.urls")
     # Simple JWT reads its settings when it is imported.
     importlib.reload(authentication)
     staff = User.objects.create_user("staff")
