@@ -17,7 +17,7 @@ import pytest
 
 from ciam_django.testing import FakeCiam
 from tests.docs.blocks import DOCS, Block, blocks_in, take, taken
-from tests.docs.new_project import SETTINGS
+from tests.docs.new_project import SETTINGS, VIEWS
 from tests.docs.projects import variables_for, write_project
 
 pytestmark = pytest.mark.slow("processes of an existing project")
@@ -111,7 +111,7 @@ def test_an_existing_project_signs_users_in(tmp_path: Path, redis: Path) -> None
             for block in blocks
         ]
         before = Block("", 0, "python", f"# shop/settings.py\n{BEFORE}")
-        write_project(tmp_path, [SETTINGS, before, URLS, BASE_TEMPLATE, *blocks])
+        write_project(tmp_path, [SETTINGS, VIEWS, before, URLS, BASE_TEMPLATE, *blocks])
         files = {
             "people/__init__.py": "",
             "people/models.py": MODELS,

@@ -122,7 +122,7 @@ def test_the_typed_names_of_the_new_project_have_the_documented_effects(
 
 
 def test_the_urls_with_languages_pass_the_checks(project: Project) -> None:
-    project.start(SETTINGS, WITH_LANGUAGES, ROOT_URLCONF="shop.urls_with_languages")
+    project.start(*NEW_PROJECT, WITH_LANGUAGES, ROOT_URLCONF="shop.urls_with_languages")
 
     assert check_messages() == []
     assert reverse("ciam:callback") == "/ciam/callback/"

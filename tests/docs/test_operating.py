@@ -29,7 +29,15 @@ PROXIES: Final = [*take_all(PAGE, "nginx"), *take_all("recipes.md", "nginx")]
 
 
 def test_the_deployed_project_passes_the_checks_of_a_deployment(project: Project) -> None:
-    project.start(*NEW_PROJECT, DEPLOYED)
+    # A check of a deployment refuses the fake CIAM.
+    tenant = "https://shop.login.aliyunidaas.com"
+    client = {
+        "client_id": "app_mxx4",
+        "client_secret": "CSKZ7q9",
+        "api_base_url": "https://shop.api.aliyunidaas.com",
+        "server_metadata_url": f"{tenant}/oidc/app_mxx4/.well-known/openid-configuration",
+    }
+    project.start(*NEW_PROJECT, DEPLOYED, AUTHLIB_OAUTH_CLIENTS={"ciam": client})
 
     ours = [
         message
