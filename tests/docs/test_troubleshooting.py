@@ -85,8 +85,8 @@ def with_closed_port(project: Project, fake: FakeCiam) -> Any:
 
 
 def with_short_time(project: Project, fake: FakeCiam) -> Any:
-    project.start(*NEW_PROJECT, CIAM_TIMEOUT=0.3)
-    fake.slow_seconds = 0.8
+    project.start(*NEW_PROJECT, CIAM_TIMEOUT=0.15)
+    fake.slow_seconds = 0.3
     return Browser(fake).sign_in("slow:token")
 
 
