@@ -81,7 +81,7 @@ def answers_with_tokens(user: User, own_scheme: str) -> tuple[Any, Any, Any]:
     """The answers to a token of Simple JWT, to a token of CIAM, and to a token of nobody."""
 
     class UserView(APIView):
-        authentication_classes = api_settings.DEFAULT_AUTHENTICATION_CLASSES
+        authentication_classes: Any = api_settings.DEFAULT_AUTHENTICATION_CLASSES
 
         def get(self, request: Any) -> Response:
             if not request.user.is_authenticated:
