@@ -33,9 +33,13 @@ def text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+# The pages, and the README, whose blocks other tests run.
+DOCUMENTS: Final = [ROOT / "README.md", *pages()]
+
+
 def matches(pattern: str) -> Iterator[tuple[str, Any]]:
-    """Yield the page and the match of a pattern, on all pages."""
-    for page in pages():
+    """Yield the page and the match of a pattern, in all documents."""
+    for page in DOCUMENTS:
         for match in re.finditer(pattern, text_of(page), re.MULTILINE):
             yield page.name, match
 
@@ -172,7 +176,7 @@ def anchors_of(page: Path) -> set[str]:
 def links() -> list[tuple[Path, str]]:
     """The page and the target of each link that is not the address of another site."""
     found = []
-    for page in pages():
+    for page in DOCUMENTS:
         text = re.sub(r"^ *```.*?^ *```", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
         targets = re.findall(r"\]\(([^)\s]+)\)", text)
         found += [(page, target) for target in targets if "://" not in target]
