@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from ciam_django.conf import SETTINGS
-from ciam_django.login.steps.table import STEPS
 from tests import settings_reference
 from tests.settings_reference import declaration
 
@@ -36,9 +35,8 @@ def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
         assert f"'{command}'" in text_of(".ci/run")
 
 
-@pytest.mark.parametrize("name", ["README.md", "example_project/README.md"])
-def test_documents_declare_settings_with_the_type_and_default_of_their_rows(name: str) -> None:
-    text = " ".join(text_of(name).split())
+def test_the_readme_declares_settings_with_the_type_and_default_of_their_rows() -> None:
+    text = " ".join(text_of("README.md").split())
     declarations = DECLARATION.findall(text)
 
     assert declarations
@@ -87,28 +85,18 @@ def test_template_blocks_in_the_documentation_exist() -> None:
     templates = "".join(
         path.read_text(encoding="utf-8") for path in ROOT.glob("ciam_django/templates/**/*.html")
     )
-    named = set(re.findall(r"`(ciam_[a-z_]+)`", text_of("example_project/README.md")))
+    named = set(re.findall(r"`(ciam_[a-z_]+)`", text_of("docs/login-methods.md")))
 
     assert len(named) >= 8
     assert named <= set(re.findall(r"\{% block (\w+) %\}", templates))
 
 
 def test_templates_in_the_documentation_exist() -> None:
-    named = set(re.findall(r"`(?:ciam_django/)?(\w+\.html)`", text_of("example_project/README.md")))
+    named = set(re.findall(r"`(?:ciam_django/)?(\w+\.html)`", text_of("docs/login-methods.md")))
 
     assert len(named) >= 8
     for name in named:
         assert (ROOT / "ciam_django/templates/ciam_django" / name).exists()
-
-
-def test_each_documented_url_of_the_json_endpoints_is_a_step() -> None:
-    text = text_of("example_project/README.md")
-    named = set(re.findall(r"`POST /ciam/api/(\w+)/`|`…/(\w+)/`", text))
-
-    assert {a or b for a, b in named} == {
-        *(name for name, step in STEPS.items() if step.starts_flow),
-        "renew",
-    }
 
 
 # The numbers of the sections of RFC 9700 that have requirements.

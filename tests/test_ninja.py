@@ -1,4 +1,4 @@
-"""Test the integration of django-ninja that example_project/README.md describes."""
+"""Test the integration of django-ninja that docs/django-ninja.md describes."""
 
 from __future__ import annotations
 

@@ -417,8 +417,8 @@ def test_a_view_without_bearer_tokens_is_unchanged(api_sign_in: str) -> None:
     assert "bearer" not in get.get("description", "")
 
 
-def test_the_readme_names_the_schema_class_and_the_hook(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[2] / "example_project/README.md").read_text(encoding="utf-8")
+def test_the_documentation_names_the_schema_class_and_the_hook(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/rest-framework.md").read_text(encoding="utf-8")
 
     for line in ("ciam_django.drf.schema.CiamAutoSchema", "ciam_django.drf.schema.with_ciam"):
-        assert line in readme
+        assert line in page

@@ -553,7 +553,7 @@ SPA: Final = "https://spa.test"
 
 @pytest.fixture
 def spa(settings: Settings) -> str:
-    """The origin of a front end, with the settings that example_project/README.md names."""
+    """The origin of a front end, with the settings that docs/recipes.md names."""
     settings.MIDDLEWARE = ["corsheaders.middleware.CorsMiddleware", *settings.MIDDLEWARE]
     settings.CORS_ALLOWED_ORIGINS = settings.CSRF_TRUSTED_ORIGINS = [SPA]
     settings.CORS_ALLOW_CREDENTIALS = True

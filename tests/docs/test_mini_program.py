@@ -1,4 +1,4 @@
-"""Run the mini program of example_project/README.md in node, against the real endpoints."""
+"""Run the mini program of docs/mini-program.md in node, against the real endpoints."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CODE
+from tests.docs.blocks import take
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -23,7 +24,10 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
 ]
 
-README: Final = Path(__file__).parents[1] / "example_project/README.md"
+PAGE: Final = "mini-program.md"
+SIGN_IN: Final = take(PAGE, "sign-in.js").text
+PAGE_WITH_BUTTON: Final = take(PAGE, "pages/sign-in.js").text
+API: Final = take(PAGE, "api.js").text
 
 # WeChat's functions that the sample uses.
 WX: Final = """
@@ -73,6 +77,11 @@ told.afterwards = await token();
 end(-1);
 told.again = await token();
 
+const { get } = await import("./api.mjs");
+told.options = await get(OPTIONS_URL);
+told.authorization = requests.at(-1).Authorization;
+told.missing = (await settled(get(OPTIONS_URL + "nothing/"))).problem;
+
 wx.setStorageSync("token", { ...wx.getStorageSync("token"), refresh_token: "spent" });
 end(-1);
 told.refused = await Promise.all([settled(token()), settled(token())]);
@@ -96,23 +105,14 @@ await wait(() => state.toasts.length);
 page.onPhone({ detail: { code: "p" } });
 await wait(() => state.backs);
 told.toasts = state.toasts;
-told.languages = [...new Set(requests.map((request) => request["Accept-Language"]))];
+const languages = requests.map((request) => request["Accept-Language"]);
+told.languages = [...new Set(languages.filter(Boolean))];
 console.log(JSON.stringify(told));
 """
 
 
-def samples() -> tuple[str, str]:
-    """The two files of the sample."""
-    text = README.read_text(encoding="utf-8")
-    sign_in = re.search(r"```js\n(// sign-in\.js\n.*?)```", text, re.DOTALL)
-    page = re.search(r"```js\n(// pages/sign-in\.js\n.*?)```", text, re.DOTALL)
-    assert sign_in
-    assert page
-    return sign_in[1], page[1]
-
-
 @pytest.mark.parametrize("mode", ["ciam"])
-def test_the_mini_program_of_the_readme_signs_in_and_renews_once(
+def test_the_mini_program_of_the_documentation_signs_in_and_renews_once(
     ciam: FakeCiam, live_server: LiveServer, settings: Settings, tmp_path: Path, mode: str
 ) -> None:
     cache.clear()
@@ -121,14 +121,16 @@ def test_the_mini_program_of_the_readme_signs_in_and_renews_once(
     settings.CIAM_SOCIAL_PROVIDERS = {
         "wechat": {"mini_program": {"app_id": "wx3", "source": "source_wechat_mini_program"}}
     }
-    sign_in, page = samples()
     site = "https://shop.example.com/ciam/api/"
-    assert site in sign_in
+    assert site in SIGN_IN
     files = {
         "wx.mjs": WX,
-        "sign-in.mjs": sign_in.replace(site, f"{live_server.url}/ciam/api/"),
-        "page.mjs": page.replace('"../sign-in"', '"./sign-in.mjs"'),
-        "scenario.mjs": SCENARIO.replace("CODE", json.dumps(CODE)),
+        "sign-in.mjs": SIGN_IN.replace(site, f"{live_server.url}/ciam/api/"),
+        "page.mjs": PAGE_WITH_BUTTON.replace('"../sign-in"', '"./sign-in.mjs"'),
+        "api.mjs": API.replace('"./sign-in"', '"./sign-in.mjs"'),
+        "scenario.mjs": SCENARIO.replace("CODE", json.dumps(CODE)).replace(
+            "OPTIONS_URL", json.dumps(f"{live_server.url}/ciam/api/")
+        ),
     }
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
@@ -150,6 +152,10 @@ def test_the_mini_program_of_the_readme_signs_in_and_renews_once(
     assert told["renewals"] == 1
     assert told["renewed"] == [told["afterwards"]] * 3
     assert len({told["silent"]["access_token"], told["afterwards"], told["again"]}) == 3
+    # The API gets the token, and its failures are rejections.
+    assert "methods" in told["options"]
+    assert told["authorization"] == f"Bearer {told['again']}"
+    assert told["missing"]["code"] == "method_not_allowed"
     assert [each["problem"]["code"] for each in told["refused"]] == ["invalid_grant"] * 2
     assert told["cleared"] is None
     assert told["steps"] == ["second_factor", "second_factor_code", "signed_in"]

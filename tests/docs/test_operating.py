@@ -1,0 +1,114 @@
+"""Run the code of docs/operating.md, and compare its log line with a real one."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from ciam_django.signals import login_failed, unknown_code
+from ciam_django.testing import FakeCiam
+from tests.browser import Browser
+from tests.docs.blocks import DOCS, Block, take, take_all
+from tests.docs.conftest import Project
+from tests.docs.new_project import NEW_PROJECT
+from tests.docs.projects import check_messages
+
+pytestmark = pytest.mark.django_db
+
+PAGE: Final = "operating.md"
+DEPLOYED: Final = take(PAGE, "shop/settings.py")
+METRICS: Final = take(PAGE, "shop/metrics.py")
+(LOG_LINE,) = take_all(PAGE, "text")
+PROXIES: Final = [*take_all(PAGE, "nginx"), *take_all("recipes.md", "nginx")]
+
+
+def test_the_deployed_project_passes_the_checks_of_a_deployment(project: Project) -> None:
+    # A check of a deployment refuses the fake CIAM.
+    tenant = "https://shop.login.aliyunidaas.com"
+    client = {
+        "client_id": "app_mxx4",
+        "client_secret": "CSKZ7q9",
+        "api_base_url": "https://shop.api.aliyunidaas.com",
+        "server_metadata_url": f"{tenant}/oidc/app_mxx4/.well-known/openid-configuration",
+    }
+    project.start(*NEW_PROJECT, DEPLOYED, AUTHLIB_OAUTH_CLIENTS={"ciam": client})
+
+    ours = [
+        message
+        for message in check_messages(include_deployment_checks=True)
+        if str(message.id).startswith("ciam_django.")
+    ]
+
+    assert ours == []
+
+
+def test_the_documented_log_line_is_a_real_one(
+    project: Project, fake_ciam: FakeCiam, caplog: pytest.LogCaptureFixture
+) -> None:
+    project.start(*NEW_PROJECT)
+    caplog.set_level(logging.INFO, "ciam_django")
+    request_id = "1656572265429$49b433a9"
+    fake_ciam.fail("token", code="Operation.Failure.User.Locked", status=500, request_id=request_id)
+
+    Browser(fake_ciam).sign_in("li")
+
+    assert [record.getMessage() for record in caplog.records] == [LOG_LINE.text.strip()]
+
+
+def test_the_page_explains_each_field_of_the_log_line() -> None:
+    text = (DOCS / PAGE).read_text(encoding="utf-8")
+    explained = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    fields = re.findall(r"(\w+)=", LOG_LINE.text)
+
+    assert [name for name in explained if name in fields] == fields
+    assert set(explained) - set(fields) == {"upstream_request_id", "reason"}
+
+
+def test_the_receivers_count_failures_and_unknown_codes(
+    project: Project, fake_ciam: FakeCiam
+) -> None:
+    project.start(*NEW_PROJECT, METRICS)
+    metrics = project.module("shop.metrics")
+
+    for code in ("Operation.Failure.User.Locked", "Operation.Failure.Quite.New"):
+        Browser(fake_ciam).sign_in(f"fail:{code}")
+
+    assert sum(metrics.failures.values()) == 2
+    assert metrics.failures["account_state", "token"] == 1
+    assert metrics.unknown_codes == {"Operation.Failure.Quite.New"}
+    assert login_failed.disconnect(metrics.count)
+    assert unknown_code.disconnect(metrics.remember)
+
+
+@pytest.mark.parametrize("block", PROXIES, ids=lambda block: block.page)
+def test_the_proxy_sends_the_headers_that_the_settings_read(block: Block) -> None:
+    headers = dict(re.findall(r"proxy_set_header ([\w-]+) (\S+);", block.text))
+
+    assert headers["X-Forwarded-For"] == "$proxy_add_x_forwarded_for"
+    assert 'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")' in DEPLOYED.text
+    assert headers["X-Forwarded-Proto"] == "$scheme"
+    assert headers["Host"] == "$host"
+
+
+@pytest.mark.parametrize("block", PROXIES, ids=lambda block: block.page)
+def test_nginx_accepts_the_block(block: Block, tmp_path: Path) -> None:
+    program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+    if program is None:
+        pytest.skip("nginx is not installed")
+    configuration = tmp_path / "nginx.conf"
+    configuration.write_text(
+        f"pid {tmp_path}/pid; error_log stderr; events {{}} http {{ access_log off; "
+        f"server {{ listen 127.0.0.1:8099; {block.text} }} }}",
+        encoding="utf-8",
+    )
+
+    command = [program, "-t", "-p", str(tmp_path), "-c", str(configuration)]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert completed.returncode == 0, completed.stderr
