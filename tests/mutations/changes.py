@@ -70,6 +70,16 @@ def lines_of_statement(source: bytes, change: Change) -> range:
     return min((lines for lines in heads if number in lines), key=len, default=range(0))
 
 
+def is_in_function(source: bytes, change: Change) -> bool:
+    """Return True if a change is in the body of a function, which the import does not execute."""
+    number = source[: change.start].count(b"\n") + 1
+    return any(
+        node.body[0].lineno <= number <= (node.end_lineno or 0)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+
 def _lines_of_head(statement: ast.stmt) -> range:
     body: list[ast.stmt] = getattr(statement, "body", [])
     end = statement.end_lineno or statement.lineno

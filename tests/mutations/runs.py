@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import queue
@@ -20,7 +21,7 @@ from typing import Any, Final
 import coverage
 import pytest
 
-from tests.mutations.changes import Change, lines_of_statement
+from tests.mutations.changes import Change, is_in_function, lines_of_statement
 from tests.mutations.table import guards_of, path_of
 
 # In seconds. A change counts as caught if the tests take this much longer than without the change,
@@ -80,7 +81,8 @@ class Copies:
         self._count = count
         self._free: queue.SimpleQueue[Path] = queue.SimpleQueue()
         self._seconds: dict[str, float] = {}
-        # (module, line) -> the test functions that execute the line, as pytest names them.
+        # (module, line) -> the test functions that execute the line, as pytest names them. An empty
+        # name means that the line is also executed outside a test, for example at the import.
         self._tests_of_lines: dict[tuple[str, int], list[str]] = {}
         self._seconds_of_test: dict[str, float] = {}
 
@@ -113,8 +115,8 @@ class Copies:
     def is_caught(self, module: str, change: Change) -> bool:
         """Return True if the tests of the module fail, or do not end, with the change.
 
-        The tests that execute a line of the changed statement run first, then all tests of the
-        module: a line can run in another thread or at the import.
+        Only the tests that execute a line of the changed statement run. If the import executes the
+        statement, or if no test does, all tests of the module run.
         """
         copy = self._free.get()
         path = copy / path_of(module)
@@ -122,25 +124,23 @@ class Copies:
         timeout = _PATIENCE + _TIMES_AS_LONG * self._seconds[module]
         try:
             path.write_bytes(change.apply(original))
-            groups = self._groups(module, lines_of_statement(original, change))
+            groups = self._groups(module, original, change)
             return any(run_tests(copy, tests, timeout).has_caught for tests in groups)
         finally:
             path.write_bytes(original)
             self._free.put(copy)
 
-    def _groups(self, module: str, lines: range) -> Iterator[Sequence[str]]:
+    def _groups(self, module: str, source: bytes, change: Change) -> Iterator[Sequence[str]]:
         """Yield the tests in the order in which they probably notice the change soonest."""
+        lines = lines_of_statement(source, change)
         found = {test for line in lines for test in self._tests_of_lines.get((module, line), ())}
-        group: list[str] = []
-        seconds = 0.0
-        for test in sorted(found, key=lambda test: (self._seconds_of_test[test], test)):
-            group.append(test)
-            seconds += self._seconds_of_test[test]
-            if seconds > _SECONDS_OF_GROUP:
-                break
-        if group:
-            yield group
-        yield guards_of(module)
+        can_be_narrowed = is_in_function(source, change) and found and "" not in found
+        tests = sorted(found - {""}, key=lambda test: (self._seconds_of_test[test], test))
+        seconds = itertools.accumulate(self._seconds_of_test[test] for test in tests)
+        count = sum(each <= _SECONDS_OF_GROUP for each in seconds) + 1
+        yield from filter(None, [tests[:count], tests[count:] if can_be_narrowed else []])
+        if not can_be_narrowed:
+            yield guards_of(module)
 
 
 def run_tests(
@@ -218,7 +218,10 @@ class _Measurement:
         self._coverage.switch_context("")
 
     def store(self) -> None:
-        """Write a row for each test function: its seconds, its name and its lines."""
+        """Write a row for each test function: its seconds, its name and its lines.
+
+        The row of the lines that are executed outside a test has no name.
+        """
         self._coverage.stop()
         data = self._coverage.get_data()
         lines_of: dict[str, set[int]] = {}
@@ -227,7 +230,7 @@ class _Measurement:
                 for context in contexts:
                     lines_of.setdefault(context, set()).add(line)
         rows = [
-            "\t".join([f"{seconds:.3f}", test, *map(str, lines_of.get(test, ()))])
-            for test, seconds in self._seconds.items()
+            "\t".join([f"{self._seconds[test]:.3f}", test, *map(str, lines)])
+            for test, lines in lines_of.items()
         ]
         self._file.write_text("\n".join(rows), encoding="utf-8")
