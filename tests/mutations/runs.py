@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,12 @@ from typing import Any, Final
 import coverage
 import pytest
 
-from tests.mutations.changes import Change, is_in_function, lines_of_statement
+from tests.mutations.changes import (
+    Change,
+    is_in_function,
+    lines_of_statement,
+    lines_of_users,
+)
 from tests.mutations.table import guards_of, path_of
 
 # In seconds. A change counts as caught if the tests take this much longer than without the change,
@@ -132,15 +137,25 @@ class Copies:
 
     def _groups(self, module: str, source: bytes, change: Change) -> Iterator[Sequence[str]]:
         """Yield the tests in the order in which they probably notice the change soonest."""
-        lines = lines_of_statement(source, change)
+        tests = self._tests_of(module, lines_of_statement(source, change))
+        if is_in_function(source, change) and tests and "" not in tests:
+            count = self._count_in_group(tests)
+            yield from filter(None, [tests[:count], tests[count:]])
+            return
+        users = [test for test in self._tests_of(module, lines_of_users(source, change)) if test]
+        if users:
+            yield users[: self._count_in_group(users)]
+        yield guards_of(module)
+
+    def _tests_of(self, module: str, lines: Iterable[int]) -> list[str]:
+        """Return the tests that execute any of the lines, the fastest tests first."""
         found = {test for line in lines for test in self._tests_of_lines.get((module, line), ())}
-        can_be_narrowed = is_in_function(source, change) and found and "" not in found
-        tests = sorted(found - {""}, key=lambda test: (self._seconds_of_test[test], test))
+        return sorted(found, key=lambda test: (self._seconds_of_test[test], test))
+
+    def _count_in_group(self, tests: Sequence[str]) -> int:
+        """Return the number of the first tests that take about ``_SECONDS_OF_GROUP``."""
         seconds = itertools.accumulate(self._seconds_of_test[test] for test in tests)
-        count = sum(each <= _SECONDS_OF_GROUP for each in seconds) + 1
-        yield from filter(None, [tests[:count], tests[count:] if can_be_narrowed else []])
-        if not can_be_narrowed:
-            yield guards_of(module)
+        return sum(each <= _SECONDS_OF_GROUP for each in seconds) + 1
 
 
 def run_tests(

@@ -15,6 +15,7 @@ from tests.mutations.changes import (
     first_changed_line,
     is_in_function,
     lines_of_statement,
+    lines_of_users,
 )
 from tests.mutations.table import MODULES, ROOT, guards_of, path_of
 from tests.rows import for_each_row
@@ -98,6 +99,17 @@ def test_the_lines_of_a_change_are_those_of_the_innermost_statement(
 
     assert lines_of_statement(source, Change("", start, start, b"")) == expected
     assert is_in_function(source, Change("", start, start, b"")) is is_in_body
+
+
+@for_each_row(
+    "change, expected",
+    [("1", {1, 2, 5, 6}), ("9", {7}), ("3", {3, 4, 5, 6, 7}), ("f()", {3, 4, 5, 6, 7})],
+)
+def test_the_users_of_a_change_are_the_lines_with_its_name(change: str, expected: set[int]) -> None:
+    source = b"A = 1\nB = [A]\n@f()\ndef h(\n    i=A):\n    return B + 3\nC = h() + 9\n"
+    start = source.index(change.encode())
+
+    assert lines_of_users(source, Change("", start, start, b"")) == expected
 
 
 @for_each_row("module", ["login/cookies", "login/redirects", "login/state", "client/cache"])
