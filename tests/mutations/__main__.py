@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import sys
@@ -77,8 +78,8 @@ def survivors(mutations: Sequence[Mutation], processes: int) -> Iterator[Mutatio
     with (
         tempfile.TemporaryDirectory(prefix="ciam_django-mutations-") as folder,
         ThreadPoolExecutor(processes) as threads,
+        contextlib.closing(Copies(ROOT, Path(folder), processes)) as copies,
     ):
-        copies = Copies(ROOT, Path(folder), processes)
         copies.prepare(sorted({mutation.module for mutation in mutations}))
         caught = threads.map(
             lambda mutation: copies.is_caught(mutation.module, mutation.change), mutations

@@ -108,7 +108,7 @@ def _names_of(statement: ast.stmt) -> set[str]:
 
 def _first_line(statement: ast.stmt) -> int:
     decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
-    return min(node.lineno for node in (statement, *decorators))
+    return min([statement.lineno, *(node.lineno for node in decorators)])
 
 
 def _last_line(statement: ast.stmt) -> int:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import multiprocessing
 import os
 import queue
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from tests.mutations.changes import (
     lines_of_statement,
     lines_of_users,
 )
+from tests.mutations.swaps import changed_functions, replace_functions
 from tests.mutations.table import guards_of, path_of
 
 # In seconds. A change counts as caught if the tests take this much longer than without the change,
@@ -63,18 +64,8 @@ _processes: Final = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(list(_PRELOADED))
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The result of a run: the exit status of pytest, or None after the timeout, and the output."""
-
-    status: int | None
-    output: str
-    seconds: float
-
-    @property
-    def has_caught(self) -> bool:
-        """True if a test has failed, or if the tests did not end."""
-        return self.status is None or self.status in _CAUGHT
+# The exit status of a run that has run no test, because the change needs new imports.
+_NEEDS_IMPORTS: Final = 99
 
 
 class Copies:
@@ -85,6 +76,8 @@ class Copies:
         self._folder = folder
         self._count = count
         self._free: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        # Copy -> a process that has imported a module and its tests.
+        self._warm: dict[Path, WarmProcess] = {}
         self._seconds: dict[str, float] = {}
         # (module, line) -> the test functions that execute the line, as pytest names them. An empty
         # name means that the line is also executed outside a test, for example at the import.
@@ -99,10 +92,13 @@ class Copies:
         first = self._folder / "0"
         shutil.copytree(self._root, first, ignore=shutil.ignore_patterns(*_NOT_COPIED))
         for module in modules:
-            run = run_tests(first, guards_of(module), None, module)
-            if run.status != 0:
-                raise SystemExit(f"the tests of {module} fail without a change:\n{run.output}")
-            self._seconds[module] = run.seconds
+            with contextlib.closing(WarmProcess(first, module, is_measured=True)) as process:
+                began = time.monotonic()
+                if process.run(guards_of(module), None) != 0:
+                    raise SystemExit(
+                        f"the tests of {module} fail without a change:\n{process.output}"
+                    )
+            self._seconds[module] = time.monotonic() - began
             for row in (first / _MEASURED).read_text(encoding="utf-8").splitlines():
                 seconds, test, *lines = row.split("\t")
                 self._seconds_of_test[test] = float(seconds)
@@ -117,6 +113,11 @@ class Copies:
         for number in range(1, self._count):
             self._free.put(shutil.copytree(first, self._folder / str(number)))
 
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._warm.values():
+            process.close()
+
     def is_caught(self, module: str, change: Change) -> bool:
         """Return True if the tests of the module fail, or do not end, with the change.
 
@@ -126,14 +127,31 @@ class Copies:
         copy = self._free.get()
         path = copy / path_of(module)
         original = path.read_bytes()
+        changed = change.apply(original)
         timeout = _PATIENCE + _TIMES_AS_LONG * self._seconds[module]
         try:
-            path.write_bytes(change.apply(original))
-            groups = self._groups(module, original, change)
-            return any(run_tests(copy, tests, timeout).has_caught for tests in groups)
+            process = self._warm_process(copy, module)
+            path.write_bytes(changed)
+            for tests in self._groups(module, original, change):
+                status = process.run(tests, timeout, changed)
+                if status == _NEEDS_IMPORTS:
+                    status = run_tests(copy, tests, timeout)
+                # A process that a signal has ended has a negative status.
+                if status is None or status < 0 or status in _CAUGHT:
+                    return True
+            return False
         finally:
             path.write_bytes(original)
             self._free.put(copy)
+
+    def _warm_process(self, copy: Path, module: str) -> WarmProcess:
+        """Return the process of a copy that has imported the module and its tests."""
+        process = self._warm.get(copy)
+        if process is None or process.module != module:
+            if process is not None:
+                process.close()
+            process = self._warm[copy] = WarmProcess(copy, module)
+        return process
 
     def _groups(self, module: str, source: bytes, change: Change) -> Iterator[Sequence[str]]:
         """Yield the tests in the order in which they probably notice the change soonest."""
@@ -158,38 +176,141 @@ class Copies:
         return sum(each <= _SECONDS_OF_GROUP for each in seconds) + 1
 
 
-def run_tests(
-    copy: Path, tests: Sequence[str], timeout: float | None, measured_module: str = ""
-) -> Run:
-    """Run pytest in a copy until the first failure.
+class WarmProcess:
+    """A process that imports a module and its tests once, and makes a copy of itself for each run.
 
-    With ``measured_module``, the run also stores the lines that each test executes.
+    The run of a change gives the functions of the imported module their changed code.
     """
-    with tempfile.NamedTemporaryFile(dir=copy.parent, prefix="output-") as output:
-        process: Any = _processes.Process(
-            target=_run_pytest, args=(str(copy), list(tests), output.name, measured_module)
-        )
-        began = time.monotonic()
-        process.start()
-        process.join(timeout)
-        status = process.exitcode
-        if status is None:
-            # The process group includes the servers that the tests have started.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.join()
-        text = Path(output.name).read_text(encoding="utf-8", errors="replace")
-    # A process that a signal has ended has a negative status, and counts as a failure.
-    return Run(1 if status is not None and status < 0 else status, text, time.monotonic() - began)
+
+    def __init__(self, copy: Path, module: str, *, is_measured: bool = False) -> None:
+        self.module = module
+        self._copy = copy
+        self._connection, other = _processes.Pipe()
+        arguments = (str(copy), module, guards_of(module), is_measured, other)
+        self._process: Any = _processes.Process(target=_serve_runs, args=arguments)
+        self._process.start()
+        other.close()
+
+    @property
+    def output(self) -> str:
+        """The output of the process and of its runs."""
+        return _output_of(self._copy).read_text(encoding="utf-8", errors="replace")
+
+    def run(
+        self, tests: Sequence[str], timeout: float | None, changed: bytes | None = None
+    ) -> int | None:
+        """Run the tests, and return the exit status of pytest; None after the timeout.
+
+        ``changed`` is the changed source of the module. The status is ``_NEEDS_IMPORTS`` if the
+        import of the module executes the change.
+        """
+        self._connection.send((list(tests), timeout, changed))
+        status: int | None = self._connection.recv()
+        return status
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.join()
+
+
+def run_tests(copy: Path, tests: Sequence[str], timeout: float | None) -> int | None:
+    """Run pytest in a new process, and return its exit status; None after the timeout."""
+    process: Any = _processes.Process(target=_run_pytest, args=(str(copy), list(tests)))
+    process.start()
+    process.join(timeout)
+    status: int | None = process.exitcode
+    if status is None:
+        _end_group(process.pid)
+        process.join()
+    return status
+
+
+def _output_of(copy: Path) -> Path:
+    return copy.with_name(f"output-{copy.name}")
+
+
+def _end_group(pid: int) -> None:
+    """End a process and the servers that its tests have started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 # --- In the new process ---------------------------------------------------------------------------
 
+# Only the plugin that the tests need is loaded, because the others take most of the start. Without
+# migrations, the tables of the tests are made sooner.
+_OPTIONS: Final = (
+    *("-x", "-q", "-p", "no:cacheprovider", "-p", "pytest_django.plugin", "--tb=short"),
+    "--no-migrations",
+)
 
-def _run_pytest(copy: str, tests: Sequence[str], output: str, measured_module: str) -> None:
+
+def _run_pytest(copy: str, tests: Sequence[str]) -> None:
+    _enter(copy, Path(os.devnull))
+    os._exit(pytest.main([*_OPTIONS, *tests]))
+
+
+def _serve_runs(
+    copy: str,
+    module: str,
+    guards: Sequence[str],
+    is_measured: bool,
+    connection: Connection,
+) -> None:
+    """Import the tests of a module, and run tests until the connection ends."""
+    _enter(copy, _output_of(Path(copy)), writes_bytecode=is_measured)
+    path = Path(copy, path_of(module))
+    original = path.read_bytes()
+    measurement = _Measurement(module) if is_measured else None
+    pytest.main([*_OPTIONS, "--collect-only", *guards])
+    if measurement:
+        measurement.stop()
+    with contextlib.suppress(EOFError):
+        while True:
+            tests, timeout, changed = connection.recv()
+            functions = changed_functions(path, original, changed) if changed else {}
+            if functions is None:
+                connection.send(_NEEDS_IMPORTS)
+                continue
+            pid = os.fork()
+            if not pid:
+                os.setsid()
+                if functions and not replace_functions(path, functions):
+                    os._exit(_NEEDS_IMPORTS)
+                os._exit(_measured_run(tests, measurement))
+            connection.send(_status_of(pid, timeout))
+    os._exit(0)
+
+
+def _measured_run(tests: Sequence[str], measurement: _Measurement | None) -> int:
+    if measurement is None:
+        return pytest.main([*_OPTIONS, *tests])
+    measurement.start()
+    status = pytest.main([*_OPTIONS, *tests], plugins=[measurement])
+    measurement.stop()
+    measurement.store()
+    return status
+
+
+def _status_of(pid: int, timeout: float | None) -> int | None:
+    """Return the exit status of a child process; end the child after the timeout."""
+    until = time.monotonic() + (math.inf if timeout is None else timeout)
+    while time.monotonic() < until:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    _end_group(pid)
+    os.waitpid(pid, 0)
+    return None
+
+
+def _enter(copy: str, output: Path, *, writes_bytecode: bool = False) -> None:
+    """Let this process import the modules of the copy, and write into a file."""
     os.setsid()
     os.chdir(copy)
-    file = os.open(output, os.O_WRONLY)
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)
     # The tests import "tests" from the copy, and not from the tree of this module.
@@ -198,16 +319,8 @@ def _run_pytest(copy: str, tests: Sequence[str], output: str, measured_module: s
     tree = str(Path(__file__).parents[2])
     sys.path[:] = [copy, *(path for path in sys.path if path not in ("", tree))]
     os.environ["PYTHONPATH"] = copy
-    sys.dont_write_bytecode = not measured_module
-    # Only the plugin that the tests need is loaded, because the others take most of the start.
+    sys.dont_write_bytecode = not writes_bytecode
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "pytest_django.plugin", "--tb=short"]
-    measurement = _Measurement(measured_module) if measured_module else None
-    status = pytest.main([*options, *tests], plugins=[measurement] if measurement else [])
-    if measurement:
-        measurement.store()
-    sys.stdout.flush()
-    os._exit(int(status))
 
 
 class _Measurement:
@@ -220,8 +333,16 @@ class _Measurement:
             data_file=None, include=[str(self._path)], config_file=False, messages=False
         )
         self._coverage.set_option("run:disable_warnings", ["no-data-collected"])
-        self._coverage.start()
         self._seconds: Counter[str] = Counter()
+        self.start()
+
+    def start(self) -> None:
+        """Begin or continue to record the executed lines."""
+        self._coverage.start()
+
+    def stop(self) -> None:
+        """Pause the recording."""
+        self._coverage.stop()
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         self._seconds[report.nodeid.partition("[")[0]] += report.duration
@@ -237,7 +358,6 @@ class _Measurement:
 
         The row of the lines that are executed outside a test has no name.
         """
-        self._coverage.stop()
         data = self._coverage.get_data()
         lines_of: dict[str, set[int]] = {}
         for measured in data.measured_files():
