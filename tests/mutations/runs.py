@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -71,37 +71,39 @@ _NEEDS_IMPORTS: Final = 99
 class Copies:
     """Copies of the source tree, in which the tests run; each thread uses its own copy."""
 
-    def __init__(self, root: Path, folder: Path, count: int) -> None:
+    def __init__(self, root: Path, folder: Path, count: int, options: Sequence[str] = ()) -> None:
         self._root = root
+        # More options of pytest.
+        self._options = options
         self._folder = folder
         self._count = count
         self._free: queue.SimpleQueue[Path] = queue.SimpleQueue()
         # Copy -> a process that has imported a module and its tests.
         self._warm: dict[Path, WarmProcess] = {}
-        self._seconds: dict[str, float] = {}
+        self._seconds: defaultdict[str, float] = defaultdict(float)
         # (module, line) -> the test functions that execute the line, as pytest names them. An empty
         # name means that the line is also executed outside a test, for example at the import.
         self._tests_of_lines: dict[tuple[str, int], list[str]] = {}
         self._seconds_of_test: dict[str, float] = {}
 
     def prepare(self, modules: Sequence[str]) -> None:
-        """Make the copies, and run the tests of each module without a change.
+        """Make the copies, and run the tests of the modules without a change.
 
-        The runs measure the time of each test, and find the tests that execute each line.
+        The run measures the time of each test, and finds the tests that execute each line.
         """
         first = self._folder / "0"
         shutil.copytree(self._root, first, ignore=shutil.ignore_patterns(*_NOT_COPIED))
-        for module in modules:
-            with contextlib.closing(WarmProcess(first, module, is_measured=True)) as process:
-                began = time.monotonic()
-                if process.run(guards_of(module), None) != 0:
-                    raise SystemExit(
-                        f"the tests of {module} fail without a change:\n{process.output}"
-                    )
-            self._seconds[module] = time.monotonic() - began
-            for row in (first / _MEASURED).read_text(encoding="utf-8").splitlines():
-                seconds, test, *lines = row.split("\t")
-                self._seconds_of_test[test] = float(seconds)
+        tests = list(dict.fromkeys(test for module in modules for test in guards_of(module)))
+        with contextlib.closing(
+            WarmProcess(first, modules, tests, self._options, is_measured=True)
+        ) as process:
+            if process.run(tests, None) != 0:
+                raise SystemExit(f"the tests fail without a change:\n{process.output}")
+        for row in (first / _MEASURED).read_text(encoding="utf-8").splitlines():
+            module, test, seconds, *lines = row.split("\t")
+            self._seconds_of_test[test] = float(seconds)
+            if not test or test.partition("::")[0] in guards_of(module):
+                self._seconds[module] += float(seconds)
                 for line in lines:
                     self._tests_of_lines.setdefault((module, int(line)), []).append(test)
         for module in modules:
@@ -135,7 +137,7 @@ class Copies:
             for tests in self._groups(module, original, change):
                 status = process.run(tests, timeout, changed)
                 if status == _NEEDS_IMPORTS:
-                    status = run_tests(copy, tests, timeout)
+                    status = run_tests(copy, [*self._options, *tests], timeout)
                 # A process that a signal has ended has a negative status.
                 if status is None or status < 0 or status in _CAUGHT:
                     return True
@@ -147,10 +149,11 @@ class Copies:
     def _warm_process(self, copy: Path, module: str) -> WarmProcess:
         """Return the process of a copy that has imported the module and its tests."""
         process = self._warm.get(copy)
-        if process is None or process.module != module:
+        if process is None or process.modules != [module]:
             if process is not None:
                 process.close()
-            process = self._warm[copy] = WarmProcess(copy, module)
+            process = WarmProcess(copy, [module], guards_of(module), self._options)
+            self._warm[copy] = process
         return process
 
     def _groups(self, module: str, source: bytes, change: Change) -> Iterator[Sequence[str]]:
@@ -177,16 +180,25 @@ class Copies:
 
 
 class WarmProcess:
-    """A process that imports a module and its tests once, and makes a copy of itself for each run.
+    """A process that imports modules and their tests once, and makes a copy of itself for each run.
 
-    The run of a change gives the functions of the imported module their changed code.
+    The run of a change gives the functions of the first module their changed code.
     """
 
-    def __init__(self, copy: Path, module: str, *, is_measured: bool = False) -> None:
-        self.module = module
+    def __init__(
+        self,
+        copy: Path,
+        modules: Sequence[str],
+        tests: Sequence[str],
+        options: Sequence[str],
+        *,
+        is_measured: bool = False,
+    ) -> None:
+        self.modules = modules
         self._copy = copy
+        self._options = options
         self._connection, other = _processes.Pipe()
-        arguments = (str(copy), module, guards_of(module), is_measured, other)
+        arguments = (str(copy), modules, [*options, *tests], is_measured, other)
         self._process: Any = _processes.Process(target=_serve_runs, args=arguments)
         self._process.start()
         other.close()
@@ -204,7 +216,7 @@ class WarmProcess:
         ``changed`` is the changed source of the module. The status is ``_NEEDS_IMPORTS`` if the
         import of the module executes the change.
         """
-        self._connection.send((list(tests), timeout, changed))
+        self._connection.send(([*self._options, *tests], timeout, changed))
         status: int | None = self._connection.recv()
         return status
 
@@ -253,17 +265,17 @@ def _run_pytest(copy: str, tests: Sequence[str]) -> None:
 
 def _serve_runs(
     copy: str,
-    module: str,
-    guards: Sequence[str],
+    modules: Sequence[str],
+    tests: Sequence[str],
     is_measured: bool,
     connection: Connection,
 ) -> None:
-    """Import the tests of a module, and run tests until the connection ends."""
+    """Import the modules with their tests, and run tests until the connection ends."""
     _enter(copy, _output_of(Path(copy)), writes_bytecode=is_measured)
-    path = Path(copy, path_of(module))
+    path = Path(copy, path_of(modules[0]))
     original = path.read_bytes()
-    measurement = _Measurement(module) if is_measured else None
-    pytest.main([*_OPTIONS, "--collect-only", *guards])
+    measurement = _Measurement(modules) if is_measured else None
+    pytest.main([*_OPTIONS, "--collect-only", *tests])
     if measurement:
         measurement.stop()
     with contextlib.suppress(EOFError):
@@ -326,11 +338,12 @@ def _enter(copy: str, output: Path, *, writes_bytecode: bool = False) -> None:
 class _Measurement:
     """A plugin of pytest that stores the executed lines and the time of each test function."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, modules: Sequence[str]) -> None:
         self._file = Path(_MEASURED).absolute()
-        self._path = path_of(module)
+        # As the data of coverage names the files.
+        self._modules = {str(path_of(module).absolute()): module for module in modules}
         self._coverage = coverage.Coverage(
-            data_file=None, include=[str(self._path)], config_file=False, messages=False
+            data_file=None, include=list(self._modules), config_file=False, messages=False
         )
         self._coverage.set_option("run:disable_warnings", ["no-data-collected"])
         self._seconds: Counter[str] = Counter()
@@ -354,18 +367,19 @@ class _Measurement:
         self._coverage.switch_context("")
 
     def store(self) -> None:
-        """Write a row for each test function: its seconds, its name and its lines.
+        """Write a row for each module and test function: the seconds and the executed lines.
 
         The row of the lines that are executed outside a test has no name.
         """
         data = self._coverage.get_data()
-        lines_of: dict[str, set[int]] = {}
-        for measured in data.measured_files():
-            for line, contexts in data.contexts_by_lineno(measured).items():
-                for context in contexts:
-                    lines_of.setdefault(context, set()).add(line)
-        rows = [
-            "\t".join([f"{self._seconds[test]:.3f}", test, *map(str, lines)])
-            for test, lines in lines_of.items()
-        ]
+        rows = []
+        for file, module in self._modules.items():
+            lines_of: dict[str, list[int]] = {}
+            for line, tests in data.contexts_by_lineno(file).items():
+                for test in tests:
+                    lines_of.setdefault(test, []).append(line)
+            rows += [
+                "\t".join([module, test, f"{self._seconds[test]:.3f}", *map(str, lines)])
+                for test, lines in lines_of.items()
+            ]
         self._file.write_text("\n".join(rows), encoding="utf-8")
