@@ -52,7 +52,7 @@ class SignInState:
     code_verifier: str = dataclasses.field(repr=False)
     provider: str
     next: str = dataclasses.field(repr=False)
-    link_to_user: str = ""
+    link_to_user: str
 
     @property
     def code_challenge(self) -> str:
@@ -131,7 +131,7 @@ def _decrypted_state(
     sign_in_state = from_stored(SignInState, content)
     if sign_in_state is None or sign_in_state.provider != provider:
         return None
-    is_same = secrets.compare_digest(sign_in_state.state.encode(), state.encode(errors="replace"))
+    is_same = secrets.compare_digest(sign_in_state.digest, state_digest(state))
     return sign_in_state if is_same else None
 
 

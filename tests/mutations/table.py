@@ -97,7 +97,12 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "login/recipients": ("login/test_pages.py",),
     "login/redirects": ("login/test_hosted.py", "login/test_callback.py", "login/test_pages.py"),
     "login/social": ("login/test_providers.py", "accounts/test_linking.py"),
-    "login/state": ("login/test_callback.py", "login/test_hosted.py"),
+    "login/state": (
+        "client/test_crypto.py",
+        "login/test_hints.py",
+        "login/test_callback.py",
+        "login/test_hosted.py",
+    ),
     "login/steps/credentials": ("login/test_pages.py", "login/test_api.py"),
     "login/steps/flow": ("login/test_pages.py",),
     "login/steps/forms": ("login/test_pages.py", "login/test_api.py"),
