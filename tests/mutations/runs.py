@@ -196,12 +196,15 @@ class WarmProcess:
     ) -> None:
         self.modules = modules
         self._copy = copy
-        self._options = options
         self._connection, other = _processes.Pipe()
         arguments = (str(copy), modules, [*options, *tests], is_measured, other)
         self._process: Any = _processes.Process(target=_serve_runs, args=arguments)
         self._process.start()
         other.close()
+        # The source must not change before the process has imported it. Without a message, the
+        # process has ended, and ``run`` fails.
+        with contextlib.suppress(EOFError):
+            self._connection.recv()
 
     @property
     def output(self) -> str:
@@ -216,8 +219,11 @@ class WarmProcess:
         ``changed`` is the changed source of the module. The status is ``_NEEDS_IMPORTS`` if the
         import of the module executes the change.
         """
-        self._connection.send(([*self._options, *tests], timeout, changed))
-        status: int | None = self._connection.recv()
+        try:
+            self._connection.send((list(tests), timeout, changed))
+            status: int | None = self._connection.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            raise SystemExit(f"the process of the tests has ended:\n{self.output}") from None
         return status
 
     def close(self) -> None:
@@ -272,37 +278,92 @@ def _serve_runs(
 ) -> None:
     """Import the modules with their tests, and run tests until the connection ends."""
     _enter(copy, _output_of(Path(copy)), writes_bytecode=is_measured)
-    path = Path(copy, path_of(modules[0]))
-    original = path.read_bytes()
     measurement = _Measurement(modules) if is_measured else None
-    pytest.main([*_OPTIONS, "--collect-only", *tests])
-    if measurement:
-        measurement.stop()
-    with contextlib.suppress(EOFError):
-        while True:
-            tests, timeout, changed = connection.recv()
-            functions = changed_functions(path, original, changed) if changed else {}
-            if functions is None:
-                connection.send(_NEEDS_IMPORTS)
-                continue
-            pid = os.fork()
-            if not pid:
-                os.setsid()
-                if functions and not replace_functions(path, functions):
-                    os._exit(_NEEDS_IMPORTS)
-                os._exit(_measured_run(tests, measurement))
-            connection.send(_status_of(pid, timeout))
-    os._exit(0)
+    server = _Server(Path(copy, path_of(modules[0])), connection, measurement)
+    os._exit(pytest.main([*_OPTIONS, *tests], plugins=[server]))
 
 
-def _measured_run(tests: Sequence[str], measurement: _Measurement | None) -> int:
-    if measurement is None:
-        return pytest.main([*_OPTIONS, *tests])
-    measurement.start()
-    status = pytest.main([*_OPTIONS, *tests], plugins=[measurement])
-    measurement.stop()
-    measurement.store()
-    return status
+class _NoItem:
+    """Stands for the next test after which only what belongs to the whole session is kept."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        self._session = session
+
+    def listchain(self) -> list[pytest.Session]:
+        return [self._session]
+
+
+class _Server:
+    """A plugin of pytest that runs the requested tests, each time in a copy of the process."""
+
+    def __init__(
+        self, path: Path, connection: Connection, measurement: _Measurement | None
+    ) -> None:
+        self._path = path
+        self._original = path.read_bytes()
+        self._connection = connection
+        self._measurement = measurement
+        # The texts of the failures.
+        self._failures: list[str] = []
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        if self._measurement:
+            config.pluginmanager.register(self._measurement)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failures.append(f"{report.nodeid}\n{report.longreprtext}")
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if self._measurement:
+            self._measurement.stop()
+        self._make_database(session)
+        self._connection.send("ready")
+        with contextlib.suppress(EOFError):
+            while True:
+                tests, timeout, changed = self._connection.recv()
+                functions = changed_functions(self._path, self._original, changed or self._original)
+                if functions is None:
+                    self._connection.send(_NEEDS_IMPORTS)
+                    continue
+                pid = os.fork()
+                if not pid:
+                    os.setsid()
+                    if changed and not replace_functions(self._path, functions):
+                        os._exit(_NEEDS_IMPORTS)
+                    os._exit(self._run(session, set(tests)))
+                self._connection.send(_status_of(pid, timeout))
+        return True
+
+    def _make_database(self, session: pytest.Session) -> None:
+        """Let a test make the database, which the copies of this process then have already.
+
+        The test must start no server: a copy would lack the server's thread.
+        """
+        for item in session.items:
+            names = set(getattr(item, "fixturenames", ()))
+            if "db" in names and not names & {"ciam", "fake_ciam", "browser", "person"}:
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=_NoItem(session))
+                self._failures.clear()
+                return
+
+    def _run(self, session: pytest.Session, tests: set[str]) -> int:
+        items = [
+            item
+            for item in session.items
+            if not tests.isdisjoint({item.nodeid.partition("[")[0], item.nodeid.partition("::")[0]})
+        ]
+        if self._measurement:
+            self._measurement.start()
+        for item, next_item in itertools.zip_longest(items, items[1:]):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=next_item)
+            if self._failures or session.testsfailed:
+                _output_of(Path.cwd()).write_text("\n".join(self._failures), encoding="utf-8")
+                return 1
+        if self._measurement:
+            self._measurement.stop()
+            self._measurement.store()
+        return 0 if items else 5
 
 
 def _status_of(pid: int, timeout: float | None) -> int | None:
@@ -311,6 +372,7 @@ def _status_of(pid: int, timeout: float | None) -> int | None:
     while time.monotonic() < until:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
+            _end_group(pid)
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.005)
     _end_group(pid)
