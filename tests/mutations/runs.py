@@ -316,8 +316,10 @@ class _Server:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if self._measurement:
+            # A copy of this process keeps only the lines that are not stored yet.
             self._measurement.stop()
-        self._make_database(session)
+        else:
+            self._make_database(session)
         self._connection.send("ready")
         with contextlib.suppress(EOFError):
             while True:
