@@ -52,7 +52,7 @@ class SignInState:
     code_verifier: str = dataclasses.field(repr=False)
     provider: str
     next: str = dataclasses.field(repr=False)
-    link_to_user: str
+    link_to_user: str = ""
 
     @property
     def code_challenge(self) -> str:

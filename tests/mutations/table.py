@@ -99,6 +99,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "login/social": ("login/test_providers.py", "accounts/test_linking.py"),
     "login/state": (
         "client/test_crypto.py",
+        "test_versions.py",
         "login/test_hints.py",
         "login/test_callback.py",
         "login/test_hosted.py",
