@@ -71,7 +71,7 @@ METHODS = {
 def test_each_view_allows_only_its_methods() -> None:
     allowed = {}
     for pattern in urls.urlpatterns:
-        arguments = {name: "x" for name in pattern.pattern.converters}
+        arguments = dict.fromkeys(pattern.pattern.converters, "x")
         response = Client().put(reverse(f"ciam:{pattern.name}", kwargs=arguments))
         assert response.status_code == 405
         allowed[pattern.name] = response["Allow"]
