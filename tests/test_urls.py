@@ -42,3 +42,52 @@ def test_the_login_view_works_as_login_url_without_a_login(settings: Settings) -
 
     assert Client().get("/ciam/login/").status_code == 200
     assert Client().get("/ciam/callback/").status_code == 400
+
+
+# Name -> the methods that the view allows.
+METHODS = {
+    "login": "GET, HEAD, POST",
+    "step": "GET, HEAD, POST",
+    "recover": "GET, HEAD, POST",
+    "sign_up": "GET, HEAD, POST",
+    "done": "GET, HEAD",
+    "captcha": "GET, HEAD",
+    "provider": "POST",
+    "provider_callback": "GET",
+    "api": "GET, HEAD",
+    "api_captcha": "GET, HEAD",
+    "api_renew": "POST",
+    "api_step": "POST",
+    "authorize": "POST",
+    "callback": "GET",
+    "unlink": "POST",
+    "logout": "POST",
+    "back_channel_logout": "POST",
+    "front_channel_logout": "GET",
+}
+
+
+@pytest.mark.django_db
+def test_each_view_allows_only_its_methods() -> None:
+    allowed = {}
+    for pattern in urls.urlpatterns:
+        arguments = dict.fromkeys(pattern.pattern.converters, "x")
+        response = Client().put(reverse(f"ciam:{pattern.name}", kwargs=arguments))
+        assert response.status_code == 405
+        allowed[pattern.name] = response["Allow"]
+
+    assert allowed == METHODS
+
+
+def views_with(attribute: str) -> set[str | None]:
+    """Return the names of the views for which a decorator of Django has set an attribute."""
+    return {each.name for each in urls.urlpatterns if getattr(each.callback, attribute, False)}
+
+
+def test_only_the_decorated_views_are_exempt_from_rules_of_django() -> None:
+    callbacks = {"callback", "provider_callback"}
+
+    assert views_with("_non_atomic_requests") == callbacks
+    # The other views with POST check the CSRF token themselves, and answer with our error.
+    posts = {name for name, methods in METHODS.items() if "POST" in methods}
+    assert views_with("csrf_exempt") == {*callbacks, *posts, "api", "api_captcha"}

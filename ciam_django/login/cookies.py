@@ -229,7 +229,7 @@ def _set_at(encrypted: str) -> int:
         start = base64.urlsafe_b64decode(encrypted[:12])
     except ValueError:
         return 0
-    set_at = int.from_bytes(start[1:9])
+    set_at = int.from_bytes(start[1:])
     return set_at if len(start) == 9 and set_at <= time.time() else 0
 
 

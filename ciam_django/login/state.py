@@ -34,7 +34,6 @@ REPEAT_SECONDS: Final = 30
 # state has expired.
 _COOKIE_SECONDS: Final = 24 * 3600
 _COOKIES: Final = EncryptedCookies("ciam_django.login.state", "state_", _COOKIE_SECONDS)
-_LONGEST_STATE: Final = 128
 # Session key of a list of [digest, next] pairs of the last five sign-ins, newest last.
 _NEXT_KEY: Final = "ciam_signed_in_by"
 _MAX_REMEMBERED: Final = 5
@@ -132,7 +131,7 @@ def _decrypted_state(
     sign_in_state = from_stored(SignInState, content)
     if sign_in_state is None or sign_in_state.provider != provider:
         return None
-    is_same = secrets.compare_digest(sign_in_state.state.encode(), state.encode(errors="replace"))
+    is_same = secrets.compare_digest(sign_in_state.digest, state_digest(state))
     return sign_in_state if is_same else None
 
 
@@ -253,4 +252,4 @@ def _claim_key(state: str) -> str:
 
 def state_digest(state: str) -> str:
     """Return the digest of a state, for places that must not contain the state itself."""
-    return hashlib.sha256(state[: _LONGEST_STATE + 1].encode(errors="replace")).hexdigest()[:32]
+    return hashlib.sha256(state.encode(errors="replace")).hexdigest()[:32]

@@ -77,7 +77,8 @@ def test_a_cookie_is_deleted_at_the_path_at_which_it_was_set() -> None:
     delete_cookie(RequestFactory().get("/"), response, "x")
 
     assert response.cookies["ciam_x"]["max-age"] == 0
-    assert response.cookies["ciam_x"]["path"] == morsel()["path"]
+    for attribute in ("path", "samesite"):
+        assert response.cookies["ciam_x"][attribute] == morsel()[attribute]
 
 
 @pytest.mark.parametrize(
@@ -204,6 +205,23 @@ def test_a_cookie_that_is_deleted_in_the_same_response_leaves_room_for_the_new_c
     jar.store(response)
 
     assert jar.names == ["state_kept", "flow_new", "state_next"]
+
+
+def test_a_cookie_that_replaces_another_one_needs_no_more_room() -> None:
+    jar = CookieJar()
+    for name in ("a", "b", "c", "c"):
+        jar.set(FLOWS, name, 10)
+
+    assert jar.names == ["flow_a", "flow_b", "flow_c"]
+
+
+def test_only_fifty_cookies_of_a_request_are_read() -> None:
+    request, response = CookieJar().request(), HttpResponse()
+    request.COOKIES = {f"ciam_state_{number}": "invalid" for number in range(90)}
+    STATES.set(request, response, "new", {})
+
+    # The five newest cookies are kept, and the new cookie is one of the five.
+    assert len(response.cookies) == 50 - 4 + 1
 
 
 @pytest.mark.parametrize("text", ["/订单/", "/\ud800/"])

@@ -9,6 +9,7 @@ from django.test import RequestFactory
 from ciam_django.login import known_browsers
 from ciam_django.login.cookies import EncryptedCookies
 from ciam_django.login.known_browsers import known_browser_id, remember_browser
+from tests.login.test_state import aged
 
 
 def test_a_browser_is_known_for_its_newest_names_with_one_id() -> None:
@@ -36,6 +37,17 @@ def test_a_browser_without_a_valid_cookie_is_unknown(value: str | None) -> None:
     request.COOKIES = {} if value is None else {"ciam_browser": value}
 
     assert known_browser_id(request) == known_browser_id(request, "li") == ""
+
+
+@pytest.mark.parametrize(("days", "is_known"), [(179, True), (181, False)])
+def test_a_browser_is_known_for_half_a_year(days: int, is_known: bool) -> None:
+    request, response = RequestFactory().get("/"), HttpResponse()
+    remember_browser(request, response, "li")
+    cookie, purpose = response.cookies["ciam_browser"], known_browsers._KNOWN_BROWSERS.purpose
+    request.COOKIES = {"ciam_browser": aged(cookie.value, days * 86400, purpose)}
+
+    assert cookie["max-age"] == 180 * 86400
+    assert bool(known_browser_id(request, "li")) is is_known
 
 
 def test_a_cookie_with_other_members_is_read() -> None:

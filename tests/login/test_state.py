@@ -42,6 +42,24 @@ def test_a_stored_sign_in_can_be_read() -> None:
     assert state.state_from_cookie(request, sign_in.state) == sign_in
 
 
+def test_the_host_of_a_sign_in_is_found_only_with_its_state() -> None:
+    sign_in = state.new_sign_in_state(next_url="")
+    response_with_cookie(sign_in)
+
+    assert state.starting_host(sign_in.state) == "testserver"
+    assert state.starting_host("another") == ""
+
+
+def test_the_code_challenge_is_the_one_of_rfc_7636() -> None:
+    sign_in = dataclasses.replace(
+        state.new_sign_in_state(next_url=""),
+        code_verifier="dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+    )
+
+    # RFC 7636, appendix B.
+    assert sign_in.code_challenge == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+
+
 def test_the_repr_of_a_sign_in_state_shows_no_secret_and_no_next() -> None:
     sign_in = state.new_sign_in_state(next_url="/next/")
     secrets = (sign_in.state, sign_in.nonce, sign_in.code_verifier, sign_in.next)
@@ -55,6 +73,8 @@ def test_each_sign_in_has_new_secrets() -> None:
     for name in ("state", "nonce", "code_verifier"):
         assert getattr(first, name) != getattr(second, name)
     assert 43 <= len(first.code_verifier) <= 128
+    # Unless the caller says otherwise, the sign-in is at CIAM and links no identity.
+    assert (first.provider, first.link_to_user) == ("ciam", "")
 
 
 @pytest.mark.parametrize("unknown_state", ["", "x", "x" * 10_000, "\0", "\ud800", "状态"])
@@ -157,8 +177,17 @@ def test_a_cookie_stays_readable_while_its_key_is_a_fallback(settings: Settings)
 def test_a_state_can_be_spent_only_once() -> None:
     sign_in = state.new_sign_in_state(next_url="")
 
+    assert not state.is_claimed(sign_in.state)
     assert [state.claim_state(sign_in), state.claim_state(sign_in)] == [True, False]
+    assert state.is_claimed(sign_in.state)
     assert state.claim_state(dataclasses.replace(sign_in, state="another"))
+
+
+def test_one_callback_of_a_state_waits_at_a_time() -> None:
+    sign_in = state.new_sign_in_state(next_url="")
+
+    assert [state.try_to_wait(sign_in, 9), state.try_to_wait(sign_in, 9)] == [True, False]
+    assert state.try_to_wait(dataclasses.replace(sign_in, state="another"), 9)
 
 
 @pytest.mark.parametrize("seconds", [2, 599])
@@ -177,7 +206,7 @@ def test_a_spent_state_cannot_be_spent_again_while_its_cookie_is_valid(
     assert not state.claim_state(sign_in)
 
 
-@pytest.mark.parametrize("garbage", ["", "garbage", "\xff", "gAAAAA" + "=" * 4000])
+@pytest.mark.parametrize("garbage", ["", "garbage", "\xff", "\ud800", "gAAAAA" + "=" * 4000])
 def test_an_invalid_cookie_is_deleted_first(garbage: str) -> None:
     sign_ins = [state.new_sign_in_state(next_url="") for _ in range(4)]
     request = RequestFactory().get("/")

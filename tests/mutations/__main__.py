@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import sys
@@ -72,13 +73,16 @@ def stale_equivalents(
 # --- The report -----------------------------------------------------------------------------------
 
 
-def survivors(mutations: Sequence[Mutation], processes: int) -> Iterator[Mutation]:
-    """Yield the mutations that make no test fail."""
+def survivors(
+    mutations: Sequence[Mutation], processes: int, *, is_quick: bool = False
+) -> Iterator[Mutation]:
+    """Yield the mutations that make no test fail; with ``is_quick``, no quick test."""
+    options = ["-m", "not slow"] if is_quick else []
     with (
         tempfile.TemporaryDirectory(prefix="ciam_django-mutations-") as folder,
         ThreadPoolExecutor(processes) as threads,
+        contextlib.closing(Copies(ROOT, Path(folder), processes, options)) as copies,
     ):
-        copies = Copies(ROOT, Path(folder), processes)
         copies.prepare(sorted({mutation.module for mutation in mutations}))
         caught = threads.map(
             lambda mutation: copies.is_caught(mutation.module, mutation.change), mutations
@@ -120,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", type=int, help="number of random changes to try")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random sample")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--quick", action="store_true", help="leave out the tests marked slow")
     parser.add_argument("--list", action="store_true", help="print the changes without trying them")
     options = parser.parse_args(arguments)
 
@@ -142,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
     survived = []
-    for mutation in survivors(mutations, options.processes):
+    for mutation in survivors(mutations, options.processes, is_quick=options.quick):
         # A survivor is printed at once, because the whole run takes hours.
         sys.stderr.write(f"survived:\n{mutation}\n")
         sys.stderr.flush()

@@ -70,13 +70,65 @@ def lines_of_statement(source: bytes, change: Change) -> range:
     return min((lines for lines in heads if number in lines), key=len, default=range(0))
 
 
+def lines_of_users(source: bytes, change: Change) -> set[int]:
+    """Return the lines that use the name that a statement of the module defines.
+
+    If a constant is made of another constant, the lines that use the first one are included. The
+    lines of a defined function or class are included too.
+    """
+    tree = ast.parse(source)
+    number = source[: change.start].count(b"\n") + 1
+    found: list[ast.stmt] = []
+    names: set[str] = set()
+    users = [node for node in tree.body if number in range(_first_line(node), _last_line(node) + 1)]
+    while users:
+        found += users
+        names |= {name for node in users for name in _names_of(node)}
+        users = [
+            node
+            for node in tree.body
+            if node not in found
+            and isinstance(node, ast.Assign | ast.AnnAssign)
+            and any(each.id in names for each in ast.walk(node) if isinstance(each, ast.Name))
+        ]
+    uses = (each for each in ast.walk(tree) if isinstance(each, ast.Name) and each.id in names)
+    lines = {line for node in found for line in range(_first_line(node), _last_line(node) + 1)}
+    return lines | {each.lineno for each in uses}
+
+
+def _names_of(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement of a module defines."""
+    match statement:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return {name}
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return {name}
+    return set()
+
+
+def _first_line(statement: ast.stmt) -> int:
+    decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
+    return min([statement.lineno, *(node.lineno for node in decorators)])
+
+
+def _last_line(statement: ast.stmt) -> int:
+    return statement.end_lineno or statement.lineno
+
+
+def is_in_function(source: bytes, change: Change) -> bool:
+    """Return True if a change is in the body of a function, which the import does not execute."""
+    number = source[: change.start].count(b"\n") + 1
+    return any(
+        node.body[0].lineno <= number <= _last_line(node)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+
 def _lines_of_head(statement: ast.stmt) -> range:
     body: list[ast.stmt] = getattr(statement, "body", [])
-    end = statement.end_lineno or statement.lineno
-    if body:
-        end = max(body[0].lineno - 1, statement.lineno)
-    decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
-    return range(min([statement.lineno, *(node.lineno for node in decorators)]), end + 1)
+    end = max(body[0].lineno - 1, statement.lineno) if body else _last_line(statement)
+    return range(_first_line(statement), end + 1)
 
 
 class _Finder:

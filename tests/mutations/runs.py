@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import math
 import multiprocessing
 import os
 import queue
 import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
 import coverage
 import pytest
 
-from tests.mutations.changes import Change, lines_of_statement
+from tests.mutations.changes import (
+    Change,
+    is_in_function,
+    lines_of_statement,
+    lines_of_users,
+)
+from tests.mutations.swaps import changed_functions, replace_functions
 from tests.mutations.table import guards_of, path_of
 
 # In seconds. A change counts as caught if the tests take this much longer than without the change,
@@ -57,48 +64,46 @@ _processes: Final = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(list(_PRELOADED))
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The result of a run: the exit status of pytest, or None after the timeout, and the output."""
-
-    status: int | None
-    output: str
-    seconds: float
-
-    @property
-    def has_caught(self) -> bool:
-        """True if a test has failed, or if the tests did not end."""
-        return self.status is None or self.status in _CAUGHT
+# The exit status of a run that has run no test, because the change needs new imports.
+_NEEDS_IMPORTS: Final = 99
 
 
 class Copies:
     """Copies of the source tree, in which the tests run; each thread uses its own copy."""
 
-    def __init__(self, root: Path, folder: Path, count: int) -> None:
+    def __init__(self, root: Path, folder: Path, count: int, options: Sequence[str] = ()) -> None:
         self._root = root
+        # More options of pytest.
+        self._options = options
         self._folder = folder
         self._count = count
         self._free: queue.SimpleQueue[Path] = queue.SimpleQueue()
-        self._seconds: dict[str, float] = {}
-        # (module, line) -> the test functions that execute the line, as pytest names them.
+        # Copy -> a process that has imported a module and its tests.
+        self._warm: dict[Path, WarmProcess] = {}
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        # (module, line) -> the test functions that execute the line, as pytest names them. An empty
+        # name means that the line is also executed outside a test, for example at the import.
         self._tests_of_lines: dict[tuple[str, int], list[str]] = {}
         self._seconds_of_test: dict[str, float] = {}
 
     def prepare(self, modules: Sequence[str]) -> None:
-        """Make the copies, and run the tests of each module without a change.
+        """Make the copies, and run the tests of the modules without a change.
 
-        The runs measure the time of each test, and find the tests that execute each line.
+        The run measures the time of each test, and finds the tests that execute each line.
         """
         first = self._folder / "0"
         shutil.copytree(self._root, first, ignore=shutil.ignore_patterns(*_NOT_COPIED))
-        for module in modules:
-            run = run_tests(first, guards_of(module), None, module)
-            if run.status != 0:
-                raise SystemExit(f"the tests of {module} fail without a change:\n{run.output}")
-            self._seconds[module] = run.seconds
-            for row in (first / _MEASURED).read_text(encoding="utf-8").splitlines():
-                seconds, test, *lines = row.split("\t")
-                self._seconds_of_test[test] = float(seconds)
+        tests = list(dict.fromkeys(test for module in modules for test in guards_of(module)))
+        with contextlib.closing(
+            WarmProcess(first, modules, tests, self._options, is_measured=True)
+        ) as process:
+            if process.run(tests, None) != 0:
+                raise SystemExit(f"the tests fail without a change:\n{process.output}")
+        for row in (first / _MEASURED).read_text(encoding="utf-8").splitlines():
+            module, test, seconds, *lines = row.split("\t")
+            self._seconds_of_test[test] = float(seconds)
+            if not test or test.partition("::")[0] in guards_of(module):
+                self._seconds[module] += float(seconds)
                 for line in lines:
                     self._tests_of_lines.setdefault((module, int(line)), []).append(test)
         for module in modules:
@@ -110,71 +115,278 @@ class Copies:
         for number in range(1, self._count):
             self._free.put(shutil.copytree(first, self._folder / str(number)))
 
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._warm.values():
+            process.close()
+
     def is_caught(self, module: str, change: Change) -> bool:
         """Return True if the tests of the module fail, or do not end, with the change.
 
-        The tests that execute a line of the changed statement run first, then all tests of the
-        module: a line can run in another thread or at the import.
+        Only the tests that execute a line of the changed statement run. If the import executes the
+        statement, or if no test does, all tests of the module run.
         """
         copy = self._free.get()
         path = copy / path_of(module)
         original = path.read_bytes()
+        changed = change.apply(original)
         timeout = _PATIENCE + _TIMES_AS_LONG * self._seconds[module]
         try:
-            path.write_bytes(change.apply(original))
-            groups = self._groups(module, lines_of_statement(original, change))
-            return any(run_tests(copy, tests, timeout).has_caught for tests in groups)
+            process = self._warm_process(copy, module)
+            path.write_bytes(changed)
+            for tests in self._groups(module, original, change):
+                status = process.run(tests, timeout, changed)
+                if status == _NEEDS_IMPORTS:
+                    status = run_tests(copy, [*self._options, *tests], timeout)
+                # A process that a signal has ended has a negative status.
+                if status is None or status < 0 or status in _CAUGHT:
+                    return True
+            return False
         finally:
             path.write_bytes(original)
             self._free.put(copy)
 
-    def _groups(self, module: str, lines: range) -> Iterator[Sequence[str]]:
+    def _warm_process(self, copy: Path, module: str) -> WarmProcess:
+        """Return the process of a copy that has imported the module and its tests."""
+        process = self._warm.get(copy)
+        if process is None or process.modules != [module]:
+            if process is not None:
+                process.close()
+            process = WarmProcess(copy, [module], guards_of(module), self._options)
+            self._warm[copy] = process
+        return process
+
+    def _groups(self, module: str, source: bytes, change: Change) -> Iterator[Sequence[str]]:
         """Yield the tests in the order in which they probably notice the change soonest."""
-        found = {test for line in lines for test in self._tests_of_lines.get((module, line), ())}
-        group: list[str] = []
-        seconds = 0.0
-        for test in sorted(found, key=lambda test: (self._seconds_of_test[test], test)):
-            group.append(test)
-            seconds += self._seconds_of_test[test]
-            if seconds > _SECONDS_OF_GROUP:
-                break
-        if group:
-            yield group
+        tests = self._tests_of(module, lines_of_statement(source, change))
+        if is_in_function(source, change) and tests and "" not in tests:
+            count = self._count_in_group(tests)
+            yield from filter(None, [tests[:count], tests[count:]])
+            return
+        users = [test for test in self._tests_of(module, lines_of_users(source, change)) if test]
+        if users:
+            yield users[: self._count_in_group(users)]
         yield guards_of(module)
 
+    def _tests_of(self, module: str, lines: Iterable[int]) -> list[str]:
+        """Return the tests that execute any of the lines, the fastest tests first."""
+        found = {test for line in lines for test in self._tests_of_lines.get((module, line), ())}
+        return sorted(found, key=lambda test: (self._seconds_of_test[test], test))
 
-def run_tests(
-    copy: Path, tests: Sequence[str], timeout: float | None, measured_module: str = ""
-) -> Run:
-    """Run pytest in a copy until the first failure.
+    def _count_in_group(self, tests: Sequence[str]) -> int:
+        """Return the number of the first tests that take about ``_SECONDS_OF_GROUP``."""
+        seconds = itertools.accumulate(self._seconds_of_test[test] for test in tests)
+        return sum(each <= _SECONDS_OF_GROUP for each in seconds) + 1
 
-    With ``measured_module``, the run also stores the lines that each test executes.
+
+class WarmProcess:
+    """A process that imports modules and their tests once, and makes a copy of itself for each run.
+
+    The run of a change gives the functions of the first module their changed code.
     """
-    with tempfile.NamedTemporaryFile(dir=copy.parent, prefix="output-") as output:
-        process: Any = _processes.Process(
-            target=_run_pytest, args=(str(copy), list(tests), output.name, measured_module)
-        )
-        began = time.monotonic()
-        process.start()
-        process.join(timeout)
-        status = process.exitcode
-        if status is None:
-            # The process group includes the servers that the tests have started.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.join()
-        text = Path(output.name).read_text(encoding="utf-8", errors="replace")
-    # A process that a signal has ended has a negative status, and counts as a failure.
-    return Run(1 if status is not None and status < 0 else status, text, time.monotonic() - began)
+
+    def __init__(
+        self,
+        copy: Path,
+        modules: Sequence[str],
+        tests: Sequence[str],
+        options: Sequence[str],
+        *,
+        is_measured: bool = False,
+    ) -> None:
+        self.modules = modules
+        self._copy = copy
+        self._connection, other = _processes.Pipe()
+        arguments = (str(copy), modules, [*options, *tests], is_measured, other)
+        self._process: Any = _processes.Process(target=_serve_runs, args=arguments)
+        self._process.start()
+        other.close()
+        # The source must not change before the process has imported it. Without a message, the
+        # process has ended, and ``run`` fails.
+        with contextlib.suppress(EOFError):
+            self._connection.recv()
+
+    @property
+    def output(self) -> str:
+        """The output of the process and of its runs."""
+        return _output_of(self._copy).read_text(encoding="utf-8", errors="replace")
+
+    def run(
+        self, tests: Sequence[str], timeout: float | None, changed: bytes | None = None
+    ) -> int | None:
+        """Run the tests, and return the exit status of pytest; None after the timeout.
+
+        ``changed`` is the changed source of the module. The status is ``_NEEDS_IMPORTS`` if the
+        import of the module executes the change.
+        """
+        try:
+            self._connection.send((list(tests), timeout, changed))
+            status: int | None = self._connection.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            raise SystemExit(f"the process of the tests has ended:\n{self.output}") from None
+        return status
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.join()
+
+
+def run_tests(copy: Path, tests: Sequence[str], timeout: float | None) -> int | None:
+    """Run pytest in a new process, and return its exit status; None after the timeout."""
+    process: Any = _processes.Process(target=_run_pytest, args=(str(copy), list(tests)))
+    process.start()
+    process.join(timeout)
+    status: int | None = process.exitcode
+    if status is None:
+        _end_group(process.pid)
+        process.join()
+    return status
+
+
+def _output_of(copy: Path) -> Path:
+    return copy.with_name(f"output-{copy.name}")
+
+
+def _end_group(pid: int) -> None:
+    """End a process and the servers that its tests have started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 # --- In the new process ---------------------------------------------------------------------------
 
+# Only the plugin that the tests need is loaded, because the others take most of the start. Without
+# migrations, the tables of the tests are made sooner.
+_OPTIONS: Final = (
+    *("-x", "-q", "-p", "no:cacheprovider", "-p", "pytest_django.plugin", "--tb=short"),
+    "--no-migrations",
+)
 
-def _run_pytest(copy: str, tests: Sequence[str], output: str, measured_module: str) -> None:
+
+def _run_pytest(copy: str, tests: Sequence[str]) -> None:
+    _enter(copy, Path(os.devnull))
+    os._exit(pytest.main([*_OPTIONS, *tests]))
+
+
+def _serve_runs(
+    copy: str,
+    modules: Sequence[str],
+    tests: Sequence[str],
+    is_measured: bool,
+    connection: Connection,
+) -> None:
+    """Import the modules with their tests, and run tests until the connection ends."""
+    _enter(copy, _output_of(Path(copy)), writes_bytecode=is_measured)
+    measurement = _Measurement(modules) if is_measured else None
+    server = _Server(Path(copy, path_of(modules[0])), connection, measurement)
+    os._exit(pytest.main([*_OPTIONS, *tests], plugins=[server]))
+
+
+class _NoItem:
+    """Stands for the next test after which only what belongs to the whole session is kept."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        self._session = session
+
+    def listchain(self) -> list[pytest.Session]:
+        return [self._session]
+
+
+class _Server:
+    """A plugin of pytest that runs the requested tests, each time in a copy of the process."""
+
+    def __init__(
+        self, path: Path, connection: Connection, measurement: _Measurement | None
+    ) -> None:
+        self._path = path
+        self._original = path.read_bytes()
+        self._connection = connection
+        self._measurement = measurement
+        # The texts of the failures.
+        self._failures: list[str] = []
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        if self._measurement:
+            config.pluginmanager.register(self._measurement)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failures.append(f"{report.nodeid}\n{report.longreprtext}")
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if self._measurement:
+            # A copy of this process keeps only the lines that are not stored yet.
+            self._measurement.stop()
+        else:
+            self._make_database(session)
+        self._connection.send("ready")
+        with contextlib.suppress(EOFError):
+            while True:
+                tests, timeout, changed = self._connection.recv()
+                functions = changed_functions(self._path, self._original, changed or self._original)
+                if functions is None:
+                    self._connection.send(_NEEDS_IMPORTS)
+                    continue
+                pid = os.fork()
+                if not pid:
+                    os.setsid()
+                    if changed and not replace_functions(self._path, functions):
+                        os._exit(_NEEDS_IMPORTS)
+                    os._exit(self._run(session, set(tests)))
+                self._connection.send(_status_of(pid, timeout))
+        return True
+
+    def _make_database(self, session: pytest.Session) -> None:
+        """Let a test make the database, which the copies of this process then have already.
+
+        The test must start no server: a copy would lack the server's thread.
+        """
+        for item in session.items:
+            names = set(getattr(item, "fixturenames", ()))
+            if "db" in names and not names & {"ciam", "fake_ciam", "browser", "person"}:
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=_NoItem(session))
+                self._failures.clear()
+                return
+
+    def _run(self, session: pytest.Session, tests: set[str]) -> int:
+        items = [
+            item
+            for item in session.items
+            if not tests.isdisjoint({item.nodeid.partition("[")[0], item.nodeid.partition("::")[0]})
+        ]
+        if self._measurement:
+            self._measurement.start()
+        for item, next_item in itertools.zip_longest(items, items[1:]):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=next_item)
+            if self._failures or session.testsfailed:
+                _output_of(Path.cwd()).write_text("\n".join(self._failures), encoding="utf-8")
+                return 1
+        if self._measurement:
+            self._measurement.stop()
+            self._measurement.store()
+        return 0 if items else 5
+
+
+def _status_of(pid: int, timeout: float | None) -> int | None:
+    """Return the exit status of a child process; end the child after the timeout."""
+    until = time.monotonic() + (math.inf if timeout is None else timeout)
+    while time.monotonic() < until:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            _end_group(pid)
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    _end_group(pid)
+    os.waitpid(pid, 0)
+    return None
+
+
+def _enter(copy: str, output: Path, *, writes_bytecode: bool = False) -> None:
+    """Let this process import the modules of the copy, and write into a file."""
     os.setsid()
     os.chdir(copy)
-    file = os.open(output, os.O_WRONLY)
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)
     # The tests import "tests" from the copy, and not from the tree of this module.
@@ -183,30 +395,31 @@ def _run_pytest(copy: str, tests: Sequence[str], output: str, measured_module: s
     tree = str(Path(__file__).parents[2])
     sys.path[:] = [copy, *(path for path in sys.path if path not in ("", tree))]
     os.environ["PYTHONPATH"] = copy
-    sys.dont_write_bytecode = not measured_module
-    # Only the plugin that the tests need is loaded, because the others take most of the start.
+    sys.dont_write_bytecode = not writes_bytecode
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "pytest_django.plugin", "--tb=short"]
-    measurement = _Measurement(measured_module) if measured_module else None
-    status = pytest.main([*options, *tests], plugins=[measurement] if measurement else [])
-    if measurement:
-        measurement.store()
-    sys.stdout.flush()
-    os._exit(int(status))
 
 
 class _Measurement:
     """A plugin of pytest that stores the executed lines and the time of each test function."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, modules: Sequence[str]) -> None:
         self._file = Path(_MEASURED).absolute()
-        self._path = path_of(module)
+        # As the data of coverage names the files.
+        self._modules = {str(path_of(module).absolute()): module for module in modules}
         self._coverage = coverage.Coverage(
-            data_file=None, include=[str(self._path)], config_file=False, messages=False
+            data_file=None, include=list(self._modules), config_file=False, messages=False
         )
         self._coverage.set_option("run:disable_warnings", ["no-data-collected"])
-        self._coverage.start()
         self._seconds: Counter[str] = Counter()
+        self.start()
+
+    def start(self) -> None:
+        """Begin or continue to record the executed lines."""
+        self._coverage.start()
+
+    def stop(self) -> None:
+        """Pause the recording."""
+        self._coverage.stop()
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         self._seconds[report.nodeid.partition("[")[0]] += report.duration
@@ -218,16 +431,19 @@ class _Measurement:
         self._coverage.switch_context("")
 
     def store(self) -> None:
-        """Write a row for each test function: its seconds, its name and its lines."""
-        self._coverage.stop()
+        """Write a row for each module and test function: the seconds and the executed lines.
+
+        The row of the lines that are executed outside a test has no name.
+        """
         data = self._coverage.get_data()
-        lines_of: dict[str, set[int]] = {}
-        for measured in data.measured_files():
-            for line, contexts in data.contexts_by_lineno(measured).items():
-                for context in contexts:
-                    lines_of.setdefault(context, set()).add(line)
-        rows = [
-            "\t".join([f"{seconds:.3f}", test, *map(str, lines_of.get(test, ()))])
-            for test, seconds in self._seconds.items()
-        ]
+        rows = []
+        for file, module in self._modules.items():
+            lines_of: dict[str, list[int]] = {}
+            for line, tests in data.contexts_by_lineno(file).items():
+                for test in tests:
+                    lines_of.setdefault(test, []).append(line)
+            rows += [
+                "\t".join([module, test, f"{self._seconds[test]:.3f}", *map(str, lines)])
+                for test, lines in lines_of.items()
+            ]
         self._file.write_text("\n".join(rows), encoding="utf-8")

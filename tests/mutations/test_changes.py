@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.mutations import __main__ as program
-from tests.mutations.changes import Change, changes_of, first_changed_line, lines_of_statement
+from tests.mutations.changes import (
+    Change,
+    changes_of,
+    first_changed_line,
+    is_in_function,
+    lines_of_statement,
+    lines_of_users,
+)
 from tests.mutations.table import MODULES, ROOT, guards_of, path_of
 from tests.rows import for_each_row
 
@@ -73,17 +80,17 @@ def test_a_change_is_shown_by_the_first_line_that_differs() -> None:
 
 
 @for_each_row(
-    "change, expected",
+    "change, expected, is_in_body",
     [
-        ("== b", range(2, 3)),
-        ("e = 1", range(3, 5)),
-        ("f(g)", range(5, 8)),
-        ("j=3", range(5, 8)),
-        ("k = 2", range(8, 9)),
+        ("== b", range(2, 3), False),
+        ("e = 1", range(3, 5), False),
+        ("f(g)", range(5, 8), False),
+        ("j=3", range(5, 8), False),
+        ("k = 2", range(8, 9), True),
     ],
 )
 def test_the_lines_of_a_change_are_those_of_the_innermost_statement(
-    change: str, expected: range
+    change: str, expected: range, is_in_body: bool
 ) -> None:
     source = (
         b"# a\nif a == b:\n    c = d(\n        e = 1)\n@f(g)\ndef h(\n    i, j=3):\n    k = 2\n"
@@ -91,6 +98,18 @@ def test_the_lines_of_a_change_are_those_of_the_innermost_statement(
     start = source.index(change.encode())
 
     assert lines_of_statement(source, Change("", start, start, b"")) == expected
+    assert is_in_function(source, Change("", start, start, b"")) is is_in_body
+
+
+@for_each_row(
+    "change, expected",
+    [("1", {1, 2, 5, 6}), ("9", {7}), ("3", {3, 4, 5, 6, 7}), ("f()", {3, 4, 5, 6, 7})],
+)
+def test_the_users_of_a_change_are_the_lines_with_its_name(change: str, expected: set[int]) -> None:
+    source = b"A = 1\nB = [A]\n@f()\ndef h(\n    i=A):\n    return B + 3\nC = h() + 9\n"
+    start = source.index(change.encode())
+
+    assert lines_of_users(source, Change("", start, start, b"")) == expected
 
 
 @for_each_row("module", ["login/cookies", "login/redirects", "login/state", "client/cache"])
