@@ -130,7 +130,7 @@ def _action_button(answer: Answer, fallback_url: str) -> dict[str, Any]:
 
 
 _DEFAULT_BASE_TEMPLATE: Final = "ciam_django/page.html"
-_LINK_TAG: Final = re.compile(r"<link\s[^>]*>", re.IGNORECASE)
+_LINK_TAG: Final = re.compile(r"<link\s[^<>]*>", re.IGNORECASE)
 # The attribute of the link in ciam_django/stylesheet.html.
 _OUR_LINK: Final = " data-ciam-stylesheet"
 

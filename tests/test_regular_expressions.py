@@ -16,7 +16,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from ciam_django import errors, lookup, network, privacy
+from ciam_django import errors, lookup, network, privacy, responses
 from ciam_django.accounts import bearer
 from ciam_django.client import envelope
 from ciam_django.login import api, captcha, hints, providers, redirects
@@ -76,6 +76,8 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "login.redirects._ESCAPED_DOT": _find_view,
     "login.redirects.ciam_view_name": _find_view,
     "login.steps.forms._DIGIT_RUN": _clean_code,
+    # A page has the typed texts of the user.
+    "responses._LINK_TAG": responses._LINK_TAG.findall,
     "login.steps.forms._GROUPED_CODE": _clean_code,
     "login.steps.results._MASKED_RECIPIENT": results._MASKED_RECIPIENT.fullmatch,
     "lookup.FIELD": lookup.FIELD.fullmatch,
@@ -101,7 +103,7 @@ _STARTS: Final = ("", 'a"', "Bearer ")
 _PARTS: Final = (
     "a", "A1", "é", "密", " ", " a", "\n", "\x00", ".", "a.", "_", "-", "=", "/", ":", "@", "a@",
     "\"", "(", "+1", "*", "eyJ", "eyJ.", "https://", "code", "code=", "token: '", "密码", "(iPhone",
-    "; wv", "MicroMessenger", " Safari/", "1(", "12 ", "Aa", "Bearer ",
+    "; wv", "MicroMessenger", " Safari/", "1(", "12 ", "Aa", "Bearer ", "<link ",
 )  # fmt: skip
 
 

@@ -145,7 +145,8 @@ def found(folder: Path, *changes: tuple[str, str], answers_only: bool = False) -
         settings, urls = settings.replace(old, new), urls.replace(old, new)
     with project(folder, settings, urls) as place:
         if "LOGGING" in settings:
-            logging.config.dictConfig({"incremental": False, **django_settings.LOGGING})
+            logging_of_project = {"disable_existing_loggers": False, **django_settings.LOGGING}
+            logging.config.dictConfig(logging_of_project)
         return [described(line, place) for line in missing_lines(answers_only=answers_only)]
 
 
