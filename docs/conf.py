@@ -32,8 +32,3 @@ html_static_path = ["_static"]
 html_css_files = ["docs.css"]
 html_copy_source = False
 html_show_copyright = False
-# Code hosts show these files. Here, a link to such a file is plain text.
-_OUTER_FILES = ("CHANGELOG", "CONTRIBUTING")
-nitpick_ignore = [
-    ("myst", str(Path(__file__).resolve().parents[1] / name)) for name in _OUTER_FILES
-]
