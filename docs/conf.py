@@ -19,6 +19,8 @@ project = "ciam_django"
 author = "the authors of ciam_django"
 version = release = ciam_django.__version__
 language = "en"
+# Options such as --apply keep their two hyphens.
+smartquotes = False
 
 extensions = ["myst_parser", "ciam_reference.extension"]
 exclude_patterns = ["_build", "_ext"]
