@@ -19,6 +19,8 @@ project = "ciam_django"
 author = "the authors of ciam_django"
 version = release = ciam_django.__version__
 language = "en"
+# Options such as --apply keep their two hyphens.
+smartquotes = False
 
 extensions = ["myst_parser", "ciam_reference.extension"]
 exclude_patterns = ["_build", "_ext"]
@@ -32,8 +34,3 @@ html_static_path = ["_static"]
 html_css_files = ["docs.css"]
 html_copy_source = False
 html_show_copyright = False
-# Code hosts show these files. Here, a link to such a file is plain text.
-_OUTER_FILES = ("CHANGELOG", "CONTRIBUTING")
-nitpick_ignore = [
-    ("myst", str(Path(__file__).resolve().parents[1] / name)) for name in _OUTER_FILES
-]

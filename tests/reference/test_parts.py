@@ -118,7 +118,7 @@ def test_each_command_has_a_section_with_its_options() -> None:
     assert set(commands()) == files
     for name in files:
         assert f"## `{name}`\n" in commands_reference()
-    assert "manage.py ciam_link FILE [--by FIELD]" in commands_reference()
+    assert "manage.py ciam_link\n    FILE\n    [--by FIELD]\n" in commands_reference()
     assert "--settings" not in commands_reference()
 
 

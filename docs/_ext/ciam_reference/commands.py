@@ -31,7 +31,7 @@ def _section(name: str, app: str) -> str:
     parser = load_command_class(app, name).create_parser("manage.py", name)
     options = own_options(parser)
     rows = [[literal(_spelling(action)), _description(action)] for action in options]
-    usage = " ".join(["manage.py", name, *(_usage_of(action) for action in options)])
+    usage = "\n    ".join([f"manage.py {name}", *map(_usage_of, options)])
     return page(
         f"## {literal(name)}",
         f"From the app `{app}`. {escaped(' '.join((parser.description or '').split()))}",
