@@ -28,6 +28,7 @@ from ciam_django.languages import (
     similar_language_with_texts,
     similar_languages,
 )
+from ciam_django.login.notices import notice_from_cookie, set_error_notice
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import response_for
 from tests.catalogues import write_catalogue
@@ -483,3 +484,15 @@ def test_a_message_for_developers_is_logged_in_the_language_of_the_project(
             answer_and_report(CiamError(LOCKED))
 
     assert [line.partition(" reason=")[2] for line in caplog.messages] == ["'Ask the team.'"] * 3
+
+
+def test_a_notice_is_in_the_language_of_the_page_that_shows_it() -> None:
+    request, response = RequestFactory().get("/"), HttpResponse()
+    with translation.override("en"):
+        set_error_notice(request, response, CiamError(LOCKED), is_cancelled=False)
+    request.COOKIES = {name: morsel.value for name, morsel in response.cookies.items()}
+    with translation.override("zh-hans"):
+        answer, _ = notice_from_cookie(request)
+
+    assert answer
+    assert answer.detail == "该账号已被锁定，请联系客服解锁。"
