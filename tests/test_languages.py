@@ -205,6 +205,15 @@ def test_a_language_with_a_catalogue_of_the_project_is_served_everywhere(
     assert ARABIC["Password"] in login.content.decode()
 
 
+def test_the_code_of_a_catalogue_can_be_spelled_as_the_name_of_its_folder(
+    settings: Settings, tmp_path: Path
+) -> None:
+    assert language_of_texts("sr-latn-rs") == "en"
+    settings.LOCALE_PATHS = [write_catalogue(tmp_path, "sr_Latn", {"Sign in": "Prijava"})]
+
+    assert language_of_texts("sr-latn-rs") == "sr-latn"
+
+
 def test_a_catalogue_with_a_few_texts_of_the_package_does_not_count(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -416,6 +425,10 @@ def test_a_message_of_a_family_is_the_fallback_of_a_message_of_a_code(settings: 
     assert (simplified.detail, simplified.headers["Content-Language"]) == ("请致电。", "zh-hans")
     assert (traditional.detail, traditional.headers["Content-Language"]) == ("請致電。", "zh-hant")
     assert english.detail == str(CODES[LOCKED].message)
+    settings.LANGUAGE_CODE = "zh-hans"
+    settings.LOCALE_PATHS = []
+    assert answer_in("en").as_dict() == answer_in("zh-hans").as_dict()
+    assert answer_in("en").headers["Content-Language"] == "zh-hans"
 
 
 def test_a_lazy_text_of_a_message_is_in_the_language_of_its_key(settings: Settings) -> None:
