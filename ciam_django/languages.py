@@ -74,7 +74,8 @@ def _language_of_catalogue(language: str) -> str:
     """Return the language of the texts that Django finds while ``language`` is active."""
     with override(language):
         # Translators: the code of the language of this catalogue, such as zh-hans.
-        return pgettext("ciam language code", "en").lower()
+        code = pgettext("ciam language code", "en")
+    return code.lower().replace("_", "-")
 
 
 def similar_languages(language: str) -> Iterator[str]:

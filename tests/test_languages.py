@@ -28,6 +28,7 @@ from ciam_django.languages import (
     similar_language_with_texts,
     similar_languages,
 )
+from ciam_django.login.notices import notice_from_cookie, set_error_notice
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import response_for
 from tests.catalogues import write_catalogue
@@ -202,6 +203,15 @@ def test_a_language_with_a_catalogue_of_the_project_is_served_everywhere(
     assert login["Content-Language"] == "ar"
     assert '<section class="ciam-card" lang="ar" dir="rtl">' in login.content.decode()
     assert ARABIC["Password"] in login.content.decode()
+
+
+def test_the_code_of_a_catalogue_can_be_spelled_as_the_name_of_its_folder(
+    settings: Settings, tmp_path: Path
+) -> None:
+    assert language_of_texts("sr-latn-rs") == "en"
+    settings.LOCALE_PATHS = [write_catalogue(tmp_path, "sr_Latn", {"Sign in": "Prijava"})]
+
+    assert language_of_texts("sr-latn-rs") == "sr-latn"
 
 
 def test_a_catalogue_with_a_few_texts_of_the_package_does_not_count(
@@ -415,6 +425,10 @@ def test_a_message_of_a_family_is_the_fallback_of_a_message_of_a_code(settings: 
     assert (simplified.detail, simplified.headers["Content-Language"]) == ("请致电。", "zh-hans")
     assert (traditional.detail, traditional.headers["Content-Language"]) == ("請致電。", "zh-hant")
     assert english.detail == str(CODES[LOCKED].message)
+    settings.LANGUAGE_CODE = "zh-hans"
+    settings.LOCALE_PATHS = []
+    assert answer_in("en").as_dict() == answer_in("zh-hans").as_dict()
+    assert answer_in("en").headers["Content-Language"] == "zh-hans"
 
 
 def test_a_lazy_text_of_a_message_is_in_the_language_of_its_key(settings: Settings) -> None:
@@ -483,3 +497,15 @@ def test_a_message_for_developers_is_logged_in_the_language_of_the_project(
             answer_and_report(CiamError(LOCKED))
 
     assert [line.partition(" reason=")[2] for line in caplog.messages] == ["'Ask the team.'"] * 3
+
+
+def test_a_notice_is_in_the_language_of_the_page_that_shows_it() -> None:
+    request, response = RequestFactory().get("/"), HttpResponse()
+    with translation.override("en"):
+        set_error_notice(request, response, CiamError(LOCKED), is_cancelled=False)
+    request.COOKIES = {name: morsel.value for name, morsel in response.cookies.items()}
+    with translation.override("zh-hans"):
+        answer, _ = notice_from_cookie(request)
+
+    assert answer
+    assert answer.detail == "该账号已被锁定，请联系客服解锁。"

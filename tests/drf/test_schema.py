@@ -33,6 +33,7 @@ from ciam_django.errors import CiamError
 from ciam_django.login.steps.table import STEPS
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import PASSWORD
+from tests.catalogues import write_catalogue
 from tests.login.test_api import AGREED
 
 pytestmark = pytest.mark.slow("the OpenAPI document")
@@ -331,6 +332,18 @@ def test_an_example_is_in_its_language(api_sign_in: str) -> None:
 
     assert texts["CiamProblem403", "en"] == "This account is locked. Contact support to unlock it."
     assert texts["CiamProblem403", "zh-hans"] == "该账号已被锁定，请联系客服解锁。"
+
+
+def test_examples_are_in_a_language_of_the_project_and_under_an_old_code(
+    settings: Settings, tmp_path: Path
+) -> None:
+    texts = {"Account not available": "الحساب غير متاح"}
+    settings.LANGUAGES = [("ar", "العربيّة"), ("de", "Deutsch"), ("zh-cn", "简体中文")]
+    settings.LOCALE_PATHS = [write_catalogue(tmp_path, "ar", texts)]
+    titles = {(language, value["title"]) for _, language, value in examples_in(document())}
+
+    assert {language for language, _ in titles} == {"ar", "zh-cn"}
+    assert {("ar", "الحساب غير متاح"), ("zh-cn", "账号无法使用")} <= titles
 
 
 def test_examples_are_in_english_if_no_language_is_translated(
