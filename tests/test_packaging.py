@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
@@ -27,10 +28,15 @@ NOT_IMPORTED: Final = {
 }
 
 
-def requirements() -> dict[str, list[Requirement]]:
-    """The requirements of setup.cfg by extra; those of the package itself have the key ""."""
+def setup_cfg() -> ConfigParser:
     parser = ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def requirements() -> dict[str, list[Requirement]]:
+    """The requirements of setup.cfg by extra; those of the package itself have the key ""."""
+    parser = setup_cfg()
     texts = {"": parser["options"]["install_requires"], **parser["options.extras_require"]}
     return {
         extra: [Requirement(line) for line in text.split("\n") if line]
@@ -116,3 +122,23 @@ def test_tox_installs_each_extra() -> None:
     parser.read(ROOT / "tox.ini", encoding="utf-8")
 
     assert set(parser["testenv"]["extras"].split()) == set(requirements()) - {""}
+
+
+def classifiers(start: str) -> set[str]:
+    """The version numbers of the classifiers that start with this text."""
+    text = setup_cfg()["metadata"]["classifiers"]
+    return set(re.findall(rf"^{start} :: (\d+\.\d+)$", text, re.MULTILINE))
+
+
+def test_the_tests_run_on_the_python_and_django_of_each_classifier() -> None:
+    tox = (ROOT / "tox.ini").read_text(encoding="utf-8")
+    pairs = re.findall(r"^    py\{?([\d,]+)\}?-django\{?([\d,]+)\}?$", tox, re.MULTILINE)
+    pythons = {f"3.{name[1:]}" for names, _ in pairs for name in names.split(",")}
+    djangos = {f"{name[0]}.{name[1:]}" for _, names in pairs for name in names.split(",")}
+    # CI has no newer Pythons, so that a script fetches them from Debian.
+    script = (ROOT / ".ci/newer_python").read_text(encoding="utf-8")
+    newer = re.search(r"^pythons=\((.+)\)$", script, re.MULTILINE)
+
+    assert newer
+    assert classifiers("Programming Language :: Python") == pythons | set(newer[1].split())
+    assert classifiers("Framework :: Django") == djangos
