@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from importlib.metadata import entry_points, metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,6 +33,13 @@ PATTERNS = (
 )
 MESSAGE = "This account is locked"
 CHINESE = re.compile("[\u4e00-\u9fff]{4}")
+PLUGIN = "ciam_django.testing.fixtures"
+# The address of a link or an image in Markdown, in a reference definition, or in HTML.
+ADDRESS = re.compile(
+    r"""\]\(\s*<?([^)>\s]*)|^ {0,3}\[[^\]]+\]:\s*(\S+)|(?:src|srcset|href)=["']?([^"'>\s]+)""",
+    re.MULTILINE,
+)
+CODE = re.compile(r"^ *```.*?^ *```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 
 
 def main(root: Path) -> None:
@@ -42,7 +50,26 @@ def main(root: Path) -> None:
     compare(files_of(root / "ciam_django"), files_of(installed))
     for pattern in PATTERNS:
         assert any(installed.glob(pattern)), f"the wheel has no {pattern}"
+    check_metadata()
     check_chinese_answer()
+
+
+def check_metadata() -> None:
+    """Check the description, as an index of packages shows it, and the plugin of pytest."""
+    described = metadata("ciam_django")
+    text = described["Description"]
+    assert text.startswith("# ciam_django"), text[:100]
+    assert len(text) > 4000, "the description should be the text of the README"
+    assert described["Description-Content-Type"] == "text/markdown"
+    found = relative_addresses("[a](b.md) ![](c.png) <img src='d'>\n[e]: f")
+    assert found == ["b.md", "c.png", "d", "f"], found
+    assert not relative_addresses(text), "setup.py should remove these links and images"
+    assert [plugin.value for plugin in entry_points(group="pytest11", name=PLUGIN)] == [PLUGIN]
+
+
+def relative_addresses(text: str) -> list[str]:
+    addresses = ("".join(match.groups("")) for match in ADDRESS.finditer(CODE.sub("", text)))
+    return [address for address in addresses if not address.startswith(("https:", "http:"))]
 
 
 def compare(tree: set[str], wheel: set[str]) -> None:

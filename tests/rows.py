@@ -36,7 +36,10 @@ def for_each_row(names: str, rows: Iterable[Any]) -> Callable[[Test], Test]:
                 except Exception as error:  # noqa: BLE001  (a row that raises is a wrong row, too)
                     wrong.append(f"{names} = {row!r:.200}: {type(error).__name__}: {error}")
             assert tried, f"there is no row for {names!r}"
-            assert not wrong, f"{len(wrong)} of {tried} rows are wrong:\n" + "\n".join(wrong)
+            if wrong:
+                # pytest would change the message of an assert statement.
+                message = f"{len(wrong)} of {tried} rows are wrong:\n" + "\n".join(wrong)
+                raise AssertionError(message)
 
         # Pytest reads the names of the fixtures from this signature.
         test_all_rows.__signature__ = signature.replace(  # type: ignore[attr-defined]

@@ -1,16 +1,21 @@
-"""The pytest fixture ``fake_ciam``."""
+"""The pytest fixture ``fake_ciam``.
+
+The entry point ``pytest11`` of setup.cfg names this module, so that pytest imports the module in
+each project. Django and the server are imported when a test uses the fixture.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
-from django.core.cache import cache
 
-from ciam_django.testing.server import FakeCiam
-from ciam_django.testing.tenant import SLOW_SECONDS
+from ciam_django import testing
+
+if TYPE_CHECKING:
+    from ciam_django.testing import FakeCiam
 
 # ``client.cache.FORMAT``: this module imports only modules of ``testing``.
 _CACHE_FORMAT: Final = 2
@@ -18,13 +23,17 @@ _CACHE_FORMAT: Final = 2
 
 @pytest.fixture(scope="session")
 def _running_fake_ciam() -> Iterator[FakeCiam]:
-    with FakeCiam() as fake:
+    with testing.FakeCiam() as fake:
         yield fake
 
 
 @pytest.fixture
 def fake_ciam(_running_fake_ciam: FakeCiam) -> FakeCiam:
     """A running ``FakeCiam`` without planned failures; one server serves the whole test session."""
+    from django.core.cache import cache  # noqa: PLC0415  (the docstring of the module says why)
+
+    from ciam_django.testing.tenant import SLOW_SECONDS  # noqa: PLC0415  (the same reason)
+
     _running_fake_ciam.reset()
     # reset() keeps these two settings. A setting of one test must not reach the next test.
     _running_fake_ciam.redirect_uris.clear()

@@ -8,10 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from ciam_django.testing.__main__ import main
+
+PROGRAM = Path(__file__).parents[2] / "ciam_django/testing/__main__.py"
 
 
 @pytest.mark.parametrize("arguments", [["--port", "0"], ["--port", "0", "--https", "--mode=ciam"]])
@@ -62,8 +65,7 @@ def test_the_module_runs_as_a_command() -> None:
 
 def test_the_option_help_exits_with_status_0(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["ciam_django.testing", "--help"])
-    monkeypatch.delitem(sys.modules, "ciam_django.testing.__main__")
     with pytest.raises(SystemExit) as exited:
-        runpy.run_module("ciam_django.testing", run_name="__main__")
+        runpy.run_path(str(PROGRAM), run_name="__main__")
 
     assert exited.value.code == 0
