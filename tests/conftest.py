@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import shutil
@@ -19,6 +20,9 @@ import psycopg
 import pytest
 from django.core.cache import cache
 from django.db import connections
+from django.dispatch import receiver
+from django.middleware.csrf import CsrfViewMiddleware
+from django.test.signals import setting_changed
 from django.utils import translation
 from pytest_django.fixtures import Settings
 
@@ -44,6 +48,25 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, where nothing may be: {report.longrepr}"
     return report
+
+
+# Derived from CSRF_TRUSTED_ORIGINS, and cached by the decorator of each view.
+_TRUSTED_ORIGINS = {
+    "csrf_trusted_origins_hosts",
+    "allowed_origins_exact",
+    "allowed_origin_subdomains",
+}
+
+
+@receiver(setting_changed)
+def forget_trusted_origins(setting: str, **kwargs: Any) -> None:
+    """Let the CSRF decorators of all views read a changed CSRF_TRUSTED_ORIGINS again."""
+    if setting == "CSRF_TRUSTED_ORIGINS":
+        # type(), because isinstance() would evaluate lazy objects.
+        for instance in gc.get_objects():
+            if issubclass(type(instance), CsrfViewMiddleware):
+                for name in _TRUSTED_ORIGINS & vars(instance).keys():
+                    delattr(instance, name)
 
 
 # --- Pytest's last lines, also with the workers of xdist ---------------------------------------

@@ -59,9 +59,6 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文"), ("zh-hant", "繁體中文")]
 
-# Django's CSRF middleware remembers the first value, so that a test cannot set another value.
-CSRF_TRUSTED_ORIGINS = ["https://spa.test"]
-
 # No server answers under .invalid (RFC 6761). A test that forgets the fake CIAM fails, and sends no
 # request over the network.
 AUTHLIB_OAUTH_CLIENTS = {
