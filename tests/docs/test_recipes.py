@@ -103,7 +103,7 @@ def answers_with_tokens(user: User, own_scheme: str) -> tuple[Any, Any, Any]:
 
 
 # The key of the tests is short.
-@pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
+@pytest.mark.filterwarnings("ignore:The HMAC key is")
 @pytest.mark.parametrize(
     ("blocks", "own_scheme"), [((OTHER_NAME,), "JWT"), (BOTH, "Bearer")], ids=["name", "both"]
 )
