@@ -44,13 +44,17 @@ class Project:
     def use_templates(self) -> None:
         """Let Django find the templates in the folder ``templates`` of the project."""
         templates = [{**settings.TEMPLATES[0], "DIRS": [self.folder / "templates"]}]
-        self._stack.enter_context(override_settings(TEMPLATES=templates))
+        self.change_settings(TEMPLATES=templates)
+
+    def change_settings(self, **changed: Any) -> None:
+        """Replace settings of the project until the end of the test."""
+        self._stack.enter_context(override_settings(**changed))
 
     def use_urls(self, *patterns: URLPattern | URLResolver) -> None:
         """Replace the URLs of the project."""
         module = types.ModuleType("urls_of_the_test")
         module.urlpatterns = list(patterns)  # type: ignore[attr-defined]  # a module has any name
-        self._stack.enter_context(override_settings(ROOT_URLCONF=module))
+        self.change_settings(ROOT_URLCONF=module)
 
 
 @pytest.fixture

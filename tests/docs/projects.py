@@ -16,7 +16,6 @@ from unittest import mock
 
 from django.apps import apps
 from django.conf import global_settings
-from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
 from django.test import override_settings
@@ -26,7 +25,14 @@ from tests import settings as test_settings
 from tests.docs.blocks import Block
 
 # These settings of the tests stay. The receivers of django-axes read AXES_ENABLED in each project.
-_KEPT: Final = {"AXES_ENABLED", "DATABASES", "SECRET_KEY", "WSGI_APPLICATION"}
+# Django's CSRF middleware remembers the first value of CSRF_TRUSTED_ORIGINS.
+_KEPT: Final = {
+    "AXES_ENABLED",
+    "CSRF_TRUSTED_ORIGINS",
+    "DATABASES",
+    "SECRET_KEY",
+    "WSGI_APPLICATION",
+}
 _PACKAGE: Final = "shop"
 _VARIABLE: Final = re.compile(r'os\.environ\["(\w+)"\]')
 # Environment variable of the documentation -> the member of the OAuth client.
@@ -95,12 +101,12 @@ def running_project(
         }
         # Django's test runner adds this host, too.
         values["ALLOWED_HOSTS"] = [*values["ALLOWED_HOSTS"], "testserver"]
-        # A setting of the tests that the project lacks has Django's default, or does not exist.
+        # A setting of the tests that the project lacks has Django's default, or is an empty dict.
+        # Without the setting, REST framework would not read its settings again.
         names = {name for name in vars(test_settings) if name.isupper()} - _KEPT
         defaults = {name: value for name, value in vars(global_settings).items() if name in names}
-        with override_settings(**{**defaults, **values, **settings}):
-            for name in names - set(defaults) - set(values) - set(settings):
-                delattr(django_settings, name)
+        empty: dict[str, Any] = {name: {} for name in names - set(defaults)}
+        with override_settings(**{**empty, **defaults, **values, **settings}):
             yield
 
 

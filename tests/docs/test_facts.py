@@ -12,10 +12,14 @@ from django.core.management import get_commands, load_command_class
 from django.urls import NoReverseMatch, Resolver404, resolve, reverse
 from example import tenant
 
+from ciam_django import reporting
+from ciam_django.accounts import bearer, last_failure, session_store
 from ciam_django.checks.messages import CHECK_IDS
+from ciam_django.client import transport
 from ciam_django.codes import CODES, UNKNOWN
-from ciam_django.conf import SETTINGS
+from ciam_django.conf import SETTINGS, Conf
 from ciam_django.kinds import Kind
+from ciam_django.login import known_browsers, state
 from tests.docs.blocks import ROOT, all_blocks, pages
 from tests.rows import for_each_row
 from tests.settings_reference import declaration
@@ -160,6 +164,30 @@ def test_each_module_of_the_architecture_page_exists() -> None:
     for name in named:
         paths = [ROOT / "ciam_django" / name, ROOT / "ciam_django/login/steps" / name, ROOT / name]
         assert any(path.exists() for path in paths), name
+
+
+# Page, a part of a sentence, and the number in the code, in the unit of the sentence.
+NUMBERS: Final = [
+    ("sessions.md", "in less than five minutes", session_store._REFRESH_MARGIN / 60, 5),
+    ("wechat.md", "For 30 seconds, a second", state.REPEAT_SECONDS, 30),
+    ("troubleshooting.md", "waited for more than ten minutes", state.STATE_SECONDS / 60, 10),
+    ("troubleshooting.md", "at most once in ten minutes", reporting._ERROR_INTERVAL / 60, 10),
+    ("troubleshooting.md", "fail at once for 10 seconds", transport.PAUSE_SECONDS, 10),
+    ("operating.md", "fail at once for 10 seconds", transport.PAUSE_SECONDS, 10),
+    ("operating.md", "process and ten minutes", reporting._ERROR_INTERVAL / 60, 10),
+    ("rest-framework.md", "for at most five seconds", bearer._REFUSAL_SECONDS, 5),
+    ("login-methods.md", "for half a year", known_browsers._KNOWN_SECONDS / 86400, 180),
+    ("login-methods.md", "three failed passwords", Conf.CIAM_CAPTCHA_AFTER.default, 3),
+    ("accounts.md", "of the last 24 hours", last_failure._LIFETIME / 3600, 24),
+]
+
+
+@for_each_row("page, words, in_code, in_text", NUMBERS)
+def test_a_number_in_a_sentence_is_that_of_the_code(
+    page: str, words: str, in_code: float, in_text: float
+) -> None:
+    assert words in " ".join(text_of(ROOT / "docs" / page).split())
+    assert in_code == in_text
 
 
 # --- Pages and links --------------------------------------------------------------------------

@@ -77,9 +77,7 @@ def test_the_default_client_of_the_new_project_is_that_of_the_fake(
     project: Project, fake_ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.start(*NEW_PROJECT)
-    for name in list(sys.modules):
-        if name == "shop.settings":
-            del sys.modules[name]
+    del sys.modules["shop.settings"]
     for name in ("CLIENT_ID", "CLIENT_SECRET", "METADATA_URL", "API_URL"):
         monkeypatch.delenv(f"IDAAS_{name}")
     settings = project.module("shop.settings")

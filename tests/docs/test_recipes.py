@@ -16,6 +16,7 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.template import engines
 from django.test import Client, RequestFactory
+from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -102,7 +103,7 @@ def answers_with_tokens(user: User, own_scheme: str) -> tuple[Any, Any, Any]:
 
 
 # The key of the tests is short.
-@pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
+@pytest.mark.filterwarnings("ignore:The HMAC key is")
 @pytest.mark.parametrize(
     ("blocks", "own_scheme"), [((OTHER_NAME,), "JWT"), (BOTH, "Bearer")], ids=["name", "both"]
 )
@@ -226,10 +227,13 @@ def test_a_sign_in_works_below_a_base_path(project: Project, fake_ciam: FakeCiam
 
 @pytest.mark.parametrize("blocks", [(), (OTHER_DOMAIN,)], ids=["same domain", "other domain"])
 def test_a_front_end_on_another_origin_signs_in(
-    project: Project, blocks: tuple[Block, ...]
+    project: Project, settings: Settings, blocks: tuple[Block, ...]
 ) -> None:
-    project.start(*NEW_PROJECT, OTHER_ORIGIN, *blocks, CIAM_LOGIN_METHODS=["password"])
-    origin = "https://app.example.com"
+    # The origin that all tests trust.
+    (origin,) = settings.CSRF_TRUSTED_ORIGINS
+    recipe = OTHER_ORIGIN.with_text("https://app.example.com", origin)
+    assert f'CSRF_TRUSTED_ORIGINS = ["{origin}"]' in recipe.text
+    project.start(*NEW_PROJECT, recipe, *blocks, CIAM_LOGIN_METHODS=["password"])
     client = Client(enforce_csrf_checks=True, headers={"Origin": origin})
     offered = client.get("/ciam/api/", secure=True)
 

@@ -85,7 +85,10 @@ def with_closed_port(project: Project, fake: FakeCiam) -> Any:
 
 
 def with_short_time(project: Project, fake: FakeCiam) -> Any:
-    project.start(*NEW_PROJECT, CIAM_TIMEOUT=0.15)
+    project.start(*NEW_PROJECT)
+    # The metadata is in the cache afterwards, so that only the slow call has little time.
+    sign_in(fake)
+    project.change_settings(CIAM_TIMEOUT=0.15)
     fake.slow_seconds = 0.3
     return Browser(fake).sign_in("slow:token")
 
