@@ -443,6 +443,7 @@ def test_retry_after_is_read_from_the_headers_as_a_date() -> None:
 
 def test_the_headers_of_a_failure_are_optional() -> None:
     assert error_from_body({"error": "x"}) is not None
+    assert error_from_body({}) is None
 
 
 # --- Exceptions of other packages -------------------------------------------------------------

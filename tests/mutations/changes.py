@@ -231,10 +231,12 @@ class _Finder:
             # No test notices a large limit that is one higher.
             other = value + 1 if abs(value) < 10 else value * 2
             yield self._replaced("other constant", node, repr(other).encode())
-        elif isinstance(value, str):
-            yield self._replaced("other constant", node, b'""' if value else b'"changed"')
-        elif isinstance(value, bytes):
-            yield self._replaced("other constant", node, b'b""' if value else b'b"changed"')
+        elif isinstance(value, str | bytes):
+            text = self._text(node)
+            # Inside of an f-string, the quote must not be the quote of the f-string.
+            quote, kind = text[-1:], b"b" if isinstance(value, bytes) else b""
+            content = b"" if value else b"changed"
+            yield self._replaced("other constant", node, kind + quote + content + quote)
 
     def _without_arguments(self, node: ast.Call) -> Iterator[Change]:
         for keyword in node.keywords:
