@@ -23,7 +23,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "responses": (),
     "tokens": ("accounts/test_session_tokens.py",),
     "accounts/backends": ("accounts/test_login.py", "accounts/test_users.py", "test_axes.py"),
-    "accounts/bearer": ("drf/test_authentication.py", "test_versions.py"),
+    "accounts/bearer": ("test_privacy.py", "drf/test_authentication.py", "test_versions.py"),
     "accounts/last_failure": ("accounts/test_admin.py", "test_versions.py"),
     "accounts/linking": ("test_deployment.py",),
     "accounts/login": (
@@ -42,6 +42,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     ),
     "accounts/session_check": ("accounts/test_admin.py",),
     "accounts/session_store": (
+        "test_privacy.py",
         "accounts/test_session_tokens.py",
         "accounts/test_session_check.py",
         "login/test_logout.py",
@@ -61,7 +62,10 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_callback.py",
         "login/test_hosted.py",
     ),
-    "client/cached_documents": ("client/test_oauth.py",),
+    "client/cached_documents": (
+        "test_privacy.py",
+        "client/test_oauth.py",
+    ),
     "client/crypto": (
         "login/test_state.py",
         "accounts/test_session_check.py",
@@ -70,9 +74,15 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "client/envelope": (),
     "client/logout_tokens": ("login/test_logout.py",),
     "client/oauth": ("client/test_person.py", "client/test_cached_documents.py"),
-    "client/person": ("drf/test_authentication.py",),
+    "client/person": (
+        "test_privacy.py",
+        "drf/test_authentication.py",
+    ),
     "client/private_key_jwt": (),
-    "client/results": ("client/test_api.py",),
+    "client/results": (
+        "test_privacy.py",
+        "client/test_api.py",
+    ),
     "client/transport": ("client/test_circuit_breaker.py",),
     "drf/authentication": ("drf/test_permissions.py",),
     "drf/handler": ("drf/test_authentication.py", "drf/test_permissions.py"),
@@ -95,10 +105,14 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "login/loop_guard": ("login/test_hosted.py",),
     "login/popups": (),
     "login/known_browsers": ("login/steps/test_credentials.py", "login/test_callback.py"),
-    "login/recipients": ("login/test_pages.py",),
+    "login/recipients": (
+        "test_privacy.py",
+        "login/test_pages.py",
+    ),
     "login/redirects": ("login/test_hosted.py", "login/test_callback.py", "login/test_pages.py"),
     "login/social": ("login/test_providers.py", "accounts/test_linking.py"),
     "login/state": (
+        "test_privacy.py",
         "client/test_crypto.py",
         "test_versions.py",
         "login/test_hints.py",
@@ -106,7 +120,10 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_hosted.py",
     ),
     "login/steps/credentials": ("login/test_pages.py", "login/test_api.py"),
-    "login/steps/flow": ("login/test_pages.py",),
+    "login/steps/flow": (
+        "test_privacy.py",
+        "login/test_pages.py",
+    ),
     "login/steps/forms": ("login/test_pages.py", "login/test_api.py"),
     "login/steps/linking": ("accounts/test_linking.py",),
     "login/steps/mini_program": ("login/test_api.py",),
