@@ -29,7 +29,7 @@ _KEPT_DECORATORS: Final = re.compile(
 # Arguments with texts for developers, which no test has to repeat.
 _WORDS: Final = {"upstream_text", "verbose_name", "verbose_name_plural"}
 _CALLS_WITH_WORDS: Final = re.compile(
-    r"(?:logger\.\w+|logging\.getLogger|_|gettext\w*|TypeVar|cast)$"
+    r"(?:logger\.\w+|logging\.getLogger|_|\w*gettext\w*|TypeVar|cast)$"
 )
 
 

@@ -65,6 +65,7 @@ def changed_sources(source: str) -> set[str]:
         ("logger.info('words', a)", {"pass"}),
         ("a = b(upstream_text='words')", set()),
         ("a = f'words {b}'", set()),
+        ("a = pgettext_lazy('words', 'words')", set()),
         ("@property\ndef a(): ...", set()),
     ],
 )
