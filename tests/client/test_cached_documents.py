@@ -23,13 +23,14 @@ from ciam_django.client.cached_documents import (
     cache_key,
 )
 from ciam_django.client.crypto import fernet_for
-from ciam_django.client.oauth import _FRESH_SECONDS as FRESH
 from ciam_django.client.oauth import _keys_of, _metadata_of, ciam_app
-from ciam_django.client.transport import PAUSE_SECONDS
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.fixtures import cache_keys_of
 from ciam_django.testing.keys import other_key
+
+# Seconds for which a document is fresh, and without calls after CIAM has been silent.
+FRESH, PAUSE_SECONDS = 3600, 10
 
 
 @pytest.fixture
