@@ -43,6 +43,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "accounts/session_check": ("accounts/test_admin.py",),
     "accounts/session_store": (
         "test_privacy.py",
+        "accounts/test_login.py",
         "accounts/test_session_tokens.py",
         "accounts/test_session_check.py",
         "login/test_logout.py",
