@@ -12,7 +12,12 @@ PACKAGE: Final = "ciam_django"
 # Module -> further test files that should fail after a change of the module. The test file of the
 # module itself runs first, if it exists. Fast files come before slow files.
 MODULES: Final[Mapping[str, Sequence[str]]] = {
-    "answers": ("test_generic_errors.py", "test_for_developers.py"),
+    "answers": (
+        "test_generic_errors.py",
+        "test_for_developers.py",
+        "accounts/test_rate_limits.py",
+        "drf/test_permissions.py",
+    ),
     "errors": (),
     "languages": ("test_answers.py",),
     "lookup": ("test_answers.py",),
@@ -72,11 +77,16 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "accounts/test_session_check.py",
         "test_versions.py",
     ),
-    "client/envelope": (),
+    "client/envelope": ("test_request_path.py",),
     "client/logout_tokens": ("login/test_logout.py",),
-    "client/oauth": ("client/test_person.py", "client/test_cached_documents.py"),
+    "client/oauth": (
+        "client/test_person.py",
+        "client/test_cached_documents.py",
+        "accounts/test_linking.py",
+    ),
     "client/person": (
         "test_privacy.py",
+        "client/test_access_tokens.py",
         "drf/test_authentication.py",
     ),
     "client/private_key_jwt": (),
@@ -130,7 +140,11 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "login/steps/mini_program": ("login/test_api.py",),
     "login/steps/profile": ("login/test_pages.py", "login/test_api.py"),
     "login/steps/results": ("login/test_pages.py", "login/test_api.py", "login/test_social.py"),
-    "login/steps/submit": ("login/test_pages.py", "login/test_api.py"),
+    "login/steps/submit": (
+        "login/test_pages.py",
+        "login/test_api.py",
+        "accounts/test_linking.py",
+    ),
     "login/steps/table": ("login/test_pages.py", "login/test_api.py"),
 }
 

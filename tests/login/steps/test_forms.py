@@ -81,12 +81,23 @@ INPUTS = {
     "ProfileForm.street": "text address-line1",
     "ProfileForm.address": "text street-address",
 }
+# The labels of the fields of all forms but the profile.
+LABELS = {
+    "username": {"Mobile number, email or username"},
+    "password": {"Password", "New password"},
+    "code": {"Verification code"},
+    "captcha": {"Characters in the picture"},
+    "phone_number": {"Mobile number"},
+    "email": {"Email address"},
+    "receiver": {"Mobile number or email address"},
+}
 # The fields that have another limit than 255 characters.
 LIMITS = {"code": 1000, "channel": 10, "encrypted_data": 8192}
 
 
 def test_each_field_has_an_input_that_phones_and_password_managers_understand() -> None:
     inputs, limits = {}, {}
+    labels: dict[str, set[str]] = {}
     for name in STEPS:
         form = form_of(name)
         form.add_captcha()
@@ -97,12 +108,15 @@ def test_each_field_has_an_input_that_phones_and_password_managers_understand() 
                 attributes.pop("autocapitalize", "") == "none"
                 and attributes.pop("spellcheck", "") == "false"
             )
+            if field.label and name != "profile":
+                labels.setdefault(field_name, set()).add(str(field.label))
             words = ["literal"] * is_literal + [*attributes.values()]
             key = "captcha" if field_name == "captcha" else f"{type(form).__name__}.{field_name}"
             inputs[key] = " ".join(words)
 
     assert inputs.pop("captcha") == "literal text off"
     assert {key: words for key, words in inputs.items() if words != "text"} == INPUTS
+    assert labels == LABELS
     assert {name: limit for name, limit in limits.items() if limit != 255} == LIMITS
 
 
