@@ -98,6 +98,20 @@ def test_a_document_is_fetched_again_after_an_hour(
     assert fetch_count(ciam) == 2
 
 
+def test_a_fresh_copy_of_the_process_needs_no_cache(
+    ciam: FakeCiam, advance_clock: Callable[[float], None]
+) -> None:
+    document = new_metadata(ciam)
+    assert document.fresh_copy is None
+    copy = document.get_copy()
+    cache.clear()
+    advance_clock(FRESH - 1)
+    assert document.fresh_copy is copy
+
+    advance_clock(2)
+    assert document.fresh_copy is None
+
+
 def test_a_process_parses_a_document_once(ciam: FakeCiam) -> None:
     document = new_keys(ciam)
 

@@ -31,6 +31,8 @@ _WORDS: Final = {"upstream_text", "verbose_name", "verbose_name_plural"}
 _CALLS_WITH_WORDS: Final = re.compile(
     r"(?:logger\.\w+|logging\.getLogger|_|\w*gettext\w*|TypeVar|cast)$"
 )
+# Calls whose arguments only type checkers read.
+_FOR_TYPE_CHECKERS: Final = {"TypeVar", "ParamSpec"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ class _Finder:
             yield from self._other_connectives(node)
         elif isinstance(node, ast.Constant):
             yield from self._other_constants(node)
-        elif isinstance(node, ast.Call):
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) not in _FOR_TYPE_CHECKERS:
             yield from self._without_arguments(node)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from self._changes_of_function(node)

@@ -61,6 +61,7 @@ def changed_sources(source: str) -> set[str]:
         # Texts, annotations and decorators without an effect on the result do not change.
         ('"""Words."""', set()),
         ("a: Literal['b'] = c", set()),
+        ("a = TypeVar('a', bound=b)", set()),
         ("if TYPE_CHECKING:\n    a = 1", set()),
         ("logger.info('words', a)", {"pass"}),
         ("a = b(upstream_text='words')", set()),
