@@ -23,6 +23,7 @@ from ciam_django.answers import (
     _action_url,
     answer_to,
     ciam_error_for,
+    is_failure_of_ciam,
 )
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN
 from ciam_django.errors import CiamError
@@ -610,3 +611,29 @@ def test_an_authlib_error_with_a_code_of_the_settings_is_handled(settings: Setti
 
     assert error is not None
     assert answer_to(error).detail == "We do."
+
+
+def test_the_challenge_of_a_refused_scope_names_all_scopes() -> None:
+    error = CiamError("insufficient_scope", stage="api")
+    error.required_scopes = ("orders.read", "orders.write")
+
+    expected = 'Bearer error="insufficient_scope", scope="orders.read orders.write"'
+    assert answer_to(error).headers["WWW-Authenticate"] == expected
+
+
+@for_each_row(
+    "code, is_failure",
+    [
+        ("no_connection", True),
+        ("timeout", True),
+        ("server_error", True),
+        ("unreadable_answer", True),
+        # The code may be about one user.
+        ("Brand.New.Code", False),
+        ("too_many_requests", False),
+        ("invalid_grant", False),
+        ("bad_configuration", False),
+    ],
+)
+def test_only_a_known_failure_of_ciam_concerns_all_users(code: str, is_failure: bool) -> None:
+    assert is_failure_of_ciam(CiamError(code)) is is_failure

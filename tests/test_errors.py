@@ -443,6 +443,7 @@ def test_retry_after_is_read_from_the_headers_as_a_date() -> None:
 
 def test_the_headers_of_a_failure_are_optional() -> None:
     assert error_from_body({"error": "x"}) is not None
+    assert error_from_body({}) is None
 
 
 # --- Exceptions of other packages -------------------------------------------------------------
@@ -647,6 +648,34 @@ def test_a_builtin_exception_in_a_client_package_is_converted(
         call()
 
     assert caught.value.code == code
+
+
+@for_each_row("package", ["authlib", "joserfc", "requests", "urllib3"])
+@for_each_row(
+    "kind, code",
+    [
+        (RuntimeError, "bad_configuration"),
+        (NotImplementedError, "bad_configuration"),
+        (RecursionError, "unreadable_answer"),
+        (ValueError, "unreadable_answer"),
+        (UnicodeDecodeError, "unreadable_answer"),
+        (KeyError, "unreadable_answer"),
+        (TypeError, "unreadable_answer"),
+        (ZeroDivisionError, None),
+    ],
+)
+def test_a_builtin_exception_is_converted_only_from_a_client_package(
+    package: str, kind: type[Exception], code: str | None
+) -> None:
+    raised = kind("utf-8", b"", 0, 1, "") if kind is UnicodeDecodeError else kind("text")
+    for name, expected in ((f"{package}.module", code), ("shop", None), (f"{package}_x", None)):
+        namespace: dict[str, Any] = {"__name__": name, "raised": raised}
+        exec("def fail():\n    raise raised", namespace)  # noqa: S102  (in a module of the package)
+        raised.__traceback__ = None
+        with pytest.raises(kind):
+            namespace["fail"]()
+        error = error_from_exception(raised)
+        assert (error and error.code) == expected
 
 
 def test_a_token_that_joserfc_refuses_raises_a_ciam_error() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import sys
 import time
 import traceback
@@ -385,3 +387,50 @@ def test_a_hostile_text_is_redacted_quickly(text: str) -> None:
 )
 def test_a_loggable_code_has_only_characters_of_codes(code: str, loggable: str) -> None:
     assert loggable_code(code) == loggable
+
+
+# --- Values whose representation shows no secret ----------------------------------------------
+
+# Class -> the members that the representation does not show, because logs and error reports show
+# representations.
+HIDDEN_MEMBERS = {
+    "accounts.bearer.Bearer": {"claims"},
+    "accounts.bearer._CachedGrant": {"person"},
+    "accounts.session_store.Tokens": {"session_key", "access_token", "refresh_token", "id_token"},
+    "client.cached_documents.CachedCopy": {"content"},
+    "client.cached_documents.FetchedDocument": {"document"},
+    "client.cached_documents.StoredDocument": {"document"},
+    "client.person.Person": {"claims"},
+    "client.results.AuthSource": {"data"},
+    "client.results.Captcha": {"image", "data"},
+    "client.results.Consent": {"data"},
+    "client.results.LoginPage": {"data"},
+    "client.results.NextStep": {"flow_id", "data"},
+    "client.results.Profile": {"email", "phone_number", "data"},
+    "client.results.SignedIn": {"access_token", "data"},
+    "login.recipients.Recipient": {"region", "number", "email"},
+    "login.state.CallbackOutcome": {"url", "cookies", "session_key"},
+    "login.state.SignInState": {"state", "nonce", "code_verifier", "next"},
+    "login.steps.flow.Flow": {
+        "ciam_flow_id",
+        "next",
+        "recipient",
+        "counted_name",
+        "masked_recipient",
+        "step_data",
+    },
+    "login.steps.flow.Submission": {"cleaned_data", "extra_parameters", "earlier_flow"},
+}
+
+
+def test_the_representation_of_a_value_hides_its_secrets_and_personal_data() -> None:
+    importlib.import_module("ciam_django.urls")
+    hidden = {}
+    for module_name, module in [*sys.modules.items()]:
+        package, _, path = module_name.partition(".")
+        for cls in vars(module).values() if package == "ciam_django" else ():
+            if dataclasses.is_dataclass(cls) and getattr(cls, "__module__", "") == module_name:
+                members = {field.name for field in dataclasses.fields(cls) if not field.repr}
+                hidden[f"{path}.{getattr(cls, '__name__', '')}"] = members
+
+    assert {name: members for name, members in hidden.items() if members} == HIDDEN_MEMBERS

@@ -20,7 +20,13 @@ from pytest_django.fixtures import Settings
 from ciam_django import responses
 from ciam_django.answers import Answer, answer_to
 from ciam_django.errors import CiamError
-from ciam_django.responses import mark_as_logged, media_type_for, render_page, response_for
+from ciam_django.responses import (
+    mark_as_logged,
+    media_type_for,
+    page_response,
+    render_page,
+    response_for,
+)
 from tests.catalogues import write_catalogue
 from tests.rows import for_each_row
 
@@ -291,6 +297,16 @@ def test_a_page_is_in_the_language_of_a_catalogue_of_the_project(
 
     assert '<html lang="ar" dir="rtl">' in html
     assert title in html
+
+
+@pytest.mark.parametrize("language", ["en", "zh-hant"])
+def test_a_page_without_an_answer_names_its_language(language: str) -> None:
+    request = request_with(HTML)
+    with translation.override(language):
+        response = page_response(request, "ciam_django/pending.html", {})
+
+    assert (response.status_code, response["Content-Language"]) == (200, language)
+    assert f'<html lang="{language}" dir="ltr">' in html_of(response)
 
 
 def test_a_page_takes_further_context() -> None:

@@ -209,7 +209,7 @@ def _cache_key(token: str) -> str:
 class _CachedGrant:
     """A ``TokenInfo`` as the cache stores it."""
 
-    person: Mapping[str, Any]
+    person: Mapping[str, Any] = dataclasses.field(repr=False)
     scopes: list[str]
     expires_at: float
 

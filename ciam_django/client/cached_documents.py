@@ -7,7 +7,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from django.utils.asyncio import async_unsafe
@@ -42,7 +42,7 @@ T = TypeVar("T")
 class FetchedDocument:
     """A document of CIAM, and the seconds for which it is fresh and for which it is good."""
 
-    document: Any
+    document: Any = field(repr=False)
     fresh_for: int
     good_for: int
 
@@ -54,7 +54,7 @@ class StoredDocument:
     fetched_at: float
     fresh_until: float
     good_until: float
-    document: Any
+    document: Any = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class CachedCopy(Generic[T]):
     fetched_at: float
     fresh_until: float
     good_until: float
-    content: T
+    content: T = field(repr=False)
 
     @property
     def is_good(self) -> bool:

@@ -26,7 +26,7 @@ class SignedIn:
 class NextStep:
     """An unfinished sign-in: its flow, and the type of the next step (``NEED_TWO_FACTOR``)."""
 
-    flow_id: str
+    flow_id: str = field(repr=False)
     flow_type: str
     data: Data = field(repr=False)
 

@@ -149,12 +149,9 @@ def _parsed_number(plain: str, name_in_code: str) -> phonenumbers.PhoneNumber | 
     if name_in_code and not plain:
         raise CiamError(f"Params.Blank.User.{name_in_code}")
     region = conf.CIAM_PHONE_REGION
-    calling_code = str(phonenumbers.country_code_for_region(region))
-    # Users also type "86 138..." and "0086 138...".
+    # Users also type "0086 138...".
     digits = "".join(character for character in plain if character.isdigit())
     spellings = [plain]
-    if not plain.startswith("+") and digits.startswith(calling_code):
-        spellings.append(f"+{digits}")
     if digits.startswith("00"):
         spellings.append(f"+{digits[2:]}")
     for spelling in spellings:

@@ -18,7 +18,10 @@ from ciam_django.accounts import backends
 from ciam_django.accounts.backends import (
     CiamBackend,
     attribute_failures_to,
+    attributed_digest,
     name_digest,
+    record_typed_name,
+    typed_name_of,
     update_names,
 )
 from ciam_django.accounts.models import CiamIdentity
@@ -135,6 +138,17 @@ def test_the_names_of_the_claims_and_of_the_form_are_stored(rf: RequestFactory) 
 
     names = ["li@example.com", "li", "13800000000"]
     assert CiamIdentity.objects.get().names == [name_digest(name) for name in names]
+
+
+def test_a_typed_name_is_recorded_in_lower_case_and_fits_the_column_of_django_axes(
+    rf: RequestFactory,
+) -> None:
+    request = rf.post("/")
+    assert (typed_name_of(request), attributed_digest(request)) == ("", "")
+    record_typed_name(request, "Li" * 200)
+
+    assert typed_name_of(request) == ("li" * 200)[:255]
+    assert attributed_digest(request) == name_digest("li" * 200)
 
 
 def test_only_the_eight_newest_names_are_stored(rf: RequestFactory) -> None:

@@ -58,7 +58,7 @@ def test_a_refusal_is_cached_for_some_seconds(
         assert_refused(get("of-nobody"))
     assert token_calls(ciam) == ["check"]
 
-    move_clock(monkeypatch, 6)
+    move_clock(monkeypatch, 5.5)
     assert_refused(get("of-nobody"))
     assert token_calls(ciam) == ["check"] * 2
 
@@ -226,6 +226,14 @@ def test_a_valid_token_is_not_refused_because_of_other_clients_at_its_address(
     assert get(known).status_code == 200
     # CIAM has signed the token. In CIAM's own mode, only CIAM can tell that the token is valid.
     assert get(new).status_code == (200 if mode == "oidc" else 429)
+
+
+def test_a_valid_token_is_remembered_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    bearer.remember_token("token")
+    for seconds, is_remembered in ((86390, True), (86401, False)):
+        move_clock(monkeypatch, seconds)
+        assert bearer.is_remembered_token("token") is is_remembered
+        assert not bearer.is_remembered_token("another")
 
 
 def test_a_token_that_ciam_refuses_is_no_longer_remembered(

@@ -18,7 +18,7 @@ from ciam_django.accounts.linking import link_identity
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.client.person import Person
 from ciam_django.login.steps.flow import Flow
-from ciam_django.login.steps.linking import confirmation_flow, identity_text
+from ciam_django.login.steps.linking import _short_claims, confirmation_flow, identity_text
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import PASSWORD
 from tests.browser import HTML, Browser, query_of
@@ -326,6 +326,9 @@ def test_the_flow_of_a_confirmation_has_room_only_for_short_claims(
     )
 
     assert flow.step_data["claims"] == {name: claims[name] for name in claims if name != "picture"}
+    # The name of the claim and the marks of JSON count.
+    for length, is_kept in ((585, True), (586, False)):
+        assert bool(_short_claims({"picture": "x" * length})) is is_kept
     # The claims name no recipient, and the call of CIAM fails.
     assert identity_text(flow) == "the account that is signed in there"
 

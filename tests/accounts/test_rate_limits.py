@@ -19,12 +19,14 @@ from ciam_django.accounts import rate_limits
 from ciam_django.accounts.rate_limits import (
     count_attempt,
     count_captcha,
+    count_password_without_captcha,
     count_refused_token,
     count_send,
     counting_attempt,
     counting_code_entry,
     rates_of,
     refuse_many_refused_tokens,
+    subtract_password_without_captcha,
 )
 from ciam_django.errors import CiamError, Stage
 from tests.rows import for_each_row
@@ -244,6 +246,43 @@ def test_a_code_is_refused_after_five_entries() -> None:
     assert raised.value.code == "Operation.Failure.Email.Code.Too.Frequency"
 
     enter_code("flow 2", "SMS")
+
+
+def test_the_entries_of_a_code_are_counted_for_ten_minutes(
+    advance_stopped_clock: Callable[[float], None],
+) -> None:
+    assert count_passes(lambda: enter_code("flow 1", "SMS"), 9) == 5
+    advance_stopped_clock(595)
+    assert count_passes(lambda: enter_code("flow 1", "SMS"), 9) == 0
+    advance_stopped_clock(10)
+    assert count_passes(lambda: enter_code("flow 1", "SMS"), 9) == 5
+
+
+def test_a_name_needs_a_captcha_for_a_day_after_its_failed_passwords(
+    settings: Settings, advance_stopped_clock: Callable[[float], None]
+) -> None:
+    settings.CIAM_CAPTCHA_AFTER = 2
+    names = ("li", "LI", "li", "wang")
+    needs = [count_password_without_captcha(name) for name in names]
+    assert needs == [False, False, True, False]
+    # CIAM has not refused the third password.
+    subtract_password_without_captcha("Li")
+    advance_stopped_clock(86390)
+    assert count_password_without_captcha("li")
+    advance_stopped_clock(20)
+    assert not count_password_without_captcha("li")
+
+    settings.CIAM_CAPTCHA_AFTER = 0
+    assert not any(count_password_without_captcha("li") for _ in range(9))
+
+
+def test_a_warning_is_logged_once_in_ten_minutes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for seconds, lines in ((0, 1), (595, 1), (600, 2), (605, 2)):
+        monkeypatch.setattr(time, "monotonic", partial(float, 10_000 + seconds))
+        rate_limits._warn("The address is empty.")
+        assert len(caplog.records) == lines
 
 
 def enter_code(code_id: str, channel_name: str, error_code: str = "") -> None:

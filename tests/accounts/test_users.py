@@ -17,6 +17,7 @@ from django.test import override_settings
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.users import (
+    _check_complete,
     _field_values,
     _unfilled_fields,
     random_username,
@@ -265,9 +266,16 @@ def test_a_field_that_the_model_fills_or_that_is_short_gets_no_random_user_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     field: Any = User._meta.get_field("username")
-    with monkeypatch.context() as patch:
-        patch.setattr(field, "max_length", 7)
-        assert random_username(User) is None
+    for length, pattern in (
+        (7, None),
+        (8, "[a-z0-9]{8}"),
+        (14, "[a-z0-9]{14}"),
+        (15, "ciam-.{10}"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(field, "max_length", length)
+            name = random_username(User)
+            assert name is None if pattern is None else re.fullmatch(pattern, name)
     monkeypatch.setattr(field, "default", lambda: "of-the-model")
     assert random_username(User) is None
 
@@ -302,6 +310,14 @@ def test_the_log_names_the_fields_of_a_user_that_cannot_be_saved(
 
     assert raised.value.code == "bad_configuration"
     assert raised.value.upstream_text == "User can't be saved: ValidationError ['email']"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_required_field_with_an_empty_value_is_named(value: str | None) -> None:
+    with pytest.raises(CiamError) as raised:
+        _check_complete(shop.StrictUser, {"mobile": value})
+
+    assert "StrictUser needs a value for 'mobile'" in raised.value.upstream_text
 
 
 def test_the_log_names_a_unique_field_that_the_model_has_not_filled() -> None:

@@ -328,6 +328,17 @@ def test_after_a_slow_failure_the_cache_is_not_called_for_some_seconds(
     assert SilentCache.calls == [*calls, "get"]
 
 
+@pytest.mark.parametrize(("seconds", "pause"), [(0.25, 0), (0.35, 5)])
+def test_a_failure_is_slow_after_0_3_seconds(
+    seconds: float, pause: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(cache.cache, "paused_until", 0.0)
+    cache.cache.pause_after_slow_failure(1000.0 - seconds)
+
+    assert cache.cache.paused_until == (1000.0 + pause if pause else 0.0)
+
+
 def test_after_a_quick_failure_the_cache_is_called_again(
     settings: Settings, redis: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

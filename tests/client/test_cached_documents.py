@@ -23,13 +23,14 @@ from ciam_django.client.cached_documents import (
     cache_key,
 )
 from ciam_django.client.crypto import fernet_for
-from ciam_django.client.oauth import _FRESH_SECONDS as FRESH
 from ciam_django.client.oauth import _keys_of, _metadata_of, ciam_app
-from ciam_django.client.transport import PAUSE_SECONDS
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.fixtures import cache_keys_of
 from ciam_django.testing.keys import other_key
+
+# Seconds for which a document is fresh, and without calls after CIAM has been silent.
+FRESH, PAUSE_SECONDS = 3600, 10
 
 
 @pytest.fixture
@@ -95,6 +96,20 @@ def test_a_document_is_fetched_again_after_an_hour(
     assert first.get_copy().fetched_at > old.fetched_at
     assert second.get_copy().fetched_at > old.fetched_at
     assert fetch_count(ciam) == 2
+
+
+def test_a_fresh_copy_of_the_process_needs_no_cache(
+    ciam: FakeCiam, advance_clock: Callable[[float], None]
+) -> None:
+    document = new_metadata(ciam)
+    assert document.fresh_copy is None
+    copy = document.get_copy()
+    cache.clear()
+    advance_clock(FRESH - 1)
+    assert document.fresh_copy is copy
+
+    advance_clock(2)
+    assert document.fresh_copy is None
 
 
 def test_a_process_parses_a_document_once(ciam: FakeCiam) -> None:

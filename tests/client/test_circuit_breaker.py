@@ -21,7 +21,6 @@ from pytest_django.fixtures import Settings
 from ciam_django.client import CiamClient, transport
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.transport import (
-    PAUSE_SECONDS,
     call_deadline,
     guarded_call,
     sharing_one_deadline,
@@ -30,6 +29,9 @@ from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 
 pytestmark = pytest.mark.slow("waits for deadlines")
+
+# Seconds without calls after CIAM has been silent.
+PAUSE_SECONDS = 10
 
 CACHES = {
     "locmem": "django.core.cache.backends.locmem.LocMemCache",

@@ -6,7 +6,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.person import Person, checked_person, identify_person
+from ciam_django.client.person import Person, checked_person, identify_person, names_in
 from ciam_django.errors import CiamError, Stage
 from ciam_django.testing import FakeCiam
 from tests.client.test_oauth import NONCE, fetch_token
@@ -55,6 +55,20 @@ def test_a_subject_that_is_an_id_of_the_application_is_refused(
 
     assert (raised.value.code, raised.value.stage) == ("nobody_named", "userinfo")
     assert checked_person(app, issuer, "u-2", claims, Stage.USERINFO).subject == "u-2"
+
+
+@for_each_row(
+    "value, is_empty",
+    [(None, True), ("", True), ([], True), ("u-1", False), (["u-1"], False), (7, False)],
+)
+def test_an_unreadable_name_is_a_name_and_an_empty_text_is_none(
+    value: object, is_empty: bool
+) -> None:
+    names = names_in(value)
+
+    assert (not names) is is_empty
+    # A name that is not a text is no allowed name.
+    assert all(name == "u-1" or not isinstance(name, str) for name in names)
 
 
 class TestOidc:

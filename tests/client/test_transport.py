@@ -23,6 +23,7 @@ from ciam_django.client import transport
 from ciam_django.client.transport import LARGEST_BODY, HttpSession
 from ciam_django.errors import CiamError, raising_ciam_errors
 from ciam_django.testing import FakeCiam
+from tests.rows import for_each_row
 
 
 @pytest.fixture
@@ -360,3 +361,14 @@ class TestHttps:
         assert transport._tls_context.cache_info().misses == 1
         context = transport._tls_context(str(secure.ca_file), None)
         assert context.verify_mode == ssl.CERT_REQUIRED
+
+
+@for_each_row("verify, mode", [(True, ssl.CERT_REQUIRED), (False, ssl.CERT_NONE)])
+def test_certificates_are_verified_with_the_bundle_of_requests_unless_verify_is_false(
+    verify: bool, mode: ssl.VerifyMode
+) -> None:
+    context = transport._tls_context(verify, None)
+
+    assert context.verify_mode is mode
+    assert context.check_hostname is verify
+    assert (context.cert_store_stats()["x509_ca"] > 10) is verify

@@ -93,6 +93,7 @@ def test_the_done_page_sets_its_own_headers_and_takes_no_post(settings: Settings
     answer: Any = Client(headers={"Accept": HTML}).get(DONE)
 
     assert answer["Referrer-Policy"] == "same-origin"
+    assert answer["Content-Language"] == "en"
     assert answer[POLICY] == "same-origin"
     assert "no-store" in answer["Cache-Control"]
     assert Client().post(DONE).status_code == 405

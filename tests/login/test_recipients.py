@@ -219,3 +219,13 @@ def test_only_a_mobile_number_becomes_its_digits(text: str, username: str) -> No
 def test_the_repr_of_a_recipient_shows_no_number_and_no_address() -> None:
     assert "138" not in repr(phone_recipient("13800000000"))
     assert "li" not in repr(email_recipient("li@example.com"))
+
+
+@pytest.mark.parametrize(("length", "is_valid"), [(254, True), (255, False)])
+def test_an_email_address_has_at_most_254_characters(length: int, is_valid: bool) -> None:
+    address = "@example.com".rjust(length, "a")
+    if is_valid:
+        assert email_recipient(address).email == address
+    else:
+        with pytest.raises(CiamError, match=r"Params\.Illegal\.User\.Email"):
+            email_recipient(address)

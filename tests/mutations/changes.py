@@ -29,8 +29,10 @@ _KEPT_DECORATORS: Final = re.compile(
 # Arguments with texts for developers, which no test has to repeat.
 _WORDS: Final = {"upstream_text", "verbose_name", "verbose_name_plural"}
 _CALLS_WITH_WORDS: Final = re.compile(
-    r"(?:logger\.\w+|logging\.getLogger|_|gettext\w*|TypeVar|cast)$"
+    r"(?:logger\.\w+|logging\.getLogger|_|\w*gettext\w*|TypeVar|cast)$"
 )
+# Calls whose arguments only type checkers read.
+_FOR_TYPE_CHECKERS: Final = {"TypeVar", "ParamSpec"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ class _Finder:
             yield from self._other_connectives(node)
         elif isinstance(node, ast.Constant):
             yield from self._other_constants(node)
-        elif isinstance(node, ast.Call):
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) not in _FOR_TYPE_CHECKERS:
             yield from self._without_arguments(node)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from self._changes_of_function(node)
@@ -231,10 +233,12 @@ class _Finder:
             # No test notices a large limit that is one higher.
             other = value + 1 if abs(value) < 10 else value * 2
             yield self._replaced("other constant", node, repr(other).encode())
-        elif isinstance(value, str):
-            yield self._replaced("other constant", node, b'""' if value else b'"changed"')
-        elif isinstance(value, bytes):
-            yield self._replaced("other constant", node, b'b""' if value else b'b"changed"')
+        elif isinstance(value, str | bytes):
+            text = self._text(node)
+            # Inside of an f-string, the quote must not be the quote of the f-string.
+            quote, kind = text[-1:], b"b" if isinstance(value, bytes) else b""
+            content = b"" if value else b"changed"
+            yield self._replaced("other constant", node, kind + quote + content + quote)
 
     def _without_arguments(self, node: ast.Call) -> Iterator[Change]:
         for keyword in node.keywords:

@@ -63,7 +63,6 @@ _PRELOADED: Final = (
 _processes: Final = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(list(_PRELOADED))
 
-
 # The exit status of a run that has run no test, because the change needs new imports.
 _NEEDS_IMPORTS: Final = 99
 

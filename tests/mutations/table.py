@@ -12,7 +12,12 @@ PACKAGE: Final = "ciam_django"
 # Module -> further test files that should fail after a change of the module. The test file of the
 # module itself runs first, if it exists. Fast files come before slow files.
 MODULES: Final[Mapping[str, Sequence[str]]] = {
-    "answers": ("test_generic_errors.py", "test_for_developers.py"),
+    "answers": (
+        "test_generic_errors.py",
+        "test_for_developers.py",
+        "accounts/test_rate_limits.py",
+        "drf/test_permissions.py",
+    ),
     "errors": (),
     "languages": ("test_answers.py",),
     "lookup": ("test_answers.py",),
@@ -23,7 +28,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "responses": (),
     "tokens": ("accounts/test_session_tokens.py",),
     "accounts/backends": ("accounts/test_login.py", "accounts/test_users.py", "test_axes.py"),
-    "accounts/bearer": ("drf/test_authentication.py", "test_versions.py"),
+    "accounts/bearer": ("test_privacy.py", "drf/test_authentication.py", "test_versions.py"),
     "accounts/last_failure": ("accounts/test_admin.py", "test_versions.py"),
     "accounts/linking": ("test_deployment.py",),
     "accounts/login": (
@@ -42,6 +47,8 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     ),
     "accounts/session_check": ("accounts/test_admin.py",),
     "accounts/session_store": (
+        "test_privacy.py",
+        "accounts/test_login.py",
         "accounts/test_session_tokens.py",
         "accounts/test_session_check.py",
         "login/test_logout.py",
@@ -61,18 +68,32 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_callback.py",
         "login/test_hosted.py",
     ),
-    "client/cached_documents": ("client/test_oauth.py",),
+    "client/cached_documents": (
+        "test_privacy.py",
+        "client/test_oauth.py",
+    ),
     "client/crypto": (
         "login/test_state.py",
         "accounts/test_session_check.py",
         "test_versions.py",
     ),
-    "client/envelope": (),
+    "client/envelope": ("test_request_path.py",),
     "client/logout_tokens": ("login/test_logout.py",),
-    "client/oauth": ("client/test_person.py", "client/test_cached_documents.py"),
-    "client/person": ("drf/test_authentication.py",),
+    "client/oauth": (
+        "client/test_person.py",
+        "client/test_cached_documents.py",
+        "accounts/test_linking.py",
+    ),
+    "client/person": (
+        "test_privacy.py",
+        "client/test_access_tokens.py",
+        "drf/test_authentication.py",
+    ),
     "client/private_key_jwt": (),
-    "client/results": ("client/test_api.py",),
+    "client/results": (
+        "test_privacy.py",
+        "client/test_api.py",
+    ),
     "client/transport": ("client/test_circuit_breaker.py",),
     "drf/authentication": ("drf/test_permissions.py",),
     "drf/handler": ("drf/test_authentication.py", "drf/test_permissions.py"),
@@ -95,10 +116,14 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "login/loop_guard": ("login/test_hosted.py",),
     "login/popups": (),
     "login/known_browsers": ("login/steps/test_credentials.py", "login/test_callback.py"),
-    "login/recipients": ("login/test_pages.py",),
+    "login/recipients": (
+        "test_privacy.py",
+        "login/test_pages.py",
+    ),
     "login/redirects": ("login/test_hosted.py", "login/test_callback.py", "login/test_pages.py"),
     "login/social": ("login/test_providers.py", "accounts/test_linking.py"),
     "login/state": (
+        "test_privacy.py",
         "client/test_crypto.py",
         "test_versions.py",
         "login/test_hints.py",
@@ -106,13 +131,20 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_hosted.py",
     ),
     "login/steps/credentials": ("login/test_pages.py", "login/test_api.py"),
-    "login/steps/flow": ("login/test_pages.py",),
+    "login/steps/flow": (
+        "test_privacy.py",
+        "login/test_pages.py",
+    ),
     "login/steps/forms": ("login/test_pages.py", "login/test_api.py"),
     "login/steps/linking": ("accounts/test_linking.py",),
     "login/steps/mini_program": ("login/test_api.py",),
     "login/steps/profile": ("login/test_pages.py", "login/test_api.py"),
     "login/steps/results": ("login/test_pages.py", "login/test_api.py", "login/test_social.py"),
-    "login/steps/submit": ("login/test_pages.py", "login/test_api.py"),
+    "login/steps/submit": (
+        "login/test_pages.py",
+        "login/test_api.py",
+        "accounts/test_linking.py",
+    ),
     "login/steps/table": ("login/test_pages.py", "login/test_api.py"),
 }
 

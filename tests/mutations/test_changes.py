@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.mutations.changes import (
     lines_of_statement,
     lines_of_users,
 )
+from tests.mutations.swaps import changed_functions, replace_functions
 from tests.mutations.table import MODULES, ROOT, guards_of, path_of
 from tests.rows import for_each_row
 
@@ -44,8 +46,8 @@ def changed_sources(source: str) -> set[str]:
         ("a = True", {"a = False"}),
         ("a = 0", {"a = 1"}),
         ("a = 600", {"a = 1200"}),
-        ("a = '流'", {'a = ""'}),
-        ("a = ''", {'a = "changed"'}),
+        ("a = '流'", {"a = ''"}),
+        ("a = ''", {"a = 'changed'"}),
         ("a = b(c, d=e)", {"a = b(c, )"}),
         ("a = b(c=d, e=f)", {"a = b( e=f)", "a = b(c=d, )"}),
         ("b()", {"pass"}),
@@ -61,10 +63,12 @@ def changed_sources(source: str) -> set[str]:
         # Texts, annotations and decorators without an effect on the result do not change.
         ('"""Words."""', set()),
         ("a: Literal['b'] = c", set()),
+        ("a = TypeVar('a', bound=b)", set()),
         ("if TYPE_CHECKING:\n    a = 1", set()),
         ("logger.info('words', a)", {"pass"}),
         ("a = b(upstream_text='words')", set()),
         ("a = f'words {b}'", set()),
+        ("a = pgettext_lazy('words', 'words')", set()),
         ("@property\ndef a(): ...", set()),
     ],
 )
@@ -110,6 +114,39 @@ def test_the_users_of_a_change_are_the_lines_with_its_name(change: str, expected
     start = source.index(change.encode())
 
     assert lines_of_users(source, Change("", start, start, b"")) == expected
+
+
+@for_each_row(
+    "old, new, result",
+    [
+        ("return price + TAX", "return price - TAX", 1),
+        ("return price + TAX", "return price", 3),
+        # The import runs these lines, so that a new process has to import them.
+        ("TAX = 2", "TAX = 3", None),
+        ("price: int = 3", "price: int = 4", None),
+        # The function has no other variable of its caller's function any more.
+        ("return net(price) + extra", "return net(price)", False),
+    ],
+)
+def test_a_changed_function_of_an_imported_module_runs_its_new_code(
+    old: str, new: str, result: object
+) -> None:
+    source = (
+        "TAX = 2\ndef net(price: int = 3) -> int:\n    return price + TAX\n"
+        "def adding(extra: int):\n    def gross(price: int) -> int:\n"
+        "        return net(price) + extra\n    return gross\ngross = adding(1)\n"
+    )
+    path = Path("/prices.py")
+    namespace: dict[str, Any] = {}
+    exec(compile(source, str(path), "exec"), namespace)  # noqa: S102  (the imported module)
+    functions = changed_functions(path, source.encode(), source.replace(old, new).encode())
+
+    if result is None:
+        assert functions is None
+    else:
+        assert functions is not None
+        assert replace_functions(path, functions) is (result is not False)
+        assert result is False or namespace["net"]() == result
 
 
 @for_each_row("module", ["login/cookies", "login/redirects", "login/state", "client/cache"])

@@ -81,8 +81,8 @@ class Submission:
 
     request: HttpRequest
     flow: Flow
-    cleaned_data: Mapping[str, Any]
-    extra_parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    cleaned_data: Mapping[str, Any] = dataclasses.field(repr=False)
+    extra_parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     earlier_flow: str = dataclasses.field(default="", repr=False)
 
 

@@ -54,6 +54,72 @@ def test_each_member_of_a_profile_has_a_field_with_codes(name: str) -> None:
     assert list(form.fields) == [snake_case_name(name)]
 
 
+# Field -> type, autocomplete and inputmode of its input. A phone must not capitalize or correct the
+# text of a literal input.
+INPUTS = {
+    "PasswordForm.username": "literal text username",
+    "PasswordForm.password": "password current-password",
+    "ConfirmPasswordForm.password": "password current-password",
+    "NewPasswordForm.password": "password new-password",
+    "CodeAndPasswordForm.password": "password new-password",
+    "CodeAndPasswordForm.code": "literal text one-time-code numeric",
+    "CodeForm.code": "literal text one-time-code numeric",
+    "SmsForm.phone_number": "literal text tel tel",
+    "EmailForm.email": "literal text email email",
+    "RecipientForm.receiver": "literal text username",
+    "ChannelForm.channel": "hidden",
+    "ProfileForm.display_name": "text name",
+    "ProfileForm.en_display_name": "text off",
+    "ProfileForm.email": "text email",
+    "ProfileForm.phone_number": "text tel",
+    "ProfileForm.birthday": "date bday",
+    "ProfileForm.gender": "text sex",
+    "ProfileForm.country": "text country-name",
+    "ProfileForm.region": "text address-level3",
+    "ProfileForm.province": "text address-level1",
+    "ProfileForm.city": "text address-level2",
+    "ProfileForm.street": "text address-line1",
+    "ProfileForm.address": "text street-address",
+}
+# The labels of the fields of all forms but the profile.
+LABELS = {
+    "username": {"Mobile number, email or username"},
+    "password": {"Password", "New password"},
+    "code": {"Verification code"},
+    "captcha": {"Characters in the picture"},
+    "phone_number": {"Mobile number"},
+    "email": {"Email address"},
+    "receiver": {"Mobile number or email address"},
+}
+# The fields that have another limit than 255 characters.
+LIMITS = {"code": 1000, "channel": 10, "encrypted_data": 8192}
+
+
+def test_each_field_has_an_input_that_phones_and_password_managers_understand() -> None:
+    inputs, limits = {}, {}
+    labels: dict[str, set[str]] = {}
+    for name in STEPS:
+        form = form_of(name)
+        form.add_captcha()
+        for field_name, field in form.fields.items():
+            attributes = {"type": field.widget.input_type, **field.widget.attrs}
+            limits[field_name] = int(attributes.pop("maxlength", getattr(field, "max_length", 0)))
+            is_literal = (
+                attributes.pop("autocapitalize", "") == "none"
+                and attributes.pop("spellcheck", "") == "false"
+            )
+            if field.label and name != "profile":
+                labels.setdefault(field_name, set()).add(str(field.label))
+            words = ["literal"] * is_literal + [*attributes.values()]
+            key = "captcha" if field_name == "captcha" else f"{type(form).__name__}.{field_name}"
+            inputs[key] = " ".join(words)
+
+    assert inputs.pop("captcha") == "literal text off"
+    assert {key: words for key, words in inputs.items() if words != "text"} == INPUTS
+    assert labels == LABELS
+    assert {name: limit for name, limit in limits.items() if limit != 255} == LIMITS
+
+
 def test_each_step_that_ciam_asks_for_is_in_the_table_of_steps() -> None:
     assert set(FLOW_TYPES.values()) <= set(STEPS)
 
