@@ -22,10 +22,10 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
 from django.db.migrations.executor import MigrationExecutor
-from django.db.utils import ConnectionDoesNotExist
 from django.http import Http404
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, resolve
+from django.utils.connection import ConnectionDoesNotExist
 
 from ciam_django.checks.languages import (
     AFTER_LOCALE,
@@ -169,6 +169,11 @@ def _settings_module() -> str:
     return getattr(settings, "SETTINGS_MODULE", None) or ""
 
 
+def _is_set(name: str) -> bool:
+    """Return True if the project sets the setting itself."""
+    return bool(settings.is_overridden(name))  # type: ignore[misc]  # the plugin lacks the method
+
+
 def _assignment(name: str) -> Assignment | None:
     """The assignment to a setting in the project's settings."""
     return assignment_of(_settings_module(), name)
@@ -288,7 +293,7 @@ def _missing_logger() -> Iterator[MissingLine]:
         logger = logger.parent if logger.propagate else None
     if is_enabled and has_handler:
         return
-    if not settings.is_overridden("LOGGING"):
+    if not _is_set("LOGGING"):
         yield _new_setting(LOGGING_LINES)
         return
     names = [*(settings.LOGGING or {}).get("handlers", ()), "console"]
@@ -308,7 +313,7 @@ def _missing_backend() -> Iterator[MissingLine]:
     backends = settings.AUTHENTICATION_BACKENDS
     if any(is_subclass_path(CIAM_BACKEND, path) for path in backends):
         return
-    if settings.is_overridden("AUTHENTICATION_BACKENDS"):
+    if _is_set("AUTHENTICATION_BACKENDS"):
         yield _list_entry("AUTHENTICATION_BACKENDS", f'"{CIAM_BACKEND}",')
         return
     entries = "".join(f'    "{path}",\n' for path in (*backends, CIAM_BACKEND))
@@ -373,12 +378,10 @@ def _place_of_import_error(module: str, error: Exception) -> tuple[Path | None, 
 def _missing_login_urls() -> Iterator[MissingLine]:
     """The URLs of ``login_required``; a URL of the project itself is not replaced."""
     if settings.LOGIN_URL != LOGIN_URL and not (
-        settings.is_overridden("LOGIN_URL") and _leads_to_a_page(settings.LOGIN_URL)
+        _is_set("LOGIN_URL") and _leads_to_a_page(settings.LOGIN_URL)
     ):
         yield _replacement("LOGIN_URL", f'LOGIN_URL = "{LOGIN_URL}"')
-    if not settings.is_overridden("LOGIN_REDIRECT_URL") and not _leads_to_a_page(
-        settings.LOGIN_REDIRECT_URL
-    ):
+    if not _is_set("LOGIN_REDIRECT_URL") and not _leads_to_a_page(settings.LOGIN_REDIRECT_URL):
         yield _new_setting('LOGIN_REDIRECT_URL = "/"  # the URL or the name of a page of yours')
 
 

@@ -10,6 +10,7 @@ import logging.config
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import Settings as FileSettings
@@ -109,18 +110,19 @@ def project(folder: Path, settings: str = SETTINGS, urls: str = URLS) -> Iterato
     (place / "urls.py").write_text(urls, encoding="utf-8")
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
-    wrapped = django_settings._wrapped
+    lazy_settings: Any = django_settings
+    wrapped = lazy_settings._wrapped
     overrides: dict[str, object] = {}
     try:
         file_settings = FileSettings(f"{name}.settings")
-        django_settings._wrapped = file_settings
+        lazy_settings._wrapped = file_settings
         own = {each: value for each, value in vars(file_settings).items() if each.isupper()}
         overrides |= {each: own[each] for each in own if file_settings.is_overridden(each)}
         overrides["SETTINGS_MODULE"] = f"{name}.settings"
         with override_settings(**overrides):
             yield place
     finally:
-        django_settings._wrapped = wrapped
+        lazy_settings._wrapped = wrapped
         for setting in overrides:
             # Django's receivers have read the settings of the project again.
             value = getattr(django_settings, setting, None)
