@@ -100,6 +100,8 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler"}},
     "loggers": {"ciam_django": {"handlers": ["console"], "level": "INFO"}},
 }"""
+# The handler that mails each line to ADMINS.
+_MAIL_HANDLER: Final = "AdminEmailHandler"
 INCLUDE: Final = 'path("ciam/", include("ciam_django.urls"))'
 
 
@@ -296,14 +298,25 @@ def _missing_logger() -> Iterator[MissingLine]:
     if not _is_set("LOGGING"):
         yield _new_setting(LOGGING_LINES)
         return
-    names = [*(settings.LOGGING or {}).get("handlers", ()), "console"]
-    handlers = "" if has_handler else f'"handlers": ["{names[0]}"], '
-    text = f'"{LOGGER}": {{{handlers}"level": "INFO"}}'
-    if "loggers" not in (settings.LOGGING or {}):
-        yield _list_entry("LOGGING", f'"loggers": {{{text}}},')
-        return
-    line = _list_entry("LOGGING", f"{text},", after="loggers")
-    yield replace(line, place='in LOGGING["loggers"], as the first entry')
+    configured = (settings.LOGGING or {}).get("handlers", {})
+    names = [name for name in configured if _MAIL_HANDLER not in str(configured[name])]
+    if not has_handler and not names:
+        yield _logging_entry("handlers", "console", '{"class": "logging.StreamHandler"}')
+    handler = names[0] if names and "console" not in names else "console"
+    handlers = "" if has_handler else f'"handlers": ["{handler}"], '
+    yield _logging_entry("loggers", LOGGER, f'{{{handlers}"level": "INFO"}}')
+
+
+def _logging_entry(group: str, name: str, value: str) -> MissingLine:
+    """An entry of a group of LOGGING, in place of the entry with this name if there is one."""
+    text, entries = f'"{name}": {value}', (settings.LOGGING or {}).get(group)
+    if entries is None:
+        return _list_entry("LOGGING", f'"{group}": {{{text}}},')
+    place = f'in LOGGING["{group}"], ' + (
+        f"in place of {name!r}" if name in entries else "as the first entry"
+    )
+    line = _list_entry("LOGGING", f"{text},", after=name if name in entries else group)
+    return replace(line, place=place)
 
 
 # --- The sign-in ------------------------------------------------------------------------------

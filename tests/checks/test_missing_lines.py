@@ -156,6 +156,8 @@ def test_a_complete_project_misses_no_line(tmp_path: Path) -> None:
     assert found(tmp_path) == []
 
 
+OWN_LOGGER = '"ciam_django": {"handlers": ["mail"], "level": "INFO"}'
+MAIL = '"mail": {"class": "django.utils.log.AdminEmailHandler"}'
 # Name -> replacements in the files of the complete project, and the missing lines.
 MISSING: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
     "app": (
@@ -462,16 +464,61 @@ MISSING: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
     ),
     "logger without handlers": (
         [
-            (
-                '{"handlers": ["mail"], "level": "INFO"}',
-                '{"level": "INFO", "propagate": False}',
-            )
+            ('"level": "INFO"}', '"level": "INFO", "propagate": False}'),
+            ('"handlers": ["mail"], ', ""),
         ],
         [
             (
-                'settings.py:38: in LOGGING["loggers"], as the first entry: '
+                "settings.py:39: in LOGGING[\"loggers\"], in place of 'ciam_django': "
                 '"ciam_django": {"handlers": ["mail"], "level": "INFO"},'
             )
+        ],
+    ),
+    "logger that would mail each line": (
+        [
+            ('"mail": {"class": "logging.StreamHandler"}', f"{MAIL}"),
+            (OWN_LOGGER, '"ciam_django": {"propagate": False}'),
+        ],
+        [
+            (
+                'settings.py:37: in LOGGING["handlers"], as the first entry: '
+                '"console": {"class": "logging.StreamHandler"},'
+            ),
+            (
+                "settings.py:39: in LOGGING[\"loggers\"], in place of 'ciam_django': "
+                '"ciam_django": {"handlers": ["console"], "level": "INFO"},'
+            ),
+        ],
+    ),
+    "logger beside the handler of the console": (
+        [
+            (
+                '"mail": {"class": "logging.StreamHandler"}',
+                f'{MAIL}, "console": {{"class": "logging.StreamHandler"}}',
+            ),
+            (OWN_LOGGER, '"ciam_django": {"propagate": False}'),
+        ],
+        [
+            (
+                "settings.py:39: in LOGGING[\"loggers\"], in place of 'ciam_django': "
+                '"ciam_django": {"handlers": ["console"], "level": "INFO"},'
+            ),
+        ],
+    ),
+    "handlers": (
+        [
+            ('    "handlers": {"mail": {"class": "logging.StreamHandler"}},\n', ""),
+            (OWN_LOGGER, '"ciam_django": {"propagate": False}'),
+        ],
+        [
+            (
+                "settings.py:40: in LOGGING, at the end: "
+                '"handlers": {"console": {"class": "logging.StreamHandler"}},'
+            ),
+            (
+                "settings.py:38: in LOGGING[\"loggers\"], in place of 'ciam_django': "
+                '"ciam_django": {"handlers": ["console"], "level": "INFO"},'
+            ),
         ],
     ),
 }
@@ -519,7 +566,10 @@ def test_a_project_without_a_settings_file_gets_lines_without_files(tmp_path: Pa
     assert lines == [
         '-:-: in MIDDLEWARE, at the end: "django.middleware.locale.LocaleMiddleware",',
         '-:-: in MIDDLEWARE, at the end: "ciam_django.middleware.CiamErrorMiddleware",',
-        '-:-: in LOGGING["loggers"], as the first entry: "ciam_django": {"level": "INFO"},',
+        (
+            "-:-: in LOGGING[\"loggers\"], in place of 'ciam_django': "
+            '"ciam_django": {"level": "INFO"},'
+        ),
     ]
 
 
