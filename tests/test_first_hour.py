@@ -11,8 +11,9 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -28,6 +29,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 FAKE_URL = "http://127.0.0.1:8400"
 LOCKED = "Operation.Failure.User.Locked"
 LOCKED_IN_CHINESE = "该账号已被锁定，请联系客服解锁。"
+NO_VARIABLES: Mapping[str, str] = {}
 FIXTURES = "ciam_django.testing.fixtures"
 
 
@@ -60,7 +62,7 @@ def block_of_section(heading: str) -> str:
 # --- A project as processes -------------------------------------------------------------------
 
 
-def environment(**variables: str) -> dict[str, str]:
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """The variables of a developer's shell, in which ``python`` is this Python."""
     kept = {name: value for name, value in os.environ.items() if "DJANGO" not in name}
     bin_folder = str(Path(sys.executable).parent)
@@ -73,12 +75,14 @@ def environment(**variables: str) -> dict[str, str]:
     }
 
 
-def run(command: str, folder: Path, status: int = 0, **variables: str) -> str:
+def run(
+    command: str, folder: Path, variables: Mapping[str, str] = NO_VARIABLES, status: int = 0
+) -> str:
     """Run a command of a shell in a folder, and return its output."""
     result = subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
-        env=environment(**variables),
+        env=environment(variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -89,7 +93,7 @@ def run(command: str, folder: Path, status: int = 0, **variables: str) -> str:
 
 
 @contextlib.contextmanager
-def running_site(folder: Path, **variables: str) -> Iterator[str]:
+def running_site(folder: Path, variables: Mapping[str, str] = NO_VARIABLES) -> Iterator[str]:
     """Run ``runserver``, and yield the address of the site."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -99,7 +103,7 @@ def running_site(folder: Path, **variables: str) -> Iterator[str]:
     with (
         log,
         subprocess.Popen(
-            command, cwd=folder, env=environment(**variables), stdout=log, stderr=log
+            command, cwd=folder, env=environment(variables), stdout=log, stderr=log
         ) as server,
     ):
         try:
@@ -199,6 +203,10 @@ def test_a_new_project_with_the_lines_of_the_readme_signs_users_in(
     with running_site(tmp_path) as site:
         assert sign_in(site, fake_ciam, "li").text.startswith("Signed in: ")
         check_failures(site, fake_ciam)
+        ((header, value, url),) = re.findall(r'`curl -H "(.+?): (.+?)" "(.+?)"`', README)
+        url = url.replace("http://127.0.0.1:8000", site)
+        body = requests.get(url, headers={header: value}, timeout=60).json()
+        assert (body["status"], body["title"]) == (400, "登录已中断")
     assert f"code={LOCKED}" in (tmp_path / "runserver.log").read_text(encoding="utf-8")
 
     (tmp_path / "test_sign_in.py").write_text(
@@ -211,9 +219,9 @@ def test_a_new_project_with_the_lines_of_the_readme_signs_users_in(
 
 
 def test_the_readme_adds_the_lines_that_ciam_setup_prints() -> None:
-    names: dict[str, dict[str, object]] = {}
+    names: dict[str, Any] = {}
     exec(CLIENT_LINES, names)  # noqa: S102  (our own text)
-    settings = {"INSTALLED_APPS": [], "MIDDLEWARE": [""] * 3}
+    settings: dict[str, Any] = {"INSTALLED_APPS": [], "MIDDLEWARE": [""] * 3}
     exec(block_of_step(2), settings)  # noqa: S102  (our own text)
 
     assert settings["AUTHLIB_OAUTH_CLIENTS"] == names["AUTHLIB_OAUTH_CLIENTS"]
@@ -373,20 +381,20 @@ def test_an_existing_project_with_the_lines_of_ciam_setup_signs_users_in(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text), encoding="utf-8")
     secret = {"SHOP_SECRET_KEY": "for tests only"}
-    run("python manage.py makemigrations -v 0 shop", tmp_path, **secret)
+    run("python manage.py makemigrations -v 0 shop", tmp_path, secret)
 
-    output = run("python manage.py ciam_setup --check", tmp_path, status=1, **secret)
+    output = run("python manage.py ciam_setup --check", tmp_path, secret, status=1)
     # The command changes no file, and prints the same lines without --check.
-    assert run("python manage.py ciam_setup", tmp_path, **secret) == output
+    assert run("python manage.py ciam_setup", tmp_path, secret) == output
     add_printed_lines(output.replace(FAKE_URL, fake_ciam.url))
-    output = run("python manage.py ciam_setup --check", tmp_path, status=1, **secret)
+    output = run("python manage.py ciam_setup --check", tmp_path, secret, status=1)
     assert "Missing lines: 1." in output, output
-    run("python manage.py migrate", tmp_path, **secret)
-    output = run("python manage.py ciam_setup --check", tmp_path, **secret)
+    run("python manage.py migrate", tmp_path, secret)
+    output = run("python manage.py ciam_setup --check", tmp_path, secret)
 
     assert output == "No line is missing.\nNext: python manage.py check\n"
-    checked = run("python manage.py check", tmp_path, **secret)
+    checked = run("python manage.py check", tmp_path, secret)
     assert "System check identified no issues (0 silenced)." in checked
-    with running_site(tmp_path, **secret) as site:
+    with running_site(tmp_path, secret) as site:
         assert sign_in(site, fake_ciam, "li").text.startswith("Shop of ")
         assert '<body class="shop">' in check_failures(site, fake_ciam)

@@ -22,10 +22,10 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
 from django.db.migrations.executor import MigrationExecutor
-from django.db.utils import ConnectionDoesNotExist
 from django.http import Http404
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, resolve
+from django.utils.connection import ConnectionDoesNotExist
 
 from ciam_django.checks.languages import (
     AFTER_LOCALE,
@@ -100,6 +100,8 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler"}},
     "loggers": {"ciam_django": {"handlers": ["console"], "level": "INFO"}},
 }"""
+# The handler that mails each line to ADMINS.
+_MAIL_HANDLER: Final = "AdminEmailHandler"
 INCLUDE: Final = 'path("ciam/", include("ciam_django.urls"))'
 
 
@@ -167,6 +169,11 @@ def missing_lines(*, answers_only: bool) -> Iterator[MissingLine]:
 def _settings_module() -> str:
     """The name of the project's settings module; empty if the settings have no module."""
     return getattr(settings, "SETTINGS_MODULE", None) or ""
+
+
+def _is_set(name: str) -> bool:
+    """Return True if the project sets the setting itself."""
+    return bool(settings.is_overridden(name))  # type: ignore[misc]  # the plugin lacks the method
 
 
 def _assignment(name: str) -> Assignment | None:
@@ -288,17 +295,28 @@ def _missing_logger() -> Iterator[MissingLine]:
         logger = logger.parent if logger.propagate else None
     if is_enabled and has_handler:
         return
-    if not settings.is_overridden("LOGGING"):
+    if not _is_set("LOGGING"):
         yield _new_setting(LOGGING_LINES)
         return
-    names = [*(settings.LOGGING or {}).get("handlers", ()), "console"]
-    handlers = "" if has_handler else f'"handlers": ["{names[0]}"], '
-    text = f'"{LOGGER}": {{{handlers}"level": "INFO"}}'
-    if "loggers" not in (settings.LOGGING or {}):
-        yield _list_entry("LOGGING", f'"loggers": {{{text}}},')
-        return
-    line = _list_entry("LOGGING", f"{text},", after="loggers")
-    yield replace(line, place='in LOGGING["loggers"], as the first entry')
+    configured = (settings.LOGGING or {}).get("handlers", {})
+    names = [name for name in configured if _MAIL_HANDLER not in str(configured[name])]
+    if not has_handler and not names:
+        yield _logging_entry("handlers", "console", '{"class": "logging.StreamHandler"}')
+    handler = names[0] if names and "console" not in names else "console"
+    handlers = "" if has_handler else f'"handlers": ["{handler}"], '
+    yield _logging_entry("loggers", LOGGER, f'{{{handlers}"level": "INFO"}}')
+
+
+def _logging_entry(group: str, name: str, value: str) -> MissingLine:
+    """An entry of a group of LOGGING, in place of the entry with this name if there is one."""
+    text, entries = f'"{name}": {value}', (settings.LOGGING or {}).get(group)
+    if entries is None:
+        return _list_entry("LOGGING", f'"{group}": {{{text}}},')
+    place = f'in LOGGING["{group}"], ' + (
+        f"in place of {name!r}" if name in entries else "as the first entry"
+    )
+    line = _list_entry("LOGGING", f"{text},", after=name if name in entries else group)
+    return replace(line, place=place)
 
 
 # --- The sign-in ------------------------------------------------------------------------------
@@ -308,7 +326,7 @@ def _missing_backend() -> Iterator[MissingLine]:
     backends = settings.AUTHENTICATION_BACKENDS
     if any(is_subclass_path(CIAM_BACKEND, path) for path in backends):
         return
-    if settings.is_overridden("AUTHENTICATION_BACKENDS"):
+    if _is_set("AUTHENTICATION_BACKENDS"):
         yield _list_entry("AUTHENTICATION_BACKENDS", f'"{CIAM_BACKEND}",')
         return
     entries = "".join(f'    "{path}",\n' for path in (*backends, CIAM_BACKEND))
@@ -373,12 +391,10 @@ def _place_of_import_error(module: str, error: Exception) -> tuple[Path | None, 
 def _missing_login_urls() -> Iterator[MissingLine]:
     """The URLs of ``login_required``; a URL of the project itself is not replaced."""
     if settings.LOGIN_URL != LOGIN_URL and not (
-        settings.is_overridden("LOGIN_URL") and _leads_to_a_page(settings.LOGIN_URL)
+        _is_set("LOGIN_URL") and _leads_to_a_page(settings.LOGIN_URL)
     ):
         yield _replacement("LOGIN_URL", f'LOGIN_URL = "{LOGIN_URL}"')
-    if not settings.is_overridden("LOGIN_REDIRECT_URL") and not _leads_to_a_page(
-        settings.LOGIN_REDIRECT_URL
-    ):
+    if not _is_set("LOGIN_REDIRECT_URL") and not _leads_to_a_page(settings.LOGIN_REDIRECT_URL):
         yield _new_setting('LOGIN_REDIRECT_URL = "/"  # the URL or the name of a page of yours')
 
 

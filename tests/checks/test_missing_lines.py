@@ -10,6 +10,7 @@ import logging.config
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import Settings as FileSettings
@@ -109,18 +110,19 @@ def project(folder: Path, settings: str = SETTINGS, urls: str = URLS) -> Iterato
     (place / "urls.py").write_text(urls, encoding="utf-8")
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
-    wrapped = django_settings._wrapped
+    lazy_settings: Any = django_settings
+    wrapped = lazy_settings._wrapped
     overrides: dict[str, object] = {}
     try:
         file_settings = FileSettings(f"{name}.settings")
-        django_settings._wrapped = file_settings
+        lazy_settings._wrapped = file_settings
         own = {each: value for each, value in vars(file_settings).items() if each.isupper()}
         overrides |= {each: own[each] for each in own if file_settings.is_overridden(each)}
         overrides["SETTINGS_MODULE"] = f"{name}.settings"
         with override_settings(**overrides):
             yield place
     finally:
-        django_settings._wrapped = wrapped
+        lazy_settings._wrapped = wrapped
         for setting in overrides:
             # Django's receivers have read the settings of the project again.
             value = getattr(django_settings, setting, None)
@@ -154,6 +156,8 @@ def test_a_complete_project_misses_no_line(tmp_path: Path) -> None:
     assert found(tmp_path) == []
 
 
+OWN_LOGGER = '"ciam_django": {"handlers": ["mail"], "level": "INFO"}'
+MAIL = '"mail": {"class": "django.utils.log.AdminEmailHandler"}'
 # Name -> replacements in the files of the complete project, and the missing lines.
 MISSING: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
     "app": (
@@ -460,16 +464,61 @@ MISSING: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
     ),
     "logger without handlers": (
         [
-            (
-                '{"handlers": ["mail"], "level": "INFO"}',
-                '{"level": "INFO", "propagate": False}',
-            )
+            ('"level": "INFO"}', '"level": "INFO", "propagate": False}'),
+            ('"handlers": ["mail"], ', ""),
         ],
         [
             (
-                'settings.py:38: in LOGGING["loggers"], as the first entry: '
+                "settings.py:39: in LOGGING[\"loggers\"], in place of 'ciam_django': "
                 '"ciam_django": {"handlers": ["mail"], "level": "INFO"},'
             )
+        ],
+    ),
+    "logger that would mail each line": (
+        [
+            ('"mail": {"class": "logging.StreamHandler"}', f"{MAIL}"),
+            (OWN_LOGGER, '"ciam_django": {"propagate": False}'),
+        ],
+        [
+            (
+                'settings.py:37: in LOGGING["handlers"], as the first entry: '
+                '"console": {"class": "logging.StreamHandler"},'
+            ),
+            (
+                "settings.py:39: in LOGGING[\"loggers\"], in place of 'ciam_django': "
+                '"ciam_django": {"handlers": ["console"], "level": "INFO"},'
+            ),
+        ],
+    ),
+    "logger beside the handler of the console": (
+        [
+            (
+                '"mail": {"class": "logging.StreamHandler"}',
+                f'{MAIL}, "console": {{"class": "logging.StreamHandler"}}',
+            ),
+            (OWN_LOGGER, '"ciam_django": {"propagate": False}'),
+        ],
+        [
+            (
+                "settings.py:39: in LOGGING[\"loggers\"], in place of 'ciam_django': "
+                '"ciam_django": {"handlers": ["console"], "level": "INFO"},'
+            ),
+        ],
+    ),
+    "handlers": (
+        [
+            ('    "handlers": {"mail": {"class": "logging.StreamHandler"}},\n', ""),
+            (OWN_LOGGER, '"ciam_django": {"propagate": False}'),
+        ],
+        [
+            (
+                "settings.py:40: in LOGGING, at the end: "
+                '"handlers": {"console": {"class": "logging.StreamHandler"}},'
+            ),
+            (
+                "settings.py:38: in LOGGING[\"loggers\"], in place of 'ciam_django': "
+                '"ciam_django": {"handlers": ["console"], "level": "INFO"},'
+            ),
         ],
     ),
 }
@@ -524,7 +573,10 @@ def test_a_project_without_a_settings_file_gets_lines_without_files(tmp_path: Pa
     assert lines == [
         '-:-: in MIDDLEWARE, at the end: "django.middleware.locale.LocaleMiddleware",',
         '-:-: in MIDDLEWARE, at the end: "ciam_django.middleware.CiamErrorMiddleware",',
-        '-:-: in LOGGING["loggers"], as the first entry: "ciam_django": {"level": "INFO"},',
+        (
+            "-:-: in LOGGING[\"loggers\"], in place of 'ciam_django': "
+            '"ciam_django": {"level": "INFO"},'
+        ),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from typing import Any, ClassVar
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         "of each line. Changes no file."
     )
     # The checks of a project that is only half set up fail.
-    requires_system_checks: ClassVar[list[str]] = []
+    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add ``--check`` and ``--answers-only``."""
