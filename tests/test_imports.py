@@ -49,7 +49,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     "ninja": {"accounts"},
     "tokens": {"privacy", "accounts", "errors"},
     # calls to CIAM, sign-in
-    "client": {"privacy", "errors", "conf"},
+    "client": {"privacy", "network", "errors", "conf"},
     "accounts": {
         "reporting",
         "privacy",
@@ -79,6 +79,7 @@ ROOMS: Final[dict[str, set[str]]] = {
         "login",
         "accounts",
         "client",
+        "network",
         "answers",
         "lookup",
         "languages",

@@ -22,9 +22,9 @@ from ciam_django.answers import GENERIC_ERROR_STAGES
 from ciam_django.checks.messages import check_message, hint_for, setting_messages
 from ciam_django.checks.settings import (
     are_urls_included,
-    is_allowed_form_action,
     is_subclass_path,
     oauth_client,
+    policies_without,
 )
 from ciam_django.client.endpoints import ENDPOINTS, Credential, Endpoint
 from ciam_django.client.private_key_jwt import PRIVATE_KEY_JWT, signing_key_of
@@ -212,7 +212,8 @@ def check_login_methods(app_configs: object, **kwargs: Any) -> Iterator[CheckMes
         yield check_message(
             "client",
             'AUTHLIB_OAUTH_CLIENTS["ciam"] has no api_base_url.',
-            "CIAM_LOGIN_METHODS or CIAM_SOCIAL_PROVIDERS need CIAM's API.",
+            "CIAM_LOGIN_METHODS or CIAM_SOCIAL_PROVIDERS need CIAM's API. The line: "
+            '"api_base_url": "https://...", the open API domain name of your instance.',
         )
 
 
@@ -295,10 +296,10 @@ def check_provider_form_actions(app_configs: object, **kwargs: Any) -> Iterator[
     if any(check_social_providers(None)):
         return
     for origin in sorted(form_action_origins()):
-        if not is_allowed_form_action(origin):
+        for place in policies_without(origin):
             yield check_message(
                 "form action",
-                f"The form-action of SECURE_CSP lacks {origin}.",
+                f"The form-action of {place} lacks {origin}.",
                 "Add it: the form of a social provider is redirected there.",
             )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import ipaddress
 import json
 import logging
 import time
@@ -34,6 +33,7 @@ from ciam_django.client.private_key_jwt import (
 from ciam_django.client.transport import HttpSession, call_deadline
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.errors import CiamError, Stage, error_from_exception, raising_ciam_errors
+from ciam_django.network import is_loopback
 
 T = TypeVar("T")
 
@@ -625,13 +625,7 @@ def _is_secure(endpoint: object) -> bool:
         return False
     if parts.scheme != "http":
         return parts.scheme == "https" and bool(host)
-    return bool(host) and (settings.DEBUG or _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
+    return bool(host) and (settings.DEBUG or is_loopback(host))
 
 
 def _auth_method(metadata: Mapping[str, Any], client_secret: str | None) -> str:
