@@ -24,6 +24,9 @@ R = TypeVar("R", bound=HttpResponseBase)
 _NOT_LOGGABLE: Final = re.compile(r"[^A-Za-z0-9$._:*-]")
 _MAX_INPUT_LENGTH: Final = 1024
 _MAX_TEXT_LENGTH: Final = 500
+# Long enough for two issuers and a command.
+_MAX_OWN_LENGTH: Final = 2000
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 _REDACTIONS: Final = (
     # JSON Web Tokens; URLs with their queries; email addresses; values with the name of a secret;
@@ -36,14 +39,35 @@ _REDACTIONS: Final = (
                 r"[=:：]\s*)(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&，；。\"'])+"), r"\1[redacted]"),
     (re.compile(r"(?=[\w+/=~-]*\d)[\w+/=~-]{8,}|[\w+/=~-]{25,}"), "[redacted]"),
     (re.compile(r"\+?\d[\d\s().-]{2,}\d"), "[number]"),
-    (re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"), " "),
+    (_CONTROL_CHARACTERS, " "),
 )  # fmt: skip
 
 
+class OwnText(str):
+    """A text of this package, which ``redacted_text`` returns unchanged.
+
+    The redaction is made for texts of other systems. In our own texts, it would remove addresses,
+    names of settings and commands, which the operators need. Use ``own_text`` to make a text.
+    """
+
+    __slots__ = ()
+
+
+def own_text(text: str) -> OwnText:
+    """Return a text of this package that needs no redaction, on one line.
+
+    A part that comes from CIAM or from a user must be redacted before.
+    """
+    return OwnText(_CONTROL_CHARACTERS.sub(" ", text)[:_MAX_OWN_LENGTH])
+
+
 def redacted_text(text: str) -> str:
-    """Return the text without secrets and personal data, on one line, at most 500 characters."""
-    if not text:
-        return ""
+    """Return the text without secrets and personal data, on one line, at most 500 characters.
+
+    A text of this package is returned unchanged.
+    """
+    if not text or isinstance(text, OwnText):
+        return text or ""
     if len(text) > _MAX_INPUT_LENGTH:
         # Cut between two words: the patterns do not match a part of a secret that is too short.
         text = " ".join(text[:_MAX_INPUT_LENGTH].rsplit(maxsplit=1)[:1])

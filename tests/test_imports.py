@@ -52,6 +52,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     "client": {"privacy", "network", "errors", "conf"},
     "accounts": {
         "reporting",
+        "network",
         "privacy",
         "client",
         "responses",
@@ -62,6 +63,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     },
     "login": {
         "reporting",
+        "privacy",
         "accounts",
         "client",
         "forms",

@@ -33,6 +33,7 @@ from django.utils.module_loading import import_string
 from ciam_django.client.person import Person
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
+from ciam_django.privacy import own_text
 
 # Addresses and phone numbers, in the spelling of OpenID Connect and of CIAM. Sites trust them, so
 # that only the owner of an address may have the address here.
@@ -276,4 +277,4 @@ def _check_complete(
 
 
 def _bad_model(reason: str) -> CiamError:
-    return CiamError("bad_configuration", stage=Stage.CALLBACK, upstream_text=reason)
+    return CiamError("bad_configuration", stage=Stage.CALLBACK, upstream_text=own_text(reason))

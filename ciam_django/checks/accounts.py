@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage
 from django.db import connections, router
 
+from ciam_django.accounts.issuers import commands_for
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.accounts.users import (
     CONTACT_CLAIMS,
@@ -108,8 +109,8 @@ def check_identities(
                 f"means {current_issuer!r}."
             ),
             (
-                f"{_CHANGED} Change the settings back, or rename the identities: "
-                f"manage.py ciam_rekey --from {unknown_issuer}"
+                f"{_CHANGED} {commands_for(unknown_issuer)} Or change "
+                "AUTHLIB_OAUTH_CLIENTS['ciam'] back."
             ),
         )
 

@@ -34,6 +34,7 @@ from ciam_django.client.transport import HttpSession, call_deadline
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.errors import CiamError, Stage, error_from_exception, raising_ciam_errors
 from ciam_django.network import is_loopback
+from ciam_django.privacy import own_text
 
 T = TypeVar("T")
 
@@ -206,7 +207,7 @@ class CiamApp(_App):
             if not _is_address_wrong(error):
                 raise
             reason = f"HTTP status {error.upstream_status}" if error.upstream_status else ""
-            raise misconfiguration(error, reason) from error
+            raise misconfiguration(error, own_text(reason)) from error
 
     def _fetch_document(self, url: str) -> FetchedDocument:
         # The caller sets the stage.
@@ -284,7 +285,7 @@ class CiamApp(_App):
             endpoint = session.metadata.get("token_endpoint") or self.access_token_url
             timeout = conf.CIAM_TIMEOUT
             if call_deadline(timeout) - time.monotonic() < timeout / 2:
-                raise CiamError("timeout", upstream_text="the other calls took too long")
+                raise CiamError("timeout", upstream_text=own_text("the other calls took too long"))
             try:
                 token: dict[str, Any] = session.refresh_token(endpoint, refresh_token=refresh_token)
             except (CiamError, requests.RequestException) as error:
@@ -366,7 +367,8 @@ class CiamApp(_App):
             endpoint = self.load_server_metadata().get("userinfo_endpoint")
             if not endpoint:
                 raise CiamError(
-                    "bad_configuration", upstream_text="the metadata lacks userinfo_endpoint"
+                    "bad_configuration",
+                    upstream_text=own_text("the metadata lacks userinfo_endpoint"),
                 )
             headers = {"Authorization": f"Bearer {access_token}"}
             with self._get_session() as session:
@@ -402,8 +404,7 @@ def name_setting(error: CiamError, setting: str, url: str) -> None:
     Only the log line has this text, because the operators have to correct the setting.
     """
     place = f'AUTHLIB_OAUTH_CLIENTS["ciam"]["{setting}"], host {_host_of(url)}'
-    # Not an argument of the error, whose redaction would remove a long host.
-    error.upstream_text = f"{place}: {error.upstream_text or error}"
+    error.upstream_text = own_text(f"{place}: {error.upstream_text or error}")
 
 
 def misconfiguration(error: CiamError, reason: str = "") -> CiamError:
@@ -441,7 +442,7 @@ def ciam_app() -> CiamApp:
     ):
         raise CiamError(
             "bad_configuration",
-            upstream_text="AUTHLIB_OAUTH_CLIENTS lacks a client: see manage.py check",
+            upstream_text=own_text("AUTHLIB_OAUTH_CLIENTS lacks a client: see manage.py check"),
         )
     defaults: dict[str, Any] = (
         {"scope": "openid"}
@@ -562,7 +563,9 @@ def _keys_of(document: Any) -> KeySet:
         with contextlib.suppress(JoseError, ValueError, TypeError, LookupError):
             keys.append(JWKRegistry.import_key(members))
     if not keys:
-        raise CiamError("unreadable_answer", upstream_text="the key set has no usable key")
+        raise CiamError(
+            "unreadable_answer", upstream_text=own_text("the key set has no usable key")
+        )
     return KeySet(keys)
 
 
@@ -608,7 +611,7 @@ def _metadata_of(document: Any) -> dict[str, Any]:
 
 
 def _unusable_metadata(reason: str) -> CiamError:
-    return CiamError("bad_configuration", upstream_text=reason)
+    return CiamError("bad_configuration", upstream_text=own_text(reason))
 
 
 def _is_secure(endpoint: object) -> bool:
