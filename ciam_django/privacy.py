@@ -24,6 +24,9 @@ R = TypeVar("R", bound=HttpResponseBase)
 _NOT_LOGGABLE: Final = re.compile(r"[^A-Za-z0-9$._:*-]")
 _MAX_INPUT_LENGTH: Final = 1024
 _MAX_TEXT_LENGTH: Final = 500
+_PLAIN_URL: Final = re.compile(
+    r"(?P<scheme>https?://)([^/?#\s@]*@)?(?P<rest>[A-Za-z0-9._~:/\[\]-]+)(?=$|[?#])"
+)
 # Long enough for two issuers and a command.
 _MAX_OWN_LENGTH: Final = 2000
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -79,6 +82,15 @@ def redacted_text(text: str) -> str:
 def loggable_code(code: str) -> str:
     """Return the code without the characters that codes do not have, at most 128 characters."""
     return _NOT_LOGGABLE.sub("", code)[:128]
+
+
+def loggable_url(url: str) -> str:
+    """Return the URL without user name, password, query and fragment; empty if it is no plain URL.
+
+    A URL of metadata or of a setting identifies a server. Its other parts can have secrets.
+    """
+    match = _PLAIN_URL.match(url)
+    return f"{match['scheme']}{match['rest']}"[:_MAX_TEXT_LENGTH] if match else ""
 
 
 # --- Frames -------------------------------------------------------------------------------------

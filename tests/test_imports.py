@@ -77,6 +77,8 @@ ROOMS: Final[dict[str, set[str]]] = {
     "urls": {"privacy", "login", "client"},
     # wiring
     "apps": {"checks"},
+    "doctor": {"checks", "login", "client", "network", "privacy", "errors", "conf"},
+    "management": {"checks", "doctor"},
     "checks": {
         "login",
         "accounts",

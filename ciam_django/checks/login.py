@@ -21,7 +21,9 @@ from ciam_django.accounts.users import fillable_fields
 from ciam_django.answers import GENERIC_ERROR_STAGES
 from ciam_django.checks.messages import check_message, hint_for, setting_messages
 from ciam_django.checks.settings import (
+    CACHE_BACKENDS,
     are_urls_included,
+    cache_fault,
     is_subclass_path,
     oauth_client,
     policies_without,
@@ -44,17 +46,6 @@ from ciam_django.login.redirects import is_origin_in
 from ciam_django.login.steps.table import STEPS
 from ciam_django.login.tenant_config import HOSTED, OWN_METHODS
 
-_CACHE_BACKENDS: Final = "django.core.cache.backends"
-# Cache backend -> the reason why the cache is not good enough. Each backend but the first deletes
-# entries above MAX_ENTRIES, whose default is 300.
-_FORGETFUL_CACHES: Final[Mapping[str, str]] = {
-    f"{_CACHE_BACKENDS}.dummy.DummyCache": "which stores nothing",
-    f"{_CACHE_BACKENDS}.locmem.LocMemCache": "which each process has for itself",
-    f"{_CACHE_BACKENDS}.db.DatabaseCache": "which deletes entries and does not count exactly",
-    f"{_CACHE_BACKENDS}.filebased.FileBasedCache": (
-        "which deletes entries and does not count exactly"
-    ),
-}
 _SESSION_ENGINES: Final = "django.contrib.sessions.backends"
 # The fields of an endpoint whose values are members of an enum.
 _ENDPOINT_CHOICES: Final[Mapping[str, type[enum.StrEnum]]] = {
@@ -239,7 +230,7 @@ def check_caches(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Check the caches of limits, used states, used logout tokens and sessions."""
     if not are_urls_included() or settings.DEBUG:
         return
-    if fault := _cache_fault("default"):
+    if fault := cache_fault("default"):
         yield check_message(
             "cache",
             f"The default cache is {fault}.",
@@ -247,22 +238,13 @@ def check_caches(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
             "be accepted again: use Redis or Memcached.",
         )
     alias = settings.SESSION_CACHE_ALIAS
-    if (fault := _cache_fault(alias)) and _is_needed_by_sessions(alias):
+    if (fault := cache_fault(alias)) and _is_needed_by_sessions(alias):
         yield check_message(
             "cache",
             f"The cache of the sessions, {alias!r}, is {fault}.",
             "Users may then be signed out too early, or stay signed in after CIAM has signed them "
             "out: use Redis or Memcached.",
         )
-
-
-def _cache_fault(alias: str) -> str:
-    """Return the backend of a cache and the reason why it is not good enough; empty for others."""
-    backend = settings.CACHES.get(alias, {}).get("BACKEND", "")
-    for class_path, reason in _FORGETFUL_CACHES.items():
-        if is_subclass_path(class_path, backend):
-            return f"{backend!r}, {reason}"
-    return ""
 
 
 def _is_needed_by_sessions(alias: str) -> bool:
@@ -272,7 +254,7 @@ def _is_needed_by_sessions(alias: str) -> bool:
     # The database has these sessions, too. But a process that has a copy does not look there.
     is_copied = f"{_SESSION_ENGINES}.cached_db" == settings.SESSION_ENGINE
     backend = settings.CACHES[alias]["BACKEND"]
-    return is_copied and is_subclass_path(f"{_CACHE_BACKENDS}.locmem.LocMemCache", backend)
+    return is_copied and is_subclass_path(f"{CACHE_BACKENDS}.locmem.LocMemCache", backend)
 
 
 def check_private_key(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:

@@ -425,6 +425,21 @@ class CiamClient:
         return data_of(response)
 
 
+@sharing_one_deadline
+def request_application_token(app: CiamApp) -> int:
+    """Request a new application token without the cache, and return the seconds of its lifetime.
+
+    Raises ``bad_configuration`` if CIAM refuses the client, or the error of the call.
+    """
+    client = CiamClient(app)
+    try:
+        return client._fetch_application_token(Credential.APPLICATION).good_for
+    except CiamError as error:
+        if error.code in _FAILED_CONNECTION_CODES and error.upstream_status is None:
+            name_setting(error, "api_base_url", str(app.api_base_url))
+        raise
+
+
 def _active_token_data(data: dict[str, Any]) -> dict[str, Any]:
     """Return the data of an active token; raise ``invalid_token`` for any other token."""
     if str(data.get("active", True)).casefold() not in ("true", "1", "none"):

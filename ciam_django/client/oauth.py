@@ -34,7 +34,7 @@ from ciam_django.client.transport import HttpSession, call_deadline
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.errors import CiamError, Stage, error_from_exception, raising_ciam_errors
 from ciam_django.network import is_loopback
-from ciam_django.privacy import own_text
+from ciam_django.privacy import loggable_url, own_text
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ class CiamApp(_App):
         if not url:
             return {}
         document = self.cached_document(
-            url, lambda: self._fetch_metadata(url), self._own_metadata_of
+            url, lambda: self._fetch_metadata(url), self.checked_metadata
         )
         try:
             return document.get_copy().content
@@ -185,7 +185,40 @@ class CiamApp(_App):
     def _cached_documents(self) -> dict[str, CachedDocument[Any]]:
         return {}
 
-    def _own_metadata_of(self, document: Any) -> dict[str, Any]:
+    def fetch_metadata(self) -> dict[str, Any]:
+        """Fetch the metadata again, and return it without checks and without the cache.
+
+        Return an empty dict in CIAM's own mode. Raises ``CiamError`` like
+        ``load_server_metadata``.
+        """
+        url = self._server_metadata_url
+        if not url:
+            return {}
+        try:
+            document: dict[str, Any] = self._fetch_metadata(url).document
+        except CiamError as error:
+            name_setting(error, _METADATA_SETTING, url)
+            raise
+        return document
+
+    def fetch_keys(self, metadata: Mapping[str, Any]) -> KeySet:
+        """Fetch the keys of the metadata again, without the cache.
+
+        Raises ``unreadable_answer`` if no key can be used, or the error of the call.
+        """
+        url = metadata["jwks_uri"]
+        try:
+            return _keys_of(self._fetch_document(url).document)
+        except CiamError as error:
+            name_setting(error, _METADATA_SETTING, url)
+            raise
+
+    @property
+    def login_page_url(self) -> str:
+        """A URL of CIAM's login server that answers a GET: the metadata or the login page."""
+        return str(self._server_metadata_url or self.authorize_url)
+
+    def checked_metadata(self, document: Any) -> dict[str, Any]:
         """Return the metadata; raise ``bad_configuration`` if its issuer is another issuer.
 
         OpenID Connect Discovery 1.0, section 4.3: the keys of another issuer would sign in users of
@@ -194,8 +227,9 @@ class CiamApp(_App):
         metadata = _metadata_of(document)
         if metadata["issuer"] not in self.issuers:
             raise _unusable_metadata(
-                "the issuer in the metadata does not belong to this address: correct the address, "
-                "or add the issuer to the client"
+                f"the issuer in the metadata is {loggable_url(metadata['issuer']) or 'no URL'}, "
+                f"and must be {' or '.join(self.issuers)}: correct server_metadata_url, or add the "
+                "right 'issuer' to the client"
             )
         return metadata
 
