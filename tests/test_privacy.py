@@ -22,6 +22,7 @@ from ciam_django.privacy import (
     clear_frames_on_error,
     hide_request_data,
     loggable_code,
+    loggable_url,
     own_text,
     redacted_text,
 )
@@ -487,3 +488,25 @@ def test_each_text_of_this_package_in_an_error_is_marked_as_its_own() -> None:
 
     assert found == {}
     assert texts_of_errors("CiamError('a', upstream_text='b')\nE('a', upstream_text=f'{b}')")
+
+
+@for_each_row(
+    "url, expected",
+    [
+        ("https://login.shop.cn/app/1", "https://login.shop.cn/app/1"),
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("http://[::1]:9000/a", "http://[::1]:9000/a"),
+        ("https://li:hunter2@shop.cn/a?token=b#c", "https://shop.cn/a"),
+        ("https://shop.cn?token=b", "https://shop.cn"),
+        ("https://shop.cn/#token", "https://shop.cn/"),
+        ("https://shop.cn/<script>", ""),
+        ("https://shop.cn/a b", ""),
+        ("https://shop.cn/a\nb", ""),
+        ("https://a@b@shop.cn/", ""),
+        ("javascript:alert(1)", ""),
+        ("", ""),
+        ("https://shop.cn/" + "a" * 1000, "https://shop.cn/" + "a" * 484),
+    ],
+)
+def test_a_url_is_loggable_without_its_secret_parts(url: str, expected: str) -> None:
+    assert loggable_url(url) == expected

@@ -204,9 +204,8 @@ def refuse_unknown_issuer(person: Person) -> None:
             stage=Stage.CALLBACK,
             upstream_text=own_text(
                 f"AUTHLIB_OAUTH_CLIENTS['ciam'] means the issuer {person.issuer}, and all "
-                f"{other_identities.count()} identities have other issuers, such as "
-                f"{other_issuer}. {commands_for(other_issuer)} Or change "
-                "AUTHLIB_OAUTH_CLIENTS['ciam'] back."
+                f"identities in the database have other issuers, such as {other_issuer}. "
+                f"{commands_for(other_issuer)} Or change AUTHLIB_OAUTH_CLIENTS['ciam'] back."
             ),
         )
 

@@ -24,14 +24,12 @@ def commands_for(old_issuer: str) -> str:
     """The commands that end the error of identities with another issuer, as they are typed."""
     issuer = shlex.quote(old_issuer)
     rename = (
-        f"If the same people sign in now under the same ids: manage.py ciam_rekey --from {issuer} "
-        "--apply (with --subjects FILE if their ids differ, and without --apply to look first)."
+        f"To keep the users of {old_issuer}, rename their identities: "
+        f"`manage.py ciam_rekey --from {issuer}` (with --subjects FILE if their ids have changed)."
     )
+    apply = "The command only shows the changes; add --apply to make them."
     if not may_be_fake_issuer(old_issuer):
-        return rename
+        return f"{rename} {apply}"
     option = "" if is_fake_issuer(old_issuer) else f" --from {issuer}"
-    forget = f"manage.py ciam_rekey --forget-test-people{option}"
-    return (
-        f"{old_issuer} looks like a fake CIAM. To remove its test people: {forget} --apply "
-        f"(without --apply to look first). {rename}"
-    )
+    forget = f"`manage.py ciam_rekey --forget-test-people{option}`"
+    return f"If {old_issuer} was a fake CIAM, remove its test people: {forget}. {rename} {apply}"

@@ -44,7 +44,8 @@ def check_sessions(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]
         yield check_message(
             "session store",
             f"SESSION_ENGINE is {settings.SESSION_ENGINE!r}: the server can't end such a session.",
-            "CIAM signs users out, and sessions keep CIAM's tokens: use the database or a cache.",
+            "CIAM signs users out, and sessions keep CIAM's tokens: use the database or a cache. "
+            "The line: SESSION_ENGINE = 'django.contrib.sessions.backends.db'.",
         )
     names = list(settings.MIDDLEWARE)
     indexes = [i for i, name in enumerate(names) if is_subclass_path(SESSION_MIDDLEWARE, name)]

@@ -156,25 +156,44 @@ def check_client_addresses(app_configs: object, **kwargs: Any) -> Iterator[Check
         place = f'{_CLIENT}["{key}"]'
         scheme, host = scheme_and_host(url)
         if scheme not in ("http", "https") or not host or url != str(url).strip():
-            # Without a scheme, "login.shop.cn:8443/token" has the scheme "login.shop.cn".
-            text = url.strip().partition("://")[2] or url.strip() if isinstance(url, str) else ""
-            example = text.lstrip("/") or f"login.shop.cn/{key}"
             yield check_message(
                 "client url",
-                f"{place} is {url!r}.",
-                f"It must be an absolute URL with the scheme https, for example "
-                f"'https://{example}', without spaces around it.",
+                f"{place} is {_shown(url)}.",
+                f"It must be an absolute URL with the scheme https, without spaces around it, for "
+                f"example {_absolute_url(url)!r}.{_reason_of_none(url)}",
             )
         elif key == "server_metadata_url" and not (
             client.get("issuer") or urlsplit(url).path.endswith(_WELL_KNOWN)
         ):
             yield check_message(
                 "client url",
-                f"{place} is {url!r}, which is not the address of metadata.",
+                f"{place} is {_shown(url)}, which is not the address of metadata.",
                 f"It must end with /.well-known/{_WELL_KNOWN}, for example "
                 f"'{url.rstrip('/')}/.well-known/{_WELL_KNOWN}'. If CIAM publishes its metadata "
                 f'elsewhere, also set {_CLIENT}["issuer"].',
             )
+
+
+def _absolute_url(url: object) -> str:
+    """The URL that the project probably means, or an example."""
+    # Without a scheme, "login.shop.cn:8443/token" has the scheme "login.shop.cn".
+    text = _without_user(str(url)).strip().rpartition("://")[2] if isinstance(url, str) else ""
+    has_host = "." in text.partition("/")[0]
+    return f"https://{text}" if has_host else "https://login.shop.cn/..."
+
+
+def _reason_of_none(url: object) -> str:
+    is_missing = isinstance(url, str) and url.startswith("None")
+    return " Is a variable of the environment not set?" if is_missing else ""
+
+
+def _shown(url: object) -> str:
+    """The value for a message, without the user name and the password of a URL."""
+    return repr(_without_user(url) if isinstance(url, str) else url)
+
+
+def _without_user(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", url, count=1)
 
 
 def check_client_security(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
@@ -187,9 +206,9 @@ def check_client_security(app_configs: object, **kwargs: Any) -> Iterator[CheckM
         if scheme_and_host(url)[0] == "http" and not is_loopback_url(str(url)):
             yield check_message(
                 "insecure client",
-                f'{_CLIENT}["{key}"] is {url!r}, and DEBUG is off.',
+                f'{_CLIENT}["{key}"] is {_shown(url)}, and DEBUG is off.',
                 "Others on the network can read the secrets and change the answers. It must begin "
-                f"with https://, for example 'https{str(url).removeprefix('http')}'.",
+                f"with https://, for example {_absolute_url(url)!r}.",
             )
     options = client.get("client_kwargs")
     if isinstance(options, Mapping) and options.get("verify") is False:
@@ -234,7 +253,7 @@ def check_client_secret(app_configs: object, **kwargs: Any) -> Iterator[CheckMes
         if not is_public:
             yield check_message(
                 "client secret",
-                f"{place} is {client.get('client_secret', 'not set')!r}.",
+                f"{place} is {client.get('client_secret', 'missing') or 'empty'}.",
                 "CIAM refuses the sign-ins of a client without its secret. Copy the secret from "
                 f"the application at CIAM: {line}. Only a public client of OpenID Connect has no "
                 'secret: "client_kwargs": {"token_endpoint_auth_method": "none"}.',
@@ -281,7 +300,8 @@ def check_placeholders(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
             yield _placeholder(f'{_CLIENT}["{key}"]', value, f'"{key}": "..."')
     for key in (*ADDRESS_KEYS, "issuer"):
         if is_placeholder_url(client.get(key)):
-            yield _placeholder(f'{_CLIENT}["{key}"]', repr(client[key]), f'"{key}": "https://..."')
+            value = _shown(client[key])
+            yield _placeholder(f'{_CLIENT}["{key}"]', value, f'"{key}": "https://..."')
     # Our own tests and documentation use example.com for sites, so that only the path matters.
     if is_placeholder(conf.CIAM_CALLBACK_URL):
         yield _placeholder(
@@ -307,7 +327,7 @@ def check_fake_client(app_configs: object, **kwargs: Any) -> Iterator[CheckMessa
         if is_loopback_url(str(client.get(key))):
             yield check_message(
                 "placeholder",
-                f'{_CLIENT}["{key}"] is {client[key]!r}, an address of this machine.',
+                f'{_CLIENT}["{key}"] is {_shown(client[key])}, an address of this machine.',
                 "A fake CIAM lets everybody sign in as anybody. It must be the address of your "
                 "tenant, which CIAM's console shows under the application's settings.",
             )

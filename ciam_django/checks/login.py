@@ -19,6 +19,7 @@ from django.utils.functional import Promise
 
 from ciam_django.accounts.users import fillable_fields
 from ciam_django.answers import GENERIC_ERROR_STAGES
+from ciam_django.checks.client import is_placeholder
 from ciam_django.checks.messages import check_message, hint_for, setting_messages
 from ciam_django.checks.settings import (
     CACHE_BACKENDS,
@@ -169,6 +170,7 @@ def _entry_messages(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessag
             yield check_message(
                 "provider", f"{place}: the {field} is {value!r}.", f"It must be {type_name}."
             )
+    yield from _placeholder_messages(place, entry)
     row = provider_of_entry(name, entry)
     needs_url = row is not None and row.has_page and not row.authorize_url
     for field in (*REQUIRED_FIELDS, *(["authorize_url"] if needs_url else [])):
@@ -177,6 +179,18 @@ def _entry_messages(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessag
                 "provider",
                 f"{place} has no {field}, and is not offered.",
                 "'app_id' is your id at the provider, 'source' is CIAM's authentication source.",
+            )
+
+
+def _placeholder_messages(place: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    for field in REQUIRED_FIELDS:
+        if is_placeholder(entry.get(field)):
+            yield check_message(
+                "placeholder",
+                f"{place}: the {field} is {entry[field]!r}, which stands for a value in "
+                "documentation.",
+                "'app_id' must be your id at the provider, 'source' the id of CIAM's "
+                "authentication source. Both consoles show them.",
             )
 
 
@@ -235,7 +249,8 @@ def check_caches(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
             "cache",
             f"The default cache is {fault}.",
             "A rate limit may then start again too early, and a used callback or logout token may "
-            "be accepted again: use Redis or Memcached.",
+            "be accepted again: use Redis or Memcached. For example: CACHES = {'default': "
+            "{'BACKEND': 'django.core.cache.backends.redis.RedisCache', 'LOCATION': 'redis://...'}}.",
         )
     alias = settings.SESSION_CACHE_ALIAS
     if (fault := cache_fault(alias)) and _is_needed_by_sessions(alias):
@@ -282,7 +297,8 @@ def check_provider_form_actions(app_configs: object, **kwargs: Any) -> Iterator[
             yield check_message(
                 "form action",
                 f"The form-action of {place} lacks {origin}.",
-                "Add it: the form of a social provider is redirected there.",
+                f'Add it, for example ["\'self\'", "{origin}"]: the form of a social provider is '
+                "redirected there.",
             )
 
 

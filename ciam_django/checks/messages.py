@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -146,7 +147,9 @@ def import_problem(path: str) -> str:
         import_string(path)
     except (ImportError, TypeError, ValueError) as error:
         # A path with leading dots raises TypeError or ValueError.
-        return f"{error}."
+        module_name, _, name = path.rpartition(".")
+        similar = close_name(name, dir(sys.modules.get(module_name)), cutoff=0.7)
+        return f"{error}. Did you mean {similar!r}?" if similar else f"{error}."
     return ""
 
 

@@ -339,8 +339,7 @@ def check_our_paths(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage
             yield check_message(
                 "dotted path",
                 f"{place} has {path!r}: {problem.rstrip('.')}.",
-                (f"Did you mean {similar!r}? " if similar else "")
-                + f"Allowed: {', '.join(OUR_PATHS)}.",
+                f"Did you mean {similar!r}?" if similar else f"Allowed: {', '.join(OUR_PATHS)}.",
             )
 
 

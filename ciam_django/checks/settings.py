@@ -228,19 +228,22 @@ def check_login_setup(app_configs: object, **kwargs: Any) -> Iterator[CheckMessa
         yield check_message(
             "accounts",
             "ciam_django.urls is included, and 'ciam_django.accounts' is not in INSTALLED_APPS.",
-            "Add it: it has the models of the users who sign in.",
+            "Add it to INSTALLED_APPS, and run manage.py migrate: it has the models of the users "
+            "who sign in.",
         )
     if not any(is_subclass_path(CIAM_BACKEND, path) for path in settings.AUTHENTICATION_BACKENDS):
         yield check_message(
             "backend",
             f"{CIAM_BACKEND!r} is not in AUTHENTICATION_BACKENDS.",
-            "Add it: without it, a user who has signed in is anonymous on the next page.",
+            "Add it as the last one: without it, a user who has signed in is anonymous on the next "
+            "page.",
         )
     if any(inclusions):
         yield check_message(
             "language prefix",
             "ciam_django.urls is included under i18n_patterns.",
-            "Move it out: CIAM knows one URL of the callback, not one for each language.",
+            "Move it out: CIAM knows one URL of the callback, not one for each language. The line: "
+            'urlpatterns = [path("ciam/", include("ciam_django.urls")), *i18n_patterns(...)].',
         )
 
 
@@ -268,7 +271,8 @@ def check_oauth_client(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
     if bool(client.get("server_metadata_url")) == bool(urls) or len(urls) == 1:
         yield check_message(
             "client",
-            'AUTHLIB_OAUTH_CLIENTS["ciam"] does not choose one of the two modes.',
+            'AUTHLIB_OAUTH_CLIENTS["ciam"] does not choose one of the two modes. It has '
+            f"{' and '.join(_mode_keys(client)) or 'none of the addresses'}.",
             "Give server_metadata_url (OpenID Connect), or authorize_url and access_token_url "
             "(CIAM's own), and not both.",
         )
@@ -277,8 +281,15 @@ def check_oauth_client(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
         yield check_message(
             "form action",
             f"The form-action of {place} lacks {scheme}://{host}.",
-            "Add it: the form that starts a sign-in is redirected there.",
+            f'Add it, for example ["\'self\'", "{scheme}://{host}"]: the form that starts a '
+            "sign-in is redirected there.",
         )
+
+
+def _mode_keys(client: Mapping[str, Any]) -> list[str]:
+    """The keys of the client that choose a mode."""
+    names = ("server_metadata_url", "authorize_url", "access_token_url")
+    return [name for name in names if client.get(name)]
 
 
 def _misspelt_client() -> str:

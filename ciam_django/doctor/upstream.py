@@ -81,12 +81,12 @@ def examine_keys(examination: Examination) -> Iterator[Finding]:
     algorithms = usable_algorithms(keys, metadata)
     accepted = ", ".join(metadata["id_token_signing_alg_values_supported"])
     if algorithms:
-        yield Finding(Status.OK, asked, f"{len(keys.keys)} keys, good for {', '.join(algorithms)}")
+        yield Finding(Status.OK, asked, f"keys for {', '.join(algorithms)}")
     else:
         yield Finding(
             Status.ERROR,
             asked,
-            f"{len(keys.keys)} keys, and none of them is good for {accepted}",
+            f"keys, of which none is for {accepted}",
             "Choose one of these signing algorithms for the application at CIAM.",
         )
 

@@ -268,14 +268,14 @@ def test_the_log_line_after_a_change_of_the_issuer_has_the_command_that_ends_the
         settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": tenant.client(mode)}
         assert Browser(tenant).sign_in().status_code == 500
         line = next(message for message in caplog.messages if "code=bad_configuration" in message)
-        for text in (old, issuer_of(ciam_app()), f"manage.py ciam_rekey --from {old} --apply"):
+        for text in (old, issuer_of(ciam_app()), f"`manage.py ciam_rekey --from {old}`"):
             assert text in line
         assert "[url]" not in line
 
-        commands = re.findall(r"manage\.py (ciam_rekey --forget-test-people --apply)", line)
+        commands = re.findall(r"manage\.py (ciam_rekey --forget-test-people)`", line)
         assert len(commands) == 1
-        output = run_command(*commands[0].split())
-        assert "1 removed; 1 users deleted." in output
+        assert "Nothing has been changed" in run_command(*commands[0].split())
+        assert "1 removed; 1 users deleted." in run_command(*commands[0].split(), "--apply")
         browser = Browser(tenant)
         assert browser.sign_in().status_code == 302
         assert browser.user_id

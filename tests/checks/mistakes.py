@@ -355,16 +355,16 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "the path of the file",
     ),
     "no secret": Mistake(
-        own(client_secret=None), "client secret", '"client_secret"', "not set", "os.environ"
+        own(client_secret=None), "client secret", '"client_secret"', "is missing", "os.environ"
     ),
     "an empty secret": Mistake(
-        own(client_secret=""), "client secret", '"client_secret"', "''", "os.environ"
+        own(client_secret=""), "client secret", '"client_secret"', "is empty", "os.environ"
     ),
     "a secret of None": Mistake(
         {"AUTHLIB_OAUTH_CLIENTS": {"ciam": {**CLIENT, "client_secret": None}}},
         "client secret",
         '"client_secret"',
-        "None",
+        "is empty",
         "os.environ",
     ),
     "a secret with a newline": Mistake(
@@ -699,6 +699,20 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "CIAM_SOCIAL_PROVIDERS",
         "'weibo2'",
         "'weibo'",
+    ),
+    "a placeholder of a provider": Mistake(
+        {"CIAM_SOCIAL_PROVIDERS": {"qq": {"app_id": "…", "source": "s"}}, "ROOT_URLCONF": NoUrls},
+        "placeholder",
+        "CIAM_SOCIAL_PROVIDERS",
+        "the app_id is '…'",
+        "your id at the provider",
+    ),
+    "an address with a password and without https": Mistake(
+        own(api_base_url=f"http://shop:{SECRET}@api.shop.cn/"),
+        "insecure client",
+        "api_base_url",
+        "'http://api.shop.cn/'",
+        "'https://api.shop.cn/'",
     ),
     "a limit in words": Mistake(
         {"CIAM_SEND_LIMITS": {"receiver": ["1 per minute"]}, "ROOT_URLCONF": NoUrls},

@@ -353,7 +353,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
     ),
     "client secret": (
         {"AUTHLIB_OAUTH_CLIENTS": client(client_secret=None)},
-        'AUTHLIB_OAUTH_CLIENTS["ciam"]["client_secret"] is \'not set\'.',
+        'AUTHLIB_OAUTH_CLIENTS["ciam"]["client_secret"] is missing.',
         'os.environ["CIAM_CLIENT_SECRET"]',
     ),
     "callback path": (

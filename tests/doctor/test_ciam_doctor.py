@@ -61,7 +61,7 @@ def test_an_error_has_the_status_1_and_the_names_of_the_questions(
 
     assert status == 1
     assert "ERROR   application token: asked an application token" in output
-    assert error == "1 errors: application token."
+    assert error == "Questions with errors: application token."
 
 
 def test_the_json_document_has_the_worst_status_and_the_findings(

@@ -161,7 +161,7 @@ def test_keys_that_fit_no_accepted_algorithm_are_an_error(
     found = only(ask("keys"))
 
     assert found.status is Status.ERROR
-    assert "1 keys, and none of them is good for ES256, EdDSA" in found.found
+    assert "keys, of which none is for ES256, EdDSA" in found.found
     ciam.reset()
 
 

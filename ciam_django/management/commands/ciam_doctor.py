@@ -53,7 +53,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(_document_of(found), ensure_ascii=False, indent=2))
         errors = [name for name, finding in found if finding.status is Status.ERROR]
         if errors:
-            raise CommandError(f"{len(errors)} errors: {', '.join(dict.fromkeys(errors))}.")
+            raise CommandError(f"Questions with errors: {', '.join(dict.fromkeys(errors))}.")
 
 
 def _line_of(name: str, finding: Finding) -> str:
