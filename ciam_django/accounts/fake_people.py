@@ -24,18 +24,15 @@ _CREATED_AT: Final = "date_joined"
 
 
 @dataclass(frozen=True, slots=True)
-class TestUser:
+class UserOfFake:
     """A user with identities of a fake CIAM; an empty ``reason_to_keep`` allows the deletion."""
-
-    # Pytest must not take the class for a test.
-    __test__ = False
 
     user: AbstractBaseUser
     identities: Sequence[CiamIdentity]
     reason_to_keep: str
 
 
-def find_test_users(issuers: Collection[str]) -> list[TestUser]:
+def find_users_of(issuers: Collection[str]) -> list[UserOfFake]:
     """Return the users with identities of these issuers, and the reasons to keep users."""
     identities = CiamIdentity.objects.filter(issuer__in=issuers).order_by("created_at", "pk")
     by_user: dict[Any, list[CiamIdentity]] = {}
@@ -44,20 +41,20 @@ def find_test_users(issuers: Collection[str]) -> list[TestUser]:
     # The base manager also finds the users that the default manager of the model hides.
     users = get_user_model()._base_manager.using(router.db_for_write(CiamIdentity))
     return [
-        TestUser(user, by_user[user.pk], _reason_to_keep(user, by_user[user.pk]))
+        UserOfFake(user, by_user[user.pk], _reason_to_keep(user, by_user[user.pk]))
         for user in users.filter(pk__in=by_user).order_by("pk")
     ]
 
 
-def forget_test_users(test_users: Sequence[TestUser]) -> None:
+def forget_users(users_of_fake: Sequence[UserOfFake]) -> None:
     """Delete the identities, end their sessions, and delete the users without a reason to keep."""
     with accounts_transaction():
-        for test_user in test_users:
+        for user_of_fake in users_of_fake:
             # One by one: the receivers of ``pre_delete`` end the sessions.
-            for identity in test_user.identities:
+            for identity in user_of_fake.identities:
                 identity.delete()
-            if not test_user.reason_to_keep:
-                test_user.user.delete()
+            if not user_of_fake.reason_to_keep:
+                user_of_fake.user.delete()
 
 
 def _reason_to_keep(user: AbstractBaseUser, identities: Sequence[CiamIdentity]) -> str:

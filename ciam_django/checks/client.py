@@ -78,27 +78,39 @@ AUTH_METHODS: Final = (
 _WELL_KNOWN: Final = "openid-configuration"
 # Similarity of a misspelt key and the intended key. Two different keys are less similar.
 _MIN_SIMILARITY: Final = 0.8
-# The texts that documentation writes for a value: "…", "<id>", "{id}", "your-id", "xxxx".
+# The parts that documentation writes for a value: "…", "<id>", "{id}", "your-tenant".
+_PLACEHOLDER_PART: Final = (
+    r"…|\.\.\.|<[\w -]*>|\{[\w -]*\}|\byour[-_ ](tenant|domain|instance|client|app|secret|company)"
+)
+# A whole value. A secret may contain any of the parts, and a private key is a JSON object.
 _PLACEHOLDER: Final = re.compile(
-    r"…|\.\.\.|<[^<>]*>|\{[^{}]*\}|^\s*(x{3,}|todo|change[-_ ]?me|placeholder|insert[-_ ].*)\s*$"
-    r"|^\s*(your|my)[-_ ]|\byour[-_ ](tenant|domain|instance|client|app|secret|company)",
+    rf"\s*({_PLACEHOLDER_PART}|x{{3,}}|todo|change[-_ ]?me|placeholder|insert[-_ ][\w -]*"
+    r"|your[-_ ][\w -]*)\s*",
     re.IGNORECASE,
 )
+_PLACEHOLDER_IN_URL: Final = re.compile(_PLACEHOLDER_PART, re.IGNORECASE)
 # The hosts that RFC 2606 reserves for documentation, and a first label that stands for a tenant.
 _PLACEHOLDER_HOST: Final = re.compile(
-    r"(.*\.)?example(\.(com|net|org))?|(example|x{3,}|your-?\w*|tenant)\..+", re.IGNORECASE
+    r"(.*\.)?example(\.(com|net|org))?"
+    r"|(example|x{3,}|your[-_]\w+|your(company|domain|tenant))\..+",
+    re.IGNORECASE,
 )
 
 
 def is_placeholder(value: object) -> bool:
     """Return True if the value is a text that documentation writes in the place of a value."""
-    return isinstance(value, str) and _PLACEHOLDER.search(value) is not None
+    return isinstance(value, str) and _PLACEHOLDER.fullmatch(value) is not None
+
+
+def has_placeholder(url: object) -> bool:
+    """Return True if the URL has a part that documentation writes in the place of a part."""
+    return isinstance(url, str) and _PLACEHOLDER_IN_URL.search(url) is not None
 
 
 def is_placeholder_url(url: object) -> bool:
     """Return True if the URL has a placeholder, or a host that is reserved for documentation."""
     host = scheme_and_host(url)[1].rpartition("@")[2].partition(":")[0]
-    return is_placeholder(url) or _PLACEHOLDER_HOST.fullmatch(host) is not None
+    return has_placeholder(url) or _PLACEHOLDER_HOST.fullmatch(host) is not None
 
 
 def _client_to_check() -> Mapping[str, Any]:
@@ -151,7 +163,7 @@ def check_client_addresses(app_configs: object, **kwargs: Any) -> Iterator[Check
     client = _client_to_check()
     for key in (*ADDRESS_KEYS, "issuer"):
         url = client.get(key)
-        if not url or is_placeholder(url):
+        if not url or has_placeholder(url):
             continue
         place = f'{_CLIENT}["{key}"]'
         scheme, host = scheme_and_host(url)
@@ -282,8 +294,9 @@ def check_client_methods(app_configs: object, **kwargs: Any) -> Iterator[CheckMe
             f'for example "scope": {" ".join(["openid", *map(str, scopes)])!r}.',
         )
     method = options.get("token_endpoint_auth_method")
-    is_own_method = bool(client.get("client_auth_methods"))
-    if method is not None and method not in AUTH_METHODS and not is_own_method:
+    # Authlib also takes a function, and methods of the project.
+    has_own_methods = bool(client.get("client_auth_methods"))
+    if isinstance(method, str) and method not in AUTH_METHODS and not has_own_methods:
         yield check_message(
             "client",
             f'{place}["token_endpoint_auth_method"] is {method!r}.',
@@ -303,7 +316,7 @@ def check_placeholders(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
             value = _shown(client[key])
             yield _placeholder(f'{_CLIENT}["{key}"]', value, f'"{key}": "https://..."')
     # Our own tests and documentation use example.com for sites, so that only the path matters.
-    if is_placeholder(conf.CIAM_CALLBACK_URL):
+    if has_placeholder(conf.CIAM_CALLBACK_URL):
         yield _placeholder(
             "CIAM_CALLBACK_URL",
             repr(conf.CIAM_CALLBACK_URL),

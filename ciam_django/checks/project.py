@@ -187,7 +187,8 @@ def check_callback_host(app_configs: object, **kwargs: Any) -> Iterator[CheckMes
 
 def check_problem_type(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Check the placeholders of ``CIAM_PROBLEM_TYPE_URL``."""
-    url = conf.CIAM_PROBLEM_TYPE_URL
+    # The value of the project may have another type than the declared type.
+    url: Any = conf.CIAM_PROBLEM_TYPE_URL
     rest = url.replace("{kind}", "").replace("{code}", "") if isinstance(url, str) else ""
     if "{" in rest or "}" in rest:
         yield check_message(
@@ -200,7 +201,7 @@ def check_problem_type(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
 
 def check_support(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Check, for a deployment, that users who read "contact support" find the support."""
-    urls = conf.CIAM_ACTION_URLS
+    urls: Any = conf.CIAM_ACTION_URLS
     has_own = isinstance(urls, Mapping) and urls.get("contact_support")
     if are_urls_included() and not conf.CIAM_SUPPORT_URL and not has_own:
         yield check_message(
@@ -290,7 +291,7 @@ def _prefix_messages(kind: str) -> Iterator[CheckMessage]:
 
 def check_proxy_header(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Check that ``SECURE_PROXY_SSL_HEADER`` names a header as Django's ``META`` does."""
-    header = settings.SECURE_PROXY_SSL_HEADER
+    header: Any = settings.SECURE_PROXY_SSL_HEADER
     if not header:
         return
     name = header[0] if isinstance(header, tuple | list) and header else header
@@ -314,7 +315,11 @@ def check_django_parts(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
     if not are_urls_included():
         return
     for path in _MIDDLEWARE:
-        if not any(is_subclass_path(path, name) for name in settings.MIDDLEWARE):
+        # Other packages have classes of the same name, which need not be subclasses.
+        class_name = path.rpartition(".")[2]
+        names = [name for name in settings.MIDDLEWARE if not str(name).startswith("ciam_django.")]
+        is_there = any(str(name).endswith(class_name) for name in names)
+        if not is_there and not any(is_subclass_path(path, str(name)) for name in names):
             yield check_message(
                 "django part",
                 f"{path!r} is not in MIDDLEWARE.",

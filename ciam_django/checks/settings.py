@@ -387,7 +387,8 @@ def policies_without(origin: str) -> Iterator[str]:
         # list.
         if sources is None or sources is False:
             continue
-        allowed = {sources} if isinstance(sources, str | bool) else set(sources)
+        # A text may have several sources, as in the header.
+        allowed = str(sources).split() if isinstance(sources, str | bool) else sources
         if not any(_matches_source(str(source).lower(), origin.lower()) for source in allowed):
             yield place
 

@@ -94,7 +94,7 @@ def _default_url_after_sign_in() -> str:
     """Return the URL of ``LOGIN_REDIRECT_URL``; log a WARNING if Django's default has no page."""
     url = resolve_url(settings.LOGIN_REDIRECT_URL)
     # A project that sets the URL can serve its page elsewhere, for example with a front end.
-    if not settings.is_overridden("LOGIN_REDIRECT_URL"):
+    if not settings.is_overridden("LOGIN_REDIRECT_URL"):  # type: ignore[misc]  # no setting
         try:
             resolve(url)
         except Resolver404:

@@ -927,6 +927,19 @@ CORRECT: Final[Mapping[str, Mapping[str, Any]]] = {
         api_base_url="http://localhost:9000/",
     ),
     "http in development": {**own(api_base_url="http://ciam:9000/"), "DEBUG": True},
+    "a client id that the project has chosen": own(client_id="my-shop"),
+    "a secret with brackets": own(client_secret="a<b>c{d}e...f"),
+    "a private key as JSON": oidc(client_secret='{"kty": "RSA"}'),
+    "a method that is a function": own(client_kwargs={"token_endpoint_auth_method": print}),
+    "the session middleware of another package": {
+        "MIDDLEWARE": [
+            name.replace("django.contrib.sessions", "user_sessions")
+            for name in django_settings.MIDDLEWARE
+        ]
+    },
+    "a policy with a text": {
+        "CONTENT_SECURITY_POLICY": {"DIRECTIVES": {"form-action": "'self' https://ciam.invalid"}}
+    },
     "a short client id": own(client_id="a1"),
     "a tenant with the word example": own(api_base_url="https://examples.api.aliyunidaas.com"),
     "a callback behind a prefix of a proxy": {

@@ -16,7 +16,7 @@ from ciam_django.accounts.csv_rows import (
     in_chunks,
     read_rows,
 )
-from ciam_django.accounts.fake_people import find_test_users, forget_test_users
+from ciam_django.accounts.fake_people import find_users_of, forget_users
 from ciam_django.accounts.issuers import is_fake_issuer, may_be_fake_issuer
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client.person import identity_key, is_subject
@@ -107,19 +107,19 @@ class Command(BaseCommand):
                     f"--from {options['old']}: is no fake CIAM with identities, whose issuer "
                     f"begins with http:// or names this machine. Allowed: {candidates}."
                 )
-        test_users = find_test_users(issuers)
-        identity_count = sum(len(each.identities) for each in test_users)
-        deleted = [each for each in test_users if not each.reason_to_keep]
-        kept = [each for each in test_users if each.reason_to_keep]
+        users = find_users_of(issuers)
+        identity_count = sum(len(each.identities) for each in users)
+        deleted = [each for each in users if not each.reason_to_keep]
+        kept = [each for each in users if each.reason_to_keep]
         self.stdout.write(
             f"{identity_count} identities to remove, of {issuers}; {len(deleted)} users to delete, "
             f"{len(kept)} to keep."
         )
-        for test_user in kept[:MAX_SHOWN]:
-            user = test_user.user
-            self.stdout.write(f"kept: {type(user).__name__} {user.pk} {test_user.reason_to_keep}.")
+        for each in kept[:MAX_SHOWN]:
+            user = each.user
+            self.stdout.write(f"kept: {type(user).__name__} {user.pk} {each.reason_to_keep}.")
         if confirm_changes(self, [], apply=options["apply"]):
-            forget_test_users(test_users)
+            forget_users(users)
             self.stdout.write(f"{identity_count} removed; {len(deleted)} users deleted.")
 
 
