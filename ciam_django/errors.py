@@ -431,4 +431,7 @@ def _class_names_in_chain(error: BaseException | None) -> Iterator[str]:
         kind = type(error)
         module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
         yield f"{module}{kind.__qualname__}"
+        if isinstance(error, CiamError):
+            # The exceptions behind this error have been replaced by their names.
+            yield from error.cause_names
         error = error.__cause__ or error.__context__

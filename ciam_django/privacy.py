@@ -25,7 +25,7 @@ _NOT_LOGGABLE: Final = re.compile(r"[^A-Za-z0-9$._:*-]")
 _MAX_INPUT_LENGTH: Final = 1024
 _MAX_TEXT_LENGTH: Final = 500
 _PLAIN_URL: Final = re.compile(
-    r"(?P<scheme>https?://)([^/?#\s@]*@)?(?P<rest>[A-Za-z0-9._~:/\[\]-]+)(?=$|[?#])"
+    r"(?P<scheme>https?://)([^/?#\s@]*@)?(?P<rest>[A-Za-z0-9._~:/\[\]-]++)(?=\Z|[?#])"
 )
 # Long enough for two issuers and a command.
 _MAX_OWN_LENGTH: Final = 2000

@@ -12,8 +12,9 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
+from ciam_django.checks.settings import are_urls_included
 from ciam_django.client.diagnosis import fetch_metadata
 from ciam_django.client.oauth import CiamApp, ciam_app
 from ciam_django.conf import conf
@@ -80,14 +81,13 @@ class Examination:
     @functools.cached_property
     def callback(self) -> str:
         """The redirect URI of a sign-in; empty without ``ciam_django.urls``."""
-        try:
-            path = reverse("ciam:callback")
-        except NoReverseMatch:
+        if not are_urls_included():
             return ""
+        request = self.forwarded_request
         try:
-            return callback_url(self.forwarded_request)
+            return callback_url(request)
         except DisallowedHost:
-            return f"{self.forwarded_request.scheme}://{self.host}{path}"
+            return f"{request.scheme}://{self.host}{reverse('ciam:callback')}"
 
     @property
     def has_own_callback(self) -> bool:

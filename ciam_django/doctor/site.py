@@ -38,8 +38,10 @@ def _findings_of(messages: list[CheckMessage], asked: str) -> Iterator[Finding]:
 
 
 def _unsilenced(messages: list[CheckMessage]) -> list[CheckMessage]:
+    """The messages of this package that count, the errors first. Django has no order."""
     ours = [each for each in messages if str(each.id).startswith("ciam_django.")]
-    return [each for each in ours if not each.is_silenced()]
+    counting = [each for each in ours if not each.is_silenced()]
+    return sorted(counting, key=lambda each: (-each.level, str(each.id), each.msg))
 
 
 def examine_settings(examination: Examination) -> Iterator[Finding]:
@@ -182,7 +184,8 @@ def examine_proxy(examination: Examination) -> Iterator[Finding]:
             Status.ERROR,
             asked,
             f"a refusal (status 400): ALLOWED_HOSTS is {list(settings.ALLOWED_HOSTS)!r}",
-            f"Add {host!r} to ALLOWED_HOSTS.",
+            f"Add {repr(host) if settings.ALLOWED_HOSTS else 'the host of your site'} to "
+            "ALLOWED_HOSTS.",
         )
         return
     found = f"{request.scheme}://{seen_host}/ from {function(request) or 'an unknown address'}"

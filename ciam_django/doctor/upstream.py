@@ -30,7 +30,8 @@ _NO_ANSWER_CODES: Final = ("no_connection", "timeout")
 
 def _failure(asked: str, error: CiamError, advice: str) -> Finding:
     """The finding of a failed call; the advice names the address if there was no answer."""
-    if error.code in _NO_ANSWER_CODES and error.upstream_status is None:
+    is_silent = not {error.code, error.type_code}.isdisjoint(_NO_ANSWER_CODES)
+    if is_silent and error.upstream_status is None:
         advice = (
             f"Check the host in {_CLIENT}, and that this machine may reach it: name server, "
             f"firewall, proxy, certificates. CIAM_TIMEOUT is {conf.CIAM_TIMEOUT}."

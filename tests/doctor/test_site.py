@@ -73,9 +73,9 @@ def test_each_mistake_of_the_settings_is_a_finding_with_its_id(site: Settings, a
     change(site, {"CIAM_TIMEUOT": 1, "CIAM_RETRY_AFTER": -1, "CIAM_SUPPORT_URL": ""})
     found = ask("settings")
 
-    assert [each.status for each in found] == [Status.WARNING, Status.ERROR, Status.WARNING]
-    assert "(ciam_django.E003)" in found[1].found
-    assert found[1].advice == "Allowed: 0 to 3600."
+    assert [each.status for each in found] == [Status.ERROR, Status.WARNING, Status.WARNING]
+    assert "(ciam_django.E003)" in found[0].found
+    assert found[0].advice == "Allowed: 0 to 3600."
 
 
 @pytest.mark.django_db
@@ -233,6 +233,7 @@ def test_a_shared_cache_is_ok(settings: Settings, ask: Ask, redis: Path) -> None
         ({"CIAM_CLIENT_IP": "", "DEBUG": True}, Status.OK, "from 127.0.0.1"),
         ({"CIAM_CLIENT_IP": "ciam_django.network.remote_addr"}, Status.OK, "from 127.0.0.1"),
         ({"ALLOWED_HOSTS": ["www.shop.test"]}, Status.ERROR, "Add 'shop.test' to ALLOWED_HOSTS"),
+        ({"ALLOWED_HOSTS": []}, Status.ERROR, "Add the host of your site to ALLOWED_HOSTS"),
         ({"CIAM_CLIENT_IP": f"{__name__}.no_address"}, Status.OK, "an unknown address"),
         ({"CIAM_CLIENT_IP": "no.such"}, Status.ERROR, "ModuleNotFoundError"),
     ],

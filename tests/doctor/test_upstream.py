@@ -63,6 +63,17 @@ def test_an_unreachable_server_is_an_error_with_the_host_and_the_setting(
     assert found.advice
 
 
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_host_without_an_address_is_an_error_of_the_name_server(site: Settings, ask: Ask) -> None:
+    with_client(site, server_metadata_url="https://ciam.invalid/.well-known/openid-configuration")
+    found = only(ask("metadata"))
+
+    assert found.status is Status.ERROR
+    assert "host ciam.invalid" in found.found
+    assert "gaierror" in found.found
+    assert "name server" in found.advice
+
+
 @pytest.mark.parametrize("stage", ["jwks", "token", "application", "authorize"])
 @pytest.mark.parametrize("mode", ["oidc"])
 def test_a_server_that_refuses_the_connection_is_an_error(
@@ -79,7 +90,7 @@ def test_a_server_that_refuses_the_connection_is_an_error(
 
 def survive(ciam: FakeCiam, site: Settings, ask: Ask, stage: str, behaviour: str) -> Finding:
     """Let the fake misbehave, and return the finding, which must come in time."""
-    site.CIAM_TIMEOUT = 0.5
+    site.CIAM_TIMEOUT = 0.25
     ciam.misbehave(stage, behaviour, times=None, seconds=5)
     began_at = time.monotonic()
     found = ask(QUESTIONS_OF_STAGES[stage])

@@ -57,8 +57,10 @@ class Command(BaseCommand):
 
 
 def _line_of(name: str, finding: Finding) -> str:
-    line = f"{finding.status.upper():<{_WIDTH}} {name}: asked {finding.asked}."
-    line += f" Came: {finding.found.rstrip('.')}."
+    start = f"{finding.status.upper():<{_WIDTH}} {name}:"
+    if finding.status is Status.SKIPPED:
+        return f"{start} not asked, because {finding.found.rstrip('.')}."
+    line = f"{start} asked {finding.asked}. Came: {finding.found.rstrip('.')}."
     return f"{line} To do: {finding.advice}" if finding.advice else line
 
 
