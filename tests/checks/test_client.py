@@ -20,8 +20,8 @@ from ciam_django.checks.client import (
     is_placeholder_url,
 )
 from ciam_django.client.private_key_jwt import PRIVATE_KEY_JWT
-from tests.checks.mistakes import own
-from tests.checks.test_settings import NoUrls, found_with
+from tests.checks.mistakes import oidc, own
+from tests.checks.test_settings import CLIENT, NoUrls, found_with
 from tests.rows import for_each_row
 
 
@@ -117,6 +117,32 @@ def test_a_placeholder_is_told_from_a_value(text: object, expected: bool) -> Non
 )
 def test_a_host_of_documentation_is_told_from_a_host(url: object, expected: bool) -> None:
     assert is_placeholder_url(url) is expected
+
+
+WRONG_VALUES = (None, 0, 5, True, "", "x", "http://[", [], [5], {}, {1: 2}, b"x", object(), print)
+
+
+@for_each_row("key", CLIENT_KEYS)
+def test_no_value_of_a_key_makes_the_checks_raise(key: str) -> None:
+    for value in WRONG_VALUES:
+        clients: dict[str, object] = {"ciam": {**CLIENT, key: value}}
+        assert isinstance(found_with(AUTHLIB_OAUTH_CLIENTS=clients), list)
+
+
+@for_each_row("key", SESSION_KEYS)
+def test_no_value_of_a_key_of_client_kwargs_makes_the_checks_raise(key: str) -> None:
+    for value in WRONG_VALUES:
+        for setting in (own, oidc):
+            assert isinstance(found_with(**setting(client_kwargs={key: value, 5: 1})), list)
+
+
+def test_no_value_of_a_setting_of_django_makes_the_checks_raise() -> None:
+    names = ["LOGIN_URL", "LOGIN_REDIRECT_URL", "LOGOUT_REDIRECT_URL", "SECURE_PROXY_SSL_HEADER"]
+    names += ["SESSION_COOKIE_SAMESITE", "SESSION_COOKIE_DOMAIN", "CONTENT_SECURITY_POLICY"]
+    for name in [*names, "REST_FRAMEWORK", "DRF_STANDARDIZED_ERRORS", "AXES_LOCKOUT_CALLABLE"]:
+        for value in (None, 0, "", "x", [], [5], ("a",), print):
+            if name != "REST_FRAMEWORK" or not value:
+                assert isinstance(found_with(**{name: value}), list)
 
 
 @pytest.mark.parametrize("apps_setting", ["tests", "answers only"])

@@ -50,7 +50,7 @@ class Command(BaseCommand):
                 self.stdout.write(_line_of(name, finding))
                 self.stdout.flush()
         if options["json"]:
-            self.stdout.write(json.dumps(_document_of(found), ensure_ascii=False, indent=2))
+            self.stdout.write(json.dumps(_document_of(found), indent=2))
         errors = [name for name, finding in found if finding.status is Status.ERROR]
         if errors:
             raise CommandError(f"Questions with errors: {', '.join(dict.fromkeys(errors))}.")
