@@ -95,5 +95,5 @@ def _referring_models(user: AbstractBaseUser) -> Iterator[str]:
             continue
         # A row of a replica may be missing.
         rows = model._base_manager.using(router.db_for_write(model))
-        if rows.filter(**{relation.field.name: user.pk}).exists():  # type: ignore[union-attr]  # a reverse relation has a field
+        if rows.filter(**{relation.field.name: user}).exists():  # type: ignore[union-attr]  # a reverse relation has a field
             yield model._meta.label
