@@ -91,7 +91,6 @@ ROOMS: Final[dict[str, set[str]]] = {
         "errors",
         "conf",
     },
-    "management": {"checks"},
     "testing": set(),
 }
 

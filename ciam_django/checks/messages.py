@@ -96,7 +96,6 @@ CHECK_IDS: Final = {
     "callback path": "ciam_django.W090",
     "link": "ciam_django.E091",
     "support": "ciam_django.W092",
-    "language code": "ciam_django.W093",
     "cookie": "ciam_django.W094",
     "django part": "ciam_django.E095",
     "proxy header": "ciam_django.W096",

@@ -50,16 +50,6 @@ _MIDDLEWARE: Final = (
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 )
 _DATABASE_ENGINES: Final = (f"{_SESSIONS}.backends.db", f"{_SESSIONS}.backends.cached_db")
-# Language code without texts of this package -> the language code of the same texts.
-LANGUAGE_CODES: Final[Mapping[str, str]] = {
-    "zh": "zh-hans",
-    "zh-cn": "zh-hans",
-    "zh-my": "zh-hans",
-    "zh-sg": "zh-hans",
-    "zh-hk": "zh-hant",
-    "zh-mo": "zh-hant",
-    "zh-tw": "zh-hant",
-}
 _HOST_PREFIX: Final = "__Host-"
 _SECURE_PREFIX: Final = "__Secure-"
 # The classes and functions of this package whose paths stand in settings of other packages.
@@ -213,23 +203,7 @@ def check_support(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
         )
 
 
-# --- Languages, cookies and proxies -------------------------------------------------------------
-
-
-def check_language_codes(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """Find the language codes that Django accepts, and that show the English texts."""
-    languages = [str(code) for code, _name in settings.LANGUAGES]
-    places = {f"LANGUAGES has {code!r}": code for code in languages}
-    places[f"LANGUAGE_CODE is {settings.LANGUAGE_CODE!r}"] = str(settings.LANGUAGE_CODE)
-    for place, code in places.items():
-        # A language of another script or region of the project has the project's own texts.
-        if right := LANGUAGE_CODES.get(code.lower()):
-            yield check_message(
-                "language code",
-                f"{place}, for which ciam_django has no texts: users read English.",
-                f"Use {right!r} instead of {code!r}. Allowed for Chinese: 'zh-hans' (Simplified) "
-                "and 'zh-hant' (Traditional), which browsers with zh-CN or zh-TW get.",
-            )
+# --- Cookies and proxies ------------------------------------------------------------------------
 
 
 def check_cookies(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
@@ -367,7 +341,6 @@ CHECKS: Final = (
     check_links,
     check_callback_path,
     check_problem_type,
-    check_language_codes,
     check_cookies,
     check_proxy_header,
     check_django_parts,

@@ -781,23 +781,6 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         '"api_base_url": "https://',
     ),
     # Django's settings and those of other packages.
-    "zh-cn": Mistake(
-        {"LANGUAGES": [("en", "English"), ("zh-cn", "中文")]},
-        "language code",
-        "LANGUAGES",
-        "'zh-cn'",
-        "'zh-hans'",
-    ),
-    "zh-tw": Mistake(
-        {"LANGUAGES": [("en", "English"), ("zh-tw", "中文")]},
-        "language code",
-        "LANGUAGES",
-        "'zh-tw'",
-        "'zh-hant'",
-    ),
-    "zh-cn as LANGUAGE_CODE": Mistake(
-        {"LANGUAGE_CODE": "zh-cn"}, "language code", "LANGUAGE_CODE", "'zh-cn'", "'zh-hans'"
-    ),
     "a strict cookie": Mistake(
         {"SESSION_COOKIE_SAMESITE": "Strict"},
         "cookie",
@@ -970,6 +953,10 @@ CORRECT: Final[Mapping[str, Mapping[str, Any]]] = {
     "languages": {
         "LANGUAGES": [("en", "E"), ("zh-hans", "S"), ("zh-hant", "T"), ("de", "D")],
         "LANGUAGE_CODE": "zh-hans",
+    },
+    "language codes that have the texts of zh-hans and zh-hant": {
+        "LANGUAGES": [("en", "E"), ("zh-cn", "S"), ("zh-tw", "T")],
+        "LANGUAGE_CODE": "zh-cn",
     },
     "a language of Hong Kong": {"LANGUAGES": [("en", "E"), ("zh-hant-hk", "H")]},
     "a host-bound cookie": {

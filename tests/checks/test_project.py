@@ -8,13 +8,10 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 from django.test import override_settings
-from django.utils import translation
 from django.utils.module_loading import import_string
 
-from ciam_django.answers import answer_to
 from ciam_django.checks.messages import CHECK_IDS
-from ciam_django.checks.project import LANGUAGE_CODES, OUR_PATHS
-from ciam_django.errors import CiamError
+from ciam_django.checks.project import OUR_PATHS
 from tests.checks.test_settings import SHARED_CACHES, found_with, only_message
 from tests.rows import for_each_row
 
@@ -24,19 +21,6 @@ def test_each_path_of_the_list_can_be_imported(path: str) -> None:
     if "standardized" in path:
         pytest.importorskip("drf_standardized_errors")
     assert callable(import_string(path))
-
-
-@for_each_row("code, right", LANGUAGE_CODES.items())
-def test_the_texts_in_a_reported_language_are_english(code: str, right: str) -> None:
-    languages = [("en", "English"), (code, "Chinese"), (right, "Chinese")]
-    with override_settings(LANGUAGES=languages):
-        with translation.override(right):
-            expected = answer_to(CiamError("invalid_grant")).detail
-        with translation.override(code):
-            found = answer_to(CiamError("invalid_grant")).detail
-
-    assert found != expected
-    assert found.isascii()
 
 
 def test_a_misspelt_path_in_a_setting_of_axes_is_reported() -> None:

@@ -189,8 +189,8 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
             "MIDDLEWARE": [
                 "no.such.middleware",
                 f"{__name__}.function_middleware",
-                "django.middleware.locale.LocaleMiddleware",
                 "django.contrib.sessions.middleware.SessionMiddleware",
+                "django.middleware.locale.LocaleMiddleware",
                 "django.contrib.auth.middleware.AuthenticationMiddleware",
                 "ciam_django.accounts.middleware.CiamSessionMiddleware",
             ]
@@ -365,11 +365,6 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         {"LOGOUT_REDIRECT_URL": "hme"},
         "LOGOUT_REDIRECT_URL is 'hme': Reverse for 'hme' not found.",
         "Allowed: the name of a URL pattern",
-    ),
-    "language code": (
-        {"LANGUAGES": [("en", "English"), ("zh-cn", "简体中文")]},
-        "LANGUAGES has 'zh-cn', for which ciam_django has no texts",
-        "Use 'zh-hans' instead of 'zh-cn'.",
     ),
     "cookie": (
         {"SESSION_COOKIE_SAMESITE": "Strict"},
