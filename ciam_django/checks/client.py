@@ -285,8 +285,9 @@ def check_client_methods(app_configs: object, **kwargs: Any) -> Iterator[CheckMe
     if not isinstance(options, Mapping):
         return
     place, scope = f'{_CLIENT}["client_kwargs"]', options.get("scope")
-    is_list = isinstance(scope, list | tuple | set | frozenset)
-    scopes = scope.split() if isinstance(scope, str) else list(scope) if is_list else []
+    scopes = scope.split() if isinstance(scope, str) else scope
+    if not isinstance(scopes, list | tuple | set | frozenset):
+        scopes = []
     if client.get("server_metadata_url") and scopes and "openid" not in scopes:
         yield check_message(
             "client",

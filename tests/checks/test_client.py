@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 from authlib.integrations.base_client.sync_app import OAuth2Mixin
@@ -119,7 +120,22 @@ def test_a_host_of_documentation_is_told_from_a_host(url: object, expected: bool
     assert is_placeholder_url(url) is expected
 
 
-WRONG_VALUES = (None, 0, 5, True, "", "x", "http://[", [], [5], {}, {1: 2}, b"x", object(), print)
+WRONG_VALUES: tuple[Any, ...] = (
+    None,
+    0,
+    5,
+    True,
+    "",
+    "x",
+    "http://[",
+    [],
+    [5],
+    {},
+    {1: 2},
+    b"x",
+    object(),
+    print,
+)
 
 
 @for_each_row("key", CLIENT_KEYS)
