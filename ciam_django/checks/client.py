@@ -235,7 +235,7 @@ def check_client_security(app_configs: object, **kwargs: Any) -> Iterator[CheckM
 def check_client_secret(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Check that the client has credentials, and that nothing was pasted with the credentials."""
     client = _client_to_check()
-    place, line = f'{_CLIENT}["client_secret"]', '"client_secret": os.environ["CIAM_CLIENT_SECRET"]'
+    line = '"client_secret": os.environ["CIAM_CLIENT_SECRET"]'
     if not client.get("client_id"):
         # The check of the OAuth client reports a missing client id.
         return
@@ -263,9 +263,10 @@ def check_client_secret(app_configs: object, **kwargs: Any) -> Iterator[CheckMes
     if not client.get("client_secret"):
         is_public = method == "none" and client.get("server_metadata_url")
         if not is_public:
+            fault = "empty" if "client_secret" in client else "missing"
             yield check_message(
                 "client secret",
-                f"{place} is {client.get('client_secret', 'missing') or 'empty'}.",
+                f'{_CLIENT}["client_secret"] is {fault}.',
                 "CIAM refuses the sign-ins of a client without its secret. Copy the secret from "
                 f"the application at CIAM: {line}. Only a public client of OpenID Connect has no "
                 'secret: "client_kwargs": {"token_endpoint_auth_method": "none"}.',
@@ -273,7 +274,7 @@ def check_client_secret(app_configs: object, **kwargs: Any) -> Iterator[CheckMes
     elif client["client_secret"] == client["client_id"]:
         yield check_message(
             "client secret",
-            f'{place} is the same text as {_CLIENT}["client_id"].',
+            f'{_CLIENT}["client_secret"] is the same text as {_CLIENT}["client_id"].',
             f"It must be the secret of the application at CIAM: {line}.",
         )
 

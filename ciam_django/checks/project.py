@@ -87,12 +87,12 @@ def check_links(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
             )
         elif are_included and (reason := _broken_link(value)):
             similar = close_name(_shown(value).strip("'"), _OUR_LINKS, cutoff=0.7)
+            question = f"Did you mean {similar!r}? " if similar else ""
             yield check_message(
                 "link",
                 f"{name} is {_shown(value)}: {reason}.",
-                (f"Did you mean {similar!r}? " if similar else "")
-                + "Allowed: the name of a URL pattern, a path that begins with /, or a URL. "
-                f"The line: {name} = {_USUAL_LINKS[name]}.",
+                f"{question}Allowed: the name of a URL pattern, a path that begins with /, or a "
+                f"URL. The line: {name} = {_USUAL_LINKS[name]}.",
             )
         elif (
             are_included
