@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from django.core.checks import run_checks
 from django.test import override_settings
 
@@ -59,6 +60,7 @@ def test_correct_settings_have_no_message(name: str) -> None:
     assert found_with(**CORRECT[name]) == []
 
 
+@pytest.mark.slow("the example project")
 def test_the_example_project_has_no_message() -> None:
     result = subprocess.run(
         [sys.executable, EXAMPLE / "manage.py", "check", "--fail-level", "INFO"],

@@ -52,7 +52,7 @@ def test_each_question_to_a_good_ciam_is_ok(site: Settings, ask: Ask, name: str,
 def test_an_unreachable_server_is_an_error_with_the_host_and_the_setting(
     ciam: FakeCiam, site: Settings, ask: Ask, how: str
 ) -> None:
-    site.CIAM_TIMEOUT = 1
+    site.CIAM_TIMEOUT = 0.4
     ciam.unreachable("discovery", how)
     site.AUTHLIB_OAUTH_CLIENTS = {"ciam": ciam.client("oidc")}
     found = only(ask("metadata"))

@@ -78,6 +78,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "accounts/test_session_check.py",
         "test_versions.py",
     ),
+    "client/diagnosis": ("doctor/test_upstream.py",),
     "client/envelope": ("test_request_path.py",),
     "client/logout_tokens": ("login/test_logout.py",),
     "client/oauth": (
