@@ -244,7 +244,8 @@ def _(allowed: Template, place: str, value: Any) -> Iterator[CheckMessage]:
 def _may_have_block(name: str, block: str) -> bool:
     """Return False if neither the template nor a parent of the template has the block.
 
-    The parents of a template with a variable in ``extends`` are unknown.
+    The parent is unknown if ``extends`` has a variable, or the name of the template itself: this
+    template is another template with the same name.
     """
     seen: set[str] = set()
     while name not in seen:
@@ -253,11 +254,13 @@ def _may_have_block(name: str, block: str) -> bool:
         nodes = getattr(getattr(get_template(name), "template", None), "nodelist", None)
         if nodes is None or any(each.name == block for each in nodes.get_nodes_by_type(BlockNode)):
             return True
-        for extends in nodes.get_nodes_by_type(ExtendsNode):
-            if not isinstance(extends.parent_name.var, str):
-                return True
-            name = extends.parent_name.var
-    return False
+        parents = [each.parent_name.var for each in nodes.get_nodes_by_type(ExtendsNode)]
+        if not parents:
+            return False
+        if not isinstance(parents[0], str):
+            return True
+        name = parents[0]
+    return True
 
 
 @_content_messages.register

@@ -984,6 +984,10 @@ CORRECT: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "a policy of another type": {"CONTENT_SECURITY_POLICY": None},
     "a base template that extends": {"CIAM_BASE_TEMPLATE": "admin/base_site.html"},
+    "a base template that extends a template of the same name": {
+        "CIAM_BASE_TEMPLATE": "admin/base.html",
+        "TEMPLATES": templates(**{"admin/base.html": "{% extends 'admin/base.html' %}"}),
+    },
     "a base template with a variable parent": {
         "CIAM_BASE_TEMPLATE": "base.html",
         "TEMPLATES": templates(**{"base.html": "{% extends site.base %}"}),
