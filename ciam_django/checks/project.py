@@ -270,8 +270,11 @@ def check_proxy_header(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
         return
     name = header[0] if isinstance(header, tuple | list) and header else header
     expected = f"HTTP_{str(name).upper().replace('-', '_').removeprefix('HTTP_')}"
-    # WSGI servers put other variables, such as wsgi.url_scheme, into META themselves.
-    if isinstance(name, str) and name != expected and "." not in name:
+    # Servers put variables into META that are no headers, such as HTTPS and wsgi.url_scheme.
+    is_header = isinstance(name, str) and (
+        "-" in name or name.upper().startswith(("X_", "HTTP_")) or name.istitle()
+    )
+    if is_header and name != expected:
         yield check_message(
             "proxy header",
             f"SECURE_PROXY_SSL_HEADER is {header!r}.",
@@ -317,7 +320,7 @@ def check_our_paths(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage
             similar = close_name(path, OUR_PATHS, cutoff=0.7)
             yield check_message(
                 "dotted path",
-                f"{place} has {path!r}: {problem.rstrip('.')}.",
+                f"{place} has {path!r}: {problem}",
                 f"Did you mean {similar!r}?" if similar else f"Allowed: {', '.join(OUR_PATHS)}.",
             )
 

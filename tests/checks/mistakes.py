@@ -834,6 +834,13 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "'http_x_forwarded_proto'",
         "'HTTP_X_FORWARDED_PROTO'",
     ),
+    "a header without HTTP_": Mistake(
+        {"SECURE_PROXY_SSL_HEADER": ("X_FORWARDED_PROTO", "https")},
+        "proxy header",
+        "SECURE_PROXY_SSL_HEADER",
+        "'X_FORWARDED_PROTO'",
+        "'HTTP_X_FORWARDED_PROTO'",
+    ),
     "a cache of one process": Mistake(
         {"CACHES": LOCMEM}, "cache", "cache", "LocMemCache", "Redis or Memcached"
     ),
@@ -972,6 +979,7 @@ CORRECT: Final[Mapping[str, Mapping[str, Any]]] = {
     "a cookie for other sites": {"SESSION_COOKIE_SAMESITE": "None", "SESSION_COOKIE_SECURE": True},
     "no SameSite": {"SESSION_COOKIE_SAMESITE": False},
     "a header of a proxy": {"SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https")},
+    "a variable of another server": {"SECURE_PROXY_SSL_HEADER": ("HTTPS", "on")},
     "a variable of the server": {"SECURE_PROXY_SSL_HEADER": ("wsgi.url_scheme", "https")},
     "a policy that allows CIAM": {
         "SECURE_CSP": {"form-action": ["'self'", "https://ciam.invalid"]},
