@@ -37,7 +37,7 @@ def next_flow(ciam_step: NextStep, flow: Flow) -> Flow:
         name_of_type = code_in(ciam_step.flow_type) or redacted_text(ciam_step.flow_type)
         raise CiamError(
             "unsupported_step",
-            upstream_text=own_text(f"the flowType is {name_of_type}, see CIAM_FLOW_TYPES"),
+            upstream_text=own_text(f"the flowType is {name_of_type}"),
         )
     return Flow(
         name,

@@ -110,4 +110,4 @@ def test_the_error_of_an_unknown_step_names_the_step_but_no_secret(
     with pytest.raises(CiamError) as raised:
         next_flow(NextStep("f-1", flow_type, {}), Flow("password", ""))
 
-    assert raised.value.upstream_text == f"the flowType is {shown}, see CIAM_FLOW_TYPES"
+    assert raised.value.upstream_text == f"the flowType is {shown}"
