@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig, apps
 from django.core.checks import Tags, register
 
-from ciam_django.checks import languages, settings
+from ciam_django.checks import client, languages, project, settings
 
 
 class CiamDjangoConfig(AppConfig):
@@ -16,7 +16,8 @@ class CiamDjangoConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks; the checks of sign-in and accounts need the accounts app."""
-        checks = [*settings.CHECKS, *languages.CHECKS]
+        checks = [*settings.CHECKS, *languages.CHECKS, *client.CHECKS, *project.CHECKS]
+        deploy_checks = [*client.DEPLOY_CHECKS, *project.DEPLOY_CHECKS]
         if apps.is_installed("ciam_django.accounts"):
             # These modules import models and Authlib. A project without accounts may have neither.
             from ciam_django.checks import accounts, login  # noqa: PLC0415
@@ -25,7 +26,8 @@ class CiamDjangoConfig(AppConfig):
             # Django runs database checks only for the databases that a command names.
             for database_check in accounts.DATABASE_CHECKS:
                 register(database_check, Tags.database)
-            for deploy_check in login.DEPLOY_CHECKS:
-                register(deploy_check, "ciam_django", deploy=True)
+            deploy_checks += login.DEPLOY_CHECKS
         for check in checks:
             register(check, "ciam_django")
+        for deploy_check in deploy_checks:
+            register(deploy_check, "ciam_django", deploy=True)

@@ -13,7 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, TypeVar, cast
 
-from ciam_django.privacy import clear_frames, clear_frames_on_error, loggable_code, redacted_text
+from ciam_django.privacy import (
+    clear_frames,
+    clear_frames_on_error,
+    loggable_code,
+    own_text,
+    redacted_text,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -323,7 +329,7 @@ def error_from_exception(error: Exception) -> CiamError | None:
         )
     for name, code in _REQUESTS_EXCEPTIONS:
         if _is_instance_of(error, "requests.exceptions", name):
-            return CiamError(code, upstream_text=type(error).__name__)
+            return CiamError(code, upstream_text=own_text(type(error).__name__))
     if _is_from_client_package(error.__traceback__):
         for builtin, code in _BUILTIN_EXCEPTIONS:
             if isinstance(error, builtin):
@@ -425,4 +431,7 @@ def _class_names_in_chain(error: BaseException | None) -> Iterator[str]:
         kind = type(error)
         module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
         yield f"{module}{kind.__qualname__}"
+        if isinstance(error, CiamError):
+            # The exceptions behind this error have been replaced by their names.
+            yield from error.cause_names
         error = error.__cause__ or error.__context__

@@ -1,13 +1,16 @@
-"""Find the address of the client: the values of ``CIAM_CLIENT_IP`` that this package provides.
+"""Find the address of the client, and tell the hosts of this machine from other hosts.
 
-The functions also suit other packages, such as ``AXES_CLIENT_IP_CALLABLE`` of django-axes.
+``remote_addr`` and ``forwarded_for`` are values of ``CIAM_CLIENT_IP``. Both functions also suit
+other packages, such as ``AXES_CLIENT_IP_CALLABLE`` of django-axes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 from django.http import HttpRequest
 
@@ -46,3 +49,17 @@ def forwarded_for(request: HttpRequest) -> str:
         return ""
     # Python 3.13 writes an IPv4-mapped IPv6 address in another form than Python 3.12.
     return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if the host, a name or an IP address without a port, is this machine."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def is_loopback_url(url: str) -> bool:
+    """Return True if the host of the URL is this machine."""
+    with contextlib.suppress(ValueError):
+        return is_loopback(urlsplit(url).hostname or "")
+    return False

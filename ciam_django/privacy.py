@@ -24,6 +24,12 @@ R = TypeVar("R", bound=HttpResponseBase)
 _NOT_LOGGABLE: Final = re.compile(r"[^A-Za-z0-9$._:*-]")
 _MAX_INPUT_LENGTH: Final = 1024
 _MAX_TEXT_LENGTH: Final = 500
+_PLAIN_URL: Final = re.compile(
+    r"(?P<scheme>https?://)([^/?#\s@]*@)?(?P<rest>[A-Za-z0-9._~:/\[\]-]++)(?=\Z|[?#])"
+)
+# Long enough for two issuers and a command.
+_MAX_OWN_LENGTH: Final = 2000
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 _REDACTIONS: Final = (
     # JSON Web Tokens; URLs with their queries; email addresses; values with the name of a secret;
@@ -36,14 +42,35 @@ _REDACTIONS: Final = (
                 r"[=:：]\s*)(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&，；。\"'])+"), r"\1[redacted]"),
     (re.compile(r"(?=[\w+/=~-]*\d)[\w+/=~-]{8,}|[\w+/=~-]{25,}"), "[redacted]"),
     (re.compile(r"\+?\d[\d\s().-]{2,}\d"), "[number]"),
-    (re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+"), " "),
+    (_CONTROL_CHARACTERS, " "),
 )  # fmt: skip
 
 
+class OwnText(str):
+    """A text of this package, which ``redacted_text`` returns unchanged.
+
+    The redaction is made for texts of other systems. In our own texts, it would remove addresses,
+    names of settings and commands, which the operators need. Use ``own_text`` to make a text.
+    """
+
+    __slots__ = ()
+
+
+def own_text(text: str) -> OwnText:
+    """Return a text of this package that needs no redaction, on one line.
+
+    A part that comes from CIAM or from a user must be redacted before.
+    """
+    return OwnText(_CONTROL_CHARACTERS.sub(" ", text)[:_MAX_OWN_LENGTH])
+
+
 def redacted_text(text: str) -> str:
-    """Return the text without secrets and personal data, on one line, at most 500 characters."""
-    if not text:
-        return ""
+    """Return the text without secrets and personal data, on one line, at most 500 characters.
+
+    A text of this package is returned unchanged.
+    """
+    if not text or isinstance(text, OwnText):
+        return text or ""
     if len(text) > _MAX_INPUT_LENGTH:
         # Cut between two words: the patterns do not match a part of a secret that is too short.
         text = " ".join(text[:_MAX_INPUT_LENGTH].rsplit(maxsplit=1)[:1])
@@ -55,6 +82,15 @@ def redacted_text(text: str) -> str:
 def loggable_code(code: str) -> str:
     """Return the code without the characters that codes do not have, at most 128 characters."""
     return _NOT_LOGGABLE.sub("", code)[:128]
+
+
+def loggable_url(url: str) -> str:
+    """Return the URL without user name, password, query and fragment; empty if it is no plain URL.
+
+    A URL of metadata or of a setting identifies a server. Its other parts can have secrets.
+    """
+    match = _PLAIN_URL.match(url)
+    return f"{match['scheme']}{match['rest']}"[:_MAX_TEXT_LENGTH] if match else ""
 
 
 # --- Frames -------------------------------------------------------------------------------------

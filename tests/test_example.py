@@ -186,6 +186,31 @@ def test_the_example_signs_in_with_ciams_own_oauth_and_stops_on_sigterm(tmp_path
     assert f"code={LOCKED}" in output
 
 
+def test_the_people_of_the_example_can_be_forgotten(tmp_path: Path) -> None:
+    arguments = ["--port", "0", "--fake-port", "0"]
+    with running(tmp_path, *arguments) as example:
+        assert Browser(example.site).sign_in("Ada").status == 200
+        example.stop(signal.SIGINT)
+
+    def forget(*options: str) -> str:
+        command = [sys.executable, str(PROJECT / "manage.py"), "ciam_rekey"]
+        environment = {
+            **{name: value for name, value in os.environ.items() if "DJANGO" not in name},
+            "EXAMPLE_DATABASE": str(tmp_path / "db.sqlite3"),
+        }
+        return subprocess.run(
+            [*command, "--forget-test-people", *options],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    assert "1 users to delete, 0 to keep." in forget()
+    assert "1 removed; 1 users deleted." in forget("--apply")
+    assert "0 identities to remove" in forget("--apply")
+
+
 def test_a_user_can_sign_in_again_in_the_second_mode(tmp_path: Path) -> None:
     for mode in ("oidc", "ciam"):
         arguments = ["--port", "0", "--fake-port", "0", "--mode", mode]

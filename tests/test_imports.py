@@ -49,9 +49,10 @@ ROOMS: Final[dict[str, set[str]]] = {
     "ninja": {"accounts"},
     "tokens": {"privacy", "accounts", "errors"},
     # calls to CIAM, sign-in
-    "client": {"privacy", "errors", "conf"},
+    "client": {"privacy", "network", "errors", "conf"},
     "accounts": {
         "reporting",
+        "network",
         "privacy",
         "client",
         "responses",
@@ -62,6 +63,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     },
     "login": {
         "reporting",
+        "privacy",
         "accounts",
         "client",
         "forms",
@@ -75,10 +77,13 @@ ROOMS: Final[dict[str, set[str]]] = {
     "urls": {"privacy", "login", "client"},
     # wiring
     "apps": {"checks"},
+    "doctor": {"checks", "login", "client", "network", "privacy", "errors", "conf"},
+    "management": {"checks", "doctor"},
     "checks": {
         "login",
         "accounts",
         "client",
+        "network",
         "answers",
         "lookup",
         "languages",
@@ -86,7 +91,6 @@ ROOMS: Final[dict[str, set[str]]] = {
         "errors",
         "conf",
     },
-    "management": {"checks"},
     "testing": set(),
 }
 

@@ -6,7 +6,7 @@ import pytest
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
-from ciam_django.network import forwarded_for, remote_addr
+from ciam_django.network import forwarded_for, is_loopback_url, remote_addr
 from tests.rows import for_each_row
 
 
@@ -63,6 +63,24 @@ def test_no_header_that_the_proxies_do_not_append_to_is_read() -> None:
     request = RequestFactory().get("/", REMOTE_ADDR="192.0.2.1", headers=headers)
 
     assert forwarded_for(request) == remote_addr(request) == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:9000/a", True),
+        ("http://[::1]:9000", True),
+        ("https://localhost", True),
+        ("https://127.8.8.8/", True),
+        ("https://login.shop.cn", False),
+        ("https://localhost.shop.cn", False),
+        ("http://0x7f000001/", False),
+        ("http://[", False),
+        ("", False),
+    ],
+)
+def test_the_urls_of_this_machine_are_told_from_other_urls(url: str, expected: bool) -> None:
+    assert is_loopback_url(url) is expected
 
 
 def test_a_long_header_costs_little(settings: Settings) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ from ciam_django.privacy import (
     clear_frames_on_error,
     hide_request_data,
     loggable_code,
+    loggable_url,
+    own_text,
     redacted_text,
 )
 from tests.rows import for_each_row
@@ -434,3 +438,75 @@ def test_the_representation_of_a_value_hides_its_secrets_and_personal_data() -> 
                 hidden[f"{path}.{getattr(cls, '__name__', '')}"] = members
 
     assert {name: members for name, members in hidden.items() if members} == HIDDEN_MEMBERS
+
+
+# --- The texts of this package ----------------------------------------------------------------
+
+
+@for_each_row(
+    "text",
+    [
+        "manage.py ciam_rekey --from http://127.0.0.1:9000/fake_app_0001 --apply",
+        "id_token_signing_alg_values_supported lacks RS256",
+        "client_secret: none, and 12345 identities",
+    ],
+)
+def test_a_text_of_this_package_is_not_redacted(text: str) -> None:
+    assert redacted_text(text) != text
+    assert redacted_text(own_text(text)) == text
+    error = CiamError("bad_configuration", upstream_text=own_text(text))
+    copy = CiamError("bad_configuration", upstream_text=error.upstream_text)
+    assert error.upstream_text == copy.upstream_text == text
+
+
+def test_a_text_of_this_package_is_one_line_of_limited_length() -> None:
+    assert own_text("a\r\nb\u2028c") == "a b c"
+    assert len(own_text("a" * 10000)) == 2000
+    assert redacted_text("") == ""
+
+
+def texts_of_errors(source: str) -> list[str]:
+    """The literal texts in the source that are ``upstream_text`` and would be redacted."""
+    return [
+        ast.unparse(keyword.value)
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call)
+        for keyword in call.keywords
+        if keyword.arg == "upstream_text"
+        and isinstance(keyword.value, ast.Constant | ast.JoinedStr | ast.BinOp)
+    ]
+
+
+def test_each_text_of_this_package_in_an_error_is_marked_as_its_own() -> None:
+    package = Path(__file__).parents[1] / "ciam_django"
+    found = {
+        str(path.relative_to(package)): texts
+        for path in package.rglob("*.py")
+        # The fake plays the upstream.
+        if path.parent.name != "testing" and (texts := texts_of_errors(path.read_text("utf-8")))
+    }
+
+    assert found == {}
+    assert texts_of_errors("CiamError('a', upstream_text='b')\nE('a', upstream_text=f'{b}')")
+
+
+@for_each_row(
+    "url, expected",
+    [
+        ("https://login.shop.cn/app/1", "https://login.shop.cn/app/1"),
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("http://[::1]:9000/a", "http://[::1]:9000/a"),
+        ("https://li:hunter2@shop.cn/a?token=b#c", "https://shop.cn/a"),
+        ("https://shop.cn?token=b", "https://shop.cn"),
+        ("https://shop.cn/#token", "https://shop.cn/"),
+        ("https://shop.cn/<script>", ""),
+        ("https://shop.cn/a b", ""),
+        ("https://shop.cn/a\nb", ""),
+        ("https://a@b@shop.cn/", ""),
+        ("javascript:alert(1)", ""),
+        ("", ""),
+        ("https://shop.cn/" + "a" * 1000, "https://shop.cn/" + "a" * 484),
+    ],
+)
+def test_a_url_is_loggable_without_its_secret_parts(url: str, expected: str) -> None:
+    assert loggable_url(url) == expected

@@ -83,11 +83,17 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "lookup.FIELD": lookup.FIELD.fullmatch,
     "lookup._CAMEL": lambda text: lookup.meaning_of(f"Params.Illegal.{errors.code_in(text)}"),
     "network._WITH_PORT": lambda text: network._WITH_PORT.fullmatch(text[: network._MAX_LENGTH]),
+    "privacy._CONTROL_CHARACTERS": privacy.own_text,
     "privacy._NOT_LOGGABLE": privacy.loggable_code,
+    "privacy._PLAIN_URL": privacy.loggable_url,
     "privacy._REDACTIONS": privacy.redacted_text,
 }
 # Patterns for texts of the project's own settings and code, or of tests.
 PATTERNS_FOR_OWN_TEXTS: Final = {
+    "checks.client._PLACEHOLDER",
+    "checks.client._PLACEHOLDER_HOST",
+    "checks.client._PLACEHOLDER_IN_URL",
+    "checks.client._without_user",
     "checks.settings._HOST_SOURCE",
     "checks.settings._OVERRIDE_KEY",
     "codes.ALIASES",

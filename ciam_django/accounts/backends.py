@@ -13,12 +13,14 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
+from ciam_django.accounts.issuers import commands_for
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.accounts.session_store import send_on_commit
 from ciam_django.accounts.signals import created
 from ciam_django.accounts.users import create_user
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError, Stage
+from ciam_django.privacy import own_text
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -195,11 +197,16 @@ def refuse_unknown_issuer(person: Person) -> None:
     The mode, the issuer or the client has changed, so that each person would get a new user.
     """
     other_identities = CiamIdentity.objects.exclude(key=person.key)
-    if other_identities.exists() and not other_identities.filter(issuer=person.issuer).exists():
+    other_issuer = other_identities.values_list("issuer", flat=True).order_by("-created_at").first()
+    if other_issuer and not other_identities.filter(issuer=person.issuer).exists():
         raise CiamError(
             "bad_configuration",
             stage=Stage.CALLBACK,
-            upstream_text=f"{person.issuer} has no identity here: see manage.py check --database",
+            upstream_text=own_text(
+                f"AUTHLIB_OAUTH_CLIENTS['ciam'] means the issuer {person.issuer}, and all "
+                f"identities in the database have other issuers, such as {other_issuer}. "
+                f"{commands_for(other_issuer)} Or change AUTHLIB_OAUTH_CLIENTS['ciam'] back."
+            ),
         )
 
 

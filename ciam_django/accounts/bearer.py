@@ -29,7 +29,7 @@ from ciam_django.client.person import Person
 from ciam_django.client.transport import sharing_one_deadline
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
-from ciam_django.privacy import clear_frames_on_error
+from ciam_django.privacy import clear_frames_on_error, own_text
 
 if TYPE_CHECKING:
     # The stubs know only the one user model of the tests.
@@ -149,7 +149,9 @@ def _verify_token(token: str) -> TokenInfo:
     """Verify the token as ``CIAM_BEARER`` says; raise ``bad_configuration`` for another value."""
     verify = _VERIFIERS.get(conf.CIAM_BEARER)
     if verify is None:
-        raise CiamError("bad_configuration", upstream_text="CIAM_BEARER: see manage.py check")
+        raise CiamError(
+            "bad_configuration", upstream_text=own_text("CIAM_BEARER: see manage.py check")
+        )
     return verify(ciam_app(), token)
 
 

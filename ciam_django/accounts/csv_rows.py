@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 # The number of parameters of one query. Every database accepts this number.
 _CHUNK_SIZE: Final = 500
-_MAX_SHOWN: Final = 20
+MAX_SHOWN: Final = 20
 
 
 def current_issuer() -> str:
@@ -82,7 +82,7 @@ def confirm_changes(command: BaseCommand, problems: Sequence[str], *, apply: boo
 
     Writes the first problems and raises ``CommandError`` if there are problems.
     """
-    for line in problems[:_MAX_SHOWN]:
+    for line in problems[:MAX_SHOWN]:
         command.stderr.write(line)
     if problems:
         raise CommandError(f"{len(problems)} can't be done, so that nothing has been changed.")

@@ -46,6 +46,7 @@ from ciam_django.answers import Answer
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person, identify_person, identify_token_holder
 from ciam_django.errors import CiamError, Stage
+from ciam_django.privacy import own_text, redacted_text
 from ciam_django.reporting import report
 
 if TYPE_CHECKING:
@@ -92,7 +93,10 @@ def storage_failure_of(error: Exception) -> CiamError | None:
     is_in_session = any(module.startswith(_STORAGE_PACKAGES) for module in modules)
     if not (is_in_session or isinstance(error, OperationalError | InterfaceError)):
         return None
-    return CiamError("storage_unavailable", upstream_text=f"{type(error).__name__}: {error}")
+    return CiamError(
+        "storage_unavailable",
+        upstream_text=own_text(f"{type(error).__name__}: {redacted_text(str(error))}"),
+    )
 
 
 def sign_in(request: HttpRequest, person: Person, token_response: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from ciam_django.answers import is_failure_of_ciam
 from ciam_django.client.cache import count_in_period, decrement_count, increment_count
 from ciam_django.conf import RATE, conf
 from ciam_django.errors import CiamError, Stage
+from ciam_django.privacy import own_text
 
 logger = logging.getLogger("ciam_django")
 
@@ -252,7 +253,7 @@ def _limit_error(act: _Act, counter: _Counter, wait: int) -> CiamError:
     text = f"{act.setting}: the counter {counter.limit_key!r} is full ({rate})"
     if counter.limit_key == "site":
         _warn(f"{text}. All clients are refused.")
-    return CiamError(act.code, stage=act.stage, retry_after=wait, upstream_text=text)
+    return CiamError(act.code, stage=act.stage, retry_after=wait, upstream_text=own_text(text))
 
 
 def _counters(

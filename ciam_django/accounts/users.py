@@ -33,11 +33,12 @@ from django.utils.module_loading import import_string
 from ciam_django.client.person import Person
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
+from ciam_django.privacy import own_text
 
 # Addresses and phone numbers, in the spelling of OpenID Connect and of CIAM. Sites trust them, so
 # that only the owner of an address may have the address here.
-_CONTACT_CLAIMS: Final = frozenset({"email", "phone_number", "phoneNumber"})
-_PHONE_CLAIMS: Final = _CONTACT_CLAIMS - {"email"}
+CONTACT_CLAIMS: Final = frozenset({"email", "phone_number", "phoneNumber"})
+_PHONE_CLAIMS: Final = CONTACT_CLAIMS - {"email"}
 # A random user name has a prefix if 10 random characters are left, and at least 8 characters.
 _MIN_PREFIXED_LENGTH: Final = 15
 _MIN_LENGTH: Final = 8
@@ -111,7 +112,7 @@ def _accepted_value(field: Field[Any, Any], claim_name: str, claim: str) -> Any:
     """
     candidates = [claim] if claim else []
     is_exact = (
-        claim_name in _CONTACT_CLAIMS
+        claim_name in CONTACT_CLAIMS
         or field.unique
         or field.choices
         or isinstance(field, EmailField)
@@ -150,7 +151,7 @@ def _is_verified(claims: Mapping[str, Any], name: str) -> bool:
     marks = [claims.get(f"{name}_verified"), claims.get(f"{name}Verified")]
     mark = next((mark for mark in marks if mark is not None), None)
     if mark is None:
-        return name not in _CONTACT_CLAIMS or name in conf.CIAM_VERIFIED_CLAIMS
+        return name not in CONTACT_CLAIMS or name in conf.CIAM_VERIFIED_CLAIMS
     # Serializers also write the text "true".
     return mark is True or mark == "true"
 
@@ -276,4 +277,4 @@ def _check_complete(
 
 
 def _bad_model(reason: str) -> CiamError:
-    return CiamError("bad_configuration", stage=Stage.CALLBACK, upstream_text=reason)
+    return CiamError("bad_configuration", stage=Stage.CALLBACK, upstream_text=own_text(reason))

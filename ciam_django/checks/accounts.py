@@ -10,14 +10,21 @@ from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage
 from django.db import connections, router
 
+from ciam_django.accounts.issuers import commands_for
 from ciam_django.accounts.models import CiamIdentity
-from ciam_django.accounts.users import has_own_save, random_username, required_fields
+from ciam_django.accounts.users import (
+    CONTACT_CLAIMS,
+    has_own_save,
+    random_username,
+    required_fields,
+)
 from ciam_django.checks.messages import check_message
 from ciam_django.checks.settings import (
     AUTHENTICATION_MIDDLEWARE,
     SESSION_MIDDLEWARE,
     are_urls_included,
     is_subclass_path,
+    oauth_client,
 )
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import issuer_of, load_issuer
@@ -37,7 +44,8 @@ def check_sessions(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]
         yield check_message(
             "session store",
             f"SESSION_ENGINE is {settings.SESSION_ENGINE!r}: the server can't end such a session.",
-            "CIAM signs users out, and sessions keep CIAM's tokens: use the database or a cache.",
+            "CIAM signs users out, and sessions keep CIAM's tokens: use the database or a cache. "
+            "The line: SESSION_ENGINE = 'django.contrib.sessions.backends.db'.",
         )
     names = list(settings.MIDDLEWARE)
     indexes = [i for i, name in enumerate(names) if is_subclass_path(SESSION_MIDDLEWARE, name)]
@@ -102,8 +110,8 @@ def check_identities(
                 f"means {current_issuer!r}."
             ),
             (
-                f"{_CHANGED} Change the settings back, or rename the identities: "
-                f"manage.py ciam_rekey --from {unknown_issuer}"
+                f"{_CHANGED} {commands_for(unknown_issuer)} Or change "
+                "AUTHLIB_OAUTH_CLIENTS['ciam'] back."
             ),
         )
 
@@ -129,7 +137,18 @@ def check_user_model(app_configs: object, **kwargs: Any) -> Iterator[CheckMessag
         return
     for field in required_fields(model):
         is_random = field.name == model.USERNAME_FIELD and random_username(model) is not None
-        if not (is_random or claim_names.get(field.name)):
+        names = set(claim_names.get(field.name) or ())
+        if not is_random and names and names <= _unverified_claims():
+            claim = min(names)
+            yield check_message(
+                "user model",
+                f"{model.__name__} needs a value for {field.name!r}, and CIAM_USER_FIELDS takes it "
+                f"from {claim!r}. In CIAM's own mode, nothing says that {claim!r} is verified.",
+                f"Nobody could sign in. If your tenant verifies it: CIAM_VERIFIED_CLAIMS = "
+                f"[{claim!r}]. Otherwise use OpenID Connect, or create the users with "
+                "CIAM_NEW_USER.",
+            )
+        if not (is_random or names):
             yield check_message(
                 "user model",
                 f"{model.__name__} needs a value for {field.name!r}, and no claim has the value.",
@@ -138,6 +157,13 @@ def check_user_model(app_configs: object, **kwargs: Any) -> Iterator[CheckMessag
                     "the users with CIAM_NEW_USER."
                 ),
             )
+
+
+def _unverified_claims() -> frozenset[str]:
+    """The claims that a sign-in can't use, because CIAM never says that they are verified."""
+    client = oauth_client() or {}
+    is_own_mode = bool(client.get("authorize_url") and client.get("access_token_url"))
+    return CONTACT_CLAIMS - set(conf.CIAM_VERIFIED_CLAIMS) if is_own_mode else frozenset()
 
 
 CHECKS: Final = (check_sessions, check_databases, check_user_model)

@@ -19,12 +19,15 @@ from django.utils.functional import Promise
 
 from ciam_django.accounts.users import fillable_fields
 from ciam_django.answers import GENERIC_ERROR_STAGES
+from ciam_django.checks.client import is_placeholder
 from ciam_django.checks.messages import check_message, hint_for, setting_messages
 from ciam_django.checks.settings import (
+    CACHE_BACKENDS,
     are_urls_included,
-    is_allowed_form_action,
+    cache_fault,
     is_subclass_path,
     oauth_client,
+    policies_without,
 )
 from ciam_django.client.endpoints import ENDPOINTS, Credential, Endpoint
 from ciam_django.client.private_key_jwt import PRIVATE_KEY_JWT, signing_key_of
@@ -44,17 +47,6 @@ from ciam_django.login.redirects import is_origin_in
 from ciam_django.login.steps.table import STEPS
 from ciam_django.login.tenant_config import HOSTED, OWN_METHODS
 
-_CACHE_BACKENDS: Final = "django.core.cache.backends"
-# Cache backend -> the reason why the cache is not good enough. Each backend but the first deletes
-# entries above MAX_ENTRIES, whose default is 300.
-_FORGETFUL_CACHES: Final[Mapping[str, str]] = {
-    f"{_CACHE_BACKENDS}.dummy.DummyCache": "which stores nothing",
-    f"{_CACHE_BACKENDS}.locmem.LocMemCache": "which each process has for itself",
-    f"{_CACHE_BACKENDS}.db.DatabaseCache": "which deletes entries and does not count exactly",
-    f"{_CACHE_BACKENDS}.filebased.FileBasedCache": (
-        "which deletes entries and does not count exactly"
-    ),
-}
 _SESSION_ENGINES: Final = "django.contrib.sessions.backends"
 # The fields of an endpoint whose values are members of an enum.
 _ENDPOINT_CHOICES: Final[Mapping[str, type[enum.StrEnum]]] = {
@@ -178,6 +170,7 @@ def _entry_messages(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessag
             yield check_message(
                 "provider", f"{place}: the {field} is {value!r}.", f"It must be {type_name}."
             )
+    yield from _placeholder_messages(place, entry)
     row = provider_of_entry(name, entry)
     needs_url = row is not None and row.has_page and not row.authorize_url
     for field in (*REQUIRED_FIELDS, *(["authorize_url"] if needs_url else [])):
@@ -186,6 +179,18 @@ def _entry_messages(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessag
                 "provider",
                 f"{place} has no {field}, and is not offered.",
                 "'app_id' is your id at the provider, 'source' is CIAM's authentication source.",
+            )
+
+
+def _placeholder_messages(place: str, entry: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    for field in REQUIRED_FIELDS:
+        if is_placeholder(entry.get(field)):
+            yield check_message(
+                "placeholder",
+                f"{place}: the {field} is {entry[field]!r}, which stands for a value in "
+                "documentation.",
+                "'app_id' must be your id at the provider, 'source' the id of CIAM's "
+                "authentication source. Both consoles show them.",
             )
 
 
@@ -212,7 +217,8 @@ def check_login_methods(app_configs: object, **kwargs: Any) -> Iterator[CheckMes
         yield check_message(
             "client",
             'AUTHLIB_OAUTH_CLIENTS["ciam"] has no api_base_url.',
-            "CIAM_LOGIN_METHODS or CIAM_SOCIAL_PROVIDERS need CIAM's API.",
+            "CIAM_LOGIN_METHODS or CIAM_SOCIAL_PROVIDERS need CIAM's API. The line: "
+            '"api_base_url": "https://...", the open API domain name of your instance.',
         )
 
 
@@ -238,30 +244,22 @@ def check_caches(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Check the caches of limits, used states, used logout tokens and sessions."""
     if not are_urls_included() or settings.DEBUG:
         return
-    if fault := _cache_fault("default"):
+    if fault := cache_fault("default"):
         yield check_message(
             "cache",
             f"The default cache is {fault}.",
             "A rate limit may then start again too early, and a used callback or logout token may "
-            "be accepted again: use Redis or Memcached.",
+            "be accepted again: use Redis or Memcached. For example: CACHES = {'default': "
+            "{'BACKEND': 'django.core.cache.backends.redis.RedisCache', 'LOCATION': 'redis://...'}}.",
         )
     alias = settings.SESSION_CACHE_ALIAS
-    if (fault := _cache_fault(alias)) and _is_needed_by_sessions(alias):
+    if (fault := cache_fault(alias)) and _is_needed_by_sessions(alias):
         yield check_message(
             "cache",
             f"The cache of the sessions, {alias!r}, is {fault}.",
             "Users may then be signed out too early, or stay signed in after CIAM has signed them "
             "out: use Redis or Memcached.",
         )
-
-
-def _cache_fault(alias: str) -> str:
-    """Return the backend of a cache and the reason why it is not good enough; empty for others."""
-    backend = settings.CACHES.get(alias, {}).get("BACKEND", "")
-    for class_path, reason in _FORGETFUL_CACHES.items():
-        if is_subclass_path(class_path, backend):
-            return f"{backend!r}, {reason}"
-    return ""
 
 
 def _is_needed_by_sessions(alias: str) -> bool:
@@ -271,7 +269,7 @@ def _is_needed_by_sessions(alias: str) -> bool:
     # The database has these sessions, too. But a process that has a copy does not look there.
     is_copied = f"{_SESSION_ENGINES}.cached_db" == settings.SESSION_ENGINE
     backend = settings.CACHES[alias]["BACKEND"]
-    return is_copied and is_subclass_path(f"{_CACHE_BACKENDS}.locmem.LocMemCache", backend)
+    return is_copied and is_subclass_path(f"{CACHE_BACKENDS}.locmem.LocMemCache", backend)
 
 
 def check_private_key(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
@@ -295,11 +293,12 @@ def check_provider_form_actions(app_configs: object, **kwargs: Any) -> Iterator[
     if any(check_social_providers(None)):
         return
     for origin in sorted(form_action_origins()):
-        if not is_allowed_form_action(origin):
+        for place in policies_without(origin):
             yield check_message(
                 "form action",
-                f"The form-action of SECURE_CSP lacks {origin}.",
-                "Add it: the form of a social provider is redirected there.",
+                f"The form-action of {place} lacks {origin}.",
+                f'Add it, for example ["\'self\'", "{origin}"]: the form of a social provider is '
+                "redirected there.",
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  (Django's name)
 from django.template import TemplateDoesNotExist, TemplateSyntaxError
 from django.template.loader import get_template
+from django.template.loader_tags import BlockNode, ExtendsNode
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
@@ -86,6 +88,19 @@ CHECK_IDS: Final = {
     "no locale middleware": "ciam_django.W080",
     "locale middleware order": "ciam_django.W081",
     "no translations": "ciam_django.W082",
+    "client key": "ciam_django.E085",
+    "placeholder": "ciam_django.W086",
+    "client url": "ciam_django.E087",
+    "insecure client": "ciam_django.W088",
+    "client secret": "ciam_django.W089",
+    "callback path": "ciam_django.W090",
+    "link": "ciam_django.E091",
+    "support": "ciam_django.W092",
+    "cookie": "ciam_django.W094",
+    "django part": "ciam_django.E095",
+    "proxy header": "ciam_django.W096",
+    "app": "ciam_django.W097",
+    "urls": "ciam_django.E098",
 }
 
 
@@ -98,10 +113,15 @@ def check_message(check: str, message: str, hint: str | None = None) -> CheckMes
 def hint_for(name: object, allowed: Iterable[str], *, cutoff: float = 0.6) -> str:
     """``Did you mean 'x'?``, or the list of the allowed names; empty if the list is long."""
     allowed = list(allowed)
-    close = difflib.get_close_matches(str(name), allowed, n=1, cutoff=cutoff)
-    if close:
-        return f"Did you mean {close[0]!r}?"
+    if close := close_name(name, allowed, cutoff=cutoff):
+        return f"Did you mean {close!r}?"
     return f"Allowed: {', '.join(allowed)}." if len(allowed) < 20 else ""
+
+
+def close_name(name: object, allowed: Iterable[str], *, cutoff: float) -> str:
+    """The allowed name that is most similar to the name; empty if none is similar."""
+    close = difflib.get_close_matches(str(name), list(allowed), n=1, cutoff=cutoff)
+    return close[0] if close else ""
 
 
 def setting_messages(name: str) -> list[CheckMessage]:
@@ -126,7 +146,9 @@ def import_problem(path: str) -> str:
         import_string(path)
     except (ImportError, TypeError, ValueError) as error:
         # A path with leading dots raises TypeError or ValueError.
-        return f"{error}."
+        module_name, _, name = path.rpartition(".")
+        similar = close_name(name, dir(sys.modules.get(module_name)), cutoff=0.7)
+        return f"{error}. Did you mean {similar!r}?" if similar else f"{error}."
     return ""
 
 
@@ -194,18 +216,51 @@ def _(allowed: AbsoluteUrl, place: str, value: Any) -> Iterator[CheckMessage]:
 
 @_content_messages.register
 def _(allowed: DottedPath, place: str, value: Any) -> Iterator[CheckMessage]:
-    if value and apps.is_installed(allowed.app) and (problem := import_problem(value)):
+    if not value or not apps.is_installed(allowed.app):
+        return
+    if problem := import_problem(value):
         yield _not_allowed(allowed, place, value, problem)
+    elif not callable(import_string(value)):
+        yield _not_allowed(allowed, place, value)
 
 
 @_content_messages.register
 def _(allowed: Template, place: str, value: Any) -> Iterator[CheckMessage]:
+    if not value:
+        return
     try:
-        if value:
-            get_template(value)
+        has_block = _may_have_block(value, "content")
     except (TemplateDoesNotExist, TemplateSyntaxError) as error:
         text = f"{place} is {value!r}: {type(error).__name__}: {error}."
         yield check_message(allowed.check, text, f"It must be {allowed.words}.")
+    else:
+        if not has_block:
+            text = f"{place} is {value!r}, which has no block 'content': the pages would be empty."
+            line = "{% block content %}{% endblock %}"
+            hint = f"It must be {allowed.words}. Add this line to the template: {line}."
+            yield check_message(allowed.check, text, hint)
+
+
+def _may_have_block(name: str, block: str) -> bool:
+    """Return False if neither the template nor a parent of the template has the block.
+
+    The parent is unknown if ``extends`` has a variable, or the name of the template itself: this
+    template is another template with the same name.
+    """
+    seen: set[str] = set()
+    while name not in seen:
+        seen.add(name)
+        # Only templates of Django's engine have nodes.
+        nodes = getattr(getattr(get_template(name), "template", None), "nodelist", None)
+        if nodes is None or any(each.name == block for each in nodes.get_nodes_by_type(BlockNode)):
+            return True
+        parents = [each.parent_name.var for each in nodes.get_nodes_by_type(ExtendsNode)]
+        if not parents:
+            return False
+        if not isinstance(parents[0], str):
+            return True
+        name = parents[0]
+    return True
 
 
 @_content_messages.register

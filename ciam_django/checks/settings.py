@@ -20,6 +20,7 @@ from django.utils.module_loading import import_string
 from ciam_django.checks.messages import (
     CHECK_IDS,
     check_message,
+    close_name,
     hint_for,
     scheme_and_host,
     setting_messages,
@@ -29,6 +30,7 @@ from ciam_django.conf import SETTINGS, conf
 from ciam_django.languages import similar_language_with_texts
 from ciam_django.lookup import OVERRIDABLE_FIELDS, matched_row
 
+_CLIENTS: Final = "AUTHLIB_OAUTH_CLIENTS"
 ERROR_MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
 AUTHENTICATION_MIDDLEWARE: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
 SESSION_MIDDLEWARE: Final = "ciam_django.accounts.middleware.CiamSessionMiddleware"
@@ -37,6 +39,18 @@ DRF_HANDLER: Final = "ciam_django.drf.exception_handler"
 STANDARDIZED_HANDLER: Final = "drf_standardized_errors.handler.exception_handler"
 STANDARDIZED_HANDLER_CLASS: Final = "ciam_django.drf.standardized.CiamExceptionHandler"
 CIAM_BACKEND: Final = "ciam_django.accounts.backends.CiamBackend"
+
+CACHE_BACKENDS: Final = "django.core.cache.backends"
+# Cache backend -> the reason why the cache is not good enough. Each backend but the first deletes
+# entries above MAX_ENTRIES, whose default is 300.
+_FORGETFUL_CACHES: Final[Mapping[str, str]] = {
+    f"{CACHE_BACKENDS}.dummy.DummyCache": "which stores nothing",
+    f"{CACHE_BACKENDS}.locmem.LocMemCache": "which each process has for itself",
+    f"{CACHE_BACKENDS}.db.DatabaseCache": "which deletes entries and does not count exactly",
+    f"{CACHE_BACKENDS}.filebased.FileBasedCache": (
+        "which deletes entries and does not count exactly"
+    ),
+}
 
 _OVERRIDE_KEY: Final = re.compile(r"(\*\.)?[A-Za-z]\w*(\.\w+)*(\.\*)?")
 # The similarity of a misspelt code and the intended code. Two different codes are less similar.
@@ -214,19 +228,22 @@ def check_login_setup(app_configs: object, **kwargs: Any) -> Iterator[CheckMessa
         yield check_message(
             "accounts",
             "ciam_django.urls is included, and 'ciam_django.accounts' is not in INSTALLED_APPS.",
-            "Add it: it has the models of the users who sign in.",
+            "Add it to INSTALLED_APPS, and run manage.py migrate: it has the models of the users "
+            "who sign in.",
         )
     if not any(is_subclass_path(CIAM_BACKEND, path) for path in settings.AUTHENTICATION_BACKENDS):
         yield check_message(
             "backend",
             f"{CIAM_BACKEND!r} is not in AUTHENTICATION_BACKENDS.",
-            "Add it: without it, a user who has signed in is anonymous on the next page.",
+            "Add it as the last one: without it, a user who has signed in is anonymous on the next "
+            "page.",
         )
     if any(inclusions):
         yield check_message(
             "language prefix",
             "ciam_django.urls is included under i18n_patterns.",
-            "Move it out: CIAM knows one URL of the callback, not one for each language.",
+            "Move it out: CIAM knows one URL of the callback, not one for each language. The line: "
+            'urlpatterns = [path("ciam/", include("ciam_django.urls")), *i18n_patterns(...)].',
         )
 
 
@@ -238,28 +255,54 @@ def check_oauth_client(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
     if client is None:
         yield check_message(
             "client",
-            'AUTHLIB_OAUTH_CLIENTS["ciam"] is missing.',
+            f'AUTHLIB_OAUTH_CLIENTS["ciam"] is missing.{_misspelt_client()}',
             "It must be a dict with client_id, client_secret, and server_metadata_url or "
             "authorize_url and access_token_url.",
         )
         return
     if not client.get("client_id"):
-        yield check_message("client", 'AUTHLIB_OAUTH_CLIENTS["ciam"] has no client_id.')
+        yield check_message(
+            "client",
+            'AUTHLIB_OAUTH_CLIENTS["ciam"] has no client_id.',
+            "It must be the id of your application, which CIAM's console shows. The line: "
+            '"client_id": "...".',
+        )
     urls = [name for name in ("authorize_url", "access_token_url") if client.get(name)]
     if bool(client.get("server_metadata_url")) == bool(urls) or len(urls) == 1:
         yield check_message(
             "client",
-            'AUTHLIB_OAUTH_CLIENTS["ciam"] does not choose one of the two modes.',
+            'AUTHLIB_OAUTH_CLIENTS["ciam"] does not choose one of the two modes. It has '
+            f"{' and '.join(_mode_keys(client)) or 'none of the addresses'}.",
             "Give server_metadata_url (OpenID Connect), or authorize_url and access_token_url "
             "(CIAM's own), and not both.",
         )
     scheme, host = scheme_and_host(client.get("authorize_url") or client.get("server_metadata_url"))
-    if host and not is_allowed_form_action(f"{scheme}://{host}"):
+    for place in policies_without(f"{scheme}://{host}") if host else ():
         yield check_message(
             "form action",
-            f"The form-action of SECURE_CSP lacks {scheme}://{host}.",
-            "Add it: the form that starts a sign-in is redirected there.",
+            f"The form-action of {place} lacks {scheme}://{host}.",
+            f'Add it, for example ["\'self\'", "{scheme}://{host}"]: the form that starts a '
+            "sign-in is redirected there.",
         )
+
+
+def _mode_keys(client: Mapping[str, Any]) -> list[str]:
+    """The keys of the client that choose a mode."""
+    names = ("server_metadata_url", "authorize_url", "access_token_url")
+    return [name for name in names if client.get(name)]
+
+
+def _misspelt_client() -> str:
+    """A sentence about the setting or the key that probably should be the client."""
+    for name in dir(settings):
+        # Other names, such as AUTHLIB_OAUTH2_PROVIDER, are settings of Authlib's servers.
+        if name != _CLIENTS and close_name(name, [_CLIENTS], cutoff=0.9):
+            return f" The settings have {name}: did you mean {_CLIENTS}?"
+    clients = getattr(settings, _CLIENTS, None)
+    for key in clients if isinstance(clients, Mapping) else ():
+        if close_name(str(key).casefold(), ["ciam"], cutoff=0.7):
+            return f" {_CLIENTS} has the key {key!r}: did you mean 'ciam'?"
+    return ""
 
 
 def check_error_handlers(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
@@ -286,6 +329,7 @@ def drf_handler() -> object:
 def is_drf_handler_set() -> bool:
     """Return True if the settings name an exception handler of this package."""
     handler = drf_handler()
+    # checks/project.py reports a misspelt path of this package.
     return str(handler).startswith("ciam_django.") or _is_standardized_handler(handler)
 
 
@@ -331,19 +375,35 @@ def oauth_client() -> Mapping[str, Any] | None:
     return client if isinstance(client, Mapping) else None
 
 
-def is_allowed_form_action(origin: str) -> bool:
-    """Return True if the content security policy allows a form that is redirected to this origin.
+def policies_without(origin: str) -> Iterator[str]:
+    """Yield the settings of content security policies that refuse a form with a redirect to it.
 
-    A source is compared as Content Security Policy Level 3, section 6.7.2, says: its host may begin
-    with ``*.``, its scheme and port may be missing, and its path does not count after a redirect.
+    The settings are Django's, and those of django-csp from 4.0 on and before 4.0. A source is
+    compared as Content Security Policy Level 3, section 6.7.2, says: its host may begin with
+    ``*.``, its scheme and port may be missing, and its path does not count after a redirect.
     """
-    policy = getattr(settings, "SECURE_CSP", None) or {}
-    # Django omits a directive that is None or False, and also accepts one source without a list.
-    sources = policy.get("form-action")
-    if sources in (None, False):
-        return True
-    allowed = {sources} if isinstance(sources, str | bool) else set(sources)
-    return any(_matches_source(str(source).lower(), origin.lower()) for source in allowed)
+    for place, sources in _form_actions().items():
+        # Django omits a directive that is None or False, and also accepts one source without a
+        # list.
+        if sources is None or sources is False:
+            continue
+        # A text may have several sources, as in the header.
+        allowed = str(sources).split() if isinstance(sources, str | bool) else sources
+        if not any(_matches_source(str(source).lower(), origin.lower()) for source in allowed):
+            yield place
+
+
+def _form_actions() -> Mapping[str, Any]:
+    """The setting of each policy, and the sources of its ``form-action``."""
+    policy = getattr(settings, "CONTENT_SECURITY_POLICY", None)
+    directives = policy.get("DIRECTIVES") if isinstance(policy, Mapping) else None
+    return {
+        "SECURE_CSP": (getattr(settings, "SECURE_CSP", None) or {}).get("form-action"),
+        "CONTENT_SECURITY_POLICY['DIRECTIVES']": (
+            directives.get("form-action") if isinstance(directives, Mapping) else None
+        ),
+        "CSP_FORM_ACTION": getattr(settings, "CSP_FORM_ACTION", None),
+    }
 
 
 def _matches_source(source: str, origin: str) -> bool:
@@ -361,6 +421,15 @@ def _matches_source(source: str, origin: str) -> bool:
     pattern = match["host"]
     is_same_host = host.endswith(pattern[1:]) if pattern.startswith("*") else host == pattern
     return is_same_port and is_same_host
+
+
+def cache_fault(alias: str) -> str:
+    """Return the backend of a cache and the reason why it is not good enough; empty for others."""
+    backend = settings.CACHES.get(alias, {}).get("BACKEND", "")
+    for class_path, reason in _FORGETFUL_CACHES.items():
+        if is_subclass_path(class_path, backend):
+            return f"{backend!r}, {reason}"
+    return ""
 
 
 def is_subclass_path(class_path: str, path: str) -> bool:

@@ -25,7 +25,7 @@ from ciam_django.client.person import (
 )
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage, raising_ciam_errors
-from ciam_django.privacy import clear_frames_on_error
+from ciam_django.privacy import clear_frames_on_error, own_text
 
 # The claims of an id_token (OpenID Connect Core 1.0, section 2) and of a logout token (OpenID
 # Connect Back-Channel Logout 1.0, section 2.4).
@@ -88,7 +88,9 @@ def check_token_data(
     own_ids = [subject, *((claims or {}).get(member) for member in _USER_ID_MEMBERS)]
     named = [ciam_data.get(member) for member in ("sub", *_USER_ID_MEMBERS)]
     if any(name not in own_ids for name in named if name not in (None, "")):
-        raise CiamError("invalid_token", upstream_text="the token is the token of another person")
+        raise CiamError(
+            "invalid_token", upstream_text=own_text("the token is the token of another person")
+        )
 
 
 @clear_frames_on_error
@@ -102,7 +104,7 @@ def verify_token_as_jwt(app: CiamApp, token: str) -> TokenInfo:
         if not app.is_oidc:
             raise CiamError(
                 "bad_configuration",
-                upstream_text="CIAM's own mode publishes no keys",
+                upstream_text=own_text("CIAM's own mode publishes no keys"),
             )
         metadata = app.load_server_metadata()
         issuer = metadata["issuer"]
@@ -116,7 +118,9 @@ def verify_token_as_jwt(app: CiamApp, token: str) -> TokenInfo:
             )
             registry.validate(verified.claims)
         except _VERIFICATION_ERRORS as error:
-            raise CiamError("invalid_token", upstream_text=type(error).__name__) from error
+            raise CiamError(
+                "invalid_token", upstream_text=own_text(type(error).__name__)
+            ) from error
         claims = verified.claims
         _check_type(verified.header, claims)
         _check_claims(app, claims, requires_audience=True)
@@ -163,7 +167,9 @@ def _check_type(header: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
     kind = str(header.get("typ") or "").casefold()
     is_plain = kind in _GENERIC_TYPES and not claims.keys().isdisjoint({"scope", "scp"})
     if kind not in _ACCESS_TOKEN_TYPES and not is_plain:
-        raise CiamError("invalid_token", upstream_text="the type is not that of an access token")
+        raise CiamError(
+            "invalid_token", upstream_text=own_text("the type is not that of an access token")
+        )
 
 
 def _check_claims(
@@ -175,7 +181,7 @@ def _check_claims(
     which could be a token of another application.
     """
     if any(not claims.keys().isdisjoint(_CLAIMS_OF_OTHER_TOKENS) for claims in claim_sets):
-        raise CiamError("invalid_token", upstream_text="the token is not an access token")
+        raise CiamError("invalid_token", upstream_text=own_text("the token is not an access token"))
     allowed = {app.client_id, *conf.CIAM_BEARER_AUDIENCES}
     audiences = {
         name
@@ -184,9 +190,9 @@ def _check_claims(
         for name in names_in(claims.get(member))
     }
     if "*" not in allowed and (audiences - allowed or (requires_audience and not audiences)):
-        raise CiamError("invalid_token", upstream_text="the audience is wrong or missing")
+        raise CiamError("invalid_token", upstream_text=own_text("the audience is wrong or missing"))
     if any(0 < _expiry_in(claims) <= time.time() - LEEWAY for claims in claim_sets):
-        raise CiamError("invalid_token", upstream_text="the token has expired")
+        raise CiamError("invalid_token", upstream_text=own_text("the token has expired"))
 
 
 def _scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:

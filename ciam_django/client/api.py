@@ -16,7 +16,7 @@ from ciam_django.client.envelope import data_of
 from ciam_django.client.oauth import CiamApp, ciam_app, misconfiguration, name_setting
 from ciam_django.client.transport import ASYNC_MESSAGE, sharing_one_deadline
 from ciam_django.errors import CiamError, raising_ciam_errors
-from ciam_django.privacy import clear_frames_on_error
+from ciam_django.privacy import clear_frames_on_error, own_text
 
 T = TypeVar("T")
 
@@ -408,7 +408,7 @@ class CiamClient:
         Raises the ``CiamError`` of a failure, and ``bad_configuration`` without ``api_base_url``.
         """
         if not self.app.api_base_url:
-            raise CiamError("bad_configuration", upstream_text="there is no api_base_url")
+            raise CiamError("bad_configuration", upstream_text=own_text("there is no api_base_url"))
         in_query = endpoint.method == "GET"
         members = {endpoint.parameters.get(name, name): value for name, value in parameters.items()}
         headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
@@ -425,8 +425,25 @@ class CiamClient:
         return data_of(response)
 
 
+@sharing_one_deadline
+def request_application_token(app: CiamApp) -> int:
+    """Request a new application token without the cache, and return the seconds of its lifetime.
+
+    Raises ``bad_configuration`` if CIAM refuses the client, or the error of the call.
+    """
+    client = CiamClient(app)
+    try:
+        return client._fetch_application_token(Credential.APPLICATION).good_for
+    except CiamError as error:
+        if error.code in _FAILED_CONNECTION_CODES and error.upstream_status is None:
+            name_setting(error, "api_base_url", str(app.api_base_url))
+        raise
+
+
 def _active_token_data(data: dict[str, Any]) -> dict[str, Any]:
     """Return the data of an active token; raise ``invalid_token`` for any other token."""
     if str(data.get("active", True)).casefold() not in ("true", "1", "none"):
-        raise CiamError("invalid_token", upstream_text="CIAM says that the token is not active")
+        raise CiamError(
+            "invalid_token", upstream_text=own_text("CIAM says that the token is not active")
+        )
     return data

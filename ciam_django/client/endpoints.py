@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.errors import CiamError, Stage
+from ciam_django.privacy import own_text
 
 
 @enum.unique
@@ -137,5 +138,5 @@ def endpoint_of(name: str) -> Endpoint:
         )
     except (TypeError, ValueError) as error:
         raise CiamError(
-            "bad_configuration", stage=Stage.API, upstream_text=f"CIAM_ENDPOINTS: {error}"
+            "bad_configuration", stage=Stage.API, upstream_text=own_text(f"CIAM_ENDPOINTS: {error}")
         ) from error

@@ -10,6 +10,7 @@ from joserfc import jwt
 
 from ciam_django.client.oauth import LEEWAY, CiamApp
 from ciam_django.errors import CiamError, Stage, raising_ciam_errors
+from ciam_django.privacy import own_text
 
 # Seconds after `iat` for which a logout token is accepted, unless its `exp` is earlier. Providers
 # have sent `exp` only since 2023, so that a token can lack `exp`.
@@ -40,7 +41,9 @@ def verify_logout_token(app: CiamApp, logout_token: str) -> dict[str, Any]:
             iat={"essential": True},
         ).validate(token.claims)
         if defect := next((name for name, is_wrong in _DEFECTS.items() if is_wrong(token)), ""):
-            raise CiamError("invalid_logout_token", upstream_text=f"invalid members: {defect}")
+            raise CiamError(
+                "invalid_logout_token", upstream_text=own_text(f"invalid members: {defect}")
+            )
         return dict(token.claims)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import ipaddress
 import json
 import logging
 import time
@@ -34,6 +33,8 @@ from ciam_django.client.private_key_jwt import (
 from ciam_django.client.transport import HttpSession, call_deadline
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.errors import CiamError, Stage, error_from_exception, raising_ciam_errors
+from ciam_django.network import is_loopback
+from ciam_django.privacy import loggable_url, own_text
 
 T = TypeVar("T")
 
@@ -129,7 +130,7 @@ class CiamApp(_App):
         if not url:
             return {}
         document = self.cached_document(
-            url, lambda: self._fetch_metadata(url), self._own_metadata_of
+            url, lambda: self._fetch_metadata(url), self.checked_metadata
         )
         try:
             return document.get_copy().content
@@ -184,7 +185,40 @@ class CiamApp(_App):
     def _cached_documents(self) -> dict[str, CachedDocument[Any]]:
         return {}
 
-    def _own_metadata_of(self, document: Any) -> dict[str, Any]:
+    def fetch_metadata(self) -> dict[str, Any]:
+        """Fetch the metadata again, and return it without checks and without the cache.
+
+        Return an empty dict in CIAM's own mode. Raises ``CiamError`` like
+        ``load_server_metadata``.
+        """
+        url = self._server_metadata_url
+        if not url:
+            return {}
+        try:
+            document: dict[str, Any] = self._fetch_metadata(url).document
+        except CiamError as error:
+            name_setting(error, _METADATA_SETTING, url)
+            raise
+        return document
+
+    def fetch_keys(self, metadata: Mapping[str, Any]) -> KeySet:
+        """Fetch the keys of the metadata again, without the cache.
+
+        Raises ``unreadable_answer`` if no key can be used, or the error of the call.
+        """
+        url = metadata["jwks_uri"]
+        try:
+            return _keys_of(self._fetch_document(url).document)
+        except CiamError as error:
+            name_setting(error, _METADATA_SETTING, url)
+            raise
+
+    @property
+    def login_page_url(self) -> str:
+        """A URL of CIAM's login server that answers a GET: the metadata or the login page."""
+        return str(self._server_metadata_url or self.authorize_url)
+
+    def checked_metadata(self, document: Any) -> dict[str, Any]:
         """Return the metadata; raise ``bad_configuration`` if its issuer is another issuer.
 
         OpenID Connect Discovery 1.0, section 4.3: the keys of another issuer would sign in users of
@@ -193,8 +227,9 @@ class CiamApp(_App):
         metadata = _metadata_of(document)
         if metadata["issuer"] not in self.issuers:
             raise _unusable_metadata(
-                "the issuer in the metadata does not belong to this address: correct the address, "
-                "or add the issuer to the client"
+                f"the issuer in the metadata is {loggable_url(metadata['issuer']) or 'no URL'}, "
+                f"and must be {' or '.join(self.issuers)}: correct server_metadata_url, or add the "
+                "right 'issuer' to the client"
             )
         return metadata
 
@@ -206,7 +241,7 @@ class CiamApp(_App):
             if not _is_address_wrong(error):
                 raise
             reason = f"HTTP status {error.upstream_status}" if error.upstream_status else ""
-            raise misconfiguration(error, reason) from error
+            raise misconfiguration(error, own_text(reason)) from error
 
     def _fetch_document(self, url: str) -> FetchedDocument:
         # The caller sets the stage.
@@ -284,7 +319,7 @@ class CiamApp(_App):
             endpoint = session.metadata.get("token_endpoint") or self.access_token_url
             timeout = conf.CIAM_TIMEOUT
             if call_deadline(timeout) - time.monotonic() < timeout / 2:
-                raise CiamError("timeout", upstream_text="the other calls took too long")
+                raise CiamError("timeout", upstream_text=own_text("the other calls took too long"))
             try:
                 token: dict[str, Any] = session.refresh_token(endpoint, refresh_token=refresh_token)
             except (CiamError, requests.RequestException) as error:
@@ -366,7 +401,8 @@ class CiamApp(_App):
             endpoint = self.load_server_metadata().get("userinfo_endpoint")
             if not endpoint:
                 raise CiamError(
-                    "bad_configuration", upstream_text="the metadata lacks userinfo_endpoint"
+                    "bad_configuration",
+                    upstream_text=own_text("the metadata lacks userinfo_endpoint"),
                 )
             headers = {"Authorization": f"Bearer {access_token}"}
             with self._get_session() as session:
@@ -402,8 +438,7 @@ def name_setting(error: CiamError, setting: str, url: str) -> None:
     Only the log line has this text, because the operators have to correct the setting.
     """
     place = f'AUTHLIB_OAUTH_CLIENTS["ciam"]["{setting}"], host {_host_of(url)}'
-    # Not an argument of the error, whose redaction would remove a long host.
-    error.upstream_text = f"{place}: {error.upstream_text or error}"
+    error.upstream_text = own_text(f"{place}: {error.upstream_text or error}")
 
 
 def misconfiguration(error: CiamError, reason: str = "") -> CiamError:
@@ -441,7 +476,7 @@ def ciam_app() -> CiamApp:
     ):
         raise CiamError(
             "bad_configuration",
-            upstream_text="AUTHLIB_OAUTH_CLIENTS lacks a client: see manage.py check",
+            upstream_text=own_text("AUTHLIB_OAUTH_CLIENTS lacks a client: see manage.py check"),
         )
     defaults: dict[str, Any] = (
         {"scope": "openid"}
@@ -562,7 +597,9 @@ def _keys_of(document: Any) -> KeySet:
         with contextlib.suppress(JoseError, ValueError, TypeError, LookupError):
             keys.append(JWKRegistry.import_key(members))
     if not keys:
-        raise CiamError("unreadable_answer", upstream_text="the key set has no usable key")
+        raise CiamError(
+            "unreadable_answer", upstream_text=own_text("the key set has no usable key")
+        )
     return KeySet(keys)
 
 
@@ -608,7 +645,7 @@ def _metadata_of(document: Any) -> dict[str, Any]:
 
 
 def _unusable_metadata(reason: str) -> CiamError:
-    return CiamError("bad_configuration", upstream_text=reason)
+    return CiamError("bad_configuration", upstream_text=own_text(reason))
 
 
 def _is_secure(endpoint: object) -> bool:
@@ -625,13 +662,7 @@ def _is_secure(endpoint: object) -> bool:
         return False
     if parts.scheme != "http":
         return parts.scheme == "https" and bool(host)
-    return bool(host) and (settings.DEBUG or _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
+    return bool(host) and (settings.DEBUG or is_loopback(host))
 
 
 def _auth_method(metadata: Mapping[str, Any], client_secret: str | None) -> str:

@@ -14,7 +14,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from ciam_django.errors import CiamError
-from ciam_django.privacy import clear_frames_on_error
+from ciam_django.privacy import clear_frames_on_error, own_text
 
 # The ``token_endpoint_auth_method`` of OpenID Connect Core 1.0, section 9.
 PRIVATE_KEY_JWT: Final = "private_key_jwt"
@@ -91,7 +91,9 @@ def assertion_parameters(client_id: str, client_secret: object, audience: str) -
     if key is None:
         raise CiamError(
             "bad_configuration",
-            upstream_text="the client_secret of AUTHLIB_OAUTH_CLIENTS is not a private key",
+            upstream_text=own_text(
+                "the client_secret of AUTHLIB_OAUTH_CLIENTS is not a private key"
+            ),
         )
     assertion = private_key_jwt_sign(
         key,

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ciam_django.client.envelope import LIFETIME
 from ciam_django.errors import CiamError
+from ciam_django.privacy import own_text
 
 Data = Mapping[str, Any]
 
@@ -111,7 +112,9 @@ def signed_in_of(data: Data) -> SignedIn:
     """Return the token in the data; raise ``unreadable_answer`` without a token."""
     token = _text(data, "access_token")
     if not token:
-        raise CiamError("unreadable_answer", upstream_text="neither a token nor a flowType")
+        raise CiamError(
+            "unreadable_answer", upstream_text=own_text("neither a token nor a flowType")
+        )
     lifetime = LIFETIME.fullmatch(str(data.get("expires_in")))
     return SignedIn(token, user_id_in(data), int(lifetime[1]) if lifetime else 0, data)
 
@@ -125,7 +128,7 @@ def flow_id_of(data: Data) -> str:
     """Return the id of a sent code's flow; raise ``unreadable_answer`` without an id."""
     flow_id = _text(data, "fId")
     if not flow_id:
-        raise CiamError("unreadable_answer", upstream_text="there is no fId")
+        raise CiamError("unreadable_answer", upstream_text=own_text("there is no fId"))
     return flow_id
 
 

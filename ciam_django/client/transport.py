@@ -45,6 +45,7 @@ from ciam_django.client.cache import (
 )
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
+from ciam_django.privacy import own_text
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -308,10 +309,7 @@ class _Circuit:
 
 
 def _refusal(reason: str, retry_after: int) -> CiamError:
-    error = CiamError("no_connection", retry_after=retry_after)
-    # Not an argument of the error, whose redaction would remove a long host.
-    error.upstream_text = reason
-    return error
+    return CiamError("no_connection", retry_after=retry_after, upstream_text=own_text(reason))
 
 
 class _Calls:
@@ -534,7 +532,7 @@ class HttpSession(OAuth2Session):
         deadline = call_deadline(timeout)
         seconds = deadline - time.monotonic()
         if seconds <= 0:
-            raise CiamError("timeout", upstream_text="the other calls took CIAM_TIMEOUT")
+            raise CiamError("timeout", upstream_text=own_text("the other calls took CIAM_TIMEOUT"))
         token = _deadline.set(deadline)
         try:
             with guarded_call(str(request.url), seconds=seconds, limit=limit):
@@ -570,14 +568,14 @@ def _read_body(response: requests.Response) -> bytes:
             if size > LARGEST_BODY:
                 raise CiamError(
                     "unreadable_answer",
-                    upstream_text="the body is larger than 1 MiB",
+                    upstream_text=own_text("the body is larger than 1 MiB"),
                     upstream_status=response.status_code,
                 )
             chunks.append(chunk)
     except HTTPError as error:
         code = "timeout" if isinstance(error, ReadTimeoutError) else "unreadable_answer"
         raise CiamError(
-            code, upstream_text=type(error).__name__, upstream_status=response.status_code
+            code, upstream_text=own_text(type(error).__name__), upstream_status=response.status_code
         ) from error
     finally:
         # The next call must not read the rest of an unfinished body.

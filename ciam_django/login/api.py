@@ -64,6 +64,7 @@ from ciam_django.login.steps.flow import (
 from ciam_django.login.steps.linking import identity_text
 from ciam_django.login.steps.submit import build_form, finish_sign_in, submit_form
 from ciam_django.login.steps.table import STEPS
+from ciam_django.privacy import own_text
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import JSON, json_response_for, language_of_page
 
@@ -117,7 +118,9 @@ def _refuse_other_content_types(request: HttpRequest) -> None:
     """
     content_type = request.content_type
     if not content_type:
-        raise CiamError("invalid_request", upstream_text="the request has no Content-Type")
+        raise CiamError(
+            "invalid_request", upstream_text=own_text("the request has no Content-Type")
+        )
     if content_type != JSON and not re.fullmatch(r"application/[^/]+\+json", content_type):
         raise CiamError("unsupported_media_type")
 
@@ -146,7 +149,7 @@ def _refuse_other_sites(request: HttpRequest) -> None:
         raise CiamError(
             "csrf_failed",
             stage=Stage.AUTHORIZE,
-            upstream_text="cross-site, and the origin is not in CSRF_TRUSTED_ORIGINS",
+            upstream_text=own_text("cross-site, and the origin is not in CSRF_TRUSTED_ORIGINS"),
         )
 
 
@@ -287,7 +290,7 @@ def _parse_request_body(request: HttpRequest) -> Mapping[str, Any]:
     except (ValueError, RecursionError, RequestDataTooBig, UnreadablePostError):
         body = None
     if not isinstance(body, dict):
-        raise CiamError("invalid_request", upstream_text="the body is not a JSON object")
+        raise CiamError("invalid_request", upstream_text=own_text("the body is not a JSON object"))
     return body
 
 
@@ -303,7 +306,7 @@ def _refuse_malformed_members(body: Mapping[str, Any], name: str) -> None:
         malformed.append("do")
     if malformed:
         raise CiamError(
-            "invalid_request", upstream_text=f"malformed members: {', '.join(malformed)}"
+            "invalid_request", upstream_text=own_text(f"malformed members: {', '.join(malformed)}")
         )
 
 

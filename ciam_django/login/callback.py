@@ -53,6 +53,7 @@ from ciam_django.login.state import (
 )
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.linking import confirmation_flow
+from ciam_django.privacy import own_text
 from ciam_django.responses import HTML, media_type_for, page_response
 
 # Seconds for which a second callback waits for the first callback, and the pause between two looks.
@@ -328,6 +329,5 @@ def _invalid_state_response(
     hint = hint_at_callback(request, returned_state, provider)
     error = CiamError("mismatching_state", stage=Stage.CALLBACK)
     if hint is Hint.OTHER_HOST:
-        # The hosts are our own text. A redacted text would lack the digits of an address.
-        error.upstream_text = changed_hosts(request, returned_state)
+        error.upstream_text = own_text(changed_hosts(request, returned_state))
     return cookie_test_response(request, hint) or answer_error(request, error, hint)

@@ -25,6 +25,7 @@ from ciam_django.client.results import Captcha
 from ciam_django.errors import CiamError, Stage
 from ciam_django.login.cookies import EncryptedCookies
 from ciam_django.login.known_browsers import known_browser_id
+from ciam_django.privacy import own_text
 from ciam_django.reporting import answer_and_report, report
 
 # Seconds for which the cookie with the id of a CAPTCHA is valid.
@@ -126,7 +127,7 @@ def decode_captcha_image(captcha: Captcha) -> tuple[bytes, str]:
     raise CiamError(
         "unreadable_answer",
         stage=Stage.API,
-        upstream_text="the CAPTCHA is not a PNG, JPEG or GIF image",
+        upstream_text=own_text("the CAPTCHA is not a PNG, JPEG or GIF image"),
     )
 
 

@@ -27,6 +27,7 @@ from ciam_django.accounts.login import storage_failure_of
 from ciam_django.errors import CiamError, Stage
 from ciam_django.login.hints import Hint, hint_at_form, hint_text
 from ciam_django.login.redirects import requested_next
+from ciam_django.privacy import own_text
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import json_response_for, response_for
 
@@ -78,7 +79,7 @@ def _refuse_large_form(request: HttpRequest) -> None:
     # Python's int() refuses a text with more than 4,300 digits.
     if size.isascii() and size.isdigit() and (len(size) > _MAX_DIGITS or int(size) > LARGEST_BODY):
         request.POST = QueryDict()
-        raise CiamError("invalid_request", upstream_text="the form is larger than 16 KiB")
+        raise CiamError("invalid_request", upstream_text=own_text("the form is larger than 16 KiB"))
 
 
 def answer_errors(view: ViewFunction) -> ViewFunction:

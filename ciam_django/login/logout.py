@@ -34,6 +34,7 @@ from ciam_django.login.redirects import (
     redirect_or_json_response,
     url_after_sign_out,
 )
+from ciam_django.privacy import own_text
 from ciam_django.reporting import report
 
 # Kinds of errors that do not depend on the logout token, so CIAM may send the token again.
@@ -102,7 +103,9 @@ def back_channel_logout(request: HttpRequest) -> HttpResponse:
     jti_key = f"ciam_django.logout.{_digest(claims['iss'], claims['jti'])}"
     if not acquire_once(jti_key, seconds=MAX_AGE + 2 * LEEWAY):
         raise CiamError(
-            "invalid_logout_token", stage=Stage.LOGOUT, upstream_text="the jti has been used before"
+            "invalid_logout_token",
+            stage=Stage.LOGOUT,
+            upstream_text=own_text("the jti has been used before"),
         )
     try:
         end_sessions(_sessions_of_claims(claims), "back_channel")

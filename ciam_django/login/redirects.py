@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -17,6 +19,8 @@ from django.utils.http import is_same_domain, url_has_allowed_host_and_scheme
 
 from ciam_django.conf import conf
 from ciam_django.responses import HTML, JSON, has_readable_accept
+
+logger = logging.getLogger("ciam_django")
 
 # The longest ``next`` in bytes: it travels in a cookie.
 _LONGEST: Final = 512
@@ -83,7 +87,30 @@ def requested_next(request: HttpRequest) -> str:
 
 def url_after_sign_in(request: HttpRequest, next_url: str) -> str:
     """Return ``next_url`` if it is still safe, otherwise the URL of ``LOGIN_REDIRECT_URL``."""
-    return safe_next(request, next_url) or resolve_url(settings.LOGIN_REDIRECT_URL)
+    return safe_next(request, next_url) or _default_url_after_sign_in()
+
+
+def _default_url_after_sign_in() -> str:
+    """Return the URL of ``LOGIN_REDIRECT_URL``; log a WARNING if Django's default has no page."""
+    url = resolve_url(settings.LOGIN_REDIRECT_URL)
+    # A project that sets the URL can serve its page elsewhere, for example with a front end.
+    if not settings.is_overridden("LOGIN_REDIRECT_URL"):  # type: ignore[misc]  # no setting
+        try:
+            resolve(url)
+        except Resolver404:
+            _log_missing_page(url)
+    return url
+
+
+@functools.cache
+def _log_missing_page(url: str) -> None:
+    """Log the missing page once in this process."""
+    logger.warning(
+        "LOGIN_REDIRECT_URL is not set, and Django's default, %s, is no page of this project: "
+        "users read 'Not Found' after a sign-in. Set LOGIN_REDIRECT_URL to a path, or to the name "
+        "of a URL pattern, such as 'home'.",
+        url,
+    )
 
 
 def url_after_sign_out(request: HttpRequest) -> str:

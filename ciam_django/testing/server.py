@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlencode, urlsplit
 
 from werkzeug import Request, Response
@@ -345,10 +345,20 @@ def _unused_application(environ: Mapping[str, Any], start_response: Callable[...
     raise AssertionError("The handler answers each request, not the application.")
 
 
-def _handler_class_for(fake: FakeCiam) -> type[WSGIRequestHandler]:
-    class Handler(WSGIRequestHandler):
+class _DatedHandler(WSGIRequestHandler):
+    """Write the header Date that the fake shows."""
+
+    fake: ClassVar[FakeCiam]
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return self.fake.shown_date(super().date_time_string(timestamp))
+
+
+def _handler_class_for(fake_ciam: FakeCiam) -> type[WSGIRequestHandler]:
+    class Handler(_DatedHandler):
         """Keep connections open, which werkzeug's handler does not, and run misbehaviours."""
 
+        fake = fake_ciam
         protocol_version = "HTTP/1.1"
         # With Nagle's algorithm, each answer on an open connection waits 40 ms for the client's
         # acknowledgement.
@@ -356,10 +366,10 @@ def _handler_class_for(fake: FakeCiam) -> type[WSGIRequestHandler]:
 
         def setup(self) -> None:
             super().setup()
-            fake.add_connection(self.connection)
+            self.fake.add_connection(self.connection)
 
         def finish(self) -> None:
-            fake.remove_connection(self.connection)
+            self.fake.remove_connection(self.connection)
             with contextlib.suppress(OSError):
                 super().finish()
 
@@ -367,9 +377,9 @@ def _handler_class_for(fake: FakeCiam) -> type[WSGIRequestHandler]:
             request = Request(self.make_environ())
             # The server would take an unread body for the next request.
             request.get_data(cache=True, parse_form_data=False)
-            outcome = fake.handle_request(request)
+            outcome = self.fake.handle_request(request)
             if isinstance(outcome, Misbehaviour):
-                outcome.play(self.connection, fake.stopped)
+                outcome.play(self.connection, self.fake.stopped)
                 self.close_connection = True
                 return
             self._write_response(outcome)

@@ -95,6 +95,10 @@ class Tenant(abc.ABC):
         self._lock = threading.Lock()
         self.reset()
 
+    def shown_date(self, true_date: str) -> str:
+        """Return the header Date of a response."""
+        return self.date_header or true_date
+
     def reset(self) -> None:
         """Delete all planned faults, codes, tokens and accounts, and start with the first key."""
         self.key: RSAKey = keys.first_key()
@@ -110,6 +114,8 @@ class Tenant(abc.ABC):
         self.used_assertions: set[str] = set()
         # If true, the issuer ends in a slash, as at Auth0 and Authentik.
         self.issuer_has_slash = False
+        # The header Date of all responses; an empty text is the true time.
+        self.date_header = ""
         # The scope that users grant; None grants the requested scope.
         self.granted_scope: str | None = None
         self.id_token_claims: dict[str, Any] = {}

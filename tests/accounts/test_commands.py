@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import io
+import re
+import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from ciam_django.accounts.models import CiamIdentity
-from ciam_django.client.person import Person
+from ciam_django.accounts import fake_people
+from ciam_django.accounts.models import CiamIdentity, CiamSession
+from ciam_django.client.oauth import ciam_app
+from ciam_django.client.person import Person, issuer_of
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import user_id_of
+from tests.accounts.shop.models import MobileUser
 from tests.browser import Browser
+from tests.rows import for_each_row
 from tests.users import get_or_create_user
 
 pytestmark = pytest.mark.django_db
@@ -235,3 +244,163 @@ def test_only_the_first_twenty_problems_are_shown(write_table: WriteTable) -> No
 
     assert output.count("there is no user") == 20
     assert "50 can't be done" in output
+
+
+def test_an_issuer_is_required_to_rename_identities() -> None:
+    get_or_create_user(Person(OLD, "u-1"))
+
+    assert f"--from is missing. Allowed: ['{OLD}']." in fail_command("ciam_rekey", "--to", "y")
+
+
+# --- From a fake CIAM to a tenant -----------------------------------------------------------------
+
+FAKE = "http://127.0.0.1:9000/fake_app_0001"
+FORGET = ("ciam_rekey", "--forget-test-people")
+
+
+@pytest.mark.parametrize("mode", ["oidc", "ciam"])
+def test_the_log_line_after_a_change_of_the_issuer_has_the_command_that_ends_the_failure(
+    ciam: FakeCiam, settings: Settings, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    Browser(ciam).sign_in()
+    old = CiamIdentity.objects.get().issuer
+    with FakeCiam() as tenant:
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": tenant.client(mode)}
+        assert Browser(tenant).sign_in().status_code == 500
+        line = next(message for message in caplog.messages if "code=bad_configuration" in message)
+        for text in (old, issuer_of(ciam_app()), f"`manage.py ciam_rekey --from {old}`"):
+            assert text in line
+        assert "[url]" not in line
+
+        commands = re.findall(r"manage\.py (ciam_rekey --forget-test-people)`", line)
+        assert len(commands) == 1
+        assert "Nothing has been changed" in run_command(*commands[0].split())
+        assert "1 removed; 1 users deleted." in run_command(*commands[0].split(), "--apply")
+        browser = Browser(tenant)
+        assert browser.sign_in().status_code == 302
+        assert browser.user_id
+
+
+def test_the_test_people_of_fakes_are_forgotten_only_with_apply() -> None:
+    get_or_create_user(Person(FAKE, "u-1"))
+    get_or_create_user(Person("http://localhost:8080/x", "u-1"))
+    customer = get_or_create_user(Person(OLD, "u-1"))
+    looked = run_command(*FORGET)
+
+    assert "2 identities to remove" in looked
+    assert "2 users to delete, 0 to keep." in looked
+    assert "Nothing has been changed. To do it, add --apply." in looked
+    assert CiamIdentity.objects.count() == 3
+    assert "2 removed; 2 users deleted." in run_command(*FORGET, "--apply")
+    assert list(User.objects.all()) == [customer]
+    assert list(CiamIdentity.objects.values_list("issuer", flat=True)) == [OLD]
+    assert "0 identities to remove" in run_command(*FORGET, "--apply")
+
+
+def changed(user: User, **values: object) -> User:
+    User.objects.filter(pk=user.pk).update(**values)
+    return user
+
+
+def with_reference(user: User) -> User:
+    LogEntry.objects.create(user=user, action_flag=1, object_repr="a book")
+    return user
+
+
+def with_group(user: User) -> User:
+    user.groups.add(Group.objects.create(name="editors"))
+    return user
+
+
+def with_password(user: User) -> User:
+    user.set_password("a password")
+    user.save()
+    return user
+
+
+def with_customer_identity(user: User) -> User:
+    CiamIdentity.objects.create(user=user, issuer=OLD, subject="customer")
+    return user
+
+
+@for_each_row(
+    "make, reason",
+    [
+        (lambda user: changed(user, is_staff=True), "is a member of the staff"),
+        (lambda user: changed(user, is_superuser=True), "is a member of the staff"),
+        (with_password, "has a password"),
+        (with_customer_identity, f"has an identity of {OLD}"),
+        (
+            lambda user: changed(user, date_joined=timezone.now() - timedelta(days=1)),
+            "is older than the first sign-in",
+        ),
+        (with_reference, "is used by admin.LogEntry"),
+        (with_group, "is used by auth.User_groups"),
+    ],
+)
+def test_a_user_who_is_more_than_a_test_person_is_kept_without_the_fake_identity(
+    db: None, make: Callable[[User], User], reason: str
+) -> None:
+    user = make(get_or_create_user(Person(FAKE, uuid.uuid4().hex)))
+    output = run_command(*FORGET, "--apply")
+
+    assert f"kept: User {user.pk} {reason}." in output
+    assert "0 users deleted." in output
+    assert User.objects.filter(pk=user.pk).exists()
+    assert not CiamIdentity.objects.filter(issuer=FAKE).exists()
+    user.delete()
+    Group.objects.all().delete()
+
+
+def test_a_user_of_two_test_people_is_deleted_once() -> None:
+    user = get_or_create_user(Person(FAKE, "u-1"))
+    CiamIdentity.objects.create(user=user, issuer=FAKE, subject="u-2")
+
+    assert "2 removed; 1 users deleted." in run_command(*FORGET, "--apply")
+    assert not User.objects.exists()
+
+
+def test_a_model_that_does_not_store_when_a_user_was_created_keeps_its_users() -> None:
+    user = MobileUser(mobile="13800000000")
+    user.set_unusable_password()
+    identity = CiamIdentity(issuer=FAKE, subject="u-1", created_at=timezone.now())
+
+    assert "has no date_joined" in fake_people._reason_to_keep(user, [identity])
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_the_sessions_of_forgotten_people_end(ciam: FakeCiam) -> None:
+    browser = Browser(ciam)
+    browser.sign_in()
+    run_command(*FORGET, "--apply")
+
+    assert browser.client.get("/ciam/login/").status_code == 200
+    assert not CiamSession.objects.exists()
+    assert browser.user_id is None
+
+
+@pytest.mark.parametrize("issuer", ["http://ciam:9000/fake", "http://127.0.0.1:9000/b"])
+def test_one_fake_can_be_named(issuer: str) -> None:
+    get_or_create_user(Person(issuer, "u-1"))
+    get_or_create_user(Person(FAKE, "u-1"))
+
+    assert "1 removed; 1 users deleted." in run_command(*FORGET, "--from", issuer, "--apply")
+    assert list(CiamIdentity.objects.values_list("issuer", flat=True)) == [FAKE]
+
+
+@pytest.mark.parametrize("issuer", [OLD, "http://127.0.0.1:1/unknown"])
+def test_a_tenant_is_never_forgotten(issuer: str) -> None:
+    customer = get_or_create_user(Person(OLD, "u-1"))
+    get_or_create_user(Person(FAKE, "u-1"))
+
+    text = fail_command(*FORGET, "--from", issuer, "--apply")
+    assert f"--from {issuer}: is no fake CIAM with identities" in text
+    assert f"Allowed: ['{FAKE}']" in text
+    assert User.objects.filter(pk=customer.pk).exists()
+
+
+@pytest.mark.parametrize("arguments", [("--to", "x"), ("--subjects", "table.csv")])
+def test_the_arguments_of_a_new_name_are_refused_with_forgotten_people(
+    arguments: tuple[str, str],
+) -> None:
+    assert "renames nobody" in fail_command(*FORGET, *arguments)

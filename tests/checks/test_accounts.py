@@ -9,6 +9,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, run_checks
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import override_settings
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.middleware import CiamSessionMiddleware
@@ -20,7 +21,8 @@ from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
 from tests.accounts.shop import models as shop
 from tests.browser import Browser
-from tests.checks.test_settings import found_with
+from tests.checks.test_settings import CLIENT, found_with
+from tests.rows import for_each_row
 from tests.users import get_or_create_user
 
 COOKIES = "django.contrib.sessions.backends.signed_cookies"
@@ -182,6 +184,29 @@ def test_other_databases_and_missing_tables_are_not_checked(settings: Settings) 
         cursor.execute("ALTER TABLE ciam_accounts_ciamidentity RENAME TO elsewhere")
         assert database_messages() == []
         cursor.execute("ALTER TABLE elsewhere RENAME TO ciam_accounts_ciamidentity")
+
+
+@for_each_row(
+    "mode, verified, is_reported",
+    [("ciam", [], True), ("ciam", ["email"], False), ("oidc", [], False)],
+)
+def test_an_email_address_that_ciam_does_not_verify_is_reported_as_user_name(
+    mode: str, verified: list[str], is_reported: bool
+) -> None:
+    metadata = "https://login.shop.cn/.well-known/openid-configuration"
+    oidc_client = {"client_id": "x", "server_metadata_url": metadata}
+    clients = {"ciam": CLIENT if mode == "ciam" else oidc_client}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        override_settings(AUTHLIB_OAUTH_CLIENTS=clients, CIAM_VERIFIED_CLAIMS=verified),
+    ):
+        patch.setattr(accounts, "get_user_model", lambda: shop.EmailUser)
+        messages = list(accounts.check_user_model(None))
+
+    assert [message.id for message in messages] == [CHECK_IDS["user model"]] * is_reported
+    for message in messages:
+        assert "EmailUser needs a value for 'email'" in message.msg
+        assert "CIAM_VERIFIED_CLAIMS = ['email']" in str(message.hint)
 
 
 @pytest.mark.parametrize("model", [shop.StrictUser, shop.TenantUser, shop.MobileUser])

@@ -397,6 +397,7 @@ SAFE_LIMITS: dict[str, Any] = {
     "CIAM_CLIENT_IP": "ciam_django.network.forwarded_for",
     "CIAM_SEND_LIMITS": {"receiver": ["1/min"], "address": ["60/hour"], "site": ["1000/day"]},
     "CIAM_PHONE_REGIONS": ["CN"],
+    "CIAM_SUPPORT_URL": "/help/",
 }
 NO_ADDRESS = {"receiver": ["1/min"], "site": ["1000/day"]}
 

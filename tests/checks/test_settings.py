@@ -15,7 +15,8 @@ from django.urls import include, path
 from django.utils.functional import lazystr
 from pytest_django.fixtures import Settings
 
-from ciam_django.checks import accounts, login
+from ciam_django.checks import accounts, login, project
+from ciam_django.checks import client as client_checks
 from ciam_django.checks.messages import CHECK_IDS
 from ciam_django.checks.settings import CHECKS
 from ciam_django.codes import CODES
@@ -188,7 +189,9 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
             "MIDDLEWARE": [
                 "no.such.middleware",
                 f"{__name__}.function_middleware",
+                "django.contrib.sessions.middleware.SessionMiddleware",
                 "django.middleware.locale.LocaleMiddleware",
+                "django.contrib.auth.middleware.AuthenticationMiddleware",
                 "ciam_django.accounts.middleware.CiamSessionMiddleware",
             ]
         },
@@ -328,11 +331,71 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "USE_I18N is False: all users read the texts in English.",
         "Set USE_I18N to True.",
     ),
+    "client key": (
+        {"AUTHLIB_OAUTH_CLIENTS": client(scope="USER_API")},
+        "AUTHLIB_OAUTH_CLIENTS[\"ciam\"] has the key 'scope', which has no effect there.",
+        'Move it: "client_kwargs"',
+    ),
+    "placeholder": (
+        {"AUTHLIB_OAUTH_CLIENTS": client(client_id="…")},
+        'AUTHLIB_OAUTH_CLIENTS["ciam"]["client_id"] is \'…\'',
+        "which CIAM's console shows",
+    ),
+    "client url": (
+        {"AUTHLIB_OAUTH_CLIENTS": client(api_base_url="api.shop.cn")},
+        'AUTHLIB_OAUTH_CLIENTS["ciam"]["api_base_url"] is \'api.shop.cn\'.',
+        "for example 'https://api.shop.cn'",
+    ),
+    "insecure client": (
+        {"AUTHLIB_OAUTH_CLIENTS": client(api_base_url="http://api.shop.cn")},
+        "is 'http://api.shop.cn', and DEBUG is off.",
+        "for example 'https://api.shop.cn'",
+    ),
+    "client secret": (
+        {"AUTHLIB_OAUTH_CLIENTS": client(client_secret=None)},
+        'AUTHLIB_OAUTH_CLIENTS["ciam"]["client_secret"] is missing.',
+        'os.environ["CIAM_CLIENT_SECRET"]',
+    ),
+    "callback path": (
+        {"CIAM_CALLBACK_URL": "https://shop.cn/callback"},
+        "CIAM_CALLBACK_URL is 'https://shop.cn/callback', and the path of ciam:callback is",
+        'CIAM_CALLBACK_URL = "https://shop.cn/ciam/callback/"',
+    ),
+    "link": (
+        {"LOGOUT_REDIRECT_URL": "hme"},
+        "LOGOUT_REDIRECT_URL is 'hme': Reverse for 'hme' not found.",
+        "Allowed: the name of a URL pattern",
+    ),
+    "cookie": (
+        {"SESSION_COOKIE_SAMESITE": "Strict"},
+        "SESSION_COOKIE_SAMESITE is 'Strict'.",
+        "SESSION_COOKIE_SAMESITE = 'Lax'",
+    ),
+    "django part": (
+        {"INSTALLED_APPS": [a for a in django_settings.INSTALLED_APPS if "sessions" not in a]},
+        "'django.contrib.sessions' is not in INSTALLED_APPS",
+        "manage.py migrate",
+    ),
+    "proxy header": (
+        {"SECURE_PROXY_SSL_HEADER": ("X-Forwarded-Proto", "https")},
+        "SECURE_PROXY_SSL_HEADER is ('X-Forwarded-Proto', 'https').",
+        "SECURE_PROXY_SSL_HEADER = ('HTTP_X_FORWARDED_PROTO', 'https')",
+    ),
+    "app": (
+        {"INSTALLED_APPS": [a for a in django_settings.INSTALLED_APPS if a != "ciam_django"]},
+        "INSTALLED_APPS has 'ciam_django.accounts', and lacks 'ciam_django'.",
+        "'ciam_django' and 'ciam_django.accounts'",
+    ),
+    "urls": (
+        {"ROOT_URLCONF": NoUrls, "LOGIN_URL": "ciam:login"},
+        "LOGIN_URL is 'ciam:login', and ciam_django.urls is not included",
+        'path("ciam/", include("ciam_django.urls"))',
+    ),
 }
 # tests/checks/test_accounts.py tests the checks of the database and of the user model.
 DATABASE_CHECKS = ["identities", "issuer", "user model"]
 # tests/checks/test_login.py tests the checks of ``manage.py check --deploy``.
-DEPLOY_CHECKS = ["client address", "site budget", "phone regions"]
+DEPLOY_CHECKS = ["client address", "site budget", "phone regions", "support"]
 # The checks of settings that only the views of ``ciam_django.urls`` need.
 NEED_URLS = {
     "client",
@@ -344,6 +407,10 @@ NEED_URLS = {
     "session store",
     "session middleware",
     "front end",
+    "callback path",
+    "link",
+    "cookie",
+    "django part",
 }
 
 
@@ -808,7 +875,9 @@ def test_a_policy_without_a_form_action_has_no_messages(policy: object) -> None:
 def test_a_form_action_is_not_checked_for_a_client_without_a_host() -> None:
     clients = client(authorize_url="http://[")
 
-    assert found_with(AUTHLIB_OAUTH_CLIENTS=clients, SECURE_CSP={"form-action": ["'self'"]}) == []
+    only_message(
+        "client url", AUTHLIB_OAUTH_CLIENTS=clients, SECURE_CSP={"form-action": ["'self'"]}
+    )
 
 
 def test_a_subclass_of_the_middleware_has_no_messages() -> None:
@@ -829,5 +898,7 @@ def test_another_handler_of_the_package_has_no_messages() -> None:
 
 def test_the_checks_are_registered() -> None:
     checks = {*CHECKS, *login.CHECKS, *accounts.CHECKS, *accounts.DATABASE_CHECKS}
+    checks |= {*client_checks.CHECKS, *project.CHECKS}
 
     assert checks <= set(registry.registered_checks)
+    assert {*client_checks.DEPLOY_CHECKS, *project.DEPLOY_CHECKS} <= registry.deployment_checks

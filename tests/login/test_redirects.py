@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
+from django.http import HttpResponse
 from django.test import RequestFactory, override_settings
-from django.urls import clear_script_prefix, set_script_prefix
+from django.urls import clear_script_prefix, path, set_script_prefix
 from django.utils import translation
 from pytest_django.fixtures import Settings
 
+from ciam_django.login import redirects
 from ciam_django.login.redirects import (
     absolute_url,
     callback_url,
@@ -133,6 +136,41 @@ def test_a_stored_next_is_checked_again(settings: Settings) -> None:
     settings.LOGIN_REDIRECT_URL = "/home/"
 
     assert url_after_sign_in(RequestFactory().get("/"), "https://evil.example/") == "/home/"
+
+
+@pytest.fixture
+def no_redirect_setting(settings: Settings) -> Iterator[None]:
+    """A project that does not set ``LOGIN_REDIRECT_URL``, and a process without log lines."""
+    redirects._log_missing_page.cache_clear()
+    yield
+    redirects._log_missing_page.cache_clear()
+
+
+def test_a_default_redirect_without_a_page_is_logged_once(
+    no_redirect_setting: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    urls = [url_after_sign_in(RequestFactory().get("/"), "") for _ in range(2)]
+
+    assert urls == ["/accounts/profile/"] * 2
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "Set LOGIN_REDIRECT_URL to a path" in caplog.messages[0]
+
+
+class ProfileUrls:
+    """The URLs of a project with the page of Django's default."""
+
+    urlpatterns = (path("accounts/profile/", lambda request: HttpResponse()),)
+
+
+def test_a_redirect_to_a_page_or_of_a_setting_is_not_logged(
+    no_redirect_setting: None, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with override_settings(ROOT_URLCONF=ProfileUrls):
+        assert url_after_sign_in(RequestFactory().get("/"), "") == "/accounts/profile/"
+    settings.LOGIN_REDIRECT_URL = "/app/"
+    assert url_after_sign_in(RequestFactory().get("/"), "") == "/app/"
+
+    assert caplog.records == []
 
 
 def test_a_logout_redirects_to_the_setting_or_to_the_login_page(settings: Settings) -> None:

@@ -29,6 +29,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "tokens": ("accounts/test_session_tokens.py",),
     "accounts/backends": ("accounts/test_login.py", "accounts/test_users.py", "test_axes.py"),
     "accounts/bearer": ("test_privacy.py", "drf/test_authentication.py", "test_versions.py"),
+    "accounts/fake_people": ("accounts/test_commands.py",),
     "accounts/last_failure": ("accounts/test_admin.py", "test_versions.py"),
     "accounts/linking": ("test_deployment.py",),
     "accounts/login": (
@@ -77,6 +78,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "accounts/test_session_check.py",
         "test_versions.py",
     ),
+    "client/diagnosis": ("doctor/test_upstream.py",),
     "client/envelope": ("test_request_path.py",),
     "client/logout_tokens": ("login/test_logout.py",),
     "client/oauth": (

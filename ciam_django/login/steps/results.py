@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from ciam_django.client.results import NextStep
 from ciam_django.conf import conf
-from ciam_django.errors import CiamError
+from ciam_django.errors import CiamError, code_in
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.forms import PROFILE_FIELDS
 from ciam_django.login.tenant_config import load_login_page
+from ciam_django.privacy import own_text, redacted_text
 
 # CIAM's name of a step -> our name of the step. CIAM documents the first two names; the other names
 # are unverified, and CIAM_FLOW_TYPES can replace all of them.
@@ -32,7 +33,12 @@ def next_flow(ciam_step: NextStep, flow: Flow) -> Flow:
     """
     name = {**FLOW_TYPES, **conf.CIAM_FLOW_TYPES}.get(ciam_step.flow_type, "")
     if name not in _DATA_OF_STEPS:
-        raise CiamError("unsupported_step", upstream_text=f"the flowType is {ciam_step.flow_type}")
+        # The redaction would remove a long name, which the operators need for the setting.
+        name_of_type = code_in(ciam_step.flow_type) or redacted_text(ciam_step.flow_type)
+        raise CiamError(
+            "unsupported_step",
+            upstream_text=own_text(f"the flowType is {name_of_type}"),
+        )
     return Flow(
         name,
         ciam_step.flow_id,

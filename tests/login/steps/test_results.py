@@ -11,6 +11,7 @@ from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.results import _account_of, next_flow
 from ciam_django.testing import FakeCiam
 from tests.rows import for_each_row
+from tests.test_errors import JWT
 
 
 def second_factor(**additional: object) -> NextStep:
@@ -93,3 +94,20 @@ def test_a_profile_asks_for_the_known_fields_or_for_the_name(
     flow = next_flow(step, Flow("password", ""))
 
     assert flow.step_data == {"asked": asked}
+
+
+@pytest.mark.parametrize(
+    ("flow_type", "shown"),
+    [
+        ("NEED_ADDITIONAL_IDENTITY_VERIFICATION", "NEED_ADDITIONAL_IDENTITY_VERIFICATION"),
+        (JWT, "[token]"),
+        ("li@shop.cn", "[email]"),
+    ],
+)
+def test_the_error_of_an_unknown_step_names_the_step_but_no_secret(
+    flow_type: str, shown: str
+) -> None:
+    with pytest.raises(CiamError) as raised:
+        next_flow(NextStep("f-1", flow_type, {}), Flow("password", ""))
+
+    assert raised.value.upstream_text == f"the flowType is {shown}"

@@ -1,4 +1,4 @@
-"""``manage.py ciam_rekey``: rename the identities of one issuer after a change of the settings."""
+"""``manage.py ciam_rekey``: rename or remove the identities of an issuer of earlier settings."""
 
 from __future__ import annotations
 
@@ -9,42 +9,64 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ciam_django.accounts.backends import accounts_transaction
 from ciam_django.accounts.csv_rows import (
+    MAX_SHOWN,
     confirm_changes,
     current_issuer,
     duplicates,
     in_chunks,
     read_rows,
 )
+from ciam_django.accounts.fake_people import find_users_of, forget_users
+from ciam_django.accounts.issuers import is_fake_issuer, may_be_fake_issuer
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client.person import identity_key, is_subject
 
 
 class Command(BaseCommand):
-    """Check the new names of all identities of an issuer; with ``--apply``, rename all or none."""
+    """Check the new names of all identities of an issuer; with ``--apply``, rename all or none.
+
+    With ``--forget-test-people``, remove the identities of fake CIAMs instead.
+    """
 
     help = (
         "Rename the identities of one issuer after a change of the mode, the issuer or the client. "
+        "Or, with --forget-test-people, remove what a fake CIAM has left. "
         "Prints the number of changes; makes the changes with --apply."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the two issuers, the table of subjects, and ``--apply``."""
-        parser.add_argument("--from", dest="old", required=True, help="the current issuer")
+        parser.add_argument("--from", dest="old", help="the current issuer of the identities")
         parser.add_argument("--to", help="the new issuer; default: the issuer of a sign-in")
         parser.add_argument(
             "--subjects",
             metavar="FILE",
             help="CSV with the columns 'old' and 'new'; without a file the subjects stay",
         )
-        parser.add_argument("--apply", action="store_true", help="rename the identities")
+        parser.add_argument(
+            "--forget-test-people",
+            action="store_true",
+            help="remove the identities of CIAMs on this machine (or of --from), their sessions, "
+            "and the users that only these sign-ins have created",
+        )
+        parser.add_argument("--apply", action="store_true", help="make the changes")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Check all identities and print the problems; with ``--apply``, rename the identities."""
+        """Check all identities and print the problems; with ``--apply``, make the changes."""
+        if options["forget_test_people"]:
+            self._forget_test_people(options)
+        else:
+            self._rename_identities(options)
+
+    def _rename_identities(self, options: dict[str, Any]) -> None:
+        if not options["old"]:
+            raise CommandError(f"--from is missing. Allowed: {_stored_issuers()}.")
         old_issuer, new_issuer = options["old"], options["to"] or current_issuer()
         identities = list(CiamIdentity.objects.filter(issuer=old_issuer))
         if not identities:
-            issuers = CiamIdentity.objects.values_list("issuer", flat=True).distinct()
-            raise CommandError(f"--from {old_issuer}: has no identity. Allowed: {sorted(issuers)}.")
+            raise CommandError(
+                f"--from {old_issuer}: has no identity. Allowed: {_stored_issuers()}."
+            )
         rows = list(read_rows(options["subjects"], "old", "new")) if options["subjects"] else []
         subjects = {row["old"]: row["new"] for row in rows}
         problems = [*duplicates(rows, "old"), *duplicates(rows, "new")]
@@ -67,6 +89,42 @@ class Command(BaseCommand):
                     identities, ["issuer", "subject", "key"], batch_size=200
                 )
             self.stdout.write(f"{len(identities)} renamed.")
+
+    def _forget_test_people(self, options: dict[str, Any]) -> None:
+        if options["to"] or options["subjects"]:
+            raise CommandError(
+                "--forget-test-people renames nobody: remove --to and --subjects, or remove "
+                "--forget-test-people."
+            )
+        stored = _stored_issuers()
+        issuers = [each for each in stored if is_fake_issuer(each)]
+        if options["old"]:
+            # A wrong --from must never remove the customers of the site.
+            candidates = [each for each in stored if may_be_fake_issuer(each)]
+            issuers = [each for each in candidates if each == options["old"]]
+            if not issuers:
+                raise CommandError(
+                    f"--from {options['old']}: is no fake CIAM with identities, whose issuer "
+                    f"begins with http:// or names this machine. Allowed: {candidates}."
+                )
+        users = find_users_of(issuers)
+        identity_count = sum(len(each.identities) for each in users)
+        deleted = [each for each in users if not each.reason_to_keep]
+        kept = [each for each in users if each.reason_to_keep]
+        self.stdout.write(
+            f"{identity_count} identities to remove, of {issuers}; {len(deleted)} users to delete, "
+            f"{len(kept)} to keep."
+        )
+        for each in kept[:MAX_SHOWN]:
+            user = each.user
+            self.stdout.write(f"kept: {type(user).__name__} {user.pk} {each.reason_to_keep}.")
+        if confirm_changes(self, [], apply=options["apply"]):
+            forget_users(users)
+            self.stdout.write(f"{identity_count} removed; {len(deleted)} users deleted.")
+
+
+def _stored_issuers() -> list[str]:
+    return sorted(CiamIdentity.objects.values_list("issuer", flat=True).distinct())
 
 
 def _conflicts(identities: list[CiamIdentity]) -> list[str]:

@@ -1,0 +1,3 @@
+"""Tests of ``ciam_django.doctor``."""
+
+from __future__ import annotations
