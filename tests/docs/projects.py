@@ -25,10 +25,8 @@ from tests import settings as test_settings
 from tests.docs.blocks import Block
 
 # These settings of the tests stay. The receivers of django-axes read AXES_ENABLED in each project.
-# Django's CSRF middleware remembers the first value of CSRF_TRUSTED_ORIGINS.
 _KEPT: Final = {
     "AXES_ENABLED",
-    "CSRF_TRUSTED_ORIGINS",
     "DATABASES",
     "SECRET_KEY",
     "WSGI_APPLICATION",
