@@ -9,6 +9,7 @@ import sys
 from typing import Any, Final
 
 import pytest
+from django.core.management import call_command
 from django.test import Client, override_settings
 from django.urls import reverse
 
@@ -23,7 +24,6 @@ pytestmark = pytest.mark.django_db
 
 PAGE: Final = "getting-started.md"
 TESTS: Final = take(PAGE, "shop/tests.py")
-CONFTEST: Final = take(PAGE, "conftest.py")
 WITH_LANGUAGES: Final = take(PAGE, "shop/urls_with_languages.py")
 AUTHLIB: Final = [take(PAGE, f"authlib_shop/{name}.py") for name in ("settings", "views", "urls")]
 (LOCKED_JSON,) = take_all(PAGE, "json")
@@ -98,8 +98,6 @@ def test_the_test_of_the_new_project_passes(
     (test,) = [value for name, value in names.items() if name.startswith("test_")]
 
     test(client=client, fake_ciam=fake_ciam, settings=settings)
-    exec(CONFTEST.text, names)  # noqa: S102  (the code of the documentation)
-    assert names["pytest_plugins"] == ["ciam_django.testing.fixtures"]
 
 
 def test_the_typed_names_of_the_new_project_have_the_documented_effects(
@@ -127,6 +125,20 @@ def test_the_urls_with_languages_pass_the_checks(project: Project) -> None:
 
     assert check_messages() == []
     assert reverse("ciam:callback") == "/ciam/callback/"
+
+
+def test_a_tenant_takes_the_place_of_the_fake(project: Project, fake_ciam: FakeCiam) -> None:
+    project.start(*NEW_PROJECT)
+    Browser(fake_ciam).sign_in("li")
+    with FakeCiam() as tenant:
+        clients = {"ciam": tenant.client("oidc")}
+        project.change_settings(AUTHLIB_OAUTH_CLIENTS=clients)
+        refused = Browser(tenant).sign_in("li")
+        call_command("ciam_rekey", "--forget-test-people", "--apply", verbosity=0)
+        accepted = Browser(tenant).sign_in("li")
+
+    assert refused["Ciam-Error-Code"] == "bad_configuration"
+    assert accepted.status_code == 302
 
 
 # --- A project with an Authlib client of its own ----------------------------------------------

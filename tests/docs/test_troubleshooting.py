@@ -14,7 +14,7 @@ from ciam_django.accounts.models import CiamIdentity
 from ciam_django.codes import CODES
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
-from tests.docs.blocks import DOCS
+from tests.docs.blocks import DOCS, ROOT
 from tests.docs.conftest import Project
 from tests.docs.new_project import NEW_PROJECT
 from tests.rows import for_each_row
@@ -40,6 +40,16 @@ def test_each_quoted_sentence_is_one_that_users_read() -> None:
     assert len(headings) == 4
     for heading in headings:
         assert any(heading in sentence for sentence in sentences), heading
+
+
+def test_each_quoted_text_of_the_log_is_in_the_package() -> None:
+    text = PAGE.read_text(encoding="utf-8").partition("### The text of")[2].partition("\n## ")[0]
+    quoted = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "ciam_django").rglob("*.py")]
+
+    assert len(quoted) == 4
+    for words in quoted:
+        assert any(words.removesuffix(" …") in source for source in sources), words
 
 
 # --- The mistakes -----------------------------------------------------------------------------
