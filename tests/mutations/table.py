@@ -112,7 +112,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_hints.py",
         "accounts/test_linking.py",
     ),
-    "login/hosted": (),
+    "login/hosted": ("login/test_loop_guard.py", "accounts/test_linking.py"),
     "login/link_views": ("accounts/test_linking.py",),
     "login/logout": ("login/test_hosted.py",),
     "login/loop_guard": ("login/test_hosted.py",),
@@ -132,7 +132,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_callback.py",
         "login/test_hosted.py",
     ),
-    "login/steps/credentials": ("login/test_pages.py", "login/test_api.py"),
+    "login/steps/credentials": ("login/test_pages.py", "login/test_api.py", "test_axes.py"),
     "login/steps/flow": (
         "test_privacy.py",
         "login/test_pages.py",
