@@ -115,9 +115,13 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "login/hosted": ("login/test_loop_guard.py", "accounts/test_linking.py"),
     "login/link_views": ("accounts/test_linking.py",),
     "login/logout": ("login/test_hosted.py",),
-    "login/loop_guard": ("login/test_hosted.py",),
-    "login/popups": (),
-    "login/known_browsers": ("login/steps/test_credentials.py", "login/test_callback.py"),
+    "login/loop_guard": ("login/test_hosted.py", "login/test_pages.py"),
+    "login/popups": ("test_urls.py",),
+    "login/known_browsers": (
+        "client/test_crypto.py",
+        "login/steps/test_credentials.py",
+        "login/test_callback.py",
+    ),
     "login/recipients": (
         "test_privacy.py",
         "login/test_pages.py",
