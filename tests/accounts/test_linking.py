@@ -16,6 +16,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts import signals
 from ciam_django.accounts.linking import link_identity
 from ciam_django.accounts.models import CiamIdentity, CiamSession
+from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.linking import _short_claims, confirmation_flow, identity_text
@@ -24,6 +25,7 @@ from ciam_django.testing.accounts import PASSWORD
 from tests.browser import HTML, Browser, query_of
 from tests.login.test_api import AGREED
 from tests.login.test_social import registered_at
+from tests.rows import for_each_row
 
 SIGNALS = [value for value in vars(signals).values() if isinstance(value, Signal)]
 LINK_FORM = {"next": "/account/", "link": "1"}
@@ -331,6 +333,28 @@ def test_the_flow_of_a_confirmation_has_room_only_for_short_claims(
         assert bool(_short_claims({"picture": "x" * length})) is is_kept
     # The claims name no recipient, and the call of CIAM fails.
     assert identity_text(flow) == "the account that is signed in there"
+
+
+@pytest.mark.parametrize("mode", ["oidc", "ciam"])
+@for_each_row(
+    "claims, text",
+    [
+        ({"email": "li@example.com"}, "l***@example.com"),
+        ({}, "the account that is signed in there"),
+    ],
+)
+def test_ciam_is_asked_for_a_recipient_only_in_its_own_mode_without_a_recipient(
+    staff: User, ciam: FakeCiam, mode: str, claims: dict[str, str], text: str
+) -> None:
+    ciam_app().load_server_metadata()
+    before = len(ciam.requests)
+    request = RequestFactory().get("/")
+    request.user = staff
+    flow = Flow("", "", link_to_user=str(staff.pk))
+    flow = confirmation_flow(request, Person("i", "s", claims), "no token", flow)
+
+    assert identity_text(flow) == text
+    assert (len(ciam.requests) > before) is (mode == "ciam" and not claims)
 
 
 # --- Unlinking --------------------------------------------------------------------------------

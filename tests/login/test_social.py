@@ -170,6 +170,18 @@ def test_a_cancelled_sign_in_shows_a_neutral_notice_once_at_the_login_page(
     assert 'role="status"' not in person.open_page("/ciam/login/").content.decode()
 
 
+def test_an_error_of_the_provider_is_logged_with_its_code_and_its_stage(
+    person: FormBrowser, caplog: pytest.LogCaptureFixture
+) -> None:
+    state_value = query_of(start_sign_in(person, "qq"))["state"]
+    address = f"/ciam/with/qq/callback/?state={state_value}&error=temporarily_unavailable"
+    answer = open_callback(person, address)
+
+    assert answer["Ciam-Error-Code"] == "temporarily_unavailable"
+    assert "code=temporarily_unavailable " in caplog.text
+    assert "stage=social " in caplog.text
+
+
 def test_a_refusal_by_ciam_is_no_cancel(person: FormBrowser) -> None:
     answer = sign_in_at(person, "qq", "fail:access_denied")
 

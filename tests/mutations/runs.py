@@ -129,11 +129,11 @@ class Copies:
         path = copy / path_of(module)
         original = path.read_bytes()
         changed = change.apply(original)
-        timeout = _PATIENCE + _TIMES_AS_LONG * self._seconds[module]
         try:
             process = self._warm_process(copy, module)
             path.write_bytes(changed)
             for tests in self._groups(module, original, change):
+                timeout = _PATIENCE + _TIMES_AS_LONG * self._seconds_of(module, tests)
                 status = process.run(tests, timeout, changed)
                 if status == _NEEDS_IMPORTS:
                     status = run_tests(copy, [*self._options, *tests], timeout)
@@ -171,6 +171,11 @@ class Copies:
         """Return the tests that execute any of the lines, the fastest tests first."""
         found = {test for line in lines for test in self._tests_of_lines.get((module, line), ())}
         return sorted(found, key=lambda test: (self._seconds_of_test[test], test))
+
+    def _seconds_of(self, module: str, tests: Iterable[str]) -> float:
+        """Return the seconds of tests without a change; a file counts as all the tests."""
+        of_module = self._seconds[module]
+        return min(of_module, sum(self._seconds_of_test.get(test, of_module) for test in tests))
 
     def _count_in_group(self, tests: Sequence[str]) -> int:
         """Return the number of the first tests that take about ``_SECONDS_OF_GROUP``."""
