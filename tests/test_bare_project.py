@@ -228,13 +228,26 @@ def test_the_checks_report_a_missing_accounts_app_although_the_settings_name_its
 import django
 from django.conf import settings
 settings.configure(
-    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "ciam_django"],
+    INSTALLED_APPS=[
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+        "django.contrib.sessions",
+        "ciam_django",
+    ],
     MIDDLEWARE=[
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
         "ciam_django.accounts.middleware.CiamSessionMiddleware",
         "ciam_django.middleware.CiamErrorMiddleware",
     ],
     AUTHENTICATION_BACKENDS=["ciam_django.accounts.backends.CiamBackend"],
-    AUTHLIB_OAUTH_CLIENTS={"ciam": {"client_id": "x", "server_metadata_url": "https://x.invalid/"}},
+    AUTHLIB_OAUTH_CLIENTS={
+        "ciam": {
+            "client_id": "x",
+            "client_secret": "y",
+            "server_metadata_url": "https://x.invalid/.well-known/openid-configuration",
+        }
+    },
     LANGUAGES=[("en", "English")],
     ROOT_URLCONF="__main__",
 )

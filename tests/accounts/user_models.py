@@ -84,8 +84,8 @@ def result_of(name: str, database: dict[str, Any], overrides: dict[str, Any]) ->
         AUTHLIB_OAUTH_CLIENTS={
             "ciam": {
                 "client_id": "tests",
-                "authorize_url": "https://ciam.invalid/authorize",
-                "access_token_url": "https://ciam.invalid/token",
+                "client_secret": "not-a-secret",
+                "server_metadata_url": "https://ciam.invalid/.well-known/openid-configuration",
             }
         },
         LOGGING_CONFIG=None,

@@ -35,7 +35,8 @@ def replace_functions(path: Path, functions: Mapping[FunctionKey, types.CodeType
     """Give the functions of an imported module their new code; return False if this fails."""
     is_replaced = False
     for function in gc.get_objects():
-        if isinstance(function, types.FunctionType):
+        # isinstance() would read the class of a weak proxy whose object is gone.
+        if type(function) is types.FunctionType:
             code = function.__code__
             new = functions.get((code.co_qualname, code.co_firstlineno))
             if new is not None and code.co_filename == str(path):
