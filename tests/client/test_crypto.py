@@ -128,3 +128,13 @@ def test_stored_content_ignores_unknown_members_and_has_defaults_for_missing_mem
     content: object, expected: Stored | None
 ) -> None:
     assert from_stored(Stored, content) == expected
+
+
+def test_a_text_of_an_older_version_can_be_decrypted(settings: Settings) -> None:
+    settings.SECRET_KEY = "an old secret key"
+    token = (
+        b"gAAAAABlU_EA4wzc4CpTEqBJt1qR9fOuNlhYMd2nE4nDdqtAs5FNCyfiL6h6MWgfSVpSnvt40cbqk8LhzxrJ7mAo1VUT"
+        b"uHiZQQ=="
+    )
+
+    assert fernet_for("a purpose").decrypt(token) == b"kept"
