@@ -20,6 +20,7 @@ from ciam_django.login.steps.table import STEPS
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CODE, PASSWORD
 from tests.docs.blocks import DOCS, take, take_all
+from tests.docs.node import run_node
 
 PAGE: Final = "json.md"
 STEP_JSON, SIGNED_IN_JSON, FAILURE_JSON, REDIRECT_JSON = take_all(PAGE, "json")
@@ -178,23 +179,6 @@ console.log(JSON.stringify(told));
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
-
-
-def run_node(folder: Path, files: dict[str, str]) -> dict[str, Any]:
-    """Run the file ``scenario.mjs`` of the files, and return the JSON that it prints."""
-    for name, content in files.items():
-        (folder / name).write_text(content, encoding="utf-8")
-    completed = subprocess.run(
-        ["node", "scenario.mjs"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert completed.returncode == 0, completed.stderr
-    told: dict[str, Any] = json.loads(completed.stdout)
-    return told
 
 
 @pytest.fixture

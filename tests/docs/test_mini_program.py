@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from django.core.cache import cache
@@ -17,6 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CODE
 from tests.docs.blocks import take
+from tests.docs.node import run_node
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -132,18 +132,7 @@ def test_the_mini_program_of_the_documentation_signs_in_and_renews_once(
             "OPTIONS_URL", json.dumps(f"{live_server.url}/ciam/api/")
         ),
     }
-    for name, content in files.items():
-        (tmp_path / name).write_text(content, encoding="utf-8")
-    completed = subprocess.run(
-        ["node", "scenario.mjs"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert completed.returncode == 0, completed.stderr
-    told: dict[str, Any] = json.loads(completed.stdout)
+    told = run_node(tmp_path, files)
 
     assert told["before"] is None
     assert told["silent"]["status"] == "signed_in"
