@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shlex
 import shutil
@@ -20,9 +19,7 @@ import psycopg
 import pytest
 from django.core.cache import cache
 from django.db import connections
-from django.dispatch import receiver
 from django.middleware.csrf import CsrfViewMiddleware
-from django.test.signals import setting_changed
 from django.utils import translation
 from pytest_django.fixtures import Settings
 
@@ -50,24 +47,9 @@ def pytest_runtest_makereport(
     return report
 
 
-# Derived from CSRF_TRUSTED_ORIGINS, and cached by the decorator of each view.
-_TRUSTED_ORIGINS = {
-    "csrf_trusted_origins_hosts",
-    "allowed_origins_exact",
-    "allowed_origin_subdomains",
-}
-
-
-@receiver(setting_changed)
-def forget_trusted_origins(setting: str, **kwargs: Any) -> None:
-    """Let the CSRF decorators of all views read a changed CSRF_TRUSTED_ORIGINS again."""
-    if setting == "CSRF_TRUSTED_ORIGINS":
-        # Django has three subclasses, without subclasses of their own.
-        classes = CsrfViewMiddleware, *CsrfViewMiddleware.__subclasses__()
-        for instance in gc.get_referrers(*classes):
-            if type(instance) in classes:
-                for name in _TRUSTED_ORIGINS & vars(instance).keys():
-                    delattr(instance, name)
+# The decorator of each view caches what it derives from CSRF_TRUSTED_ORIGINS, which tests change.
+for _name in ("csrf_trusted_origins_hosts", "allowed_origins_exact", "allowed_origin_subdomains"):
+    setattr(CsrfViewMiddleware, _name, property(vars(CsrfViewMiddleware)[_name].func))
 
 
 # --- Pytest's last lines, also with the workers of xdist ---------------------------------------
