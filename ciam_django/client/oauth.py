@@ -22,7 +22,7 @@ from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import JWKRegistry, KeySet
 from joserfc.jws import JWSRegistry
 
-from ciam_django.client.cached_documents import CachedDocument, FetchedDocument
+from ciam_django.client.cached_documents import CachedCopy, CachedDocument, FetchedDocument
 from ciam_django.client.envelope import LIFETIME, data_of
 from ciam_django.client.private_key_jwt import (
     PRIVATE_KEY_JWT,
@@ -102,6 +102,8 @@ class CiamApp(_App):
 
     client_cls = HttpSession
 
+    _metadata: CachedCopy[dict[str, Any]] | None = None
+
     @functools.cached_property
     def is_oidc(self) -> bool:
         """True in OIDC mode, False in CIAM's own mode."""
@@ -129,14 +131,17 @@ class CiamApp(_App):
         url = self._server_metadata_url
         if not url:
             return {}
-        document = self.cached_document(
-            url, lambda: self._fetch_metadata(url), self.checked_metadata
-        )
-        try:
-            return document.get_copy().content
-        except CiamError as error:
-            name_setting(error, _METADATA_SETTING, url)
-            raise
+        # A sign-in loads the metadata several times.
+        if self._metadata is None or time.time() >= self._metadata.fresh_until:
+            document = self.cached_document(
+                url, lambda: self._fetch_metadata(url), self.checked_metadata
+            )
+            try:
+                self._metadata = document.get_copy()
+            except CiamError as error:
+                name_setting(error, _METADATA_SETTING, url)
+                raise
+        return self._metadata.content
 
     @functools.cached_property
     def issuers(self) -> tuple[str, ...]:
