@@ -114,6 +114,22 @@ def test_an_incomplete_client_is_a_misconfiguration(
     assert raised.value.code == "bad_configuration"
 
 
+@pytest.mark.parametrize(
+    "clients",
+    [
+        ["ciam"],
+        {"ciam": "x"},
+        {"ciam": {"client_id": "x", "server_metadata_url": "https://x", "client_kwargs": "x"}},
+    ],
+)
+def test_a_client_of_another_type_is_a_misconfiguration(settings: Settings, clients: Any) -> None:
+    settings.AUTHLIB_OAUTH_CLIENTS = clients
+    with pytest.raises(CiamError) as raised:
+        ciam_app()
+
+    assert raised.value.code == "bad_configuration"
+
+
 def test_a_failed_refresh_does_not_update_the_token(ciam: FakeCiam) -> None:
     app = ciam_app()
     token = fetch_token(ciam, app)
