@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from django.conf import settings as django_settings
 from django.urls import path, reverse_lazy
+from joserfc.jwk import ECKey
 
 from ciam_django.checks.messages import CHECK_IDS
 from tests.checks.test_settings import CLIENT, NoUrls, PrefixedUrls, client
@@ -100,6 +101,60 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         _KEY,
         "'CIAM'",
         "did you mean 'ciam'?",
+    ),
+    "a list of clients": Mistake(
+        {"AUTHLIB_OAUTH_CLIENTS": [CLIENT]}, "client", _KEY, "the type list", "must be a dict"
+    ),
+    "no value of the client": Mistake(
+        {"AUTHLIB_OAUTH_CLIENTS": {"ciam": None}}, "client", _KEY, "NoneType", "must be a dict"
+    ),
+    "a client without a dict": Mistake(
+        {"AUTHLIB_OAUTH_CLIENTS": {"ciam": "x"}}, "client", _KEY, "the type str", "must be a dict"
+    ),
+    "a password in an address without a scheme": Mistake(
+        own(authorize_url=f"user:{SECRET}@login.shop.cn/a"),
+        "client url",
+        "authorize_url",
+        "'login.shop.cn/a'",
+        "'https://login.shop.cn/a'",
+    ),
+    "a password with reserved characters in an address": Mistake(
+        own(access_token_url=f"ftp://user:/@{SECRET}@login.shop.cn/t"),
+        "client url",
+        "access_token_url",
+        "'ftp://login.shop.cn/t'",
+        "'https://login.shop.cn/t'",
+    ),
+    "a key in the query of an address": Mistake(
+        own(api_base_url=f"login.shop.cn/?key={SECRET}"),
+        "client url",
+        "api_base_url",
+        "'login.shop.cn/'",
+        "'https://login.shop.cn/'",
+    ),
+    "a password in an address that is not that of metadata": Mistake(
+        oidc(server_metadata_url=f"https://user:{SECRET}@login.shop.cn/app"),
+        "client url",
+        "server_metadata_url",
+        "'https://login.shop.cn/app'",
+        "'https://login.shop.cn/app/.well-known/openid-configuration'",
+    ),
+    "an address in a list": Mistake(
+        own(api_base_url=[f"https://user:{SECRET}@login.shop.cn/"]),
+        "client url",
+        "api_base_url",
+        "['https://login.shop.cn/']",
+        "an absolute URL",
+    ),
+    "a policy without an address with a password": Mistake(
+        {
+            **own(authorize_url=f"https://user:{SECRET}@ciam.invalid/a"),
+            "SECURE_CSP": {"form-action": ["'self'"]},
+        },
+        "form action",
+        "SECURE_CSP",
+        "lacks https://ciam.invalid.",
+        '"https://ciam.invalid"',
     ),
     "no client id": Mistake(own(client_id=None), "client", _KEY, "no client_id", _ID),
     "no mode": Mistake(
@@ -896,6 +951,9 @@ CORRECT: Final[Mapping[str, Mapping[str, Any]]] = {
         client_secret="-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n"
     ),
     "a private key as JWK": oidc(client_secret={"kty": "RSA"}),
+    "a private key as JSON of a file": oidc(client_secret='\n{"kty": "RSA"}\n'),
+    "a private key as bytes": oidc(client_secret=b"-----BEGIN PRIVATE KEY-----\n"),
+    "a private key as an object": oidc(client_secret=ECKey.generate_key("P-256")),
     "scopes as a list": oidc(client_kwargs={"scope": ["openid", "profile"]}),
     "a member of the metadata": oidc(
         userinfo_endpoint="https://login.shop.cn/userinfo", display_name="Shop"
@@ -910,6 +968,11 @@ CORRECT: Final[Mapping[str, Mapping[str, Any]]] = {
     ),
     "a method of the project": own(
         client_kwargs={"token_endpoint_auth_method": "shop"}, client_auth_methods=[("shop", print)]
+    ),
+    "a method of the project without a secret": own(
+        client_secret=None,
+        client_kwargs={"token_endpoint_auth_method": "shop"},
+        client_auth_methods=[("shop", print)],
     ),
     "http on this machine": own(
         authorize_url="http://127.0.0.1:9000/a",
