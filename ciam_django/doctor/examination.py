@@ -61,9 +61,15 @@ class Examination:
 
     @functools.cached_property
     def forwarded_request(self) -> HttpRequest:
-        """A request that a proxy has received by https and forwards to this site."""
+        """A request that a proxy has received by https and forwards to this site.
+
+        The proxy also sends the header of SECURE_PROXY_SSL_HEADER, which can have another name.
+        """
+        name, value, *_ = (*(settings.SECURE_PROXY_SSL_HEADER or ()), "", "")
+        own_header = {name: value} if name.startswith("HTTP_") else {}
         return WSGIRequest(
             {
+                **own_header,
                 "REQUEST_METHOD": "GET",
                 "PATH_INFO": "/",
                 "SERVER_NAME": _PROXY_ADDRESS,

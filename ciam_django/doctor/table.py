@@ -85,6 +85,8 @@ class Question:
 
 QUESTIONS: Final = (
     Question("settings", examine_settings),
+    # Before the calls to CIAM, which use the cache.
+    Question("cache", examine_cache),
     Question("metadata", examine_metadata, ("client", "oidc")),
     Question("keys", examine_keys, ("client", "oidc", "metadata")),
     Question("client", examine_client, ("client", "urls", "metadata")),
@@ -93,7 +95,6 @@ QUESTIONS: Final = (
     Question("login page", examine_authorize_page, ("client", "urls", "metadata")),
     Question("clock", examine_clock, ("client",)),
     Question("identities", examine_identities, ("accounts", "client")),
-    Question("cache", examine_cache),
     Question("proxy", examine_proxy),
     Question("cookies", examine_cookies, ("urls",)),
 )
@@ -120,5 +121,6 @@ def _findings_of(question: Question, examination: Examination) -> Iterator[Findi
             Status.ERROR,
             question.name,
             f"the exception {type(error).__module__}.{type(error).__name__}",
-            "The question has no answer. Correct the errors above, and ask again.",
+            "The question has no answer. Correct the errors of the other questions, and ask again. "
+            "If there are none, manage.py check or a sign-in shows the traceback of the exception.",
         )
