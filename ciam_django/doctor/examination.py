@@ -14,7 +14,6 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
 from django.urls import reverse
 
-from ciam_django.checks.settings import are_urls_included
 from ciam_django.client.diagnosis import fetch_metadata
 from ciam_django.client.oauth import CiamApp, ciam_app
 from ciam_django.conf import conf
@@ -86,9 +85,7 @@ class Examination:
 
     @functools.cached_property
     def callback(self) -> str:
-        """The redirect URI of a sign-in; empty without ``ciam_django.urls``."""
-        if not are_urls_included():
-            return ""
+        """The redirect URI of a sign-in."""
         request = self.forwarded_request
         try:
             return callback_url(request)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings as django_settings
-from django.urls import path, reverse_lazy
+from django.urls import include, path, reverse_lazy
 from joserfc.jwk import ECKey
 
 from ciam_django.checks.messages import CHECK_IDS
@@ -30,6 +30,12 @@ class SiteUrls:
         *__import__("tests.urls", fromlist=["urlpatterns"]).urlpatterns,
         path("", lambda request: None, name="home"),  # type: ignore[arg-type, return-value]
     ]
+
+
+class UrlsWithoutAccounts:
+    """Like the URLs of a project without ciam_django.accounts: the include has no patterns."""
+
+    urlpatterns = [path("ciam/", include(([], "ciam")))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -590,6 +596,18 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "INSTALLED_APPS",
         "lacks 'ciam_django'",
         "'ciam_django.accounts'",
+    ),
+    "no accounts, with settings that name URLs": Mistake(
+        {
+            **without("INSTALLED_APPS", "ciam_django.accounts"),
+            "ROOT_URLCONF": UrlsWithoutAccounts,
+            "CIAM_CALLBACK_URL": "https://shop.cn/ciam/callback/",
+            "LOGIN_URL": "ciam:login",
+        },
+        "accounts",
+        "INSTALLED_APPS",
+        "'ciam_django.accounts'",
+        "manage.py migrate",
     ),
     "no accounts": Mistake(
         without("INSTALLED_APPS", "ciam_django.accounts"),

@@ -16,6 +16,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client.person import Person
 from ciam_django.doctor.findings import Finding, Status
+from tests.checks.mistakes import UrlsWithoutAccounts
 from tests.checks.test_settings import SHARED_CACHES, NoUrls
 from tests.doctor.conftest import SITE, Ask
 from tests.rows import for_each_row
@@ -104,6 +105,16 @@ def test_a_project_without_the_urls_is_not_asked_about_its_callback(
 
     assert [each.status for each in found] == [Status.SKIPPED] * 4
     assert {each.found for each in found} == {"ciam_django.urls is not included"}
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_the_urls_without_accounts_have_no_callback_to_ask_about(site: Settings, ask: Ask) -> None:
+    site.INSTALLED_APPS = [name for name in site.INSTALLED_APPS if "accounts" not in name]
+    site.ROOT_URLCONF = UrlsWithoutAccounts
+    settings, *others = ask("settings", "callback", "login page", "client", "cookies")
+
+    assert "(ciam_django.E014)" in settings.found
+    assert [each.status for each in others] == [Status.SKIPPED] * 4
 
 
 @pytest.mark.parametrize("mode", ["oidc"])
