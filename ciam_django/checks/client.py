@@ -99,12 +99,13 @@ _PLACEHOLDER_HOST: Final = re.compile(
 
 def is_placeholder(value: object) -> bool:
     """Return True if the value is a text that documentation writes in the place of a value."""
-    return isinstance(value, str) and _PLACEHOLDER.fullmatch(value) is not None
+    # ``str``: the value may be lazy, and regular expressions take no lazy text.
+    return isinstance(value, str) and _PLACEHOLDER.fullmatch(str(value)) is not None
 
 
 def has_placeholder(url: object) -> bool:
     """Return True if the URL has a part that documentation writes in the place of a part."""
-    return isinstance(url, str) and _PLACEHOLDER_IN_URL.search(url) is not None
+    return isinstance(url, str) and _PLACEHOLDER_IN_URL.search(str(url)) is not None
 
 
 def is_placeholder_url(url: object) -> bool:
@@ -209,7 +210,7 @@ def _shown(url: object) -> str:
 
 def _without_secrets(url: str) -> str:
     """The URL without user name and password, query and fragment, also if it is malformed."""
-    return re.sub(r"^(\s*\w*:?/+)?.*@", r"\1", re.split(r"[?#]", url, maxsplit=1)[0], count=1)
+    return re.sub(r"^(\s*\w*:?/+)?.*@", r"\1", re.split(r"[?#]", str(url), maxsplit=1)[0], count=1)
 
 
 def check_client_security(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:

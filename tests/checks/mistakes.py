@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from django.conf import settings as django_settings
 from django.urls import include, path, reverse_lazy
+from django.utils.functional import SimpleLazyObject
 from joserfc.jwk import ECKey
 
 from ciam_django.checks.messages import CHECK_IDS
@@ -130,6 +131,13 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "access_token_url",
         "'ftp://login.shop.cn/t'",
         "'https://login.shop.cn/t'",
+    ),
+    "a lazy address without a scheme": Mistake(
+        own(authorize_url=SimpleLazyObject(lambda: "login.shop.cn/a")),
+        "client url",
+        "authorize_url",
+        "'login.shop.cn/a'",
+        "'https://login.shop.cn/a'",
     ),
     "a key in the query of an address": Mistake(
         own(api_base_url=f"login.shop.cn/?key={SECRET}"),
@@ -972,6 +980,10 @@ CORRECT: Final[Mapping[str, Mapping[str, Any]]] = {
     "a private key as JSON of a file": oidc(client_secret='\n{"kty": "RSA"}\n'),
     "a private key as bytes": oidc(client_secret=b"-----BEGIN PRIVATE KEY-----\n"),
     "a private key as an object": oidc(client_secret=ECKey.generate_key("P-256")),
+    "lazy values": oidc(
+        client_secret=SimpleLazyObject(lambda: SECRET),
+        server_metadata_url=SimpleLazyObject(lambda: METADATA),
+    ),
     "scopes as a list": oidc(client_kwargs={"scope": ["openid", "profile"]}),
     "a member of the metadata": oidc(
         userinfo_endpoint="https://login.shop.cn/userinfo", display_name="Shop"
