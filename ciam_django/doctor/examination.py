@@ -64,8 +64,8 @@ class Examination:
 
         The proxy also sends the header of SECURE_PROXY_SSL_HEADER, which can have another name.
         """
-        name, value, *_ = (*(settings.SECURE_PROXY_SSL_HEADER or ()), "", "")
-        own_header = {name: value} if name.startswith("HTTP_") else {}
+        header = settings.SECURE_PROXY_SSL_HEADER
+        own_header = {header[0]: header[1]} if header and header[0].startswith("HTTP_") else {}
         return WSGIRequest(
             {
                 **own_header,

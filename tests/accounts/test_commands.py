@@ -410,11 +410,12 @@ def test_the_people_of_the_site_are_forgotten_outside_of_debug_only_by_the_name_
 def related_entries() -> Iterator[None]:
     """Give the user model a generic relation, whose rows Django deletes with the user."""
     field = GenericRelation(LogEntry)
-    User.add_to_class("related_entries", field)
+    model: Any = User
+    model.add_to_class("related_entries", field)
     yield
-    User._meta.private_fields.remove(field)
-    del User.related_entries
-    User._meta._expire_cache()
+    model._meta.private_fields.remove(field)
+    del model.related_entries
+    model._meta._expire_cache()
 
 
 def test_a_user_with_rows_of_a_generic_relation_is_kept(related_entries: None) -> None:
@@ -423,7 +424,11 @@ def test_a_user_with_rows_of_a_generic_relation_is_kept(related_entries: None) -
     editor = User.objects.create_user("editor")
     of_users = ContentType.objects.get_for_model(User)
     LogEntry.objects.create(
-        user=editor, content_type=of_users, object_id=user.pk, action_flag=1, object_repr="a user"
+        user=editor,
+        content_type=of_users,
+        object_id=str(user.pk),
+        action_flag=1,
+        object_repr="a user",
     )
 
     assert f"kept: User {user.pk} is used by admin.LogEntry." in run_command(*FORGET, "--apply")
