@@ -148,11 +148,13 @@ class CiamApp(_App):
         """The issuers that the metadata may have: by the setting, or else by the metadata's URL.
 
         OpenID Connect Discovery 1.0, section 4.1, removes the last slash of an issuer before it
-        appends the well-known path.
+        appends the well-known path. An issuer has no password, and is logged and stored.
         """
         if self.server_metadata.get("issuer"):
             return (str(self.server_metadata["issuer"]),)
         issuer = str(self._server_metadata_url).removesuffix(_WELL_KNOWN_PATH)
+        user = issuer.partition("//")[2].partition("/")[0].rpartition("@")[0]
+        issuer = issuer.replace(f"//{user}@", "//", 1)
         return issuer, f"{issuer}/"
 
     def _get_oauth_client(self, **metadata: Any) -> HttpSession:

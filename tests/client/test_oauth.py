@@ -361,6 +361,22 @@ class TestOidc:
             address_of(ciam_app())
         assert raised.value.code == "bad_configuration"
 
+    def test_a_password_in_the_address_of_the_metadata_is_no_part_of_the_issuer(
+        self, ciam: FakeCiam, settings: Settings
+    ) -> None:
+        client = ciam.client("oidc")
+        client["server_metadata_url"] = client["server_metadata_url"].replace("//", "//li:secret@")
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+        assert issuer_of(ciam_app()) == ciam.issuer
+        assert address_of(ciam_app())
+        client["server_metadata_url"] += "?x"
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+        with pytest.raises(CiamError) as raised:
+            address_of(ciam_app())
+
+        assert "and must be http://127.0.0.1" in raised.value.upstream_text
+        assert "secret" not in raised.value.upstream_text
+
     def test_an_issuer_may_end_in_a_slash(self, ciam: FakeCiam) -> None:
         ciam.issuer_has_slash = True
         app = ciam_app()
