@@ -210,7 +210,9 @@ def _shown(url: object) -> str:
 
 def _without_secrets(url: str) -> str:
     """The URL without user name and password, query and fragment, also if it is malformed."""
-    return re.sub(r"^(\s*\w*:?/+)?.*@", r"\1", re.split(r"[?#]", str(url), maxsplit=1)[0], count=1)
+    # ``(?s)``: a pasted password may have a newline.
+    shown = re.split(r"[?#]", str(url), maxsplit=1)[0]
+    return re.sub(r"(?s)^(\s*\w*:?/+)?.*@", r"\1", shown, count=1)
 
 
 def check_client_security(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:

@@ -119,7 +119,7 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         {"AUTHLIB_OAUTH_CLIENTS": {"ciam": "x"}}, "client", _KEY, "the type str", "must be a dict"
     ),
     "a password in an address without a scheme": Mistake(
-        own(authorize_url=f"user:{SECRET}@login.shop.cn/a"),
+        own(authorize_url=f"user:{SECRET}\n@login.shop.cn/a"),
         "client url",
         "authorize_url",
         "'login.shop.cn/a'",
