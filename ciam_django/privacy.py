@@ -29,7 +29,10 @@ _PLAIN_URL: Final = re.compile(
 )
 # Long enough for two issuers and a command.
 _MAX_OWN_LENGTH: Final = 2000
-_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+# Also the characters that change the direction of the text after them in a terminal.
+_CONTROL_CHARACTERS: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+"
+)
 
 _REDACTIONS: Final = (
     # JSON Web Tokens; URLs with their queries; email addresses; values with the name of a secret;

@@ -130,7 +130,11 @@ def _action_button(answer: Answer, fallback_url: str) -> dict[str, Any]:
 
 
 _DEFAULT_BASE_TEMPLATE: Final = "ciam_django/page.html"
-_LINK_TAG: Final = re.compile(r"<link\s[^<>]*>", re.IGNORECASE)
+# A link tag, or text in which a browser finds no link tag: a comment or a script.
+_LINK_TAG: Final = re.compile(
+    r"<(?:(?P<link>link\s[^<>]*>)|!--.*?(?:-->|\Z)|script\b.*?(?:</script|\Z))",
+    re.IGNORECASE | re.DOTALL,
+)
 # The attribute of the link in ciam_django/stylesheet.html.
 _OUR_LINK: Final = " data-ciam-stylesheet"
 
@@ -213,7 +217,9 @@ def _with_one_stylesheet(html: str, url: str) -> str:
         return html
     escaped_url = conditional_escape(url)
     links = [
-        link for link in _LINK_TAG.findall(html) if escaped_url in link and "stylesheet" in link
+        match[0]
+        for match in _LINK_TAG.finditer(html)
+        if match["link"] and escaped_url in match[0] and "stylesheet" in match[0]
     ]
     added = [link for link in links if _OUR_LINK in link]
     return html.replace(added[0], "", 1) if added and len(links) > len(added) else html

@@ -322,7 +322,22 @@ def test_harmless_texts_are_not_redacted(text: str) -> None:
     assert redacted_text(text) == text
 
 
-@pytest.mark.parametrize("separator", ["\r\n", "\n", "\x00", "\x1b", "\u2028", "\u2029", "\x7f"])
+@pytest.mark.parametrize(
+    "separator",
+    [
+        "\r\n",
+        "\n",
+        "\x00",
+        "\x1b",
+        "\u2028",
+        "\u2029",
+        "\x7f",
+        "\u202e",
+        "\u2066",
+        "\u200f",
+        "\u061c",
+    ],
+)
 def test_a_redacted_text_is_one_line(separator: str) -> None:
     assert redacted_text(f"one{separator}two") == "one two"
 

@@ -532,6 +532,16 @@ def test_each_page_links_the_style_sheet_once_in_each_base_template(name: str) -
             assert html.index(link) < html.index('class="ciam-card"')
 
 
+@for_each_row(
+    "place", ["<!-- {} -->", "<script>const link = '{}';</script>", "<!-- {}", "<SCRIPT>{}"]
+)
+def test_a_link_in_a_comment_or_a_script_is_no_link(place: str) -> None:
+    link = f'<link rel="stylesheet" href="{STYLESHEET}">'
+    base = "{% block content %}{% endblock %}" + place.format(link)
+    with override_settings(TEMPLATES=templates_setting(shop=base), CIAM_BASE_TEMPLATE="shop.html"):
+        assert "data-ciam-stylesheet" in page_of(answer())
+
+
 def test_each_template_in_the_base_template_links_the_style_sheet() -> None:
     folder = Path(responses.__file__).parent / "templates/ciam_django"
     names = [

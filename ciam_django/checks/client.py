@@ -99,17 +99,18 @@ _PLACEHOLDER_HOST: Final = re.compile(
 
 def is_placeholder(value: object) -> bool:
     """Return True if the value is a text that documentation writes in the place of a value."""
-    return isinstance(value, str) and _PLACEHOLDER.fullmatch(value) is not None
+    # ``str``: the value may be lazy, and regular expressions take no lazy text.
+    return isinstance(value, str) and _PLACEHOLDER.fullmatch(str(value)) is not None
 
 
 def has_placeholder(url: object) -> bool:
     """Return True if the URL has a part that documentation writes in the place of a part."""
-    return isinstance(url, str) and _PLACEHOLDER_IN_URL.search(url) is not None
+    return isinstance(url, str) and _PLACEHOLDER_IN_URL.search(str(url)) is not None
 
 
 def is_placeholder_url(url: object) -> bool:
     """Return True if the URL has a placeholder, or a host that is reserved for documentation."""
-    host = scheme_and_host(url)[1].rpartition("@")[2].partition(":")[0]
+    host = scheme_and_host(url)[1].partition(":")[0]
     return has_placeholder(url) or _PLACEHOLDER_HOST.fullmatch(host) is not None
 
 
@@ -181,15 +182,15 @@ def check_client_addresses(app_configs: object, **kwargs: Any) -> Iterator[Check
                 "client url",
                 f"{place} is {_shown(url)}, which is not the address of metadata.",
                 f"It must end with /.well-known/{_WELL_KNOWN}, for example "
-                f"'{url.rstrip('/')}/.well-known/{_WELL_KNOWN}'. If CIAM publishes its metadata "
-                f'elsewhere, also set {_CLIENT}["issuer"].',
+                f"'{_without_secrets(url).rstrip('/')}/.well-known/{_WELL_KNOWN}'. If CIAM "
+                f'publishes its metadata elsewhere, also set {_CLIENT}["issuer"].',
             )
 
 
 def _absolute_url(url: object) -> str:
     """The URL that the project probably means, or an example."""
     # Without a scheme, "login.shop.cn:8443/token" has the scheme "login.shop.cn".
-    text = _without_user(str(url)).strip().rpartition("://")[2] if isinstance(url, str) else ""
+    text = _without_secrets(url).strip().rpartition("://")[2] if isinstance(url, str) else ""
     has_host = "." in text.partition("/")[0]
     return f"https://{text}" if has_host else "https://login.shop.cn/..."
 
@@ -200,12 +201,18 @@ def _reason_of_none(url: object) -> str:
 
 
 def _shown(url: object) -> str:
-    """The value for a message, without the user name and the password of a URL."""
-    return repr(_without_user(url) if isinstance(url, str) else url)
+    """The value for a message, without the secrets of a URL."""
+    if isinstance(url, str):
+        return repr(_without_secrets(url))
+    # A list of URLs.
+    return re.sub(r"//[^'\"]*@", "//", repr(url))
 
 
-def _without_user(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url, count=1)
+def _without_secrets(url: str) -> str:
+    """The URL without user name and password, query and fragment, also if it is malformed."""
+    # ``(?s)``: a pasted password may have a newline.
+    shown = re.split(r"[?#]", str(url), maxsplit=1)[0]
+    return re.sub(r"(?s)^(\s*\w*:?/+)?.*@", r"\1", shown, count=1)
 
 
 def check_client_security(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
@@ -241,10 +248,7 @@ def check_client_secret(app_configs: object, **kwargs: Any) -> Iterator[CheckMes
         return
     for key in ("client_id", "client_secret"):
         value = client.get(key)
-        # A private key may end with a newline, and may be a dict.
-        is_key = key == "client_secret" and (
-            isinstance(value, Mapping) or "-----BEGIN" in str(value)
-        )
+        is_key = key == "client_secret" and _is_private_key(value)
         if value and not is_key and not isinstance(value, str):
             yield check_message(
                 "client secret",
@@ -262,7 +266,8 @@ def check_client_secret(app_configs: object, **kwargs: Any) -> Iterator[CheckMes
     method = options.get("token_endpoint_auth_method") if isinstance(options, Mapping) else None
     if not client.get("client_secret"):
         is_public = method == "none" and client.get("server_metadata_url")
-        if not is_public:
+        # A method of the project may have a secret of its own.
+        if not is_public and not client.get("client_auth_methods"):
             fault = "empty" if "client_secret" in client else "missing"
             yield check_message(
                 "client secret",
@@ -277,6 +282,13 @@ def check_client_secret(app_configs: object, **kwargs: Any) -> Iterator[CheckMes
             f'{_CLIENT}["client_secret"] is the same text as {_CLIENT}["client_id"].',
             f"It must be the secret of the application at CIAM: {line}.",
         )
+
+
+def _is_private_key(value: object) -> bool:
+    """Return True for a PEM or a JWK, which may end with a newline, or a key object of joserfc."""
+    is_json = isinstance(value, str) and value.lstrip().startswith("{")
+    is_object = isinstance(value, Mapping) or type(value).__module__.startswith("joserfc.")
+    return is_json or is_object or "-----BEGIN" in str(value)
 
 
 def check_client_methods(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:

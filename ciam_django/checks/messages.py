@@ -131,13 +131,16 @@ def setting_messages(name: str) -> list[CheckMessage]:
 
 
 def scheme_and_host(url: object) -> tuple[str, str]:
-    """The scheme of a URL, and its host with port; an empty text for a missing part."""
+    """The scheme of a URL, and its host with port; an empty text for a missing part.
+
+    The host has no user name and no password, which no message may contain.
+    """
     try:
         parts = urlsplit(url if isinstance(url, str) else "")
     except ValueError:
         # The host has brackets without an IPv6 address.
         return "", ""
-    return parts.scheme, parts.netloc
+    return parts.scheme, parts.netloc.rpartition("@")[2]
 
 
 def import_problem(path: str) -> str:

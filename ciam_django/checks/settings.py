@@ -299,7 +299,11 @@ def _misspelt_client() -> str:
         if name != _CLIENTS and close_name(name, [_CLIENTS], cutoff=0.9):
             return f" The settings have {name}: did you mean {_CLIENTS}?"
     clients = getattr(settings, _CLIENTS, None)
-    for key in clients if isinstance(clients, Mapping) else ():
+    if clients and not isinstance(clients, Mapping):
+        return f" {_CLIENTS} has the type {type(clients).__name__}, and must be a dict."
+    for key, value in (clients or {}).items():
+        if key == "ciam":
+            return f" The value has the type {type(value).__name__}."
         if close_name(str(key).casefold(), ["ciam"], cutoff=0.7):
             return f" {_CLIENTS} has the key {key!r}: did you mean 'ciam'?"
     return ""

@@ -14,7 +14,7 @@ from ciam_django.client.cached_documents import CachedDocument, FetchedDocument
 from ciam_django.client.endpoints import PREFIX, Credential, Endpoint, endpoint_of
 from ciam_django.client.envelope import data_of
 from ciam_django.client.oauth import CiamApp, ciam_app, misconfiguration, name_setting
-from ciam_django.client.transport import ASYNC_MESSAGE, sharing_one_deadline
+from ciam_django.client.transport import ASYNC_MESSAGE, asking_directly, sharing_one_deadline
 from ciam_django.errors import CiamError, raising_ciam_errors
 from ciam_django.privacy import clear_frames_on_error, own_text
 
@@ -425,7 +425,7 @@ class CiamClient:
         return data_of(response)
 
 
-@sharing_one_deadline
+@asking_directly
 def request_application_token(app: CiamApp) -> int:
     """Request a new application token without the cache, and return the seconds of its lifetime.
 

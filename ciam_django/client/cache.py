@@ -71,11 +71,14 @@ class _PausingCache:
 
         return call
 
+    def pause(self, seconds: float) -> None:
+        """Let each call of the next ``seconds`` seconds fail at once."""
+        self.paused_until = time.monotonic() + seconds
+
     def pause_after_slow_failure(self, started_at: float) -> None:
         """Pause if the call that has just failed was slow; ``started_at`` is its start."""
-        now = time.monotonic()
-        if now - started_at >= _SLOW_SECONDS:
-            self.paused_until = now + _PAUSE_SECONDS
+        if time.monotonic() - started_at >= _SLOW_SECONDS:
+            self.pause(_PAUSE_SECONDS)
 
 
 cache: Final = _PausingCache()

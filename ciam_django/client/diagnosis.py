@@ -1,6 +1,7 @@
 """Ask CIAM the questions of ``manage.py ciam_doctor``: always over the network, never the cache.
 
-The calls of a function have one deadline, ``CIAM_TIMEOUT``. A failed call raises a ``CiamError``.
+The calls of a function have one deadline, ``CIAM_TIMEOUT``, and ignore the circuit breaker. A
+failed call raises a ``CiamError``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from joserfc.jwk import KeySet
 
 from ciam_django.client.envelope import data_of
 from ciam_django.client.oauth import CiamApp
-from ciam_django.client.transport import sharing_one_deadline
+from ciam_django.client.transport import asking_directly
 from ciam_django.errors import CiamError, Stage, code_in, raising_ciam_errors
 
 # The beginning of an algorithm's name -> the type of its keys (RFC 7518, section 3.1, RFC 8037 and
@@ -43,14 +44,14 @@ class Redirected:
     to_callback: bool = False
 
 
-@sharing_one_deadline
+@asking_directly
 def fetch_metadata(app: CiamApp) -> Mapping[str, Any]:
     """Return the metadata as CIAM sends it."""
     with raising_ciam_errors(Stage.API):
         return app.fetch_metadata()
 
 
-@sharing_one_deadline
+@asking_directly
 def fetch_keys(app: CiamApp, metadata: Mapping[str, Any]) -> KeySet:
     """Return the keys that can be used."""
     with raising_ciam_errors(Stage.API):
@@ -69,7 +70,7 @@ def usable_algorithms(keys: KeySet, metadata: Mapping[str, Any]) -> list[str]:
     return names
 
 
-@sharing_one_deadline
+@asking_directly
 def try_token_endpoint(app: CiamApp, redirect_uri: str) -> CiamError | None:
     """Exchange a code that does not exist, and return the refusal; None if CIAM accepts the code.
 
@@ -82,7 +83,7 @@ def try_token_endpoint(app: CiamApp, redirect_uri: str) -> CiamError | None:
     return None
 
 
-@sharing_one_deadline
+@asking_directly
 def open_authorize_page(app: CiamApp, redirect_uri: str) -> Redirected:
     """Open CIAM's login page as a browser does at the start of a sign-in."""
     url = app.authorization_url(
@@ -105,7 +106,7 @@ def open_authorize_page(app: CiamApp, redirect_uri: str) -> Redirected:
     return Redirected(status)
 
 
-@sharing_one_deadline
+@asking_directly
 def clock_difference(app: CiamApp) -> float | None:
     """Return the seconds by which CIAM's clock is ahead of ours; None if CIAM sends no time."""
     began_at = time.time()

@@ -148,11 +148,13 @@ class CiamApp(_App):
         """The issuers that the metadata may have: by the setting, or else by the metadata's URL.
 
         OpenID Connect Discovery 1.0, section 4.1, removes the last slash of an issuer before it
-        appends the well-known path.
+        appends the well-known path. An issuer has no password, and is logged and stored.
         """
         if self.server_metadata.get("issuer"):
             return (str(self.server_metadata["issuer"]),)
         issuer = str(self._server_metadata_url).removesuffix(_WELL_KNOWN_PATH)
+        user = issuer.partition("//")[2].partition("/")[0].rpartition("@")[0]
+        issuer = issuer.replace(f"//{user}@", "//", 1)
         return issuer, f"{issuer}/"
 
     def _get_oauth_client(self, **metadata: Any) -> HttpSession:
@@ -472,13 +474,13 @@ def ciam_app() -> CiamApp:
 
     An incomplete setting raises ``bad_configuration``.
     """
-    config: Mapping[str, Any] = (getattr(settings, "AUTHLIB_OAUTH_CLIENTS", None) or {}).get(
-        CLIENT_NAME
-    ) or {}
+    clients = getattr(settings, "AUTHLIB_OAUTH_CLIENTS", None)
+    client = clients.get(CLIENT_NAME) if isinstance(clients, Mapping) else None
+    config: Mapping[str, Any] = client if isinstance(client, Mapping) else {}
+    options = config.get("client_kwargs") or {}
     is_oidc = bool(config.get("server_metadata_url"))
-    if not config.get("client_id") or not (
-        is_oidc or (config.get("authorize_url") and config.get("access_token_url"))
-    ):
+    has_mode = is_oidc or (config.get("authorize_url") and config.get("access_token_url"))
+    if not (config.get("client_id") and has_mode and isinstance(options, Mapping)):
         raise CiamError(
             "bad_configuration",
             upstream_text=own_text("AUTHLIB_OAUTH_CLIENTS lacks a client: see manage.py check"),
@@ -499,7 +501,7 @@ def ciam_app() -> CiamApp:
             # The project's options override ours, except PKCE, which can't be switched off.
             "client_kwargs": {
                 **defaults,
-                **(config.get("client_kwargs") or {}),
+                **options,
                 "code_challenge_method": "S256",
             },
             "compliance_fix": ciam_compliance_fix,

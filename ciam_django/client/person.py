@@ -89,7 +89,8 @@ def issuer_of(app: CiamApp) -> str:
     if app.is_oidc:
         return app.issuers[0]
     address = urlsplit(app.access_token_url)
-    return f"{address.scheme}://{address.netloc}/{app.client_id}"
+    host = address.netloc.rpartition("@")[2]
+    return f"{address.scheme}://{host}/{app.client_id}"
 
 
 def load_issuer(app: CiamApp) -> str:

@@ -103,6 +103,30 @@ def sharing_one_deadline(function: Callable[P, T]) -> Callable[P, T]:
     return function_with_deadline
 
 
+_ignores_circuits: contextvars.ContextVar[bool] = contextvars.ContextVar(
+    "ciam_django_ignores_circuits", default=False
+)
+
+
+def asking_directly(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function of a diagnosis: its calls have one deadline, and ignore the circuits.
+
+    An open circuit would hide the cause of the failures. A failure on this machine must not stop
+    the calls of the site.
+    """
+    function_with_deadline = sharing_one_deadline(function)
+
+    @functools.wraps(function)
+    def asking_function(*args: P.args, **kwargs: P.kwargs) -> T:
+        token = _ignores_circuits.set(True)
+        try:
+            return function_with_deadline(*args, **kwargs)
+        finally:
+            _ignores_circuits.reset(token)
+
+    return asking_function
+
+
 def call_deadline(timeout: float) -> float:
     """Return the time (of ``time.monotonic``) at which a call or wait that begins now must end.
 
@@ -374,8 +398,12 @@ def guarded_call(url: str, *, seconds: float, limit: int) -> Iterator[None]:
 
     Raises ``no_connection``, with ``retry_after``, if the call must not begin. A block that ends,
     or that raises a ``CiamError`` about the answer, closes the circuit. A block that gets no
-    connection or no answer in time opens the circuit.
+    connection or no answer in time opens the circuit. In a function of ``asking_directly``, the
+    block is not guarded.
     """
+    if _ignores_circuits.get():
+        yield
+        return
     circuit = _circuit_of(url)
     circuit.refuse_during_pause()
     with _calls.counting(limit):

@@ -14,7 +14,6 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
 from django.urls import reverse
 
-from ciam_django.checks.settings import are_urls_included
 from ciam_django.client.diagnosis import fetch_metadata
 from ciam_django.client.oauth import CiamApp, ciam_app
 from ciam_django.conf import conf
@@ -61,9 +60,15 @@ class Examination:
 
     @functools.cached_property
     def forwarded_request(self) -> HttpRequest:
-        """A request that a proxy has received by https and forwards to this site."""
+        """A request that a proxy has received by https and forwards to this site.
+
+        The proxy also sends the header of SECURE_PROXY_SSL_HEADER, which can have another name.
+        """
+        header = settings.SECURE_PROXY_SSL_HEADER
+        own_header = {header[0]: header[1]} if header and header[0].startswith("HTTP_") else {}
         return WSGIRequest(
             {
+                **own_header,
                 "REQUEST_METHOD": "GET",
                 "PATH_INFO": "/",
                 "SERVER_NAME": _PROXY_ADDRESS,
@@ -80,9 +85,7 @@ class Examination:
 
     @functools.cached_property
     def callback(self) -> str:
-        """The redirect URI of a sign-in; empty without ``ciam_django.urls``."""
-        if not are_urls_included():
-            return ""
+        """The redirect URI of a sign-in."""
         request = self.forwarded_request
         try:
             return callback_url(request)

@@ -11,6 +11,7 @@ from typing import Final
 
 from django.apps import apps
 
+from ciam_django.checks.settings import are_urls_included
 from ciam_django.doctor.examination import Examination
 from ciam_django.doctor.findings import Finding, Status, failure_text
 from ciam_django.doctor.site import (
@@ -55,7 +56,7 @@ def _api_problem(examination: Examination) -> str:
 
 
 def _urls_problem(examination: Examination) -> str:
-    return "" if examination.callback else "ciam_django.urls is not included"
+    return "" if are_urls_included() else "ciam_django.urls is not included"
 
 
 def _accounts_problem(examination: Examination) -> str:
@@ -85,17 +86,18 @@ class Question:
 
 QUESTIONS: Final = (
     Question("settings", examine_settings),
+    # Before the calls to CIAM, which use the cache.
+    Question("cache", examine_cache),
     Question("metadata", examine_metadata, ("client", "oidc")),
     Question("keys", examine_keys, ("client", "oidc", "metadata")),
-    Question("client", examine_client, ("client", "urls", "metadata")),
+    Question("client", examine_client, ("client", "urls", "accounts", "metadata")),
     Question("application token", examine_application_token, ("client", "api")),
-    Question("callback", examine_callback, ("urls",)),
-    Question("login page", examine_authorize_page, ("client", "urls", "metadata")),
+    Question("callback", examine_callback, ("urls", "accounts")),
+    Question("login page", examine_authorize_page, ("client", "urls", "accounts", "metadata")),
     Question("clock", examine_clock, ("client",)),
     Question("identities", examine_identities, ("accounts", "client")),
-    Question("cache", examine_cache),
     Question("proxy", examine_proxy),
-    Question("cookies", examine_cookies, ("urls",)),
+    Question("cookies", examine_cookies, ("urls", "accounts")),
 )
 
 
@@ -120,5 +122,6 @@ def _findings_of(question: Question, examination: Examination) -> Iterator[Findi
             Status.ERROR,
             question.name,
             f"the exception {type(error).__module__}.{type(error).__name__}",
-            "The question has no answer. Correct the errors above, and ask again.",
+            "The question has no answer. Correct the errors of the other questions, and ask again. "
+            "If there are none, manage.py check or a sign-in shows the traceback of the exception.",
         )

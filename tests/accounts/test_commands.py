@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
+from django.contrib.contenttypes.fields import GenericRelation
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 from pytest_django.fixtures import Settings
@@ -369,7 +371,8 @@ def test_a_model_that_does_not_store_when_a_user_was_created_keeps_its_users() -
 
 
 @pytest.mark.parametrize("mode", ["oidc"])
-def test_the_sessions_of_forgotten_people_end(ciam: FakeCiam) -> None:
+def test_the_sessions_of_forgotten_people_end(ciam: FakeCiam, settings: Settings) -> None:
+    settings.DEBUG = True
     browser = Browser(ciam)
     browser.sign_in()
     run_command(*FORGET, "--apply")
@@ -386,6 +389,50 @@ def test_one_fake_can_be_named(issuer: str) -> None:
 
     assert "1 removed; 1 users deleted." in run_command(*FORGET, "--from", issuer, "--apply")
     assert list(CiamIdentity.objects.values_list("issuer", flat=True)) == [FAKE]
+
+
+@pytest.mark.parametrize("mode", ["oidc", "ciam"])
+def test_the_people_of_the_site_are_forgotten_outside_of_debug_only_by_the_name_of_the_issuer(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    Browser(ciam).sign_in()
+    issuer = CiamIdentity.objects.get().issuer
+
+    assert f"--from {issuer}" in fail_command(*FORGET, "--apply")
+    assert User.objects.exists()
+    settings.AUTHLIB_OAUTH_CLIENTS = {}
+    assert "1 identities to remove" in run_command(*FORGET)
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": ciam.client("oidc")}
+    assert "1 users deleted." in run_command(*FORGET, "--from", issuer, "--apply")
+
+
+@pytest.fixture
+def related_entries() -> Iterator[None]:
+    """Give the user model a generic relation, whose rows Django deletes with the user."""
+    field = GenericRelation(LogEntry)
+    model: Any = User
+    model.add_to_class("related_entries", field)
+    yield
+    model._meta.private_fields.remove(field)
+    del model.related_entries
+    model._meta._expire_cache()
+
+
+def test_a_user_with_rows_of_a_generic_relation_is_kept(related_entries: None) -> None:
+    user = get_or_create_user(Person(FAKE, "u-1"))
+    assert "1 users to delete" in run_command(*FORGET)
+    editor = User.objects.create_user("editor")
+    of_users = ContentType.objects.get_for_model(User)
+    LogEntry.objects.create(
+        user=editor,
+        content_type=of_users,
+        object_id=str(user.pk),
+        action_flag=1,
+        object_repr="a user",
+    )
+
+    assert f"kept: User {user.pk} is used by admin.LogEntry." in run_command(*FORGET, "--apply")
+    assert LogEntry.objects.exists()
 
 
 @pytest.mark.parametrize("issuer", [OLD, "http://127.0.0.1:1/unknown"])

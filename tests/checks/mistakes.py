@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings as django_settings
-from django.urls import path, reverse_lazy
+from django.urls import include, path, reverse_lazy
+from django.utils.functional import SimpleLazyObject
+from joserfc.jwk import ECKey
 
 from ciam_django.checks.messages import CHECK_IDS
 from tests.checks.test_settings import CLIENT, NoUrls, PrefixedUrls, client
@@ -29,6 +31,12 @@ class SiteUrls:
         *__import__("tests.urls", fromlist=["urlpatterns"]).urlpatterns,
         path("", lambda request: None, name="home"),  # type: ignore[arg-type, return-value]
     ]
+
+
+class UrlsWithoutAccounts:
+    """Like the URLs of a project without ciam_django.accounts: the include has no patterns."""
+
+    urlpatterns = [path("ciam/", include(([], "ciam")))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,67 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         _KEY,
         "'CIAM'",
         "did you mean 'ciam'?",
+    ),
+    "a list of clients": Mistake(
+        {"AUTHLIB_OAUTH_CLIENTS": [CLIENT]}, "client", _KEY, "the type list", "must be a dict"
+    ),
+    "no value of the client": Mistake(
+        {"AUTHLIB_OAUTH_CLIENTS": {"ciam": None}}, "client", _KEY, "NoneType", "must be a dict"
+    ),
+    "a client without a dict": Mistake(
+        {"AUTHLIB_OAUTH_CLIENTS": {"ciam": "x"}}, "client", _KEY, "the type str", "must be a dict"
+    ),
+    "a password in an address without a scheme": Mistake(
+        own(authorize_url=f"user:{SECRET}\n@login.shop.cn/a"),
+        "client url",
+        "authorize_url",
+        "'login.shop.cn/a'",
+        "'https://login.shop.cn/a'",
+    ),
+    "a password with reserved characters in an address": Mistake(
+        own(access_token_url=f"ftp://user:/@{SECRET}@login.shop.cn/t"),
+        "client url",
+        "access_token_url",
+        "'ftp://login.shop.cn/t'",
+        "'https://login.shop.cn/t'",
+    ),
+    "a lazy address without a scheme": Mistake(
+        own(authorize_url=SimpleLazyObject(lambda: "login.shop.cn/a")),
+        "client url",
+        "authorize_url",
+        "'login.shop.cn/a'",
+        "'https://login.shop.cn/a'",
+    ),
+    "a key in the query of an address": Mistake(
+        own(api_base_url=f"login.shop.cn/?key={SECRET}"),
+        "client url",
+        "api_base_url",
+        "'login.shop.cn/'",
+        "'https://login.shop.cn/'",
+    ),
+    "a password in an address that is not that of metadata": Mistake(
+        oidc(server_metadata_url=f"https://user:{SECRET}@login.shop.cn/app"),
+        "client url",
+        "server_metadata_url",
+        "'https://login.shop.cn/app'",
+        "'https://login.shop.cn/app/.well-known/openid-configuration'",
+    ),
+    "an address in a list": Mistake(
+        own(api_base_url=[f"https://user:{SECRET}@login.shop.cn/"]),
+        "client url",
+        "api_base_url",
+        "['https://login.shop.cn/']",
+        "an absolute URL",
+    ),
+    "a policy without an address with a password": Mistake(
+        {
+            **own(authorize_url=f"https://user:{SECRET}@ciam.invalid/a"),
+            "SECURE_CSP": {"form-action": ["'self'"]},
+        },
+        "form action",
+        "SECURE_CSP",
+        "lacks https://ciam.invalid.",
+        '"https://ciam.invalid"',
     ),
     "no client id": Mistake(own(client_id=None), "client", _KEY, "no client_id", _ID),
     "no mode": Mistake(
@@ -536,6 +605,18 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "lacks 'ciam_django'",
         "'ciam_django.accounts'",
     ),
+    "no accounts, with settings that name URLs": Mistake(
+        {
+            **without("INSTALLED_APPS", "ciam_django.accounts"),
+            "ROOT_URLCONF": UrlsWithoutAccounts,
+            "CIAM_CALLBACK_URL": "https://shop.cn/ciam/callback/",
+            "LOGIN_URL": "ciam:login",
+        },
+        "accounts",
+        "INSTALLED_APPS",
+        "'ciam_django.accounts'",
+        "manage.py migrate",
+    ),
     "no accounts": Mistake(
         without("INSTALLED_APPS", "ciam_django.accounts"),
         "accounts",
@@ -896,6 +977,13 @@ CORRECT: Final[Mapping[str, Mapping[str, Any]]] = {
         client_secret="-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n"
     ),
     "a private key as JWK": oidc(client_secret={"kty": "RSA"}),
+    "a private key as JSON of a file": oidc(client_secret='\n{"kty": "RSA"}\n'),
+    "a private key as bytes": oidc(client_secret=b"-----BEGIN PRIVATE KEY-----\n"),
+    "a private key as an object": oidc(client_secret=ECKey.generate_key("P-256")),
+    "lazy values": oidc(
+        client_secret=SimpleLazyObject(lambda: SECRET),
+        server_metadata_url=SimpleLazyObject(lambda: METADATA),
+    ),
     "scopes as a list": oidc(client_kwargs={"scope": ["openid", "profile"]}),
     "a member of the metadata": oidc(
         userinfo_endpoint="https://login.shop.cn/userinfo", display_name="Shop"
@@ -910,6 +998,11 @@ CORRECT: Final[Mapping[str, Mapping[str, Any]]] = {
     ),
     "a method of the project": own(
         client_kwargs={"token_endpoint_auth_method": "shop"}, client_auth_methods=[("shop", print)]
+    ),
+    "a method of the project without a secret": own(
+        client_secret=None,
+        client_kwargs={"token_endpoint_auth_method": "shop"},
+        client_auth_methods=[("shop", print)],
     ),
     "http on this machine": own(
         authorize_url="http://127.0.0.1:9000/a",

@@ -114,6 +114,22 @@ def test_an_incomplete_client_is_a_misconfiguration(
     assert raised.value.code == "bad_configuration"
 
 
+@pytest.mark.parametrize(
+    "clients",
+    [
+        ["ciam"],
+        {"ciam": "x"},
+        {"ciam": {"client_id": "x", "server_metadata_url": "https://x", "client_kwargs": "x"}},
+    ],
+)
+def test_a_client_of_another_type_is_a_misconfiguration(settings: Settings, clients: Any) -> None:
+    settings.AUTHLIB_OAUTH_CLIENTS = clients
+    with pytest.raises(CiamError) as raised:
+        ciam_app()
+
+    assert raised.value.code == "bad_configuration"
+
+
 def test_a_failed_refresh_does_not_update_the_token(ciam: FakeCiam) -> None:
     app = ciam_app()
     token = fetch_token(ciam, app)
@@ -344,6 +360,22 @@ class TestOidc:
         with pytest.raises(CiamError) as raised:
             address_of(ciam_app())
         assert raised.value.code == "bad_configuration"
+
+    def test_a_password_in_the_address_of_the_metadata_is_no_part_of_the_issuer(
+        self, ciam: FakeCiam, settings: Settings
+    ) -> None:
+        client = ciam.client("oidc")
+        client["server_metadata_url"] = client["server_metadata_url"].replace("//", "//li:secret@")
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+        assert issuer_of(ciam_app()) == ciam.issuer
+        assert address_of(ciam_app())
+        client["server_metadata_url"] += "?x"
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+        with pytest.raises(CiamError) as raised:
+            address_of(ciam_app())
+
+        assert "and must be http://127.0.0.1" in raised.value.upstream_text
+        assert "secret" not in raised.value.upstream_text
 
     def test_an_issuer_may_end_in_a_slash(self, ciam: FakeCiam) -> None:
         ciam.issuer_has_slash = True

@@ -6,7 +6,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.person import Person, checked_person, identify_person, names_in
+from ciam_django.client.person import Person, checked_person, identify_person, issuer_of, names_in
 from ciam_django.errors import CiamError, Stage
 from ciam_django.testing import FakeCiam
 from tests.client.test_oauth import NONCE, fetch_token
@@ -144,6 +144,15 @@ class TestCiam:
 
         assert person == Person(f"{ciam.url}/{app.client_id}", "u1", person.claims)
         assert set(person.claims) == {"userId"}
+
+    def test_a_password_in_the_address_is_no_part_of_the_issuer(
+        self, ciam: FakeCiam, settings: Settings
+    ) -> None:
+        client = ciam.client("ciam")
+        client["access_token_url"] = client["access_token_url"].replace("//", "//li:secret@")
+        settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+
+        assert issuer_of(ciam_app()) == f"{ciam.url}/{client['client_id']}"
 
     def test_user_info_is_called_if_the_token_response_has_no_user_id(self, ciam: FakeCiam) -> None:
         app = ciam_app()

@@ -107,6 +107,17 @@ def test_an_unknown_question_is_refused_with_the_names() -> None:
         call_command("ciam_doctor", "--only", "metdata")
 
 
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_named_question_that_is_not_asked_has_the_status_1(
+    ciam: FakeCiam, site: Settings
+) -> None:
+    ciam.fail("discovery", code="Operation.Failure.System.Busy", status=500)
+    status, output, error = run_doctor("--only", "keys", "--only", "cookies")
+
+    assert "SKIPPED keys: not asked, because the question 'metadata' has failed." in output
+    assert (status, error) == (1, "Questions that were not asked: keys.")
+
+
 # --- The table ------------------------------------------------------------------------------------
 
 

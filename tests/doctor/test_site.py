@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.client.person import Person
 from ciam_django.doctor.findings import Finding, Status
+from tests.checks.mistakes import UrlsWithoutAccounts
 from tests.checks.test_settings import SHARED_CACHES, NoUrls
 from tests.doctor.conftest import SITE, Ask
 from tests.rows import for_each_row
@@ -43,6 +45,8 @@ class SilentCache(LocMemCache):
     def add(self, *args: Any, **kwargs: Any) -> Any:
         threading.Event().wait(2)
         return False
+
+    get = add
 
 
 def status_and_text(found: list[Finding]) -> tuple[Status, str]:
@@ -104,6 +108,16 @@ def test_a_project_without_the_urls_is_not_asked_about_its_callback(
 
 
 @pytest.mark.parametrize("mode", ["oidc"])
+def test_the_urls_without_accounts_have_no_callback_to_ask_about(site: Settings, ask: Ask) -> None:
+    site.INSTALLED_APPS = [name for name in site.INSTALLED_APPS if "accounts" not in name]
+    site.ROOT_URLCONF = UrlsWithoutAccounts
+    settings, *others = ask("settings", "callback", "login page", "client", "cookies")
+
+    assert "(ciam_django.E014)" in settings.found
+    assert [each.status for each in others] == [Status.SKIPPED] * 4
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
 def test_a_project_without_accounts_or_client_is_asked_what_it_has(
     site: Settings, ask: Ask
 ) -> None:
@@ -113,9 +127,9 @@ def test_a_project_without_accounts_or_client_is_asked_what_it_has(
     found = ask("metadata", "clock", "identities", "cache")
 
     statuses = [each.status for each in found]
-    assert statuses == [Status.SKIPPED, Status.SKIPPED, Status.SKIPPED, Status.WARNING]
-    assert "AUTHLIB_OAUTH_CLIENTS" in found[0].found
-    assert "INSTALLED_APPS" in found[2].found
+    assert statuses == [Status.WARNING, Status.SKIPPED, Status.SKIPPED, Status.SKIPPED]
+    assert "AUTHLIB_OAUTH_CLIENTS" in found[1].found
+    assert "INSTALLED_APPS" in found[3].found
 
 
 # --- The redirect URI -----------------------------------------------------------------------------
@@ -204,6 +218,17 @@ def test_the_cache_is_judged_by_its_answers(
     assert "hunter2" not in found[1]
 
 
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_no_question_waits_for_a_cache_that_does_not_answer(site: Settings, ask: Ask) -> None:
+    site.CIAM_TIMEOUT = 0.5
+    site.CACHES = cache_setting(f"{__name__}.SilentCache")["CACHES"]
+    started_at = time.monotonic()
+    found = ask("cache", "metadata", "application token", "clock")
+
+    assert [each.status for each in found] == [Status.ERROR, Status.OK, Status.OK, Status.OK]
+    assert time.monotonic() - started_at < 2
+
+
 def test_a_shared_cache_is_ok(settings: Settings, ask: Ask, redis: Path) -> None:
     settings.CACHES = {
         "default": {
@@ -228,6 +253,21 @@ def test_a_shared_cache_is_ok(settings: Settings, ask: Ask, redis: Path) -> None
             {"SECURE_PROXY_SSL_HEADER": None},
             Status.WARNING,
             "SECURE_PROXY_SSL_HEADER = ('HTTP_X_FORWARDED_PROTO', 'https')",
+        ),
+        (
+            {"SECURE_PROXY_SSL_HEADER": ("HTTP_CLOUDFRONT_FORWARDED_PROTO", "https")},
+            Status.OK,
+            "https://shop.test/ from 198.51.100.7",
+        ),
+        (
+            {"SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "on")},
+            Status.WARNING,
+            "http://shop.test/",
+        ),
+        (
+            {"SECURE_PROXY_SSL_HEADER": ("X-Forwarded-Proto", "https")},
+            Status.WARNING,
+            "http://shop.test/",
         ),
         ({"CIAM_CLIENT_IP": ""}, Status.WARNING, "from 127.0.0.1"),
         ({"CIAM_CLIENT_IP": "", "DEBUG": True}, Status.OK, "from 127.0.0.1"),

@@ -13,7 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pytest_django.fixtures import Settings
 
+from ciam_django.client import transport
 from ciam_django.doctor.findings import Finding, Status
+from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.failures import BEHAVIOURS
 from ciam_django.testing.tenant import CLIENT_SECRET
@@ -27,6 +29,31 @@ HOSTILE_TEXT = " ".join([f"password={SECRETS[1]}", SECRETS[0], SECRETS[2], SECRE
 def only(found: list[Finding]) -> Finding:
     assert len(found) == 1, found
     return found[0]
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_an_open_circuit_of_the_site_refuses_no_question(
+    ciam: FakeCiam, site: Settings, ask: Ask
+) -> None:
+    transport._circuit_of(ciam.url).record_silence(time.monotonic())
+    with pytest.raises(CiamError):
+        transport.refuse_while_open(ciam.url)
+    found = ask("metadata", "keys", "client", "application token", "login page", "clock")
+
+    assert {each.status for each in found} == {Status.OK}, found
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_question_without_an_answer_opens_no_circuit_of_the_site(
+    ciam: FakeCiam, site: Settings, ask: Ask
+) -> None:
+    ciam.unreachable("discovery", "refused")
+    site.AUTHLIB_OAUTH_CLIENTS = {"ciam": ciam.client("oidc")}
+    found = only(ask("metadata"))
+
+    assert "ConnectionRefusedError" in found.found
+    # Raises an error if the circuit is open.
+    transport.refuse_while_open(site.AUTHLIB_OAUTH_CLIENTS["ciam"]["server_metadata_url"])
 
 
 QUESTIONS_OF_STAGES = {

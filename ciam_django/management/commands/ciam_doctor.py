@@ -20,8 +20,9 @@ class Command(BaseCommand):
     help = (
         "Ask CIAM, the cache and the settings if a sign-in can work. Each line has a judgement "
         f"({', '.join(Status)}), what was asked, what came, and what to do. The exit status is 1 "
-        "if there is an error, and 0 otherwise, also with warnings. No secret is printed. Each "
-        "question takes at most CIAM_TIMEOUT for each call."
+        "if there is an error, or if a question of --only was not asked, and 0 otherwise, also "
+        "with warnings. No secret is printed. Each question takes at most CIAM_TIMEOUT for each "
+        "call."
     )
     # The first question reports the mistakes of the settings. Django would end the command.
     requires_system_checks: ClassVar[list[str]] = []  # type: ignore[misc]  # the stubs have no ClassVar
@@ -54,6 +55,10 @@ class Command(BaseCommand):
         errors = [name for name, finding in found if finding.status is Status.ERROR]
         if errors:
             raise CommandError(f"Questions with errors: {', '.join(dict.fromkeys(errors))}.")
+        skipped = [name for name, finding in found if finding.status is Status.SKIPPED]
+        if options["only"] and skipped:
+            # A pipeline must not take a question without an answer for a good answer.
+            raise CommandError(f"Questions that were not asked: {', '.join(skipped)}.")
 
 
 def _line_of(name: str, finding: Finding) -> str:

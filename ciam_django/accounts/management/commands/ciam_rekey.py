@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from ciam_django.accounts.backends import accounts_transaction
@@ -19,7 +21,9 @@ from ciam_django.accounts.csv_rows import (
 from ciam_django.accounts.fake_people import find_users_of, forget_users
 from ciam_django.accounts.issuers import is_fake_issuer, may_be_fake_issuer
 from ciam_django.accounts.models import CiamIdentity
-from ciam_django.client.person import identity_key, is_subject
+from ciam_django.client.oauth import ciam_app
+from ciam_django.client.person import identity_key, is_subject, issuer_of
+from ciam_django.errors import CiamError
 
 
 class Command(BaseCommand):
@@ -107,6 +111,13 @@ class Command(BaseCommand):
                     f"--from {options['old']}: is no fake CIAM with identities, whose issuer "
                     f"begins with http:// or names this machine. Allowed: {candidates}."
                 )
+        elif not settings.DEBUG and (used := _used_issuers().intersection(issuers)):
+            # A site can reach its tenant through a proxy on this machine.
+            issuer = min(used)
+            raise CommandError(
+                f"This site signs its users in at {issuer}, and DEBUG is off: the users can be "
+                f"customers. If they are test people, name the issuer: --from {shlex.quote(issuer)}"
+            )
         users = find_users_of(issuers)
         identity_count = sum(len(each.identities) for each in users)
         deleted = [each for each in users if not each.reason_to_keep]
@@ -121,6 +132,15 @@ class Command(BaseCommand):
         if confirm_changes(self, [], apply=options["apply"]):
             forget_users(users)
             self.stdout.write(f"{identity_count} removed; {len(deleted)} users deleted.")
+
+
+def _used_issuers() -> set[str]:
+    """The possible issuers of a sign-in, from the settings alone; empty without a client."""
+    try:
+        app = ciam_app()
+    except CiamError:
+        return set()
+    return {*app.issuers} if app.is_oidc else {issuer_of(app)}
 
 
 def _stored_issuers() -> list[str]:
