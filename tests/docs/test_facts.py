@@ -27,7 +27,7 @@ from tests.settings_reference import declaration
 # Environment variables of the example.
 NO_SETTINGS: Final = set(tenant._VARIABLES.values())
 # The pages for readers, without the references and the page of the example.
-REFERENCES: Final = {"answers.md", "index.md", "security.md", "settings.md"}
+REFERENCES: Final = {"index.md"}
 GUIDES: Final = [
     page for page in pages() if page.parent.name == "docs" and page.name not in REFERENCES
 ]
