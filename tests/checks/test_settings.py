@@ -311,7 +311,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
             "'django.middleware.locale.LocaleMiddleware' is not in MIDDLEWARE: all users read the "
             "texts in LANGUAGE_CODE, 'en'."
         ),
-        "Add it after SessionMiddleware and before CommonMiddleware.",
+        "Add LocaleMiddleware after SessionMiddleware and before CommonMiddleware.",
     ),
     "locale middleware order": (
         {
