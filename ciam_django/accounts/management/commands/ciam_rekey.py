@@ -31,23 +31,26 @@ class Command(BaseCommand):
     help = (
         "Rename the identities of one issuer after a change of the mode, the issuer or the client. "
         "Or, with --forget-test-people, remove what a fake CIAM has left. "
-        "Prints the number of changes; makes the changes with --apply."
+        "Without --apply, the command only prints the number of changes and the problems."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the two issuers, the table of subjects, and ``--apply``."""
         parser.add_argument("--from", dest="old", help="the current issuer of the identities")
-        parser.add_argument("--to", help="the new issuer; default: the issuer of a sign-in")
+        parser.add_argument(
+            "--to", help="the new issuer; default: the issuer of a sign-in with the settings"
+        )
         parser.add_argument(
             "--subjects",
             metavar="FILE",
-            help="CSV with the columns 'old' and 'new'; without a file the subjects stay",
+            help="CSV with the columns 'old' and 'new', each with a subject; without a file, the "
+            "subjects stay",
         )
         parser.add_argument(
             "--forget-test-people",
             action="store_true",
-            help="remove the identities of CIAMs on this machine (or of --from), their sessions, "
-            "and the users that only these sign-ins have created",
+            help="remove the identities of each fake CIAM on this machine (or of the issuer in "
+            "--from), their sessions, and the users that only these sign-ins have created",
         )
         parser.add_argument("--apply", action="store_true", help="make the changes")
 
