@@ -83,11 +83,12 @@ class Command(BaseCommand):
                         f"line {row.line}: {row['subject']!r} is linked to another user"
                     )
         self.stdout.write(
-            f"{linked_count} are linked already; {len(new_identities)} to link, at {issuer}."
+            f"Users that are linked already: {linked_count}. Users to link: {len(new_identities)}. "
+            f"Issuer: {issuer}"
         )
         if confirm_changes(self, problems, apply=options["apply"]):
             CiamIdentity.objects.bulk_create(new_identities, batch_size=500)
-            self.stdout.write(f"{len(new_identities)} linked.")
+            self.stdout.write(f"Linked users: {len(new_identities)}.")
 
 
 def _check_unique(model: type[AbstractBaseUser], by: str) -> None:
