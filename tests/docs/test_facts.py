@@ -221,8 +221,14 @@ def test_each_link_has_its_page_and_its_heading(page: Path, target: str) -> None
         assert anchor in anchors_of(path)
 
 
-@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
-def test_each_guide_begins_with_its_readers(page: Path) -> None:
+GENERATED_LISTS: Final = [
+    *sorted((ROOT / "docs/reference").glob("*.md")),
+    ROOT / "docs/codes/index.md",
+]
+
+
+@pytest.mark.parametrize("page", [*GUIDES, *GENERATED_LISTS], ids=lambda page: page.name)
+def test_each_page_begins_with_its_readers(page: Path) -> None:
     heading, empty, first = text_of(page).split("\n", 2)
 
     assert heading.startswith("# ")
