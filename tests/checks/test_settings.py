@@ -889,9 +889,9 @@ def test_an_unknown_name_that_is_like_no_other_name_gets_the_list_of_the_allowed
     endpoint = only_message("endpoint", CIAM_ENDPOINTS={"zzz": {"path": "x"}})
     field = only_message("user field", CIAM_USER_FIELDS={"zzz": ["name"]})
 
-    assert endpoint.hint.startswith("Allowed: application_token, login_page, consents, ")
-    assert field.hint.startswith("Allowed: ")
-    assert "first_name" in field.hint
+    assert str(endpoint.hint).startswith("Allowed: application_token, login_page, consents, ")
+    assert str(field.hint).startswith("Allowed: ")
+    assert "first_name" in str(field.hint)
 
 
 @pytest.mark.parametrize("setting", [None, {}, {"EXCEPTION_HANDLER": ""}], ids=str)
