@@ -345,12 +345,13 @@ class Conf:
     CIAM_GENERIC_ERRORS = Setting(
         True,
         Flag(),
-        "Hides from everybody who signs in whether an account exists.",
+        "Gives users who sign in generic answers, which do not tell if an account exists.",
     )
     CIAM_UPSTREAM_STATUS = Setting(
         503,
         Integer(500, 599),
-        "The status if CIAM fails; a proxy may replace the body of a 502 or 504.",
+        "The HTTP status of the answer if CIAM fails; a proxy may replace the body of a 502 or "
+        "504.",
     )
     CIAM_ACTION_URLS = Setting(
         {},
@@ -396,8 +397,9 @@ class Conf:
     CIAM_MAX_CALLS = Setting(
         6,
         Integer(1, 1000),
-        "The number of calls to CIAM that one process makes at the same time, below the number of "
-        "its threads; another call waits for a second at most, and then fails.",
+        "The largest number of calls to CIAM that one process makes at the same time, which must "
+        "be below the number of its threads; a further call waits for at most a second, and then "
+        "fails.",
     )
     CIAM_ENDPOINTS = Setting(
         {},
@@ -505,7 +507,7 @@ class Conf:
         (),
         ListOf(PhoneRegion()),
         "The countries whose phone numbers get text messages, as two letters of ISO 3166; an empty "
-        "list allows all countries, but no satellite phones and no other numbers of no country.",
+        "list allows all countries, but no numbers without a country, such as satellite phones.",
     )
     CIAM_SEND_LIMITS = Setting(
         {
@@ -531,8 +533,8 @@ class Conf:
     CIAM_CAPTCHA_AFTER = Setting(
         3,
         Integer(0, 100),
-        "The failed passwords of a name in a day after which the name needs a CAPTCHA, even if"
-        " there is no such account; at most CIAM's own number, or 0 for no CAPTCHA"
+        "The number of failed passwords of a name in a day, after which the name needs a CAPTCHA,"
+        " even if there is no such account; at most CIAM's own number, or 0 for no CAPTCHA"
         " of ours; while CIAM gives no CAPTCHA, no name needs one.",
     )
     CIAM_CLIENT_IP = Setting(
@@ -551,7 +553,8 @@ class Conf:
     CIAM_CALLBACK_URL = Setting(
         "",
         AbsoluteUrl(),
-        "The absolute URL of `ciam:callback` at CIAM; the default takes the request's host.",
+        "The absolute URL of `ciam:callback`, as it is registered at CIAM; the default takes the "
+        "host of the request.",
     )
     CIAM_PROBLEM_TYPE_URL = Setting(
         "",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import ciam_django
-
-# The extension is not installed.
+# The extension is not installed. Another version of the package may be installed.
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ciam_reference.site import set_up_django
+
+import ciam_django
 
 # The modules of the extension import models.
 set_up_django()

@@ -11,9 +11,13 @@ from ciam_django.conf import SETTINGS, Setting
 PATH: Final = Path(__file__).parents[1] / "docs" / "settings.md"
 _HEADING: Final = """# Settings
 
-All settings are optional. `manage.py check` reports values that are not allowed, and misspelt
-names. A setting is read at each use. This file is made from `ciam_django/conf.py` by
-`python -m tests.settings_reference`.
+This page is for you if you look for a setting, its default or its allowed values. All settings of
+this page are optional. The OAuth client is not a setting of this page: it is
+`AUTHLIB_OAUTH_CLIENTS["ciam"]`, Authlib's own setting (see
+[Getting started](getting-started.md#2-change-the-settings)).
+
+`manage.py check` reports values that are not allowed, and misspelt names. A setting is read at each
+use. `python -m tests.settings_reference` writes this page from `ciam_django/conf.py`.
 """
 
 

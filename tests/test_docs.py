@@ -145,7 +145,7 @@ def test_modules_and_tests_in_the_security_document_exist() -> None:
 
 def test_images_in_the_documentation_exist() -> None:
     for name in ("README.md", "example_project/README.md"):
-        pictures = re.findall(r"!\[\]\(([^)]+)\)", text_of(name))
+        pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text_of(name))
         assert pictures
         for picture in pictures:
             assert ((ROOT / name).parent / picture).exists()

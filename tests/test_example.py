@@ -206,9 +206,9 @@ def test_the_people_of_the_example_can_be_forgotten(tmp_path: Path) -> None:
             check=True,
         ).stdout
 
-    assert "1 users to delete, 0 to keep." in forget()
-    assert "1 removed; 1 users deleted." in forget("--apply")
-    assert "0 identities to remove" in forget("--apply")
+    assert "Users to delete: 1. Users to keep: 0." in forget()
+    assert "Removed identities: 1. Deleted users: 1." in forget("--apply")
+    assert "Identities to remove: 0." in forget("--apply")
 
 
 def test_a_user_can_sign_in_again_in_the_second_mode(tmp_path: Path) -> None:

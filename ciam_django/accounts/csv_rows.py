@@ -85,7 +85,7 @@ def confirm_changes(command: BaseCommand, problems: Sequence[str], *, apply: boo
     for line in problems[:MAX_SHOWN]:
         command.stderr.write(line)
     if problems:
-        raise CommandError(f"{len(problems)} can't be done, so that nothing has been changed.")
+        raise CommandError(f"Problems: {len(problems)}. Nothing has been changed.")
     if not apply:
-        command.stdout.write("Nothing has been changed. To do it, add --apply.")
+        command.stdout.write("Nothing has been changed. To make the changes, add --apply.")
     return apply

@@ -44,8 +44,8 @@ def check_sessions(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]
         yield check_message(
             "session store",
             f"SESSION_ENGINE is {settings.SESSION_ENGINE!r}: the server can't end such a session.",
-            "CIAM signs users out, and sessions keep CIAM's tokens: use the database or a cache. "
-            "The line: SESSION_ENGINE = 'django.contrib.sessions.backends.db'.",
+            "CIAM must be able to end sessions, and sessions keep CIAM's tokens. Use the database "
+            "or a cache. The line: SESSION_ENGINE = 'django.contrib.sessions.backends.db'.",
         )
     names = list(settings.MIDDLEWARE)
     indexes = [i for i, name in enumerate(names) if is_subclass_path(SESSION_MIDDLEWARE, name)]
@@ -57,7 +57,10 @@ def check_sessions(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]
                 f"{SESSION_MIDDLEWARE!r} is not in MIDDLEWARE, after Django's "
                 "AuthenticationMiddleware."
             ),
-            "Put it there: without it, CIAM can't end sessions, and tokens are not refreshed.",
+            (
+                f"In MIDDLEWARE, add {SESSION_MIDDLEWARE!r} after {AUTHENTICATION_MIDDLEWARE!r}. "
+                "Without this middleware, CIAM can't end sessions, and tokens are not refreshed."
+            ),
         )
 
 
@@ -99,7 +102,8 @@ def check_identities(
         yield check_message(
             "issuer",
             f"The metadata of AUTHLIB_OAUTH_CLIENTS['ciam'] can't be loaded: code {error}.",
-            "The issuer of the identities is not fully checked. Run the check again.",
+            "The issuer of the identities is not fully checked. manage.py ciam_doctor --only "
+            "metadata says what to correct. Then run this check again.",
         )
     if unknown_issuers := issuers - {current_issuer}:
         unknown_issuer = min(unknown_issuers)
@@ -123,7 +127,8 @@ def check_databases(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage
         yield check_message(
             "databases",
             f"The router writes users to {users!r}, and identities to {identities!r}.",
-            "An identity refers to its user. Route the app 'ciam_accounts' to the same database.",
+            "An identity refers to its user, so that both must be in one database. In the router "
+            f"of DATABASE_ROUTERS, route the app 'ciam_accounts' to the database {users!r}.",
         )
 
 

@@ -128,7 +128,7 @@ def check_client_keys(app_configs: object, **kwargs: Any) -> Iterator[CheckMessa
             yield check_message(
                 "client key",
                 f"{_CLIENT} has the key {key!r}, which has no effect there.",
-                f'Move it: "client_kwargs": {{{key!r}: ...}}. Allowed in {_CLIENT}: '
+                f'Move {key!r} to "client_kwargs": {{{key!r}: ...}}. Allowed in {_CLIENT}: '
                 f"{', '.join(CLIENT_KEYS)}.",
             )
         elif key not in CLIENT_KEYS and (intended := _intended_key(key, CLIENT_KEYS)):
@@ -234,8 +234,8 @@ def check_client_security(app_configs: object, **kwargs: Any) -> Iterator[CheckM
         yield check_message(
             "insecure client",
             f'{_CLIENT}["client_kwargs"]["verify"] is False, and DEBUG is off.',
-            "Any server can then play CIAM. Remove it, or set it to the path of the file with the "
-            "certificates of your proxy.",
+            'Any server can then play CIAM. Remove "verify", or set "verify" to the path of the '
+            "file with the certificates of your proxy.",
         )
 
 
@@ -305,8 +305,8 @@ def check_client_methods(app_configs: object, **kwargs: Any) -> Iterator[CheckMe
         yield check_message(
             "client",
             f'{place}["scope"] is {scope!r}, without openid.',
-            "Without it, CIAM sends no id_token, and nobody can sign in. It must contain openid, "
-            f'for example "scope": {" ".join(["openid", *map(str, scopes)])!r}.',
+            "Without openid, CIAM sends no id_token, and nobody can sign in. The scope must "
+            f'contain openid, for example "scope": {" ".join(["openid", *map(str, scopes)])!r}.',
         )
     method = options.get("token_endpoint_auth_method")
     # Authlib also takes a function, and methods of the project.
@@ -343,8 +343,7 @@ def _placeholder(place: str, value: str, line: str) -> CheckMessage:
     return check_message(
         "placeholder",
         f"{place} is {value}, which stands for a value in documentation.",
-        "It must be the value of your application, which CIAM's console shows under the "
-        f"application's settings. The line: {line}",
+        f"It must be the value of your application in CIAM's console. The line: {line}",
     )
 
 
@@ -357,7 +356,7 @@ def check_fake_client(app_configs: object, **kwargs: Any) -> Iterator[CheckMessa
                 "placeholder",
                 f'{_CLIENT}["{key}"] is {_shown(client[key])}, an address of this machine.',
                 "A fake CIAM lets everybody sign in as anybody. It must be the address of your "
-                "tenant, which CIAM's console shows under the application's settings.",
+                "tenant. CIAM's console shows the address.",
             )
 
 

@@ -64,9 +64,9 @@ def check_language_choice(app_configs: object, **kwargs: Any) -> Iterator[CheckM
             "no locale middleware",
             f"{LOCALE_MIDDLEWARE!r} is not in MIDDLEWARE: all users read the texts in LANGUAGE_CODE"
             f", {settings.LANGUAGE_CODE!r}.",
-            "Add it after SessionMiddleware and before CommonMiddleware. If all users read one "
-            "language, set LANGUAGES to this language. If your own middleware activates the "
-            "language, silence this check.",
+            "Add LocaleMiddleware after SessionMiddleware and before CommonMiddleware. If all "
+            "users read one language, set LANGUAGES to this language. If your own middleware "
+            "activates the language, silence this check.",
         )
         return
     for name in (*BEFORE_LOCALE, *AFTER_LOCALE):

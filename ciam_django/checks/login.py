@@ -78,7 +78,8 @@ def check_phone_region(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
         yield check_message(
             "home region",
             f"CIAM_PHONE_REGION is {home!r}, which is not in CIAM_PHONE_REGIONS.",
-            "Add it: numbers without a country code would get no text messages.",
+            "Numbers without a country code would get no text messages. Add "
+            f"{home!r} to CIAM_PHONE_REGIONS, or change CIAM_PHONE_REGION.",
         )
 
 
@@ -94,7 +95,7 @@ def check_user_fields(app_configs: object, **kwargs: Any) -> Iterator[CheckMessa
             yield check_message(
                 "user field",
                 f"CIAM_USER_FIELDS has {name!r}, which is no field of {model.__name__}.",
-                hint_for(name, fields),
+                hint_for(name, fields, long_list=f"Allowed: {', '.join(sorted(fields))}."),
             )
 
 
@@ -107,7 +108,9 @@ def check_endpoints(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage
         place = f"CIAM_ENDPOINTS[{name!r}]"
         if name not in ENDPOINTS:
             yield check_message(
-                "endpoint", f"{place} is no call of CIAM's API.", hint_for(name, ENDPOINTS)
+                "endpoint",
+                f"{place} is no call of CIAM's API.",
+                hint_for(name, ENDPOINTS, long_list=f"Allowed: {', '.join(ENDPOINTS)}."),
             )
         for field, value in overrides.items():
             if field not in fields:
@@ -124,7 +127,8 @@ def check_endpoints(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage
                 yield check_message(
                     "open stage",
                     f"{place}: at the stage {value!r}, users learn which accounts exist.",
-                    f"At the stage {str(ENDPOINTS[name].stage)!r}, the errors are generic.",
+                    f"At the stage {str(ENDPOINTS[name].stage)!r}, the errors are generic. If "
+                    f"users must not learn this, remove 'stage' from {place}.",
                 )
 
 
@@ -142,7 +146,8 @@ def check_social_providers(app_configs: object, **kwargs: Any) -> Iterator[Check
         yield check_message(
             "provider",
             "CIAM_SOCIAL_PROVIDERS: 'wechat' is no dict of its registrations.",
-            "It must have a dict for 'website', 'in_app' or 'mini_program', or for each.",
+            "It must have one or more of the keys 'website', 'in_app' and 'mini_program', each "
+            "with a dict, for example {'website': {'app_id': '...', 'source': '...'}}.",
         )
     for name, entry in provider_entries(setting).items():
         yield from _entry_messages(name, entry)
@@ -178,7 +183,9 @@ def _entry_messages(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessag
             yield check_message(
                 "provider",
                 f"{place} has no {field}, and is not offered.",
-                "'app_id' is your id at the provider, 'source' is CIAM's authentication source.",
+                "'app_id' is your id at the provider, 'source' is the id of CIAM's authentication "
+                "source, and 'authorize_url' is the address of the provider's own login page. The "
+                f"line in this entry: {field!r}: '...'.",
             )
 
 
@@ -235,8 +242,8 @@ def check_front_ends(app_configs: object, **kwargs: Any) -> Iterator[CheckMessag
             yield check_message(
                 "front end",
                 f"CORS_ALLOWED_ORIGINS has {origin!r}, but CSRF_TRUSTED_ORIGINS lacks it.",
-                "Add it if this front end signs users in: its requests to the JSON endpoints of "
-                "ciam_django.urls are otherwise refused.",
+                f"If this front end signs users in, add {origin!r} to CSRF_TRUSTED_ORIGINS. "
+                "Otherwise, its requests to the JSON endpoints of ciam_django.urls are refused.",
             )
 
 
@@ -249,7 +256,7 @@ def check_caches(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
             "cache",
             f"The default cache is {fault}.",
             "A rate limit may then start again too early, and a used callback or logout token may "
-            "be accepted again: use Redis or Memcached. For example: CACHES = {'default': "
+            "be accepted again. Use Redis or Memcached. For example: CACHES = {'default': "
             "{'BACKEND': 'django.core.cache.backends.redis.RedisCache', 'LOCATION': 'redis://...'}}.",
         )
     alias = settings.SESSION_CACHE_ALIAS
@@ -258,7 +265,7 @@ def check_caches(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
             "cache",
             f"The cache of the sessions, {alias!r}, is {fault}.",
             "Users may then be signed out too early, or stay signed in after CIAM has signed them "
-            "out: use Redis or Memcached.",
+            f"out. Use Redis or Memcached for CACHES[{alias!r}].",
         )
 
 
@@ -282,7 +289,8 @@ def check_private_key(app_configs: object, **kwargs: Any) -> Iterator[CheckMessa
         yield check_message(
             "private key",
             'The client_secret of AUTHLIB_OAUTH_CLIENTS["ciam"] is no private key.',
-            "private_key_jwt signs with it: it must be an RSA or EC key, as PEM or JWK.",
+            "private_key_jwt signs with the client_secret. It must be an RSA or EC key, as PEM or "
+            'JWK. For example: "client_secret": Path("ciam.pem").read_text().',
         )
 
 
@@ -297,8 +305,8 @@ def check_provider_form_actions(app_configs: object, **kwargs: Any) -> Iterator[
             yield check_message(
                 "form action",
                 f"The form-action of {place} lacks {origin}.",
-                f'Add it, for example ["\'self\'", "{origin}"]: the form of a social provider is '
-                "redirected there.",
+                f'Add the origin, for example ["\'self\'", "{origin}"]: the form of a social '
+                "provider is redirected to this origin.",
             )
 
 

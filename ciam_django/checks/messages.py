@@ -110,12 +110,14 @@ def check_message(check: str, message: str, hint: str | None = None) -> CheckMes
     return severity(message, hint=hint, id=CHECK_IDS[check])
 
 
-def hint_for(name: object, allowed: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """``Did you mean 'x'?``, or the list of the allowed names; empty if the list is long."""
+def hint_for(
+    name: object, allowed: Iterable[str], *, cutoff: float = 0.6, long_list: str = ""
+) -> str:
+    """``Did you mean 'x'?``, or the list of the allowed names; ``long_list`` if there are many."""
     allowed = list(allowed)
     if close := close_name(name, allowed, cutoff=cutoff):
         return f"Did you mean {close!r}?"
-    return f"Allowed: {', '.join(allowed)}." if len(allowed) < 20 else ""
+    return f"Allowed: {', '.join(allowed)}." if len(allowed) < 20 else long_list
 
 
 def close_name(name: object, allowed: Iterable[str], *, cutoff: float) -> str:

@@ -102,13 +102,13 @@ def check_links(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
             are_included
             and name == "LOGIN_REDIRECT_URL"
             and is_ours
-            and value != "ciam:done"  # the last page of a sign-in in a pop-up
+            and value != "ciam:done"  # the last page of a sign-in in a popup
         ):
             yield check_message(
                 "link",
                 f"{name} is {value!r}, a page of the sign-in itself.",
                 f"Users must reach a page of yours. Allowed: {_USUAL_LINKS[name]}, or 'ciam:done' "
-                "if you sign users in only in a pop-up.",
+                "if you sign users in only in a popup.",
             )
 
 

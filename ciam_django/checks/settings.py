@@ -85,7 +85,8 @@ def check_drf_fallback_handler(app_configs: object, **kwargs: Any) -> Iterator[C
         yield check_message(
             "dotted path",
             f"CIAM_DRF_FALLBACK_HANDLER is {DRF_HANDLER!r}, which calls itself.",
-            "It must be another handler.",
+            "It must be the handler of REST framework or of your project. The line: "
+            "CIAM_DRF_FALLBACK_HANDLER = 'rest_framework.views.exception_handler'.",
         )
 
 
@@ -97,7 +98,8 @@ def check_callback_scheme(app_configs: object, **kwargs: Any) -> Iterator[CheckM
         yield check_message(
             "insecure callback",
             f"CIAM_CALLBACK_URL is {url!r}, and DEBUG is off.",
-            "Over http, others on the network can read the code that signs a user in. Use https.",
+            "Over http, others on the network can read the code that signs a user in. The line: "
+            f"CIAM_CALLBACK_URL = {url.replace('http://', 'https://', 1)!r}.",
         )
 
 
@@ -107,7 +109,8 @@ def check_bearer_jwt(app_configs: object, **kwargs: Any) -> Iterator[CheckMessag
         yield check_message(
             "bearer mode",
             "CIAM_BEARER is 'jwt', and AUTHLIB_OAUTH_CLIENTS[\"ciam\"] has no server_metadata_url.",
-            "CIAM's own mode publishes no keys: use 'check', or OpenID Connect.",
+            "CIAM's own mode publishes no keys. The line: CIAM_BEARER = 'check'. Or use OpenID "
+            "Connect, with server_metadata_url in place of authorize_url and access_token_url.",
         )
 
 
@@ -143,8 +146,9 @@ def check_error_overrides(app_configs: object, **kwargs: Any) -> Iterator[CheckM
             yield check_message(
                 "override uncollapsed",
                 f"CIAM_ERROR_OVERRIDES[{key!r}] has a message, and anonymous users will read it.",
-                "It tells them that an account exists. Remove the message, and they get the same "
-                "answer as for a wrong password; or add 'collapse': None, if they may know.",
+                "The message tells them that an account exists. Remove the message, so that they "
+                "get the same answer as for a wrong password. If they may know that the account "
+                f"exists, add 'collapse': None to CIAM_ERROR_OVERRIDES[{key!r}].",
             )
 
 
@@ -228,21 +232,22 @@ def check_login_setup(app_configs: object, **kwargs: Any) -> Iterator[CheckMessa
         yield check_message(
             "accounts",
             "ciam_django.urls is included, and 'ciam_django.accounts' is not in INSTALLED_APPS.",
-            "Add it to INSTALLED_APPS, and run manage.py migrate: it has the models of the users "
-            "who sign in.",
+            "Add 'ciam_django.accounts' to INSTALLED_APPS, and run manage.py migrate. This app has "
+            "the models of the identities and the sessions.",
         )
     if not any(is_subclass_path(CIAM_BACKEND, path) for path in settings.AUTHENTICATION_BACKENDS):
         yield check_message(
             "backend",
             f"{CIAM_BACKEND!r} is not in AUTHENTICATION_BACKENDS.",
-            "Add it as the last one: without it, a user who has signed in is anonymous on the next "
-            "page.",
+            f"Add {CIAM_BACKEND!r} as the last entry of AUTHENTICATION_BACKENDS. Without this "
+            "backend, a user who has signed in is anonymous on the next page.",
         )
     if any(inclusions):
         yield check_message(
             "language prefix",
             "ciam_django.urls is included under i18n_patterns.",
-            "Move it out: CIAM knows one URL of the callback, not one for each language. The line: "
+            "Move the include out of i18n_patterns, because CIAM knows one URL of the callback, "
+            "and not one for each language. The line: "
             'urlpatterns = [path("ciam/", include("ciam_django.urls")), *i18n_patterns(...)].',
         )
 
@@ -257,7 +262,8 @@ def check_oauth_client(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
             "client",
             f'AUTHLIB_OAUTH_CLIENTS["ciam"] is missing.{_misspelt_client()}',
             "It must be a dict with client_id, client_secret, and server_metadata_url or "
-            "authorize_url and access_token_url.",
+            'authorize_url and access_token_url. The line: AUTHLIB_OAUTH_CLIENTS = {"ciam": '
+            '{"client_id": "...", "client_secret": "...", "server_metadata_url": "https://..."}}.',
         )
         return
     if not client.get("client_id"):
@@ -281,8 +287,8 @@ def check_oauth_client(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
         yield check_message(
             "form action",
             f"The form-action of {place} lacks {scheme}://{host}.",
-            f'Add it, for example ["\'self\'", "{scheme}://{host}"]: the form that starts a '
-            "sign-in is redirected there.",
+            f'Add the origin, for example ["\'self\'", "{scheme}://{host}"]: the form that starts '
+            "a sign-in is redirected to this origin.",
         )
 
 
@@ -315,14 +321,21 @@ def check_error_handlers(app_configs: object, **kwargs: Any) -> Iterator[CheckMe
         yield check_message(
             "middleware",
             f"{ERROR_MIDDLEWARE!r} is not in MIDDLEWARE.",
-            "Add it as the last one: without it, a failure in a Django view is a 500.",
+            f"Add {ERROR_MIDDLEWARE!r} as the last entry of MIDDLEWARE. Without this middleware, "
+            "Django answers a failure in a view with its error page and the status 500.",
         )
     if apps.is_installed("rest_framework") and not is_drf_handler_set():
         yield check_message(
             "handler",
-            f"REST_FRAMEWORK['EXCEPTION_HANDLER'] is {drf_handler() or 'not set'!r}.",
-            f"Set it to {DRF_HANDLER!r}; name your own in CIAM_DRF_FALLBACK_HANDLER.",
+            f"REST_FRAMEWORK['EXCEPTION_HANDLER'] is {_shown_handler()}.",
+            f"The line: REST_FRAMEWORK = {{'EXCEPTION_HANDLER': {DRF_HANDLER!r}}}. If your project "
+            "has a handler of its own, set CIAM_DRF_FALLBACK_HANDLER to this handler.",
         )
+
+
+def _shown_handler() -> str:
+    handler = drf_handler()
+    return repr(handler) if handler else "not set"
 
 
 def drf_handler() -> object:

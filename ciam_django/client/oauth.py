@@ -483,7 +483,10 @@ def ciam_app() -> CiamApp:
     if not (config.get("client_id") and has_mode and isinstance(options, Mapping)):
         raise CiamError(
             "bad_configuration",
-            upstream_text=own_text("AUTHLIB_OAUTH_CLIENTS lacks a client: see manage.py check"),
+            upstream_text=own_text(
+                f'AUTHLIB_OAUTH_CLIENTS["{CLIENT_NAME}"] is incomplete: it needs client_id, and '
+                "server_metadata_url or authorize_url with access_token_url"
+            ),
         )
     defaults: dict[str, Any] = (
         {"scope": "openid"}

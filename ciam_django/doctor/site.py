@@ -37,7 +37,8 @@ _CALLS: Final = 20
 def _findings_of(messages: list[CheckMessage], asked: str) -> Iterator[Finding]:
     for message in messages:
         status = Status.ERROR if message.level >= ERROR else Status.WARNING
-        yield Finding(status, asked, f"{message.msg} ({message.id})", str(message.hint or ""))
+        found = f"{message.msg.rstrip('.')} ({message.id})"
+        yield Finding(status, asked, found, str(message.hint or ""))
 
 
 def _unsilenced(messages: list[CheckMessage]) -> list[CheckMessage]:

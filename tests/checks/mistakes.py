@@ -566,7 +566,7 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "language prefix",
         "ciam_django.urls",
         "i18n_patterns",
-        "Move it out",
+        "Move the include out of i18n_patterns",
     ),
     "no support": Mistake(
         {"CIAM_SUPPORT_URL": ""},
@@ -622,7 +622,7 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "accounts",
         "INSTALLED_APPS",
         "'ciam_django.accounts'",
-        "Add it",
+        "Add 'ciam_django.accounts' to INSTALLED_APPS",
     ),
     "no sessions": Mistake(
         without("INSTALLED_APPS", "sessions"),
@@ -636,7 +636,7 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "backend",
         "AUTHENTICATION_BACKENDS",
         "CiamBackend",
-        "Add it",
+        "as the last entry of AUTHENTICATION_BACKENDS",
     ),
     "a misspelt backend": Mistake(
         replaced_in("AUTHENTICATION_BACKENDS", "CiamBackend", "CiamBackends"),
@@ -650,7 +650,7 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "middleware",
         "MIDDLEWARE",
         "CiamErrorMiddleware",
-        "the last one",
+        "as the last entry of MIDDLEWARE",
     ),
     "a misspelt error middleware": Mistake(
         replaced_in("MIDDLEWARE", "CiamErrorMiddleware", "CiamErrorsMiddleware"),

@@ -60,6 +60,7 @@ def test_a_hint_is_the_similar_name_or_a_short_list_of_the_allowed_names() -> No
     assert hint_for("pasword", ["password", "sms"]) == "Did you mean 'password'?"
     assert hint_for(5, ["password", "sms"]) == "Allowed: password, sms."
     assert hint_for("x", map(str, range(20))) == ""
+    assert hint_for("x", map(str, range(20)), long_list="Allowed: 0 to 19.") == "Allowed: 0 to 19."
 
 
 def test_every_class_of_allowed_values_has_its_own_function() -> None:

@@ -132,7 +132,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "override uncollapsed": (
         {"CIAM_ERROR_OVERRIDES": {LOCKED: "Call us."}},
         f"CIAM_ERROR_OVERRIDES['{LOCKED}'] has a message",
-        "It tells them that an account exists.",
+        "The message tells them that an account exists.",
     ),
     "action": (
         {"CIAM_ACTION_URLS": {"reset_pasword": "/reset/"}},
@@ -162,7 +162,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "insecure callback": (
         {"CIAM_CALLBACK_URL": "http://example.com/ciam/callback/"},
         "CIAM_CALLBACK_URL is 'http://example.com/ciam/callback/', and DEBUG is off.",
-        "Use https.",
+        "The line: CIAM_CALLBACK_URL = 'https://",
     ),
     "override language": (
         {"CIAM_ERROR_OVERRIDES": {"My.Code": {"message": {"de": "M.", "zh-tw": "甲。"}}}},
@@ -172,17 +172,17 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "accounts": (
         {"INSTALLED_APPS": [a for a in django_settings.INSTALLED_APPS if "accounts" not in a]},
         "'ciam_django.accounts' is not in INSTALLED_APPS.",
-        "Add it",
+        "Add 'ciam_django.accounts' to INSTALLED_APPS",
     ),
     "backend": (
         {"AUTHENTICATION_BACKENDS": ["django.contrib.auth.backends.ModelBackend"]},
         "'ciam_django.accounts.backends.CiamBackend' is not in AUTHENTICATION_BACKENDS.",
-        "Add it",
+        "as the last entry of AUTHENTICATION_BACKENDS",
     ),
     "language prefix": (
         {"ROOT_URLCONF": PrefixedUrls},
         "ciam_django.urls is included under i18n_patterns.",
-        "Move it out",
+        "Move the include out of i18n_patterns",
     ),
     "middleware": (
         {
@@ -196,17 +196,17 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
             ]
         },
         "'ciam_django.middleware.CiamErrorMiddleware' is not in MIDDLEWARE.",
-        "Add it as the last one",
+        "as the last entry of MIDDLEWARE",
     ),
     "handler": (
         {"REST_FRAMEWORK": {"EXCEPTION_HANDLER": f"{__name__}.handler"}},
         f"REST_FRAMEWORK['EXCEPTION_HANDLER'] is '{__name__}.handler'.",
-        "Set it to 'ciam_django.drf.exception_handler'",
+        "REST_FRAMEWORK = {'EXCEPTION_HANDLER': 'ciam_django.drf.exception_handler'}",
     ),
     "form action": (
         {"SECURE_CSP": {"form-action": ["'self'"]}},
         "The form-action of SECURE_CSP lacks https://ciam.invalid.",
-        "Add it",
+        "Add the origin",
     ),
     "login method": (
         {"CIAM_LOGIN_METHODS": ["hosted", "pasword"]},
@@ -236,7 +236,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "cache": (
         {"CACHES": django_settings.CACHES},
         "The default cache is 'django.core.cache.backends.locmem.LocMemCache', which each process",
-        "use Redis or Memcached",
+        "Use Redis or Memcached",
     ),
     "endpoint": (
         {"CIAM_ENDPOINTS": {"change_pasword": {"path": "x"}}},
@@ -274,23 +274,23 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "session store": (
         {"SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies"},
         "SESSION_ENGINE is 'django.contrib.sessions.backends.signed_cookies'",
-        "use the database or a cache",
+        "Use the database or a cache",
     ),
     "session middleware": (
         {"MIDDLEWARE": [m for m in django_settings.MIDDLEWARE if "CiamSession" not in m]},
         "'ciam_django.accounts.middleware.CiamSessionMiddleware' is not in MIDDLEWARE, after",
-        "Put it there",
+        "after 'django.contrib.auth.middleware.AuthenticationMiddleware'",
     ),
     "bearer": ({"CIAM_BEARER": "chek"}, "CIAM_BEARER is 'chek'.", "Did you mean 'check'?"),
     "bearer mode": (
         {"CIAM_BEARER": "jwt"},
         "CIAM_BEARER is 'jwt', and AUTHLIB_OAUTH_CLIENTS[\"ciam\"] has no server_metadata_url.",
-        "use 'check', or OpenID Connect",
+        "The line: CIAM_BEARER = 'check'. Or use OpenID Connect",
     ),
     "databases": (
         {"DATABASE_ROUTERS": [f"{__name__}.UsersRouter"]},
         "The router writes users to 'users', and identities to 'default'.",
-        "Route the app 'ciam_accounts' to the same database",
+        "route the app 'ciam_accounts' to the database 'users'",
     ),
     "front end": (
         {
@@ -298,12 +298,12 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
             "CORS_ALLOWED_ORIGINS": ["https://app.example.com"],
         },
         "CORS_ALLOWED_ORIGINS has 'https://app.example.com', but CSRF_TRUSTED_ORIGINS lacks it.",
-        "Add it",
+        "add 'https://app.example.com' to CSRF_TRUSTED_ORIGINS",
     ),
     "home region": (
         {"CIAM_PHONE_REGIONS": ["HK", "TW"]},
         "CIAM_PHONE_REGION is 'CN', which is not in CIAM_PHONE_REGIONS.",
-        "Add it",
+        "Add 'CN' to CIAM_PHONE_REGIONS",
     ),
     "no locale middleware": (
         {"MIDDLEWARE": [m for m in django_settings.MIDDLEWARE if "Locale" not in m]},
@@ -311,7 +311,7 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
             "'django.middleware.locale.LocaleMiddleware' is not in MIDDLEWARE: all users read the "
             "texts in LANGUAGE_CODE, 'en'."
         ),
-        "Add it after SessionMiddleware and before CommonMiddleware.",
+        "Add LocaleMiddleware after SessionMiddleware and before CommonMiddleware.",
     ),
     "locale middleware order": (
         {
@@ -334,12 +334,12 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "client key": (
         {"AUTHLIB_OAUTH_CLIENTS": client(scope="USER_API")},
         "AUTHLIB_OAUTH_CLIENTS[\"ciam\"] has the key 'scope', which has no effect there.",
-        'Move it: "client_kwargs"',
+        "Move 'scope' to \"client_kwargs\"",
     ),
     "placeholder": (
         {"AUTHLIB_OAUTH_CLIENTS": client(client_id="…")},
         'AUTHLIB_OAUTH_CLIENTS["ciam"]["client_id"] is \'…\'',
-        "which CIAM's console shows",
+        "the value of your application in CIAM's console",
     ),
     "client url": (
         {"AUTHLIB_OAUTH_CLIENTS": client(api_base_url="api.shop.cn")},
@@ -885,9 +885,18 @@ def test_a_subclass_of_the_middleware_has_no_messages() -> None:
     assert found_with(MIDDLEWARE=[*others, f"{__name__}.SubclassedMiddleware"]) == []
 
 
+def test_an_unknown_name_that_is_like_no_other_name_gets_the_list_of_the_allowed_names() -> None:
+    endpoint = only_message("endpoint", CIAM_ENDPOINTS={"zzz": {"path": "x"}})
+    field = only_message("user field", CIAM_USER_FIELDS={"zzz": ["name"]})
+
+    assert str(endpoint.hint).startswith("Allowed: application_token, login_page, consents, ")
+    assert str(field.hint).startswith("Allowed: ")
+    assert "first_name" in str(field.hint)
+
+
 @pytest.mark.parametrize("setting", [None, {}, {"EXCEPTION_HANDLER": ""}], ids=str)
 def test_a_missing_handler_is_reported(setting: object) -> None:
-    assert "is 'not set'" in only_message("handler", REST_FRAMEWORK=setting).msg
+    assert "EXCEPTION_HANDLER'] is not set." in only_message("handler", REST_FRAMEWORK=setting).msg
 
 
 def test_another_handler_of_the_package_has_no_messages() -> None:

@@ -91,7 +91,7 @@ def test_the_files_link_and_rename_users(project: Project, fake_ciam: FakeCiam) 
     run(*rekey, "--apply")
     identity = CiamIdentity.objects.get()
     assert (identity.issuer, identity.subject) == (fake_ciam.issuer, "8a3f-li")
-    with pytest.raises(CommandError, match="has no identity"):
+    with pytest.raises(CommandError, match="no identity has this issuer"):
         run(*rekey)
 
 

@@ -27,7 +27,7 @@ from tests.settings_reference import declaration
 # Environment variables of the example.
 NO_SETTINGS: Final = set(tenant._VARIABLES.values())
 # The pages for readers, without the references and the page of the example.
-REFERENCES: Final = {"answers.md", "index.md", "security.md", "settings.md"}
+REFERENCES: Final = {"index.md"}
 GUIDES: Final = [
     page for page in pages() if page.parent.name == "docs" and page.name not in REFERENCES
 ]
@@ -221,8 +221,14 @@ def test_each_link_has_its_page_and_its_heading(page: Path, target: str) -> None
         assert anchor in anchors_of(path)
 
 
-@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
-def test_each_guide_begins_with_its_readers(page: Path) -> None:
+GENERATED_LISTS: Final = [
+    *sorted((ROOT / "docs/reference").glob("*.md")),
+    ROOT / "docs/codes/index.md",
+]
+
+
+@pytest.mark.parametrize("page", [*GUIDES, *GENERATED_LISTS], ids=lambda page: page.name)
+def test_each_page_begins_with_its_readers(page: Path) -> None:
     heading, empty, first = text_of(page).split("\n", 2)
 
     assert heading.startswith("# ")

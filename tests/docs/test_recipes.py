@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.management import call_command
 from django.template import engines
-from django.test import Client, RequestFactory
+from django.test import Client, RequestFactory, override_settings
 from pytest_django.live_server_helper import LiveServer
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -25,6 +25,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.errors import CiamError
+from ciam_django.responses import render_page
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import PASSWORD
 from ciam_django.testing.tenant import Forgery
@@ -34,6 +35,7 @@ from tests.docs.conftest import Project
 from tests.docs.new_project import NEW_PROJECT, SETTINGS
 from tests.docs.projects import check_messages
 from tests.drf.test_authentication import token_for
+from tests.test_responses import templates_setting
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +55,7 @@ BOTH: Final = (settings_with("OwnJWTAuthentication"), take(PAGE, "shop/authentic
 EXISTING: Final = (settings_with("shop.existing"), take(PAGE, "shop/existing.py"))
 THIRD_LANGUAGE: Final = settings_with("LOCALE_PATHS")
 BASE_TEMPLATE: Final = (settings_with("CIAM_BASE_TEMPLATE"), take(PAGE, "templates/base.html"))
+OTHER_BLOCK: Final = take(PAGE, "templates/ciam_base.html")
 BASE_PATH: Final = settings_with("FORCE_SCRIPT_NAME")
 OTHER_ORIGIN: Final = settings_with("CORS_ALLOWED_ORIGINS")
 OTHER_DOMAIN: Final = settings_with("SESSION_COOKIE_SAMESITE")
@@ -188,6 +191,17 @@ def test_the_base_template_of_the_project_surrounds_the_pages(project: Project) 
         assert html.count("/static/ciam_django/ciam.css") == 1
         assert re.search(r"<title>.+ · Shop</title>", html)
     assert check_messages() == []
+
+
+def test_a_template_puts_the_pages_into_a_block_with_another_name() -> None:
+    base = "<main>{% block main %}{% endblock %}</main>"
+    templates = templates_setting(**{"shop/base": base, "ciam_base": OTHER_BLOCK.text})
+
+    with override_settings(TEMPLATES=templates, CIAM_BASE_TEMPLATE="ciam_base.html"):
+        html = render_page(RequestFactory().get("/"), "ciam_django/login.html", {})
+
+    assert html.strip().startswith("<main>")
+    assert 'class="ciam-card"' in html
 
 
 def test_the_link_of_the_popup_opens_the_login_page_with_the_last_page_of_a_popup(

@@ -79,7 +79,8 @@ def test_a_check_names_its_cure_and_the_option_that_runs_it() -> None:
     section = checks_reference().partition("(w061)=")[2].partition("\n(")[0]
 
     assert "CIAM_SEND_LIMITS has no limit for the whole site." in section
-    assert "Cure: `An attacker with many addresses" in section
+    assert "Purpose of the check: Check that the settings limit the costs of codes" in section
+    assert "Hint: `An attacker with many addresses" in section
     assert "Only `manage.py check --deploy` runs this check." in section
 
 

@@ -21,8 +21,8 @@ class Command(BaseCommand):
         "Ask CIAM, the cache and the settings if a sign-in can work. Each line has a judgement "
         f"({', '.join(Status)}), what was asked, what came, and what to do. The exit status is 1 "
         "if there is an error, or if a question of --only was not asked, and 0 otherwise, also "
-        "with warnings. No secret is printed. Each question takes at most CIAM_TIMEOUT for each "
-        "call."
+        "with warnings. No secret is printed. Each call of a question takes at most the seconds of "
+        "CIAM_TIMEOUT."
     )
     # The first question reports the mistakes of the settings. Django would end the command.
     requires_system_checks: ClassVar[list[str]] = []  # type: ignore[misc]  # the stubs have no ClassVar

@@ -102,11 +102,19 @@ def _section(check: str, check_id: str, found: Sequence[Fault]) -> str:
     purposes = {each.purpose: None for each in found if each.function.startswith("check_")}
     return page(
         f"({anchor_of(check_id)})=\n## {literal(check_id)}: {severity}, {check}",
-        " ".join(purposes),
+        _purpose_paragraph(list(purposes)),
         _option_paragraph(found),
         _settings_paragraph(settings_of(check)),
         *map(_fault_item, found),
     )
+
+
+def _purpose_paragraph(purposes: Sequence[str]) -> str:
+    """The docstrings of the checks, with words that tell them from orders to the reader."""
+    if not purposes:
+        return ""
+    noun = "Purpose" if len(purposes) == 1 else "Purposes"
+    return f"{noun} of the check: {' '.join(purposes)}"
 
 
 def _option_paragraph(found: Sequence[Fault]) -> str:
@@ -128,5 +136,5 @@ def _settings_paragraph(names: Sequence[str]) -> str:
 
 
 def _fault_item(fault: Fault) -> str:
-    cure = f"\n  \n  Cure: {literal(fault.cure)}" if fault.cure else ""
+    cure = f"\n  \n  Hint: {literal(fault.cure)}" if fault.cure else ""
     return f"- Message: {literal(fault.message)}{cure}"

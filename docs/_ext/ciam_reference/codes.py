@@ -26,6 +26,7 @@ from ciam_reference.markdown import escaped, literal, literals, page, table
 # The language codes of Django -> of HTML.
 LANGUAGES: Final = {"en": "en", "zh-hans": "zh-Hans", "zh-hant": "zh-Hant"}
 _LANGUAGE_NAMES: Final = {"en": "English", "zh-hans": "简体中文", "zh-hant": "繁體中文"}
+_UNVERIFIED_CONSOLE: Final = "(The places and names in CIAM's console are unverified.)"
 _REQUEST_ID: Final = "1656572265429$49b433a9-219a-910a-0323-2af4f1f1a9ce"
 # The headers that only some answers have.
 _HEADERS: Final = ("Retry-After", "WWW-Authenticate")
@@ -132,7 +133,7 @@ def code_page(code: str) -> str:
         *_cause_section(code),
         *(_answer_section(code, meaning) if meaning.kind is not Kind.SUCCESS else ()),
         "## What operators do",
-        advice_for(code, meaning.kind),
+        _advice_paragraph(code, meaning.kind),
         _log_paragraph(code, meaning),
         *(_override_section(code, meaning) if meaning.kind is not Kind.SUCCESS else ()),
     )
@@ -209,12 +210,18 @@ def _status_note(meaning: Meaning) -> str:
     return ""
 
 
+def _advice_paragraph(code: str, kind: Kind) -> str:
+    advice = advice_for(code, kind)
+    # CIAM documents its API, and hardly the pages of its console.
+    return f"{advice} {_UNVERIFIED_CONSOLE}" if "CIAM's console" in advice else advice
+
+
 def _log_paragraph(code: str, meaning: Meaning) -> str:
     level = KINDS[meaning.kind].log_level
     words = logging.getLevelName(level)
     if code == codes.UNKNOWN or ("*" in code and level < logging.WARNING):
         words = "WARNING for the first failure with a code, and then INFO"
-    reason = f" It also has the reason, {literal(str(meaning.reason))}." if meaning.reason else ""
+    reason = f" It also has the reason: {literal(str(meaning.reason))}" if meaning.reason else ""
     # CIAM's code can have other letter case, and WeChat's code another spelling.
     return f"The log line has the words {literal(f'row={code}')}. Its level is {words}.{reason}"
 

@@ -63,7 +63,8 @@ def _sentences_of(action: argparse.Action) -> Iterator[str]:
         yield f"{text[0].upper()}{text[1:]}."
     if action.required and action.option_strings:
         yield "Required."
-    if action.choices:
+    # The help of an option with a metavar lists the choices itself.
+    if action.choices and not action.metavar:
         yield f"One of: {', '.join(map(literal, map(str, action.choices)))}."
     if action.default not in (None, False, argparse.SUPPRESS):
         yield f"Default: {literal(str(action.default))}."

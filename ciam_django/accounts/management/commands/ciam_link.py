@@ -31,7 +31,8 @@ class Command(BaseCommand):
 
     help = (
         "Link existing users to people of CIAM. FILE is CSV with the columns 'user' and 'subject' "
-        "(CIAM's id). Prints the number of changes; makes the changes with --apply."
+        "(the person's id at CIAM). Without --apply, the command only prints the number of changes "
+        "and the problems. All users of the file are linked, or none."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -40,10 +41,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--by",
             metavar="FIELD",
-            help="the unique field of the user model; default: its USERNAME_FIELD",
+            help="the unique field of the user model that the column 'user' has, such as email; "
+            "default: its USERNAME_FIELD",
         )
         parser.add_argument(
-            "--issuer", help="the issuer of the subjects; default: the issuer of a sign-in"
+            "--issuer",
+            help="the issuer of the subjects; default: the issuer of a sign-in with the settings",
         )
         parser.add_argument("--apply", action="store_true", help="link the users")
 
@@ -80,11 +83,12 @@ class Command(BaseCommand):
                         f"line {row.line}: {row['subject']!r} is linked to another user"
                     )
         self.stdout.write(
-            f"{linked_count} are linked already; {len(new_identities)} to link, at {issuer}."
+            f"Users that are linked already: {linked_count}. Users to link: {len(new_identities)}. "
+            f"Issuer: {issuer}"
         )
         if confirm_changes(self, problems, apply=options["apply"]):
             CiamIdentity.objects.bulk_create(new_identities, batch_size=500)
-            self.stdout.write(f"{len(new_identities)} linked.")
+            self.stdout.write(f"Linked users: {len(new_identities)}.")
 
 
 def _check_unique(model: type[AbstractBaseUser], by: str) -> None:

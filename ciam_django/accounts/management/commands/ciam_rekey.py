@@ -35,23 +35,26 @@ class Command(BaseCommand):
     help = (
         "Rename the identities of one issuer after a change of the mode, the issuer or the client. "
         "Or, with --forget-test-people, remove what a fake CIAM has left. "
-        "Prints the number of changes; makes the changes with --apply."
+        "Without --apply, the command only prints the number of changes and the problems."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the two issuers, the table of subjects, and ``--apply``."""
         parser.add_argument("--from", dest="old", help="the current issuer of the identities")
-        parser.add_argument("--to", help="the new issuer; default: the issuer of a sign-in")
+        parser.add_argument(
+            "--to", help="the new issuer; default: the issuer of a sign-in with the settings"
+        )
         parser.add_argument(
             "--subjects",
             metavar="FILE",
-            help="CSV with the columns 'old' and 'new'; without a file the subjects stay",
+            help="CSV with the columns 'old' and 'new', each with a subject; without a file, the "
+            "subjects stay",
         )
         parser.add_argument(
             "--forget-test-people",
             action="store_true",
-            help="remove the identities of CIAMs on this machine (or of --from), their sessions, "
-            "and the users that only these sign-ins have created",
+            help="remove the identities of each fake CIAM on this machine (or of the issuer in "
+            "--from), their sessions, and the users that only these sign-ins have created",
         )
         parser.add_argument("--apply", action="store_true", help="make the changes")
 
@@ -64,12 +67,12 @@ class Command(BaseCommand):
 
     def _rename_identities(self, options: dict[str, Any]) -> None:
         if not options["old"]:
-            raise CommandError(f"--from is missing. Allowed: {_stored_issuers()}.")
+            raise CommandError(f"--from is missing. {_allowed(_stored_issuers())}")
         old_issuer, new_issuer = options["old"], options["to"] or current_issuer()
         identities = list(CiamIdentity.objects.filter(issuer=old_issuer))
         if not identities:
             raise CommandError(
-                f"--from {old_issuer}: has no identity. Allowed: {_stored_issuers()}."
+                f"--from {old_issuer}: no identity has this issuer. {_allowed(_stored_issuers())}"
             )
         rows = list(read_rows(options["subjects"], "old", "new")) if options["subjects"] else []
         subjects = {row["old"]: row["new"] for row in rows}
@@ -81,18 +84,20 @@ class Command(BaseCommand):
         ]
         for identity in identities:
             if options["subjects"] and identity.subject not in subjects:
-                problems.append(f"{identity.subject!r} is not in the table")
+                problems.append(f"the subject {identity.subject!r} is not in the column 'old'")
             identity.issuer = new_issuer
             identity.subject = subjects.get(identity.subject, identity.subject)
             identity.key = identity_key(new_issuer, identity.subject)
         problems += _conflicts(identities)
-        self.stdout.write(f"{len(identities)} to rename, from {old_issuer} to {new_issuer}.")
+        self.stdout.write(
+            f"Identities to rename: {len(identities)}. From {old_issuer} to {new_issuer}"
+        )
         if confirm_changes(self, problems, apply=options["apply"]):
             with accounts_transaction():
                 CiamIdentity.objects.bulk_update(
                     identities, ["issuer", "subject", "key"], batch_size=200
                 )
-            self.stdout.write(f"{len(identities)} renamed.")
+            self.stdout.write(f"Renamed identities: {len(identities)}.")
 
     def _forget_test_people(self, options: dict[str, Any]) -> None:
         if options["to"] or options["subjects"]:
@@ -108,8 +113,8 @@ class Command(BaseCommand):
             issuers = [each for each in candidates if each == options["old"]]
             if not issuers:
                 raise CommandError(
-                    f"--from {options['old']}: is no fake CIAM with identities, whose issuer "
-                    f"begins with http:// or names this machine. Allowed: {candidates}."
+                    f"--from {options['old']}: is no issuer of a fake CIAM with identities. Such "
+                    f"an issuer begins with http:// or names this machine. {_allowed(candidates)}"
                 )
         elif not settings.DEBUG and (used := _used_issuers().intersection(issuers)):
             # A site can reach its tenant through a proxy on this machine.
@@ -123,15 +128,17 @@ class Command(BaseCommand):
         deleted = [each for each in users if not each.reason_to_keep]
         kept = [each for each in users if each.reason_to_keep]
         self.stdout.write(
-            f"{identity_count} identities to remove, of {issuers}; {len(deleted)} users to delete, "
-            f"{len(kept)} to keep."
+            f"Identities to remove: {identity_count}. Users to delete: {len(deleted)}. Users to "
+            f"keep: {len(kept)}. Issuers: {', '.join(issuers) or 'none'}"
         )
         for each in kept[:MAX_SHOWN]:
             user = each.user
             self.stdout.write(f"kept: {type(user).__name__} {user.pk} {each.reason_to_keep}.")
         if confirm_changes(self, [], apply=options["apply"]):
             forget_users(users)
-            self.stdout.write(f"{identity_count} removed; {len(deleted)} users deleted.")
+            self.stdout.write(
+                f"Removed identities: {identity_count}. Deleted users: {len(deleted)}."
+            )
 
 
 def _used_issuers() -> set[str]:
@@ -147,6 +154,11 @@ def _stored_issuers() -> list[str]:
     return sorted(CiamIdentity.objects.values_list("issuer", flat=True).distinct())
 
 
+def _allowed(issuers: list[str]) -> str:
+    listed = ", ".join(issuers)
+    return f"Allowed: {listed}" if listed else "The database has no identity that is allowed."
+
+
 def _conflicts(identities: list[CiamIdentity]) -> list[str]:
     """Return a problem for each new name that an identity has now.
 
@@ -157,5 +169,8 @@ def _conflicts(identities: list[CiamIdentity]) -> list[str]:
     for chunk in in_chunks(identities):
         holders = CiamIdentity.objects.filter(key__in=[identity.key for identity in chunk])
         conflicts = [holder for holder in holders if own.get(holder.pk) != holder.key]
-        problems += [f"{holder.subject!r} is taken" for holder in conflicts]
+        problems += [
+            f"the new subject {holder.subject!r} belongs to another identity"
+            for holder in conflicts
+        ]
     return problems
