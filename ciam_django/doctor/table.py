@@ -11,6 +11,7 @@ from typing import Final
 
 from django.apps import apps
 
+from ciam_django.checks.settings import are_urls_included
 from ciam_django.doctor.examination import Examination
 from ciam_django.doctor.findings import Finding, Status, failure_text
 from ciam_django.doctor.site import (
@@ -55,7 +56,10 @@ def _api_problem(examination: Examination) -> str:
 
 
 def _urls_problem(examination: Examination) -> str:
-    return "" if examination.callback else "ciam_django.urls is not included"
+    if not are_urls_included():
+        return "ciam_django.urls is not included"
+    # Without the app, ``ciam_django.urls`` has no patterns.
+    return _accounts_problem(examination)
 
 
 def _accounts_problem(examination: Examination) -> str:
