@@ -99,7 +99,8 @@ def check_identities(
         yield check_message(
             "issuer",
             f"The metadata of AUTHLIB_OAUTH_CLIENTS['ciam'] can't be loaded: code {error}.",
-            "The issuer of the identities is not fully checked. Run the check again.",
+            "The issuer of the identities is not fully checked. Before you change identities, "
+            "correct AUTHLIB_OAUTH_CLIENTS['ciam'], and run the check again.",
         )
     if unknown_issuers := issuers - {current_issuer}:
         unknown_issuer = min(unknown_issuers)
