@@ -47,7 +47,7 @@ LEEWAY: Final = 120
 _UNTRUSTED_ALGORITHMS: Final = ("none", "HS256", "HS384", "HS512")
 _WELL_KNOWN_PATH: Final = "/.well-known/openid-configuration"
 _METADATA_SETTING: Final = "server_metadata_url"
-_START_FAKE: Final = "Start the fake CIAM: python -m ciam_django.testing"
+_START_FAKE: Final = "If it is the fake CIAM, start it: python -m ciam_django.testing"
 # CIAM's code for an unknown path, in any letter case.
 _UNKNOWN_PATH_CODE: Final = "resource.notfound"
 # Members of the metadata -> True if OIDC mode needs the member.

@@ -698,7 +698,7 @@ def test_an_unreachable_metadata_url_is_named(
     host = urlsplit(ciam.base_urls["discovery"]).netloc
     text = raised.value.upstream_text
     assert f'["server_metadata_url"], host {host}: ' in text
-    assert ("Start the fake CIAM: python -m ciam_django.testing" in text) is (how == "refused")
+    assert ("start it: python -m ciam_django.testing" in text) is (how == "refused")
 
 
 def test_only_an_address_of_this_machine_is_taken_for_a_fake() -> None:
