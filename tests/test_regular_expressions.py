@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.test import RequestFactory
 
 from ciam_django import errors, lookup, network, privacy, responses
-from ciam_django.accounts import bearer
+from ciam_django.accounts import bearer, login
 from ciam_django.client import envelope
 from ciam_django.login import api, captcha, hints, providers, redirects
 from ciam_django.login.steps import forms, results
@@ -61,6 +61,7 @@ def _find_view(text: str) -> object:
 # of the text's length. All patterns of the package are here.
 PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "accounts.bearer._HEADER": bearer._HEADER.fullmatch,
+    "accounts.login._NO_TABLE": login._NO_TABLE.search,
     "client.envelope.LIFETIME": envelope.LIFETIME.fullmatch,
     "errors.REQUEST_ID": errors.REQUEST_ID.fullmatch,
     "errors._wechat_code_in": lambda text: errors.error_from_body({"errcode": text}),

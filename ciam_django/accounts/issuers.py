@@ -24,7 +24,7 @@ def commands_for(old_issuer: str) -> str:
     """The commands that end the error of identities with another issuer, as they are typed."""
     issuer = shlex.quote(old_issuer)
     rename = (
-        f"To keep the users of {old_issuer}, rename their identities: "
+        "To keep the users of the old issuer, rename their identities: "
         f"`manage.py ciam_rekey --from {issuer}` (with --subjects FILE if their ids have changed)."
     )
     apply = "The command only shows the changes; add --apply to make them."
@@ -32,4 +32,5 @@ def commands_for(old_issuer: str) -> str:
         return f"{rename} {apply}"
     option = "" if is_fake_issuer(old_issuer) else f" --from {issuer}"
     forget = f"`manage.py ciam_rekey --forget-test-people{option}`"
-    return f"If {old_issuer} was a fake CIAM, remove its test people: {forget}. {rename} {apply}"
+    remove = f"If the old issuer was a fake CIAM, remove its test people: {forget}."
+    return f"{remove} {rename} {apply}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
@@ -62,6 +63,10 @@ _CREDENTIAL_STAGES: Final = frozenset({Stage.PASSWORD, Stage.VERIFY_CODE})
 _AXES_BACKEND: Final = "axes.backends.AxesStandaloneBackend"
 # A failure of any library that stores sessions passes through one of these packages of Django.
 _STORAGE_PACKAGES: Final = ("django.contrib.sessions.", "django.core.cache.")
+# The texts of SQLite, PostgreSQL, and MySQL.
+_NO_TABLE: Final = re.compile(
+    r"no such table|relation \S+ does not exist|Table \S+ doesn't exist", re.IGNORECASE
+)
 
 
 def _raise_storage_failures(function: Callable[P, T]) -> Callable[P, T]:
@@ -93,9 +98,10 @@ def storage_failure_of(error: Exception) -> CiamError | None:
     is_in_session = any(module.startswith(_STORAGE_PACKAGES) for module in modules)
     if not (is_in_session or isinstance(error, OperationalError | InterfaceError)):
         return None
+    advice = ". Run manage.py migrate" if _NO_TABLE.search(str(error)) else ""
     return CiamError(
         "storage_unavailable",
-        upstream_text=own_text(f"{type(error).__name__}: {redacted_text(str(error))}"),
+        upstream_text=own_text(f"{type(error).__name__}: {redacted_text(str(error))}{advice}"),
     )
 
 

@@ -102,8 +102,8 @@ def check_identities(
         yield check_message(
             "issuer",
             f"The metadata of AUTHLIB_OAUTH_CLIENTS['ciam'] can't be loaded: code {error}.",
-            "The issuer of the identities is not fully checked. manage.py ciam_doctor --only "
-            "metadata says what to correct. Then run this check again.",
+            "The issuer of the identities is not fully checked. Before you change identities, run "
+            "manage.py ciam_doctor --only metadata, correct what it names, and repeat this check.",
         )
     if unknown_issuers := issuers - {current_issuer}:
         unknown_issuer = min(unknown_issuers)

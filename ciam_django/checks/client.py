@@ -178,12 +178,13 @@ def check_client_addresses(app_configs: object, **kwargs: Any) -> Iterator[Check
         elif key == "server_metadata_url" and not (
             client.get("issuer") or urlsplit(url).path.endswith(_WELL_KNOWN)
         ):
+            issuer = url.partition("/.well-known")[0].rstrip("/")
             yield check_message(
                 "client url",
                 f"{place} is {_shown(url)}, which is not the address of metadata.",
                 f"It must end with /.well-known/{_WELL_KNOWN}, for example "
-                f"'{_without_secrets(url).rstrip('/')}/.well-known/{_WELL_KNOWN}'. If CIAM "
-                f'publishes its metadata elsewhere, also set {_CLIENT}["issuer"].',
+                f"'{_without_secrets(issuer)}/.well-known/{_WELL_KNOWN}'. If CIAM publishes its "
+                f'metadata elsewhere, also set {_CLIENT}["issuer"].',
             )
 
 
@@ -276,7 +277,7 @@ def check_client_secret(app_configs: object, **kwargs: Any) -> Iterator[CheckMes
                 f"the application at CIAM: {line}. Only a public client of OpenID Connect has no "
                 'secret: "client_kwargs": {"token_endpoint_auth_method": "none"}.',
             )
-    elif client["client_secret"] == client["client_id"]:
+    elif client["client_secret"] == client["client_id"] and not is_placeholder(client["client_id"]):
         yield check_message(
             "client secret",
             f'{_CLIENT}["client_secret"] is the same text as {_CLIENT}["client_id"].',
@@ -330,6 +331,7 @@ def check_placeholders(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
         if is_placeholder_url(client.get(key)):
             value = _shown(client[key])
             yield _placeholder(f'{_CLIENT}["{key}"]', value, f'"{key}": "https://..."')
+    yield from _remaining_fake_addresses(client)
     # Our own tests and documentation use example.com for sites, so that only the path matters.
     if has_placeholder(conf.CIAM_CALLBACK_URL):
         yield _placeholder(
@@ -337,6 +339,24 @@ def check_placeholders(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
             repr(conf.CIAM_CALLBACK_URL),
             'CIAM_CALLBACK_URL = "https://.../ciam/callback/"',
         )
+
+
+def _remaining_fake_addresses(client: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    """Yield a message for each address of this machine beside an address of a tenant."""
+    urls = {key: str(client[key]) for key in ADDRESS_KEYS if client.get(key)}
+    other = next((key for key, url in urls.items() if not is_loopback_url(url)), None)
+    # ``check_fake_client`` reports these addresses at a deployment.
+    if other is None or not settings.DEBUG:
+        return
+    for key, url in urls.items():
+        if is_loopback_url(url):
+            yield check_message(
+                "placeholder",
+                f'{_CLIENT}["{key}"] is {_shown(url)}, an address of this machine, and '
+                f'"{other}" is not.',
+                "All addresses must belong to the same tenant. CIAM's console shows the addresses "
+                "under the application's settings.",
+            )
 
 
 def _placeholder(place: str, value: str, line: str) -> CheckMessage:

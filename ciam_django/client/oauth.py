@@ -33,7 +33,7 @@ from ciam_django.client.private_key_jwt import (
 from ciam_django.client.transport import HttpSession, call_deadline
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.errors import CiamError, Stage, error_from_exception, raising_ciam_errors
-from ciam_django.network import is_loopback
+from ciam_django.network import is_loopback, is_loopback_url
 from ciam_django.privacy import loggable_url, own_text
 
 T = TypeVar("T")
@@ -47,6 +47,7 @@ LEEWAY: Final = 120
 _UNTRUSTED_ALGORITHMS: Final = ("none", "HS256", "HS384", "HS512")
 _WELL_KNOWN_PATH: Final = "/.well-known/openid-configuration"
 _METADATA_SETTING: Final = "server_metadata_url"
+_START_FAKE: Final = "If it is the fake CIAM, start it: python -m ciam_django.testing"
 # CIAM's code for an unknown path, in any letter case.
 _UNKNOWN_PATH_CODE: Final = "resource.notfound"
 # Members of the metadata -> True if OIDC mode needs the member.
@@ -445,7 +446,9 @@ def name_setting(error: CiamError, setting: str, url: str) -> None:
     Only the log line has this text, because the operators have to correct the setting.
     """
     place = f'AUTHLIB_OAUTH_CLIENTS["ciam"]["{setting}"], host {_host_of(url)}'
-    error.upstream_text = own_text(f"{place}: {error.upstream_text or error}")
+    is_fake_away = error.code == "no_connection" and is_loopback_url(url)
+    advice = f". {_START_FAKE}" if is_fake_away else ""
+    error.upstream_text = own_text(f"{place}: {error.upstream_text or error}{advice}")
 
 
 def misconfiguration(error: CiamError, reason: str = "") -> CiamError:

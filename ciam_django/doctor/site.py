@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.cache import caches
 from django.core.checks import ERROR, CheckMessage, run_checks
 from django.core.exceptions import DisallowedHost
-from django.db import router
+from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.utils.module_loading import import_string
 
 from ciam_django.checks.messages import CHECK_IDS
@@ -62,7 +62,18 @@ def examine_settings(examination: Examination) -> Iterator[Finding]:
 def examine_identities(examination: Examination) -> Iterator[Finding]:
     """Ask the database if it has identities of another issuer."""
     asked = "the issuers of the identities in the database"
-    database = router.db_for_write(apps.get_model("ciam_accounts", "CiamIdentity"))
+    model = apps.get_model("ciam_accounts", "CiamIdentity")
+    database, table = router.db_for_write(model), model._meta.db_table
+    # The check says nothing about a missing table, because it also runs before ``migrate``.
+    if table not in connections[database].introspection.table_names():
+        option = "" if database == DEFAULT_DB_ALIAS else f" --database {database}"
+        yield Finding(
+            Status.ERROR,
+            asked,
+            f"no table {table!r} in the database {database!r}",
+            f"Run manage.py migrate{option}.",
+        )
+        return
     messages = _unsilenced(run_checks(tags=["database"], databases=[database]))
     if messages:
         yield from _findings_of(messages, asked)

@@ -100,7 +100,10 @@ def examine_application_token(examination: Examination) -> Iterator[Finding]:
     try:
         seconds = request_application_token(app)
     except CiamError as error:
-        is_refused = error.code == "bad_configuration" or error.code in REFUSED_CLIENT_CODES
+        # Without a status there was no call, because the address is no URL.
+        is_refused = error.upstream_status is not None and (
+            error.code == "bad_configuration" or error.code in REFUSED_CLIENT_CODES
+        )
         members = '"client_id" and "client_secret"' if is_refused else '"api_base_url"'
         yield _failure(
             asked,
@@ -193,6 +196,8 @@ def examine_clock(examination: Examination) -> Iterator[Finding]:
     try:
         difference = clock_difference(examination.client)
     except CiamError as error:
+        if error.code == "bad_configuration":
+            advice = f"Correct the addresses in {_CLIENT}."
         yield _failure(asked, error, advice)
         return
     if difference is None:

@@ -414,9 +414,9 @@ def test_the_people_of_the_site_are_forgotten_outside_of_debug_only_by_the_name_
     assert f"--from {issuer}" in fail_command(*FORGET, "--apply")
     assert User.objects.exists()
     settings.AUTHLIB_OAUTH_CLIENTS = {}
-    assert "1 identities to remove" in run_command(*FORGET)
+    assert "Identities to remove: 1." in run_command(*FORGET)
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": ciam.client("oidc")}
-    assert "1 users deleted." in run_command(*FORGET, "--from", issuer, "--apply")
+    assert "Deleted users: 1." in run_command(*FORGET, "--from", issuer, "--apply")
 
 
 @pytest.fixture
@@ -433,7 +433,7 @@ def related_entries() -> Iterator[None]:
 
 def test_a_user_with_rows_of_a_generic_relation_is_kept(related_entries: None) -> None:
     user = get_or_create_user(Person(FAKE, "u-1"))
-    assert "1 users to delete" in run_command(*FORGET)
+    assert "Users to delete: 1." in run_command(*FORGET)
     editor = User.objects.create_user("editor")
     of_users = ContentType.objects.get_for_model(User)
     LogEntry.objects.create(

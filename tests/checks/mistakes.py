@@ -395,6 +395,13 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "'https://login.shop.cn/app'",
         "'https://login.shop.cn/app/.well-known/openid-configuration'",
     ),
+    "the keys as metadata": Mistake(
+        oidc(server_metadata_url="https://login.shop.cn/app/.well-known/jwks.json"),
+        "client url",
+        "server_metadata_url",
+        "/.well-known/jwks.json'",
+        "'https://login.shop.cn/app/.well-known/openid-configuration'",
+    ),
     "an issuer without a scheme": Mistake(
         oidc(issuer="login.shop.cn"),
         "client url",
@@ -453,6 +460,13 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         '"client_secret"',
         "the same text",
         "os.environ",
+    ),
+    "the API of the fake beside a tenant": Mistake(
+        {**oidc(api_base_url="http://127.0.0.1:8400"), "DEBUG": True},
+        "placeholder",
+        "api_base_url",
+        "'http://127.0.0.1:8400', an address of this machine",
+        "the same tenant",
     ),
     "the fake in a deployment": Mistake(
         oidc(

@@ -158,6 +158,9 @@ def test_an_identity_that_lacks_the_slash_of_the_issuer_is_reported(
     assert [message.id for message in messages] == [
         CHECK_IDS["identities" if is_reachable else "issuer"]
     ]
+    # Another client than the right one must not lead to a change of the database.
+    has_warning = "Before you change identities, run" in str(messages[0].hint)
+    assert has_warning is not is_reachable
     ciam.reset()
 
 

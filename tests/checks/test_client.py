@@ -20,6 +20,7 @@ from ciam_django.checks.client import (
     is_placeholder,
     is_placeholder_url,
 )
+from ciam_django.checks.messages import CHECK_IDS
 from ciam_django.client.private_key_jwt import PRIVATE_KEY_JWT
 from tests.checks.mistakes import oidc, own
 from tests.checks.test_settings import CLIENT, NoUrls, found_with
@@ -176,3 +177,17 @@ def test_a_client_that_this_package_does_not_use_is_not_checked(apps_setting: st
     ]
 
     assert bool(ids) is (apps_setting == "tests")
+
+
+@pytest.mark.parametrize("value", ["…", "your-app"])
+def test_two_equal_placeholders_have_no_message_about_equal_values(value: str) -> None:
+    messages = found_with(**own(client_id=value, client_secret=value))
+
+    assert {message.id for message in messages} == {CHECK_IDS["placeholder"]}
+
+
+def test_a_client_with_only_the_fake_is_good_in_development() -> None:
+    fake = "http://127.0.0.1:8400"
+    url = f"{fake}/.well-known/openid-configuration"
+
+    assert found_with(DEBUG=True, **oidc(server_metadata_url=url, api_base_url=fake)) == []

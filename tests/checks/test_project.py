@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.core.checks import run_checks
 from django.test import override_settings
 from django.utils.module_loading import import_string
@@ -14,6 +15,16 @@ from ciam_django.checks.messages import CHECK_IDS
 from ciam_django.checks.project import OUR_PATHS
 from tests.checks.test_settings import SHARED_CACHES, found_with, only_message
 from tests.rows import for_each_row
+
+
+def test_the_missing_accounts_app_is_reported_once() -> None:
+    installed = [name for name in django_settings.INSTALLED_APPS if "accounts" not in name]
+    # Without the app, no URL pattern of this package exists.
+    messages = found_with(INSTALLED_APPS=installed, LOGIN_URL="ciam:missing")
+
+    ids = [message.id for message in messages]
+    assert CHECK_IDS["accounts"] in ids
+    assert CHECK_IDS["link"] not in ids
 
 
 @for_each_row("path", OUR_PATHS)

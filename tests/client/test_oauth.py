@@ -14,7 +14,7 @@ from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient, ciam_compliance_fix, transport
-from ciam_django.client.oauth import CiamApp, _auth_method, ciam_app
+from ciam_django.client.oauth import CiamApp, _auth_method, ciam_app, name_setting
 from ciam_django.client.person import identify_person, issuer_of
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam, endpoints, keys
@@ -728,7 +728,16 @@ def test_an_unreachable_metadata_url_is_named(
 
     assert (raised.value.code, raised.value.stage) == (code, "authorize")
     host = urlsplit(ciam.base_urls["discovery"]).netloc
-    assert f'["server_metadata_url"], host {host}: ' in raised.value.upstream_text
+    text = raised.value.upstream_text
+    assert f'["server_metadata_url"], host {host}: ' in text
+    assert ("start it: python -m ciam_django.testing" in text) is (how == "refused")
+
+
+def test_only_an_address_of_this_machine_is_taken_for_a_fake() -> None:
+    error = CiamError("no_connection")
+    name_setting(error, "api_base_url", "https://login.shop.cn/")
+
+    assert error.upstream_text.endswith('["api_base_url"], host login.shop.cn: no_connection')
 
 
 # --- A client of a project's own ----------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 from django.core.cache.backends.locmem import LocMemCache
+from django.db import connection
 from django.test import override_settings
 from pytest_django.fixtures import Settings
 
@@ -94,6 +95,30 @@ def test_identities_of_another_issuer_are_an_error_with_the_command(
     assert status is Status.ERROR
     assert "manage.py ciam_rekey --forget-test-people`" in text
     CiamIdentity.objects.all().delete()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_missing_table_is_an_error_with_the_command(site: Settings, ask: Ask) -> None:
+    # The test's transaction restores the name.
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE ciam_accounts_ciamidentity RENAME TO away")
+    status, text = status_and_text(ask("identities"))
+
+    assert status is Status.ERROR
+    assert "no table 'ciam_accounts_ciamidentity' in the database 'default'" in text
+    assert text.endswith("Run manage.py migrate.")
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_project_with_the_urls_and_without_accounts_is_told_about_the_app(
+    site: Settings, ask: Ask
+) -> None:
+    site.INSTALLED_APPS = [name for name in site.INSTALLED_APPS if "accounts" not in name]
+    found = ask("callback", "login page", "client", "cookies")
+
+    assert [each.status for each in found] == [Status.SKIPPED] * 4
+    assert {each.found for each in found} == {"'ciam_django.accounts' is not in INSTALLED_APPS"}
 
 
 @pytest.mark.parametrize("mode", ["oidc"])

@@ -238,6 +238,19 @@ def test_an_address_of_the_api_without_an_api_is_an_error(
 
 
 @pytest.mark.parametrize("mode", ["oidc"])
+def test_the_advice_for_an_address_that_is_no_url_names_the_address(
+    site: Settings, ask: Ask
+) -> None:
+    url = "https://\N{HORIZONTAL ELLIPSIS}.aliyunidaas.com"
+    with_client(site, api_base_url=url, server_metadata_url=f"{url}/x/.well-known/jwks")
+    token, clock = ask("application token", "clock")
+
+    assert token.status is clock.status is Status.ERROR
+    assert 'Correct "api_base_url"' in token.advice
+    assert clock.advice == 'Correct the addresses in AUTHLIB_OAUTH_CLIENTS["ciam"].'
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
 def test_another_refusal_of_the_token_endpoint_is_only_a_warning(
     ciam: FakeCiam, site: Settings, ask: Ask
 ) -> None:

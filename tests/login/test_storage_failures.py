@@ -29,12 +29,12 @@ LOST = "server closed the connection unexpectedly"
 
 
 @contextmanager
-def database_away(failure: type[Exception] = OperationalError) -> Iterator[None]:
+def database_away(failure: type[Exception] = OperationalError, text: str = LOST) -> Iterator[None]:
     """Let each query of the block fail."""
 
     def fail(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
         if sql.startswith(("SELECT", "INSERT", "UPDATE")):
-            raise failure(LOST)
+            raise failure(text)
         return execute(sql, *args)
 
     with connection.execute_wrapper(fail):
@@ -60,8 +60,28 @@ def test_the_page_of_the_callback_offers_a_new_start(
     assert_can_start_again(answer)
     assert "next=%2Fcart%2F" in answer.content.decode()
     assert LOST in caplog.text
+    assert "manage.py migrate" not in caplog.text
     assert "code=storage_unavailable" in caplog.text
     assert browser.sign_in().status_code == 302
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no such table: django_session",
+        'relation "django_session" does not exist',
+        "(1146, \"Table 'shop.django_session' doesn't exist\")",
+    ],
+)
+def test_the_log_names_the_command_that_creates_a_missing_table(
+    browser: Browser, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    with database_away(text=text):
+        answer = browser.open_callback(callback)
+
+    assert_can_start_again(answer)
+    assert "Run manage.py migrate" in caplog.text
 
 
 def test_the_callback_of_a_provider_offers_a_new_start(

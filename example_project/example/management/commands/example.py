@@ -64,7 +64,7 @@ class Command(BaseCommand):
                 f"The example runs at http://{HOST}:{server.server_port}/  (Ctrl-C stops it)"
             )
             self._write_line(
-                f"It signs people in at {_origin_of(settings.AUTHLIB_OAUTH_CLIENTS['ciam'])}"
+                f"Its fake CIAM runs at {_origin_of(settings.AUTHLIB_OAUTH_CLIENTS['ciam'])}"
             )
             server.serve_forever()
         self._write_line("Stopped.")
