@@ -50,17 +50,26 @@ def create_user(person: Person) -> AbstractBaseUser:
     """Create, save and return a user for a person without a user.
 
     If ``CIAM_NEW_USER`` names a function of the project, this function creates the user. Otherwise
-    the claims fill the fields of ``CIAM_USER_FIELDS`` that the user model has and that accept the
-    values. Raises ``CiamError``: ``bad_configuration`` with the name of a required field that has
-    no value, or with the reason why the user can't be saved. An existing user is never found by
-    email address or phone number: a person who types an address at CIAM is not necessarily the user
-    with this address here.
+    ``user_from_claims`` does. Raises ``CiamError``, ``bad_configuration``, with the reason why
+    there is no saved user.
     """
     if conf.CIAM_NEW_USER:
         project_user: AbstractBaseUser | None = import_string(conf.CIAM_NEW_USER)(person)
         if project_user is None or project_user._state.adding:
             raise _bad_model(f"{conf.CIAM_NEW_USER} returned no saved user")
         return project_user
+    return user_from_claims(person)
+
+
+def user_from_claims(person: Person) -> AbstractBaseUser:
+    """Create, save and return a user whose fields have the values of the person's claims.
+
+    A function of ``CIAM_NEW_USER`` can call this function. The claims fill the fields of
+    ``CIAM_USER_FIELDS`` that the user model has and that accept the values. Raises ``CiamError``:
+    ``bad_configuration`` with the name of a required field that has no value, or with the reason
+    why the user can't be saved. An existing user is never found by email address or phone number: a
+    person who types an address at CIAM is not necessarily the user with this address here.
+    """
     model = get_user_model()
     values = dict(_field_values(model, person.claims))
     username = _username_field(model)

@@ -7,6 +7,7 @@ with a URLconf that cannot be imported. The module does not change the project.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import logging
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from authlib.integrations.django_client import OAuth
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -24,7 +26,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
 from django.db.migrations.executor import MigrationExecutor
 from django.http import Http404
 from django.shortcuts import resolve_url
-from django.urls import NoReverseMatch, resolve
+from django.urls import NoReverseMatch, get_resolver, resolve
 from django.utils.connection import ConnectionDoesNotExist
 
 from ciam_django.checks.languages import (
@@ -408,6 +410,31 @@ def _leads_to_a_page(url: Any) -> bool:
     except Exception:  # noqa: BLE001  (the module of a project can raise anything)
         # The line of the include has the reason.
         return True
+
+
+def clients_without_fix() -> Sequence[str]:
+    """The names of the project's own Authlib clients that have no ``compliance_fix``."""
+    # Projects register their clients in modules that the URLconf imports. ciam_setup without
+    # --answers-only prints the reason why a URLconf can't be imported.
+    with contextlib.suppress(Exception):
+        get_resolver().url_patterns  # noqa: B018  (the property imports the URLconf)
+    # A module can be None, or an object of any class.
+    names_of_modules = [getattr(each, "__dict__", {}) for each in list(sys.modules.values())]
+    # isinstance() would evaluate lazy objects.
+    registries = [
+        value
+        for names in names_of_modules
+        for value in list(names.values())
+        if issubclass(type(value), OAuth)
+    ]
+    return sorted(
+        {
+            name
+            for registry in registries
+            for name, client in registry._clients.items()
+            if not getattr(client, "compliance_fix", None)
+        }
+    )
 
 
 def _missing_migrations() -> Iterator[MissingLine]:
