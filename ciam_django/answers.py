@@ -251,9 +251,9 @@ def project_login_url() -> str | None:
 
     The default of Django is a page that most projects do not have.
     """
-    url = str(settings.LOGIN_URL)
-    if not settings.is_overridden("LOGIN_URL"):
+    if not settings.is_overridden("LOGIN_URL"):  # type: ignore[misc]  # no setting
         return None
+    url = str(settings.LOGIN_URL)
     return url if "/" in url else _reversed_url(url)
 
 

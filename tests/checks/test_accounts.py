@@ -194,7 +194,8 @@ def test_an_email_address_that_ciam_does_not_verify_is_reported_as_user_name(
     mode: str, verified: list[str], is_reported: bool
 ) -> None:
     metadata = "https://login.shop.cn/.well-known/openid-configuration"
-    oidc_client = {"client_id": "x", "server_metadata_url": metadata}
+    scope = {"scope": "openid email"}
+    oidc_client = {"client_id": "x", "server_metadata_url": metadata, "client_kwargs": scope}
     clients = {"ciam": CLIENT if mode == "ciam" else oidc_client}
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -207,6 +208,39 @@ def test_an_email_address_that_ciam_does_not_verify_is_reported_as_user_name(
     for message in messages:
         assert "EmailUser needs a value for 'email'" in message.msg
         assert "CIAM_VERIFIED_CLAIMS = ['email']" in str(message.hint)
+
+
+@for_each_row(
+    "client_kwargs, user_fields, is_reported",
+    [
+        (None, {"email": ["email"]}, True),
+        ({}, {"email": ["email"]}, True),
+        ({"scope": "openid profile"}, {"email": ["email"]}, True),
+        ({"scope": 5}, {"email": ["email"]}, True),
+        ({"scope": ["openid", "email"]}, {"email": ["email"]}, False),
+        ({}, {"email": ["email", "mail"]}, False),
+    ],
+)
+def test_a_user_name_whose_claim_no_scope_asks_for_is_reported(
+    client_kwargs: dict[str, Any] | None, user_fields: dict[str, list[str]], is_reported: bool
+) -> None:
+    client = {
+        "client_id": "x",
+        "server_metadata_url": "https://login.shop.cn/.well-known/openid-configuration",
+        "client_kwargs": client_kwargs,
+    }
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        override_settings(AUTHLIB_OAUTH_CLIENTS={"ciam": client}, CIAM_USER_FIELDS=user_fields),
+    ):
+        patch.setattr(accounts, "get_user_model", lambda: shop.EmailUser)
+        messages = list(accounts.check_user_model(None))
+
+    assert [message.id for message in messages] == [CHECK_IDS["user model"]] * is_reported
+    for message in messages:
+        assert "from 'email'. The scope of the client lacks 'email'." in message.msg
+        assert '"client_kwargs": {"scope": "openid ' in str(message.hint)
+        assert ' email"}.' in str(message.hint)
 
 
 @pytest.mark.parametrize("model", [shop.StrictUser, shop.TenantUser, shop.MobileUser])
