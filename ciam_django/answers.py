@@ -253,7 +253,11 @@ def project_login_url() -> str | None:
     """
     if not settings.is_overridden("LOGIN_URL"):  # type: ignore[misc]  # no setting
         return None
-    url = str(settings.LOGIN_URL)
+    try:
+        # The value can be lazy.
+        url = str(settings.LOGIN_URL)
+    except NoReverseMatch:
+        return None
     return url if "/" in url else _reversed_url(url)
 
 

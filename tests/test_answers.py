@@ -14,6 +14,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, HttpResponse
 from django.middleware.locale import LocaleMiddleware
 from django.test import RequestFactory
+from django.urls import reverse_lazy
 from django.utils import translation
 from joserfc.errors import BadSignatureError
 from pytest_django.fixtures import Settings
@@ -452,9 +453,18 @@ def test_an_answer_has_no_login_url_without_the_sign_in_views(settings: Settings
 
 
 @pytest.mark.parametrize("code", ["invalid_grant", "mismatching_state", "account_exists"])
-@pytest.mark.parametrize(("target", "url"), [("login", "/login/"), ("/enter/", "/enter/")])
+@pytest.mark.parametrize(
+    ("target", "url"),
+    [
+        ("login", "/login/"),
+        ("/enter/", "/enter/"),
+        (reverse_lazy("login"), "/login/"),
+        (reverse_lazy("no-such-name"), None),
+    ],
+    ids=["name", "path", "lazy", "lazy and wrong"],
+)
 def test_a_project_without_the_sign_in_views_has_a_login_page_of_its_own(
-    code: str, target: str, url: str, settings: Settings
+    code: str, target: Any, url: str | None, settings: Settings
 ) -> None:
     settings.ROOT_URLCONF = "django.contrib.auth.urls"
     settings.LOGIN_URL = target
