@@ -17,6 +17,7 @@ from ciam_django.accounts.users import (
     has_own_save,
     random_username,
     required_fields,
+    unrequested_claims,
 )
 from ciam_django.checks.messages import check_message
 from ciam_django.checks.settings import (
@@ -33,14 +34,6 @@ from ciam_django.errors import CiamError
 
 _COOKIE_SESSION_ENGINE: Final = "django.contrib.sessions.backends.signed_cookies"
 
-# Claim -> the scope that asks for it (OpenID Connect Core, section 5.4).
-_SCOPES: Final[Mapping[str, str]] = {
-    "email": "email",
-    "phone_number": "phone",
-    **dict.fromkeys(
-        ("name", "given_name", "family_name", "nickname", "preferred_username"), "profile"
-    ),
-}
 _CHANGED: Final = "With another mode, issuer or client, CIAM's users would get new accounts here."
 
 
@@ -148,7 +141,6 @@ def check_user_model(app_configs: object, **kwargs: Any) -> Iterator[CheckMessag
     model, claim_names = get_user_model(), conf.CIAM_USER_FIELDS
     if conf.CIAM_NEW_USER or has_own_save(model) or not isinstance(claim_names, Mapping):
         return
-    unrequested = _unrequested_claims()
     for field in required_fields(model):
         is_random = field.name == model.USERNAME_FIELD and random_username(model) is not None
         names = set(claim_names.get(field.name) or ())
@@ -162,17 +154,6 @@ def check_user_model(app_configs: object, **kwargs: Any) -> Iterator[CheckMessag
                 f"[{claim!r}]. Otherwise use OpenID Connect, or create the users with "
                 "CIAM_NEW_USER.",
             )
-        if not is_random and names and names <= unrequested.keys():
-            claim = min(names)
-            scope = " ".join(dict.fromkeys(["openid", *_scopes(), unrequested[claim]]))
-            yield check_message(
-                "user model",
-                f"{model.__name__} needs a value for {field.name!r}, and CIAM_USER_FIELDS takes it "
-                f"from {claim!r}. The scope of the client lacks {unrequested[claim]!r}.",
-                "The fake CIAM sends the claim all the same. A tenant may not send it, and then "
-                "nobody can sign in. The line of the client: "
-                f'"client_kwargs": {{"scope": "{scope}"}}.',
-            )
         if not (is_random or names):
             yield check_message(
                 "user model",
@@ -184,21 +165,28 @@ def check_user_model(app_configs: object, **kwargs: Any) -> Iterator[CheckMessag
             )
 
 
+def check_scopes(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that the scope of the client asks for each claim that the user model needs."""
+    if not (oauth_client() or {}).get("server_metadata_url"):
+        # The scopes of CIAM's own mode have no claims.
+        return
+    model, scopes = get_user_model(), _scopes()
+    for name, claim, missing in unrequested_claims(model, scopes):
+        scope = " ".join(dict.fromkeys(["openid", *scopes, missing]))
+        yield check_message(
+            "user model",
+            f"{model.__name__} needs a value for {name!r}, and CIAM_USER_FIELDS takes it from "
+            f"{claim!r}. The scope of the client lacks {missing!r}.",
+            "The fake CIAM sends the claim all the same. A tenant may not send it, and then nobody "
+            f'can sign in. The line of the client: "client_kwargs": {{"scope": "{scope}"}}.',
+        )
+
+
 def _unverified_claims() -> frozenset[str]:
     """The claims that a sign-in can't use, because CIAM never says that they are verified."""
     client = oauth_client() or {}
     is_own_mode = bool(client.get("authorize_url") and client.get("access_token_url"))
     return CONTACT_CLAIMS - set(conf.CIAM_VERIFIED_CLAIMS) if is_own_mode else frozenset()
-
-
-def _unrequested_claims() -> Mapping[str, str]:
-    """The claims that the scope of the client does not ask for, with the missing scope."""
-    client = oauth_client() or {}
-    if not client.get("server_metadata_url"):
-        # The scopes of CIAM's own mode have no claims.
-        return {}
-    scopes = _scopes()
-    return {claim: name for claim, name in _SCOPES.items() if name not in scopes}
 
 
 def _scopes() -> list[str]:
@@ -209,5 +197,5 @@ def _scopes() -> list[str]:
     return list(map(str, scopes)) if isinstance(scopes, list | tuple | set | frozenset) else []
 
 
-CHECKS: Final = (check_sessions, check_databases, check_user_model)
+CHECKS: Final = (check_sessions, check_databases, check_user_model, check_scopes)
 DATABASE_CHECKS: Final = (check_identities,)

@@ -194,8 +194,7 @@ def test_an_email_address_that_ciam_does_not_verify_is_reported_as_user_name(
     mode: str, verified: list[str], is_reported: bool
 ) -> None:
     metadata = "https://login.shop.cn/.well-known/openid-configuration"
-    scope = {"scope": "openid email"}
-    oidc_client = {"client_id": "x", "server_metadata_url": metadata, "client_kwargs": scope}
+    oidc_client = {"client_id": "x", "server_metadata_url": metadata}
     clients = {"ciam": CLIENT if mode == "ciam" else oidc_client}
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -234,7 +233,7 @@ def test_a_user_name_whose_claim_no_scope_asks_for_is_reported(
         override_settings(AUTHLIB_OAUTH_CLIENTS={"ciam": client}, CIAM_USER_FIELDS=user_fields),
     ):
         patch.setattr(accounts, "get_user_model", lambda: shop.EmailUser)
-        messages = list(accounts.check_user_model(None))
+        messages = list(accounts.check_scopes(None))
 
     assert [message.id for message in messages] == [CHECK_IDS["user model"]] * is_reported
     for message in messages:
