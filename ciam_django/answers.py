@@ -35,11 +35,7 @@ _EXAMPLE_REQUEST_ID: Final = "1656572265429$49b433a9-219a-910a-0323-2af4f1f1a9ce
 GENERIC_ERROR_STAGES: Final = frozenset(
     {Stage.PASSWORD, Stage.SEND_CODE, Stage.VERIFY_CODE, Stage.REGISTER, Stage.RECOVER}
 )
-_ACTION_URL_NAMES: Final = {
-    Action.LOGIN: "ciam:login",
-    Action.RESTART: "ciam:login",
-    Action.USE_ANOTHER_METHOD: "ciam:login",
-}
+_LOGIN_ACTIONS: Final = frozenset({Action.LOGIN, Action.RESTART, Action.USE_ANOTHER_METHOD})
 _VARY: Final = "Accept, Accept-Language, Cookie"
 
 
@@ -231,18 +227,46 @@ def _problem_type(kind: Kind, code: str) -> str:
 
 def _action_url(action: Action) -> str | None:
     """Return the URL of an action in this project; None if the project has no such URL."""
-    target = conf.CIAM_ACTION_URLS.get(str(action)) or _ACTION_URL_NAMES.get(action, "")
+    target = conf.CIAM_ACTION_URLS.get(str(action)) or ""
     if action is Action.CONTACT_SUPPORT:
         target = target or conf.CIAM_SUPPORT_URL
     if action is Action.RESET_PASSWORD and "recover" in conf.CIAM_LOGIN_METHODS:
         target = target or "ciam:recover"
+    if not target and action in _LOGIN_ACTIONS:
+        # A login page of the project has the other methods, too.
+        own_url = project_login_url() if action is Action.USE_ANOTHER_METHOD else None
+        return own_url or login_url()
     if not target or target.startswith(("/", "mailto:", "tel:")) or ":/" in target:
         return target or None
+    return _reversed_url(target)
+
+
+def login_url() -> str | None:
+    """Return the URL of ``ciam:login``, or of the project's login page if it is not included."""
+    return _reversed_url("ciam:login") or project_login_url()
+
+
+def project_login_url() -> str | None:
+    """Return ``LOGIN_URL`` as a URL; None if the project does not set it, or if it has no URL.
+
+    The default of Django is a page that most projects do not have.
+    """
+    if not settings.is_overridden("LOGIN_URL"):  # type: ignore[misc]  # no setting
+        return None
+    try:
+        # The value can be lazy.
+        url = str(settings.LOGIN_URL)
+    except NoReverseMatch:
+        return None
+    return url if "/" in url else _reversed_url(url)
+
+
+def _reversed_url(name: str) -> str | None:
     if not hasattr(settings, "ROOT_URLCONF"):
         # The project has no URLs: it is a script or a worker.
         return None
     try:
-        return reverse(target)
+        return reverse(name)
     except NoReverseMatch:
         return None
 

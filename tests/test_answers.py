@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 from authlib.integrations.base_client.errors import MismatchingStateError, OAuthError
+from django.conf import UserSettingsHolder, global_settings
+from django.conf import settings as django_settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, HttpResponse
 from django.middleware.locale import LocaleMiddleware
 from django.test import RequestFactory
+from django.urls import reverse_lazy
 from django.utils import translation
 from joserfc.errors import BadSignatureError
 from pytest_django.fixtures import Settings
@@ -24,6 +27,7 @@ from ciam_django.answers import (
     answer_to,
     ciam_error_for,
     is_failure_of_ciam,
+    project_login_url,
 )
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN
 from ciam_django.errors import CiamError
@@ -446,6 +450,39 @@ def test_an_answer_has_no_login_url_without_the_sign_in_views(settings: Settings
     settings.ROOT_URLCONF = "django.contrib.auth.urls"
 
     assert answer_to(CiamError("invalid_grant")).action_url is None
+
+
+@pytest.mark.parametrize("code", ["invalid_grant", "mismatching_state", "account_exists"])
+@pytest.mark.parametrize(
+    ("target", "url"),
+    [
+        ("login", "/login/"),
+        ("/enter/", "/enter/"),
+        (reverse_lazy("login"), "/login/"),
+        (reverse_lazy("no-such-name"), None),
+    ],
+    ids=["name", "path", "lazy", "lazy and wrong"],
+)
+def test_a_project_without_the_sign_in_views_has_a_login_page_of_its_own(
+    code: str, target: Any, url: str | None, settings: Settings
+) -> None:
+    settings.ROOT_URLCONF = "django.contrib.auth.urls"
+    settings.LOGIN_URL = target
+
+    assert answer_to(CiamError(code)).action_url == url
+
+
+def test_the_default_of_django_is_no_login_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(django_settings, "_wrapped", UserSettingsHolder(global_settings))
+
+    assert project_login_url() is None
+
+
+def test_the_login_page_of_the_project_has_the_other_login_methods(settings: Settings) -> None:
+    settings.LOGIN_URL = "/enter/"
+
+    assert answer_to(CiamError("account_exists")).action_url == "/enter/"
+    assert answer_to(CiamError("invalid_grant")).action_url == "/ciam/login/"
 
 
 def test_an_answer_has_no_login_url_without_a_root_urlconf(settings: Settings) -> None:

@@ -12,7 +12,7 @@ from django.core.checks import run_checks
 from django.core.management import call_command
 
 from ciam_django.management.commands.ciam_setup import Command
-from tests.checks.test_missing_lines import SETTINGS, project, restore_loggers
+from tests.checks.test_missing_lines import SETTINGS, URLS, project, restore_loggers
 
 pytestmark = pytest.mark.django_db
 __all__ = ["restore_loggers"]
@@ -32,10 +32,10 @@ LOGGING = {
 """
 
 
-def output_of(folder: Path, settings: str, *arguments: str) -> tuple[str, int]:
+def output_of(folder: Path, settings: str, *arguments: str, urls: str = URLS) -> tuple[str, int]:
     """The output and the exit status of the command; ``{folder}`` is the folder of the files."""
     output, status = StringIO(), 0
-    with project(folder, settings) as place:
+    with project(folder, settings, urls) as place:
         logging.config.dictConfig({"disable_existing_loggers": False, **django_settings.LOGGING})
         try:
             call_command("ciam_setup", *arguments, stdout=output, no_color=True)
@@ -124,6 +124,26 @@ def test_a_missing_line_of_the_answers_names_the_command_to_run_again(tmp_path: 
         "Then run again: python manage.py ciam_setup --answers-only\n"
     )
     assert status == 1
+
+
+def test_a_client_of_the_project_without_the_compliance_fix_is_named(tmp_path: Path) -> None:
+    urls = """\
+from authlib.integrations.django_client import OAuth
+from ciam_django.client import ciam_compliance_fix
+
+oauth = OAuth()
+oauth.register("idaas")
+oauth.register("ciam", compliance_fix=ciam_compliance_fix)
+urlpatterns = []
+"""
+
+    output, status = output_of(tmp_path, SETTINGS, "--answers-only", "--check", urls=urls)
+    other_output, _ = output_of(tmp_path, SETTINGS, "--check", urls=urls)
+
+    first_line, *others = output.splitlines()
+    assert first_line.startswith("The Authlib client 'idaas' has no compliance_fix.")
+    assert others == ["No line is missing.", "Next: python manage.py check"]
+    assert (status, "compliance_fix" in other_output) == (0, False)
 
 
 def test_the_command_runs_although_the_checks_of_the_project_fail(tmp_path: Path) -> None:

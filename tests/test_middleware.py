@@ -319,3 +319,25 @@ def test_another_exception_is_logged_and_mailed_by_django(
 
     assert [record.name for record in records_in(caplog)] == ["django.request"]
     assert len(mail.outbox) == 1
+
+
+# --- The callback of a project's own sign-in ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("login_url", "query", "url"),
+    [
+        ("/enter/", "?code=1&state=2", "/enter/"),
+        ("/enter/", "?page=2", "?"),
+        ("no-such-name", "?code=1&state=2", "?"),
+    ],
+)
+def test_a_failed_callback_begins_again_at_the_login_page(
+    client: Client, settings: Settings, login_url: str, query: str, url: str
+) -> None:
+    settings.LOGIN_URL = login_url
+    _raised.append(CiamError("timeout"))
+
+    answer = client.get(f"/sync/{query}", headers={"accept": "text/html"})
+
+    assert f'<a class="ciam-button" href="{url}">' in answer.content.decode()

@@ -28,6 +28,7 @@ STABLE: Final[dict[str, set[str]]] = {
         "signed_out",
         "unlinked",
     },
+    "ciam_django.accounts.users": {"user_from_claims"},
     "ciam_django.answers": {"answer_to"},
     "ciam_django.axes": {"lockout_response", "typed_name"},
     "ciam_django.client": {"CiamClient", "ciam_compliance_fix", "raise_for_failure"},

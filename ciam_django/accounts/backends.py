@@ -34,6 +34,12 @@ _NAME_DIGEST: Final = "_ciam_tried_by"
 _TYPED_NAME: Final = "_ciam_typed_name"
 # The length of a name in the database of django-axes.
 _MAX_NAME_LENGTH: Final = 255
+# The text of the database's exception can have the value.
+_TAKEN_VALUE: Final = (
+    "another user has the value of a unique field, such as the email address, and a sign-in never "
+    "finds a user by such a value. Link the users that exist already with ciam_link, or set "
+    "CIAM_NEW_USER."
+)
 # Stored digests depend on this text: another text makes ``CiamIdentity.names`` useless.
 _PURPOSE: Final = "ciam_django.accounts.last_failure"
 # The claims that a user may type to sign in.
@@ -175,7 +181,9 @@ def get_or_create_identity(person: Person) -> CiamIdentity:
             # that must be unique, such as an email address.
             identity = find_identity(person)
             if identity is None:
-                raise CiamError("account_exists", stage=Stage.CALLBACK) from error
+                raise CiamError(
+                    "account_exists", stage=Stage.CALLBACK, upstream_text=own_text(_TAKEN_VALUE)
+                ) from error
     _update_identity(identity, {"union_id": person.union_id, "provider": person.provider})
     return identity
 

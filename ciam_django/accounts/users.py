@@ -39,6 +39,14 @@ from ciam_django.privacy import own_text
 # that only the owner of an address may have the address here.
 CONTACT_CLAIMS: Final = frozenset({"email", "phone_number", "phoneNumber"})
 _PHONE_CLAIMS: Final = CONTACT_CLAIMS - {"email"}
+# Claim -> the scope that asks for it (OpenID Connect Core, section 5.4).
+_CLAIM_SCOPES: Final[Mapping[str, str]] = {
+    "email": "email",
+    "phone_number": "phone",
+    **dict.fromkeys(
+        ("name", "given_name", "family_name", "nickname", "preferred_username"), "profile"
+    ),
+}
 # A random user name has a prefix if 10 random characters are left, and at least 8 characters.
 _MIN_PREFIXED_LENGTH: Final = 15
 _MIN_LENGTH: Final = 8
@@ -50,17 +58,26 @@ def create_user(person: Person) -> AbstractBaseUser:
     """Create, save and return a user for a person without a user.
 
     If ``CIAM_NEW_USER`` names a function of the project, this function creates the user. Otherwise
-    the claims fill the fields of ``CIAM_USER_FIELDS`` that the user model has and that accept the
-    values. Raises ``CiamError``: ``bad_configuration`` with the name of a required field that has
-    no value, or with the reason why the user can't be saved. An existing user is never found by
-    email address or phone number: a person who types an address at CIAM is not necessarily the user
-    with this address here.
+    ``user_from_claims`` does. Raises ``CiamError``, ``bad_configuration``, with the reason why
+    there is no saved user.
     """
     if conf.CIAM_NEW_USER:
         project_user: AbstractBaseUser | None = import_string(conf.CIAM_NEW_USER)(person)
         if project_user is None or project_user._state.adding:
             raise _bad_model(f"{conf.CIAM_NEW_USER} returned no saved user")
         return project_user
+    return user_from_claims(person)
+
+
+def user_from_claims(person: Person) -> AbstractBaseUser:
+    """Create, save and return a user whose fields have the values of the person's claims.
+
+    A function of ``CIAM_NEW_USER`` can call this function. The claims fill the fields of
+    ``CIAM_USER_FIELDS`` that the user model has and that accept the values. Raises ``CiamError``:
+    ``bad_configuration`` with the name of a required field that has no value, or with the reason
+    why the user can't be saved. An existing user is never found by email address or phone number: a
+    person who types an address at CIAM is not necessarily the user with this address here.
+    """
     model = get_user_model()
     values = dict(_field_values(model, person.claims))
     username = _username_field(model)
@@ -232,6 +249,25 @@ def required_fields(model: type[AbstractBaseUser]) -> Iterator[Field[Any, Any]]:
         has_own_pre_save = not type(field).pre_save.__module__.startswith("django.db.models.")
         if not (is_optional or is_parent_link or has_own_default or has_own_pre_save):
             yield field
+
+
+def unrequested_claims(
+    model: type[AbstractBaseUser], scopes: Iterable[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield the required fields whose claims are in none of the scopes of the client.
+
+    Each item has the name of the field, a claim, and the scope that asks for the claim.
+    """
+    claim_names: Any = conf.CIAM_USER_FIELDS
+    if conf.CIAM_NEW_USER or has_own_save(model) or not isinstance(claim_names, Mapping):
+        return
+    unrequested = {claim: scope for claim, scope in _CLAIM_SCOPES.items() if scope not in scopes}
+    for field in required_fields(model):
+        names = set(claim_names.get(field.name) or ())
+        is_random = field == _username_field(model) and random_username(model) is not None
+        if names and names <= unrequested.keys() and not is_random:
+            claim = min(names)
+            yield field.name, claim, unrequested[claim]
 
 
 def _unfilled_fields(user: AbstractBaseUser) -> Iterator[Field[Any, Any]]:

@@ -17,6 +17,7 @@ from ciam_django.accounts.users import (
     has_own_save,
     random_username,
     required_fields,
+    unrequested_claims,
 )
 from ciam_django.checks.messages import check_message
 from ciam_django.checks.settings import (
@@ -164,6 +165,23 @@ def check_user_model(app_configs: object, **kwargs: Any) -> Iterator[CheckMessag
             )
 
 
+def check_scopes(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that the scope of the client asks for each claim that the user model needs."""
+    if not (oauth_client() or {}).get("server_metadata_url"):
+        # The scopes of CIAM's own mode have no claims.
+        return
+    model, scopes = get_user_model(), _scopes()
+    for name, claim, missing in unrequested_claims(model, scopes):
+        scope = " ".join(dict.fromkeys(["openid", *scopes, missing]))
+        yield check_message(
+            "user model",
+            f"{model.__name__} needs a value for {name!r}, and CIAM_USER_FIELDS takes it from "
+            f"{claim!r}. The scope of the client lacks {missing!r}.",
+            "The fake CIAM sends the claim all the same. A tenant may not send it, and then nobody "
+            f'can sign in. The line of the client: "client_kwargs": {{"scope": "{scope}"}}.',
+        )
+
+
 def _unverified_claims() -> frozenset[str]:
     """The claims that a sign-in can't use, because CIAM never says that they are verified."""
     client = oauth_client() or {}
@@ -171,5 +189,13 @@ def _unverified_claims() -> frozenset[str]:
     return CONTACT_CLAIMS - set(conf.CIAM_VERIFIED_CLAIMS) if is_own_mode else frozenset()
 
 
-CHECKS: Final = (check_sessions, check_databases, check_user_model)
+def _scopes() -> list[str]:
+    """The scopes of the client; another check reports a scope of a wrong type."""
+    options = (oauth_client() or {}).get("client_kwargs")
+    scope = options.get("scope") if isinstance(options, Mapping) else ""
+    scopes = scope.split() if isinstance(scope, str) else scope
+    return list(map(str, scopes)) if isinstance(scopes, list | tuple | set | frozenset) else []
+
+
+CHECKS: Final = (check_sessions, check_databases, check_user_model, check_scopes)
 DATABASE_CHECKS: Final = (check_identities,)

@@ -242,7 +242,10 @@ def _(allowed: Template, place: str, value: Any) -> Iterator[CheckMessage]:
         if not has_block:
             text = f"{place} is {value!r}, which has no block 'content': the pages would be empty."
             line = "{% block content %}{% endblock %}"
-            hint = f"It must be {allowed.words}. Add this line to the template: {line}."
+            hint = (
+                f"It must be {allowed.words}. Add this line to the template: {line}. If the "
+                "template has another block for the content, put the line into this block."
+            )
             yield check_message(allowed.check, text, hint)
 
 

@@ -7,6 +7,7 @@ with a URLconf that cannot be imported. The module does not change the project.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import logging
 import sys
@@ -19,14 +20,16 @@ from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
 from django.db.migrations.executor import MigrationExecutor
 from django.http import Http404
 from django.shortcuts import resolve_url
-from django.urls import NoReverseMatch, resolve
+from django.urls import NoReverseMatch, get_resolver, resolve
 from django.utils.connection import ConnectionDoesNotExist
 
+from ciam_django.accounts.users import unrequested_claims
 from ciam_django.checks.languages import (
     AFTER_LOCALE,
     BEFORE_LOCALE,
@@ -56,6 +59,7 @@ from ciam_django.checks.settings_source import (
     place_of_entry,
     source_path,
 )
+from ciam_django.client.oauth import clients_without_fix_in
 
 END_OF_FILE: Final = "at the end of the file"
 LOGGER: Final = "ciam_django"
@@ -93,6 +97,7 @@ AUTHLIB_OAUTH_CLIENTS = {
         "server_metadata_url": "http://127.0.0.1:8400/api/bff/v1.2/developer/ciam/oidc/fake_app_0001/.well-known/openid-configuration",
     },
 }"""
+_END_OF_CLIENT: Final = "    },\n}"
 LOGGING_LINES: Final = """\
 LOGGING = {
     "version": 1,
@@ -337,10 +342,20 @@ def _missing_client() -> Iterator[MissingLine]:
     if oauth_client() is not None:
         return
     if not getattr(settings, "AUTHLIB_OAUTH_CLIENTS", None):
-        yield _new_setting(CLIENT_LINES)
+        yield _new_setting(_client_lines())
         return
     # The other clients of the project stay.
-    yield _list_entry("AUTHLIB_OAUTH_CLIENTS", "\n".join(CLIENT_LINES.splitlines()[1:-1]))
+    yield _list_entry("AUTHLIB_OAUTH_CLIENTS", "\n".join(_client_lines().splitlines()[1:-1]))
+
+
+def _client_lines() -> str:
+    """``CLIENT_LINES``, with the scopes of the claims that the user model needs."""
+    claims = unrequested_claims(get_user_model(), ["openid"])
+    scopes = dict.fromkeys(scope for _, _, scope in claims)
+    if not scopes:
+        return CLIENT_LINES
+    option = f'        "client_kwargs": {{"scope": "{" ".join(["openid", *scopes])}"}},\n'
+    return CLIENT_LINES.removesuffix(_END_OF_CLIENT) + option + _END_OF_CLIENT
 
 
 def _missing_include() -> Iterator[MissingLine]:
@@ -408,6 +423,15 @@ def _leads_to_a_page(url: Any) -> bool:
     except Exception:  # noqa: BLE001  (the module of a project can raise anything)
         # The line of the include has the reason.
         return True
+
+
+def clients_without_fix() -> Sequence[str]:
+    """The names of the project's own Authlib clients that have no ``compliance_fix``."""
+    # Projects register their clients in modules that the URLconf imports. ciam_setup without
+    # --answers-only prints the reason why a URLconf can't be imported.
+    with contextlib.suppress(Exception):
+        get_resolver().url_patterns  # noqa: B018  (the property imports the URLconf)
+    return clients_without_fix_in(list(sys.modules.values()))
 
 
 def _missing_migrations() -> Iterator[MissingLine]:

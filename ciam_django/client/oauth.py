@@ -7,13 +7,13 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import requests
 from authlib.common.urls import add_params_to_uri, url_decode
-from authlib.integrations.django_client import DjangoIntegration, DjangoOAuth2App
+from authlib.integrations.django_client import DjangoIntegration, DjangoOAuth2App, OAuth
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oidc.core import CodeIDToken, UserInfo
 from django.conf import settings
@@ -690,3 +690,24 @@ def _auth_method(metadata: Mapping[str, Any], client_secret: str | None) -> str:
         )
     # The default of OpenID Connect Discovery 1.0, section 3.
     return "client_secret_basic"
+
+
+def clients_without_fix_in(modules: Iterable[object]) -> list[str]:
+    """Return the names of the Authlib clients without ``compliance_fix`` in these modules."""
+    # A module can be None, or an object of any class.
+    names_of_modules = [getattr(each, "__dict__", {}) for each in modules]
+    # isinstance() would evaluate lazy objects.
+    registries = [
+        value
+        for names in names_of_modules
+        for value in list(names.values())
+        if issubclass(type(value), OAuth)
+    ]
+    return sorted(
+        {
+            name
+            for registry in registries
+            for name, client in registry._clients.items()
+            if not getattr(client, "compliance_fix", None)
+        }
+    )

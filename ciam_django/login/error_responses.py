@@ -24,6 +24,7 @@ from django.utils.translation import override
 from django.views.decorators.csrf import csrf_exempt
 
 from ciam_django.accounts.login import storage_failure_of
+from ciam_django.answers import project_login_url
 from ciam_django.errors import CiamError, Stage
 from ciam_django.login.hints import Hint, hint_at_form, hint_text
 from ciam_django.login.redirects import requested_next
@@ -55,16 +56,22 @@ def answer_error(
     answer, login_url = answer_and_report(error, request), reverse("ciam:login")
     with override(answer.language):
         context = {"hint": hint_text(hint)}
-    if next_url and answer.action_url in (None, login_url):
+    if next_url and answer.action_url in (None, login_url, project_login_url()):
         # A user who signs in again still wants to reach the page that they asked for.
-        context["way_out"] = login_page_url(next_url)
+        context["way_out"] = _with_next(answer.action_url or login_url, next_url)
     return response_for(request, answer, fallback_url=login_url, context=context)
 
 
 def login_page_url(next_url: str) -> str:
     """Return the URL of the login page, with ``next`` unless ``next_url`` is empty."""
-    query = f"?{urlencode({'next': next_url})}" if next_url else ""
-    return reverse("ciam:login") + query
+    return _with_next(reverse("ciam:login"), next_url)
+
+
+def _with_next(url: str, next_url: str) -> str:
+    """Return the URL of a login page, with ``next`` unless ``next_url`` is empty."""
+    if not next_url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}{urlencode({'next': next_url})}"
 
 
 def _refuse_large_form(request: HttpRequest) -> None:

@@ -151,6 +151,8 @@ def test_a_person_does_not_sign_in_as_another_user_with_the_same_name(settings: 
         create_user(preferred_username="li")
 
     assert (raised.value.code, raised.value.stage) == ("account_exists", "callback")
+    assert "ciam_link" in raised.value.upstream_text
+    assert "CIAM_NEW_USER" in raised.value.upstream_text
     assert User.objects.count() == 1
 
 
@@ -226,7 +228,11 @@ def test_a_custom_user_model_gets_its_fields_or_the_missing_field_is_named(
         "li@example.com",
         "li@example.com",
         # A second person with the same address does not sign in as the first person.
-        "account_exists: ",
+        (
+            "account_exists: another user has the value of a unique field, such as the email "
+            "address, and a sign-in never finds a user by such a value. Link the users that exist "
+            "already with ciam_link, or set CIAM_NEW_USER."
+        ),
         (
             "bad_configuration: Customer needs a value for 'email': CIAM_USER_FIELDS takes it from "
             "['email'], and CIAM sends none of these claims, or does not send that the claim is "

@@ -762,7 +762,7 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "template",
         "CIAM_BASE_TEMPLATE",
         "'base.html'",
-        "{% block content %}",
+        "put the line into this block",
     ),
     "a misspelt setting": Mistake(
         {"CIAM_LOGIN_METHOD": ["sms"], "ROOT_URLCONF": NoUrls},

@@ -212,6 +212,39 @@ def test_an_email_address_that_ciam_does_not_verify_is_reported_as_user_name(
         assert "CIAM_VERIFIED_CLAIMS = ['email']" in str(message.hint)
 
 
+@for_each_row(
+    "client_kwargs, user_fields, is_reported",
+    [
+        (None, {"email": ["email"]}, True),
+        ({}, {"email": ["email"]}, True),
+        ({"scope": "openid profile"}, {"email": ["email"]}, True),
+        ({"scope": 5}, {"email": ["email"]}, True),
+        ({"scope": ["openid", "email"]}, {"email": ["email"]}, False),
+        ({}, {"email": ["email", "mail"]}, False),
+    ],
+)
+def test_a_user_name_whose_claim_no_scope_asks_for_is_reported(
+    client_kwargs: dict[str, Any] | None, user_fields: dict[str, list[str]], is_reported: bool
+) -> None:
+    client = {
+        "client_id": "x",
+        "server_metadata_url": "https://login.shop.cn/.well-known/openid-configuration",
+        "client_kwargs": client_kwargs,
+    }
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        override_settings(AUTHLIB_OAUTH_CLIENTS={"ciam": client}, CIAM_USER_FIELDS=user_fields),
+    ):
+        patch.setattr(accounts, "get_user_model", lambda: shop.EmailUser)
+        messages = list(accounts.check_scopes(None))
+
+    assert [message.id for message in messages] == [CHECK_IDS["user model"]] * is_reported
+    for message in messages:
+        assert "from 'email'. The scope of the client lacks 'email'." in message.msg
+        assert '"client_kwargs": {"scope": "openid ' in str(message.hint)
+        assert ' email"}.' in str(message.hint)
+
+
 @pytest.mark.parametrize("model", [shop.StrictUser, shop.TenantUser, shop.MobileUser])
 def test_a_field_of_the_user_model_without_a_value_is_reported(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, model: Any

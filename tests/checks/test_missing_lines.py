@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 from django.conf import Settings as FileSettings
 from django.conf import settings as django_settings
+from django.contrib.auth.models import User
 from django.core.signals import setting_changed
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
 
+from ciam_django.checks import missing_lines as missing_lines_module
 from ciam_django.checks.missing_lines import (
     CLIENT_LINES,
     INCLUDE,
@@ -30,6 +32,7 @@ from ciam_django.checks.missing_lines import (
     typed_command,
 )
 from ciam_django.testing import FakeCiam
+from tests.accounts.shop import models as shop
 
 pytestmark = pytest.mark.django_db
 
@@ -627,3 +630,24 @@ def test_a_command_is_named_as_it_is_typed(
     monkeypatch.setattr(sys, "argv", [program])
 
     assert typed_command("check") == typed
+
+
+# --- The scope of the client --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "option"),
+    [
+        (shop.EmailUser, '        "client_kwargs": {"scope": "openid email"},\n    },\n}'),
+        (User, '/.well-known/openid-configuration",\n    },\n}'),
+    ],
+)
+def test_the_client_has_the_scope_of_the_claim_that_the_user_model_needs(
+    model: Any, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(missing_lines_module, "get_user_model", lambda: model)
+    with override_settings(AUTHLIB_OAUTH_CLIENTS={}):
+        (line,) = missing_lines_module._missing_client()
+
+    assert line.text.endswith(option)
+    compile(line.text, "settings.py", "exec")

@@ -11,10 +11,12 @@ from html import unescape
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from pytest_django.fixtures import Settings
 
+from ciam_django.errors import CiamError
+from ciam_django.login.error_responses import answer_error
 from ciam_django.login.steps.flow import decrypted_flow, encrypted_flow
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
@@ -1086,3 +1088,25 @@ def test_a_signed_in_user_can_open_the_step_of_another_sign_in(
 
     assert person.response.request["PATH_INFO"].startswith("/ciam/step/")
     assert person.response.status_code == 200
+
+
+# --- The login page of the project ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("login_url", "way_out"),
+    [
+        ("/enter/", "/enter/?next=%2Fcart%2F"),
+        ("/enter/?from=shop", "/enter/?from=shop&amp;next=%2Fcart%2F"),
+        ("ciam:login", "/ciam/login/?next=%2Fcart%2F"),
+    ],
+)
+def test_another_way_to_sign_in_is_on_the_login_page_of_the_project(
+    login_url: str, way_out: str, settings: Settings, rf: RequestFactory
+) -> None:
+    settings.LOGIN_URL = login_url
+    request = rf.get("/ciam/callback/", headers={"accept": "text/html"})
+
+    answer = answer_error(request, CiamError("account_exists"), next_url="/cart/")
+
+    assert f'href="{way_out}"' in answer.content.decode()

@@ -16,6 +16,7 @@ from ciam_django.checks.missing_lines import (
     LOGIN_URL,
     MissingLine,
     can_sign_users_in,
+    clients_without_fix,
     missing_lines,
     typed_command,
 )
@@ -50,6 +51,8 @@ class Command(BaseCommand):
                 "Only the lines for the answers to failures are listed, as with --answers-only."
             )
         lines = list(missing_lines(answers_only=answers_only))
+        if answers_only:
+            self._write_clients_without_fix()
         if not lines:
             self.stdout.write(self.style.SUCCESS("No line is missing."))
             if not answers_only and settings.LOGIN_URL != LOGIN_URL:
@@ -71,6 +74,18 @@ class Command(BaseCommand):
         self.stdout.write(f"Then run again: {typed_command(same_command)}")
         if options["check"]:
             sys.exit(1)
+
+    def _write_clients_without_fix(self) -> None:
+        """Write a sentence for each client of the project that may be the client of CIAM."""
+        for name in clients_without_fix():
+            self.stdout.write(
+                self.style.WARNING(
+                    f"The Authlib client {name!r} has no compliance_fix. If it is the client of "
+                    "CIAM, register it with compliance_fix=ciam_compliance_fix, which "
+                    "ciam_django.client has. Otherwise, a failure with the status 200 is taken for "
+                    "a token."
+                )
+            )
 
     def _write_line(self, line: MissingLine) -> None:
         """Write the place of the lines, and the lines in an indented block."""
