@@ -19,7 +19,13 @@ from ciam_django.client.crypto import fernet_for
 from ciam_django.errors import CiamError
 from tests.rows import for_each_row
 
-OLD = Tokens("key", access_token="a-1", refresh_token="r-1", id_token="i-1", may_check=True)
+OLD = Tokens(
+    "session-key",
+    access_token="access-1",
+    refresh_token="refresh-1",
+    id_token="id-token-1",
+    may_check=True,
+)
 NOW = 1_700_000_000.0
 
 
@@ -72,7 +78,7 @@ def test_a_token_response_replaces_only_the_tokens_that_it_contains() -> None:
 def test_a_refresh_token_or_id_token_that_is_no_text_replaces_no_token(wrong: object) -> None:
     tokens = updated_tokens(OLD, {"access_token": "a-2", "refresh_token": wrong, "id_token": wrong})
 
-    assert (tokens.refresh_token, tokens.id_token) == ("r-1", "i-1")
+    assert (tokens.refresh_token, tokens.id_token) == ("refresh-1", "id-token-1")
 
 
 @for_each_row(
@@ -100,7 +106,11 @@ def test_encrypted_tokens_can_be_decrypted_and_show_no_token_and_no_session_key(
     encrypted = encrypted_tokens(OLD)
 
     assert decrypted_tokens(encrypted) == OLD
-    assert not [value for value in ("a-1", "r-1", "i-1", "key") if value in encrypted]
+    assert not [
+        value
+        for value in ("access-1", "refresh-1", "id-token-1", "session-key")
+        if value in encrypted
+    ]
 
 
 OTHER_CONTENT = fernet_for("ciam_django.accounts.tokens").encrypt(b"[]").decode()
@@ -120,7 +130,7 @@ def test_text_that_cannot_be_decrypted_raises_session_ended_and_shows_no_local_v
 
 
 def test_the_default_tokens_are_empty_and_unusable() -> None:
-    tokens = Tokens("key")
+    tokens = Tokens("session-key")
 
     assert (tokens.access_token, tokens.refresh_token, tokens.id_token) == ("", "", "")
     assert (tokens.is_usable, tokens.is_refresh_due, tokens.may_check) == (False, False, False)
@@ -129,4 +139,8 @@ def test_the_default_tokens_are_empty_and_unusable() -> None:
 def test_the_repr_of_the_tokens_shows_no_token_and_no_session_key() -> None:
     representation = repr(OLD)
 
-    assert not [value for value in ("a-1", "r-1", "i-1", "key'") if value in representation]
+    assert not [
+        value
+        for value in ("access-1", "refresh-1", "id-token-1", "session-key")
+        if value in representation
+    ]
