@@ -36,7 +36,7 @@ def output_of(folder: Path, settings: str, *arguments: str, urls: str = URLS) ->
     """The output and the exit status of the command; ``{folder}`` is the folder of the files."""
     output, status = StringIO(), 0
     with project(folder, settings, urls) as place:
-        logging.config.dictConfig({"disable_existing_loggers": False, **django_settings.LOGGING})
+        logging.config.dictConfig(django_settings.LOGGING)
         try:
             call_command("ciam_setup", *arguments, stdout=output, no_color=True)
         except SystemExit as error:

@@ -122,6 +122,9 @@ def project(folder: Path, settings: str = SETTINGS, urls: str = URLS) -> Iterato
         own = {each: value for each, value in vars(file_settings).items() if each.isupper()}
         overrides |= {each: own[each] for each in own if file_settings.is_overridden(each)}
         overrides["SETTINGS_MODULE"] = f"{name}.settings"
+        if "LOGGING" in overrides:
+            # Django 6.1 applies an overridden LOGGING.
+            overrides["LOGGING"] = {"disable_existing_loggers": False, **own["LOGGING"]}
         with override_settings(**overrides):
             yield place
     finally:
@@ -150,8 +153,7 @@ def found(folder: Path, *changes: tuple[str, str], answers_only: bool = False) -
         settings, urls = settings.replace(old, new), urls.replace(old, new)
     with project(folder, settings, urls) as place:
         if "LOGGING" in settings:
-            logging_of_project = {"disable_existing_loggers": False, **django_settings.LOGGING}
-            logging.config.dictConfig(logging_of_project)
+            logging.config.dictConfig(django_settings.LOGGING)
         return [described(line, place) for line in missing_lines(answers_only=answers_only)]
 
 
