@@ -66,6 +66,21 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
         _left_out.update(marker.args[0] for marker in slow if marker)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run only a share of the tests in the environments of tox that share the tests.
+
+    CIAM_DJANGO_SHARING is the list of these environments, which a comma separates.
+    """
+    environments = os.environ.get("CIAM_DJANGO_SHARING", "").split(",")
+    name = os.environ.get("TOX_ENV_NAME", "")
+    if name and name in environments:
+        share = items[environments.index(name) :: len(environments)]
+        others = set(items) - set(share)
+        config.hook.pytest_deselected(items=[item for item in items if item in others])
+        items[:] = share
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
     """Start the workers of xdist with this Python's -X dev and -W, which xdist does not pass on."""

@@ -86,6 +86,7 @@ def result_of(name: str, database: dict[str, Any], overrides: dict[str, Any]) ->
                 "client_id": "tests",
                 "client_secret": "not-a-secret",
                 "server_metadata_url": "https://ciam.invalid/.well-known/openid-configuration",
+                "client_kwargs": {"scope": "openid email phone profile"},
             }
         },
         LOGGING_CONFIG=None,

@@ -112,7 +112,7 @@ def check_pages(folder: Path) -> None:
     assert re.search(link, pages[folder / "codes/timeout.html"])
     assert ">CONTRIBUTING.md</span> explains" in pages[folder / "codes/index.html"]
     # An option of a command keeps its two hyphens in a sentence.
-    assert "with --apply." in pages[folder / "reference/commands.html"]
+    assert "Without --apply, the command" in pages[folder / "reference/commands.html"]
     ids = {path: {"", *re.findall(r'\bid="([^"]+)"', text)} for path, text in pages.items()}
     # With these ids, `CIAM_PROBLEM_TYPE_URL` can end with "#{kind}".
     assert set(Kind) <= ids[folder / "codes/index.html"]
