@@ -87,12 +87,11 @@ def _created_at(user: AbstractBaseUser) -> datetime | None:
 def _referring_models(user: AbstractBaseUser) -> Iterator[str]:
     """Yield the names of the models with a row that refers to the user."""
     fields: Sequence[Any] = user._meta.private_fields
-    for field in fields:
-        # A GenericRelation, whose rows Django deletes with the user.
-        if hasattr(field, "bulk_related_objects"):
-            database = router.db_for_write(field.related_model)
-            if field.bulk_related_objects([user], database).exists():
-                yield field.related_model._meta.label
+    # Django deletes the rows of a GenericRelation with the user.
+    for field in (field for field in fields if hasattr(field, "bulk_related_objects")):
+        database = router.db_for_write(field.related_model)
+        if field.bulk_related_objects([user], database).exists():
+            yield field.related_model._meta.label
     for relation in user._meta.get_fields(include_hidden=True):
         is_reverse = relation.auto_created and not relation.concrete
         if not is_reverse or not relation.is_relation or relation.many_to_many:

@@ -89,9 +89,6 @@ def check_links(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
                 f"{getattr(settings, 'ROOT_URLCONF', None)!r}.",
                 f"Add this line to urlpatterns, outside of i18n_patterns: {_INCLUDE}.",
             )
-        elif is_ours and not apps.is_installed("ciam_django.accounts"):
-            # The check of the accounts app reports the mistake: no URL pattern of ours exists.
-            continue
         elif are_included and (reason := _broken_link(value)):
             similar = close_name(_shown(value).strip("'"), _OUR_LINKS, cutoff=0.7)
             question = f"Did you mean {similar!r}? " if similar else ""

@@ -194,14 +194,11 @@ class CiamApp(_App):
         return {}
 
     def fetch_metadata(self) -> dict[str, Any]:
-        """Fetch the metadata again, and return it without checks and without the cache.
+        """Fetch the metadata again in OIDC mode, and return it without checks and without the cache.
 
-        Return an empty dict in CIAM's own mode. Raises ``CiamError`` like
-        ``load_server_metadata``.
+        Raises ``CiamError`` like ``load_server_metadata``.
         """
-        url = self._server_metadata_url
-        if not url:
-            return {}
+        url = str(self._server_metadata_url)
         try:
             document: dict[str, Any] = self._fetch_metadata(url).document
         except CiamError as error:
