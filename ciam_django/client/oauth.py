@@ -194,7 +194,7 @@ class CiamApp(_App):
         return {}
 
     def fetch_metadata(self) -> dict[str, Any]:
-        """Fetch the metadata again in OIDC mode, and return it without checks and without the cache.
+        """Fetch the metadata of OIDC mode again, without checks and without the cache.
 
         Raises ``CiamError`` like ``load_server_metadata``.
         """
