@@ -117,14 +117,14 @@ def project(folder: Path, settings: str = SETTINGS, urls: str = URLS) -> Iterato
     wrapped = lazy_settings._wrapped
     overrides: dict[str, object] = {}
     try:
-        file_settings = FileSettings(f"{name}.settings")
+        file_settings: Any = FileSettings(f"{name}.settings")
         lazy_settings._wrapped = file_settings
+        if "LOGGING" in vars(file_settings):
+            # Django 6.1 applies an overridden LOGGING, also at the end of the override.
+            file_settings.LOGGING = {"disable_existing_loggers": False, **file_settings.LOGGING}
         own = {each: value for each, value in vars(file_settings).items() if each.isupper()}
         overrides |= {each: own[each] for each in own if file_settings.is_overridden(each)}
         overrides["SETTINGS_MODULE"] = f"{name}.settings"
-        if "LOGGING" in overrides:
-            # Django 6.1 applies an overridden LOGGING.
-            overrides["LOGGING"] = {"disable_existing_loggers": False, **own["LOGGING"]}
         with override_settings(**overrides):
             yield place
     finally:
