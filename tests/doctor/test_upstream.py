@@ -117,13 +117,16 @@ def test_a_server_that_refuses_the_connection_is_an_error(
 
 def survive(ciam: FakeCiam, site: Settings, ask: Ask, stage: str, behaviour: str) -> Finding:
     """Let the fake misbehave, and return the finding, which must come in time."""
-    site.CIAM_TIMEOUT = 0.25
-    ciam.misbehave(stage, behaviour, times=None, seconds=5)
-    began_at = time.monotonic()
-    found = ask(QUESTIONS_OF_STAGES[stage])
-    assert time.monotonic() - began_at < 5
+    ciam.misbehave(stage, behaviour, times=None, seconds=20)
+    # On a busy machine, the metadata, which a question needs, can be slower than the first limit.
+    for site.CIAM_TIMEOUT in (0.25, 2.0):
+        began_at = time.monotonic()
+        found = only(ask(QUESTIONS_OF_STAGES[stage]))
+        assert time.monotonic() - began_at < 20
+        if found.status is not Status.SKIPPED:
+            break
     ciam.reset()
-    return only(found)
+    return found
 
 
 @pytest.mark.parametrize("mode", ["oidc"])
