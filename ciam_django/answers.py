@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import override
 
-from ciam_django.conf import conf
+from ciam_django.conf import conf, is_set_by_project
 from ciam_django.errors import CiamError, Stage, cause_names_of, error_from_authlib
 from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
 from ciam_django.languages import language_for, language_of_texts, similar_languages
@@ -113,16 +113,24 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
     texts_language = language_of_texts(match.wanted_language if match else language)
     with override(texts_language):
         detail = match.text if match else str(message)
-        answer = _localized_answer(error, request, true_row, shown_row, detail, texts_language)
+        answer = _localized_answer(
+            error,
+            request,
+            true_row=true_row,
+            shown_row=shown_row,
+            detail=detail,
+            language=texts_language,
+        )
     if match and texts_language not in similar_languages(match.wanted_language):
         # This package has no texts in the language of the message.
         answer.headers["Content-Language"] = match.language
     return answer
 
 
-def _localized_answer(  # noqa: PLR0917  (the parts of an answer)
+def _localized_answer(
     error: CiamError,
     request: HttpRequest | None,
+    *,
     true_row: MatchedRow,
     shown_row: MatchedRow,
     detail: str,
@@ -251,7 +259,7 @@ def project_login_url() -> str | None:
 
     The default of Django is a page that most projects do not have.
     """
-    if not settings.is_overridden("LOGIN_URL"):  # type: ignore[misc]  # no setting
+    if not is_set_by_project("LOGIN_URL"):
         return None
     try:
         # The value can be lazy.

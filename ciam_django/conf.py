@@ -323,6 +323,12 @@ def cached_until_settings_change(
     return decorate
 
 
+def is_set_by_project(name: str) -> bool:
+    """Return True if the project sets one of Django's settings, and does not use the default."""
+    # Django's settings have the method, and the plugin of mypy takes the name for a setting.
+    return bool(settings.is_overridden(name))  # type: ignore[misc]  # see above
+
+
 def clear_settings_caches() -> None:
     """Delete the cached results of all functions with ``cached_until_settings_change``."""
     for clear in _cache_clearers:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 from django.contrib.auth.signals import user_logged_out
-from django.core.checks import CheckMessage, Warning, register  # noqa: A004  (Django's name)
+from django.core import checks
 from django.db.models.signals import pre_delete
 from django.utils.translation import pgettext_lazy
 
@@ -37,14 +37,14 @@ class CiamAccountsConfig(AppConfig):
         user_logged_out.connect(end_session_on_logout, dispatch_uid=self.label)
         identity = f"{self.label}.CiamIdentity"
         pre_delete.connect(end_sessions_on_delete, sender=identity, dispatch_uid=self.label)
-        register(check_main_app, "ciam_django")
+        checks.register(check_main_app, "ciam_django")
 
 
-def check_main_app(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+def check_main_app(app_configs: object, **kwargs: Any) -> Iterator[checks.CheckMessage]:
     """Check that the app ``ciam_django``, which registers all other checks, is installed."""
     if not apps.is_installed("ciam_django"):
         # The id is the id of "app" in checks/messages.py, which this app must not import.
-        yield Warning(
+        yield checks.Warning(
             "INSTALLED_APPS has 'ciam_django.accounts', and lacks 'ciam_django'.",
             hint="Without it, there are no translations, styles and checks. Allowed: the lines "
             "'ciam_django' and 'ciam_django.accounts' in INSTALLED_APPS.",

@@ -97,9 +97,10 @@ def _referring_models(user: AbstractBaseUser) -> Iterator[str]:
         if not is_reverse or not relation.is_relation or relation.many_to_many:
             continue
         model: Any = relation.related_model
+        reference: Any = relation
         if model is CiamIdentity:
             continue
         # A row of a replica may be missing.
         rows = model._base_manager.using(router.db_for_write(model))
-        if rows.filter(**{relation.field.name: user}).exists():  # type: ignore[union-attr]  # a reverse relation has a field
+        if rows.filter(**{reference.field.name: user}).exists():
             yield model._meta.label

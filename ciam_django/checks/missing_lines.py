@@ -60,6 +60,7 @@ from ciam_django.checks.settings_source import (
     source_path,
 )
 from ciam_django.client.oauth import clients_without_fix_in
+from ciam_django.conf import is_set_by_project
 
 END_OF_FILE: Final = "at the end of the file"
 LOGGER: Final = "ciam_django"
@@ -174,11 +175,6 @@ def missing_lines(*, answers_only: bool) -> Iterator[MissingLine]:
 def _settings_module() -> str:
     """The name of the project's settings module; empty if the settings have no module."""
     return getattr(settings, "SETTINGS_MODULE", None) or ""
-
-
-def _is_set(name: str) -> bool:
-    """Return True if the project sets the setting itself."""
-    return bool(settings.is_overridden(name))  # type: ignore[misc]  # the plugin lacks the method
 
 
 def _assignment(name: str) -> Assignment | None:
@@ -300,7 +296,7 @@ def _missing_logger() -> Iterator[MissingLine]:
         logger = logger.parent if logger.propagate else None
     if is_enabled and has_handler:
         return
-    if not _is_set("LOGGING"):
+    if not is_set_by_project("LOGGING"):
         yield _new_setting(LOGGING_LINES)
         return
     configured = (settings.LOGGING or {}).get("handlers", {})
@@ -331,7 +327,7 @@ def _missing_backend() -> Iterator[MissingLine]:
     backends = settings.AUTHENTICATION_BACKENDS
     if any(is_subclass_path(CIAM_BACKEND, path) for path in backends):
         return
-    if _is_set("AUTHENTICATION_BACKENDS"):
+    if is_set_by_project("AUTHENTICATION_BACKENDS"):
         yield _list_entry("AUTHENTICATION_BACKENDS", f'"{CIAM_BACKEND}",')
         return
     entries = "".join(f'    "{path}",\n' for path in (*backends, CIAM_BACKEND))
@@ -406,10 +402,12 @@ def _place_of_import_error(module: str, error: Exception) -> tuple[Path | None, 
 def _missing_login_urls() -> Iterator[MissingLine]:
     """The URLs of ``login_required``; a URL of the project itself is not replaced."""
     if settings.LOGIN_URL != LOGIN_URL and not (
-        _is_set("LOGIN_URL") and _leads_to_a_page(settings.LOGIN_URL)
+        is_set_by_project("LOGIN_URL") and _leads_to_a_page(settings.LOGIN_URL)
     ):
         yield _replacement("LOGIN_URL", f'LOGIN_URL = "{LOGIN_URL}"')
-    if not _is_set("LOGIN_REDIRECT_URL") and not _leads_to_a_page(settings.LOGIN_REDIRECT_URL):
+    if not is_set_by_project("LOGIN_REDIRECT_URL") and not _leads_to_a_page(
+        settings.LOGIN_REDIRECT_URL
+    ):
         yield _new_setting('LOGIN_REDIRECT_URL = "/"  # the URL or the name of a page of yours')
 
 
@@ -430,7 +428,8 @@ def clients_without_fix() -> Sequence[str]:
     # Projects register their clients in modules that the URLconf imports. ciam_setup without
     # --answers-only prints the reason why a URLconf can't be imported.
     with contextlib.suppress(Exception):
-        get_resolver().url_patterns  # noqa: B018  (the property imports the URLconf)
+        # The property imports the URLconf.
+        list(get_resolver().url_patterns)
     return clients_without_fix_in(list(sys.modules.values()))
 
 

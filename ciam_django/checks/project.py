@@ -189,7 +189,7 @@ def check_problem_type(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
         yield check_message(
             "address",
             f"CIAM_PROBLEM_TYPE_URL is {url!r}.",
-            "Allowed between braces: {kind}, for example "
+            "Allowed between braces: {kind} and {code}, for example "
             'CIAM_PROBLEM_TYPE_URL = "https://shop.example.com/errors/{kind}/".',
         )
 

@@ -339,7 +339,7 @@ def _shown_handler() -> str:
 
 
 def drf_handler() -> object:
-    """The exception handler of the settings of REST framework; an empty text if there is none."""
+    """The exception handler of the settings of REST framework; empty if it is not set."""
     return (getattr(settings, "REST_FRAMEWORK", None) or {}).get("EXCEPTION_HANDLER", "")
 
 

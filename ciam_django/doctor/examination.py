@@ -1,4 +1,4 @@
-"""What the questions share: the client of the settings, the metadata, and a forwarded request."""
+"""Share the client, the metadata and a forwarded request between the questions."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import Final
 from django.apps import apps
 
 from ciam_django.checks.settings import are_urls_included
+from ciam_django.client.oauth import ciam_app
 from ciam_django.doctor.examination import Examination
 from ciam_django.doctor.findings import Finding, Status, failure_text
 from ciam_django.doctor.site import (
@@ -35,7 +36,7 @@ from ciam_django.errors import CiamError
 
 def _client_problem(examination: Examination) -> str:
     try:
-        examination.client  # noqa: B018  (raises if the setting is incomplete)
+        ciam_app()
     except CiamError as error:
         return failure_text(error)
     return ""
@@ -64,7 +65,7 @@ def _accounts_problem(examination: Examination) -> str:
     return "" if is_installed else "'ciam_django.accounts' is not in INSTALLED_APPS"
 
 
-# What a question can need -> the function that says why it is missing.
+# The need of a question -> the function that says why the need is missing.
 NEEDS: Final[Mapping[str, Callable[[Examination], str]]] = {
     "client": _client_problem,
     "oidc": _oidc_problem,

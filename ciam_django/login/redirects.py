@@ -94,7 +94,8 @@ def _default_url_after_sign_in() -> str:
     """Return the URL of ``LOGIN_REDIRECT_URL``; log a WARNING if Django's default has no page."""
     url = resolve_url(settings.LOGIN_REDIRECT_URL)
     # A project that sets the URL can serve its page elsewhere, for example with a front end.
-    if not settings.is_overridden("LOGIN_REDIRECT_URL"):  # type: ignore[misc]  # no setting
+    # The plugin of mypy takes the name of the method for a setting.
+    if not settings.is_overridden("LOGIN_REDIRECT_URL"):  # type: ignore[misc]  # see above
         try:
             resolve(url)
         except Resolver404:

@@ -73,7 +73,7 @@ def pages() -> list[Path]:
 
 
 def blocks_in(path: Path) -> Iterator[Block]:
-    """Yield the code blocks of a page; a directive of Sphinx, such as a toctree, is none."""
+    """Yield the code blocks of a page; without the directives of Sphinx, such as a toctree."""
     text = path.read_text(encoding="utf-8")
     page = str(path.relative_to(ROOT))
     for match in _FENCE.finditer(text):

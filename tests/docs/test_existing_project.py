@@ -39,7 +39,7 @@ def settings_of_the_section() -> list[Block]:
 SECTION: Final = settings_of_the_section()
 taken.update(SECTION)
 
-# What the project has had before.
+# The settings of the project before this package is added.
 BEFORE: Final = """
 AUTH_USER_MODEL = "people.User"
 INSTALLED_APPS += ["people", "rest_framework"]

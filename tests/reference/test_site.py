@@ -40,7 +40,7 @@ LOG_LINE = (
     "shown=Operation.Failure.User.Locked upstream_status=500 "
     "request_id=1656572265429$49b433a9-219a-910a-0323-2af4f1f1a9ce upstream_text=''"
 )
-# What a reader pastes into the search -> the name that is found first.
+# The text that a reader pastes into the search -> the name that is found first.
 QUERIES = {
     "Operation.Failure.User.Locked": "Operation.Failure.User.Locked",
     "operation.failure.user.locked": "Operation.Failure.User.Locked",
