@@ -50,10 +50,10 @@ ACTION_LABELS: Final[dict[Action, str | StrPromise]] = {
     Action.CHANGE_INPUT: pgettext_lazy("ciam", "Try again"),
     Action.RESET_PASSWORD: pgettext_lazy("ciam", "Reset your password"),
     Action.USE_ANOTHER_METHOD: pgettext_lazy("ciam", "Use another way to sign in"),
-    Action.COMPLETE_PROFILE: pgettext_lazy("ciam", "Complete your information"),
+    Action.COMPLETE_PROFILE: pgettext_lazy("ciam", "Complete your profile"),
     Action.BIND_ACCOUNT: pgettext_lazy("ciam", "Link your account"),
     Action.GIVE_CONSENT: pgettext_lazy("ciam", "Agree and continue"),
-    Action.SOLVE_CAPTCHA: pgettext_lazy("ciam", "Reload and try again"),
+    Action.SOLVE_CAPTCHA: pgettext_lazy("ciam", "Try a new image"),
     Action.CONTACT_SUPPORT: pgettext_lazy("ciam", "Contact support"),
 }
 
@@ -114,43 +114,43 @@ class KindDefaults:
 KINDS: Final[dict[Kind, KindDefaults]] = {
     Kind.CREDENTIALS: KindDefaults(
         401,
-        pgettext_lazy("ciam", "Sign-in details not accepted"),
+        pgettext_lazy("ciam", "Couldn't sign you in"),
         Action.CHANGE_INPUT,
         _("The username or password is incorrect. Check them and try again."),
     ),
     Kind.TOKEN: KindDefaults(
         401,
-        pgettext_lazy("ciam", "Sign-in needed"),
+        pgettext_lazy("ciam", "Please sign in"),
         Action.LOGIN,
         pgettext_lazy("ciam", "Your session has expired. Sign in again."),
     ),
     Kind.VERIFICATION: KindDefaults(
         400,
-        pgettext_lazy("ciam", "Verification code not accepted"),
+        pgettext_lazy("ciam", "Check the code"),
         Action.CHANGE_INPUT,
         _("The verification code is incorrect. Check it and enter it again."),
     ),
     Kind.CAPTCHA: KindDefaults(
         400,
-        pgettext_lazy("ciam", "CAPTCHA not solved"),
+        pgettext_lazy("ciam", "Characters don't match"),
         Action.SOLVE_CAPTCHA,
-        pgettext_lazy("ciam", "Refresh the CAPTCHA and try again."),
+        pgettext_lazy("ciam", "Enter the characters in the image."),
     ),
     Kind.MFA: KindDefaults(
         400,
-        pgettext_lazy("ciam", "Second step not completed"),
+        pgettext_lazy("ciam", "Verification not completed"),
         Action.USE_ANOTHER_METHOD,
-        _("This way to verify isn't supported. Use another one."),
+        _("This verification method isn't supported. Try another one."),
     ),
     Kind.CONSENT: KindDefaults(
         400,
-        pgettext_lazy("ciam", "Agreement needed"),
+        pgettext_lazy("ciam", "Please agree to continue"),
         Action.GIVE_CONSENT,
         pgettext_lazy("ciam", "Agree to the required terms to continue."),
     ),
     Kind.VALIDATION: KindDefaults(
         400,
-        pgettext_lazy("ciam", "Check the information"),
+        pgettext_lazy("ciam", "Check your details"),
         Action.CHANGE_INPUT,
         _("Some of the information isn't right. Check it and try again."),
     ),
@@ -158,7 +158,7 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
         400,
         pgettext_lazy("ciam", "Sign-in interrupted"),
         Action.RESTART,
-        pgettext_lazy("ciam", "This sign-in can't be continued. Start again."),
+        pgettext_lazy("ciam", "We can't continue this sign-in. Start again."),
     ),
     Kind.PERMISSION: KindDefaults(
         403,
@@ -168,7 +168,7 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
     ),
     Kind.ACCOUNT_STATE: KindDefaults(
         403,
-        pgettext_lazy("ciam", "Account not available"),
+        pgettext_lazy("ciam", "Account unavailable"),
         Action.CONTACT_SUPPORT,
         _("This account can't be used right now. Contact support for help."),
     ),
@@ -176,13 +176,13 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
         404,
         pgettext_lazy("ciam", "Not found"),
         Action.NONE,
-        _("We couldn't find what you asked for. Check it and try again."),
+        _("We couldn't find this. Go back and try again."),
     ),
     Kind.CONFLICT: KindDefaults(
         409,
-        pgettext_lazy("ciam", "Not possible as it stands"),
+        pgettext_lazy("ciam", "Can't complete this"),
         Action.CHANGE_INPUT,
-        pgettext_lazy("ciam", "That's already in use. Enter something else."),
+        _("This is already in use. Try a different one."),
     ),
     Kind.RATE_LIMIT: KindDefaults(
         429,
@@ -192,16 +192,19 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
     ),
     Kind.SOCIAL: KindDefaults(
         400,
-        pgettext_lazy("ciam", "Third-party sign-in not completed"),
+        pgettext_lazy("ciam", "Couldn't sign in with that account"),
         Action.LOGIN,
-        _("Sign-in with the third-party account didn't complete. Try again."),
+        _("Sign-in with that account didn't complete. Try again."),
     ),
     # A misconfiguration is never a 401, which would ask the user to authenticate.
     Kind.CONFIGURATION: KindDefaults(
         500,
-        pgettext_lazy("ciam", "Sign-in not available"),
+        pgettext_lazy("ciam", "Sign-in unavailable"),
         Action.CONTACT_SUPPORT,
-        _("Sign-in isn't available right now. Contact support if it continues."),
+        _(
+            "Sign-in isn't available right now. Try again later, or contact support if this keeps "
+            "happening."
+        ),
         Audience.DEVELOPER,
         logging.ERROR,
     ),

@@ -174,7 +174,7 @@ def test_an_old_code_of_chinese_with_a_catalogue_of_the_project_is_understood(
 # --- A catalogue of the project ---------------------------------------------------------------
 
 ARABIC = {
-    "Account not available": "الحساب غير متاح",
+    "Account unavailable": "الحساب غير متاح",
     "Contact support": "اتصل بالدعم",
     "Sign in": "تسجيل الدخول",
     "Password": "كلمة المرور",
@@ -195,10 +195,10 @@ def test_a_language_with_a_catalogue_of_the_project_is_served_everywhere(
     for place in ("/sync/", "/rest/"):
         body = client.get(place, headers=JSON)
         assert body["Content-Language"] == "ar"
-        assert body.json()["title"] == ARABIC["Account not available"]
+        assert body.json()["title"] == ARABIC["Account unavailable"]
     page = client.get("/sync/", headers=HTML).content.decode()
     assert '<html lang="ar" dir="rtl">' in page
-    assert f"<title>{ARABIC['Account not available']}</title>" in page
+    assert f"<title>{ARABIC['Account unavailable']}</title>" in page
     login = client.get("/ciam/login/", headers=HTML)
     assert login["Content-Language"] == "ar"
     assert '<section class="ciam-card" lang="ar" dir="rtl">' in login.content.decode()
@@ -217,7 +217,7 @@ def test_the_code_of_a_catalogue_can_be_spelled_as_the_name_of_its_folder(
 def test_a_catalogue_with_a_few_texts_of_the_package_does_not_count(
     settings: Settings, tmp_path: Path
 ) -> None:
-    texts = {"Account not available": "Konto nicht verfügbar"}
+    texts = {"Account unavailable": "Konto nicht verfügbar"}
     settings.LOCALE_PATHS = [write_catalogue(tmp_path, "de", texts, has_code=False)]
 
     assert similar_language_with_texts("de") is None
@@ -317,7 +317,7 @@ NUMBERS = (f"1390000{number:04}" for number in itertools.count(1))
 @for_each_row(
     "user_language, base_texts, lang, title",
     [
-        ("de", ['<html lang="de">', "Montag", "Dienstag"], "en", "Account not available"),
+        ("de", ['<html lang="de">', "Montag", "Dienstag"], "en", "Account unavailable"),
         # WeChat's spelling, which Django does not understand.
         ("zh_CN", ['<html lang="zh-hans">', "星期一", "星期二"], "zh-hans", "账号无法使用"),
     ],

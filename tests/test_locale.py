@@ -201,7 +201,7 @@ def test_a_short_text_without_a_context_is_found(name: str, source: str, tmp_pat
 def test_a_text_has_the_context_of_the_package_or_none() -> None:
     contexts = {entry.context for entry in texts("zh_Hans")}
 
-    assert contexts == {"", "ciam", "ciam language code"}
+    assert contexts == {"", "ciam", "ciam language code", "ciam login method"}
 
 
 @each_language

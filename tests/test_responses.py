@@ -233,11 +233,11 @@ def test_a_page_has_the_failure_and_the_next_action(settings: Settings) -> None:
 
     assert html.startswith("<!DOCTYPE html>\n<html lang=")
     assert 'role="alert"' in html
-    assert '<h1 class="ciam-title">Account not available</h1>' in html
+    assert '<h1 class="ciam-title">Account unavailable</h1>' in html
     assert "This account is locked. Contact support to unlock it." in html
     assert 'href="https://example.com/help?a=1&amp;b=2">Contact support</a>' in html
     assert ">abc</code>" in html
-    assert "<title>Account not available</title>" in html
+    assert "<title>Account unavailable</title>" in html
     assert "script" not in html
 
 
@@ -291,7 +291,7 @@ def test_a_page_is_in_the_language_of_a_catalogue_of_the_project(
     settings: Settings, tmp_path: Path
 ) -> None:
     title = "الحساب غير متاح"
-    settings.LOCALE_PATHS = [write_catalogue(tmp_path, "ar", {"Account not available": title})]
+    settings.LOCALE_PATHS = [write_catalogue(tmp_path, "ar", {"Account unavailable": title})]
     with translation.override("ar"):
         html = page_of(answer())
 

@@ -91,27 +91,27 @@ class CiamIdentityAdmin(_ModelAdmin):
         """Return True if the user has the permission for the three actions at CIAM."""
         return request.user.has_perm("ciam_accounts.manage_ciamidentity")
 
-    @admin.action(description=pgettext_lazy("ciam", "Unlock at CIAM"), permissions=["manage"])
+    @admin.action(description=pgettext_lazy("ciam", "Unlock in CIAM"), permissions=["manage"])
     def unlock(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
         """Unlock people at CIAM who failed to sign in too often."""
         self._call_ciam(
-            request, identities, CiamClient().unlock_user, pgettext("ciam", "Unlocked at CIAM.")
+            request, identities, CiamClient().unlock_user, pgettext("ciam", "Unlocked in CIAM.")
         )
 
-    @admin.action(description=pgettext_lazy("ciam", "Disable at CIAM"), permissions=["manage"])
+    @admin.action(description=pgettext_lazy("ciam", "Disable in CIAM"), permissions=["manage"])
     def disable(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
         """Disable people at CIAM, and end their sessions here."""
         disabled = self._call_ciam(
-            request, identities, CiamClient().disable_user, pgettext("ciam", "Disabled at CIAM.")
+            request, identities, CiamClient().disable_user, pgettext("ciam", "Disabled in CIAM.")
         )
         for identity in disabled:
             end_sessions(identity.sessions.all(), "ended")
 
-    @admin.action(description=pgettext_lazy("ciam", "Enable at CIAM"), permissions=["manage"])
+    @admin.action(description=pgettext_lazy("ciam", "Enable in CIAM"), permissions=["manage"])
     def enable(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
         """Enable disabled people at CIAM, so that they can sign in again."""
         self._call_ciam(
-            request, identities, CiamClient().enable_user, pgettext("ciam", "Enabled at CIAM.")
+            request, identities, CiamClient().enable_user, pgettext("ciam", "Enabled in CIAM.")
         )
 
     def _call_ciam(

@@ -40,20 +40,17 @@ class Hint(enum.StrEnum):
 
 # Each text must be true even if the package has guessed the wrong reason.
 HINT_TEXTS: Final[dict[Hint, str | StrPromise]] = {
-    Hint.EXPIRED: _("More than 10 minutes have passed since you began."),
+    Hint.EXPIRED: _("It's been more than 10 minutes since you started."),
     Hint.OTHER_HOST: _(
-        "You began at another address of this site. Start again here, and stay at this address."
+        "You started at a different address of this site. Start again here, and stay at this "
+        "address."
     ),
     Hint.IN_APP_BROWSER: _(
-        "This page has opened inside an app. If you began in your browser, sign in there."
+        "This page opened inside an app. If you started in your browser, go back and sign in there."
     ),
-    Hint.OTHER_BROWSER: _(
-        "A sign-in has to end in the browser where it began. If that was another one, sign in "
-        "there."
-    ),
+    Hint.OTHER_BROWSER: _("You need to finish signing in with the browser you started in."),
     Hint.COOKIES_BLOCKED: _(
-        "Your browser isn't keeping this site's cookies, and signing in needs them. Allow them "
-        "first."
+        "Your browser may be blocking this site's cookies. Allow cookies, then sign in again."
     ),
 }
 

@@ -31,33 +31,33 @@ class SampleInputGroup:
 
 SAMPLE_INPUTS: Final = (
     SampleInputGroup(
-        _("What always works"),
+        _("Always works"),
         (
             SampleInput(PASSWORD, _("Every account's password")),
             SampleInput(CODE, _("Every code that is sent")),
-            SampleInput(CAPTCHA_TEXT, _("For any picture")),
+            SampleInput(CAPTCHA_TEXT, _("For any image")),
         ),
     ),
     SampleInputGroup(
-        _("As the account; or a mobile number that ends so"),
+        _("As the account, or as the last digits of a mobile number"),
         (
             SampleInput("li", _("Signs in")),
             SampleInput("careful · 0004", _("A second step follows")),
-            SampleInput("stale · 0005", _("A new password is wanted")),
-            SampleInput("hesitant · 0006", _("Terms are to be agreed to")),
+            SampleInput("stale · 0005", _("A new password is needed")),
+            SampleInput("hesitant · 0006", _("Terms must be accepted")),
             SampleInput("unfinished · 0007", _("Details are missing")),
             SampleInput("thorough", _("Three steps follow, one after the other")),
-            SampleInput("odd · 0008", _("A step that nobody knows")),
-            SampleInput("nobody · 0001", _("There is no such account, and nobody learns it")),
+            SampleInput("odd · 0008", _("An unknown step")),
+            SampleInput("nobody · 0001", _("No such account, and the answer doesn't reveal it")),
             SampleInput("locked · 0002", _("The account is locked")),
             SampleInput("disabled · 0003", _("The account is disabled")),
         ),
     ),
     SampleInputGroup(
-        _("As the person at WeChat, QQ and the others"),
+        _("As the username at WeChat, QQ and the others"),
         (
-            SampleInput("stranger", _("An account is to be linked")),
-            SampleInput("unlinked", _("No account is linked, and that is all")),
+            SampleInput("stranger", _("An account must be linked")),
+            SampleInput("unlinked", _("No account is linked, and sign-in ends here")),
         ),
     ),
     SampleInputGroup(

@@ -189,12 +189,12 @@ def test_an_action_calls_ciam_and_is_in_the_history(
 ) -> None:
     page = run_action(admin_client, action, identity).content.decode()
 
-    assert f"{verb} at CIAM. · {identity.subject}" in page
+    assert f"{verb} in CIAM. · {identity.subject}" in page
     call = ciam.requests[-1]
     assert call.path.endswith(f"management/user/{action}")
     assert user_id_of("li").encode() in call.body
     entry = LogEntry.objects.get()
-    assert (entry.object_id, entry.change_message) == (str(identity.pk), f"{verb} at CIAM.")
+    assert (entry.object_id, entry.change_message) == (str(identity.pk), f"{verb} in CIAM.")
 
 
 def test_disabling_an_identity_ends_its_sessions(
@@ -230,7 +230,7 @@ def test_a_refusal_does_not_stop_the_action_for_other_identities(
     run_action(admin_client, "enable", *CiamIdentity.objects.all())
 
     assert LogEntry.objects.count() == 2
-    assert LogEntry.objects.filter(change_message="Enabled at CIAM.").count() == 1
+    assert LogEntry.objects.filter(change_message="Enabled in CIAM.").count() == 1
 
 
 @pytest.mark.parametrize("action", ["unlock", "disable", "enable"])

@@ -240,7 +240,7 @@ def test_the_example_with_react_shows_each_step_and_each_failure(
 
     assert told["first"] == ["Sign in", ["username", "password"]]
     assert told["alert"] == [json.loads(FAILURE_JSON.text)["detail"]]
-    assert told["step"] == "Confirm that it's you"
+    assert told["step"] == "Verify it's you"
     assert told["channels"] == ["PWD ", "SMS 138****0000"]
     assert told["code"] == ["code"]
     assert told["next"] == "/cart/"

@@ -337,7 +337,7 @@ def test_an_example_is_in_its_language(api_sign_in: str) -> None:
 def test_examples_are_in_a_language_of_the_project_and_under_an_old_code(
     settings: Settings, tmp_path: Path
 ) -> None:
-    texts = {"Account not available": "الحساب غير متاح"}
+    texts = {"Account unavailable": "الحساب غير متاح"}
     settings.LANGUAGES = [("ar", "العربيّة"), ("de", "Deutsch"), ("zh-cn", "简体中文")]
     settings.LOCALE_PATHS = [write_catalogue(tmp_path, "ar", texts)]
     titles = {(language, value["title"]) for _, language, value in examples_in(document())}

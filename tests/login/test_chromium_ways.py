@@ -176,7 +176,10 @@ def test_the_focus_is_on_the_invalid_field(page: Page, site: str) -> None:
     focused = page.evaluate("document.activeElement.id")
     assert focused == "ciam_phone_number"
     described_by = page.get_attribute("#ciam_phone_number", "aria-describedby")
-    assert page.inner_text(f"#{described_by}") == "Enter a valid mobile number."
+    assert (
+        page.inner_text(f"#{described_by}")
+        == "Enter a valid mobile number. For a number abroad, start with + and the country code."
+    )
     assert page.input_value("#ciam_phone_number") == "12345"
 
 
@@ -199,7 +202,7 @@ def test_a_captcha_can_be_read_and_replaced(page: Page, site: str, ciam: FakeCia
     assert page.evaluate(f"{picture}.naturalWidth") == 104
     known = len(ciam.accounts._captchas)
     with page.expect_response(re.compile(r"/ciam/captcha/\?")):
-        page.click("text=Show another picture")
+        page.click("text=New image")
     assert len(ciam.accounts._captchas) == known + 1
 
     send(page, username="li", password=PASSWORD, captcha=CAPTCHA_TEXT)

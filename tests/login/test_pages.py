@@ -409,7 +409,7 @@ def test_a_code_signs_in(
 ) -> None:
     person.open_page(f"/ciam/login/?method={method}&next=/cart/")
     page = person.submit_form(**{field: typed}).content.decode()
-    assert f"If there is an account for \u2068{shown}\u2069" in page
+    assert f"If \u2068{shown}\u2069 has an account" in page
 
     answer = person.submit_form(code=f" {CODE[:3]} {CODE[3:]} ")
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
@@ -446,7 +446,7 @@ def test_a_step_can_be_reloaded_in_another_language(person: FormBrowser) -> None
     address = page.wsgi_request.path
 
     chinese = person.client.get(address, headers={"Accept-Language": "zh-CN"}).content.decode()
-    assert "验证码已发送" in chinese
+    assert "您将收到验证码" in chinese
     assert "+86 138****1234" in chinese
 
 
@@ -670,14 +670,14 @@ def test_a_client_that_accepts_json_gets_the_error_as_json(person: FormBrowser) 
 def test_the_second_step_offers_the_channels_of_the_tenant(person: FormBrowser) -> None:
     person.open_page("/ciam/login/?next=/cart/")
     page = person.submit_form(username="careful", password=PASSWORD).content.decode()
-    assert person.title == "Confirm that it&#x27;s you"
+    assert person.title == "Verify it&#x27;s you"
     assert "138****0000" in page
     assert 'value="SMS"' in page
     assert 'value="PWD"' in page
     assert 'value="EMAIL"' not in page
 
     page = person.submit_form(channel="SMS").content.decode()
-    assert "A code has been sent to \u2068138****0000\u2069" in page
+    assert "sent a code to \u2068138****0000\u2069" in page
     answer = person.submit_form(code=CODE)
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
     assert person.user_id
@@ -710,7 +710,7 @@ def test_the_second_step_hides_that_the_account_is_locked_behind_the_generic_err
     answer = person.submit_form(channel="SMS")
     assert answer.status_code == 401
     assert answer["Ciam-Error-Code"] == "Operation.Failure.Username.Or.Password.Error"
-    assert person.title == "Confirm that it&#x27;s you"
+    assert person.title == "Verify it&#x27;s you"
 
 
 def test_another_channel_can_be_chosen_at_the_second_step(person: FormBrowser) -> None:
@@ -790,7 +790,7 @@ def test_ciam_can_ask_for_terms_after_the_password(person: FormBrowser) -> None:
 def test_the_profile_page_asks_for_missing_members(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.submit_form(username="unfinished", password=PASSWORD)
-    assert person.title == "Complete your information"
+    assert person.title == "Complete your profile"
 
     answer = person.submit_form(display_name="Li", email="not an address")
     assert check_field_error(answer, "email")
@@ -833,7 +833,7 @@ def test_a_sign_in_can_have_several_steps(person: FormBrowser) -> None:
     person.submit_form(code=CODE)
     assert person.title == "Please agree to our terms"
     person.submit_form()
-    assert person.title == "Complete your information"
+    assert person.title == "Complete your profile"
     answer = person.submit_form(display_name="Li", email="li@example.com")
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")
@@ -919,7 +919,7 @@ def test_the_recovery_page_hides_each_error_that_depends_on_the_account(
     with caplog.at_level(logging.INFO):
         page = person.submit_form(receiver="li@example.com").content.decode()
 
-    assert "If there is an account for" in page
+    assert " has an account, " in page
     # The log contains the true code.
     assert f"code=Operation.Failure.{code} " in caplog.text
 
@@ -937,7 +937,7 @@ def test_a_code_that_was_not_sent_is_still_checked_at_ciam(person: FormBrowser) 
 def test_an_account_can_be_created(person: FormBrowser) -> None:
     person.open_page("/ciam/sign-up/?next=/cart/")
     page = person.submit_form(receiver=NUMBER).content.decode()
-    assert "can be used for a new account, a code has been sent there" in page
+    assert "can be used for a new account" in page
     assert check_field_error(person.submit_form(code=CODE, password="short"), "password")
     person.open_page("/ciam/sign-up/?next=/cart/")
     person.ciam.accounts._last_sends.clear()

@@ -310,14 +310,14 @@ def test_a_late_callback_shows_that_the_state_has_expired(
     assert callback
     monkeypatch.setattr(state, "STATE_SECONDS", -1)
 
-    assert "More than 10 minutes" in open_callback(person, callback).content.decode()
+    assert "more than 10 minutes" in open_callback(person, callback).content.decode()
 
 
 def test_a_social_sign_in_continues_with_the_second_step_that_ciam_requires(
     person: FormBrowser,
 ) -> None:
     sign_in_at(person, "qq", "careful")
-    assert person.title == "Confirm that it&#x27;s you"
+    assert person.title == "Verify it&#x27;s you"
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ class CiamForm(forms.Form):
     def add_captcha(self) -> None:
         """Add the field ``captcha`` for the text of a CAPTCHA image."""
         self.fields["captcha"] = StrictTextField(
-            label=pgettext_lazy("ciam", "Characters in the picture"),
+            label=pgettext_lazy("ciam", "Characters in the image"),
             max_length=_LONGEST,
             widget=_write_only_input("off"),
         )
@@ -336,10 +336,10 @@ PROFILE_FIELDS: Final[Mapping[str, tuple[Any, str]]] = {
     "gender": (pgettext_lazy("ciam", "Gender"), "sex"),
     "country": (pgettext_lazy("ciam", "Country or region"), "country-name"),
     "region": (pgettext_lazy("ciam", "District"), "address-level3"),
-    "province": (pgettext_lazy("ciam", "Province"), "address-level1"),
+    "province": (pgettext_lazy("ciam", "Province or state"), "address-level1"),
     "city": (pgettext_lazy("ciam", "City"), "address-level2"),
-    "street": (pgettext_lazy("ciam", "Street"), "address-line1"),
-    "address": (pgettext_lazy("ciam", "Address"), "street-address"),
+    "street": (pgettext_lazy("ciam", "Street address"), "address-line1"),
+    "address": (pgettext_lazy("ciam", "Full address"), "street-address"),
 }
 
 

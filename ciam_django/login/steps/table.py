@@ -52,7 +52,7 @@ _RESEND: Final[OtherButtons] = {
     "resend": (pgettext_lazy("ciam", "Send a new code"), credentials.send_code)
 }
 _OTHER: Final[OtherButtons] = {
-    "other": (pgettext_lazy("ciam", "Use another way"), credentials.choose_another_channel)
+    "other": (pgettext_lazy("ciam", "Try another way"), credentials.choose_another_channel)
 }
 _SKIP: Final[OtherButtons] = {"skip": (pgettext_lazy("ciam", "Skip for now"), profile.skip_profile)}
 _CREATE: Final[OtherButtons] = {
@@ -60,30 +60,28 @@ _CREATE: Final[OtherButtons] = {
 }
 _CANCEL: Final[OtherButtons] = {"cancel": (pgettext_lazy("ciam", "Cancel"), linking.cancel_link)}
 # The texts are the same with and without an account, because the user must not learn if one exists.
-_SENT_IF_ACCOUNT: Final = _("If there is an account for {shown}, a code has been sent there.")
-_SENT_IF_NO_ACCOUNT: Final = _(
-    "If {shown} can be used for a new account, a code has been sent there."
-)
-_SENT: Final = pgettext_lazy("ciam", "A code has been sent to {shown}.")
+_SENT_IF_ACCOUNT: Final = _("If {shown} has an account, we've sent a code.")
+_SENT_IF_NO_ACCOUNT: Final = _("If {shown} can be used for a new account, we've sent a code.")
+_SENT: Final = pgettext_lazy("ciam", "We've sent a code to {shown}.")
 
 # fmt: off
 STEPS: Final[Mapping[str, Step]] = {
     # First steps.
-    "password": Step(forms.PasswordForm, pgettext_lazy("ciam", "Password"), "",
+    "password": Step(forms.PasswordForm, pgettext_lazy("ciam login method", "Password"), "",
         pgettext_lazy("ciam", "Sign in"),
         credentials.submit_password, starts_flow=True, has_consents=True),
-    "sms": Step(forms.SmsForm, pgettext_lazy("ciam", "SMS"),
+    "sms": Step(forms.SmsForm, pgettext_lazy("ciam login method", "SMS"),
         _("We'll text you a code to sign in with."), pgettext_lazy("ciam", "Send code"),
         credentials.send_sms_code, starts_flow=True, has_consents=True, sends_code=True),
-    "email": Step(forms.EmailForm, pgettext_lazy("ciam", "Email"),
+    "email": Step(forms.EmailForm, pgettext_lazy("ciam login method", "Email"),
         _("We'll email you a code to sign in with."), pgettext_lazy("ciam", "Send code"),
         credentials.send_email_code, starts_flow=True, has_consents=True, sends_code=True),
     "recover": Step(forms.RecipientForm, pgettext_lazy("ciam", "Reset your password"),
-        _("Tell us the mobile number or email address of your account."),
+        _("Enter the mobile number or email address for your account."),
         pgettext_lazy("ciam", "Send code"),
         credentials.send_recovery_code, starts_flow=True, sends_code=True),
     "sign_up": Step(forms.RecipientForm, pgettext_lazy("ciam", "Create an account"),
-        _("We'll send you a code to make sure that it's yours."),
+        _("We'll send a code to confirm your mobile number or email."),
         pgettext_lazy("ciam", "Send code"),
         credentials.send_sign_up_code, starts_flow=True, has_consents=True, sends_code=True),
     # Steps that take a code.
@@ -100,30 +98,31 @@ STEPS: Final[Mapping[str, Step]] = {
         pgettext_lazy("ciam", "Link account"),
         credentials.link_account, _RESEND),
     # Steps that CIAM can ask for.
-    "second_factor": Step(forms.ChannelForm, pgettext_lazy("ciam", "Confirm that it's you"),
-        pgettext_lazy("ciam", "One more step keeps your account safe."), "",
+    "second_factor": Step(forms.ChannelForm, pgettext_lazy("ciam", "Verify it's you"),
+        _("One more step to keep your account safe."), "",
         credentials.choose_channel, template="ciam_django/channels.html"),
-    "second_factor_code": Step(forms.CodeForm, pgettext_lazy("ciam", "Confirm that it's you"),
+    "second_factor_code": Step(forms.CodeForm, pgettext_lazy("ciam", "Verify it's you"),
         _SENT, pgettext_lazy("ciam", "Confirm"),
         credentials.submit_second_factor_code, {**_RESEND, **_OTHER}),
     "second_factor_password": Step(forms.ConfirmPasswordForm,
-        pgettext_lazy("ciam", "Confirm that it's you"),
+        pgettext_lazy("ciam", "Verify it's you"),
         pgettext_lazy("ciam", "Enter your password."), pgettext_lazy("ciam", "Confirm"),
         credentials.submit_second_factor_password, _OTHER),
     "new_password": Step(forms.NewPasswordForm, pgettext_lazy("ciam", "Choose a new password"),
-        _("Your password has to be changed before you go on."), pgettext_lazy("ciam", "Continue"),
+        _("You need to change your password before you continue."),
+        pgettext_lazy("ciam", "Continue"),
         profile.submit_new_password),
     "consent": Step(forms.ConsentForm, pgettext_lazy("ciam", "Please agree to our terms"),
-        pgettext_lazy("ciam", "They apply to your account."),
+        pgettext_lazy("ciam", "Review these before you continue."),
         pgettext_lazy("ciam", "Agree and continue"),
         profile.submit_consent, has_consents=True),
-    "profile": Step(forms.ProfileForm, pgettext_lazy("ciam", "Complete your information"),
+    "profile": Step(forms.ProfileForm, pgettext_lazy("ciam", "Complete your profile"),
         pgettext_lazy("ciam", "A few details are still missing."),
         pgettext_lazy("ciam", "Continue"),
         profile.submit_profile, _SKIP),
     "link": Step(forms.RecipientForm, pgettext_lazy("ciam", "Link your account"),
-        _("This sign-in isn't linked to an account yet. If you have one, tell us its mobile "
-          "number or email address."), pgettext_lazy("ciam", "Send code"),
+        _("This sign-in isn't linked to an account yet. If you already have an account, enter its "
+          "mobile number or email."), pgettext_lazy("ciam", "Send code"),
         credentials.send_link_code, _CREATE, sends_code=True),
     # The last step before an identity is linked to the signed-in user.
     "confirm_link": Step(forms.CiamForm, pgettext_lazy("ciam", "Link this account?"),

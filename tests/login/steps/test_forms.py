@@ -86,7 +86,7 @@ LABELS = {
     "username": {"Mobile number, email or username"},
     "password": {"Password", "New password"},
     "code": {"Verification code"},
-    "captcha": {"Characters in the picture"},
+    "captcha": {"Characters in the image"},
     "phone_number": {"Mobile number"},
     "email": {"Email address"},
     "receiver": {"Mobile number or email address"},
