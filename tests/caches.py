@@ -33,6 +33,9 @@ class HidingRedisCache(RedisCache):
         except Exception:  # noqa: BLE001  (as the backend does)
             return default
 
+    def get_many(self, *args: Any, **kwargs: Any) -> Any:
+        return self._hide(super().get_many, *args, **kwargs)
+
     def add(self, *args: Any, **kwargs: Any) -> Any:
         return self._hide(super().add, *args, **kwargs)
 

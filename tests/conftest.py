@@ -13,7 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -58,20 +58,57 @@ _not_covered: set[str] = set()
 # Reason of the marker "slow" -> number of tests left out.
 _left_out: Counter[str] = Counter()
 
+# The reasons of the slow tests whose results do not depend on the versions of Python, Django and
+# the dependencies. With CIAM_DJANGO_RUN_ONCE, an environment leaves these tests out: another
+# environment runs them.
+RUN_ONCE: Final = frozenset(
+    {
+        "Chromium",
+        "React from npm",
+        "a misspelling of each code",
+        "all catalogues of Django",
+        "anonymous requests with the worst headers, cookies, bodies and addresses",
+        "answers of all codes",
+        "exchanges of all accounts",
+        "failures at every stage",
+        "forms that fail",
+        "leaks",
+        "node",
+        "properties",
+        "schemathesis",
+        "the OpenAPI document",
+        "the build of the documentation",
+        "the example project",
+        "the logins of the benchmarks",
+        "the measurement of the tests",
+    }
+)
+_LEAVES_OUT_ONCE: Final = bool(os.environ.get("CIAM_DJANGO_RUN_ONCE"))
+
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
-    """Count the slow tests that "-m" leaves out, by the reason in their marker."""
-    if items and "slow" in items[0].config.option.markexpr:
-        slow = (item.get_closest_marker("slow") for item in items)
-        _left_out.update(marker.args[0] for marker in slow if marker)
+    """Count the slow tests that this run leaves out, by the reason in their marker."""
+    if items and (_LEAVES_OUT_ONCE or "slow" in items[0].config.option.markexpr):
+        _left_out.update(reason for item in items if (reason := _slow_reason(item)))
+
+
+def _slow_reason(item: pytest.Item) -> str:
+    """Return the reason in the marker "slow"; empty for a quick test."""
+    marker = item.get_closest_marker("slow")
+    return str(marker.args[0]) if marker else ""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run only a share of the tests in the environments of tox that share the tests.
+    """Leave out the tests that another environment of tox runs.
 
-    CIAM_DJANGO_SHARING is the list of these environments, which a comma separates.
+    CIAM_DJANGO_SHARING is the list of the environments that share the tests, which a comma
+    separates. With CIAM_DJANGO_RUN_ONCE, the tests of RUN_ONCE are left out.
     """
+    if _LEAVES_OUT_ONCE:
+        once = [item for item in items if _slow_reason(item) in RUN_ONCE]
+        config.hook.pytest_deselected(items=once)
+        items[:] = [item for item in items if _slow_reason(item) not in RUN_ONCE]
     environments = os.environ.get("CIAM_DJANGO_SHARING", "").split(",")
     name = os.environ.get("TOX_ENV_NAME", "")
     if name and name in environments:

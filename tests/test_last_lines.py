@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import RUN_ONCE
+
 pytestmark = pytest.mark.slow("pytest in pytest")
 
 ROOT = Path(__file__).parents[1]
@@ -23,20 +25,8 @@ SELECTION = [
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_the_last_lines_name_the_tests_that_did_not_run(workers: str) -> None:
-    prefixes = ("COV", "PYTEST", "CIAM_DJANGO")
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(prefixes)
-    }
     # With an empty PATH, no program is found, and so there is no Redis.
-    environment["PATH"] = ""
-    result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", workers, "-m", "not slow", *SELECTION],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = run_pytest("-n", workers, "-m", "not slow", *SELECTION, PATH="")
 
     assert result.returncode == 0, result.stdout + result.stderr
     left_out = (
@@ -45,3 +35,34 @@ def test_the_last_lines_name_the_tests_that_did_not_run(workers: str) -> None:
     assert re.search(left_out, result.stdout), result.stdout
     assert "not covered: Redis is not installed" in result.stdout
     assert re.search(r"=+ 2 skipped.* in .*s =+\n$", result.stdout)
+
+
+def test_an_environment_leaves_out_the_tests_that_another_environment_runs() -> None:
+    result = run_pytest("-n", "0", "--collect-only", *SELECTION[:2], CIAM_DJANGO_RUN_ONCE="1")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"left out: \d+ tests marked slow: properties ", result.stdout), result.stdout
+    assert re.search(r"=+ \d+/\d+ tests collected \(\d+ deselected\)", result.stdout), result.stdout
+
+
+def test_each_reason_of_a_test_that_runs_once_is_the_reason_of_a_slow_test() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py")]
+    reasons = {reason for source in sources for reason in re.findall(r'slow\("([^"]*)"', source)}
+
+    assert sorted(RUN_ONCE - reasons) == []
+
+
+def run_pytest(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest in a process of its own, with the variables and without variables of tests."""
+    prefixes = ("COV", "PYTEST", "CIAM_DJANGO")
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(prefixes)
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=ROOT,
+        env={**environment, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -17,7 +17,12 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from ciam_django.answers import is_failure_of_ciam
-from ciam_django.client.cache import count_in_period, decrement_count, increment_count
+from ciam_django.client.cache import (
+    count_in_period,
+    decrement_counts,
+    increment_count,
+    increment_counts,
+)
 from ciam_django.conf import RATE, conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import own_text
@@ -97,10 +102,14 @@ class Counted:
 
     def _subtract(self, limit_keys: Sequence[str]) -> None:
         now = time.time()
-        for counter, ends_at in self.counters:
-            # A new period has not counted the request.
-            if counter.limit_key in limit_keys and now < ends_at:
-                decrement_count(counter.key)
+        # A new period has not counted the request.
+        decrement_counts(
+            [
+                counter.key
+                for counter, ends_at in self.counters
+                if counter.limit_key in limit_keys and now < ends_at
+            ]
+        )
 
 
 def count_send(
@@ -198,7 +207,7 @@ def counting_code_entry(code_id: str, channel_name: str) -> Iterator[None]:
         yield
     except CiamError as error:
         if is_failure_of_ciam(error):
-            decrement_count(key)
+            decrement_counts([key])
         raise
 
 
@@ -214,7 +223,7 @@ def count_password_without_captcha(name: str) -> bool:
 
 def subtract_password_without_captcha(name: str) -> None:
     """Subtract a password that CIAM has not refused; the refused passwords stay counted."""
-    decrement_count(_password_key(name))
+    decrement_counts([_password_key(name)])
 
 
 def _password_key(name: str) -> str:
@@ -232,8 +241,9 @@ def _count(request: HttpRequest, act: _Act, receiver: str = "", known_browser: s
     the shorter periods allow.
     """
     counted = Counted()
-    for counter in _counters(request, act, receiver, known_browser):
-        count, wait = increment_count(counter.key, counter.seconds)
+    counters = _counters(request, act, receiver, known_browser)
+    counts = increment_counts([(counter.key, counter.seconds) for counter in counters])
+    for counter, (count, wait) in zip(counters, counts, strict=True):
         # `wait` is rounded up, so the period may end up to a second earlier.
         counted.counters.append((counter, time.time() + wait - 1))
         if count > counter.limit:

@@ -15,7 +15,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from cryptography.fernet import InvalidToken
@@ -187,16 +187,34 @@ def _decrypted(stored_key: str, encrypted: object) -> Any:
 
 
 def increment_count(key: str, seconds: int) -> tuple[int, int]:
-    """Add one to the key's count.
+    """Add one to the key's count, and return the result of ``increment_counts`` for the key."""
+    return next(increment_counts([(key, seconds)]))
 
-    Return the count in the current period of ``seconds`` seconds, and the seconds until the period
-    ends. The first count begins a period. The counts of concurrent requests are exact if the
+
+def increment_counts(counters: Sequence[tuple[str, int]]) -> Iterator[tuple[int, int]]:
+    """Add one to the count of each (key, seconds) when the caller takes the result of the key.
+
+    A result is the count in the current period of ``seconds`` seconds, and the seconds until the
+    period ends. The first count begins a period. The counts of concurrent requests are exact if the
     cache's ``add`` and ``incr`` are atomic: with Redis, with memcached, and within one process. If
-    the cache fails, or stores nothing, return the count 1 and ``seconds``.
+    the cache fails, or stores nothing, a result is the count 1 and ``seconds``.
     """
     try:
+        # One call for all keys: the periods of most keys have begun already.
+        untils = _ends_of_periods([key for key, _ in counters])
+    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
+        _log_cache_failure(error, logging.WARNING)
+        untils = {}
+    for key, seconds in counters:
+        yield _increment(key, seconds, untils.get(key))
+
+
+def _increment(key: str, seconds: int, until: float | None) -> tuple[int, int]:
+    """Add one to the key's count; ``until`` is the end of its period, None if none has begun."""
+    try:
         now = time.time()
-        _, until = _add_or_get(_stored_key(f"{key}.until"), now + seconds, seconds)
+        if until is None:
+            _, until = _add_or_get(_stored_key(f"{key}.until"), now + seconds, seconds)
         count = _add_to_counter(_stored_key(f"{key}.{until}"), seconds)
         return count, max(1, math.ceil(until - now))
     except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
@@ -206,12 +224,16 @@ def increment_count(key: str, seconds: int) -> tuple[int, int]:
 
 def _add_to_counter(stored_key: str, seconds: int) -> int:
     """Add one to a counter, and return its count. Raises ``HiddenFailureError``."""
-    cache.add(stored_key, 0, timeout=seconds)
     try:
         count = cache.incr(stored_key)
     except ValueError:
-        # The cache stores nothing, or has just deleted the counter to make room.
-        return 1
+        # The first count of the period.
+        cache.add(stored_key, 0, timeout=seconds)
+        try:
+            count = cache.incr(stored_key)
+        except ValueError:
+            # The cache stores nothing, or has just deleted the counter to make room.
+            return 1
     # A backend that hides a failure returns None or False.
     if type(count) is not int:
         raise HiddenFailureError
@@ -232,17 +254,32 @@ def count_in_period(key: str) -> tuple[int, int]:
         return 0, 0
 
 
-def decrement_count(key: str) -> None:
-    """Subtract one from the key's count in the current period, if the count is above 0."""
+def decrement_counts(keys: Sequence[str]) -> None:
+    """Subtract one from each key's count in the current period, if the count is above 0."""
     try:
-        until = cache.get(_stored_key(f"{key}.until"))
-        counter = _stored_key(f"{key}.{until}")
-        if until is not None and cache.get(counter):
-            # ``ValueError``: the counter has just been deleted.
-            with contextlib.suppress(ValueError):
-                cache.decr(counter)
+        untils = _ends_of_periods(keys)
+        counters = [_stored_key(f"{key}.{until}") for key, until in untils.items()]
+        for counter, count in _get_many(counters).items():
+            if count:
+                # ``ValueError``: the counter has just been deleted.
+                with contextlib.suppress(ValueError):
+                    cache.decr(counter)
     except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
         _log_cache_failure(error, logging.WARNING)
+
+
+def _ends_of_periods(keys: Sequence[str]) -> dict[str, float]:
+    """Return key -> time at which the key's current period ends.
+
+    A key for which no period has begun is absent.
+    """
+    stored_keys = {_stored_key(f"{key}.until"): key for key in keys}
+    return {stored_keys[name]: until for name, until in _get_many(stored_keys).items()}
+
+
+def _get_many(stored_keys: Collection[str]) -> Mapping[str, Any]:
+    # A backend that hides a failure can return None or False.
+    return cache.get_many(stored_keys) or {}
 
 
 # Level -> time of the last line. Each level has its own time, because the lines that anonymous
