@@ -443,6 +443,14 @@ class Conf:
         "The social providers on the login page, by name; `login/providers.py` lists the names, "
         "and each provider needs your `app_id` at the provider and CIAM's `source`.",
     )
+    CIAM_CONSENT_BEFORE = Setting(
+        ("social", "hosted"),
+        ListOf(Choice(("social", "hosted"), check="login method")),
+        "The ways to sign in that need the user's consent to the required terms before the browser "
+        "leaves your site: social providers, and CIAM's own page if the login page also offers "
+        "another way; forms always need the consent, and an empty list is for a front end that "
+        "asks the user itself.",
+    )
     CIAM_API_SIGN_IN = Setting(
         "session",
         Choice(("session", "token"), check="login method"),

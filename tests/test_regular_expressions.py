@@ -19,6 +19,7 @@ from django.test import RequestFactory
 from ciam_django import errors, lookup, network, privacy, responses
 from ciam_django.accounts import bearer, login
 from ciam_django.client import envelope
+from ciam_django.client import results as client_results
 from ciam_django.login import api, captcha, hints, providers, redirects
 from ciam_django.login.steps import forms, results
 
@@ -80,6 +81,8 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     # A page has the typed texts of the user.
     "responses._LINK_TAG": responses._LINK_TAG.findall,
     "login.steps.forms._GROUPED_CODE": _clean_code,
+    # The language of a text that CIAM sends.
+    "client.results._LANGUAGE": client_results._LANGUAGE.fullmatch,
     "login.steps.results._MASKED_RECIPIENT": results._MASKED_RECIPIENT.fullmatch,
     "lookup.FIELD": lookup.FIELD.fullmatch,
     "lookup._CAMEL": lambda text: lookup.meaning_of(f"Params.Illegal.{errors.code_in(text)}"),

@@ -116,17 +116,17 @@ class CiamClient:
         )
 
     def social_login(
-        self, auth_source: str, code: str, **proofs: str
+        self, auth_source: str, code: str, *, consents: Sequence[str] = (), **proofs: str
     ) -> results.SignedIn | results.NextStep:
         """Sign in with the code of a social provider.
 
-        ``proofs`` are ``codeVerifier`` and ``nonce``, whose names are unverified.
+        ``consents`` are the ids of the accepted terms, and ``proofs`` are ``codeVerifier`` and
+        ``nonce``; these three names are unverified.
         """
-        return self._call(
-            "social_login",
-            {"enterpriseAuthId": auth_source, "code": code, **proofs},
-            results.sign_in_result_of,
-        )
+        parameters: dict[str, Any] = {"enterpriseAuthId": auth_source, "code": code, **proofs}
+        if consents:
+            parameters["consents"] = list(consents)
+        return self._call("social_login", parameters, results.sign_in_result_of)
 
     def prepare_second_factor(self, flow_id: str, channel: str) -> str:
         """Send a code for the second factor and return the id of the flow."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,6 +12,12 @@ from ciam_django.errors import CiamError
 from ciam_django.privacy import own_text
 
 Data = Mapping[str, Any]
+
+# A language of RFC 5646, such as zh-CN, also as CIAM and Java write it: zh_CN.
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
+# Characters of the name and of the URL of terms, which the pages show.
+_LONGEST_NAME: Final = 100
+_LONGEST_URL: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,9 @@ class Consent:
     """Terms to which a user consents before a form is sent.
 
     ``is_required`` is True unless CIAM says otherwise (unverified). ``url`` is empty if the URL of
-    the terms is not https.
+    the terms is not https. ``names`` and ``urls`` map a language, such as ``zh-cn``, to the name
+    and the URL in this language; they are empty if CIAM sends a text without languages
+    (unverified).
     """
 
     id: str
@@ -74,6 +83,8 @@ class Consent:
     url: str
     is_required: bool
     data: Data = field(repr=False)
+    names: Mapping[str, str] = field(default_factory=dict)
+    urls: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +175,20 @@ def auth_sources_of(data: Data) -> tuple[AuthSource, ...]:
 
 
 def consents_of(data: Data) -> tuple[Consent, ...]:
-    return tuple(
-        Consent(
-            id=_text(row, "uuid", "id"),
-            name=_text(row, "name", "title"),
-            url=_https_url(_text(row, "url", "link")),
-            is_required=str(row.get("required", True)).casefold() != "false",
-            data=row,
-        )
-        for row in rows_of(data)
+    return tuple(map(_consent_of, rows_of(data)))
+
+
+def _consent_of(row: Data) -> Consent:
+    names = _texts_by_language(row, "name", "title")
+    urls = _texts_by_language(row, "url", "link")
+    return Consent(
+        id=_text(row, "uuid", "id"),
+        name=_short_line(_text(row, "name", "title") or next(iter(names.values()), "")),
+        url=_https_url(_text(row, "url", "link") or next(iter(urls.values()), "")),
+        is_required=str(row.get("required", True)).casefold() != "false",
+        data=row,
+        names={language: _short_line(name) for language, name in names.items()},
+        urls={language: _https_url(url) for language, url in urls.items()},
     )
 
 
@@ -220,8 +236,27 @@ def _texts(data: Data, name: str) -> tuple[str, ...]:
     return tuple(str(text) for text in value) if isinstance(value, list) else ()
 
 
+def _texts_by_language(data: Data, *names: str) -> Mapping[str, str]:
+    """Return language -> text of the first member that has texts in several languages.
+
+    The languages are in lower case, with ``-`` in place of ``_``.
+    """
+    members = (member for name in names if isinstance(member := data.get(name), Mapping))
+    return {
+        language.lower().replace("_", "-"): text
+        for language, text in next(members, {}).items()
+        if isinstance(text, str) and text and _LANGUAGE.fullmatch(language)
+    }
+
+
+def _short_line(text: str) -> str:
+    """Return the printable characters of the text on one line, up to ``_LONGEST_NAME``."""
+    line = "".join(filter(str.isprintable, " ".join(text.split())))
+    return line if len(line) <= _LONGEST_NAME else f"{line[:_LONGEST_NAME].rstrip()}…"
+
+
 def _https_url(url: str) -> str:
-    return url if url.startswith("https://") else ""
+    return url if url.startswith("https://") and len(url) <= _LONGEST_URL else ""
 
 
 def _mapping(value: object) -> Data:

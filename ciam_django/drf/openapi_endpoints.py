@@ -67,7 +67,11 @@ def endpoint_components() -> dict[str, Any]:
         "methods": _TEXTS,
         "providers": _list_schema(name=_TEXT, label=_TEXT, url=_TEXT),
         "consents": _list_schema(
-            id=_TEXT, name=_TEXT, url=_TEXT_OR_NONE, is_required={"type": "boolean"}
+            id=_TEXT,
+            name=_TEXT,
+            lang=_TEXT_OR_NONE,
+            url=_TEXT_OR_NONE,
+            is_required={"type": "boolean"},
         ),
         "captcha_for_codes": {"type": "boolean"},
     }
@@ -140,7 +144,7 @@ def _redirect_paths() -> Iterator[tuple[str, dict[str, Any]]]:
 
     These views take forms, and start or need a session for each value of ``CIAM_API_SIGN_IN``.
     """
-    begin = {"next": _TEXT, "link": _TEXT}
+    begin = {"next": _TEXT, "link": _TEXT, "consent": _TEXTS}
     yield (
         reverse("ciam:authorize"),
         {"post": _redirect_operation("authorize", "Sign in on the page of CIAM", begin)},

@@ -39,7 +39,7 @@ from ciam_django.accounts.bearer import is_remembered_token, remember_token
 from ciam_django.accounts.login import refuse_inactive_holder
 from ciam_django.accounts.rate_limits import counting_attempt
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.results import SignedIn
+from ciam_django.client.results import Consent, SignedIn
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.languages import language_for
@@ -54,6 +54,7 @@ from ciam_django.login.known_browsers import remember_browser
 from ciam_django.login.notices import SUCCESS_TEXTS
 from ciam_django.login.providers import MINI_PROGRAM, available_providers, registrations
 from ciam_django.login.redirects import is_origin_in, safe_next, url_after_sign_in
+from ciam_django.login.steps.consent_boxes import name_in, url_in
 from ciam_django.login.steps.flow import (
     Flow,
     FlowFinished,
@@ -179,6 +180,7 @@ def login_options(request: HttpRequest) -> HttpResponse:
     ``captcha_for_codes`` is true if the steps that send a code need a CAPTCHA. ``csrf_token`` is
     missing if ``CIAM_API_SIGN_IN`` is ``token``.
     """
+    language = language_of_page(request)
     body: dict[str, Any] = {
         "methods": list(tenant_config.load_login_methods()),
         "providers": [
@@ -189,15 +191,24 @@ def login_options(request: HttpRequest) -> HttpResponse:
             }
             for registration in available_providers(request)
         ],
-        "consents": [
-            {"id": c.id, "name": c.name, "url": c.url or None, "is_required": c.is_required}
-            for c in tenant_config.load_consents()
-        ],
+        "consents": [_consent_body(consent, language) for consent in tenant_config.load_consents()],
         "captcha_for_codes": tenant_config.load_login_page().wants_captcha_for_codes,
     }
     if not _returns_tokens():
         body["csrf_token"] = get_token(request)
     return _json_response(request, body)
+
+
+def _consent_body(consent: Consent, language: str) -> dict[str, Any]:
+    """Return the members of the terms; ``lang`` is the language of a name in another language."""
+    name, name_language = name_in(consent, language)
+    return {
+        "id": consent.id,
+        "name": name,
+        "lang": name_language or None,
+        "url": url_in(consent, language) or None,
+        "is_required": consent.is_required,
+    }
 
 
 @_json_endpoint("GET", "HEAD")

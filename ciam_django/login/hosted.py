@@ -8,6 +8,7 @@ from django.views.decorators.http import require_POST
 
 from ciam_django.client.oauth import ciam_app
 from ciam_django.errors import CiamError, Stage
+from ciam_django.login.consent import check_consent
 from ciam_django.login.error_responses import answer_error, protect_form
 from ciam_django.login.hints import Hint
 from ciam_django.login.link_views import requested_link_user
@@ -28,16 +29,19 @@ def authorize(request: HttpRequest) -> HttpResponse:
     """Store a new state in a cookie, and redirect to CIAM's login page.
 
     A client that prefers JSON gets the URL as JSON. The view takes only a POST with a CSRF token,
-    so that no other site can start a sign-in. A browser in a loop of sign-ins gets an error page
+    so that no other site can start a sign-in. Without the user's consent to the required terms, the
+    response asks for it. A browser in a loop of sign-ins gets an error page
     (``too_many_requests``). Raises a ``CiamError``, which ``protect_form`` answers, if the metadata
     can't be loaded.
     """
     if is_looping(request):
         error = CiamError("too_many_requests", stage=Stage.AUTHORIZE, retry_after=LOOP_SECONDS)
         return answer_error(request, error, Hint.COOKIES_BLOCKED)
-    sign_in_state = new_sign_in_state(
-        next_url=requested_next(request), link_to_user=requested_link_user(request)
-    )
+    link_to_user = requested_link_user(request)
+    consents = check_consent(request, link_to_user=link_to_user)
+    if isinstance(consents, HttpResponse):
+        return consents
+    sign_in_state = new_sign_in_state(next_url=requested_next(request), link_to_user=link_to_user)
     url = ciam_app().authorization_url(
         redirect_uri=callback_url(request),
         state=sign_in_state.state,

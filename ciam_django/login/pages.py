@@ -27,6 +27,7 @@ from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Action, Kind
 from ciam_django.login.captcha import image_url, new_form_id
+from ciam_django.login.consent import SOCIAL, load_consent_form
 from ciam_django.login.error_responses import (
     ViewFunction,
     answer_error,
@@ -308,20 +309,25 @@ def _login_page_response(
     answer = answer or stored_answer
     with override(language_of_page(request, answer)):
         outside_apps = " / ".join(providers_outside_apps(request))
+    providers = available_providers(request)
+    authorize_url = reverse("ciam:authorize") if HOSTED in available_methods else ""
     context = {
         "next": next_url,
         "method": "",
         "methods": _method_tabs(
             request, [name for name in available_methods if name in FORM_METHODS], next_url
         ),
-        "authorize_url": reverse("ciam:authorize") if HOSTED in available_methods else "",
+        "authorize_url": authorize_url,
+        "consent_form": (providers and load_consent_form(SOCIAL))
+        or (authorize_url and load_consent_form(HOSTED))
+        or None,
         "good_news": success_text if answer is None else "",
         "providers": [
             {
                 "label": registration.provider.label,
                 "url": reverse("ciam:provider", args=[registration.name]),
             }
-            for registration in available_providers(request)
+            for registration in providers
         ],
         "wants_wechat": suggests_wechat(request),
         "outside_apps": outside_apps,

@@ -13,6 +13,7 @@ from ciam_django.client.api import CiamClient
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError, Stage, code_in
 from ciam_django.login.callback import commit_in_view, handle_callback
+from ciam_django.login.consent import check_consent
 from ciam_django.login.error_responses import answer_error, login_page_url, protect_form
 from ciam_django.login.known_browsers import known_browser_id
 from ciam_django.login.link_views import answer_link_error, requested_link_user
@@ -44,11 +45,19 @@ def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
     """Store a new state in a cookie, and redirect to a provider's authorize page.
 
     A client that prefers JSON gets the URL as JSON. The view takes only a POST with a CSRF token,
-    so that no other site can start a sign-in. Raises ``Http404`` for an unknown provider.
+    so that no other site can start a sign-in. Without the user's consent to the required terms, the
+    response asks for it. Raises ``Http404`` for an unknown provider.
     """
     registration = _registration_or_404(name)
+    link_to_user = requested_link_user(request)
+    consents = check_consent(request, provider=registration.provider, link_to_user=link_to_user)
+    if isinstance(consents, HttpResponse):
+        return consents
     sign_in_state = new_sign_in_state(
-        next_url=requested_next(request), provider=name, link_to_user=requested_link_user(request)
+        next_url=requested_next(request),
+        provider=name,
+        link_to_user=link_to_user,
+        consents=consents,
     )
     url = registration.authorize_url(
         _provider_callback_url(request, name),
@@ -121,7 +130,9 @@ def _complete_provider_callback(
         nonce=sign_in_state.nonce, code_verifier=sign_in_state.code_verifier
     )
     with counting_attempt(request, "", Stage.SOCIAL, known_browser_id(request)):
-        outcome = CiamClient().social_login(registration.source, code, **proofs)
+        outcome = CiamClient().social_login(
+            registration.source, code, consents=sign_in_state.consents, **proofs
+        )
     flow = Flow(
         "",
         "",

@@ -44,7 +44,7 @@ class SignInState:
     """A sign-in that has not ended.
 
     ``link_to_user`` is the primary key of the user to link the identity to; an empty text signs the
-    identity's own user in.
+    identity's own user in. ``consents`` are the ids of the terms that the user has agreed to.
     """
 
     state: str = dataclasses.field(repr=False)
@@ -53,6 +53,7 @@ class SignInState:
     provider: str
     next: str = dataclasses.field(repr=False)
     link_to_user: str = ""
+    consents: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def code_challenge(self) -> str:
@@ -67,7 +68,11 @@ class SignInState:
 
 
 def new_sign_in_state(
-    *, next_url: str, provider: str = "ciam", link_to_user: str = ""
+    *,
+    next_url: str,
+    provider: str = "ciam",
+    link_to_user: str = "",
+    consents: Sequence[str] = (),
 ) -> SignInState:
     """Return a new sign-in with new secrets. RFC 7636, section 4.1, describes the verifier."""
     return SignInState(
@@ -78,6 +83,7 @@ def new_sign_in_state(
         provider=provider,
         next=next_url,
         link_to_user=link_to_user,
+        consents=list(consents),
     )
 
 

@@ -58,10 +58,7 @@ def login_page(tenant: Tenant, parameters: Parameters) -> Any:
 
 
 def consents(tenant: Tenant, parameters: Parameters) -> Any:
-    return [
-        {"uuid": "terms", "name": "用户协议", "url": "https://example.com/terms"},
-        {"uuid": "privacy", "name": "隐私政策", "url": "https://example.com/privacy"},
-    ]
+    return tenant.consents
 
 
 def auth_sources(tenant: Tenant, parameters: Parameters) -> Any:
@@ -118,6 +115,7 @@ def verify_code(tenant: Tenant, parameters: Parameters) -> Any:
 
 def social_login(tenant: Tenant, parameters: Parameters) -> Any:
     adapter_info(tenant, parameters)
+    _check_consents(tenant, parameters)
     code = _required_parameter(parameters, "code", "Social.Callback.Code")
     verifier = str(parameters.get("codeVerifier") or "")
     challenge = endpoints.s256(verifier) if verifier else ""
@@ -309,7 +307,8 @@ def _sign_in_from_provider(tenant: Tenant, username: str) -> dict[str, Any]:
 def _check_consents(tenant: Tenant, parameters: Parameters, *, is_required: bool = False) -> None:
     consents_parameter = parameters.get("consents")
     agreed = set(consents_parameter) if isinstance(consents_parameter, list) else set()
-    if (is_required or tenant.requires_consents) and not {"terms", "privacy"} <= agreed:
+    wanted = {row["uuid"] for row in tenant.consents if row.get("required", True)}
+    if (is_required or tenant.requires_consents) and not wanted <= agreed:
         raise RefusedError("Params.Illegal.Consent")
 
 

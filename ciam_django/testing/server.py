@@ -70,9 +70,10 @@ class FakeCiam(Tenant):
 
     The stages are those of ``failures.STAGES``. The API accepts the password and the code of the
     module ``accounts``. The tables of ``accounts`` say which user names have further steps, and
-    which user names cannot sign in. With ``requires_consents``, the API requires the user's
-    consents; with ``wants_captcha``, it requires a CAPTCHA before it sends a code. ``login_page``
-    overrides members of the login page's configuration. ``api_id_token`` selects the API's
+    which user names cannot sign in. ``consents`` is the list of the terms, as CIAM sends them. With
+    ``requires_consents``, the API requires the user's consents; with ``wants_captcha``, it requires
+    a CAPTCHA before it sends a code. ``login_page`` overrides members of the login page's
+    configuration. ``api_id_token`` selects the API's
     id_token: ``oidc``, or ``ciam`` as CIAM documents it.
 
     The fake also serves social providers at ``provider_urls``; ``authorize_at_provider`` acts as

@@ -6,7 +6,7 @@ import abc
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,6 +19,11 @@ from ciam_django.testing.failures import STAGES, Failure, Misbehaviour, checked_
 PREFIX: Final = "/api/bff/v1.2/developer/ciam/"
 APP_ID: Final = "fake_app_0001"
 CLIENT_SECRET: Final = "fake-client-secret"  # noqa: S105  (it opens nothing but the fake)
+# The terms that users agree to, until a test replaces them.
+CONSENTS: Final[Sequence[Mapping[str, Any]]] = (
+    {"uuid": "terms", "name": "用户协议", "url": "https://example.com/terms"},
+    {"uuid": "privacy", "name": "隐私政策", "url": "https://example.com/privacy"},
+)
 # The addresses of these stages are only in the metadata. The addresses of the other stages are also
 # below api_base_url.
 _OAUTH_STAGES: Final = frozenset({"authorize", "discovery", "jwks", "token", "refresh", "userinfo"})
@@ -136,8 +141,9 @@ class Tenant(abc.ABC):
         self.token_check: dict[str, Any] = {}
         # Seconds that an access token is valid for.
         self.token_lifetime = TOKEN_LIFETIME
-        # Flags for required consents and for a CAPTCHA before a code is sent; overrides for the
-        # login page's configuration; and the id_token of the API, `oidc` or `ciam`.
+        # The terms; flags for required consents and for a CAPTCHA before a code is sent; overrides
+        # for the login page's configuration; and the id_token of the API, `oidc` or `ciam`.
+        self.consents: list[dict[str, Any]] = [dict(row) for row in CONSENTS]
         self.requires_consents = False
         self.wants_captcha = False
         self.login_page: dict[str, Any] = {}

@@ -93,6 +93,7 @@ def test_the_first_answer_describes_the_login_methods_and_the_terms(
     assert app.offered["consents"][0] == {
         "id": "terms",
         "name": "用户协议",
+        "lang": "zh-hans",
         "url": "https://example.com/terms",
         "is_required": True,
     }

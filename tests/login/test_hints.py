@@ -16,6 +16,7 @@ from ciam_django.login import state
 from ciam_django.login.hints import HINT_TEXTS, Hint, hint_text, user_agent
 from ciam_django.testing import FakeCiam
 from tests.browser import HTML, Browser, query_of
+from tests.login.test_api import AGREED
 from tests.login.test_state import age_state_cookies
 
 pytestmark = pytest.mark.django_db
@@ -172,7 +173,7 @@ def test_a_callback_at_another_host_of_the_site_says_that_the_host_has_changed(
     settings.CIAM_SOCIAL_PROVIDERS = {"qq": {"app_id": "1", "source": "s"}}
     settings.ALLOWED_HOSTS = [".shop.test", "127.0.0.1", "localhost"]
     start = f"/ciam/{provider or 'authorize/'}"
-    departure = browser.client.post(start, headers={"Host": start_host})
+    departure = browser.client.post(start, {"consent": AGREED}, headers={"Host": start_host})
     address = f"/ciam/{provider}callback/?state={query_of(departure['Location'])['state']}&code=c"
     # The browser does not send the cookies of the first host.
     headers = {**AS_PAGE, "Host": host, "User-Agent": agent}

@@ -132,7 +132,9 @@ def test_a_password_signs_in_the_same_user_as_the_hosted_page(person: FormBrowse
     by_password = person.user_id
 
     leave = person.client.post(
-        reverse("ciam:authorize"), headers={"X-CSRFToken": person.client.cookies["csrftoken"].value}
+        reverse("ciam:authorize"),
+        {"consent": ["terms", "privacy"]},
+        headers={"X-CSRFToken": person.client.cookies["csrftoken"].value},
     )
     callback = person.ciam.authorize(leave["Location"], username="li")
     assert callback
@@ -372,7 +374,9 @@ def test_required_terms_must_be_accepted_before_ciam_gets_a_request(person: Form
 
     assert answer.status_code == 400
     assert answer["Ciam-Error-Code"] == "Params.Illegal.Consent"
-    assert 'value="terms" checked' in answer.content.decode()
+    page = answer.content.decode()
+    assert 'name="consent" value="terms privacy" required' in page
+    assert 'value="li"' in page
     assert len(person.ciam.requests) == request_count
 
 

@@ -16,6 +16,7 @@ from ciam_django.testing.accounts import CODE
 from ciam_django.testing.providers import PROVIDER_PAGES
 from tests.browser import query_of
 from tests.login.person import FormBrowser
+from tests.login.test_api import AGREED
 from tests.login.test_hints import IN_APP
 from tests.login.test_state import state_cookie_names
 
@@ -52,7 +53,8 @@ def start_sign_in(person: FormBrowser, name: str, next_url: str = "/cart/") -> s
     person.open_page(f"/ciam/login/?next={next_url}")
     token = person.client.cookies["csrftoken"].value
     answer = person.client.post(
-        reverse("ciam:provider", args=[name]), {"next": next_url, "csrfmiddlewaretoken": token}
+        reverse("ciam:provider", args=[name]),
+        {"next": next_url, "csrfmiddlewaretoken": token, "consent": AGREED},
     )
     assert answer.status_code == 302
     return str(answer["Location"])
@@ -415,7 +417,7 @@ def test_a_front_end_gets_the_addresses_of_the_provider_and_of_ciam_as_json(
     for address in (weibo["url"], reverse("ciam:authorize")):
         answer = person.client.post(
             address,
-            {"next": "/cart/"},
+            {"next": "/cart/", "consent": AGREED},
             headers={"Accept": "application/json", "X-CSRFToken": login_methods["csrf_token"]},
         )
         assert answer.json()["status"] == "redirect"

@@ -89,7 +89,7 @@ def test_the_callback_of_a_provider_offers_a_new_start(
 ) -> None:
     settings.CIAM_SOCIAL_PROVIDERS = registered_at(ciam)
     settings.CIAM_LOGIN_METHODS = ["password"]
-    url = browser.client.post("/ciam/with/qq/")["Location"]
+    url = browser.client.post("/ciam/with/qq/", {"consent": AGREED})["Location"]
     callback = ciam.authorize_at_provider(url, username="li")
     assert callback
     with database_away():

@@ -16,6 +16,11 @@ from ciam_django.client.results import Consent
 from ciam_django.errors import CiamError
 from ciam_django.forms import add_error
 from ciam_django.kinds import Kind
+from ciam_django.login.steps.consent_boxes import (
+    ConsentBox,
+    consent_boxes,
+    request_for_consent,
+)
 from ciam_django.login.steps.flow import Flow
 
 if TYPE_CHECKING:
@@ -85,6 +90,31 @@ class StrictTextField(forms.CharField):
         return super().to_python(value)
 
 
+class ConsentField(forms.MultipleChoiceField):
+    """The ids of the terms that the user agrees to.
+
+    ``required_value`` stands for all required terms: it is the value of their box. The value names
+    the terms. If CIAM changes the list of the required terms, a ticked box of an earlier page is no
+    agreement.
+    """
+
+    def __init__(self, consents: Sequence[Consent]) -> None:
+        self._required_ids = [consent.id for consent in consents if consent.is_required]
+        self.required_value = " ".join(self._required_ids)
+        super().__init__(
+            choices=[(consent.id, consent.name) for consent in consents],
+            required=bool(self._required_ids),
+        )
+
+    def to_python(self, value: Any) -> list[str]:
+        """Return the ids; raise a ``ValidationError`` for a value that is not a list."""
+        ids: dict[str, None] = {}
+        for each in super().to_python(value):
+            is_shared = each == self.required_value
+            ids |= dict.fromkeys(self._required_ids if is_shared else [each])
+        return list(ids)
+
+
 class CiamForm(forms.Form):
     """A form whose fields have the names of the table's fields.
 
@@ -108,10 +138,20 @@ class CiamForm(forms.Form):
         if has_captcha:
             self.add_captcha()
         if consents:
-            self.fields["consent"] = forms.MultipleChoiceField(
-                choices=[(consent.id, consent.name) for consent in consents],
-                required=any(consent.is_required for consent in consents),
-            )
+            self.fields["consent"] = ConsentField(consents)
+
+    @property
+    def consent_boxes(self) -> list[ConsentBox]:
+        """The boxes of the terms, in the active language."""
+        field = self.fields.get("consent")
+        if not isinstance(field, ConsentField):
+            return []
+        return consent_boxes(self.consents, field.required_value, self["consent"].value() or ())
+
+    @property
+    def request_for_consent(self) -> str:
+        """The sentence that asks for the required terms; empty if no terms are required."""
+        return request_for_consent(self.consents)
 
     def add_captcha(self) -> None:
         """Add the field ``captcha`` for the text of a CAPTCHA image."""

@@ -19,9 +19,49 @@ function startCountdown(button) {
   tick();
 }
 
+/** Send a form only with the consent to the terms: ask in a dialog if the box is not ticked. */
+function askForConsent(form) {
+  const dialog = document.querySelector("[data-ciam-ask]");
+  // An old browser has no dialogs. Then the browser itself or the server asks.
+  if (!dialog?.showModal) return;
+  form.noValidate = true;
+  form.addEventListener("submit", (event) => {
+    // The box can be in another form of the page. A tab can replace the box.
+    const box = document.querySelector("[data-ciam-consent]");
+    const button = event.submitter;
+    if (event.defaultPrevented || !box || button?.formNoValidate) return;
+    if (box.checked) {
+      if (box.form !== form) copyConsent(box.form, form);
+      return;
+    }
+    event.preventDefault();
+    dialog.showModal();
+    dialog.querySelector("[data-ciam-disagree]").onclick = () => dialog.close();
+    dialog.querySelector("[data-ciam-agree]").onclick = () => {
+      dialog.close();
+      // Unlike an assignment, the click tells other scripts about the tick.
+      if (!box.checked) box.click();
+      if (button) button.click();
+      else form.requestSubmit();
+    };
+  });
+}
+
+/** Copy the ticks of the terms from one form to another. */
+function copyConsent(source, target) {
+  target.querySelectorAll("[type=hidden][name=consent]").forEach((input) => input.remove());
+  source.querySelectorAll("[name=consent]:checked").forEach(({ value }) => {
+    const input = document.createElement("input");
+    Object.assign(input, { type: "hidden", name: "consent", value });
+    target.append(input);
+  });
+}
+
 /** Submit a form only once, and never with a button that is still blocked. */
 function submitOnce(form) {
   form.addEventListener("submit", (event) => {
+    // Another function asks the user first.
+    if (event.defaultPrevented) return;
     const isBlocked = event.submitter?.getAttribute("aria-disabled") === "true";
     if (isBlocked || form.dataset.ciamSent) {
       event.preventDefault();
@@ -127,6 +167,8 @@ function notifyOpener(link) {
 document.querySelectorAll("[data-ciam-popup]").forEach(openInPopup);
 document.querySelectorAll("[data-ciam-done]").forEach(notifyOpener);
 document.querySelectorAll("[data-ciam-wait]").forEach(startCountdown);
+document.querySelectorAll("[data-ciam-needs-consent]").forEach(askForConsent);
+// The functions above can stop a form that is not complete.
 document.querySelectorAll("[data-ciam-form]").forEach(submitOnce);
 document.querySelectorAll("[data-ciam-copy]").forEach(setUpCopy);
 document.querySelectorAll("[data-ciam-new-picture]").forEach(setUpCaptchaRefresh);
