@@ -49,7 +49,7 @@ class Step:
 # --- The table --------------------------------------------------------------------------------
 
 _RESEND: Final[OtherButtons] = {
-    "resend": (pgettext_lazy("ciam", "Send a new code"), credentials.send_code)
+    "resend": (pgettext_lazy("ciam", "Resend code"), credentials.send_code)
 }
 _OTHER: Final[OtherButtons] = {
     "other": (pgettext_lazy("ciam", "Try another way"), credentials.choose_another_channel)

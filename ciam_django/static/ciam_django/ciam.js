@@ -1,19 +1,36 @@
 // Improvements of the pages of ciam_django. Each page works without this script, too.
 
-/** Block a button for the seconds in its `data-ciam-wait`, and show the countdown beside it. */
+/**
+ * Block a button for the seconds in its `data-ciam-wait`, and count down on the button with the text
+ * in `data-ciam-waiting`. The text in `data-ciam-ready` is announced at the end, and only then.
+ */
 function startCountdown(button) {
-  const text = document.getElementById(button.getAttribute("aria-describedby"));
-  const until = Date.now() + Number(button.dataset.ciamWait) * 1000;
+  if (button.hasAttribute("aria-disabled")) return;
+  const { ciamWait, ciamWaiting, ciamReady } = button.dataset;
+  const until = Date.now() + Number(ciamWait) * 1000;
+  // The name of the button stays the same: screen readers would read each second.
+  const label = button.textContent;
+  const name = document.createElement("span");
+  name.className = "ciam-unseen";
+  name.textContent = label;
+  const countdown = document.createElement("span");
+  countdown.setAttribute("aria-hidden", "true");
+  button.replaceChildren(name, countdown);
+  const announcement = document.createElement("p");
+  announcement.className = "ciam-unseen";
+  announcement.setAttribute("role", "status");
+  button.form.append(announcement);
   // The attribute `disabled` would take the focus away.
   button.setAttribute("aria-disabled", "true");
   const tick = () => {
     const seconds = Math.ceil((until - Date.now()) / 1000);
     if (seconds > 0) {
-      text.textContent = text.dataset.ciamWaiting.replace("{seconds}", seconds);
+      countdown.textContent = ciamWaiting.replace("{seconds}", seconds);
       setTimeout(tick, 1000);
     } else {
+      button.replaceChildren(label);
       button.removeAttribute("aria-disabled");
-      text.remove();
+      announcement.textContent = ciamReady;
     }
   };
   tick();
