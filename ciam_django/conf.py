@@ -443,6 +443,12 @@ class Conf:
         "The social providers on the login page, by name; `login/providers.py` lists the names, "
         "and each provider needs your `app_id` at the provider and CIAM's `source`.",
     )
+    CIAM_WECHAT_QR = Setting(
+        False,
+        Flag(),
+        "Shows WeChat's QR code inside the login page on desktops; the page then loads WeChat's "
+        "script, and your content security policy must allow the script and its frame.",
+    )
     CIAM_CONSENT_BEFORE = Setting(
         ("social", "hosted"),
         ListOf(Choice(("social", "hosted"), check="login method")),

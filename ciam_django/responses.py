@@ -182,8 +182,8 @@ def render_page(request: HttpRequest, template: str, context: Mapping[str, Any])
         **context,
         "ciam_language": language,
         "ciam_direction": "rtl" if is_right_to_left else "ltr",
-        "ciam_stylesheet": _static_url("ciam_django/ciam.css"),
-        "ciam_script": _static_url("ciam_django/ciam.js"),
+        "ciam_stylesheet": static_url("ciam_django/ciam.css"),
+        "ciam_script": static_url("ciam_django/ciam.js"),
     }
     base = conf.CIAM_BASE_TEMPLATE or _DEFAULT_BASE_TEMPLATE
     with override(language_for(request)):
@@ -255,7 +255,7 @@ def _package_engine() -> BaseEngine:
     )
 
 
-def _static_url(path: str) -> str:
+def static_url(path: str) -> str:
     """Return the URL of a static file; empty if static files are not set up or not collected."""
     if not settings.STATIC_URL:
         return ""

@@ -65,7 +65,20 @@ def endpoint_components() -> dict[str, Any]:
     session = {"next": _TEXT, "csrf_token": _TEXT}
     offered = {
         "methods": _TEXTS,
-        "providers": _list_schema(name=_TEXT, label=_TEXT, url=_TEXT),
+        "providers": _list_schema(
+            name=_TEXT,
+            label=_TEXT,
+            url=_TEXT,
+            icon=_TEXT_OR_NONE,
+            group={"type": "string", "enum": ["first", "mark", "other"]},
+        ),
+        "providers_elsewhere": _list_schema(
+            name=_TEXT,
+            label=_TEXT,
+            icon=_TEXT_OR_NONE,
+            open_in={"type": "string", "enum": ["wechat", "browser"]},
+        ),
+        "last_method": _TEXT_OR_NONE,
         "consents": _list_schema(
             id=_TEXT,
             name=_TEXT,

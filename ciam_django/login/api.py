@@ -50,9 +50,16 @@ from ciam_django.login.error_responses import (
     ViewFunction,
     protect_json_from_csrf,
 )
-from ciam_django.login.known_browsers import remember_browser
+from ciam_django.login.known_browsers import last_method, remember_browser
 from ciam_django.login.notices import SUCCESS_TEXTS
-from ciam_django.login.providers import MINI_PROGRAM, available_providers, registrations
+from ciam_django.login.providers import (
+    MINI_PROGRAM,
+    icon_url,
+    offered_providers,
+    providers_elsewhere,
+    registrations,
+    with_first,
+)
 from ciam_django.login.redirects import is_origin_in, safe_next, url_after_sign_in
 from ciam_django.login.steps.consent_boxes import name_in, url_in
 from ciam_django.login.steps.flow import (
@@ -175,22 +182,47 @@ def _returns_tokens() -> bool:
 
 @_json_endpoint("GET", "HEAD")
 def login_options(request: HttpRequest) -> HttpResponse:
-    """Return the login methods, the providers and the terms as JSON.
+    """Return the login methods, the providers and the terms as JSON, in the order of the page.
 
+    ``providers`` are the providers that work in the browser; each has a ``group`` of
+    ``OfferedProviders``. ``providers_elsewhere`` work only after the user has opened the page in
+    WeChat, or in the browser of the device (``open_in``). ``last_method`` is the name of the login
+    method or provider that the browser has used last, or None.
     ``captcha_for_codes`` is true if the steps that send a code need a CAPTCHA. ``csrf_token`` is
     missing if ``CIAM_API_SIGN_IN`` is ``token``.
     """
     language = language_of_page(request)
+    last = last_method(request)
+    methods = with_first(tenant_config.load_login_methods(), last)
+    offered = offered_providers(request, last)
+    groups = {
+        "first": [offered.first] if offered.first else [],
+        "mark": offered.marks,
+        "other": offered.others,
+    }
     body: dict[str, Any] = {
-        "methods": list(tenant_config.load_login_methods()),
+        "methods": methods,
         "providers": [
             {
                 "name": registration.name,
                 "label": registration.provider.label,
                 "url": reverse("ciam:provider", args=[registration.name]),
+                "icon": icon_url(registration) or None,
+                "group": group,
             }
-            for registration in available_providers(request)
+            for group, registrations_of_group in groups.items()
+            for registration in registrations_of_group
         ],
+        "providers_elsewhere": [
+            {
+                "name": registration.name,
+                "label": registration.provider.label,
+                "icon": icon_url(registration) or None,
+                "open_in": place,
+            }
+            for registration, place in providers_elsewhere(request)
+        ],
+        "last_method": last if last in (*methods, *registrations()) else None,
         "consents": [_consent_body(consent, language) for consent in tenant_config.load_consents()],
         "captcha_for_codes": tenant_config.load_login_page().wants_captcha_for_codes,
     }
@@ -250,7 +282,7 @@ def submit_step(request: HttpRequest, name: str) -> HttpResponse:
     response = _json_response(request, _result_body(request, result, flow))
     if not isinstance(result, Flow):
         # The user has signed in, or has proved the name with the code of a recovery.
-        remember_browser(request, response, typed_name_of(request))
+        remember_browser(request, response, typed_name_of(request), flow.method)
     return response
 
 
@@ -329,7 +361,8 @@ def _new_or_submitted_flow(request: HttpRequest, name: str, body: Mapping[str, A
     """
     if STEPS[name].starts_flow:
         next_url = safe_next(request, body.get("next", ""))
-        return Flow(name, "", next=next_url, provider=STEPS[name].provider)
+        method = name if name in tenant_config.FORM_METHODS else ""
+        return Flow(name, "", next=next_url, provider=STEPS[name].provider, method=method)
     flow = decrypted_flow(body.get("flow", ""))
     if flow is None or flow.step != name:
         raise CiamError("Operation.Failure.FId.Not.Found", stage=Stage.VERIFY_CODE)

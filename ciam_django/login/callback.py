@@ -53,6 +53,7 @@ from ciam_django.login.state import (
 )
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.linking import confirmation_flow
+from ciam_django.login.tenant_config import HOSTED
 from ciam_django.privacy import own_text
 from ciam_django.responses import HTML, media_type_for, page_response
 
@@ -140,7 +141,7 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
     remember_next(request, sign_in_state.digest, sign_in_state.next)
     response = redirect_response(url_after_sign_in(request, sign_in_state.next))
     count_sign_in(request, response, earlier_sign_ins)
-    remember_browser(request, response)
+    remember_browser(request, response, method="" if sign_in_state.link_to_user else HOSTED)
     return response
 
 

@@ -24,6 +24,7 @@ from ciam_django.accounts.backends import typed_name_of
 from ciam_django.accounts.linking import refuse_other_user
 from ciam_django.answers import Answer
 from ciam_django.client.results import SignedIn
+from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Action, Kind
 from ciam_django.login.captcha import image_url, new_form_id
@@ -34,7 +35,7 @@ from ciam_django.login.error_responses import (
     login_page_url,
     protect_form,
 )
-from ciam_django.login.known_browsers import remember_browser
+from ciam_django.login.known_browsers import last_method, remember_browser
 from ciam_django.login.link_views import answer_link_error
 from ciam_django.login.loop_guard import is_back_at_once, mark_onward_redirect
 from ciam_django.login.notices import (
@@ -43,9 +44,11 @@ from ciam_django.login.notices import (
     set_success_notice,
 )
 from ciam_django.login.providers import (
-    available_providers,
-    providers_outside_apps,
-    suggests_wechat,
+    Registration,
+    icon_url,
+    offered_providers,
+    providers_elsewhere,
+    with_first,
 )
 from ciam_django.login.redirects import (
     absolute_url,
@@ -108,16 +111,18 @@ def _form_page(view: ViewFunction) -> Callable[..., HttpResponseBase]:
 def login(request: HttpRequest) -> HttpResponse:
     """Show or submit the login page: the form of a login method, and links to other login methods.
 
-    ``?method=`` selects the login method. The page works as ``LOGIN_URL``, with ``?next=``. A user
+    ``?method=`` selects the login method; the default is the method used last, or the first one of
+    the project. The page works as ``LOGIN_URL``, with ``?next=``. A user
     who is signed in already is redirected to ``next``, except with ``?prompt=login``.
     """
     if request.method != "POST" and (response := _onward_response(request)):
         return response
-    form_methods = [name for name in load_login_methods() if name in FORM_METHODS]
+    methods = with_first(load_login_methods(), last_method(request))
+    form_methods = [name for name in methods if name in FORM_METHODS]
     requested_method = request.POST.get("method") or request.GET.get("method")
     name = requested_method if requested_method in form_methods else (form_methods or [""])[0]
     if name:
-        return _show_or_submit(request, Flow(name, "", next=requested_next(request)))
+        return _show_or_submit(request, Flow(name, "", next=requested_next(request), method=name))
     if request.method == "POST":
         return HttpResponseNotAllowed(["GET", "HEAD"])
     return _login_page_response(request, requested_next(request))
@@ -227,7 +232,7 @@ def result_response(request: HttpRequest, result: StepResult, flow: Flow) -> Htt
     set_opener_policy(request, response, flow.next)
     # After the recovery of a password, too: the code has proved the name, and the new password
     # must work even if strangers have entered wrong passwords.
-    remember_browser(request, response, typed_name_of(request))
+    remember_browser(request, response, typed_name_of(request), flow.method)
     if flow.step in STEPS and not STEPS[flow.step].starts_flow:
         delete_flow_cookie(request, response, flow)
     return response
@@ -304,12 +309,19 @@ def _login_page_response(
     answer: Answer | None = None,
 ) -> HttpResponse:
     """Render the login page, with the stored notice if there is one, and delete the notice."""
-    available_methods = load_login_methods()
+    last = last_method(request)
+    available_methods = with_first(load_login_methods(), last)
     stored_answer, success_text = notice_from_cookie(request)
     answer = answer or stored_answer
+    offered = offered_providers(request, last)
     with override(language_of_page(request, answer)):
-        outside_apps = " / ".join(providers_outside_apps(request))
-    providers = available_providers(request)
+        names_elsewhere: dict[str, list[str]] = {"wechat": [], "browser": []}
+        for registration, place in providers_elsewhere(request):
+            names_elsewhere[place].append(str(registration.provider.label))
+    first = _provider_button(offered.first, last) if offered.first else None
+    marks = [_provider_button(registration, last) for registration in offered.marks]
+    others = [_provider_button(registration, last) for registration in offered.others]
+    has_providers = bool(offered.first or offered.marks or offered.others)
     authorize_url = reverse("ciam:authorize") if HOSTED in available_methods else ""
     context = {
         "next": next_url,
@@ -318,19 +330,17 @@ def _login_page_response(
             request, [name for name in available_methods if name in FORM_METHODS], next_url
         ),
         "authorize_url": authorize_url,
-        "consent_form": (providers and load_consent_form(SOCIAL))
+        "is_hosted_last": last == HOSTED,
+        "consent_form": (has_providers and load_consent_form(SOCIAL))
         or (authorize_url and load_consent_form(HOSTED))
         or None,
         "good_news": success_text if answer is None else "",
-        "providers": [
-            {
-                "label": registration.provider.label,
-                "url": reverse("ciam:provider", args=[registration.name]),
-            }
-            for registration in providers
-        ],
-        "wants_wechat": suggests_wechat(request),
-        "outside_apps": outside_apps,
+        "providers": [*([first] if first else []), *marks, *others],
+        "first_provider": first,
+        "provider_marks": marks,
+        "other_providers": others,
+        "wants_wechat": bool(names_elsewhere["wechat"]),
+        "outside_apps": " / ".join(names_elsewhere["browser"]),
         "page_address": absolute_url(request, login_page_url(next_url)),
         **{
             f"{name}_url": _url_with_next(name, next_url)
@@ -343,6 +353,20 @@ def _login_page_response(
     if stored_answer or success_text:
         delete_notice_cookie(request, response)
     return response
+
+
+def _provider_button(registration: Registration, last: str) -> dict[str, Any]:
+    """Return the texts and URLs of the button of a provider."""
+    row = registration.provider
+    return {
+        "name": registration.name,
+        "label": row.label,
+        "url": reverse("ciam:provider", args=[registration.name]),
+        "icon": icon_url(registration),
+        "brand": row.brand,
+        "is_last": registration.name == last,
+        "qr_script": row.qr_script if conf.CIAM_WECHAT_QR else "",
+    }
 
 
 def _method_tabs(request: HttpRequest, names: Sequence[str], next_url: str) -> list[dict[str, Any]]:

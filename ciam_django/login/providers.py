@@ -18,6 +18,7 @@ from django.utils.translation import pgettext_lazy
 
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.login.hints import is_in_app, user_agent
+from ciam_django.responses import static_url
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -44,6 +45,12 @@ class Provider:
     ``has_page`` is False for a mini program, which has no authorize page. ``proofs`` are the
     parameters that the provider binds the code to: ``pkce`` (RFC 7636) and ``nonce`` (OpenID
     Connect Core 1.0, section 3.1.2.1). All values of ``proofs`` are unverified.
+
+    ``icon`` is a URL or the path of a static file; a provider with an icon is a mark on the login
+    page. ``brand`` names the colours of its full-width button in ``ciam.css``. ``own_app`` is a
+    pattern for the User-Agent of the browser inside the provider's own app. ``qr_script`` is the
+    URL of the provider's script that shows a QR code inside a page, and ``qr_frame`` is the origin
+    of the frame that the script adds to the page.
     """
 
     label: str | StrPromise
@@ -57,6 +64,11 @@ class Provider:
     browser_types: Set[BrowserType] = frozenset(BrowserType)
     has_page: bool = True
     proofs: Set[str] = frozenset()
+    icon: str = ""
+    brand: str = ""
+    own_app: str = ""
+    qr_script: str = ""
+    qr_frame: str = ""
 
 
 # fmt: off
@@ -66,35 +78,44 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     "wechat.website": Provider(
         pgettext_lazy("ciam", "WeChat"),
         "https://open.weixin.qq.com/connect/qrconnect", "snsapi_login", "appid",
-        fragment="wechat_redirect", browser_types={BrowserType.DESKTOP}),
+        fragment="wechat_redirect", browser_types={BrowserType.DESKTOP},
+        icon="ciam_django/wechat.svg", brand="wechat",
+        qr_script="https://res.wx.qq.com/connect/zh_CN/htmledition/js/wxLogin.js",
+        qr_frame="https://open.weixin.qq.com"),
     # https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html
     # WeChat needs the parameters in exactly this order. The page works only in WeChat's browser.
     "wechat.in_app": Provider(
         pgettext_lazy("ciam", "WeChat"),
         "https://open.weixin.qq.com/connect/oauth2/authorize", "snsapi_userinfo",
-        "appid", fragment="wechat_redirect", browser_types={BrowserType.WECHAT}),
+        "appid", fragment="wechat_redirect", browser_types={BrowserType.WECHAT},
+        icon="ciam_django/wechat.svg", brand="wechat", own_app=r"MicroMessenger/"),
     # https://developers.weixin.qq.com/miniprogram/dev/framework/open-ability/login.html
     "wechat.mini_program": Provider(pgettext_lazy("ciam", "WeChat"), has_page=False),
     # https://wiki.connect.qq.com/
     "qq": Provider(pgettext_lazy("ciam", "QQ"),
-        "https://graph.qq.com/oauth2.0/authorize", "get_user_info"),
+        "https://graph.qq.com/oauth2.0/authorize", "get_user_info",
+        icon="ciam_django/qq.svg", own_app=r"\bQQ/"),
     # https://open.weibo.com/wiki/Oauth2/authorize
-    "weibo": Provider(pgettext_lazy("ciam", "Weibo"), "https://api.weibo.com/oauth2/authorize"),
+    "weibo": Provider(
+        pgettext_lazy("ciam", "Weibo"), "https://api.weibo.com/oauth2/authorize",
+        own_app=r"Weibo"),
     # https://opendocs.alipay.com/open/263/105809
     # WeChat's browser blocks the page.
     "alipay": Provider(
         pgettext_lazy("ciam", "Alipay"),
         "https://openauth.alipay.com/oauth2/publicAppAuthorize.htm", "auth_user",
-        "app_id", "auth_code", browser_types=set(BrowserType) - {BrowserType.WECHAT}),
+        "app_id", "auth_code", browser_types=set(BrowserType) - {BrowserType.WECHAT},
+        icon="ciam_django/alipay.svg", own_app=r"AlipayClient"),
     # https://open.dingtalk.com/document/orgapp/tutorial-obtaining-user-personal-information
     "dingtalk": Provider(
         pgettext_lazy("ciam", "DingTalk"),
         "https://login.dingtalk.com/oauth2/auth", "openid", code="authCode",
-        more={"prompt": "consent"}),
+        more={"prompt": "consent"}, own_app=r"DingTalk/"),
     # https://open.feishu.cn/document/authentication-management/access-token/obtain-oauth-code
     "feishu": Provider(
         pgettext_lazy("ciam", "Feishu"),
-        "https://accounts.feishu.cn/open-apis/authen/v1/authorize", proofs={"pkce"}),
+        "https://accounts.feishu.cn/open-apis/authen/v1/authorize", proofs={"pkce"},
+        own_app=r"\bLark/"),
     # https://developer.apple.com/documentation/signinwithapplerestapi
     # With a scope, Apple requires response_mode=form_post, and the browser would not send our
     # SameSite cookie with that POST. So there is no scope.
@@ -117,7 +138,17 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
 # Fields of a row that an entry of CIAM_SOCIAL_PROVIDERS can replace. An entry also has app_id and
 # source, and can have provider (the name of the row) and proofs (the proofs that CIAM checks).
 OVERRIDABLE_FIELDS: Final = frozenset(
-    {"label", "authorize_url", "scope", "client_id", "code", "more", "fragment", "browser_types"}
+    {
+        "label",
+        "authorize_url",
+        "scope",
+        "client_id",
+        "code",
+        "more",
+        "fragment",
+        "browser_types",
+        "icon",
+    }
 )
 REQUIRED_FIELDS: Final = ("app_id", "source")
 WECHAT: Final = "wechat"
@@ -252,23 +283,75 @@ def available_providers(request: HttpRequest) -> Sequence[Registration]:
     ]
 
 
-def providers_outside_apps(request: HttpRequest) -> Sequence[str]:
-    """Return the labels of the providers that work if the user leaves the browser of an app.
+@dataclass(frozen=True, slots=True)
+class OfferedProviders:
+    """The registrations that work in the request's browser, as the login page shows them.
 
-    The user can then open the page in the browser of the same device. Empty outside of apps.
+    ``first`` is above the form: the provider of the app that the browser is a part of, or the
+    provider that the browser has used last. ``marks`` have an icon, and ``others`` have none.
+    """
+
+    first: Registration | None
+    marks: Sequence[Registration]
+    others: Sequence[Registration]
+
+
+def offered_providers(request: HttpRequest, last_method: str = "") -> OfferedProviders:
+    """Return the available registrations in groups; ``last_method`` comes first in its group.
+
+    ``last_method`` is the name of the provider or login method that the browser has used last.
+    """
+    available = {each.name: each for each in available_providers(request)}
+    names = with_first(list(available), last_method)
+    agent = user_agent(request)
+    own = [name for name in names if _is_own_app(available[name].provider, agent)]
+    first = next(iter([*own, *(name for name in names if name == last_method)]), "")
+    rest = [available[name] for name in names if name != first]
+    return OfferedProviders(
+        available.get(first),
+        [registration for registration in rest if registration.provider.icon],
+        [registration for registration in rest if not registration.provider.icon],
+    )
+
+
+def _is_own_app(row: Provider, agent: str) -> bool:
+    return bool(row.own_app) and re.search(row.own_app, agent, re.IGNORECASE) is not None
+
+
+def with_first(names: Sequence[str], first: str) -> Sequence[str]:
+    """Return the names with ``first`` at the start, if it is one of the names."""
+    return sorted(names, key=lambda name: name != first)
+
+
+def providers_elsewhere(request: HttpRequest) -> Sequence[tuple[Registration, str]]:
+    """Return the registrations that the user can use after opening the page in another browser.
+
+    The second item is the place: ``wechat``, or ``browser`` for the browser of the same device, if
+    the page is in the browser of an app. A registration is left out if the page offers another
+    registration with the same label.
     """
     outside, available = _type_outside_apps(request), available_providers(request)
-    labels = [
-        str(registration.provider.label)
-        for registration in registrations().values()
-        if registration.provider.has_page and outside in registration.provider.browser_types
-    ]
-    offered = {str(registration.provider.label) for registration in available}
-    return [label for label in dict.fromkeys(labels) if label not in offered]
+    labels = {str(registration.provider.label) for registration in available}
+    elsewhere: list[tuple[Registration, str]] = []
+    for registration in registrations().values():
+        row = registration.provider
+        if outside in row.browser_types:
+            place = "browser"
+        elif outside is BrowserType.PHONE and BrowserType.WECHAT in row.browser_types:
+            place = "wechat"
+        else:
+            place = ""
+        if row.has_page and place and str(row.label) not in labels:
+            labels.add(str(row.label))
+            elsewhere.append((registration, place))
+    return elsewhere
 
 
-def suggests_wechat(request: HttpRequest) -> bool:
-    """Return True if the user could sign in with WeChat after opening the page in WeChat."""
-    is_registered = any(name.startswith("wechat-in_app") for name in registrations())
-    is_on_phone = _type_outside_apps(request) is BrowserType.PHONE
-    return is_registered and is_on_phone and browser_type(request) is not BrowserType.WECHAT
+def icon_url(registration: Registration) -> str:
+    """Return the URL of the provider's icon, or an empty text without an icon.
+
+    An icon that is no URL and no absolute path is the path of a static file.
+    """
+    icon = registration.provider.icon
+    is_url = icon.startswith("/") or ":" in icon
+    return icon if is_url or not icon else static_url(icon)

@@ -139,6 +139,7 @@ def _complete_provider_callback(
         next=sign_in_state.next,
         provider=sign_in_state.provider,
         link_to_user=sign_in_state.link_to_user,
+        method=sign_in_state.provider,
     )
     result = next_flow(outcome, flow) if isinstance(outcome, NextStep) else outcome
     if isinstance(result, SignedIn):

@@ -21,9 +21,10 @@ from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CODE, PASSWORD
 from tests.docs.blocks import DOCS, take, take_all
 from tests.docs.node import run_node
+from tests.login.test_providers import PHONE
 
 PAGE: Final = "json.md"
-STEP_JSON, SIGNED_IN_JSON, FAILURE_JSON, REDIRECT_JSON = take_all(PAGE, "json")
+PROVIDERS_JSON, STEP_JSON, SIGNED_IN_JSON, FAILURE_JSON, REDIRECT_JSON = take_all(PAGE, "json")
 SIGN_IN: Final = take(PAGE, "sign-in.js")
 COMPONENT: Final = take(PAGE, "SignIn.jsx")
 # The values that differ in each answer.
@@ -73,6 +74,16 @@ def test_the_endpoints_answer_the_documented_json(
     answer = app.post(step, next="/cart/", **members)
 
     assert without_changing(answer) == without_changing(json.loads(documented))
+
+
+def test_the_login_options_have_the_documented_providers(app: App, settings: Settings) -> None:
+    row = {"app_id": "1", "source": "s"}
+    settings.CIAM_SOCIAL_PROVIDERS = {"qq": row, "wechat": {"in_app": row}}
+    flow = app.post("sms", phone_number="13800001234")["flow"]
+    app.post("code", flow=flow, code=CODE)
+    options = app.client.get("/ciam/api/", headers={"User-Agent": PHONE}).json()
+
+    assert options == options | json.loads(PROVIDERS_JSON.text)
 
 
 def test_a_form_answers_the_documented_redirect(app: App) -> None:

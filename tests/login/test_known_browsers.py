@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from django.http import HttpResponse
 from django.test import RequestFactory
+from pytest_django.fixtures import Settings
 
 from ciam_django.login import known_browsers
 from ciam_django.login.cookies import EncryptedCookies
-from ciam_django.login.known_browsers import known_browser_id, remember_browser
+from ciam_django.login.known_browsers import known_browser_id, last_method, remember_browser
+from ciam_django.testing import FakeCiam
+from ciam_django.testing.accounts import CODE, PASSWORD
+from tests.login.person import FormBrowser
 from tests.login.test_state import aged
 
 
@@ -73,3 +79,92 @@ def test_abandoned_sign_ins_do_not_delete_the_cookie() -> None:
 
     assert known_browser_id(request, "li")
     assert len(request.COOKIES) < 9
+
+
+# --- The method of the last sign-in -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("method", "kept"), [("", "sms"), ("x" * 41, "sms"), ("qq", "qq")])
+def test_a_browser_keeps_its_last_method(method: str, kept: str) -> None:
+    request = RequestFactory().get("/")
+    assert last_method(request) == ""
+    for each in ("password", "sms", method):
+        response = HttpResponse()
+        remember_browser(request, response, "li", each)
+        request.COOKIES = {key: morsel.value for key, morsel in response.cookies.items()}
+
+    assert last_method(request) == kept
+    assert len(request.COOKIES["ciam_browser"]) < 400
+
+
+def sign_in_with_form(person: FormBrowser, method: str, **fields: str) -> None:
+    person.open_page(f"/ciam/login/?method={method}")
+    person.submit_form(**fields)
+    if method != "password":
+        person.submit_form(code=CODE)
+
+
+def sign_in_with_second_factor(person: FormBrowser) -> None:
+    person.open_page("/ciam/login/?method=password")
+    person.submit_form(username="careful", password=PASSWORD)
+    person.submit_form(channel="SMS")
+    person.submit_form(code=CODE)
+
+
+def sign_in_with_json(person: FormBrowser) -> None:
+    person.client.post(
+        "/ciam/api/password/",
+        {"username": "li", "password": PASSWORD, "consent": ["terms", "privacy"]},
+        content_type="application/json",
+        headers={"X-CSRFToken": person.client.get("/ciam/api/").json()["csrf_token"]},
+    )
+
+
+def sign_in_at(person: FormBrowser, name: str) -> None:
+    person.open_page("/ciam/login/?prompt=login")
+    token = person.client.cookies["csrftoken"].value
+    url = "/ciam/authorize/" if name == "hosted" else f"/ciam/with/{name}/"
+    consents = ["terms", "privacy"]
+    leave = person.client.post(url, {"csrfmiddlewaretoken": token, "consent": consents})
+    authorize = person.ciam.authorize if name == "hosted" else person.ciam.authorize_at_provider
+    callback = authorize(leave["Location"])
+    assert callback
+    person.client.get(callback.partition("testserver")[2])
+
+
+METHODS: dict[str, tuple[Callable[[FormBrowser], None], str]] = {
+    "email": (lambda person: sign_in_with_form(person, "email", email="li@example.com"), "email"),
+    "failure": (
+        lambda person: sign_in_with_form(person, "password", username="li", password="wrong"),
+        "email",
+    ),
+    "SMS": (lambda person: sign_in_with_form(person, "sms", phone_number="13800001234"), "sms"),
+    "JSON": (sign_in_with_json, "password"),
+    "provider": (lambda person: sign_in_at(person, "weibo"), "weibo"),
+    "second factor": (sign_in_with_second_factor, "password"),
+    "hosted": (lambda person: sign_in_at(person, "hosted"), "hosted"),
+}
+
+
+@pytest.mark.parametrize("mode", ["ciam"])
+def test_the_method_of_the_last_sign_in_comes_first(
+    person: FormBrowser, ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.CIAM_LOGIN_METHODS = ["sms", "password", "email", "hosted"]
+    settings.CIAM_SEND_LIMITS = {}
+    settings.CIAM_SOCIAL_PROVIDERS = {
+        name: {"app_id": "a", "source": f"source_{name}", "authorize_url": ciam.provider_urls[name]}
+        for name in ("qq", "weibo")
+    }
+    last: dict[str, str | None] = {}
+    for name, (sign_in, _) in METHODS.items():
+        sign_in(person)
+        assert bool(person.user_id) is (name != "failure")
+        person.client.cookies.pop("sessionid", None)
+        offered = person.client.get("/ciam/api/").json()
+        last[name] = offered["last_method"]
+        names = [*offered["methods"], *(each["name"] for each in offered["providers"])]
+        assert last[name] in (offered["methods"][0], offered["providers"][0]["name"])
+        assert sorted(names) == ["email", "hosted", "password", "qq", "sms", "weibo"]
+
+    assert last == {name: method for name, (_, method) in METHODS.items()}

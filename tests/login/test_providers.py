@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.http import HttpRequest
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
@@ -15,9 +16,10 @@ from ciam_django.login.providers import (
     BrowserType,
     available_providers,
     browser_type,
-    providers_outside_apps,
+    icon_url,
+    offered_providers,
+    providers_elsewhere,
     registrations,
-    suggests_wechat,
 )
 from tests.login.test_hints import IN_APP
 
@@ -69,21 +71,6 @@ def test_wechat_is_offered_only_to_browsers_in_which_it_works(
 ) -> None:
     assert browser_type(RequestFactory().get("/", headers={"User-Agent": agent})) is type_of_browser
     assert names_for(agent) == names
-
-
-@pytest.mark.parametrize(
-    ("agent", "wants"), [(PHONE, True), (DESKTOP, False), (WECHAT, False), (WECOM, True)]
-)
-def test_a_browser_on_a_phone_gets_the_advice_to_open_wechat(agent: str, wants: bool) -> None:
-    assert suggests_wechat(RequestFactory().get("/", headers={"User-Agent": agent})) is wants
-
-
-def test_the_advice_to_open_wechat_needs_a_registration_of_wechat(settings: Settings) -> None:
-    settings.CIAM_SOCIAL_PROVIDERS = {"qq": REGISTERED["qq"]}
-    request = RequestFactory().get("/", headers={"User-Agent": PHONE})
-
-    assert not suggests_wechat(request)
-    assert MINI_PROGRAM not in registrations()
 
 
 def test_the_mini_program_is_registered_without_a_page() -> None:
@@ -163,38 +150,132 @@ def test_a_proof_that_the_provider_does_not_take_is_not_sent(
     ]
 
 
-# --- Browsers inside apps ---------------------------------------------------------------------
+# --- The groups of the login page -------------------------------------------------------------
 
 EVERYTHING: dict[str, Any] = {
-    **REGISTERED,
     "google": {"app_id": "g", "source": "s5"},
+    "weibo": {"app_id": "w", "source": "s7"},
+    **REGISTERED,
     "alipay": {"app_id": "a", "source": "s6"},
+    "dingtalk": {"app_id": "d", "source": "s8"},
+    "feishu": {"app_id": "f", "source": "s9"},
+    "company": {
+        "provider": "generic",
+        "label": "Our company",
+        "authorize_url": "https://id.example.com/authorize",
+        "app_id": "c",
+        "source": "s10",
+        "icon": "/icons/company.png",
+    },
+}
+OTHERS = ["weibo", "dingtalk", "feishu"]
+OPEN_IN_WECHAT = ("WeChat", "wechat")
+OPEN_IN_BROWSER = ("Google", "browser")
+# The User-Agent of a browser -> the provider above the form, the marks, the others, and the
+# providers of another browser.
+GROUPS: dict[str, tuple[Any, ...]] = {
+    "desktop": (DESKTOP, "", ["wechat-website", "qq", "alipay", "company"], ["google", *OTHERS]),
+    "no agent": ("", "", ["wechat-website", "qq", "alipay", "company"], ["google", *OTHERS]),
+    "phone": (PHONE, "", ["qq", "alipay", "company"], ["google", *OTHERS], OPEN_IN_WECHAT),
+    "iPhone": (IPHONE, "", ["qq", "alipay", "company"], ["google", *OTHERS], OPEN_IN_WECHAT),
+    "WeChat": (
+        WECHAT,
+        "wechat-in_app",
+        ["qq", "company"],
+        OTHERS,
+        OPEN_IN_BROWSER,
+        ("Alipay", "browser"),
+    ),
+    "WeChat on a desktop": (
+        WECHAT_DESKTOP,
+        "wechat-in_app",
+        ["qq", "company"],
+        OTHERS,
+        OPEN_IN_BROWSER,
+        ("Alipay", "browser"),
+    ),
+    **{
+        name: (
+            agent,
+            first,
+            [each for each in ("qq", "alipay", "company") if each != first],
+            [each for each in OTHERS if each != first],
+            OPEN_IN_BROWSER,
+            OPEN_IN_WECHAT,
+        )
+        for name, agent, first in [
+            ("WeCom", WECOM, ""),
+            ("mini program", IN_MINI_PROGRAM, ""),
+            ("QQ", IN_APP["QQ"], "qq"),
+            ("Alipay", IN_APP["Alipay"], "alipay"),
+            ("Weibo", IN_APP["Weibo"], "weibo"),
+            ("DingTalk", IN_APP["DingTalk"], "dingtalk"),
+            ("Feishu", f"{PHONE} Lark/7.6", "feishu"),
+            ("Facebook", IN_APP["Facebook"], ""),
+        ]
+    },
 }
 
 
-@pytest.mark.parametrize(
-    ("agent", "names", "labels"),
-    [
-        (DESKTOP, ["wechat-website", "qq", "google", "alipay"], []),
-        (PHONE, ["qq", "google", "alipay"], []),
-        (WECHAT, ["wechat-in_app", "qq"], ["Google", "Alipay"]),
-        (WECHAT_DESKTOP, ["wechat-in_app", "qq"], ["Google", "Alipay"]),
-        (WECOM, ["qq", "alipay"], ["Google"]),
-        *[
-            (agent, ["qq", "alipay"], ["Google"])
-            for name, agent in IN_APP.items()
-            if not name.startswith("WeChat")
-        ],
-    ],
-)
-def test_a_browser_inside_an_app_is_offered_only_what_works_there(
-    agent: str, names: list[str], labels: list[str], settings: Settings
-) -> None:
+def request_of(agent: str) -> HttpRequest:
+    return RequestFactory().get("/", headers={"User-Agent": agent})
+
+
+def groups_for(agent: str, last_method: str = "") -> list[Any]:
+    offered = offered_providers(request_of(agent), last_method)
+    first = offered.first.name if offered.first else ""
+    groups = [[each.name for each in group] for group in (offered.marks, offered.others)]
+    elsewhere = providers_elsewhere(request_of(agent))
+    return [first, *groups, *((str(each.provider.label), place) for each, place in elsewhere)]
+
+
+def test_each_browser_is_offered_only_what_works_there_in_groups(settings: Settings) -> None:
     settings.CIAM_SOCIAL_PROVIDERS = EVERYTHING
 
-    assert names_for(agent) == names
-    request = RequestFactory().get("/", headers={"User-Agent": agent})
-    assert list(providers_outside_apps(request)) == labels
+    assert {name: groups_for(agent) for name, (agent, *_) in GROUPS.items()} == {
+        name: groups for name, (_, *groups) in GROUPS.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("agent", "last", "first", "names"),
+    [
+        (DESKTOP, "qq", "qq", ["wechat-website", "alipay"]),
+        (DESKTOP, "weibo", "weibo", ["wechat-website", "qq"]),
+        (DESKTOP, "password", "", ["wechat-website", "qq"]),
+        # The provider does not work in this browser.
+        (DESKTOP, "wechat-in_app", "", ["wechat-website", "qq"]),
+        (WECHAT, "company", "wechat-in_app", ["company", "qq"]),
+    ],
+)
+def test_the_provider_that_was_used_last_comes_first(
+    agent: str, last: str, first: str, names: list[str], settings: Settings
+) -> None:
+    settings.CIAM_SOCIAL_PROVIDERS = EVERYTHING
+    shown_first, marks, *_ = groups_for(agent, last)
+
+    assert (shown_first, marks[:2]) == (first, names)
+
+
+def test_nothing_is_elsewhere_without_a_registration_that_works_there() -> None:
+    assert providers_elsewhere(request_of(DESKTOP)) == []
+
+
+def test_an_icon_is_a_url_or_a_static_file(settings: Settings) -> None:
+    qq = REGISTERED["qq"]
+    icons = ("/q.png", "https://cdn.example.com/q.png", "shop/q.png", "")
+    settings.CIAM_SOCIAL_PROVIDERS = {
+        "own": {"provider": "qq", **qq},
+        **{f"q{n}": {"provider": "qq", **qq, "icon": icon} for n, icon in enumerate(icons)},
+    }
+
+    assert [icon_url(each) for each in registrations().values()] == [
+        "/static/ciam_django/qq.svg",
+        "/q.png",
+        "https://cdn.example.com/q.png",
+        "/static/shop/q.png",
+        "",
+    ]
 
 
 def test_a_project_can_say_in_which_browsers_a_provider_works(settings: Settings) -> None:

@@ -412,7 +412,13 @@ def test_a_front_end_gets_the_addresses_of_the_provider_and_of_ciam_as_json(
 ) -> None:
     login_methods = person.client.get("/ciam/api/").json()
     (weibo,) = [row for row in login_methods["providers"] if row["name"] == "weibo"]
-    assert weibo == {"name": "weibo", "label": "Weibo", "url": "/ciam/with/weibo/"}
+    assert weibo == {
+        "name": "weibo",
+        "label": "Weibo",
+        "url": "/ciam/with/weibo/",
+        "icon": None,
+        "group": "other",
+    }
 
     for address in (weibo["url"], reverse("ciam:authorize")):
         answer = person.client.post(

@@ -44,7 +44,8 @@ class Flow:
     the page. ``sent_at`` is in seconds since the epoch, or 0 if no code was sent. ``step_data`` is
     the data of the step itself. ``provider`` is the name of the social provider, or empty.
     ``link_to_user`` is the primary key of the user to link the identity to, or empty.
-    ``has_new_password`` is True if a step of the sign-in has set a new password.
+    ``has_new_password`` is True if a step of the sign-in has set a new password. ``method`` is the
+    name of the login method or provider with which the sign-in has begun, or empty.
     """
 
     step: str
@@ -59,6 +60,7 @@ class Flow:
     provider: str = ""
     link_to_user: str = ""
     has_new_password: bool = False
+    method: str = ""
 
     @property
     def resend_wait(self) -> int:
