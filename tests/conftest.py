@@ -27,6 +27,7 @@ from ciam_django import conf, lookup, reporting
 from ciam_django.client import cache as client_cache
 from ciam_django.client import transport
 from ciam_django.codes import CODES, Meaning
+from ciam_django.login import redirects
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
 from tests.login.person import FormBrowser
@@ -51,6 +52,9 @@ def pytest_runtest_makereport(
 for _name in ("csrf_trusted_origins_hosts", "allowed_origins_exact", "allowed_origin_subdomains"):
     setattr(CsrfViewMiddleware, _name, property(vars(CsrfViewMiddleware)[_name].func))
 
+
+# Django's default of LOGIN_REDIRECT_URL.
+DEFAULT_REDIRECT: Final = "/accounts/profile/"
 
 # --- Pytest's last lines, also with the workers of xdist ---------------------------------------
 
@@ -170,6 +174,15 @@ def clear_logged_codes() -> Iterator[None]:
     yield
     reporting._last_logged.clear()
     client_cache._logged_at.clear()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def log_missing_page() -> None:
+    """Log once that the tests' project has no page for the default of ``LOGIN_REDIRECT_URL``.
+
+    Otherwise the first test of a process that signs a user in would get this log line.
+    """
+    redirects._log_missing_page(DEFAULT_REDIRECT)
 
 
 @pytest.fixture(autouse=True)

@@ -120,8 +120,6 @@ def test_users_sign_in_and_out_with_each_kind_of_cache_and_an_outage_is_one_warn
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": fake_ciam.client(mode)}
     settings.CIAM_TIMEOUT = 30.0
     settings.CIAM_LOGIN_METHODS = ["password", "sms", "email"]
-    # With Django's default, the first sign-in of a process logs another warning.
-    settings.LOGIN_REDIRECT_URL = "/"
     settings.CACHES = {"default": CACHES[kind]}
     with caplog.at_level(logging.INFO):
         caplog.clear()

@@ -23,6 +23,7 @@ from ciam_django.login.redirects import (
     url_after_sign_in,
     url_after_sign_out,
 )
+from tests.conftest import DEFAULT_REDIRECT
 
 
 @pytest.mark.parametrize("url", ["/", "/a?b=c#d", "http://testserver/a", "a/b", "/" + "a" * 511])
@@ -143,7 +144,7 @@ def no_redirect_setting(settings: Settings) -> Iterator[None]:
     """A project that does not set ``LOGIN_REDIRECT_URL``, and a process without log lines."""
     redirects._log_missing_page.cache_clear()
     yield
-    redirects._log_missing_page.cache_clear()
+    redirects._log_missing_page(DEFAULT_REDIRECT)
 
 
 def test_a_default_redirect_without_a_page_is_logged_once(
