@@ -196,6 +196,16 @@ def is_failure_of_ciam(error: CiamError) -> bool:
     return row.meaning.kind is Kind.UPSTREAM and row.matched_by == "exact"
 
 
+def is_refused_password(error: CiamError) -> bool:
+    """Return True if CIAM has refused a new password that was sent with a code."""
+    meaning = _true_row(error).meaning
+    return (
+        error.stage in (Stage.RECOVER, Stage.REGISTER)
+        and meaning.kind is Kind.VALIDATION
+        and meaning.field == "password"
+    )
+
+
 def may_be_generic(error: CiamError) -> bool:
     """Return True if the answer to an error of this stage must not tell if an account exists."""
     return error.stage in GENERIC_ERROR_STAGES and conf.CIAM_GENERIC_ERRORS

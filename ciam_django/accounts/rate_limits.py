@@ -16,7 +16,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from ciam_django.answers import is_failure_of_ciam
+from ciam_django.answers import is_failure_of_ciam, is_refused_password
 from ciam_django.client.cache import (
     count_in_period,
     decrement_counts,
@@ -151,14 +151,15 @@ def counting_attempt(
     """Count an attempt before the block with ``count_attempt``; subtract a successful attempt.
 
     A failed attempt stays counted. If CIAM itself has failed, the attempt is subtracted from the
-    count of the account, because CIAM has not checked the credentials. A code of CIAM that is not
-    known stays counted, because it may mean that the credentials are wrong.
+    count of the account, because CIAM has not checked the credentials; likewise if CIAM has refused
+    a new password, but not the code beside it. A code of CIAM that is not known stays counted,
+    because it may mean that the credentials are wrong.
     """
     counted = count_attempt(request, name, stage, known_browser)
     try:
         yield
     except CiamError as error:
-        if is_failure_of_ciam(error):
+        if is_failure_of_ciam(error) or is_refused_password(error):
             counted.subtract_recipient()
         raise
     counted.subtract()
@@ -194,8 +195,8 @@ def counting_code_entry(code_id: str, channel_name: str) -> Iterator[None]:
     """Count an entry of a code before the block.
 
     Raises ``...Code.Too.Frequency`` for the sixth and later entries. The count is the same if no
-    code was sent, so that the limit does not reveal accounts. If CIAM itself fails, the entry is
-    not counted.
+    code was sent, so that the limit does not reveal accounts. If CIAM itself fails, or refuses the
+    new password beside the code, the entry is not counted.
     """
     key = _key("code", "entry", code_id)
     count, _ = increment_count(key, _CODE_LIFETIME)
@@ -206,7 +207,7 @@ def counting_code_entry(code_id: str, channel_name: str) -> Iterator[None]:
     try:
         yield
     except CiamError as error:
-        if is_failure_of_ciam(error):
+        if is_failure_of_ciam(error) or is_refused_password(error):
             decrement_counts([key])
         raise
 

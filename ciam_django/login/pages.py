@@ -67,7 +67,7 @@ from ciam_django.login.steps.flow import (
     flow_from_cookie,
     set_flow_cookie,
 )
-from ciam_django.login.steps.forms import CiamForm
+from ciam_django.login.steps.forms import CiamForm, is_typing_error
 from ciam_django.login.steps.linking import identity_text
 from ciam_django.login.steps.submit import build_form, finish_sign_in, submit_form
 from ciam_django.login.steps.table import STEPS, Step
@@ -95,6 +95,9 @@ _LINK_ACTIONS: Final = frozenset(
         Action.CONTACT_SUPPORT,
     }
 )
+
+# The login methods that send a code.
+_CODE_METHODS: Final = ("sms", "email")
 
 
 def _form_page(view: ViewFunction) -> Callable[..., HttpResponseBase]:
@@ -254,6 +257,7 @@ def _step_page_response(  # noqa: PLR0917  (the parts of a page)
     answer: Answer | None = None,
     wait: int = 0,
 ) -> HttpResponse:
+    form.keep_typed_code()
     form.set_autofocus()
     captcha_form_id = new_form_id() if "captcha" in form.fields else ""
     with override(language_of_page(request, answer)):
@@ -272,9 +276,10 @@ def _step_page_response(  # noqa: PLR0917  (the parts of a page)
         "flow": flow,
         "lead": lead,
         "wait": max(flow.resend_wait, wait),
-        "at_field": answer is not None and not form.non_field_errors(),
-        # Support has nothing to look up for an error that this site has raised itself.
-        "has_reference": answer is not None and not answer.request_id.startswith("local-"),
+        "at_field": answer is not None and (not form.non_field_errors() or is_typing_error(answer)),
+        "is_wrong_password": answer is not None
+        and answer.kind == Kind.CREDENTIALS
+        and flow.step in ("password", "second_factor_password"),
         "others": [(name, label) for name, (label, _) in row.others.items()],
         "next": flow.next,
         "back_url": login_page_url(flow.next),
@@ -293,8 +298,7 @@ def _change_url(flow: Flow) -> str:
     The text is empty if the user did not type the recipient.
     """
     if flow.step == "code":
-        query = {"method": "email" if flow.channel == "EMAIL" else "sms", "next": flow.next}
-        return f"{reverse('ciam:login')}?{urlencode({k: v for k, v in query.items() if v})}"
+        return _method_url("email" if flow.channel == "EMAIL" else "sms", flow.next)
     if flow.step in ("recover_code", "sign_up_code"):
         return _url_with_next(flow.step.removesuffix("_code"), flow.next)
     if flow.step == "link_code":
@@ -341,6 +345,9 @@ def _login_page_response(
         "other_providers": others,
         "wants_wechat": bool(names_elsewhere["wechat"]),
         "outside_apps": " / ".join(names_elsewhere["browser"]),
+        "code_url": next(
+            (_method_url(name, next_url) for name in available_methods if name in _CODE_METHODS), ""
+        ),
         "page_address": absolute_url(request, login_page_url(next_url)),
         **{
             f"{name}_url": _url_with_next(name, next_url)
@@ -385,6 +392,11 @@ def _method_tabs(request: HttpRequest, names: Sequence[str], next_url: str) -> l
         }
         for name in names
     ]
+
+
+def _method_url(method: str, next_url: str) -> str:
+    query = {"method": method, **({"next": next_url} if next_url else {})}
+    return f"{reverse('ciam:login')}?{urlencode(query)}"
 
 
 def _url_with_next(name: str, next_url: str) -> str:

@@ -199,6 +199,12 @@ class Accounts:
 
     def set_password(self, username: str, password: str) -> None:
         """Set a new password; raise ``RefusedError`` if the password breaks the policy."""
+        self.check_new_password(username, password)
+        self._passwords[username] = password
+        self._failed_attempts.pop(username, None)
+
+    def check_new_password(self, username: str, password: str) -> None:
+        """Raise ``RefusedError`` if the password is blank, breaks the policy or is not new."""
         if not password:
             raise RefusedError("Params.Blank.User.Password")
         if password == self._passwords.get(username, PASSWORD):
@@ -206,8 +212,6 @@ class Accounts:
         has_both = any(map(str.isdigit, password)) and any(map(str.isalpha, password))
         if len(password) < _SHORTEST_PASSWORD or not has_both:
             raise RefusedError("Params.Illegal.User.Password.Policy")
-        self._passwords[username] = password
-        self._failed_attempts.pop(username, None)
 
     def spend_captcha(self, parameters: Mapping[str, Any]) -> None:
         """Spend a CAPTCHA, valid for one attempt; raise ``RefusedError`` for a wrong text."""
@@ -251,22 +255,31 @@ class Accounts:
 
     def spend_code(self, flow: CiamFlow, code: object) -> None:
         """Spend the flow's code; raise ``RefusedError`` if the code is wrong or too old."""
-        if not code:
-            raise RefusedError("Params.Blank.Code")
-        name = _channel_name(flow.channel)
         with self._lock:
-            if not flow.code or time.monotonic() - flow.sent_at > _CODE_LIFETIME:
-                raise RefusedError(f"Operation.Failure.{name}.Code.Not.Find")
-            if flow.tries >= _TRIES_OF_A_CODE:
-                raise RefusedError(f"Operation.Failure.{name}.Code.Too.Frequency")
-            if code != flow.code:
-                flow.tries += 1
-                raise RefusedError(f"Operation.Failure.{name}.Code.Error")
+            _check_code(flow, code)
             flow.code = ""
+
+    def check_code(self, flow: CiamFlow, code: object) -> None:
+        """Raise ``RefusedError`` if the code is wrong or too old; a correct code stays valid."""
+        with self._lock:
+            _check_code(flow, code)
 
     def end_flow(self, flow: CiamFlow) -> None:
         """Delete a flow, so that no later step can use it."""
         self._flows.pop(flow.id, None)
+
+
+def _check_code(flow: CiamFlow, code: object) -> None:
+    if not code:
+        raise RefusedError("Params.Blank.Code")
+    name = _channel_name(flow.channel)
+    if not flow.code or time.monotonic() - flow.sent_at > _CODE_LIFETIME:
+        raise RefusedError(f"Operation.Failure.{name}.Code.Not.Find")
+    if flow.tries >= _TRIES_OF_A_CODE:
+        raise RefusedError(f"Operation.Failure.{name}.Code.Too.Frequency")
+    if code != flow.code:
+        flow.tries += 1
+        raise RefusedError(f"Operation.Failure.{name}.Code.Error")
 
 
 def username_of_identifier(identifier: str) -> str:

@@ -192,18 +192,24 @@ def register_obtain_code(tenant: Tenant, parameters: Parameters) -> Any:
 
 
 def register_submit(tenant: Tenant, parameters: Parameters) -> Any:
+    """Create an account and sign in; a refused password spends no code (unverified at CIAM)."""
     flow = tenant.accounts.flow_with_id(parameters.get("fId"))
-    tenant.accounts.spend_code(flow, parameters.get("code"))
+    tenant.accounts.check_code(flow, parameters.get("code"))
     username = str(parameters.get("username") or flow.username)
+    password = str(parameters.get("password") or "")
+    if password:
+        tenant.accounts.check_new_password(username, password)
     tenant.accounts.create_account(username)
-    if password := parameters.get("password"):
-        tenant.accounts.set_password(username, str(password))
+    if password:
+        tenant.accounts.set_password(username, password)
     tenant.accounts.end_flow(flow)
     return complete_sign_in(tenant, username)
 
 
 def recover_submit(tenant: Tenant, parameters: Parameters) -> Any:
-    flow = _spend_code(tenant, parameters)
+    """Set a new password; a refused password spends no code (unverified at CIAM)."""
+    flow = _flow_of_recipient(tenant, parameters)
+    tenant.accounts.check_code(flow, parameters.get("code"))
     tenant.accounts.set_password(flow.username, str(parameters.get("password") or ""))
     tenant.accounts.end_flow(flow)
     return {"userId": user_id_of(flow.username)}
@@ -286,12 +292,18 @@ def _flow_at(tenant: Tenant, parameters: Parameters, step: str) -> CiamFlow:
 
 def _spend_code(tenant: Tenant, parameters: Parameters) -> CiamFlow:
     """Spend the code in the parameters and return its flow, if the recipient matches."""
+    flow = _flow_of_recipient(tenant, parameters)
+    tenant.accounts.spend_code(flow, parameters.get("code"))
+    return flow
+
+
+def _flow_of_recipient(tenant: Tenant, parameters: Parameters) -> CiamFlow:
+    """Return the flow in the parameters; raise ``RefusedError`` for another recipient."""
     flow = tenant.accounts.flow_with_id(parameters.get("fId"))
     _, recipient = _recipient_in(parameters)
     if recipient != flow.recipient:
         same = "PhoneNumber" if flow.channel == "SMS" else "Email"
         raise RefusedError(f"Operation.Failure.{same}.Not.Same")
-    tenant.accounts.spend_code(flow, parameters.get("code"))
     return flow
 
 

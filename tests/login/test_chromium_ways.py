@@ -183,14 +183,24 @@ def test_the_focus_is_on_the_invalid_field(page: Page, site: str) -> None:
     assert page.input_value("#ciam_phone_number") == "12345"
 
 
-def test_an_error_without_a_field_is_an_alert(page: Page, site: str) -> None:
+def test_a_wrong_password_is_an_error_at_the_password(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/login/")
     send(page, username="li", password="wrong")
 
-    assert "password" in page.inner_text("[role=alert]")
+    assert page.title().startswith("Error: ")
+    assert page.query_selector("[role=alert]") is None
+    assert "password" in page.inner_text("#ciam_password_error")
     assert page.input_value("#ciam_username") == "li"
     assert page.input_value("#ciam_password") == ""
     assert page.evaluate("document.activeElement.id") == "ciam_password"
+
+
+def test_an_error_above_the_heading_has_the_focus(page: Page, site: str, ciam: FakeCiam) -> None:
+    page.goto(f"{site}/ciam/login/")
+    ciam.fail("password", code="Service.Internal.Error")
+    send(page, username="li", password=PASSWORD)
+
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "alert"
 
 
 def test_a_captcha_can_be_read_and_replaced(page: Page, site: str, ciam: FakeCiam) -> None:

@@ -143,17 +143,118 @@ def test_a_password_signs_in_the_same_user_as_the_hosted_page(person: FormBrowse
     assert by_password == person.user_id is not None
 
 
-def test_the_error_of_a_wrong_password_is_shown_above_the_form(person: FormBrowser) -> None:
+def test_the_error_of_a_wrong_password_is_shown_at_the_password(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
-    answer = person.submit_form(username="li", password="wrong")
+    answer = person.submit_form(username="li", password="wrong-word")
     page = answer.content.decode()
 
     assert answer.status_code == 401
     assert answer["Ciam-Error-Code"] == "Operation.Failure.Username.Or.Password.Error"
-    assert 0 < page.index('role="alert"') < page.index('name="username"')
+    assert "username or password" in check_field_error(answer, "password")
     assert 'value="li"' in page
-    assert "wrong" not in page
+    assert "wrong-word" not in page
     assert person.user_id is None
+
+
+# Address -> the fields of the form that leads to the next page, if there is one.
+TYPED: dict[str, dict[str, str]] = {
+    "/ciam/login/": {},
+    "/ciam/login/?method=sms": {},
+    "/ciam/login/?method=sms&code": {"phone_number": NUMBER},
+    "/ciam/recover/": {"receiver": "li@example.com"},
+    "/ciam/sign-up/": {"receiver": NUMBER},
+}
+PASSWORD_FORM = {"username": "zhang", "password": "typed-secret"}
+CODE_FORM = {"code": CODE, "password": "typed-secret"}
+# Address, stage, code of CIAM (empty: no failure is planned), typed values, and the field of the
+# error. An error without a field of the form is one line above the fields.
+TYPING_ERRORS = [
+    ("/ciam/login/", "password", "Operation.Failure.User.Locked", PASSWORD_FORM, "password"),
+    ("/ciam/login/", "password", "login_failed", PASSWORD_FORM, "password"),
+    ("/ciam/login/", "password", "Params.Illegal.User.Password", PASSWORD_FORM, "password"),
+    ("/ciam/login/", "password", "Params.Illegal.Whatever", PASSWORD_FORM, ""),
+    ("/ciam/login/", "", "", {"username": "zhang", "password": ""}, "password"),
+    ("/ciam/login/?method=sms", "", "", {"phone_number": "12345"}, "phone_number"),
+    ("/ciam/login/?method=sms", "send_code", "Operation.Failure.Captcha.Error",
+        {"phone_number": NUMBER}, "captcha"),
+    ("/ciam/login/?method=sms&code", "", "", {"code": "135790"}, "code"),
+    ("/ciam/recover/", "recover", "Operation.Failure.Email.Code.Error", CODE_FORM, "code"),
+    ("/ciam/recover/", "recover", "Params.Illegal.User.Password.Policy", CODE_FORM, "password"),
+    ("/ciam/sign-up/", "register", "Params.Exist.User.Phone.Number", CODE_FORM, "code"),
+]  # fmt: skip
+
+
+@for_each_row("address, stage, code, typed, field", TYPING_ERRORS)
+def test_an_error_of_typing_is_one_line_at_its_field_and_keeps_what_was_typed(  # noqa: PLR0917  (a row)
+    person: FormBrowser, address: str, stage: str, code: str, typed: dict[str, str], field: str
+) -> None:
+    cache.clear()
+    person.ciam.accounts._last_sends.clear()
+    person.open_page(address)
+    if TYPED[address]:
+        person.submit_form(**TYPED[address])
+    if code:
+        person.ciam.fail(stage, code=code)
+    answer = person.submit_form(**typed)
+    page = answer.content.decode()
+
+    if field:
+        assert check_field_error(answer, field)
+        assert 'role="alert"' not in page
+    else:
+        assert '<p class="ciam-error" role="alert" tabindex="-1" autofocus>' in page
+    assert page.count('class="ciam-error"') == 1
+    assert 'class="ciam-answer' not in page
+    assert "ciam-reference" not in page
+    assert answer["Ciam-Request-Id"] not in page
+    assert "<title>Error: " in page
+    assert "typed-secret" not in page
+    # A code stays in the form unless it is wrong.
+    shown = {name: value for name, value in typed.items() if name not in ("password", field)}
+    shown |= {name: typed[name] for name in ("phone_number",) if name in typed}
+    assert all(f'value="{value}"' in page for value in shown.values())
+
+
+def test_a_weak_new_password_does_not_cost_the_code(person: FormBrowser) -> None:
+    for address, receiver in (("/ciam/recover/", "li@example.com"), ("/ciam/sign-up/", NUMBER)):
+        person.open_page(address)
+        person.submit_form(receiver=receiver)
+        # More refused passwords than wrong codes are allowed.
+        for _ in range(7):
+            answer = person.submit_form(code=CODE, password="short")
+            assert check_field_error(answer, "password")
+            assert f'value="{CODE}"' in answer.content.decode()
+        assert person.submit_form(code=CODE, password="a-new-passw0rd").status_code in (200, 302)
+        assert "Error: " not in person.response.content.decode()
+
+
+@pytest.mark.parametrize("username", ["li", "nobody", "locked"])
+def test_after_a_wrong_password_everybody_reads_that_an_account_may_be_locked(
+    person: FormBrowser, settings: Settings, username: str
+) -> None:
+    def page(methods: list[str]) -> str:
+        settings.CIAM_LOGIN_METHODS = methods
+        assert "may be locked" not in person.open_page("/ciam/login/?next=/cart/").content.decode()
+        return str(person.submit_form(username=username, password="wrong").content.decode())
+
+    shown = page(EVERY)
+    assert "an account may be locked for a while" in shown
+    assert '<a class="ciam-link" href="/ciam/recover/?next=%2Fcart%2F">Reset your' in shown
+    assert '"/ciam/login/?method=sms&amp;next=%2Fcart%2F">Sign in with a code<' in shown
+    assert "If so, wait before you try again." in page(["password"])
+
+
+def test_an_error_that_is_not_of_typing_has_the_focus_and_its_reference(
+    person: FormBrowser,
+) -> None:
+    person.open_page("/ciam/login/")
+    person.ciam.fail("password", code="Service.Internal.Error")
+    answer = person.submit_form(username="li", password=PASSWORD)
+    page = answer.content.decode()
+
+    assert 'role="alert" tabindex="-1" autofocus>' in page
+    assert page.index('role="alert"') < page.index("<h1")
+    assert answer["Ciam-Request-Id"] in page
 
 
 @pytest.mark.parametrize("username", ["nobody", "locked", "disabled", "archived"])
@@ -943,9 +1044,6 @@ def test_an_account_can_be_created(person: FormBrowser) -> None:
     page = person.submit_form(receiver=NUMBER).content.decode()
     assert "can be used for a new account" in page
     assert check_field_error(person.submit_form(code=CODE, password="short"), "password")
-    person.open_page("/ciam/sign-up/?next=/cart/")
-    person.ciam.accounts._last_sends.clear()
-    person.submit_form(receiver="138 0000 4321")
     answer = person.submit_form(code=CODE, password="a-new-passw0rd")
 
     assert (answer.status_code, answer["Location"]) == (302, "/cart/")

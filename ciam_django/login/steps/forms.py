@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from django import forms
 from django.http import HttpRequest
@@ -15,7 +15,7 @@ from ciam_django.answers import Answer, answer_to
 from ciam_django.client.results import Consent
 from ciam_django.errors import CiamError
 from ciam_django.forms import add_error
-from ciam_django.kinds import Kind
+from ciam_django.kinds import Action, Kind
 from ciam_django.login.steps.consent_boxes import (
     ConsentBox,
     consent_boxes,
@@ -58,6 +58,23 @@ CODES_OF_FIELDS: Final[Mapping[str, tuple[str, str]]] = {
     "address": ("Params.Blank.User.Address", "Params.Illegal.User.Address"),
 }
 _LONGEST: Final = 255
+# The kinds of typing errors -> the fields that show an answer whose own field the form does not
+# have. The first field that the form has is used. JSON answers keep the field of the table.
+_FIELDS_OF_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    Kind.CREDENTIALS: ("password", "code"),
+    Kind.VERIFICATION: ("code",),
+    Kind.CAPTCHA: ("captcha",),
+    Kind.VALIDATION: ("code", "receiver"),
+}
+# The actions that the form itself offers.
+_ACTIONS_OF_FORMS: Final = frozenset(
+    {Action.CHANGE_INPUT, Action.SOLVE_CAPTCHA, Action.RESEND_CODE, Action.COMPLETE_PROFILE}
+)
+
+
+def is_typing_error(answer: Answer) -> bool:
+    """Return True if the user can correct the error in the form, without further help."""
+    return answer.kind in _FIELDS_OF_KINDS and answer.action in _ACTIONS_OF_FORMS
 
 
 class _WriteOnlyInput(forms.PasswordInput):
@@ -175,9 +192,28 @@ class CiamForm(forms.Form):
 
     def add_ciam_error(self, error: CiamError, request: HttpRequest) -> Answer:
         """Add the error to its field and return its answer; a CAPTCHA error adds ``captcha``."""
-        if answer_to(error, request).kind == Kind.CAPTCHA and "captcha" not in self.fields:
+        answer = answer_to(error, request)
+        if answer.kind == Kind.CAPTCHA and "captcha" not in self.fields:
             self.add_captcha()
-        return add_error(self, error, request, {"captcha_id": "captcha", **self.field_aliases})
+        return add_error(self, error, request, self._field_names(answer))
+
+    def _field_names(self, answer: Answer) -> dict[str, str]:
+        """Map the fields of the table to the fields of the form, for ``add_error``.
+
+        The field of a typing error that the form does not have is another field of the form.
+        """
+        names, field = {"captcha_id": "captcha", **self.field_aliases}, answer.field or ""
+        if names.get(field, field) not in self.fields and is_typing_error(answer):
+            names[field] = next((n for n in _FIELDS_OF_KINDS[answer.kind] if n in self.fields), "")
+        return names
+
+    def keep_typed_code(self) -> None:
+        """Render the typed code again unless it has an error: a refused password keeps the code.
+
+        A password is never rendered again.
+        """
+        if "code" in self.fields and "code" not in self.errors:
+            cast("_WriteOnlyInput", self.fields["code"].widget).render_value = True
 
     def set_autofocus(self) -> None:
         """Focus the first field with an error or, without errors, the first empty field."""
