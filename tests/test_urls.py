@@ -53,7 +53,7 @@ METHODS = {
     "done": "GET, HEAD",
     "captcha": "GET, HEAD",
     "provider": "POST",
-    "provider_callback": "GET",
+    "provider_callback": "GET, POST",
     "api": "GET, HEAD",
     "api_captcha": "GET, HEAD",
     "api_renew": "POST",

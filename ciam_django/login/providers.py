@@ -40,7 +40,8 @@ class Provider:
     """A row of the table.
 
     ``client_id`` and ``code`` are names of parameters. ``cancel_error`` is the ``error`` that the
-    provider returns if the user refuses. ``more`` holds further parameters of the authorize URL.
+    provider returns if the user refuses. ``more`` holds further parameters of the authorize URL,
+    and ``more_with_scope`` the parameters that the provider requires if the URL has a scope.
     ``browser_types`` holds the types of browsers in which the authorize page works.
     ``has_page`` is False for a mini program, which has no authorize page. ``proofs`` are the
     parameters that the provider binds the code to: ``pkce`` (RFC 7636) and ``nonce`` (OpenID
@@ -60,6 +61,7 @@ class Provider:
     code: str = "code"
     cancel_error: str = "access_denied"
     more: Mapping[str, str] = field(default_factory=dict)
+    more_with_scope: Mapping[str, str] = field(default_factory=dict)
     fragment: str = ""
     browser_types: Set[BrowserType] = frozenset(BrowserType)
     has_page: bool = True
@@ -117,11 +119,12 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         "https://accounts.feishu.cn/open-apis/authen/v1/authorize", proofs={"pkce"},
         own_app=r"\bLark/"),
     # https://developer.apple.com/documentation/signinwithapplerestapi
-    # With a scope, Apple requires response_mode=form_post, and the browser would not send our
-    # SameSite cookie with that POST. So there is no scope.
+    # With a scope, Apple requires response_mode=form_post, and tells the name only there. A project
+    # that needs the name or the email address sets the scope "name email".
     "apple": Provider(
         pgettext_lazy("ciam", "Apple"),
         "https://appleid.apple.com/auth/authorize", more={"response_mode": "query"},
+        more_with_scope={"response_mode": "form_post"},
         cancel_error="user_cancelled_authorize", proofs={"nonce"}),
     # https://developers.google.com/identity/openid-connect/openid-connect
     # Google refuses browsers inside apps (disallowed_useragent):
@@ -170,6 +173,19 @@ class Registration:
     source: str
     proofs: Set[str] = frozenset()
 
+    @property
+    def answers_by_post(self) -> bool:
+        """True if the provider sends the callback as a form that the browser posts.
+
+        OAuth 2.0 Form Post Response Mode, section 2.
+        """
+        return self._more_parameters.get("response_mode") == "form_post"
+
+    @property
+    def _more_parameters(self) -> dict[str, str]:
+        row = self.provider
+        return {**row.more, **(row.more_with_scope if row.scope else {})}
+
     def authorize_url(
         self, redirect_uri: str, state: str, *, nonce: str = "", code_challenge: str = ""
     ) -> str:
@@ -184,7 +200,7 @@ class Registration:
             "response_type": "code",
             "scope": row.scope,
             "state": state,
-            **row.more,
+            **self._more_parameters,
         }
         if "nonce" in self.proofs:
             parameters["nonce"] = nonce

@@ -15,6 +15,7 @@ from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.login.captcha import captcha_parameters
+from ciam_django.login.names import with_told_name
 from ciam_django.login.steps.flow import Flow, StepResult, Submission
 from ciam_django.login.steps.forms import CiamForm
 from ciam_django.login.steps.linking import confirmation_flow
@@ -81,7 +82,7 @@ def finish_sign_in(
     """
     result: SignedIn | Flow = tokens
     person = identify_person(ciam_app(), tokens.data, None)
-    person = dataclasses.replace(person, provider=flow.provider)
+    person = with_told_name(dataclasses.replace(person, provider=flow.provider), flow.told_name)
     if with_session and flow.link_to_user:
         result = confirmation_flow(request, person, tokens.data["access_token"], flow)
     elif with_session:
