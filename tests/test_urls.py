@@ -22,7 +22,7 @@ def test_a_project_without_the_accounts_app_has_no_views(settings: Settings) -> 
     assert importlib.reload(urls).urlpatterns == []
 
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "ciam_django.accounts"]
-    assert len(importlib.reload(urls).urlpatterns) == 18
+    assert len(importlib.reload(urls).urlpatterns) == 19
 
 
 def test_no_view_needs_a_login() -> None:
@@ -57,6 +57,7 @@ METHODS = {
     "api": "GET, HEAD",
     "api_captcha": "GET, HEAD",
     "api_renew": "POST",
+    "api_provider": "POST",
     "api_step": "POST",
     "authorize": "POST",
     "callback": "GET",

@@ -22,7 +22,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from ciam_django.testing import keys
 from ciam_django.testing.api import API_ROUTES
-from ciam_django.testing.endpoints import OAUTH_ROUTES, Reply, failure_response, stage_of
+from ciam_django.testing.endpoints import OAUTH_ROUTES, Reply, failure_response, s256, stage_of
 from ciam_django.testing.failures import (
     BEHAVIOURS,
     EDGE_COOKIE,
@@ -269,6 +269,14 @@ class FakeCiam(Tenant):
         """
         _, location = self._submit_decision(url, username, "cancel" if cancel else "sign_in")
         return location or None
+
+    def native_code(self, username: str = "li", *, code_verifier: str = "", nonce: str = "") -> str:
+        """Return a new code, as the SDK of a social provider gives it to a native app.
+
+        The provider binds the code to the challenge of the ``code_verifier`` and to the ``nonce``.
+        """
+        challenge = s256(code_verifier) if code_verifier else ""
+        return self.accounts.issue_social_code(username, challenge=challenge, nonce=nonce)
 
     def post_at_provider(
         self, url: str, *, username: str = "li", cancel: bool = False
