@@ -24,6 +24,8 @@ from ciam_django.conf import cached_until_settings_change
 _SOURCE_LANGUAGE: Final = "en"
 # Django has no fallback for Chinese without a region and a script.
 _FALLBACKS: Final[Mapping[str, Sequence[str]]] = {"zh": ("zh-hans",)}
+# Many servers know Chinese only by the region, and do not know the script.
+_REGIONAL_TAGS: Final[Mapping[str, Sequence[str]]] = {"zh-hans": ("zh-CN",), "zh-hant": ("zh-TW",)}
 
 
 def language_for(request: HttpRequest | None) -> str:
@@ -87,3 +89,23 @@ def similar_languages(language: str) -> Iterator[str]:
     while "-" in language:
         language = language.rpartition("-")[0]
         yield language
+
+
+def language_tags(language: str) -> Sequence[str]:
+    """Return BCP 47 tags for a language of Django, the most exact first: ``zh-Hant``, ``zh-TW``...
+
+    A script begins with an upper-case letter, and a region has upper-case letters (RFC 5646,
+    section 2.1.1).
+    """
+    tags = [
+        tag
+        for similar in similar_languages(language)
+        for tag in (_spelled_tag(similar), *_REGIONAL_TAGS.get(similar, ()))
+    ]
+    return list(dict.fromkeys(tags))
+
+
+def _spelled_tag(language: str) -> str:
+    first, *others = language.split("-")
+    spelled = {2: str.upper, 4: str.title}
+    return "-".join([first, *(spelled.get(len(part), str)(part) for part in others)])

@@ -63,6 +63,7 @@ if apps.is_installed("ciam_django.accounts"):
         path("api/", private_view(api.login_options), name="api"),
         path("api/captcha/", private_view(api.issue_captcha), name="api_captcha"),
         path("api/renew/", private_view(api.refresh_tokens), name="api_renew"),
+        path("api/with/<str:name>/", private_view(api.submit_provider_code), name="api_provider"),
         # An unknown URL below the endpoints is answered with JSON, too.
         path("api/<path:name>/", private_view(api.submit_step), name="api_step"),
         path("authorize/", private_view(hosted.authorize), name="authorize"),

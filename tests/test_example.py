@@ -7,6 +7,7 @@ import gettext
 import html
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 import pytest
 import requests
@@ -31,6 +32,7 @@ from ciam_django.testing import FakeCiam, accounts
 
 pytestmark = pytest.mark.slow("the example project")
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PROJECT = Path(__file__).parents[1] / "example_project"
 LOCKED = "Operation.Failure.User.Locked"
 
@@ -353,9 +355,23 @@ ROW = re.compile(
 )
 
 
+def pages_of(browser: Browser, query: str = "") -> dict[str, str]:
+    """Return the address -> HTML of each page of the gallery, or of the pages of a search."""
+    pages: dict[str, str] = {}
+    waiting = [f"/gallery/?{urlencode({'q': query})}" if query else "/gallery/?group=oauth"]
+    for path in waiting:
+        if path not in pages:
+            pages[path] = browser.session.get(urljoin(browser.site, path), timeout=60).text
+            groups, _, more = pages[path].partition('<section class="panel')
+            links = re.findall(r'href="(\?.*?)"', more if query else groups + more)
+            # The link to the first page of a group is the link to the group, too.
+            more_links = (html.unescape(link).removesuffix("&page=1") for link in links)
+            waiting += [f"/gallery/{link}" for link in more_links]
+    return pages
+
+
 def rows_of(browser: Browser, query: str = "") -> list[tuple[int, str, str, list[str]]]:
-    """Return the status, the code, the sentence and the links of each row."""
-    answer = browser.session.get(f"{browser.site}gallery/", params={"q": query}, timeout=60)
+    """Return the status, the code, the sentence and the links of each row of all pages."""
     return [
         (
             int(status),
@@ -366,14 +382,15 @@ def rows_of(browser: Browser, query: str = "") -> list[tuple[int, str, str, list
                 for link in re.findall(r'href="(.*?)"', links)
             ],
         )
-        for status, code, text, links in ROW.findall(answer.text)
+        for page in pages_of(browser, query).values()
+        for status, code, text, links in ROW.findall(page)
     ]
 
 
 def test_the_gallery_has_every_failure_of_the_table(site: str) -> None:
     rows = rows_of(Browser(site))
     failures = [code for code, row in CODES.items() if row.kind is not Kind.SUCCESS]
-    assert [code for _status, code, _text, _links in rows] == failures
+    assert sorted(code for _status, code, _text, _links in rows) == sorted(failures)
     assert {len(links) for _status, _code, _text, links in rows} == {9}
 
 
@@ -418,6 +435,26 @@ def test_the_gallery_is_searched_by_code_kind_status_and_text(
     site: str, query: str, number: int
 ) -> None:
     assert len(rows_of(Browser(site), query)) == number
+
+
+def test_each_page_of_the_gallery_is_small_and_accessible(site: str) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine")
+    pages = pages_of(Browser(site))
+
+    sizes = {path: len(content.encode()) for path, content in pages.items()}
+    assert {path: size for path, size in sizes.items() if size > 50_000} == {}
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = chromium.new_page(viewport={"width": 375, "height": 800})
+        for path in pages:
+            page.goto(urljoin(site, path))
+            results = axe.Axe().run(page)
+            assert results.violations_count == 0, f"{path}: {results.generate_report()}"
+            assert page.evaluate("document.documentElement.scrollWidth") <= 375, path
+        chromium.close()
 
 
 # --- The texts --------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from ciam_django.codes import CODES
 from ciam_django.errors import CiamError
 from ciam_django.languages import (
     language_of_texts,
+    language_tags,
     similar_language_with_texts,
     similar_languages,
 )
@@ -509,3 +510,19 @@ def test_a_notice_is_in_the_language_of_the_page_that_shows_it() -> None:
 
     assert answer
     assert answer.detail == "该账号已被锁定，请联系客服解锁。"
+
+
+def test_a_language_of_django_becomes_tags_of_bcp_47() -> None:
+    tags_of = {
+        "en": "en",
+        "en-us": "en-US en",
+        "zh-hans": "zh-Hans zh-CN zh",
+        "zh-hant": "zh-Hant zh-TW zh",
+        "zh-hk": "zh-HK zh-Hant zh-TW zh",
+        "zh-cn": "zh-CN zh-Hans zh",
+        "zh": "zh zh-Hans zh-CN",
+        "sr-latn": "sr-Latn sr",
+        "es-419": "es-419 es",
+    }
+
+    assert {code: " ".join(language_tags(code)) for code in tags_of} == tags_of

@@ -437,6 +437,7 @@ HIDDEN_MEMBERS = {
         "counted_name",
         "masked_recipient",
         "step_data",
+        "told_name",
     },
     "login.steps.flow.Submission": {"cleaned_data", "extra_parameters", "earlier_flow"},
 }

@@ -22,7 +22,7 @@ def test_a_project_without_the_accounts_app_has_no_views(settings: Settings) -> 
     assert importlib.reload(urls).urlpatterns == []
 
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "ciam_django.accounts"]
-    assert len(importlib.reload(urls).urlpatterns) == 18
+    assert len(importlib.reload(urls).urlpatterns) == 19
 
 
 def test_no_view_needs_a_login() -> None:
@@ -53,10 +53,11 @@ METHODS = {
     "done": "GET, HEAD",
     "captcha": "GET, HEAD",
     "provider": "POST",
-    "provider_callback": "GET",
+    "provider_callback": "GET, POST",
     "api": "GET, HEAD",
     "api_captcha": "GET, HEAD",
     "api_renew": "POST",
+    "api_provider": "POST",
     "api_step": "POST",
     "authorize": "POST",
     "callback": "GET",

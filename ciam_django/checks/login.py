@@ -39,6 +39,7 @@ from ciam_django.login.providers import (
     REQUIRED_FIELDS,
     WECHAT,
     BrowserType,
+    Provider,
     form_action_origins,
     provider_entries,
     provider_of_entry,
@@ -53,7 +54,13 @@ _ENDPOINT_CHOICES: Final[Mapping[str, type[enum.StrEnum]]] = {
     "credential": Credential,
     "stage": Stage,
 }
-_ENTRY_FIELDS: Final = (*REQUIRED_FIELDS, *sorted(OVERRIDABLE_FIELDS), "provider", "proofs")
+_ENTRY_FIELDS: Final = (
+    *REQUIRED_FIELDS,
+    *sorted(OVERRIDABLE_FIELDS),
+    "provider",
+    "proofs",
+    "native",
+)
 
 
 def is_allowed_by_row(name: str) -> bool:
@@ -146,8 +153,8 @@ def check_social_providers(app_configs: object, **kwargs: Any) -> Iterator[Check
         yield check_message(
             "provider",
             "CIAM_SOCIAL_PROVIDERS: 'wechat' is no dict of its registrations.",
-            "It must have one or more of the keys 'website', 'in_app' and 'mini_program', each "
-            "with a dict, for example {'website': {'app_id': '...', 'source': '...'}}.",
+            "It must have one or more of the keys 'website', 'in_app', 'mini_program' and 'app', "
+            "each with a dict, for example {'website': {'app_id': '...', 'source': '...'}}.",
         )
     for name, entry in provider_entries(setting).items():
         yield from _entry_messages(name, entry)
@@ -168,6 +175,8 @@ def _entry_messages(name: str, entry: Mapping[str, Any]) -> Iterator[CheckMessag
             )
         elif field == "proofs":
             yield from _proof_messages(place, value, PROVIDERS[provider_name].proofs)
+        elif field == "native":
+            yield from _native_messages(place, value, PROVIDERS[provider_name])
         elif field == "browser_types":
             yield from _browser_type_messages(place, value)
         elif not isinstance(value, Mapping if field == "more" else str | Promise):
@@ -207,6 +216,20 @@ def _proof_messages(place: str, value: object, allowed: Set[str]) -> Iterator[Ch
         names = ", ".join(map(repr, sorted(allowed)))
         hint = f"It must be a list of: {names}." if allowed else "The provider takes no proof."
         yield check_message("provider", f"{place}: the proofs are {value!r}.", hint)
+
+
+def _native_messages(place: str, value: object, row: Provider) -> Iterator[CheckMessage]:
+    if not isinstance(value, bool):
+        yield check_message(
+            "provider", f"{place}: the native is {value!r}.", "It must be True or False."
+        )
+    elif value and not row.has_native_codes:
+        yield check_message(
+            "provider",
+            f"{place}: the provider gives no code to a native app.",
+            "The SDK gives an access token, which must not sign a user in, or there is no SDK. "
+            "Remove 'native' from the entry, and let the app open the login page in a browser.",
+        )
 
 
 # --- The OAuth client and the cache of a project with sign-in URLs ----------------------------

@@ -7,7 +7,7 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -262,14 +262,17 @@ class CiamApp(_App):
         nonce: str,
         code_verifier: str,
         must_log_in: bool = False,
+        languages: Sequence[str] = (),
     ) -> str:
         """Return the URL of CIAM's login page, with a request for a code and with PKCE S256.
 
-        ``must_log_in`` asks for a login even if CIAM has a session in this browser (OpenID Connect
-        Core 1.0, section 3.1.2.1). CIAM's own mode has no such parameter. Raises a ``CiamError`` if
-        the metadata can't be loaded.
+        ``must_log_in`` asks for a login even if CIAM has a session in this browser, and
+        ``languages`` are BCP 47 tags for the page: ``prompt`` and ``ui_locales`` of OpenID Connect
+        Core 1.0, section 3.1.2.1. CIAM's own mode has no such parameters. The project's
+        ``authorize_params`` replace them. Raises a ``CiamError`` if the metadata can't be loaded.
         """
-        parameters = {"prompt": "login"} if must_log_in and self.is_oidc else {}
+        wanted = {"prompt": "login" if must_log_in else "", "ui_locales": " ".join(languages)}
+        parameters = {name: value for name, value in wanted.items() if value and self.is_oidc}
         with raising_ciam_errors(Stage.AUTHORIZE):
             authorization = self.create_authorization_url(
                 redirect_uri, state=state, nonce=nonce, code_verifier=code_verifier, **parameters

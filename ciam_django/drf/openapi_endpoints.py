@@ -16,7 +16,7 @@ from ciam_django.login.api import load_step_availability
 from ciam_django.login.providers import registrations
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.forms import PROFILE_FIELDS
-from ciam_django.login.steps.table import STEPS, Step
+from ciam_django.login.steps.table import NATIVE, STEPS, Step
 
 TAG: Final = "sign-in"
 # The scheme of the CSRF header. A step needs the header where it starts a session.
@@ -137,12 +137,16 @@ def _endpoint_paths() -> Iterator[tuple[str, dict[str, Any]]]:
     )
     for name, row in STEPS.items():
         if load_step_availability(name):
-            operation = _operation(
-                name, _english_title(row), "CiamStep", "CiamSignedIn", "CiamDone"
-            )
-            operation["requestBody"] = _request_body(_step_schema(name, row))
-            operation["security"] = [] if returns_tokens else [{CSRF_SCHEME: []}]
+            operation = _step_operation(name, name, _english_title(row))
             yield reverse("ciam:api_step", args=[name]), {"post": operation}
+    for name, registration in registrations().items():
+        if registration.takes_native_codes:
+            operation = _step_operation(
+                NATIVE,
+                f"native_{_identifier(name)}",
+                f"Sign in with the code of an SDK, with {name}",
+            )
+            yield reverse("ciam:api_provider", args=[name]), {"post": operation}
     if returns_tokens:
         operation = _operation("renew", "Get new tokens for a refresh token", "CiamTokens")
         operation["requestBody"] = _request_body(
@@ -150,6 +154,18 @@ def _endpoint_paths() -> Iterator[tuple[str, dict[str, Any]]]:
         )
         yield reverse("ciam:api_renew"), {"post": operation}
     yield from _redirect_paths()
+
+
+def _step_operation(step_name: str, name: str, summary: str) -> dict[str, Any]:
+    returns_tokens = conf.CIAM_API_SIGN_IN == "token"
+    operation = _operation(name, summary, "CiamStep", "CiamSignedIn", "CiamDone")
+    operation["requestBody"] = _request_body(_step_schema(step_name, STEPS[step_name]))
+    operation["security"] = [] if returns_tokens else [{CSRF_SCHEME: []}]
+    return operation
+
+
+def _identifier(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]", "_", name)
 
 
 def _redirect_paths() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -164,7 +180,7 @@ def _redirect_paths() -> Iterator[tuple[str, dict[str, Any]]]:
     )
     for name, registration in registrations().items():
         if registration.provider.has_page:
-            operation_name = f"with_{re.sub(r'[^A-Za-z0-9]', '_', name)}"
+            operation_name = f"with_{_identifier(name)}"
             operation = _redirect_operation(operation_name, f"Sign in with {name}", begin)
             yield reverse("ciam:provider", args=[name]), {"post": operation}
     yield (

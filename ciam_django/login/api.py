@@ -51,6 +51,7 @@ from ciam_django.login.error_responses import (
     protect_json_from_csrf,
 )
 from ciam_django.login.known_browsers import last_method, remember_browser
+from ciam_django.login.names import cleaned_name
 from ciam_django.login.notices import SUCCESS_TEXTS
 from ciam_django.login.providers import (
     MINI_PROGRAM,
@@ -71,7 +72,7 @@ from ciam_django.login.steps.flow import (
 )
 from ciam_django.login.steps.linking import identity_text
 from ciam_django.login.steps.submit import build_form, finish_sign_in, submit_form
-from ciam_django.login.steps.table import STEPS
+from ciam_django.login.steps.table import NATIVE, STEPS
 from ciam_django.privacy import own_text
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import JSON, json_response_for, language_of_page
@@ -274,7 +275,40 @@ def submit_step(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404
     body = _parse_request_body(request)
     _refuse_malformed_members(body, name)
-    flow = _new_or_submitted_flow(request, name, body)
+    return _submit_flow(request, _new_or_submitted_flow(request, name, body), body)
+
+
+@_json_endpoint("POST")
+@_protect_from_other_sites
+def submit_provider_code(request: HttpRequest, name: str) -> HttpResponse:
+    """Sign the user in with the code that the SDK of a provider has given to a native app.
+
+    The body has the ``code``, a ``code_verifier`` and a ``nonce`` if the ``proofs`` of the
+    registration name them, and ``given_name`` and ``family_name`` for a new user. The response is
+    the response of ``submit_step``. Raises ``Http404`` if the provider is unknown, and
+    ``CiamError``: ``unknown_endpoint`` if the registration takes no codes of an SDK, or an error
+    like ``submit_step``.
+    """
+    registration = registrations().get(name)
+    if registration is None:
+        raise Http404
+    if not registration.takes_native_codes:
+        raise CiamError(
+            "unknown_endpoint",
+            upstream_text=own_text(
+                f"{name} takes no codes of an SDK: if the provider's SDK gives codes, add "
+                "'native': True to the entry in CIAM_SOCIAL_PROVIDERS"
+            ),
+        )
+    body = _parse_request_body(request)
+    _refuse_malformed_members(body, NATIVE)
+    next_url = safe_next(request, body.get("next", ""))
+    flow = Flow(NATIVE, "", next=next_url, provider=name, told_name=cleaned_name(body))
+    return _submit_flow(request, flow, body)
+
+
+def _submit_flow(request: HttpRequest, flow: Flow, body: Mapping[str, Any]) -> HttpResponse:
+    """Submit the step of the flow, and return the result of ``_result_body`` as JSON."""
     form = build_form(flow, body)
     result = submit_form(request, flow, form, body)
     if isinstance(result, SignedIn):
@@ -316,8 +350,11 @@ def load_step_availability(name: str) -> bool:
     """Return False if a login method or mini program step is not configured; True for other names.
 
     The login methods are the methods of ``tenant_config.load_login_methods``, which may call CIAM.
-    A name that is not in ``STEPS`` gives True.
+    ``NATIVE`` gives False, because its URL needs a provider. A name that is not in ``STEPS`` gives
+    True.
     """
+    if name == NATIVE:
+        return False
     if name in tenant_config.OWN_METHODS:
         return name in tenant_config.load_login_methods()
     return not name.startswith("mini_program") or MINI_PROGRAM in registrations()

@@ -40,8 +40,8 @@ ViewFunction = Callable[..., HttpResponse]
 # Bytes. The largest form, with encrypted data of WeChat and an encrypted flow, has 13 KB. Python
 # needs 0.3 seconds to parse a form of 2.5 MB, which Django accepts.
 LARGEST_BODY: Final = 16 * 1024
-_URL_ENCODED: Final = "application/x-www-form-urlencoded"
-_FORM_TYPES: Final = (_URL_ENCODED, "multipart/form-data")
+URL_ENCODED: Final = "application/x-www-form-urlencoded"
+_FORM_TYPES: Final = (URL_ENCODED, "multipart/form-data")
 _MAX_DIGITS: Final = 9
 
 
@@ -79,7 +79,7 @@ def _refuse_large_form(request: HttpRequest) -> None:
     if request.content_type not in _FORM_TYPES:
         return
     size = request.META.get("CONTENT_LENGTH") or ""
-    if not size and request.content_type == _URL_ENCODED:
+    if not size and request.content_type == URL_ENCODED:
         # With ASGI, Django reads a body without this header (chunked), however long it is. Django
         # does not parse the other form type without the header.
         size = str(len(request.body))

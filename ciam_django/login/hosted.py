@@ -8,6 +8,7 @@ from django.views.decorators.http import require_POST
 
 from ciam_django.client.oauth import ciam_app
 from ciam_django.errors import CiamError, Stage
+from ciam_django.languages import language_for, language_tags
 from ciam_django.login.consent import check_consent
 from ciam_django.login.error_responses import answer_error, protect_form
 from ciam_django.login.hints import Hint
@@ -49,6 +50,7 @@ def authorize(request: HttpRequest) -> HttpResponse:
         code_verifier=sign_in_state.code_verifier,
         # Otherwise the person who has a session at CIAM is linked, without a word.
         must_log_in=bool(sign_in_state.link_to_user),
+        languages=language_tags(language_for(request)),
     )
     response = redirect_or_json_response(request, url)
     set_state_cookie(request, response, sign_in_state)

@@ -40,11 +40,14 @@ class Provider:
     """A row of the table.
 
     ``client_id`` and ``code`` are names of parameters. ``cancel_error`` is the ``error`` that the
-    provider returns if the user refuses. ``more`` holds further parameters of the authorize URL.
+    provider returns if the user refuses. ``more`` holds further parameters of the authorize URL,
+    and ``more_with_scope`` the parameters that the provider requires if the URL has a scope.
     ``browser_types`` holds the types of browsers in which the authorize page works.
-    ``has_page`` is False for a mini program, which has no authorize page. ``proofs`` are the
-    parameters that the provider binds the code to: ``pkce`` (RFC 7636) and ``nonce`` (OpenID
-    Connect Core 1.0, section 3.1.2.1). All values of ``proofs`` are unverified.
+    ``has_page`` is False for a mini program and an app, which have no authorize page. ``proofs``
+    are the parameters that the provider binds the code to: ``pkce`` (RFC 7636) and ``nonce``
+    (OpenID Connect Core 1.0, section 3.1.2.1). ``has_native_codes`` is True if the SDK of the
+    provider gives a code to a native app. CIAM documents neither, so that all values of both are
+    unverified.
 
     ``icon`` is a URL or the path of a static file; a provider with an icon is a mark on the login
     page. ``brand`` names the colours of its full-width button in ``ciam.css``. ``own_app`` is a
@@ -60,6 +63,7 @@ class Provider:
     code: str = "code"
     cancel_error: str = "access_denied"
     more: Mapping[str, str] = field(default_factory=dict)
+    more_with_scope: Mapping[str, str] = field(default_factory=dict)
     fragment: str = ""
     browser_types: Set[BrowserType] = frozenset(BrowserType)
     has_page: bool = True
@@ -69,6 +73,7 @@ class Provider:
     own_app: str = ""
     qr_script: str = ""
     qr_frame: str = ""
+    has_native_codes: bool = False
 
 
 # fmt: off
@@ -91,6 +96,11 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         icon="ciam_django/wechat.svg", brand="wechat", own_app=r"MicroMessenger/"),
     # https://developers.weixin.qq.com/miniprogram/dev/framework/open-ability/login.html
     "wechat.mini_program": Provider(pgettext_lazy("ciam", "WeChat"), has_page=False),
+    # https://developers.weixin.qq.com/doc/oplatform/Mobile_App/WeChat_Login/Development_Guide.html
+    "wechat.app": Provider(
+        pgettext_lazy("ciam", "WeChat"), has_page=False, has_native_codes=True),
+    # The SDKs of QQ and Weibo give an access token, and no code. Any app that has got an access
+    # token of a user could sign in as this user.
     # https://wiki.connect.qq.com/
     "qq": Provider(pgettext_lazy("ciam", "QQ"),
         "https://graph.qq.com/oauth2.0/authorize", "get_user_info",
@@ -105,38 +115,44 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         pgettext_lazy("ciam", "Alipay"),
         "https://openauth.alipay.com/oauth2/publicAppAuthorize.htm", "auth_user",
         "app_id", "auth_code", browser_types=set(BrowserType) - {BrowserType.WECHAT},
-        icon="ciam_django/alipay.svg", own_app=r"AlipayClient"),
+        icon="ciam_django/alipay.svg", own_app=r"AlipayClient",
+        has_native_codes=True),
     # https://open.dingtalk.com/document/orgapp/tutorial-obtaining-user-personal-information
     "dingtalk": Provider(
         pgettext_lazy("ciam", "DingTalk"),
         "https://login.dingtalk.com/oauth2/auth", "openid", code="authCode",
-        more={"prompt": "consent"}, own_app=r"DingTalk/"),
+        more={"prompt": "consent"}, own_app=r"DingTalk/",
+        has_native_codes=True),
     # https://open.feishu.cn/document/authentication-management/access-token/obtain-oauth-code
     "feishu": Provider(
         pgettext_lazy("ciam", "Feishu"),
         "https://accounts.feishu.cn/open-apis/authen/v1/authorize", proofs={"pkce"},
-        own_app=r"\bLark/"),
+        own_app=r"\bLark/",
+        has_native_codes=True),
     # https://developer.apple.com/documentation/signinwithapplerestapi
-    # With a scope, Apple requires response_mode=form_post, and the browser would not send our
-    # SameSite cookie with that POST. So there is no scope.
+    # With a scope, Apple requires response_mode=form_post, and tells the name only there. A project
+    # that needs the name or the email address sets the scope "name email".
     "apple": Provider(
         pgettext_lazy("ciam", "Apple"),
         "https://appleid.apple.com/auth/authorize", more={"response_mode": "query"},
-        cancel_error="user_cancelled_authorize", proofs={"nonce"}),
+        more_with_scope={"response_mode": "form_post"},
+        cancel_error="user_cancelled_authorize", proofs={"nonce"}, has_native_codes=True),
     # https://developers.google.com/identity/openid-connect/openid-connect
     # Google refuses browsers inside apps (disallowed_useragent):
     # https://developers.google.com/identity/protocols/oauth2/policies#browsers
     "google": Provider(
         pgettext_lazy("ciam", "Google"),
         "https://accounts.google.com/o/oauth2/v2/auth", "openid email profile",
-        browser_types={BrowserType.DESKTOP, BrowserType.PHONE}, proofs={"pkce", "nonce"}),
+        browser_types={BrowserType.DESKTOP, BrowserType.PHONE}, proofs={"pkce", "nonce"},
+        has_native_codes=True),
     # Any other OAuth 2.0 provider; the project sets at least label and authorize_url.
-    "generic": Provider("", proofs={"pkce", "nonce"}),
+    "generic": Provider("", proofs={"pkce", "nonce"}, has_native_codes=True),
 }
 # fmt: on
 
 # Fields of a row that an entry of CIAM_SOCIAL_PROVIDERS can replace. An entry also has app_id and
-# source, and can have provider (the name of the row) and proofs (the proofs that CIAM checks).
+# source, and can have provider (the name of the row), proofs (the proofs that CIAM checks) and
+# native (True if an app may send the codes of the provider's SDK).
 OVERRIDABLE_FIELDS: Final = frozenset(
     {
         "label",
@@ -162,6 +178,10 @@ class Registration:
     ``proofs`` are the proofs of the provider that CIAM checks, as the project says. CIAM exchanges
     the code, so that CIAM needs the verifier and the nonce. CIAM does not document them. A provider
     that got a challenge refuses a code without the verifier.
+
+    ``takes_native_codes`` is True if ``ciam:api_provider`` takes the codes of the provider's SDK.
+    There is no state of a browser that protects such a sign-in, so that the project has to allow
+    the codes.
     """
 
     name: str
@@ -169,6 +189,20 @@ class Registration:
     app_id: str
     source: str
     proofs: Set[str] = frozenset()
+    takes_native_codes: bool = False
+
+    @property
+    def answers_by_post(self) -> bool:
+        """True if the provider sends the callback as a form that the browser posts.
+
+        OAuth 2.0 Form Post Response Mode, section 2.
+        """
+        return self._more_parameters.get("response_mode") == "form_post"
+
+    @property
+    def _more_parameters(self) -> dict[str, str]:
+        row = self.provider
+        return {**row.more, **(row.more_with_scope if row.scope else {})}
 
     def authorize_url(
         self, redirect_uri: str, state: str, *, nonce: str = "", code_challenge: str = ""
@@ -184,7 +218,7 @@ class Registration:
             "response_type": "code",
             "scope": row.scope,
             "state": state,
-            **row.more,
+            **self._more_parameters,
         }
         if "nonce" in self.proofs:
             parameters["nonce"] = nonce
@@ -222,7 +256,15 @@ def registrations() -> Mapping[str, Registration]:
             proofs = frozenset(
                 proof for proof in row.proofs if isinstance(wanted, Collection) and proof in wanted
             )
-            complete[slug] = Registration(slug, row, entry["app_id"], entry["source"], proofs)
+            is_allowed = entry.get("native") is True or not row.has_page
+            complete[slug] = Registration(
+                slug,
+                row,
+                entry["app_id"],
+                entry["source"],
+                proofs,
+                takes_native_codes=row.has_native_codes and is_allowed,
+            )
     return complete
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlencode
+
 from django.contrib.auth.decorators import login_not_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from ciam_django.accounts.rate_limits import counting_attempt
 from ciam_django.client.api import CiamClient
@@ -14,9 +19,16 @@ from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError, Stage, code_in
 from ciam_django.login.callback import commit_in_view, handle_callback
 from ciam_django.login.consent import check_consent
-from ciam_django.login.error_responses import answer_error, login_page_url, protect_form
+from ciam_django.login.error_responses import (
+    URL_ENCODED,
+    answer_error,
+    answer_errors,
+    login_page_url,
+    protect_form,
+)
 from ciam_django.login.known_browsers import known_browser_id
 from ciam_django.login.link_views import answer_link_error, requested_link_user
+from ciam_django.login.names import decrypted_name, encrypted_name, name_in_form
 from ciam_django.login.notices import set_error_notice
 from ciam_django.login.pages import result_response
 from ciam_django.login.providers import Registration, registrations
@@ -36,6 +48,10 @@ from ciam_django.login.steps.results import next_flow
 from ciam_django.login.steps.submit import finish_sign_in
 from ciam_django.reporting import report
 from ciam_django.responses import HTML, media_type_for
+
+# The state and the code of a callback that a browser has posted.
+_POSTED_STATE: Final = re.compile(r"[0-9a-f]{1,64}")
+_POSTED_CODE: Final = re.compile(r"[!-~]{1,2048}")
 
 
 @login_not_required
@@ -74,9 +90,11 @@ def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
 @commit_in_view
 @login_not_required
 @csrf_exempt
-@require_GET
+@require_http_methods(["GET", "POST"])
 def provider_callback(request: HttpRequest, name: str) -> HttpResponse:
     """Sign the user in, or ask before the identity is linked, and redirect to the next page.
+
+    A provider with ``answers_by_post`` lets the browser send a POST, which is redirected to a GET.
 
     CIAM exchanges the provider's code. The next page is ``next`` or the page of a further step.
     After a failure, a browser that signs in gets the login page with a notice; a browser that links
@@ -85,6 +103,8 @@ def provider_callback(request: HttpRequest, name: str) -> HttpResponse:
     ``handle_callback`` answers a callback without a valid state.
     """
     registration = _registration_or_404(name)
+    if request.method == "POST":
+        return _redirect_posted_callback(request, registration)
 
     def complete(sign_in_state: SignInState) -> HttpResponse:
         return _complete_provider_callback(request, registration, sign_in_state)
@@ -108,6 +128,37 @@ def provider_callback(request: HttpRequest, name: str) -> HttpResponse:
     response = handle_callback(request, name, complete, answer_failure)
     if registration.provider.fragment:
         end_fragment(response)
+    return response
+
+
+@answer_errors
+def _redirect_posted_callback(request: HttpRequest, registration: Registration) -> HttpResponse:
+    """Redirect a callback by POST to the same callback by GET, which checks the state.
+
+    The POST comes from the provider's site, and a browser sends no cookie with SameSite=Lax with
+    such a POST. It sends the cookie with the GET after the redirect. Any site can send the POST. So
+    the POST sets no cookie and calls nobody, and the redirect has only the state, the code, an
+    error and the name of a new user, each in its own form. The name is encrypted for the sign-in
+    with this state, because URLs are stored in histories and logs.
+    """
+    if not registration.answers_by_post:
+        return HttpResponseNotAllowed(["GET"])
+    # No provider sends multipart/form-data, which is expensive to parse.
+    form = request.POST if request.content_type == URL_ENCODED else {}
+    state, code = form.get("state", ""), form.get(registration.provider.code, "")
+    parameters = {}
+    if _POSTED_STATE.fullmatch(state):
+        parameters["state"] = state
+        if _POSTED_CODE.fullmatch(code):
+            parameters[registration.provider.code] = code
+        if "error" in form:
+            parameters["error"] = code_in(form["error"]) or "oauth_error"
+        if name := name_in_form(form.get("user", "")):
+            parameters["user"] = encrypted_name(name, state)
+    url = reverse("ciam:provider_callback", args=[registration.name])
+    response = redirect_response(f"{url}?{urlencode(parameters)}")
+    # The browser follows with a GET (RFC 9110, section 15.4.4).
+    response.status_code = HTTPStatus.SEE_OTHER
     return response
 
 
@@ -140,6 +191,7 @@ def _complete_provider_callback(
         provider=sign_in_state.provider,
         link_to_user=sign_in_state.link_to_user,
         method=sign_in_state.provider,
+        told_name=decrypted_name(request.GET.get("user", ""), sign_in_state.state),
     )
     result = next_flow(outcome, flow) if isinstance(outcome, NextStep) else outcome
     if isinstance(result, SignedIn):

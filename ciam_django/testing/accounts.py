@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import threading
 import time
@@ -97,6 +98,8 @@ class Accounts:
         self._social_codes: dict[str, str] = {}
         # Code -> the PKCE challenge and the nonce of the authorize URL.
         self._social_proofs: dict[str, tuple[str, str]] = {}
+        # The user names whose name a provider has told.
+        self._told_names: set[str] = set()
         # User id -> user name, of the accounts that the application has created or that have signed
         # in.
         self._usernames: dict[str, str] = {}
@@ -146,6 +149,17 @@ class Accounts:
         self._social_codes[code] = username
         self._social_proofs[code] = challenge, nonce
         return code
+
+    def tell_name_once(self, username: str) -> dict[str, str]:
+        """Return the ``user`` that Apple posts at the first sign-in of a user, and later nothing.
+
+        The last name is the user name, and the first name is ``Apple``.
+        """
+        if username in self._told_names:
+            return {}
+        self._told_names.add(username)
+        name = {"firstName": "Apple", "lastName": username}
+        return {"user": json.dumps({"name": name, "email": f"{username}@example.com"})}
 
     def check_social_proofs(self, code: str, challenge: str, nonce: str) -> None:
         """Raise ``RefusedError`` if the challenge or the nonce is not that of the authorize URL."""

@@ -383,6 +383,7 @@ AUTH_SOURCES: Final = (
     "wechat_website",
     "wechat_in_app",
     "wechat_mini_program",
+    "wechat_app",
     "qq",
     "weibo",
     "alipay",

@@ -22,6 +22,9 @@ _TEXTS: Final = {
         "hint": "想看登录失败的样子？输入以下任意一个作为用户名：",
         "client_id": "未知的 client_id",
         "redirect_uri": "redirect_uri 未注册",
+        "response_mode": "scope 要求 response_mode=form_post",
+        "posting": "正在返回网站",
+        "continue": "继续",
         "signed_out": "您已退出登录",
         "post_logout_redirect_uri": "post_logout_redirect_uri 未注册",
     },
@@ -38,6 +41,9 @@ _TEXTS: Final = {
         "hint": "To see a sign-in fail, type one of these as the user name:",
         "client_id": "Unknown client_id",
         "redirect_uri": "Unregistered redirect_uri",
+        "response_mode": "The scope requires response_mode=form_post",
+        "posting": "Back to the site",
+        "continue": "Continue",
         "signed_out": "Signed out",
         "post_logout_redirect_uri": "Unregistered post_logout_redirect_uri",
     },
@@ -117,10 +123,7 @@ def _form_page(
 ) -> str:
     """Return the HTML of a page with ``lead``, a form, and the list of the example user names."""
     texts = _TEXTS[language]
-    hidden = "".join(
-        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
-        for name, value in parameters.items()
-    )
+    hidden = _hidden_inputs(parameters)
     examples = "".join(f"<li><code>{escape(example)}</code></li>" for example in example_names)
     return f"""<!DOCTYPE html>
 <html lang="{texts["lang"]}">
@@ -142,6 +145,27 @@ def _form_page(
 <ul>{examples}</ul>
 </main>
 </html>"""
+
+
+def posting_page(address: str, parameters: Mapping[str, str], language: str) -> str:
+    """Return the HTML of a page whose form posts the parameters to the client by itself."""
+    texts = _TEXTS[language]
+    return (
+        f'<!DOCTYPE html><html lang="{texts["lang"]}"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{texts['posting']} · Fake CIAM</title><style>{_STYLE}</style>"
+        f"<main><h1>{texts['posting']}</h1>"
+        f'<form method="post" action="{escape(address)}">{_hidden_inputs(parameters)}'
+        f"<button>{texts['continue']}</button></form></main>"
+        "<script>document.forms[0].submit()</script></html>"
+    )
+
+
+def _hidden_inputs(parameters: Mapping[str, str]) -> str:
+    return "".join(
+        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
+        for name, value in parameters.items()
+    )
 
 
 def message_page(key: str, language: str) -> str:

@@ -11,7 +11,7 @@ from werkzeug import Request, Response
 from werkzeug.utils import redirect
 
 from ciam_django.testing.endpoints import Route, is_registered
-from ciam_django.testing.page import language_of, message_page, provider_page
+from ciam_django.testing.page import language_of, message_page, posting_page, provider_page
 
 if TYPE_CHECKING:
     from ciam_django.testing.tenant import Tenant
@@ -25,7 +25,9 @@ class ProviderPage:
 
     ``client_id`` and ``code`` are the names of these two parameters. ``extra_parameters`` are sent
     with the code, and ``refusal_parameters`` after a refusal. ``refusal_parameters`` is None if the
-    provider does not redirect after a refusal, as with WeChat's QR code.
+    provider does not redirect after a refusal, as with WeChat's QR code. ``posts_scope`` is True if
+    the provider requires ``response_mode=form_post`` for a scope. The callback is then a form that
+    the browser posts, and the form has the user's name at the first sign-in.
     """
 
     name: str
@@ -35,6 +37,7 @@ class ProviderPage:
     refusal_parameters: Mapping[str, str] | None = field(
         default_factory=lambda: {"error": "access_denied"}
     )
+    posts_scope: bool = False
 
 
 PROVIDER_PAGES: Final[Mapping[str, ProviderPage]] = {
@@ -48,7 +51,9 @@ PROVIDER_PAGES: Final[Mapping[str, ProviderPage]] = {
     "alipay": ProviderPage("支付宝 Alipay", "app_id", "auth_code", {"source": "alipay_wallet"}),
     "dingtalk": ProviderPage("钉钉 DingTalk", code="authCode"),
     "feishu": ProviderPage("飞书 Feishu"),
-    "apple": ProviderPage("Apple", refusal_parameters={"error": "user_cancelled_authorize"}),
+    "apple": ProviderPage(
+        "Apple", refusal_parameters={"error": "user_cancelled_authorize"}, posts_scope=True
+    ),
     "google": ProviderPage("Google"),
     "generic": ProviderPage("Example"),
 }
@@ -62,6 +67,9 @@ def _page_handler(name: str, row: ProviderPage) -> Callable[[Tenant, Request], R
             return _html(message_page("client_id", language), 400)
         if not is_registered(tenant, parameters.get("redirect_uri", "")):
             return _html(message_page("redirect_uri", language), 400)
+        is_posted = parameters.get("response_mode") == "form_post"
+        if row.posts_scope and parameters.get("scope") and not is_posted:
+            return _html(message_page("response_mode", language), 400)
         if request.method != "POST":
             return _html(provider_page(row.name, parameters, language))
         callback = {"state": parameters["state"]} if "state" in parameters else {}
@@ -76,10 +84,14 @@ def _page_handler(name: str, row: ProviderPage) -> Callable[[Tenant, Request], R
                 **row.extra_parameters,
                 **callback,
             }
+            if is_posted and "name" in parameters.get("scope", "").split():
+                callback |= tenant.accounts.tell_name_once(username)
         elif row.refusal_parameters is None:
             return _html(message_page("refused", language))
         else:
             callback = {**row.refusal_parameters, **callback}
+        if is_posted:
+            return _html(posting_page(parameters["redirect_uri"], callback, language))
         mark = "&" if "?" in parameters["redirect_uri"] else "?"
         return redirect(f"{parameters['redirect_uri']}{mark}{urlencode(callback)}")
 

@@ -22,7 +22,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from ciam_django.testing import keys
 from ciam_django.testing.api import API_ROUTES
-from ciam_django.testing.endpoints import OAUTH_ROUTES, Reply, failure_response, stage_of
+from ciam_django.testing.endpoints import OAUTH_ROUTES, Reply, failure_response, s256, stage_of
 from ciam_django.testing.failures import (
     BEHAVIOURS,
     EDGE_COOKIE,
@@ -38,6 +38,7 @@ from ciam_django.testing.tenant import PREFIX, Tenant
 from ciam_django.testing.unreachable import UNREACHABLE
 
 _HIDDEN_INPUT: Final = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
+_FORM_ACTION: Final = re.compile(r'<form method="post" action="([^"]*)">')
 
 
 _ROUTES: Final = {**OAUTH_ROUTES, **API_ROUTES, **PROVIDER_ROUTES}
@@ -256,7 +257,8 @@ class FakeCiam(Tenant):
 
     def authorize(self, url: str, *, username: str = "li") -> str:
         """Act as the browser at the authorize page and return the address of the callback."""
-        return self._submit_decision(url, username, "sign_in") or ""
+        _, location = self._submit_decision(url, username, "sign_in")
+        return location
 
     def authorize_at_provider(
         self, url: str, *, username: str = "li", cancel: bool = False
@@ -265,20 +267,42 @@ class FakeCiam(Tenant):
 
         Return None if the provider does not redirect to the client.
         """
-        return self._submit_decision(url, username, "cancel" if cancel else "sign_in")
+        _, location = self._submit_decision(url, username, "cancel" if cancel else "sign_in")
+        return location or None
 
-    def _submit_decision(self, url: str, username: str, decision: str) -> str | None:
+    def native_code(self, username: str = "li", *, code_verifier: str = "", nonce: str = "") -> str:
+        """Return a new code, as the SDK of a social provider gives it to a native app.
+
+        The provider binds the code to the challenge of the ``code_verifier`` and to the ``nonce``.
+        """
+        challenge = s256(code_verifier) if code_verifier else ""
+        return self.accounts.issue_social_code(username, challenge=challenge, nonce=nonce)
+
+    def post_at_provider(
+        self, url: str, *, username: str = "li", cancel: bool = False
+    ) -> tuple[str, dict[str, str]]:
+        """Act as the browser at a social provider that answers with a form, such as Apple.
+
+        Return the address of the callback, and the fields that the browser posts to it.
+        """
+        page, _ = self._submit_decision(url, username, "cancel" if cancel else "sign_in")
+        action = _FORM_ACTION.search(page)
+        if not action:
+            raise RuntimeError(f"The provider answered without a form for the callback: {page}")
+        return unescape(action[1]), _hidden_inputs(page)
+
+    def _submit_decision(self, url: str, username: str, decision: str) -> tuple[str, str]:
+        """Return the page and the address of the redirect; one of them is empty."""
         status, page = self._fetch("GET", url)
         if status >= 400:
             raise RuntimeError(f"The authorize page answered {status}: {page}")
         if status >= 300:
-            return page
-        fields = {unescape(name): unescape(value) for name, value in _HIDDEN_INPUT.findall(page)}
-        form = urlencode({**fields, "username": username, "decision": decision})
+            return "", page
+        form = urlencode({**_hidden_inputs(page), "username": username, "decision": decision})
         status, location = self._fetch("POST", url, form)
         if status >= 400:
             raise RuntimeError(f"The authorize form answered {status}: {location}")
-        return location if status >= 300 else None
+        return ("", location) if status >= 300 else (location, "")
 
     def _fetch(self, method: str, url: str, form: str = "") -> tuple[int, str]:
         """Return the status, and the address of the redirect or else the body."""
@@ -340,6 +364,10 @@ class FakeCiam(Tenant):
 
 
 # --- HTTP -------------------------------------------------------------------------------------
+
+
+def _hidden_inputs(page: str) -> dict[str, str]:
+    return {unescape(name): unescape(value) for name, value in _HIDDEN_INPUT.findall(page)}
 
 
 def _unused_application(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Any:

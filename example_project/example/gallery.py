@@ -1,8 +1,7 @@
-"""Collect the rows of the table of codes under headings; the gallery page shows them."""
+"""Collect the rows of the table of codes in groups; the gallery shows one group at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,27 +12,36 @@ from ciam_django.codes import CODES
 from ciam_django.kinds import KINDS, Kind
 from ciam_django.lookup import meaning_of
 
-# First code of a section of the table -> heading of the section.
-HEADINGS: Final[dict[str, str | Promise]] = {
-    "invalid_request": _("OAuth 2.0 errors"),
-    "Service.Internal.Error": _("CIAM: codes of the envelope"),
-    "Server.Access.Denied.Token.Expire": _("CIAM: common messages"),
-    "Operation.Failure.AuthenticateInformation.Disable": _("CIAM: messages of the services"),
-    "Params.Blank.ApplicationExternalId": _("CIAM: a parameter is missing"),
-    "Params.Exist.SocialUser.SocialId": _("CIAM: a parameter is taken"),
-    "Params.Illegal.Consent": _("CIAM: a parameter is invalid"),
-    "Params.Blank.OauthClient.*": _("Families, for codes not yet published"),
-    "wechat.1": _("WeChat's return codes"),
-    "temporarily_unavailable": _("OAuth 2.0 and OpenID Connect, beyond the vendor's list"),
-    "oauth_error": _("Authlib and joserfc"),
-    "timeout": _("Our own"),
+# First code of a group of the table -> name of the group in the URL, and its heading.
+GROUPS: Final[dict[str, tuple[str, str | Promise]]] = {
+    "invalid_request": ("oauth", _("OAuth 2.0 errors")),
+    "Service.Internal.Error": ("envelope", _("CIAM: codes of the envelope")),
+    "Server.Access.Denied.Token.Expire": ("common", _("CIAM: common messages")),
+    "Operation.Failure.AuthenticateInformation.Disable": (
+        "services",
+        _("CIAM: messages of the services"),
+    ),
+    "Params.Blank.ApplicationExternalId": ("missing", _("CIAM: a parameter is missing")),
+    "Params.Exist.SocialUser.SocialId": ("taken", _("CIAM: a parameter is taken")),
+    "Params.Illegal.Consent": ("invalid", _("CIAM: a parameter is invalid")),
+    "Params.Blank.OauthClient.*": ("families", _("Families, for codes not yet published")),
+    "wechat.1": ("wechat", _("WeChat's return codes")),
+    "temporarily_unavailable": (
+        "openid",
+        _("OAuth 2.0 and OpenID Connect, beyond the vendor's list"),
+    ),
+    "oauth_error": ("libraries", _("Authlib and joserfc")),
+    "timeout": ("own", _("Our own")),
 }
+# Rows on one page. A page with all rows has 400 kB, and axe does not finish on it.
+ROWS_PER_PAGE: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class GalleryRow:
     """A row of the table in the active language; its links raise ``raised_code``."""
 
+    heading: str
     key: str
     raised_code: str
     status: int
@@ -54,24 +62,31 @@ class GalleryRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """A heading and its rows."""
+class Group:
+    """A heading and its rows; ``name`` is the name in the URL."""
 
     name: str
     heading: str
     rows: list[GalleryRow] = field(default_factory=list)
 
 
-def sections_with(query: str) -> list[Section]:
-    """Return the rows that contain all words of the query, in their sections."""
+def groups_of_rows() -> list[Group]:
+    """Return all rows of the table in their groups, in the active language."""
+    groups: list[Group] = []
+    for key, meaning in CODES.items():
+        if key in GROUPS:
+            name, heading = GROUPS[key]
+            groups.append(Group(name, str(heading)))
+        if meaning.kind is not Kind.SUCCESS:
+            # CIAM's code for success is no failure: raised, it would get the answer of UNKNOWN.
+            groups[-1].rows.append(_row(groups[-1].heading, key))
+    return groups
+
+
+def rows_with(query: str, groups: list[Group]) -> list[GalleryRow]:
+    """Return the rows of the groups that contain all words of the query."""
     words = query.casefold().split()
-    sections: list[Section] = []
-    for row in _rows():
-        if row.key in HEADINGS:
-            sections.append(Section(f"section-{len(sections)}", str(HEADINGS[row.key])))
-        if row.has(words):
-            sections[-1].rows.append(row)
-    return [section for section in sections if section.rows]
+    return [row for group in groups for row in group.rows if row.has(words)]
 
 
 def number_of_failures() -> int:
@@ -79,20 +94,17 @@ def number_of_failures() -> int:
     return sum(1 for meaning in CODES.values() if meaning.kind is not Kind.SUCCESS)
 
 
-def _rows() -> Iterator[GalleryRow]:
-    for key, row in CODES.items():
-        if row.kind is Kind.SUCCESS:
-            # CIAM's code for success is no failure: raised, it would get the answer of UNKNOWN.
-            continue
-        # The links of a family raise a code that only the family matches.
-        raised_code = key.replace("*", "Example")
-        meaning = meaning_of(raised_code)
-        yield GalleryRow(
-            key=key,
-            raised_code=raised_code,
-            status=meaning.status,
-            kind=str(meaning.kind),
-            title=str(KINDS[meaning.kind].title),
-            action=str(meaning.action),
-            text=str(meaning.message),
-        )
+def _row(heading: str, key: str) -> GalleryRow:
+    # The links of a family raise a code that only the family matches.
+    raised_code = key.replace("*", "Example")
+    meaning = meaning_of(raised_code)
+    return GalleryRow(
+        heading=heading,
+        key=key,
+        raised_code=raised_code,
+        status=meaning.status,
+        kind=str(meaning.kind),
+        title=str(KINDS[meaning.kind].title),
+        action=str(meaning.action),
+        text=str(meaning.message),
+    )

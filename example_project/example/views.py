@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from django.conf import settings
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils import translation
@@ -17,7 +18,7 @@ from rest_framework.response import Response
 
 from ciam_django.errors import CiamError
 from example import tenant
-from example.gallery import number_of_failures, sections_with
+from example.gallery import ROWS_PER_PAGE, groups_of_rows, number_of_failures, rows_with
 
 # Value of `?as=` -> the Accept header that a browser or a front end would send.
 ACCEPT: Final = {
@@ -41,13 +42,21 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def gallery(request: HttpRequest) -> HttpResponse:
-    """Show every code with its answer; `?q=` searches."""
+    """Show the codes of a group with their answers; ``?q=`` searches in all groups.
+
+    A page has at most ``ROWS_PER_PAGE`` codes. Without ``?group=``, the page has the first group.
+    """
     query = request.GET.get("q", "").strip()
-    sections = sections_with(query)
+    groups = groups_of_rows()
+    by_name = {group.name: group for group in groups}
+    group = None if query else by_name.get(request.GET.get("group", ""), groups[0])
+    pages = Paginator(group.rows if group else rows_with(query, groups), ROWS_PER_PAGE)
     context = {
         "query": query,
-        "sections": sections,
-        "number_found": sum(len(section.rows) for section in sections),
+        "groups": groups,
+        "group": group,
+        "page": pages.get_page(request.GET.get("page")),
+        "number_found": pages.count if query else number_of_failures(),
     }
     return render(request, "example/gallery.html", context)
 

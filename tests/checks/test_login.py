@@ -346,6 +346,25 @@ def test_a_proof_that_the_provider_does_not_take_is_reported(
         assert not found_with(CIAM_SOCIAL_PROVIDERS={provider: entry})
 
 
+@for_each_row(
+    "provider, native, text",
+    [
+        ("apple", True, ""),
+        ("qq", False, ""),
+        ("qq", True, "'qq': the provider gives no code to a native app."),
+        ("apple", "yes", "'apple': the native is 'yes'."),
+    ],
+)
+def test_a_provider_without_codes_for_native_apps_is_reported(
+    provider: str, native: object, text: str
+) -> None:
+    providers = {provider: {"app_id": "1", "source": "s", "native": native}}
+    if text:
+        assert text in only_message("provider", CIAM_SOCIAL_PROVIDERS=providers).msg
+    else:
+        assert not found_with(CIAM_SOCIAL_PROVIDERS=providers)
+
+
 def test_a_label_of_a_provider_may_be_a_lazy_text() -> None:
     entry = {"app_id": "1", "source": "s", "label": lazystr("QQ"), "more": {"a": "b"}}
 

@@ -10,21 +10,28 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
 from django.urls import resolve
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from ciam_django.login.steps.table import STEPS
+from ciam_django.login.steps.table import NATIVE, STEPS
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CODE, PASSWORD
 from tests.docs.blocks import DOCS, take, take_all
+from tests.docs.conftest import Project
+from tests.docs.new_project import SETTINGS
 from tests.docs.node import run_node
 from tests.login.test_providers import PHONE
 
 PAGE: Final = "json.md"
-PROVIDERS_JSON, STEP_JSON, SIGNED_IN_JSON, FAILURE_JSON, REDIRECT_JSON = take_all(PAGE, "json")
+PROVIDERS_JSON, STEP_JSON, SIGNED_IN_JSON, FAILURE_JSON, TOKENS_JSON, REDIRECT_JSON = take_all(
+    PAGE, "json"
+)
+(NATIVE_REQUEST,) = take_all(PAGE, "http")
+NATIVE_SETTINGS: Final = take(PAGE, "shop/settings.py", index=2)
 SIGN_IN: Final = take(PAGE, "sign-in.js")
 COMPONENT: Final = take(PAGE, "SignIn.jsx")
 # The values that differ in each answer.
@@ -86,6 +93,31 @@ def test_the_login_options_have_the_documented_providers(app: App, settings: Set
     assert options == options | json.loads(PROVIDERS_JSON.text)
 
 
+@pytest.mark.django_db
+def test_a_native_app_signs_in_with_the_documented_request(
+    project: Project, fake_ciam: FakeCiam
+) -> None:
+    native = NATIVE_SETTINGS.with_text('os.environ["APPLE_SOURCE"]', '"source_apple"')
+    clients = {"ciam": fake_ciam.client("ciam")}
+    project.start(SETTINGS, native, AUTHLIB_OAUTH_CLIENTS=clients, ROOT_URLCONF="tests.docs.urls")
+    head, _, body = NATIVE_REQUEST.text.partition("\n\n")
+    request, _, *lines = head.splitlines()
+    headers = dict(line.split(": ") for line in lines)
+    answer = Client().post(
+        request.split()[1],
+        {**json.loads(body), "code": fake_ciam.native_code()},
+        content_type=headers.pop("Content-Type"),
+        headers=headers,
+    )
+
+    documented = json.loads(TOKENS_JSON.text)
+    assert answer.json() == {
+        **documented,
+        **{name: answer.json()[name] for name in ("access_token", "refresh_token")},
+    }
+    assert User.objects.get().get_full_name() == "Wei Li"
+
+
 def test_a_form_answers_the_documented_redirect(app: App) -> None:
     answer = app.client.post("/ciam/authorize/", {"next": "/cart/"})
 
@@ -99,8 +131,9 @@ def test_the_page_lists_all_endpoints_and_all_buttons() -> None:
     buttons = re.search(r"^\| `do` \| .*?: (.*) \|$", text, re.MULTILINE)
 
     assert names == {"", "captcha", "renew"} | {
-        name for name, step in STEPS.items() if step.starts_flow
+        name for name, step in STEPS.items() if step.starts_flow and name != NATIVE
     }
+    assert resolve("/ciam/api/with/apple/").url_name == "api_provider"
     for path in endpoints:
         assert resolve(path).app_name == "ciam"
     assert buttons

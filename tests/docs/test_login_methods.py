@@ -25,7 +25,7 @@ from tests.docs.projects import check_messages
 pytestmark = pytest.mark.django_db
 
 PAGE: Final = "login-methods.md"
-KEY_SETTINGS: Final = take(PAGE, "shop/settings.py", index=4)
+KEY_SETTINGS: Final = take(PAGE, "shop/settings.py", index=5)
 STYLES: Final = take(PAGE, "shop.css")
 LOGIN_TEMPLATE: Final = take(PAGE, "templates/ciam_django/login.html")
 PROFILE: Final = (take(PAGE, "shop/profile.py"), take(PAGE, "templates/profile.html"))

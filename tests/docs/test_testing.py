@@ -58,7 +58,7 @@ def test_the_page_lists_the_methods_and_their_values() -> None:
     methods = re.findall(r"^\| `(\w+)(?:\(|` \| the requests)", TEXT, re.MULTILINE)
     stages = re.search(r"^The stages are (.*?)\.", TEXT, re.MULTILINE | re.DOTALL)
 
-    assert len(methods) == 9
+    assert len(methods) == 11
     assert all(hasattr(FakeCiam, method) for method in methods)
     assert stages
     assert re.findall(r"`(\w+)`", stages[1]) == list(STAGES)

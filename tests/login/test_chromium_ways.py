@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
@@ -29,7 +30,7 @@ from tests.login.test_chromium import (
 from tests.login.test_social import registered_at
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Request
 
 __all__ = ["chromium", "chromium_type", "site"]
 
@@ -111,6 +112,31 @@ def test_each_form_signs_in_with_and_without_scripts(
 
         assert page.url == f"{site}{HOME}"
         assert is_signed_in(page)
+
+
+def test_a_post_of_apples_site_keeps_the_sign_in_of_this_browser(
+    page: Page, site: str, ciam: FakeCiam, settings: Settings
+) -> None:
+    rows = settings.CIAM_SOCIAL_PROVIDERS
+    settings.CIAM_SOCIAL_PROVIDERS = {**rows, "apple": {**rows["apple"], "scope": "name email"}}
+    # Browsers take the names of a host and its addresses for different sites.
+    assert "//localhost:" in site
+    assert "//127.0.0.1:" in ciam.url
+    cookies: dict[str, bool] = {}
+
+    def record(request: Request) -> None:
+        if "/apple/callback/" in request.url:
+            cookies[request.method] = "ciam_state" in request.all_headers().get("cookie", "")
+
+    page.on("requestfinished", record)
+    page.goto(f"{site}/ciam/login/?next={HOME}")
+    press(page, "form[action='/ciam/with/apple/'] button")
+    page.click("button[value=sign_in]")
+    page.wait_for_url(f"{site}{HOME}")
+
+    assert cookies == {"POST": False, "GET": True}
+    assert is_signed_in(page)
+    assert User.objects.get().get_full_name() == "Apple li"
 
 
 def test_the_keyboard_is_enough_to_sign_in(page: Page, site: str) -> None:

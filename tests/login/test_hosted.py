@@ -66,6 +66,21 @@ def test_an_account_at_ciam_is_always_the_same_user(ciam: FakeCiam) -> None:
     assert get_user_model().objects.count() == 2
 
 
+def test_ciams_page_is_in_the_language_of_the_site_in_oidc_mode(
+    browser: Browser, mode: str, settings: Settings
+) -> None:
+    def asked_languages(accepted: str) -> str | None:
+        headers = {"accept-language": accepted}
+        response = browser.client.post("/ciam/authorize/", headers=headers)
+        return query_of(response["Location"]).get("ui_locales")
+
+    in_chinese = {"oidc": "zh-Hant zh-TW zh", "ciam": None}[mode]
+    assert asked_languages("zh-TW,zh;q=0.9,en;q=0.8") == in_chinese
+    client = {**settings.AUTHLIB_OAUTH_CLIENTS["ciam"], "authorize_params": {"ui_locales": "ja"}}
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+    assert asked_languages("zh-TW") == "ja"
+
+
 @pytest.mark.parametrize("second_name", ["li", "wang"])
 def test_a_second_sign_in_ends_the_first_session_and_deletes_its_tokens(
     browser: Browser, second_name: str

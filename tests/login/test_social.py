@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import Settings
 
@@ -35,6 +38,9 @@ def registered_at(fake: FakeCiam) -> dict[str, Any]:
         else:
             registrations[kind] = row
     return registrations
+
+
+FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture(autouse=True)
@@ -470,3 +476,123 @@ def test_guessed_codes_of_a_provider_are_limited_before_ciam_is_asked(
 
     assert answer["Ciam-Error-Code"] == "too_many_requests"
     assert len([r for r in person.ciam.requests if r.stage == "social"]) == 2
+
+
+# --- A callback that the browser posts --------------------------------------------------------
+
+
+@pytest.fixture
+def apple(settings: Settings) -> None:
+    rows = settings.CIAM_SOCIAL_PROVIDERS
+    settings.CIAM_SOCIAL_PROVIDERS = {**rows, "apple": {**rows["apple"], "scope": "name email"}}
+
+
+def post_from_apple(
+    person: FormBrowser,
+    username: str = "li",
+    *,
+    cancel: bool = False,
+    changed: Mapping[str, str] | None = None,
+) -> Any:
+    """Sign in at Apple, post its form without cookies as a browser does, and return the answer."""
+    url = start_sign_in(person, "apple")
+    address, fields = person.ciam.post_at_provider(url, username=username, cancel=cancel)
+    path = urlsplit(address).path
+    form = urlencode({**fields, **(changed or {})})
+    return Client(enforce_csrf_checks=True).post(path, form, content_type=FORM)
+
+
+def name_of_user(person: FormBrowser) -> str:
+    return User.objects.get(pk=person.user_id or 0).get_full_name()
+
+
+@pytest.mark.usefixtures("apple")
+@pytest.mark.parametrize("mode", ["oidc", "ciam"])
+def test_apple_posts_the_callback_and_the_name_of_a_new_user(
+    person: FormBrowser, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The id_token of the fake has a name, which has precedence.
+    full_name = {"oidc": "Wang", "ciam": "Apple wang"}[mode]
+    caplog.set_level("DEBUG")
+    answer = post_from_apple(person, "wang")
+
+    assert answer.status_code == 303
+    assert (answer["Cache-Control"], answer["Referrer-Policy"]) == ("no-store", "no-referrer")
+    assert not answer.cookies
+    assert set(query_of(answer["Location"])) == {"state", "code", "user"}
+    assert "wang" not in answer["Location"]
+    assert open_callback(person, answer["Location"])["Location"] == "/cart/"
+    assert name_of_user(person) == full_name
+    assert "Apple" not in caplog.text
+    # Apple tells the name once, and the user keeps it.
+    again = post_from_apple(person, "wang")
+    assert set(query_of(again["Location"])) == {"state", "code"}
+    open_callback(person, again["Location"])
+    assert name_of_user(person) == full_name
+
+
+@pytest.mark.usefixtures("apple")
+def test_the_name_reaches_the_user_over_the_steps_of_the_sign_in(person: FormBrowser) -> None:
+    open_callback(person, post_from_apple(person, "stranger_wang")["Location"])
+    person.submit_form(receiver="138 0000 1234")
+    person.submit_form(code=CODE)
+
+    assert name_of_user(person) == "Apple stranger_wang"
+
+
+@pytest.mark.usefixtures("apple")
+def test_a_cancel_at_apple_is_a_neutral_notice(person: FormBrowser) -> None:
+    answer = post_from_apple(person, cancel=True)
+    page = open_callback(person, answer["Location"]).content.decode()
+
+    assert 'role="status"><p>' in page
+    assert person.user_id is None
+
+
+@pytest.mark.usefixtures("apple")
+@pytest.mark.parametrize(
+    ("changed", "parameters"),
+    [
+        ({"state": "x" * 48}, set()),
+        ({"state": ""}, set()),
+        ({"code": "a b"}, {"state", "user"}),
+        ({"code": "c" * 2049}, {"state", "user"}),
+        ({"error": "<b>Call 555</b>"}, {"state", "code", "user", "error"}),
+        ({"user": "{"}, {"state", "code"}),
+        ({"user": "[" * 3000}, {"state", "code"}),
+        ({"user": '{"name": "Li"}'}, {"state", "code"}),
+        ({"next": "https://evil.example/", "id_token": "x"}, {"state", "code", "user"}),
+    ],
+)
+def test_only_parameters_in_their_form_pass_from_a_post(
+    person: FormBrowser, changed: dict[str, str], parameters: set[str]
+) -> None:
+    answer = post_from_apple(person, changed=changed)
+
+    assert answer.status_code == 303
+    query = query_of(answer["Location"])
+    assert set(query) == parameters
+    assert urlsplit(answer["Location"]).path == "/ciam/with/apple/callback/"
+    assert query.get("error", "oauth_error") == "oauth_error"
+    assert "evil" not in answer["Location"]
+
+
+@pytest.mark.usefixtures("apple")
+def test_a_post_is_refused_from_other_providers_and_above_its_size(client: Client) -> None:
+    apple, qq = "/ciam/with/apple/callback/", "/ciam/with/qq/callback/"
+
+    assert client.post(qq, "state=a", content_type=FORM).status_code == 405
+    assert client.post(apple, "user=" + "x" * 17_000, content_type=FORM).status_code == 400
+    # A form with files is not parsed.
+    assert client.post(apple, {"state": "a"})["Location"] == f"{apple}?"
+
+
+@pytest.mark.usefixtures("apple")
+def test_a_name_is_used_only_in_the_sign_in_that_it_was_told_for(person: FormBrowser) -> None:
+    own = query_of(post_from_apple(person, "wang")["Location"])
+    other = query_of(post_from_apple(FormBrowser(person.ciam), "evil")["Location"])
+    query = urlencode({**own, "user": other["user"]})
+    open_callback(person, f"/ciam/with/apple/callback/?{query}")
+
+    assert person.user_id
+    assert name_of_user(person) == ""

@@ -144,6 +144,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "login/steps/forms": ("login/test_pages.py", "login/test_api.py"),
     "login/steps/linking": ("accounts/test_linking.py",),
     "login/steps/mini_program": ("login/test_api.py",),
+    "login/names": ("login/test_names.py", "login/test_social.py"),
     "login/steps/profile": ("login/test_pages.py", "login/test_api.py"),
     "login/steps/results": ("login/test_pages.py", "login/test_api.py", "login/test_social.py"),
     "login/steps/submit": (

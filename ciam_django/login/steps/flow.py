@@ -45,7 +45,8 @@ class Flow:
     the data of the step itself. ``provider`` is the name of the social provider, or empty.
     ``link_to_user`` is the primary key of the user to link the identity to, or empty.
     ``has_new_password`` is True if a step of the sign-in has set a new password. ``method`` is the
-    name of the login method or provider with which the sign-in has begun, or empty.
+    name of the login method or provider with which the sign-in has begun, or empty. ``told_name``
+    has the claims of ``login/names.py``, for a new user.
     """
 
     step: str
@@ -61,6 +62,7 @@ class Flow:
     link_to_user: str = ""
     has_new_password: bool = False
     method: str = ""
+    told_name: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def resend_wait(self) -> int:

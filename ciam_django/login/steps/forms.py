@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from django import forms
+from django.core.validators import RegexValidator
 from django.http import HttpRequest
 from django.utils.translation import pgettext_lazy
 
@@ -45,6 +46,11 @@ CODES_OF_FIELDS: Final[Mapping[str, tuple[str, str]]] = {
         "Operation.Failure.Mini.Program.Userinfo",
     ),
     "iv": ("Params.Blank.Mini.Program.Userinfo", "Operation.Failure.Mini.Program.Userinfo"),
+    "social_code": ("Params.Blank.Social.Callback.Code", "Operation.Failure.Social.Code.Expired"),
+    **dict.fromkeys(
+        ("code_verifier", "nonce", "given_name", "family_name"),
+        ("invalid_request", "invalid_request"),
+    ),
     "channel": ("Params.Blank.Type", "Params.Illegal.Type"),
     "display_name": ("Params.Blank.User.DisplayName", "Params.Illegal.User.DisplayName"),
     "en_display_name": ("Params.Blank.User.EnDisplayName", "Params.Illegal.User.EnDisplayName"),
@@ -398,6 +404,23 @@ class MiniProgramUserInfoForm(MiniProgramForm):
 
     encrypted_data = StrictTextField(max_length=_LONGEST_SECRET)
     iv = StrictTextField(max_length=_LONGEST)
+
+
+# --- Data that the SDK of a provider gives a native app ---------------------------------------
+
+
+class NativeCodeForm(CiamForm):
+    """The code of a provider's SDK, the proofs of the code, and the name that Apple tells once."""
+
+    field_aliases: ClassVar[Mapping[str, str]] = {"social_code": "code"}
+    code = StrictTextField(max_length=2048)
+    # RFC 7636, section 4.1.
+    code_verifier = StrictTextField(
+        required=False, validators=[RegexValidator(r"\A[A-Za-z0-9._~-]{43,128}\Z")]
+    )
+    nonce = StrictTextField(max_length=_LONGEST, required=False)
+    given_name = StrictTextField(max_length=_LONGEST, required=False)
+    family_name = StrictTextField(max_length=_LONGEST, required=False)
 
 
 # --- The profile ------------------------------------------------------------------------------

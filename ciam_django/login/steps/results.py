@@ -49,6 +49,7 @@ def next_flow(ciam_step: NextStep, flow: Flow) -> Flow:
         link_to_user=flow.link_to_user,
         has_new_password=flow.has_new_password or flow.step == "new_password",
         method=flow.method,
+        told_name=flow.told_name,
         step_data=_DATA_OF_STEPS[name](ciam_step),
     )
 

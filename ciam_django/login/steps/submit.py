@@ -14,7 +14,9 @@ from ciam_django.accounts.session_store import end_sessions_of_person
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.client.results import NextStep, SignedIn
+from ciam_django.conf import conf
 from ciam_django.login.captcha import captcha_parameters
+from ciam_django.login.names import with_told_name
 from ciam_django.login.steps.flow import Flow, StepResult, Submission
 from ciam_django.login.steps.forms import CiamForm
 from ciam_django.login.steps.linking import confirmation_flow
@@ -30,12 +32,13 @@ def build_form(flow: Flow, data: Mapping[str, Any] | None) -> CiamForm:
     ``data`` is the submitted data, or None for an empty form.
     """
     row = STEPS[flow.step]
+    has_consents = row.has_consents or row.way in conf.CIAM_CONSENT_BEFORE
     return row.form(
         data,
         flow=flow,
         has_captcha="captcha" in (data or {})
         or (row.sends_code and load_login_page().wants_captcha_for_codes),
-        consents=load_consents() if row.has_consents else (),
+        consents=load_consents() if has_consents else (),
     )
 
 
@@ -81,7 +84,7 @@ def finish_sign_in(
     """
     result: SignedIn | Flow = tokens
     person = identify_person(ciam_app(), tokens.data, None)
-    person = dataclasses.replace(person, provider=flow.provider)
+    person = with_told_name(dataclasses.replace(person, provider=flow.provider), flow.told_name)
     if with_session and flow.link_to_user:
         result = confirmation_flow(request, person, tokens.data["access_token"], flow)
     elif with_session:

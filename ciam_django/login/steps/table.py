@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from ciam_django.login.providers import MINI_PROGRAM
-from ciam_django.login.steps import credentials, forms, linking, mini_program, profile
+from ciam_django.login.steps import credentials, forms, linking, mini_program, native, profile
 from ciam_django.login.steps.flow import SubmitFunction
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Step:
     wants to link. ``others`` maps the name of
     each other button to its label and its submit function. ``starts_flow`` is True for a step that
     needs no flow before it. ``provider`` is then the provider that identifies the user, or empty.
+    The form also has the terms if ``CIAM_CONSENT_BEFORE`` has the ``way``.
     """
 
     form: type[forms.CiamForm]
@@ -44,7 +45,10 @@ class Step:
     has_consents: bool = False
     sends_code: bool = False
     provider: str = ""
+    way: str = ""
 
+
+NATIVE: Final = "native"
 
 # --- The table --------------------------------------------------------------------------------
 
@@ -137,5 +141,8 @@ STEPS: Final[Mapping[str, Step]] = {
     "mini_program_user_info": Step(forms.MiniProgramUserInfoForm, pgettext_lazy("ciam", "Sign in"),
         "", "",
         mini_program.submit_wechat_user_info, starts_flow=True, provider=MINI_PROGRAM),
+    # The URL of this step names the provider: see ``api.submit_provider_code``.
+    NATIVE: Step(forms.NativeCodeForm, pgettext_lazy("ciam", "Sign in"), "", "",
+        native.submit_native_code, starts_flow=True, way="social"),
 }
 # fmt: on

@@ -18,6 +18,7 @@ EXAMPLE_SETTINGS: Final[dict[str, Any]] = {
         "wechat": {
             "website": {"app_id": "wx0000000000000000", "source": "wechat"},
             "mini_program": {"app_id": "wx0000000000000001", "source": "mini"},
+            "app": {"app_id": "wx0000000000000002", "source": "app"},
         }
     },
     "CIAM_SUPPORT_URL": "https://example.com/help",
