@@ -33,6 +33,21 @@ _VARIABLES: Final = {
 }
 
 
+# The names of the terms in each language of the site.
+TERMS: Final[list[dict[str, Any]]] = [
+    {
+        "uuid": "terms",
+        "name": {"zh-CN": "用户协议", "zh-TW": "使用者條款", "en": "Terms of Service"},
+        "url": "https://example.com/terms",
+    },
+    {
+        "uuid": "privacy",
+        "name": {"zh-CN": "隐私政策", "zh-TW": "隱私權政策", "en": "Privacy Policy"},
+        "url": "https://example.com/privacy",
+    },
+]
+
+
 def client() -> dict[str, Any]:
     """Return the OAuth client for ``AUTHLIB_OAUTH_CLIENTS``."""
     if not USES_FAKE:

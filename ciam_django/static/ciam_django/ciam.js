@@ -52,9 +52,11 @@ function askForConsent(form) {
       return;
     }
     event.preventDefault();
+    const agree = dialog.querySelector("[data-ciam-agree]");
     dialog.showModal();
+    agree.focus();
     dialog.querySelector("[data-ciam-disagree]").onclick = () => dialog.close();
-    dialog.querySelector("[data-ciam-agree]").onclick = () => {
+    agree.onclick = () => {
       dialog.close();
       // Unlike an assignment, the click tells other scripts about the tick.
       if (!box.checked) box.click();

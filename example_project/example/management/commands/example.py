@@ -54,6 +54,7 @@ class Command(BaseCommand):
         with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
             if tenant.USES_FAKE:
                 fake = stack.enter_context(FakeCiam(port=_free_port(fake_port)))
+                fake.consents = tenant.TERMS
                 change_setting("AUTHLIB_OAUTH_CLIENTS", {"ciam": fake.client(mode)})
                 change_setting("CIAM_SOCIAL_PROVIDERS", tenant.social_providers(fake.url))
                 # The fake's issuer differs by port and mode. Identities of another issuer match no
