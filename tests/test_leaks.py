@@ -52,6 +52,7 @@ from tests.test_middleware import ADMINS
 pytestmark = [pytest.mark.django_db, pytest.mark.slow("leaks")]
 
 JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
 BODIES = {
     "oauth": oauth_body(),
     "oauth with words": oauth_body(f"Not a code {PHONE}"),
@@ -324,15 +325,34 @@ def send_to_all_views(query: dict[str, str], **headers: str) -> list[HttpRespons
             client.get("/ciam/login/", query),
             client.get("/ciam/authorize/", query),
             client.post("/ciam/logout/", query),
+            client.post("/ciam/with/apple/callback/", urlencode(query), content_type=FORM),
+            client.post("/ciam/api/with/apple/", {**query, "consent": []}, content_type=JSON),
         )
     ]
 
 
 @pytest.mark.parametrize("accept", [HTML, JSON])
 def test_the_input_of_an_anonymous_user_is_not_repeated(
-    accept: str, ciam: FakeCiam, records: RecordingHandler, errors: list[CiamError]
+    accept: str,
+    ciam: FakeCiam,
+    records: RecordingHandler,
+    errors: list[CiamError],
+    settings: Settings,
 ) -> None:
-    names = ("code", "state", "error", "error_description", "error_uri", "iss", "id_token")
+    apple = {"app_id": "1", "source": "source_apple", "scope": "name", "native": True}
+    settings.CIAM_SOCIAL_PROVIDERS = {"apple": apple}
+    settings.CIAM_API_SIGN_IN = "token"
+    names = (
+        "code",
+        "state",
+        "error",
+        "error_description",
+        "error_uri",
+        "iss",
+        "id_token",
+        "user",
+        "given_name",
+    )
     query = {name: secret_in(name) for name in (*names, "next_url", "username", "phone")}
     responses = send_to_all_views(
         query, accept=accept, referer=f"https://ciam.example/?code={secret_in('referer')}"

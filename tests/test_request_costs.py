@@ -113,6 +113,7 @@ VIEWS: Final = {
         "/ciam/login/", "/ciam/authorize/", "/ciam/recover/", "/ciam/logout/", "/ciam/unlink/",
         "/ciam/logout/back/", "/ciam/step/abc/", "/ciam/with/wechat/",
         "/ciam/api/password/", "/ciam/api/sms/", "/ciam/api/code/", "/ciam/api/renew/",
+        "/ciam/with/apple/callback/", "/ciam/api/with/apple/",
     ],
 }  # fmt: skip
 PATHS: Final = ("/ciam/step/%s/", "/ciam/with/%s/", "/ciam/with/%s/callback/", "/ciam/api/%s/")
@@ -136,6 +137,9 @@ JSON_BODIES: Final = {
             "code": _repeat("12 ", 999),
         }
     ),
+    "the worst name": json.dumps(
+        {name: _repeat("\u0390\ufb2c", 7000) for name in ("given_name", "family_name")}
+    ),
     "many terms": json.dumps({"username": "a", "password": "b", "consent": ["a"] * 3000}),
 }
 FORMS: Final = {
@@ -145,6 +149,9 @@ FORMS: Final = {
     "a long next": f"next={_repeat('/a', 16_000)}",
     "a long logout token": f"logout_token={_repeat('a.', 16_000)}",
     "a logout token": "logout_token=" + ".".join([_repeat("A", 2700)] * 3),
+    "a deep name": f"state=a&user={_repeat('[', 2048)}",
+    "the worst name": "state=a&code=b&user="
+    + quote(json.dumps({"name": {"firstName": _repeat("\u0390", 300)}})),
     "the worst recipients": f"username={quote(_repeat('1(', 255))}&code={_repeat('12+', 999)}",
 }
 _PART: Final = '--x\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
@@ -243,6 +250,8 @@ def test_no_anonymous_request_costs_more_than_20_milliseconds(
     caplog.set_level(logging.CRITICAL, "django.request")
     settings.CIAM_LOGIN_METHODS = ["hosted", "password", "sms", "email", "recover", "sign_up"]
     settings.CIAM_API_SIGN_IN = "token"
+    apple = {"app_id": "1", "source": "source_apple", "scope": "name", "native": True}
+    settings.CIAM_SOCIAL_PROVIDERS = {"apple": apple}
     settings.ALLOWED_HOSTS = ["*"]
     requests = list(_worst_requests())
     assert len(requests) > 1000

@@ -52,6 +52,22 @@ from ciam_django.responses import HTML, media_type_for
 # The state and the code of a callback that a browser has posted.
 _POSTED_STATE: Final = re.compile(r"[0-9a-f]{1,64}")
 _POSTED_CODE: Final = re.compile(r"[!-~]{1,2048}")
+# The errors of RFC 6749, section 4.1.2.1, and of OpenID Connect Core 1.0, section 3.1.2.6.
+_POSTED_ERRORS: Final = frozenset(
+    {
+        "access_denied",
+        "invalid_request",
+        "invalid_scope",
+        "server_error",
+        "temporarily_unavailable",
+        "unauthorized_client",
+        "unsupported_response_type",
+        "account_selection_required",
+        "consent_required",
+        "interaction_required",
+        "login_required",
+    }
+)
 
 
 @login_not_required
@@ -151,8 +167,9 @@ def _redirect_posted_callback(request: HttpRequest, registration: Registration) 
         parameters["state"] = state
         if _POSTED_CODE.fullmatch(code):
             parameters[registration.provider.code] = code
-        if "error" in form:
-            parameters["error"] = code_in(form["error"]) or "oauth_error"
+        if error := form.get("error"):
+            is_known = error in {*_POSTED_ERRORS, registration.provider.cancel_error}
+            parameters["error"] = error if is_known else "oauth_error"
         if name := name_in_form(form.get("user", "")):
             parameters["user"] = encrypted_name(name, state)
     url = reverse("ciam:provider_callback", args=[registration.name])

@@ -77,8 +77,11 @@ def social_providers(fake: str = f"http://127.0.0.1:{FAKE_PORT}") -> dict[str, A
         else:
             providers[name] = row
     if USES_FAKE:
-        providers["wechat"]["mini_program"] = {
-            "app_id": "fake_wechat",
-            "source": "source_wechat_mini_program",
-        }
+        for registration in ("mini_program", "app"):
+            providers["wechat"][registration] = {
+                "app_id": "fake_wechat",
+                "source": f"source_wechat_{registration}",
+            }
+        # Apple then tells the name of a new user, in a form that the browser posts.
+        providers["apple"]["scope"] = "name email"
     return providers

@@ -24,7 +24,7 @@ PROGRAM: Final = Path(sys.executable).with_name("schemathesis")
 # All paths take 95 seconds. One step stands for all steps that differ only in a row of the table.
 ONE_OF_EACH: Final = {
     "session": "|captcha/|password/|code/",
-    "token": "|renew/|mini_program_phone/",
+    "token": "|renew/|mini_program_phone/|with/wechat-app/",
 }
 CONFIGURATION: Final = """
 [checks]
@@ -51,7 +51,10 @@ def test_schemathesis_finds_no_violation_of_the_document(  # noqa: PLR0917  (fix
     settings.CIAM_TRY_LIMITS = settings.CIAM_SEND_LIMITS = {}
     settings.CIAM_LOGIN_METHODS = ["password", "sms", "email", "recover", "sign_up"]
     settings.CIAM_SOCIAL_PROVIDERS = {
-        "wechat": {"mini_program": {"app_id": "wx3", "source": "source_wechat_mini_program"}}
+        "wechat": {
+            "mini_program": {"app_id": "wx3", "source": "source_wechat_mini_program"},
+            "app": {"app_id": "wx4", "source": "source_wechat_app"},
+        }
     }
     (tmp_path / "openapi.json").write_text(json.dumps(document()), encoding="utf-8")
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION, encoding="utf-8")

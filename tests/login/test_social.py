@@ -558,6 +558,7 @@ def test_a_cancel_at_apple_is_a_neutral_notice(person: FormBrowser) -> None:
         ({"code": "a b"}, {"state", "user"}),
         ({"code": "c" * 2049}, {"state", "user"}),
         ({"error": "<b>Call 555</b>"}, {"state", "code", "user", "error"}),
+        ({"error": "Your.account.is.locked"}, {"state", "code", "user", "error"}),
         ({"user": "{"}, {"state", "code"}),
         ({"user": "[" * 3000}, {"state", "code"}),
         ({"user": '{"name": "Li"}'}, {"state", "code"}),
