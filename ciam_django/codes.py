@@ -726,7 +726,10 @@ CODES: Final[dict[str, Meaning]] = {
     # This package refuses the number before it calls CIAM, so that the code can't tell if an
     # account exists. CIAM's own code can.
     "malformed_phone_number": row(Kind.VALIDATION, field="phone_number",
-        message=_("Enter a valid mobile number. For a number abroad, start with + and the country code.")),
+        message=_("Enter a valid mobile number, and check the country code.")),
+    # The number belongs to another likely region than the country code.
+    "phone_region_mismatch": row(Kind.VALIDATION, field="phone_number",
+        message=_("This number doesn't fit the country code. Choose the country or region of the number.")),
     # CIAM_PHONE_REGIONS does not list the country of the number.
     "unsupported_phone_region": row(Kind.VALIDATION, field="phone_number",
         message=_("We don't send text messages to this country or region. Use another mobile number.")),

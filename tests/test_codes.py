@@ -85,6 +85,7 @@ OUR_OWN: Final = {
     "session_ended": "tokens that CIAM refuses, back-channel logout",
     "storage_unavailable": "the database or the session store of this project",
     "malformed_phone_number": "refused before the call to CIAM",
+    "phone_region_mismatch": "refused before the call to CIAM",
     "unsupported_phone_region": "CIAM_PHONE_REGIONS",
     "unsupported_step": "a flowType without a page",
     UNKNOWN: "the row of codes without another row",

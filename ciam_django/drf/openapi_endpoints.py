@@ -86,6 +86,7 @@ def endpoint_components() -> dict[str, Any]:
             url=_TEXT_OR_NONE,
             is_required={"type": "boolean"},
         ),
+        "phone_regions": _list_schema(id=_TEXT, calling_code=_TEXT, name=_TEXT),
         "captcha_for_codes": {"type": "boolean"},
     }
     return {

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import functools
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -53,6 +54,7 @@ from ciam_django.login.error_responses import (
 from ciam_django.login.known_browsers import last_method, remember_browser
 from ciam_django.login.names import cleaned_name
 from ciam_django.login.notices import SUCCESS_TEXTS
+from ciam_django.login.phone_regions import list_regions
 from ciam_django.login.providers import (
     MINI_PROGRAM,
     icon_url,
@@ -189,6 +191,7 @@ def login_options(request: HttpRequest) -> HttpResponse:
     ``OfferedProviders``. ``providers_elsewhere`` work only after the user has opened the page in
     WeChat, or in the browser of the device (``open_in``). ``last_method`` is the name of the login
     method or provider that the browser has used last, or None.
+    ``phone_regions`` are the regions that a mobile number can have, the most likely first.
     ``captcha_for_codes`` is true if the steps that send a code need a CAPTCHA. ``csrf_token`` is
     missing if ``CIAM_API_SIGN_IN`` is ``token``.
     """
@@ -201,6 +204,8 @@ def login_options(request: HttpRequest) -> HttpResponse:
         "mark": offered.marks,
         "other": offered.others,
     }
+    with override(language):
+        phone_regions = itertools.chain(*list_regions())
     body: dict[str, Any] = {
         "methods": methods,
         "providers": [
@@ -225,6 +230,10 @@ def login_options(request: HttpRequest) -> HttpResponse:
         ],
         "last_method": last if last in (*methods, *registrations()) else None,
         "consents": [_consent_body(consent, language) for consent in tenant_config.load_consents()],
+        "phone_regions": [
+            {"id": region.id, "calling_code": region.calling_code, "name": region.name}
+            for region in phone_regions
+        ],
         "captcha_for_codes": tenant_config.load_login_page().wants_captcha_for_codes,
     }
     if not _returns_tokens():

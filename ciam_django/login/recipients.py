@@ -14,6 +14,7 @@ from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberTyp
 
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
+from ciam_django.login.phone_regions import likely_regions
 
 # RFC 5321, section 4.5.3.1.3: 256 characters with the angle brackets.
 _LONGEST: Final = 254
@@ -60,23 +61,36 @@ class Recipient:
         return f"{local[:1]}***@{domain}"
 
 
-def phone_recipient(text: str) -> Recipient:
+def phone_recipient(text: str, region: str = "") -> Recipient:
     """Return the recipient of a mobile number, which may have any usual form.
 
-    A number without a calling code is a number of ``CIAM_PHONE_REGION``. Raises ``CiamError``:
-    ``Params.Blank.User.Phone.Number`` for a blank text, ``malformed_phone_number`` for a text that
-    is not a mobile number, and ``unsupported_phone_region`` for a country that
-    ``CIAM_PHONE_REGIONS`` does not list.
+    A number without a calling code is a number of ``region``, two letters of ISO 3166, or of
+    ``CIAM_PHONE_REGION`` if ``region`` is empty. Raises ``CiamError``:
+    ``Params.Blank.User.Phone.Number`` for a blank text, ``phone_region_mismatch`` for a mobile
+    number of another likely region, ``malformed_phone_number`` for any other text that is not a
+    mobile number, and ``unsupported_phone_region`` for a country that ``CIAM_PHONE_REGIONS`` does
+    not list.
     """
-    number = _parsed_number(_normalized_text(text), "Phone.Number")
+    plain = _normalized_text(text)
+    if not plain:
+        raise CiamError("Params.Blank.User.Phone.Number")
+    number = _parsed_number(plain, region)
+    if number is None and regions_that_fit(text):
+        raise CiamError("phone_region_mismatch")
     if number is None or phonenumbers.number_type(number) not in _MOBILE:
         raise CiamError("malformed_phone_number")
-    region = phonenumbers.region_code_for_number(number)
-    is_allowed = not conf.CIAM_PHONE_REGIONS or region in conf.CIAM_PHONE_REGIONS
-    if region == _NO_REGION or not is_allowed:
+    true_region = phonenumbers.region_code_for_number(number)
+    is_allowed = not conf.CIAM_PHONE_REGIONS or true_region in conf.CIAM_PHONE_REGIONS
+    if true_region == _NO_REGION or not is_allowed:
         raise CiamError("unsupported_phone_region")
     national = phonenumbers.national_significant_number(number)
     return Recipient("SMS", region=str(number.country_code), number=national)
+
+
+def regions_that_fit(text: str) -> list[str]:
+    """Return the likely regions in which the text is a mobile number, the most likely first."""
+    plain = _normalized_text(text)
+    return [region for region in likely_regions() if _mobile_number(plain, region)]
 
 
 def email_recipient(text: str) -> Recipient:
@@ -98,12 +112,12 @@ def email_recipient(text: str) -> Recipient:
     return Recipient("EMAIL", email=email)
 
 
-def phone_or_email_recipient(text: str) -> Recipient:
+def phone_or_email_recipient(text: str, region: str = "") -> Recipient:
     """Return ``email_recipient`` of a text with an ``@``, otherwise ``phone_recipient``."""
     return (
         email_recipient(text)
         if "@" in unicodedata.normalize("NFKC", text)
-        else phone_recipient(text)
+        else phone_recipient(text, region)
     )
 
 
@@ -116,8 +130,8 @@ def normalized_username(text: str) -> str:
     plain = _normalized_text(text)
     if any(letter.isalpha() for letter in plain):
         return plain
-    number = _parsed_number(plain, "") if plain else None
-    if number is None or phonenumbers.number_type(number) not in _MOBILE:
+    number = _mobile_number(plain)
+    if number is None:
         return plain
     if phonenumbers.is_valid_number_for_region(number, conf.CIAM_PHONE_REGION):
         return phonenumbers.national_significant_number(number)
@@ -135,20 +149,25 @@ def account_name(text: str) -> str:
         with contextlib.suppress(CiamError):
             return email_recipient(plain).key
     is_number = plain and not any(letter.isalpha() for letter in plain)
-    number = _parsed_number(plain, "") if is_number else None
+    number = _parsed_number(plain) if is_number else None
     if number is None:
         return plain.casefold()
     return phonenumbers.format_number(number, PhoneNumberFormat.E164)
 
 
-def _parsed_number(plain: str, name_in_code: str) -> phonenumbers.PhoneNumber | None:
+def _mobile_number(plain: str, region: str = "") -> phonenumbers.PhoneNumber | None:
+    """Return the number of ``_parsed_number`` if it is a mobile number, otherwise None."""
+    number = _parsed_number(plain, region)
+    is_mobile = number is not None and phonenumbers.number_type(number) in _MOBILE
+    return number if is_mobile else None
+
+
+def _parsed_number(plain: str, region: str = "") -> phonenumbers.PhoneNumber | None:
     """Return the parsed number, or None if no spelling of the text is a valid number.
 
-    If ``name_in_code`` is not empty, a blank text raises ``Params.Blank.User.`` with this name.
+    ``region`` is the region of a number without a calling code; the default is
+    ``CIAM_PHONE_REGION``.
     """
-    if name_in_code and not plain:
-        raise CiamError(f"Params.Blank.User.{name_in_code}")
-    region = conf.CIAM_PHONE_REGION
     # Users also type "0086 138...".
     digits = "".join(character for character in plain if character.isdigit())
     spellings = [plain]
@@ -156,7 +175,7 @@ def _parsed_number(plain: str, name_in_code: str) -> phonenumbers.PhoneNumber | 
         spellings.append(f"+{digits[2:]}")
     for spelling in spellings:
         try:
-            number = phonenumbers.parse(spelling, region)
+            number = phonenumbers.parse(spelling, region or conf.CIAM_PHONE_REGION)
         except NumberParseException:
             continue
         # A text message cannot reach an extension.

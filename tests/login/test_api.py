@@ -90,6 +90,11 @@ def test_the_first_answer_describes_the_login_methods_and_the_terms(
 ) -> None:
     assert app.offered["methods"] == ["password", "sms", "email", "recover", "sign_up"]
     assert app.offered["captcha_for_codes"] is False
+    assert app.offered["phone_regions"][0] == {
+        "id": "CN",
+        "calling_code": "86",
+        "name": "Mainland China",
+    }
     assert app.offered["consents"][0] == {
         "id": "terms",
         "name": "用户协议",
@@ -233,6 +238,22 @@ def test_a_new_password_ends_the_other_sessions_of_the_person_only(
 
     assert own.user_id is None
     assert of_wang.user_id
+
+
+def test_a_number_without_a_country_code_belongs_to_the_region_that_the_app_sends(
+    app: App, sign_in_mode: str
+) -> None:
+    sent = app.send("sms", phone_number="0912345678", phone_region="TW")
+    assert sent["sent_to"] == "+886 91****678"
+
+    for region, code in (
+        ("CN", "phone_region_mismatch"),
+        (None, "phone_region_mismatch"),
+        ("886", "unsupported_phone_region"),
+        (["TW"], "unsupported_phone_region"),
+    ):
+        answer = app.send("recover", receiver="0912345678", phone_region=region)
+        assert (answer["http"], answer["code"], answer["field"]) == (400, code, "phone_number")
 
 
 @pytest.mark.parametrize("sign_in_mode", ["session"], indirect=True)

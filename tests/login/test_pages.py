@@ -521,6 +521,58 @@ def test_a_code_signs_in(
     assert person.user_id
 
 
+@for_each_row(
+    "path, field, chosen, typed, answer",
+    [
+        ("login/?method=sms", "phone_number", "CN", NUMBER, "+86 138****1234"),
+        ("login/?method=sms", "phone_number", "TW", "0912345678", "+886 91****678"),
+        ("login/?method=sms", "phone_number", "TW", "+852 9123 4567", "+852 91****67"),
+        ("recover/", "receiver", "HK", "9223 4567", "+852 92****67"),
+        ("sign-up/", "receiver", "HK", "li@example.com", "l***@example.com"),
+        ("sign-up/", "receiver", "CN", "0912345678", "such as Taiwan +886."),
+        ("login/?method=sms", "phone_number", "CN", "91234567", "such as Hong Kong +852"),
+        ("login/?method=sms", "phone_number", "CN", "1", "check the country code"),
+        # A browser that sends another region than the page offers.
+        ("login/?method=sms", "phone_number", "JP", "0912345678", "We don&#x27;t send"),
+        ("recover/", "receiver", "&lt;", "0912345678", "We don&#x27;t send"),
+    ],
+)
+def test_the_country_code_belongs_to_a_number_without_a_country_code(  # noqa: PLR0917  (the row)
+    person: FormBrowser,
+    settings: Settings,
+    path: str,
+    field: str,
+    chosen: str,
+    typed: str,
+    answer: str,
+) -> None:
+    settings.CIAM_PHONE_REGIONS = ["CN", "HK", "MO", "TW"]
+    page = person.open_page(f"/ciam/{path}").content.decode()
+    choice = re.search(r'<select[^>]*name="phone_region"[^>]*>(.*?)</select>', page)
+    assert choice
+    assert 'aria-label="Country code"' in choice[0]
+    assert re.findall('value="(..)"', choice[0]) == ["CN", "HK", "MO", "TW"]
+
+    page = person.submit_form(**{field: typed, "phone_region": chosen}).content.decode()
+    assert answer in page
+    if 'class="ciam-error"' in page:
+        check_field_error(person.response, field)
+        assert f'value="{typed}"' in page
+        assert (f'value="{chosen}" selected' in page) == (chosen in ("CN", "TW"))
+
+
+def test_the_only_country_code_is_a_text(person: FormBrowser, settings: Settings) -> None:
+    settings.CIAM_PHONE_REGIONS = ["CN"]
+    page = person.open_page("/ciam/login/?method=sms").content.decode()
+
+    assert '<span class="ciam-prefix">+86</span>' in page
+    assert "<select" not in page
+    # The field takes email addresses, too.
+    assert "ciam-prefix" not in person.open_page("/ciam/recover/").content.decode()
+    answer = person.submit_form(receiver="0912345678", phone_region="TW")
+    assert answer["Ciam-Error-Code"] == "unsupported_phone_region"
+
+
 @pytest.mark.parametrize("number", ["12345", "010-6234-5678", "li@example.com"])
 def test_an_invalid_mobile_number_has_an_error_at_the_field(
     person: FormBrowser, number: str

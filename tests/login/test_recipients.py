@@ -73,7 +73,6 @@ def test_a_number_without_a_calling_code_belongs_to_the_country_in_the_settings(
         "1380000000",
         "138000000000",
         "010-62345678",
-        "0912345678",
         "13800000000 ext. 5",
         "call me",
         "1" * 10_000,
@@ -118,6 +117,47 @@ def test_only_numbers_of_the_allowed_countries_get_text_messages(
     assert code in ({""} if is_allowed else {"unsupported_phone_region", "malformed_phone_number"})
     if regions:
         assert code == ("" if is_allowed else "unsupported_phone_region")
+
+
+@for_each_row(
+    "allowed, chosen, text, result",
+    [
+        # The chosen region belongs to a number without a country code.
+        ([], "CN", "138 0000 0000", "+8613800000000"),
+        ([], "HK", "9123 4567", "+85291234567"),
+        ([], "MO", "6612 3456", "+85366123456"),
+        ([], "TW", "0912-345-678", "+886912345678"),
+        ([], "TW", "912345678", "+886912345678"),
+        (["CN", "TW"], "TW", "0912345678", "+886912345678"),
+        # A typed country code wins.
+        ([], "CN", "+886 912 345 678", "+886912345678"),
+        ([], "CN", "00886 912 345 678", "+886912345678"),
+        ([], "US", "00886 912 345 678", "+886912345678"),
+        ([], "TW", "+86 138 0000 0000", "+8613800000000"),
+        ([], "TW", "＋８６ 138 0000 0000", "+8613800000000"),
+        (["CN", "TW"], "TW", "+852 9123 4567", "unsupported_phone_region"),
+        # The number belongs to another likely region.
+        ([], "CN", "9123 4567", "phone_region_mismatch"),
+        ([], "CN", "0912345678", "phone_region_mismatch"),
+        ([], "TW", "13800000000", "phone_region_mismatch"),
+        (["CN", "HK"], "CN", "9123 4567", "phone_region_mismatch"),
+        (["CN", "JP"], "CN", "9123 4567", "malformed_phone_number"),
+        # A landline number of Beijing is a mobile number in Korea.
+        ([], "CN", "010-6234-5678", "malformed_phone_number"),
+        ([], "CN", "12345", "malformed_phone_number"),
+        ([], "", "138 0000 0000", "+8613800000000"),
+    ],
+)
+def test_the_chosen_region_belongs_to_a_number_without_a_country_code(
+    settings: Settings, allowed: list[str], chosen: str, text: str, result: str
+) -> None:
+    settings.CIAM_PHONE_REGIONS = allowed
+    for parse in (phone_recipient, phone_or_email_recipient):
+        try:
+            found = parse(text, chosen).key
+        except CiamError as error:
+            found = error.code
+        assert found == result
 
 
 @for_each_row(

@@ -27,11 +27,12 @@ FIELDS = sorted(
     {
         *(name for step in STEPS.values() for name in step.form.base_fields),
         "captcha", "captcha_id", "consent", "display_name", "do", "flow", "method", "next",
+        "phone_region",
     }
 )  # fmt: skip
 LIKELY_VALUES = st.sampled_from(
     ["li", "careful", "stale", "odd", "fake-password", "246810", "13800000004", "li@example.com",
-     "resend", "skip", "create", "other", "SMS", "PWD", "terms", "sms", "/next/"]
+     "resend", "skip", "create", "other", "SMS", "PWD", "terms", "sms", "/next/", "TW", "9123 4567"]
 )  # fmt: skip
 FORM_INPUT = st.dictionaries(
     st.sampled_from(FIELDS), LIKELY_VALUES | st.text(max_size=40), max_size=6

@@ -126,8 +126,9 @@ def _asking_all_names_for_captcha(submission: Submission, name: str) -> Iterator
 
 
 def send_sms_code(submission: Submission) -> SubmitResult:
+    data = submission.cleaned_data
     return start_code_flow(
-        submission, phone_recipient(submission.cleaned_data["phone_number"]), "code"
+        submission, phone_recipient(data["phone_number"], data["phone_region"]), "code"
     )
 
 
@@ -140,6 +141,11 @@ def submit_code(submission: Submission) -> SubmitResult:
     return submit_code_with(
         submission, lambda flow: CiamClient().verify_code(flow.ciam_flow_id, code, **flow.recipient)
     )
+
+
+def _receiver_of(submission: Submission) -> Recipient:
+    data = submission.cleaned_data
+    return phone_or_email_recipient(data["receiver"], data["phone_region"])
 
 
 # --- Codes ------------------------------------------------------------------------------------
@@ -367,7 +373,7 @@ def choose_another_channel(submission: Submission) -> SubmitResult:
 
 def send_link_code(submission: Submission) -> SubmitResult:
     """Send a code in a flow of its own, so that the user can come back and change the recipient."""
-    recipient, flow = phone_or_email_recipient(submission.cleaned_data["receiver"]), submission.flow
+    recipient, flow = _receiver_of(submission), submission.flow
     submission = dataclasses.replace(submission, flow=dataclasses.replace(flow, id=new_flow_id()))
     return start_code_flow(
         submission, recipient, "link_code", linked=flow.ciam_flow_id, link_step=flow.id
@@ -386,9 +392,7 @@ def link_account(submission: Submission) -> SubmitResult:
 
 
 def send_recovery_code(submission: Submission) -> SubmitResult:
-    return start_code_flow(
-        submission, phone_or_email_recipient(submission.cleaned_data["receiver"]), "recover_code"
-    )
+    return start_code_flow(submission, _receiver_of(submission), "recover_code")
 
 
 def reset_password(submission: Submission) -> SubmitResult:
@@ -409,9 +413,7 @@ def reset_password(submission: Submission) -> SubmitResult:
 
 
 def send_sign_up_code(submission: Submission) -> SubmitResult:
-    return start_code_flow(
-        submission, phone_or_email_recipient(submission.cleaned_data["receiver"]), "sign_up_code"
-    )
+    return start_code_flow(submission, _receiver_of(submission), "sign_up_code")
 
 
 def create_account(submission: Submission) -> SubmitResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,14 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from django import forms
 from django.core.validators import RegexValidator
+from django.forms.utils import flatatt
 from django.http import HttpRequest
-from django.utils.translation import pgettext_lazy
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext, override, pgettext, pgettext_lazy
 
 from ciam_django.answers import Answer, answer_to
 from ciam_django.client.results import Consent
 from ciam_django.errors import CiamError
 from ciam_django.forms import add_error
 from ciam_django.kinds import Action, Kind
+from ciam_django.login.phone_regions import PhoneRegion, default_region, list_regions
+from ciam_django.login.recipients import regions_that_fit
 from ciam_django.login.steps.consent_boxes import (
     ConsentBox,
     consent_boxes,
@@ -32,6 +38,7 @@ CODES_OF_FIELDS: Final[Mapping[str, tuple[str, str]]] = {
     "username": ("Params.Blank.User.Username", "Params.Illegal.User.Username"),
     "password": ("Params.Blank.User.Password", "Params.Illegal.User.Password"),
     "phone_number": ("Params.Blank.User.Phone.Number", "malformed_phone_number"),
+    "phone_region": ("unsupported_phone_region", "unsupported_phone_region"),
     "email": ("Params.Blank.User.Email", "Params.Illegal.User.Email"),
     "code": ("Params.Blank.Code", "Operation.Failure.SMS.Code.Error"),
     "captcha": ("Params.Blank.CaptchaText", "Operation.Failure.Captcha.Error"),
@@ -138,14 +145,60 @@ class ConsentField(forms.MultipleChoiceField):
         return list(ids)
 
 
+class PhoneRegionSelect(forms.Select):
+    """The choice of a country code; the code is before the name, so that a narrow box shows it.
+
+    The widgets of Django render a template for each option, which takes long for all regions.
+    """
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        """Return the HTML of the select."""
+        likely, others = list_regions()
+        html = _options_of(likely, value)
+        if others:
+            label = pgettext("ciam", "Other countries and regions")
+            html += format_html(
+                '<optgroup label="{}">{}</optgroup>', label, _options_of(others, value)
+            )
+        attributes = flatatt(self.build_attrs(self.attrs, {"name": name, **(attrs or {})}))
+        return format_html("<select{}>{}</select>", attributes, html)
+
+
+def _options_of(regions: Sequence[PhoneRegion], value: str) -> SafeString:
+    # U+2007 is as wide as a digit, and browsers keep it: the names begin at the same place.
+    return format_html_join(
+        "",
+        '<option value="{}"{}>{}\u2003{}</option>',
+        (
+            (
+                region.id,
+                mark_safe(" selected") if region.id == value else "",
+                f"+{region.calling_code}".ljust(4, "\u2007"),
+                region.name,
+            )
+            for region in regions
+        ),
+    )
+
+
+def _region_choices() -> list[tuple[str, str]]:
+    return [
+        (region.id, f"{region.name} +{region.calling_code}")
+        for region in itertools.chain(*list_regions())
+    ]
+
+
 class CiamForm(forms.Form):
     """A form whose fields have the names of the table's fields.
 
     ``field_aliases`` maps a field of the table to a field of the form with another name. The form
     has a field ``captcha`` if a CAPTCHA must be solved first, and ``consent`` if there are terms.
+    ``phone_field`` is the name of the field for a mobile number, or empty. The form then also has
+    the field ``phone_region``, which the page shows before the number.
     """
 
     field_aliases: ClassVar[Mapping[str, str]] = {}
+    phone_field: str = ""
 
     def __init__(
         self,
@@ -158,6 +211,8 @@ class CiamForm(forms.Form):
         super().__init__(data, auto_id="ciam_%s")
         self.flow = flow
         self.consents = consents
+        if self.phone_field:
+            self.add_phone_region()
         if has_captcha:
             self.add_captcha()
         if consents:
@@ -175,6 +230,27 @@ class CiamForm(forms.Form):
     def request_for_consent(self) -> str:
         """The sentence that asks for the required terms; empty if no terms are required."""
         return request_for_consent(self.consents)
+
+    def add_phone_region(self) -> None:
+        """Add the field ``phone_region``: the region of a number that has no country code."""
+        self.fields["phone_region"] = forms.ChoiceField(
+            label=pgettext_lazy("ciam", "Country code"),
+            choices=_region_choices,
+            required=False,
+            initial=default_region,
+            widget=PhoneRegionSelect(
+                attrs={
+                    "aria-label": pgettext_lazy("ciam", "Country code"),
+                    "autocomplete": "tel-country-code",
+                }
+            ),
+        )
+
+    @property
+    def only_calling_code(self) -> str:
+        """The calling code of the only allowed region; empty if the user can choose."""
+        regions = [*itertools.chain(*list_regions())]
+        return regions[0].calling_code if len(regions) == 1 else ""
 
     def add_captcha(self) -> None:
         """Add the field ``captcha`` for the text of a CAPTCHA image."""
@@ -201,7 +277,11 @@ class CiamForm(forms.Form):
         answer = answer_to(error, request)
         if answer.kind == Kind.CAPTCHA and "captcha" not in self.fields:
             self.add_captcha()
-        return add_error(self, error, request, self._field_names(answer))
+        answer = add_error(self, error, request, self._field_names(answer))
+        if answer.code == "phone_region_mismatch":
+            with override(answer.language):
+                self._name_fitting_regions()
+        return answer
 
     def _field_names(self, answer: Answer) -> dict[str, str]:
         """Map the fields of the table to the fields of the form, for ``add_error``.
@@ -220,6 +300,15 @@ class CiamForm(forms.Form):
         """
         if "code" in self.fields and "code" not in self.errors:
             cast("_WriteOnlyInput", self.fields["code"].widget).render_value = True
+
+    def _name_fitting_regions(self) -> None:
+        """Replace the error of the number by a text with the regions that the number fits."""
+        fitting = regions_that_fit(self[self.phone_field].value())
+        likely, _others = list_regions()
+        codes = [f"{r.name} +{r.calling_code}" for r in likely if r.id in fitting]
+        text = gettext("This number doesn't fit the country code. Choose another, such as {codes}.")
+        del self.errors[self.phone_field]
+        self.add_error(self.phone_field, text.format(codes=" / ".join(codes[:3])))
 
     def set_autofocus(self) -> None:
         """Focus the first field with an error or, without errors, the first empty field."""
@@ -312,6 +401,7 @@ class PasswordForm(CiamForm):
 class SmsForm(CiamForm):
     """The recipient of a text message."""
 
+    phone_field = "phone_number"
     phone_number = StrictTextField(
         label=pgettext_lazy("ciam", "Mobile number"),
         max_length=_LONGEST,
@@ -337,6 +427,7 @@ class RecipientForm(CiamForm):
         "email": "receiver",
         "username": "receiver",
     }
+    phone_field = "receiver"
     receiver = StrictTextField(
         label=pgettext_lazy("ciam", "Mobile number or email address"),
         max_length=_LONGEST,
@@ -455,6 +546,9 @@ class ProfileForm(CiamForm):
                 max_length=_LONGEST,
                 widget=forms.TextInput(attrs={"autocomplete": autocomplete, **attrs}),
             )
+        if "phone_number" in self.fields:
+            self.phone_field = "phone_number"
+            self.add_phone_region()
 
 
 def snake_case_name(name: str) -> str:

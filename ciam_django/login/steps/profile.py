@@ -32,7 +32,8 @@ def submit_profile(submission: Submission) -> SubmitResult:
     if "email" in profile:
         profile["email"] = email_recipient(profile["email"]).email
     if "phoneNumber" in profile:
-        parameters = phone_recipient(profile["phoneNumber"]).api_parameters
+        region = submission.cleaned_data["phone_region"]
+        parameters = phone_recipient(profile["phoneNumber"], region).api_parameters
         profile |= {name: parameters[name] for name in ("phoneRegion", "phoneNumber")}
     return CiamClient().complete_profile(submission.flow.ciam_flow_id, **profile)
 

@@ -91,6 +91,18 @@ function submitOnce(form) {
   });
 }
 
+/** Hide the choice of a country code while the field has an email address or a code of its own. */
+function setUpCountryCode(group) {
+  const choice = group.querySelector(".ciam-select");
+  const field = group.querySelector("input");
+  if (!choice) return;
+  const update = () => {
+    choice.hidden = /^\s*(\+|＋|00)|[@\p{L}]/u.test(field.value);
+  };
+  field.addEventListener("input", update);
+  update();
+}
+
 /** Have a button replace the CAPTCHA picture above it by a new one. */
 function setUpCaptchaRefresh(button) {
   const picture = button.parentElement.querySelector("img");
@@ -190,6 +202,7 @@ document.querySelectorAll("[data-ciam-needs-consent]").forEach(askForConsent);
 // The functions above can stop a form that is not complete.
 document.querySelectorAll("[data-ciam-form]").forEach(submitOnce);
 document.querySelectorAll("[data-ciam-copy]").forEach(setUpCopy);
+document.querySelectorAll("[data-ciam-phone]").forEach(setUpCountryCode);
 document.querySelectorAll("[data-ciam-new-picture]").forEach(setUpCaptchaRefresh);
 // A page that the browser restores from its memory (bfcache) can be submitted again.
 addEventListener("pageshow", () => {

@@ -52,7 +52,8 @@ def test_each_member_of_a_profile_has_a_field_with_codes(name: str) -> None:
     assert snake_case_name(name) in CODES_OF_FIELDS
     form = ProfileForm({}, flow=Flow("profile", "", step_data={"asked": [name]}))
 
-    assert list(form.fields) == [snake_case_name(name)]
+    region = ["phone_region"] if name == "phoneNumber" else []
+    assert list(form.fields) == [snake_case_name(name), *region]
 
 
 # Field -> type, autocomplete and inputmode of its input. A phone must not capitalize or correct the
@@ -66,6 +67,7 @@ INPUTS = {
     "CodeAndPasswordForm.code": "literal text one-time-code numeric",
     "CodeForm.code": "literal text one-time-code numeric",
     "SmsForm.phone_number": "literal text tel tel",
+    "phone_region": "select Country code tel-country-code",
     "EmailForm.email": "literal text email email",
     "RecipientForm.receiver": "literal text username",
     "ChannelForm.channel": "hidden",
@@ -89,11 +91,12 @@ LABELS = {
     "code": {"Verification code"},
     "captcha": {"Characters in the image"},
     "phone_number": {"Mobile number"},
+    "phone_region": {"Country code"},
     "email": {"Email address"},
     "receiver": {"Mobile number or email address"},
 }
 # The fields that have another limit than 255 characters.
-LIMITS = {"code": 1000, "channel": 10, "encrypted_data": 8192}
+LIMITS = {"code": 1000, "channel": 10, "encrypted_data": 8192, "phone_region": 0}
 
 
 def test_each_field_has_an_input_that_phones_and_password_managers_understand() -> None:
@@ -112,8 +115,9 @@ def test_each_field_has_an_input_that_phones_and_password_managers_understand() 
             )
             if field.label and name != "profile":
                 labels.setdefault(field_name, set()).add(str(field.label))
-            words = ["literal"] * is_literal + [*attributes.values()]
-            key = "captcha" if field_name == "captcha" else f"{type(form).__name__}.{field_name}"
+            words = ["literal"] * is_literal + [str(value) for value in attributes.values()]
+            is_shared = field_name in ("captcha", "phone_region")
+            key = field_name if is_shared else f"{type(form).__name__}.{field_name}"
             inputs[key] = " ".join(words)
 
     assert inputs.pop("captcha") == "literal text off"
