@@ -241,15 +241,6 @@ def test_a_page_has_the_failure_and_the_next_action(settings: Settings) -> None:
     assert "script" not in html
 
 
-@pytest.mark.parametrize(("fallback_url", "href"), [("?", "?"), ("/enter/", "/enter/")])
-def test_a_page_links_to_the_fallback_url_if_the_action_has_no_url(
-    fallback_url: str, href: str
-) -> None:
-    html = html_of(response_for(request_with(HTML), answer(), fallback_url=fallback_url))
-
-    assert f'href="{href}">Try again</a>' in html
-
-
 def test_a_page_links_to_the_sign_in_views() -> None:
     assert 'href="/ciam/login/">Start again</a>' in page_of(answer("mismatching_state"))
 
