@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import quote
@@ -54,9 +55,12 @@ class Answer:
     action_url: str | None
     retry_after: int | None
     request_id: str
+    # JSON bodies do not have the fields below.
     headers: dict[str, str]
     action_label: str
-    # Shown on the page under DEBUG, else empty. JSON bodies never have them.
+    # True if the user has stopped the sign-in.
+    is_cancel: bool
+    # Shown on the page under DEBUG, else empty.
     developer_details: dict[str, str]
     # The row of the true code. The log has it; users never see it.
     true_row: MatchedRow
@@ -71,8 +75,9 @@ class Answer:
 
 BODY_MEMBERS: Final = tuple(
     field.name
-    for field in dataclasses.fields(Answer)
-    if field.name not in ("headers", "action_label", "developer_details", "true_row", "language")
+    for field in itertools.takewhile(
+        lambda field: field.name != "headers", dataclasses.fields(Answer)
+    )
 )
 
 
@@ -145,7 +150,7 @@ def _localized_answer(
 
     answer = Answer(
         type=_problem_type(meaning.kind, shown_row.key),
-        title=str(KINDS[meaning.kind].title),
+        title=str(meaning.title or KINDS[meaning.kind].title),
         status=meaning.status,
         detail=detail,
         code=shown_row.key,
@@ -163,6 +168,7 @@ def _localized_answer(
             "Ciam-Request-Id": request_id,
         },
         action_label=str(ACTIONS[meaning.action].label),
+        is_cancel=meaning.is_cancel,
         developer_details=_developer_details(error, true_row, shown_row) if settings.DEBUG else {},
         true_row=true_row,
         language=language,

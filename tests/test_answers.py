@@ -80,7 +80,7 @@ def test_an_answer_has_the_values_of_its_row(code: str) -> None:
     retry_after = 60 if row.status == 429 and row.retry else None
     assert answer.as_dict() == {
         "type": "about:blank",
-        "title": str(KINDS[row.kind].title),
+        "title": str(row.title or KINDS[row.kind].title),
         "status": row.status,
         "detail": str(row.message),
         "code": code,

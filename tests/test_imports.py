@@ -72,6 +72,7 @@ ROOMS: Final[dict[str, set[str]]] = {
         "responses",
         "ways_out",
         "answers",
+        "lookup",
         "errors",
         "kinds",
         "conf",

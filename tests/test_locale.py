@@ -35,6 +35,7 @@ PLACEHOLDER: Final = re.compile(r"%\(\w+\)s|%[sd]|\{\w*\}")
 TEXTS: Final = sorted(
     {str(row.message) for row in CODES.values()}
     | {str(row.title) for row in KINDS.values()}
+    | {str(row.title) for row in CODES.values() if row.title}
     | {str(action.label) for action in ACTIONS.values()}
     | {str(label) for action in ACTIONS.values() for _, label in action.fallbacks}
 )

@@ -241,6 +241,14 @@ def test_a_page_has_the_failure_and_the_next_action(settings: Settings) -> None:
     assert "script" not in html
 
 
+def test_the_page_of_a_cancel_is_no_alert() -> None:
+    html = page_of(answer("access_denied"))
+
+    assert '<div class="ciam-answer is-neutral" role="status">' in html
+    assert '<h1 class="ciam-title">Sign-in cancelled</h1>' in html
+    assert 'role="alert"' not in html
+
+
 def test_a_page_links_to_the_sign_in_views() -> None:
     assert 'href="/ciam/login/">Start again</a>' in page_of(answer("mismatching_state"))
 
