@@ -25,6 +25,7 @@ The path of a failure
     lookup.py        code -> Meaning, with the overrides of the project
     answers.py       CiamError -> Answer
     reporting.py     CiamError -> one log line and one signal
+    ways_out.py      Answer -> the link out of its page
     responses.py     Answer -> HTML or JSON
 Entry points
     middleware.py    Django views

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from django.utils.translation import override
 
 from ciam_django.conf import conf, is_set_by_project
 from ciam_django.errors import CiamError, Stage, cause_names_of, error_from_authlib
-from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
+from ciam_django.kinds import ACTIONS, KINDS, Action, Kind
 from ciam_django.languages import language_for, language_of_texts, similar_languages
 from ciam_django.lookup import (
     FIELD,
@@ -35,7 +36,7 @@ _EXAMPLE_REQUEST_ID: Final = "1656572265429$49b433a9-219a-910a-0323-2af4f1f1a9ce
 GENERIC_ERROR_STAGES: Final = frozenset(
     {Stage.PASSWORD, Stage.SEND_CODE, Stage.VERIFY_CODE, Stage.REGISTER, Stage.RECOVER}
 )
-_LOGIN_ACTIONS: Final = frozenset({Action.LOGIN, Action.RESTART, Action.USE_ANOTHER_METHOD})
+LOGIN_ACTIONS: Final = frozenset({Action.LOGIN, Action.RESTART, Action.USE_ANOTHER_METHOD})
 _VARY: Final = "Accept, Accept-Language, Cookie"
 
 
@@ -54,9 +55,12 @@ class Answer:
     action_url: str | None
     retry_after: int | None
     request_id: str
+    # JSON bodies do not have the fields below.
     headers: dict[str, str]
     action_label: str
-    # Shown on the page under DEBUG, else empty. JSON bodies never have them.
+    # True if the user has stopped the sign-in.
+    is_cancel: bool
+    # Shown on the page under DEBUG, else empty.
     developer_details: dict[str, str]
     # The row of the true code. The log has it; users never see it.
     true_row: MatchedRow
@@ -71,8 +75,9 @@ class Answer:
 
 BODY_MEMBERS: Final = tuple(
     field.name
-    for field in dataclasses.fields(Answer)
-    if field.name not in ("headers", "action_label", "developer_details", "true_row", "language")
+    for field in itertools.takewhile(
+        lambda field: field.name != "headers", dataclasses.fields(Answer)
+    )
 )
 
 
@@ -145,7 +150,7 @@ def _localized_answer(
 
     answer = Answer(
         type=_problem_type(meaning.kind, shown_row.key),
-        title=str(KINDS[meaning.kind].title),
+        title=str(meaning.title or KINDS[meaning.kind].title),
         status=meaning.status,
         detail=detail,
         code=shown_row.key,
@@ -162,7 +167,8 @@ def _localized_answer(
             "Ciam-Error-Code": shown_row.key,
             "Ciam-Request-Id": request_id,
         },
-        action_label=str(ACTION_LABELS[meaning.action]),
+        action_label=str(ACTIONS[meaning.action].label),
+        is_cancel=meaning.is_cancel,
         developer_details=_developer_details(error, true_row, shown_row) if settings.DEBUG else {},
         true_row=true_row,
         language=language,
@@ -250,18 +256,28 @@ def _action_url(action: Action) -> str | None:
         target = target or conf.CIAM_SUPPORT_URL
     if action is Action.RESET_PASSWORD and "recover" in conf.CIAM_LOGIN_METHODS:
         target = target or "ciam:recover"
-    if not target and action in _LOGIN_ACTIONS:
+    if not target and action in LOGIN_ACTIONS:
         # A login page of the project has the other methods, too.
         own_url = project_login_url() if action is Action.USE_ANOTHER_METHOD else None
         return own_url or login_url()
-    if not target or target.startswith(("/", "mailto:", "tel:")) or ":/" in target:
-        return target or None
+    return url_of_target(target) if target else None
+
+
+def url_of_target(target: str) -> str | None:
+    """Return the URL of a setting's target; None if no URL pattern has this name."""
+    if target.startswith(("/", "mailto:", "tel:")) or ":/" in target:
+        return target
     return _reversed_url(target)
 
 
 def login_url() -> str | None:
     """Return the URL of ``ciam:login``, or of the project's login page if it is not included."""
-    return _reversed_url("ciam:login") or project_login_url()
+    return ciam_login_url() or project_login_url()
+
+
+def ciam_login_url() -> str | None:
+    """Return the URL of ``ciam:login``; None if ``ciam_django.urls`` is not included."""
+    return _reversed_url("ciam:login")
 
 
 def project_login_url() -> str | None:

@@ -45,7 +45,8 @@ class Meaning:
     ``field`` is the input field that the failure is about. ``retry`` is true if the same request
     may succeed later. ``collapse`` is the group of a row that generic errors hide
     (``CIAM_GENERIC_ERRORS``), else None. ``reason`` tells developers, in the log and on the page of
-    ``DEBUG``, what the message does not tell users.
+    ``DEBUG``, what the message does not tell users. ``title`` replaces the title of the kind.
+    ``is_cancel`` is true if the user has stopped the sign-in: the page is then no alert.
     """
 
     kind: Kind
@@ -57,6 +58,8 @@ class Meaning:
     retry: bool
     collapse: Collapse | None
     reason: str | StrPromise = ""
+    title: str | StrPromise = ""
+    is_cancel: bool = False
 
 
 def row(
@@ -70,6 +73,8 @@ def row(
     retry: bool = False,
     collapse: Collapse | None = None,
     reason: str = "",
+    title: str | StrPromise = "",
+    is_cancel: bool = False,
 ) -> Meaning:
     """Return a row; the kind's defaults replace the arguments that are not given."""
     defaults = KINDS[kind]
@@ -83,6 +88,8 @@ def row(
         retry=retry,
         collapse=collapse,
         reason=reason,
+        title=title,
+        is_cancel=is_cancel,
     )
 
 
@@ -122,8 +129,9 @@ CODES: Final[dict[str, Meaning]] = {
     "unsupported_response_type": row(Kind.CONFIGURATION,
         reason="CIAM does not support the response_type of the request",
         message=_("Sign-in isn't available right now. Try again later, or contact support if this keeps happening.")),
-    "access_denied": row(Kind.PERMISSION, action=Action.LOGIN,
-        message=_("Sign-in was cancelled or not allowed. You can try again.")),
+    "access_denied": row(Kind.PERMISSION, action=Action.LOGIN, is_cancel=True,
+        title=pgettext_lazy("ciam", "Sign-in cancelled"),
+        message=_("Sign-in was cancelled. Try again, or use another way to sign in.")),
     "redirect_uri_mismatch": row(Kind.CONFIGURATION,
         reason="the callback URL is not registered at CIAM",
         message=_("Sign-in isn't available right now. Try again later, or contact support if this keeps happening.")),

@@ -390,6 +390,12 @@ class Conf:
         Target(),
         "The link of the action `contact_support`: a URL, a path or the name of a URL pattern.",
     )
+    CIAM_HOME_URL = Setting(
+        "/",
+        Target(),
+        "The link to the home page on the pages of failures: a URL, a path or the name of a URL "
+        "pattern.",
+    )
     CIAM_RETRY_AFTER = Setting(
         60,
         Integer(0, 3600),

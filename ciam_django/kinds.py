@@ -38,23 +38,60 @@ class Action(enum.StrEnum):
     CONTACT_SUPPORT = "contact_support"
 
 
-# The text of the button on the page of an answer. The page shows this text only if the project has
-# a URL for the action. Every action has a text, because every answer has an ``action_label``.
-ACTION_LABELS: Final[dict[Action, str | StrPromise]] = {
-    Action.NONE: pgettext_lazy("ciam", "Try again"),
-    Action.RETRY: pgettext_lazy("ciam", "Try again"),
-    Action.WAIT: pgettext_lazy("ciam", "Try again"),
-    Action.LOGIN: pgettext_lazy("ciam", "Sign in"),
-    Action.RESTART: pgettext_lazy("ciam", "Start again"),
-    Action.RESEND_CODE: pgettext_lazy("ciam", "Send a new code"),
-    Action.CHANGE_INPUT: pgettext_lazy("ciam", "Try again"),
-    Action.RESET_PASSWORD: pgettext_lazy("ciam", "Reset your password"),
-    Action.USE_ANOTHER_METHOD: pgettext_lazy("ciam", "Use another way to sign in"),
-    Action.COMPLETE_PROFILE: pgettext_lazy("ciam", "Complete your profile"),
-    Action.BIND_ACCOUNT: pgettext_lazy("ciam", "Link your account"),
-    Action.GIVE_CONSENT: pgettext_lazy("ciam", "Agree and continue"),
-    Action.SOLVE_CAPTCHA: pgettext_lazy("ciam", "Try a new image"),
-    Action.CONTACT_SUPPORT: pgettext_lazy("ciam", "Contact support"),
+@enum.unique
+class Place(enum.StrEnum):
+    """A page to which the page of an answer can lead if the project has no URL for the action."""
+
+    # The failing address again, if a second request can succeed.
+    SAME_PAGE = "same_page"
+    # The page of this site on which the user has followed a link or submitted a form.
+    REFERRING_PAGE = "referring_page"
+    LOGIN_PAGE = "login_page"
+    HOME = "home"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionDefaults:
+    """The label of an action's link, and the fallbacks if the project has no URL for the action.
+
+    A fallback is a place and the label of the link to this place. ``ways_out.way_out_of`` chooses
+    the first place that can help.
+    """
+
+    label: str | StrPromise
+    fallbacks: tuple[tuple[Place, str | StrPromise], ...]
+
+
+HOME_LABEL: Final = pgettext_lazy("ciam", "Go to the home page")
+_TRY_AGAIN: Final = pgettext_lazy("ciam", "Try again")
+_TO_SITE: Final = (
+    (Place.LOGIN_PAGE, pgettext_lazy("ciam", "Back to sign in")),
+    (Place.HOME, HOME_LABEL),
+)
+_BACK: Final = ((Place.REFERRING_PAGE, pgettext_lazy("ciam", "Back")), *_TO_SITE)
+_BACK_AND_AGAIN: Final = (
+    (Place.REFERRING_PAGE, pgettext_lazy("ciam", "Go back and try again")),
+    *_TO_SITE,
+)
+_AGAIN: Final = ((Place.SAME_PAGE, _TRY_AGAIN), *_BACK_AND_AGAIN)
+
+ACTIONS: Final[dict[Action, ActionDefaults]] = {
+    Action.NONE: ActionDefaults(_TRY_AGAIN, _BACK),
+    Action.RETRY: ActionDefaults(_TRY_AGAIN, _AGAIN),
+    Action.WAIT: ActionDefaults(_TRY_AGAIN, _AGAIN),
+    Action.LOGIN: ActionDefaults(pgettext_lazy("ciam", "Sign in"), _BACK),
+    Action.RESTART: ActionDefaults(pgettext_lazy("ciam", "Start again"), _AGAIN),
+    Action.RESEND_CODE: ActionDefaults(pgettext_lazy("ciam", "Send a new code"), _BACK),
+    Action.CHANGE_INPUT: ActionDefaults(_TRY_AGAIN, _BACK_AND_AGAIN),
+    Action.RESET_PASSWORD: ActionDefaults(pgettext_lazy("ciam", "Reset your password"), _BACK),
+    Action.USE_ANOTHER_METHOD: ActionDefaults(
+        pgettext_lazy("ciam", "Use another way to sign in"), _BACK
+    ),
+    Action.COMPLETE_PROFILE: ActionDefaults(pgettext_lazy("ciam", "Complete your profile"), _BACK),
+    Action.BIND_ACCOUNT: ActionDefaults(pgettext_lazy("ciam", "Link your account"), _BACK),
+    Action.GIVE_CONSENT: ActionDefaults(pgettext_lazy("ciam", "Agree and continue"), _BACK),
+    Action.SOLVE_CAPTCHA: ActionDefaults(pgettext_lazy("ciam", "Try a new image"), _BACK_AND_AGAIN),
+    Action.CONTACT_SUPPORT: ActionDefaults(pgettext_lazy("ciam", "Contact support"), _BACK),
 }
 
 

@@ -165,7 +165,9 @@ def _meaning_with_overrides(
                 fields["message"] = TextByLanguage(message, meaning.message)
             if "kind" in fields:
                 row = KINDS[fields["kind"]]
-                fields = {"status": row.status, "action": row.action, **fields}
+                # The title of the row belongs to its kind.
+                own = {"title": "", "is_cancel": False}
+                fields = {"status": row.status, "action": row.action, **own, **fields}
             meaning = dataclasses.replace(meaning, **fields)
     if meaning.kind is Kind.UPSTREAM and meaning.status == DEFAULT_UPSTREAM_STATUS:
         meaning = dataclasses.replace(meaning, status=conf.CIAM_UPSTREAM_STATUS)

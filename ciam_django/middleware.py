@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 
-from ciam_django.answers import ciam_error_for, login_url
+from ciam_django.answers import ciam_error_for
 from ciam_django.reporting import answer_and_report
-from ciam_django.responses import SAME_PAGE_URL, response_for
+from ciam_django.responses import response_for
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
@@ -44,13 +44,4 @@ class CiamErrorMiddleware:
         if error is None:
             return None
         answer = answer_and_report(error, request)
-        return response_for(request, answer, fallback_url=_retry_url(request))
-
-
-def _retry_url(request: HttpRequest) -> str:
-    """Return the URL of a new attempt: the same page, or the login page after a callback.
-
-    The callback of a project's own sign-in fails again without the code of its query.
-    """
-    is_callback = "state" in request.GET
-    return (login_url() if is_callback else None) or SAME_PAGE_URL
+        return response_for(request, answer)

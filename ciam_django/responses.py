@@ -18,11 +18,12 @@ from django.template.backends.django import DjangoTemplates
 from django.template.loader import get_template
 from django.templatetags.static import static
 from django.utils.html import conditional_escape
-from django.utils.translation import override, pgettext_lazy
+from django.utils.translation import override
 
 from ciam_django.answers import Answer
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.languages import language_for, language_of_texts
+from ciam_django.ways_out import way_home, way_out_of
 
 logger = logging.getLogger("ciam_django")
 
@@ -34,25 +35,26 @@ HTML: Final = "text/html"
 # Browsers send less than 250 characters.
 _LONGEST_ACCEPT: Final = 1024
 
-# The URL of the request without its query, which may have a code.
-SAME_PAGE_URL: Final = "?"
-_TRY_AGAIN: Final = pgettext_lazy("ciam", "Try again")
-
 
 def response_for(
     request: HttpRequest,
     answer: Answer,
     *,
-    fallback_url: str = SAME_PAGE_URL,
+    next_url: str = "",
+    onward_url: str = "",
     context: Mapping[str, Any] | None = None,
 ) -> HttpResponse:
     """Return the answer as HTML, JSON or problem+json, by the request's Accept header.
 
-    ``fallback_url`` is the URL of the page's button if the project has no URL for the answer's
-    action. ``context`` is added to the context of the template.
+    ``next_url`` and ``onward_url`` are those of ``way_out_of``. ``context`` is added to the context
+    of the template.
     """
     if media_type_for(request) == HTML:
-        page_context = {**_action_button(answer, fallback_url), **(context or {})}
+        way_out = way_out_of(request, answer, next_url=next_url, onward_url=onward_url)
+        page_context = {"way_out": way_out.url, "way_out_label": way_out.label, **(context or {})}
+        home = way_home(request)
+        if home and home.url != page_context["way_out"]:
+            page_context |= {"home_url": home.url, "home_label": home.label}
         response = page_response(request, "ciam_django/answer.html", page_context, answer)
         # The URL of a callback has a code.
         response["Referrer-Policy"] = "no-referrer"
@@ -118,12 +120,6 @@ def has_readable_accept(request: HttpRequest) -> bool:
 
 def _is_document_request(request: HttpRequest) -> bool:
     return request.headers.get("Sec-Fetch-Dest") == "document"
-
-
-def _action_button(answer: Answer, fallback_url: str) -> dict[str, Any]:
-    if answer.action_url:
-        return {"way_out": answer.action_url, "way_out_label": answer.action_label}
-    return {"way_out": fallback_url, "way_out_label": _TRY_AGAIN}
 
 
 # --- Pages ------------------------------------------------------------------------------------

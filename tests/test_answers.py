@@ -31,7 +31,7 @@ from ciam_django.answers import (
 )
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN
 from ciam_django.errors import CiamError
-from ciam_django.kinds import ACTION_LABELS, KINDS, Action, Kind
+from ciam_django.kinds import ACTIONS, KINDS, Action, Kind
 from ciam_django.reporting import report
 from tests.rows import for_each_row
 
@@ -80,7 +80,7 @@ def test_an_answer_has_the_values_of_its_row(code: str) -> None:
     retry_after = 60 if row.status == 429 and row.retry else None
     assert answer.as_dict() == {
         "type": "about:blank",
-        "title": str(KINDS[row.kind].title),
+        "title": str(row.title or KINDS[row.kind].title),
         "status": row.status,
         "detail": str(row.message),
         "code": code,
@@ -495,8 +495,8 @@ def test_an_answer_has_no_login_url_without_a_root_urlconf(settings: Settings) -
 def test_every_action_has_a_label(action: Action, settings: Settings) -> None:
     settings.CIAM_ERROR_OVERRIDES = {LOCKED: {"action": str(action)}}
 
-    assert set(ACTION_LABELS) == {str(item) for item in Action}
-    assert answer_to(CiamError(LOCKED)).action_label == str(ACTION_LABELS[action])
+    assert set(ACTIONS) == {str(item) for item in Action}
+    assert answer_to(CiamError(LOCKED)).action_label == str(ACTIONS[action].label)
 
 
 # --- Generic errors ---------------------------------------------------------------------------

@@ -28,6 +28,7 @@ DEFAULTS: Mapping[str, Any] = {
     "CIAM_UPSTREAM_STATUS": 503,
     "CIAM_ACTION_URLS": {},
     "CIAM_SUPPORT_URL": "",
+    "CIAM_HOME_URL": "/",
     "CIAM_RETRY_AFTER": 60,
     "CIAM_TIMEOUT": 10.0,
     "CIAM_HANDLE_AUTHLIB_ERRORS": True,

@@ -19,7 +19,7 @@ import ciam_django
 from ciam_django.answers import answer_to
 from ciam_django.codes import CODES
 from ciam_django.errors import CiamError
-from ciam_django.kinds import ACTION_LABELS, KINDS
+from ciam_django.kinds import ACTIONS, KINDS
 from ciam_django.lookup import meaning_of
 from tests.rows import for_each_row
 
@@ -35,7 +35,9 @@ PLACEHOLDER: Final = re.compile(r"%\(\w+\)s|%[sd]|\{\w*\}")
 TEXTS: Final = sorted(
     {str(row.message) for row in CODES.values()}
     | {str(row.title) for row in KINDS.values()}
-    | {str(label) for label in ACTION_LABELS.values()}
+    | {str(row.title) for row in CODES.values() if row.title}
+    | {str(action.label) for action in ACTIONS.values()}
+    | {str(label) for action in ACTIONS.values() for _, label in action.fallbacks}
 )
 
 

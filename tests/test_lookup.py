@@ -614,3 +614,9 @@ def test_the_override_of_the_readme_is_answered_by_both_entry_points(rf: Request
 
 def test_the_allowed_values_of_each_field_are_described() -> None:
     assert all(field.allowed_text for field in OVERRIDABLE_FIELDS.values())
+
+
+def test_the_title_of_a_row_belongs_to_its_kind(settings: Settings) -> None:
+    settings.CIAM_ERROR_OVERRIDES = {"access_denied": {"kind": "token"}}
+
+    assert (meaning_of("access_denied").title, meaning_of("access_denied").is_cancel) == ("", False)

@@ -329,10 +329,10 @@ def test_another_exception_is_logged_and_mailed_by_django(
     [
         ("/enter/", "?code=1&state=2", "/enter/"),
         ("/enter/", "?page=2", "?"),
-        ("no-such-name", "?code=1&state=2", "?"),
+        ("no-such-name", "?code=1&state=2", "/"),
     ],
 )
-def test_a_failed_callback_begins_again_at_the_login_page(
+def test_a_failed_callback_leads_to_the_login_page_or_home(
     client: Client, settings: Settings, login_url: str, query: str, url: str
 ) -> None:
     settings.LOGIN_URL = login_url

@@ -75,9 +75,9 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "login.providers._IN_WECHAT": _find_browser,
     "login.providers._NOT_WECHAT": _find_browser,
     "login.providers._PHONE": _find_browser,
-    "login.redirects._ESCAPED_DOT": _find_view,
-    "login.redirects.ciam_view_name": _find_view,
     "login.steps.forms._DIGIT_RUN": _clean_code,
+    "ways_out._ESCAPED_DOT": _find_view,
+    "ways_out.ciam_view_name": _find_view,
     # A page has the typed texts of the user.
     "responses._LINK_TAG": responses._LINK_TAG.findall,
     "login.steps.forms._GROUPED_CODE": _clean_code,

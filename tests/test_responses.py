@@ -241,13 +241,12 @@ def test_a_page_has_the_failure_and_the_next_action(settings: Settings) -> None:
     assert "script" not in html
 
 
-@pytest.mark.parametrize(("fallback_url", "href"), [("?", "?"), ("/enter/", "/enter/")])
-def test_a_page_links_to_the_fallback_url_if_the_action_has_no_url(
-    fallback_url: str, href: str
-) -> None:
-    html = html_of(response_for(request_with(HTML), answer(), fallback_url=fallback_url))
+def test_the_page_of_a_cancel_is_no_alert() -> None:
+    html = page_of(answer("access_denied"))
 
-    assert f'href="{href}">Try again</a>' in html
+    assert '<div class="ciam-answer is-neutral" role="status">' in html
+    assert '<h1 class="ciam-title">Sign-in cancelled</h1>' in html
+    assert 'role="alert"' not in html
 
 
 def test_a_page_links_to_the_sign_in_views() -> None:

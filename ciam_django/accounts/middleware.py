@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import cast
-from urllib.parse import urlencode
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings
@@ -16,6 +15,7 @@ from ciam_django.accounts.login import storage_failure_of
 from ciam_django.accounts.session_check import refresh_or_end_session
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import response_for
+from ciam_django.ways_out import referring_page
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
@@ -79,8 +79,6 @@ def _refuse_ended_session(request: HttpRequest) -> HttpResponse | None:
     if _is_ciam_view(request):
         # A user who signs in again or signs out gets the requested page, not a 401.
         return None
-    context = {}
-    if answer.action_url and request.method == "GET":
-        query = urlencode({"next": request.get_full_path()})
-        context["way_out"] = f"{answer.action_url}?{query}"
-    return response_for(request, answer, context=context)
+    is_get = request.method == "GET"
+    next_url = request.get_full_path() if is_get else referring_page(request)
+    return response_for(request, answer, next_url=next_url)

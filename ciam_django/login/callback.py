@@ -17,7 +17,7 @@ from ciam_django.accounts.rate_limits import counting_attempt
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.errors import CiamError, Stage, code_in
-from ciam_django.login.error_responses import answer_error
+from ciam_django.login.error_responses import answer_error, login_page_url
 from ciam_django.login.hints import (
     Hint,
     changed_hosts,
@@ -27,6 +27,7 @@ from ciam_django.login.hints import (
 from ciam_django.login.known_browsers import known_browser_id, remember_browser
 from ciam_django.login.link_views import answer_link_error
 from ciam_django.login.loop_guard import count_sign_in, recent_sign_ins
+from ciam_django.login.notices import set_error_notice
 from ciam_django.login.pages import result_response
 from ciam_django.login.redirects import (
     callback_url,
@@ -54,7 +55,9 @@ from ciam_django.login.state import (
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.linking import confirmation_flow
 from ciam_django.login.tenant_config import HOSTED
+from ciam_django.lookup import meaning_of
 from ciam_django.privacy import own_text
+from ciam_django.reporting import report
 from ciam_django.responses import HTML, media_type_for, page_response
 
 # Seconds for which a second callback waits for the first callback, and the pause between two looks.
@@ -92,6 +95,8 @@ def callback(request: HttpRequest) -> HttpResponse:
         return _complete_callback(request, sign_in_state)
 
     def answer_failure(sign_in_state: SignInState, error: CiamError) -> HttpResponse:
+        if response := cancel_response(request, sign_in_state, error):
+            return response
         if sign_in_state.link_to_user:
             return answer_link_error(request, error, sign_in_state.next)
         return answer_error(request, error, next_url=safe_next(request, sign_in_state.next))
@@ -161,6 +166,27 @@ def validate_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[str]
     is_announced = metadata.get("authorization_response_iss_parameter_supported") is True
     if any(iss != issuer for iss in returned_issuers) or (is_announced and not returned_issuers):
         raise CiamError("mismatching_issuer", stage=Stage.CALLBACK)
+
+
+def cancel_response(
+    request: HttpRequest, sign_in_state: SignInState, error: CiamError
+) -> HttpResponse | None:
+    """Return the redirect of a browser whose user has cancelled the sign-in; None after a failure.
+
+    A browser that signs in gets the login page, which has a neutral notice and the other login
+    methods. A browser that links an identity gets ``next``. Return None also for a JSON client.
+    """
+    # A refusal by CIAM's API has an HTTP status, and a cancel at CIAM's page or at a provider not.
+    is_cancel = meaning_of(error.code).is_cancel and error.upstream_status is None
+    if not is_cancel or media_type_for(request) != HTML:
+        return None
+    next_url = safe_next(request, sign_in_state.next)
+    if sign_in_state.link_to_user:
+        report(error, request)
+        return redirect_response(url_after_sign_in(request, next_url))
+    response = redirect_response(login_page_url(next_url))
+    set_error_notice(request, response, error, is_cancelled=True)
+    return response
 
 
 # --- The state --------------------------------------------------------------------------------

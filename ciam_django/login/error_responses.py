@@ -6,7 +6,6 @@ import functools
 import logging
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from django.contrib.auth.models import AnonymousUser
 from django.http import (
@@ -24,13 +23,13 @@ from django.utils.translation import override
 from django.views.decorators.csrf import csrf_exempt
 
 from ciam_django.accounts.login import storage_failure_of
-from ciam_django.answers import project_login_url
 from ciam_django.errors import CiamError, Stage
 from ciam_django.login.hints import Hint, hint_at_form, hint_text
-from ciam_django.login.redirects import requested_next
+from ciam_django.login.redirects import requested_next, url_after_sign_in
 from ciam_django.privacy import own_text
 from ciam_django.reporting import answer_and_report
-from ciam_django.responses import json_response_for, response_for
+from ciam_django.responses import HTML, json_response_for, media_type_for, response_for
+from ciam_django.ways_out import is_signed_in, url_with_next
 
 # Django's logger of refused forms, which operators already watch.
 _csrf_logger: Final = logging.getLogger("django.security.csrf")
@@ -51,27 +50,20 @@ def answer_error(
     """Report the error and return its response, as a page or as JSON.
 
     ``hint`` is a hint for the page. ``next_url`` is the ``next`` of the page's link to the login
-    page.
+    page, and the page for a user who is signed in already.
     """
-    answer, login_url = answer_and_report(error, request), reverse("ciam:login")
+    answer = answer_and_report(error, request)
     with override(answer.language):
         context = {"hint": hint_text(hint)}
-    if next_url and answer.action_url in (None, login_url, project_login_url()):
-        # A user who signs in again still wants to reach the page that they asked for.
-        context["way_out"] = _with_next(answer.action_url or login_url, next_url)
-    return response_for(request, answer, fallback_url=login_url, context=context)
+    # A user who is signed in already still wants to reach the page that they asked for.
+    is_onward = media_type_for(request) == HTML and is_signed_in(request)
+    onward_url = url_after_sign_in(request, next_url) if is_onward else ""
+    return response_for(request, answer, next_url=next_url, onward_url=onward_url, context=context)
 
 
 def login_page_url(next_url: str) -> str:
     """Return the URL of the login page, with ``next`` unless ``next_url`` is empty."""
-    return _with_next(reverse("ciam:login"), next_url)
-
-
-def _with_next(url: str, next_url: str) -> str:
-    """Return the URL of a login page, with ``next`` unless ``next_url`` is empty."""
-    if not next_url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}{urlencode({'next': next_url})}"
+    return url_with_next(reverse("ciam:login"), next_url)
 
 
 def _refuse_large_form(request: HttpRequest) -> None:

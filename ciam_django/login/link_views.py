@@ -8,6 +8,7 @@ from django.utils.translation import pgettext_lazy
 from django.views.decorators.http import require_POST
 
 from ciam_django.accounts.linking import unlink_identity
+from ciam_django.answers import LOGIN_ACTIONS
 from ciam_django.errors import CiamError, Stage
 from ciam_django.login.error_responses import protect_from_csrf
 from ciam_django.login.redirects import (
@@ -56,10 +57,13 @@ def unlink(request: HttpRequest) -> HttpResponse:
 def answer_link_error(request: HttpRequest, error: CiamError, next_url: str) -> HttpResponse:
     """Report an error of linking or unlinking, and return its page or JSON.
 
-    The page has a link back to ``next_url`` if the project has no URL for the answer's action.
+    The page has a link back to ``next_url`` if the project has no URL for the answer's action, or
+    if the URL is a login page, because the user is signed in already.
     """
     answer, context = answer_and_report(error, request), {}
-    if answer.action_url is None:
+    if answer.action_url is None or (
+        answer.action in LOGIN_ACTIONS and request.user.is_authenticated
+    ):
         context = {
             "way_out": url_after_sign_in(request, next_url),
             "way_out_label": pgettext_lazy("ciam", "Back"),

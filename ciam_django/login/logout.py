@@ -29,6 +29,7 @@ from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Kind
 from ciam_django.login.error_responses import answer_errors, protect_from_csrf
 from ciam_django.login.loop_guard import delete_count
+from ciam_django.login.notices import set_success_notice
 from ciam_django.login.redirects import (
     absolute_url,
     redirect_or_json_response,
@@ -47,7 +48,8 @@ _RETRYABLE_KINDS: Final = frozenset({Kind.UPSTREAM, Kind.CONFIGURATION})
 def logout(request: HttpRequest) -> HttpResponse:
     """End the user's session here, and at CIAM if the user signed in at CIAM; then redirect.
 
-    A client that prefers JSON gets the URL as JSON.
+    A client that prefers JSON gets the URL as JSON. If the login page follows within a minute, it
+    says that the user is signed out.
 
     With OpenID Connect, CIAM's session ends only if the metadata has an ``end_session_endpoint``. A
     failure of CIAM is reported, and does not change the response.
@@ -63,6 +65,8 @@ def logout(request: HttpRequest) -> HttpResponse:
             # The session on this site has ended, so the user sees no error page.
             report(error, request)
     response = redirect_or_json_response(request, next_url)
+    # The next page may be the login page, or may redirect to the login page.
+    set_success_notice(request, response, "signed_out")
     delete_count(request, response)
     return response
 

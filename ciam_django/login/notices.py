@@ -25,6 +25,7 @@ _NAME: Final = "last"
 
 SUCCESS_TEXTS: Final[dict[str, str | StrPromise]] = {
     "password_changed": _("Your password has been changed. Sign in with the new one."),
+    "signed_out": pgettext_lazy("ciam", "You are signed out."),
     "linked": pgettext_lazy("ciam", "The account has been linked."),
     "not_linked": pgettext_lazy("ciam", "No account has been linked."),
 }

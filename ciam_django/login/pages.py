@@ -52,7 +52,6 @@ from ciam_django.login.providers import (
 )
 from ciam_django.login.redirects import (
     absolute_url,
-    ciam_view_name,
     redirect_response,
     requested_next,
     set_opener_policy,
@@ -84,6 +83,7 @@ from ciam_django.responses import (
     page_response,
     response_for,
 )
+from ciam_django.ways_out import ciam_view_name
 
 # Actions that a page with a form offers as a link; the form's own buttons do the other actions.
 _LINK_ACTIONS: Final = frozenset(

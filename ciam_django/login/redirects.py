@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
-import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import resolve_url
-from django.urls import Resolver404, get_script_prefix, resolve, reverse
-from django.utils import translation
+from django.urls import Resolver404, resolve, reverse
 from django.utils.http import is_same_domain, url_has_allowed_host_and_scheme
 
 from ciam_django.conf import conf
 from ciam_django.responses import HTML, JSON, has_readable_accept
+from ciam_django.ways_out import ciam_view_name, is_read_alike
 
 logger = logging.getLogger("ciam_django")
 
 # The longest ``next`` in bytes: it travels in a cookie.
 _LONGEST: Final = 512
-# Browsers read this escape as a dot in "." and ".." (https://url.spec.whatwg.org/#path-state).
-_ESCAPED_DOT: Final = re.compile("%2e", re.IGNORECASE)
 OPENER_POLICY: Final = "Cross-Origin-Opener-Policy"
 
 
@@ -37,37 +33,12 @@ def safe_next(request: HttpRequest, url: str | None) -> str:
     """
     if not url or len(url.encode(errors="replace")) > _LONGEST:
         return ""
-    # Browsers remove or replace these characters before they parse the URL, and read the start of
-    # "//path" as a host (https://url.spec.whatwg.org/#concept-basic-url-parser).
-    if url[0] <= " " or url[-1] <= " " or set(url) & set("\t\r\n\\") or url.startswith("//"):
+    if not is_read_alike(url):
         return ""
     is_safe = url_has_allowed_host_and_scheme(
         url, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
     return url if is_safe and ciam_view_name(url, request.path) in ("", "done") else ""
-
-
-def ciam_view_name(url: str, base_path: str = "/") -> str:
-    """Return the name in ``ciam_django.urls`` of a URL of this site, or an empty text.
-
-    ``base_path`` is the path of the page with the URL, for a relative URL. The path may have the
-    prefix of a language or of the WSGI script, or lack the slash that Django appends.
-    """
-    parts = urlsplit(url)
-    path = _ESCAPED_DOT.sub(".", parts.path) or ("/" if parts.netloc else "")
-    path = unquote(urljoin(base_path, re.sub("/{2,}", "/", path)))
-    path = "/" + path.removeprefix(get_script_prefix()).removeprefix("/")
-    languages: list[str | None] = [translation.get_language(), settings.LANGUAGE_CODE]
-    # Django refuses a language code of more than 500 characters with a ``ValueError``.
-    with contextlib.suppress(ValueError):
-        languages.insert(0, translation.get_language_from_path(path))
-    for language in filter(None, dict.fromkeys(languages)):
-        with translation.override(language):
-            for candidate in (path, f"{path}/"):
-                with contextlib.suppress(Resolver404):
-                    match = resolve(candidate)
-                    return (match.url_name or "") if "ciam" in match.app_names else ""
-    return ""
 
 
 def is_origin_in(origin: str, origins: Iterable[str]) -> bool:

@@ -17,7 +17,7 @@ from ciam_django.accounts.rate_limits import counting_attempt
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError, Stage, code_in
-from ciam_django.login.callback import commit_in_view, handle_callback
+from ciam_django.login.callback import cancel_response, commit_in_view, handle_callback
 from ciam_django.login.consent import check_consent
 from ciam_django.login.error_responses import (
     URL_ENCODED,
@@ -40,13 +40,11 @@ from ciam_django.login.redirects import (
     requested_next,
     safe_next,
     set_opener_policy,
-    url_after_sign_in,
 )
 from ciam_django.login.state import SignInState, new_sign_in_state, remember_next, set_state_cookie
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.results import next_flow
 from ciam_django.login.steps.submit import finish_sign_in
-from ciam_django.reporting import report
 from ciam_django.responses import HTML, media_type_for
 
 # The state and the code of a callback that a browser has posted.
@@ -126,19 +124,15 @@ def provider_callback(request: HttpRequest, name: str) -> HttpResponse:
         return _complete_provider_callback(request, registration, sign_in_state)
 
     def answer_failure(sign_in_state: SignInState, error: CiamError) -> HttpResponse:
-        # A cancel at the provider has no answer of CIAM.
-        is_cancelled = error.code == "access_denied" and error.upstream_status is None
-        is_page = media_type_for(request) == HTML
+        if response := cancel_response(request, sign_in_state, error):
+            return response
         if sign_in_state.link_to_user:
-            if is_cancelled and is_page:
-                report(error, request)
-                return redirect_response(url_after_sign_in(request, sign_in_state.next))
             return answer_link_error(request, error, sign_in_state.next)
-        if not is_page:
+        if media_type_for(request) != HTML:
             return answer_error(request, error)
         # The login page offers other login methods.
         response = redirect_response(login_page_url(safe_next(request, sign_in_state.next)))
-        set_error_notice(request, response, error, is_cancelled=is_cancelled)
+        set_error_notice(request, response, error, is_cancelled=False)
         return response
 
     response = handle_callback(request, name, complete, answer_failure)

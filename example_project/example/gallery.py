@@ -104,7 +104,7 @@ def _row(heading: str, key: str) -> GalleryRow:
         raised_code=raised_code,
         status=meaning.status,
         kind=str(meaning.kind),
-        title=str(KINDS[meaning.kind].title),
+        title=str(meaning.title or KINDS[meaning.kind].title),
         action=str(meaning.action),
         text=str(meaning.message),
     )

@@ -171,12 +171,16 @@ def test_a_flow_of_several_steps_links_the_identity_at_its_end(
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
-def test_a_cancel_at_the_provider_keeps_the_user_signed_in_and_returns_to_next(
-    browser: Browser, staff: User, ciam: FakeCiam, settings: Settings, accept: str
+@pytest.mark.parametrize("start", ["/ciam/with/qq/", "/ciam/authorize/"])
+def test_a_cancel_keeps_the_user_signed_in_and_returns_to_next(
+    browser: Browser, staff: User, settings: Settings, accept: str, start: str
 ) -> None:
-    settings.CIAM_SOCIAL_PROVIDERS = registered_at(ciam)
-    url = browser.client.post("/ciam/with/qq/", LINK_FORM)["Location"]
-    callback = ciam.authorize_at_provider(url, username="li", cancel=True)
+    settings.CIAM_SOCIAL_PROVIDERS = registered_at(browser.ciam)
+    url = browser.client.post(start, LINK_FORM)["Location"]
+    if start == "/ciam/authorize/":
+        callback: str | None = browser.sign_in_at_ciam(url, "fail:authorize:access_denied")
+    else:
+        callback = browser.ciam.authorize_at_provider(url, username="li", cancel=True)
     assert callback
     answer = browser.open_callback(callback, accept=accept)
 

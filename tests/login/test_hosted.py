@@ -344,11 +344,31 @@ def test_a_slow_ciam_is_answered_with_the_code_timeout(
     assert browser.open_callback(callback)["Ciam-Error-Code"] == "timeout"
 
 
-def test_the_page_of_a_cancelled_sign_in_links_to_the_login_page(browser: Browser) -> None:
-    response = browser.sign_in("fail:authorize:access_denied")
+def test_a_cancel_at_ciam_leads_to_the_login_page_with_a_neutral_notice(
+    browser: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    response = browser.sign_in("fail:authorize:access_denied", next_url="/cart/")
 
-    assert response["Ciam-Error-Code"] == "access_denied"
-    assert 'href="/ciam/login/"' in response.content.decode()
+    assert (response.status_code, response["Location"]) == (302, "/ciam/login/?next=%2Fcart%2F")
+    page = browser.client.get(response["Location"]).content.decode()
+    assert 'role="status"><p>Sign-in was cancelled. Try again' in page
+    assert 'role="alert"' not in page
+    assert caplog.text.count("code=access_denied ") == 1
+
+
+def test_a_front_end_reads_that_the_sign_in_was_cancelled(browser: Browser) -> None:
+    response = browser.sign_in("fail:authorize:access_denied", accept="application/json")
+    body = json.loads(response.content)
+
+    assert (response.status_code, body["code"]) == (403, "access_denied")
+    assert (body["title"], body["action"]) == ("Sign-in cancelled", "login")
+
+
+def test_a_refusal_by_ciams_api_is_no_cancel(browser: Browser) -> None:
+    browser.ciam.fail("token", code="access_denied")
+
+    assert browser.sign_in().status_code == 403
 
 
 def test_a_failed_sign_in_does_not_end_the_session(browser: Browser) -> None:
@@ -625,6 +645,19 @@ def test_a_logout_behind_a_proxy_returns_to_the_origin_of_the_callback_url(
 
     back_to = query_of(response["Location"])["post_logout_redirect_uri"]
     assert back_to == "https://shop.example/ciam/login/"
+
+
+@pytest.mark.parametrize("mode", ["oidc", "ciam"])
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_the_login_page_after_a_logout_says_once_that_the_user_is_signed_out(
+    browser: Browser, accept: str
+) -> None:
+    browser.sign_in()
+    browser.client.post("/ciam/logout/", headers={"Accept": accept})
+    pages = [browser.client.get("/ciam/login/").content.decode() for _ in range(2)]
+
+    sentence = '<div class="ciam-notice is-good" role="status"><p>You are signed out.</p></div>'
+    assert [sentence in page for page in pages] == [True, False]
 
 
 def test_a_user_without_a_ciam_session_is_not_redirected_to_ciam_at_logout(

@@ -167,7 +167,7 @@ def test_a_cancelled_sign_in_shows_a_neutral_notice_once_at_the_login_page(
 
     assert answer.status_code == 200
     assert "Ciam-Error-Code" not in answer
-    assert 'role="status"><p>Sign-in was cancelled or not allowed.' in page
+    assert 'role="status"><p>Sign-in was cancelled. Try again' in page
     assert 'role="alert"' not in page
     assert "No access" not in page
     assert 'name="username"' in page

@@ -27,6 +27,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "reporting": ("test_logs.py", "test_signals.py"),
     "responses": (),
     "tokens": ("accounts/test_session_tokens.py",),
+    "ways_out": ("login/test_redirects.py",),
     "accounts/backends": ("accounts/test_login.py", "accounts/test_users.py", "test_axes.py"),
     "accounts/bearer": ("test_privacy.py", "drf/test_authentication.py", "test_versions.py"),
     "accounts/fake_people": ("accounts/test_commands.py",),

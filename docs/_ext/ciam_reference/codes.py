@@ -18,7 +18,7 @@ from ciam_django.answers import GENERIC_ERROR_STAGES, answer_to, code_in_url
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, Meaning
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
-from ciam_django.kinds import ACTION_LABELS, KINDS, Kind
+from ciam_django.kinds import ACTIONS, KINDS, Kind
 from ciam_django.lookup import OVERRIDABLE_FIELDS
 from ciam_reference.advice import KIND_ADVICE, advice_for, causes
 from ciam_reference.markdown import escaped, literal, literals, page, table
@@ -194,7 +194,7 @@ def _facts(meaning: Meaning) -> Iterator[Sequence[str]]:
     yield "Status", f"{meaning.status}{_status_note(meaning)}"
     yield "Kind", f"[{literal(meaning.kind)}](index.md#{meaning.kind})"
     with override("en"):
-        yield "Action", f"{literal(meaning.action)}, “{ACTION_LABELS[meaning.action]}”"
+        yield "Action", f"{literal(meaning.action)}, “{ACTIONS[meaning.action].label}”"
     yield "Field", literal(meaning.field) if meaning.field else "none"
     yield "Retry", "The same request may succeed later." if meaning.retry else "no"
     yield "Audience", literal(meaning.audience)
