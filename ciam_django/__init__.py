@@ -46,6 +46,7 @@ Sign-in
 Wiring
     apps.py          the app, which registers the checks
     conf.py          the settings, one row for each setting
+    provider_names.py  the names of the social providers
     signals.py       the signals for projects
     checks/          the messages of ``manage.py check``
     testing/         a fake CIAM over HTTP, for tests

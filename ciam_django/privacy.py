@@ -82,6 +82,37 @@ def redacted_text(text: str) -> str:
     return text[:_MAX_TEXT_LENGTH]
 
 
+_CONTACT_NUMBER: Final = re.compile(r"\+?[0-9][0-9 ()-]{5,30}")
+
+
+def masked_number(digits: str) -> str:
+    """Return a phone number with its middle hidden: ``138****1234``."""
+    visible_count = max(len(digits) - 4, 0)
+    tail_length = min(4, (visible_count + 1) // 2)
+    return f"{digits[: visible_count - tail_length]}****{digits[len(digits) - tail_length :]}"
+
+
+def masked_email(email: str) -> str:
+    """Return an email address with only the first character before its ``@``: ``l***@a.com``."""
+    local, _, domain = email.rpartition("@")
+    return f"{local[:1]}***@{domain}"
+
+
+def masked_contact(text: str) -> str:
+    """Return a masked email address or phone number; empty for any other text."""
+    if "@" in text:
+        return masked_email(text)
+    if not _CONTACT_NUMBER.fullmatch(text):
+        return ""
+    sign = "+" if text.startswith("+") else ""
+    return sign + masked_number("".join(filter(str.isdigit, text)))
+
+
+def masked_name(name: str) -> str:
+    """Return the name of a person with only the first character of each word: ``A** L**``."""
+    return " ".join(f"{word[:1]}**" for word in name.split())
+
+
 def loggable_code(code: str) -> str:
     """Return the code without the characters that codes do not have, at most 128 characters."""
     return _NOT_LOGGABLE.sub("", code)[:128]

@@ -56,6 +56,7 @@ class Page(HTMLParser):
         self.url = str(response.url)
         self.status = response.status_code
         self.forms: list[Form] = []
+        self.forms_by_id: dict[str, Form] = {}
         self.links: list[str] = []
         self.attributes: list[tuple[str, str | None]] = []
         self.words = ""
@@ -67,6 +68,11 @@ class Page(HTMLParser):
         self.attributes += attrs
         if tag == "form":
             self.forms.append(Form(urljoin(self.url, attributes.get("action", ""))))
+            self.forms_by_id[attributes.get("id", "")] = self.forms[-1]
+        elif tag == "button" and "formaction" in attributes:
+            # The button sends another form of the page to an address of its own.
+            inputs = self.forms_by_id[attributes["form"]].inputs
+            self.forms.append(Form(urljoin(self.url, attributes["formaction"]), inputs))
         elif tag == "a":
             self.links.append(urljoin(self.url, attributes.get("href", "")))
         elif tag in ("input", "button") and self.forms and "name" in attributes:

@@ -27,6 +27,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     "signals": set(),
     "codes": {"kinds"},
     "languages": {"conf"},
+    "provider_names": {"conf"},
     "lookup": {"codes", "conf", "kinds", "languages"},
     "answers": {"privacy", "lookup", "codes", "errors", "conf", "kinds", "languages"},
     "reporting": {"answers", "privacy", "lookup", "errors", "kinds", "signals"},
@@ -62,8 +63,10 @@ ROOMS: Final[dict[str, set[str]]] = {
         "errors",
         "signals",
         "conf",
+        "provider_names",
     },
     "login": {
+        "provider_names",
         "reporting",
         "privacy",
         "accounts",

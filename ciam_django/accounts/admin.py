@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin, messages
 from django.db.models import Max, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.formats import localize
 from django.utils.timezone import is_aware, localtime
-from django.utils.translation import pgettext, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from ciam_django.accounts.last_failure import last_failure_of
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.accounts.session_store import end_sessions
 from ciam_django.client.api import CiamClient
+from ciam_django.conf import conf
 from ciam_django.errors import CiamError
+from ciam_django.privacy import masked_contact, masked_name
+from ciam_django.provider_names import provider_name
 from ciam_django.reporting import answer_and_report
 
 if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django_stubs_ext import StrPromise
+
     _ModelAdmin = admin.ModelAdmin[CiamIdentity]
 else:
     # Only the stubs' class takes a parameter.
@@ -39,6 +48,77 @@ _FIELDS = (
 )
 
 
+# The people that the confirmation page names.
+_MAX_PEOPLE_SHOWN: Final = 20
+_PHONE_CLAIMS: Final = frozenset({"phone_number", "phoneNumber"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Action:
+    """An action at CIAM, with the texts of its confirmation and of its success."""
+
+    label: str | StrPromise
+    question: str | StrPromise
+    result: str | StrPromise
+    success: str | StrPromise
+    ends_sessions: bool = False
+
+
+_ACTIONS: Final[Mapping[str, _Action]] = {
+    "unlock": _Action(
+        pgettext_lazy("ciam", "Unlock in CIAM"),
+        pgettext_lazy("ciam", "Unlock these people in CIAM?"),
+        _("They can sign in again before the lock would end."),
+        pgettext_lazy("ciam", "Unlocked in CIAM."),
+    ),
+    "disable": _Action(
+        pgettext_lazy("ciam", "Disable in CIAM"),
+        pgettext_lazy("ciam", "Disable these people in CIAM?"),
+        _("They are signed out here, and can't sign in until somebody enables them again."),
+        pgettext_lazy("ciam", "Disabled in CIAM."),
+        ends_sessions=True,
+    ),
+    "enable": _Action(
+        pgettext_lazy("ciam", "Enable in CIAM"),
+        pgettext_lazy("ciam", "Enable these people in CIAM?"),
+        pgettext_lazy("ciam", "They can sign in again."),
+        pgettext_lazy("ciam", "Enabled in CIAM."),
+    ),
+}
+
+
+class _SeveralValuesFilter(admin.AllValuesFieldListFilter):
+    """A filter that is shown only if there are several values."""
+
+    def has_output(self) -> bool:
+        return len(self.lookup_choices) > 1
+
+
+class _ProviderFilter(admin.SimpleListFilter):
+    """A filter with the names of the providers, shown only if there are providers."""
+
+    title = pgettext_lazy("ciam", "provider")
+    parameter_name = "provider"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        slugs = CiamIdentity.objects.values_list("provider", flat=True).distinct().order_by()
+        return sorted((slug, provider_name(slug)) for slug in slugs if slug)
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[CiamIdentity]
+    ) -> QuerySet[CiamIdentity]:
+        return queryset.filter(provider=self.value()) if self.value() else queryset
+
+
+def _contact_fields(user_model: type[AbstractBaseUser]) -> list[str]:
+    """Return the fields of the user model with a mobile number or an email address."""
+    names = [name for name, claims in conf.CIAM_USER_FIELDS.items() if _PHONE_CLAIMS & set(claims)]
+    name_field = getattr(user_model, "USERNAME_FIELD", "")
+    return [*names, user_model.get_email_field_name(), name_field]
+
+
 @admin.register(CiamIdentity)
 class CiamIdentityAdmin(_ModelAdmin):
     """Pages of identities, with a search by the names at CIAM and at this site.
@@ -49,12 +129,37 @@ class CiamIdentityAdmin(_ModelAdmin):
     to the admin's history, also where CIAM refuses the action.
     """
 
-    list_display = ("subject", "user", "issuer", "provider", "last_sign_in")
-    list_filter = ("issuer", "provider")
+    list_display = ("person", "contact", "user_name", "provider_name", "last_sign_in")
+    list_filter = (("issuer", _SeveralValuesFilter), _ProviderFilter)
     list_select_related = ("user",)
     readonly_fields = _FIELDS
     fields = _FIELDS
     actions = ("unlock", "disable", "enable")
+
+    @admin.display(description=pgettext_lazy("ciam", "person"), ordering="subject")
+    def person(self, identity: CiamIdentity) -> str:
+        """Return the masked name of the user, or the end of the person's id at CIAM."""
+        full_name = getattr(identity.user, "get_full_name", str)()
+        # U+2060 keeps the ellipsis on the line of the id.
+        return masked_name(full_name) or f"…\u2060{identity.subject[-8:]}"
+
+    @admin.display(description=pgettext_lazy("ciam", "mobile number or email"))
+    def contact(self, identity: CiamIdentity) -> str:
+        """Return the masked mobile number or email address of the user."""
+        user = identity.user
+        values = [str(getattr(user, each, None) or "") for each in _contact_fields(type(user))]
+        return next(filter(None, map(masked_contact, values)), "")
+
+    @admin.display(description=pgettext_lazy("ciam", "user"), ordering="user")
+    def user_name(self, identity: CiamIdentity) -> str:
+        """Return the user, masked if its name is a mobile number or an email address."""
+        name = str(identity.user)
+        return masked_contact(name) or name
+
+    @admin.display(description=pgettext_lazy("ciam", "provider"), ordering="provider")
+    def provider_name(self, identity: CiamIdentity) -> str:
+        """Return the name of the social provider; empty without a provider."""
+        return provider_name(identity.provider)
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
         """Return the search fields, with the ``USERNAME_FIELD`` of the project's user model."""
@@ -91,28 +196,64 @@ class CiamIdentityAdmin(_ModelAdmin):
         """Return True if the user has the permission for the three actions at CIAM."""
         return request.user.has_perm("ciam_accounts.manage_ciamidentity")
 
-    @admin.action(description=pgettext_lazy("ciam", "Unlock in CIAM"), permissions=["manage"])
-    def unlock(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
-        """Unlock people at CIAM who failed to sign in too often."""
-        self._call_ciam(
-            request, identities, CiamClient().unlock_user, pgettext("ciam", "Unlocked in CIAM.")
-        )
+    @admin.action(description=_ACTIONS["unlock"].label, permissions=["manage"])
+    def unlock(
+        self, request: HttpRequest, identities: QuerySet[CiamIdentity]
+    ) -> HttpResponse | None:
+        """Unlock people at CIAM who failed to sign in too often, after a confirmation."""
+        return self._confirm_or_call(request, identities, "unlock", CiamClient().unlock_user)
 
-    @admin.action(description=pgettext_lazy("ciam", "Disable in CIAM"), permissions=["manage"])
-    def disable(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
-        """Disable people at CIAM, and end their sessions here."""
-        disabled = self._call_ciam(
-            request, identities, CiamClient().disable_user, pgettext("ciam", "Disabled in CIAM.")
-        )
-        for identity in disabled:
-            end_sessions(identity.sessions.all(), "ended")
+    @admin.action(description=_ACTIONS["disable"].label, permissions=["manage"])
+    def disable(
+        self, request: HttpRequest, identities: QuerySet[CiamIdentity]
+    ) -> HttpResponse | None:
+        """Disable people at CIAM, and end their sessions here, after a confirmation."""
+        return self._confirm_or_call(request, identities, "disable", CiamClient().disable_user)
 
-    @admin.action(description=pgettext_lazy("ciam", "Enable in CIAM"), permissions=["manage"])
-    def enable(self, request: HttpRequest, identities: QuerySet[CiamIdentity]) -> None:
-        """Enable disabled people at CIAM, so that they can sign in again."""
-        self._call_ciam(
-            request, identities, CiamClient().enable_user, pgettext("ciam", "Enabled in CIAM.")
-        )
+    @admin.action(description=_ACTIONS["enable"].label, permissions=["manage"])
+    def enable(
+        self, request: HttpRequest, identities: QuerySet[CiamIdentity]
+    ) -> HttpResponse | None:
+        """Enable disabled people at CIAM, so that they can sign in again, after a confirmation."""
+        return self._confirm_or_call(request, identities, "enable", CiamClient().enable_user)
+
+    def _confirm_or_call(
+        self,
+        request: HttpRequest,
+        identities: QuerySet[CiamIdentity],
+        name: str,
+        call: Callable[[str], None],
+    ) -> HttpResponse | None:
+        """Return the page that asks for a confirmation, or call CIAM after the confirmation."""
+        row = _ACTIONS[name]
+        if not request.POST.get("post"):
+            return self._confirmation_page(request, identities, name)
+        succeeded = self._call_ciam(request, identities, call, str(row.success))
+        if row.ends_sessions:
+            for identity in succeeded:
+                end_sessions(identity.sessions.all(), "ended")
+        return None
+
+    def _confirmation_page(
+        self, request: HttpRequest, identities: QuerySet[CiamIdentity], name: str
+    ) -> HttpResponse:
+        people = [
+            [self.person(each), self.contact(each), self.provider_name(each)]
+            for each in identities[:_MAX_PEOPLE_SHOWN]
+        ]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _ACTIONS[name].label,
+            "opts": self.model._meta,
+            "media": self.media,
+            "action": name,
+            "row": _ACTIONS[name],
+            "people": [" · ".join(filter(None, person)) for person in people],
+            "more_people": max(0, identities.count() - _MAX_PEOPLE_SHOWN),
+            "selected": identities.values_list("pk", flat=True),
+        }
+        template = "ciam_django/admin/confirm_action.html"
+        return TemplateResponse(request, template, context)
 
     def _call_ciam(
         self,

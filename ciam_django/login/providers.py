@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from django.http import HttpRequest
-from django.utils.translation import pgettext_lazy
 
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.login.hints import is_in_app, user_agent
+from ciam_django.provider_names import PROVIDER_NAMES
 from ciam_django.responses import static_url
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     # https://developers.weixin.qq.com/doc/oplatform/Website_App/WeChat_Login/Wechat_Login.html
     # If the user refuses at the QR code, WeChat does not call back.
     "wechat.website": Provider(
-        pgettext_lazy("ciam", "WeChat"),
+        PROVIDER_NAMES["wechat"],
         "https://open.weixin.qq.com/connect/qrconnect", "snsapi_login", "appid",
         fragment="wechat_redirect", browser_types={BrowserType.DESKTOP},
         icon="ciam_django/wechat.svg", brand="wechat",
@@ -90,42 +90,42 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     # https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webpage_authorization.html
     # WeChat needs the parameters in exactly this order. The page works only in WeChat's browser.
     "wechat.in_app": Provider(
-        pgettext_lazy("ciam", "WeChat"),
+        PROVIDER_NAMES["wechat"],
         "https://open.weixin.qq.com/connect/oauth2/authorize", "snsapi_userinfo",
         "appid", fragment="wechat_redirect", browser_types={BrowserType.WECHAT},
         icon="ciam_django/wechat.svg", brand="wechat", own_app=r"MicroMessenger/"),
     # https://developers.weixin.qq.com/miniprogram/dev/framework/open-ability/login.html
-    "wechat.mini_program": Provider(pgettext_lazy("ciam", "WeChat"), has_page=False),
+    "wechat.mini_program": Provider(PROVIDER_NAMES["wechat"], has_page=False),
     # https://developers.weixin.qq.com/doc/oplatform/Mobile_App/WeChat_Login/Development_Guide.html
     "wechat.app": Provider(
-        pgettext_lazy("ciam", "WeChat"), has_page=False, has_native_codes=True),
+        PROVIDER_NAMES["wechat"], has_page=False, has_native_codes=True),
     # The SDKs of QQ and Weibo give an access token, and no code. Any app that has got an access
     # token of a user could sign in as this user.
     # https://wiki.connect.qq.com/
-    "qq": Provider(pgettext_lazy("ciam", "QQ"),
+    "qq": Provider(PROVIDER_NAMES["qq"],
         "https://graph.qq.com/oauth2.0/authorize", "get_user_info",
         icon="ciam_django/qq.svg", own_app=r"\bQQ/"),
     # https://open.weibo.com/wiki/Oauth2/authorize
     "weibo": Provider(
-        pgettext_lazy("ciam", "Weibo"), "https://api.weibo.com/oauth2/authorize",
+        PROVIDER_NAMES["weibo"], "https://api.weibo.com/oauth2/authorize",
         own_app=r"Weibo"),
     # https://opendocs.alipay.com/open/263/105809
     # WeChat's browser blocks the page.
     "alipay": Provider(
-        pgettext_lazy("ciam", "Alipay"),
+        PROVIDER_NAMES["alipay"],
         "https://openauth.alipay.com/oauth2/publicAppAuthorize.htm", "auth_user",
         "app_id", "auth_code", browser_types=set(BrowserType) - {BrowserType.WECHAT},
         icon="ciam_django/alipay.svg", own_app=r"AlipayClient",
         has_native_codes=True),
     # https://open.dingtalk.com/document/orgapp/tutorial-obtaining-user-personal-information
     "dingtalk": Provider(
-        pgettext_lazy("ciam", "DingTalk"),
+        PROVIDER_NAMES["dingtalk"],
         "https://login.dingtalk.com/oauth2/auth", "openid", code="authCode",
         more={"prompt": "consent"}, own_app=r"DingTalk/",
         has_native_codes=True),
     # https://open.feishu.cn/document/authentication-management/access-token/obtain-oauth-code
     "feishu": Provider(
-        pgettext_lazy("ciam", "Feishu"),
+        PROVIDER_NAMES["feishu"],
         "https://accounts.feishu.cn/open-apis/authen/v1/authorize", proofs={"pkce"},
         own_app=r"\bLark/",
         has_native_codes=True),
@@ -133,7 +133,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     # With a scope, Apple requires response_mode=form_post, and tells the name only there. A project
     # that needs the name or the email address sets the scope "name email".
     "apple": Provider(
-        pgettext_lazy("ciam", "Apple"),
+        PROVIDER_NAMES["apple"],
         "https://appleid.apple.com/auth/authorize", more={"response_mode": "query"},
         more_with_scope={"response_mode": "form_post"},
         cancel_error="user_cancelled_authorize", proofs={"nonce"}, has_native_codes=True),
@@ -141,7 +141,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     # Google refuses browsers inside apps (disallowed_useragent):
     # https://developers.google.com/identity/protocols/oauth2/policies#browsers
     "google": Provider(
-        pgettext_lazy("ciam", "Google"),
+        PROVIDER_NAMES["google"],
         "https://accounts.google.com/o/oauth2/v2/auth", "openid email profile",
         browser_types={BrowserType.DESKTOP, BrowserType.PHONE}, proofs={"pkce", "nonce"},
         has_native_codes=True),

@@ -15,6 +15,7 @@ from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberTyp
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.login.phone_regions import likely_regions
+from ciam_django.privacy import masked_email, masked_number
 
 # RFC 5321, section 4.5.3.1.3: 256 characters with the angle brackets.
 _LONGEST: Final = 254
@@ -52,13 +53,8 @@ class Recipient:
     def masked(self) -> str:
         """The recipient with its middle hidden, which the pages show."""
         if self.channel == "SMS":
-            visible_count = max(len(self.number) - 4, 0)
-            tail_length = min(4, (visible_count + 1) // 2)
-            head = self.number[: visible_count - tail_length]
-            tail = self.number[len(self.number) - tail_length :]
-            return f"+{self.region} {head}****{tail}"
-        local, _, domain = self.email.rpartition("@")
-        return f"{local[:1]}***@{domain}"
+            return f"+{self.region} {masked_number(self.number)}"
+        return masked_email(self.email)
 
 
 def phone_recipient(text: str, region: str = "") -> Recipient:

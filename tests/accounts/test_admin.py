@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
+from html import unescape
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import user_id_of
 from tests.browser import Browser
+from tests.rows import for_each_row
 from tests.users import get_or_create_user
 
 pytestmark = pytest.mark.django_db
@@ -32,8 +35,12 @@ DISABLED = "Operation.Failure.User.Disabled"
 
 
 def run_action(client: Client, action: str, *identities: CiamIdentity) -> Any:
-    selected_pks = [identity.pk for identity in identities]
-    return client.post(LIST, {"action": action, "_selected_action": selected_pks}, follow=True)
+    """Choose an action in the list, and confirm the action."""
+    return client.post(LIST, {**action_form(action, *identities), "post": "yes"}, follow=True)
+
+
+def action_form(action: str, *identities: CiamIdentity) -> dict[str, Any]:
+    return {"action": action, "_selected_action": [identity.pk for identity in identities]}
 
 
 @pytest.mark.parametrize(
@@ -61,12 +68,78 @@ def test_the_list_of_identities_takes_few_queries(
 ) -> None:
     for number in range(30):
         get_or_create_user(Person("https://ciam.example", f"u-{number}"))
-    # The queries of the admin, and one query for all identities with their users.
+    # The queries of the admin and of its filters, and one query for all identities and users.
     with django_assert_max_num_queries(8):
         page = admin_client.get(LIST)
 
     assert page.status_code == 200
     assert "u-29" in page.content.decode()
+
+
+ID = "…\u206090abcdef"
+
+
+def cells(page: str) -> list[str]:
+    """The texts of the cells of the list, without the boxes of the actions."""
+    found = re.findall(r'(?s)<t[hd] class="field-.*?</t[hd]>', page)
+    return [unescape(re.sub(r"<[^>]*>", "", cell)).strip() for cell in found]
+
+
+@for_each_row(
+    "fields, person, contact, user_name",
+    [
+        (
+            {"first_name": "Ada", "last_name": "Lovelace", "email": "ada@example.com"},
+            "A** L**",
+            "a***@example.com",
+            "ciam-1",
+        ),
+        ({"first_name": "李小龙", "last_name": "13800001234"}, "李** 1**", "138****1234", "ciam-1"),
+        ({"last_name": "+86 138 0000 1234"}, "+** 1** 0** 1**", "+86138****1234", "ciam-1"),
+        ({"username": "13800001234"}, ID, "138****1234", "138****1234"),
+        ({"username": "ada@example.com"}, ID, "a***@example.com", "a***@example.com"),
+        ({}, ID, "-", "ciam-1"),
+    ],
+)
+def test_the_list_masks_the_name_and_the_number_of_a_person(  # noqa: PLR0917  (the parts of a row)
+    admin_client: Client,
+    settings: Settings,
+    fields: dict[str, str],
+    person: str,
+    contact: str,
+    user_name: str,
+) -> None:
+    settings.CIAM_USER_FIELDS = {"last_name": ["phone_number"]}
+    CiamIdentity.objects.all().delete()
+    User.objects.filter(is_superuser=False).delete()
+    user = User.objects.create_user(**{"username": "ciam-1", **fields})
+    CiamIdentity.objects.create(
+        user=user,
+        issuer="https://ciam.example",
+        subject="12345678-90abcdef",
+        provider="wechat-website",
+    )
+    page = admin_client.get(LIST).content.decode()
+
+    assert cells(page) == [person, contact, user_name, "WeChat", "-"]
+
+
+def test_the_filters_name_providers_and_are_shown_only_for_several_values(
+    admin_client: Client,
+) -> None:
+    get_or_create_user(Person("https://ciam.example", "u-0"))
+    assert "?provider=" not in admin_client.get(LIST).content.decode()
+    get_or_create_user(Person("https://ciam.example", "u-1", provider="wechat-in_app"))
+    get_or_create_user(Person("https://ciam.example", "u-2", provider="qq"))
+    page = admin_client.get(LIST).content.decode()
+    assert "?issuer=" not in page
+    assert 'href="?provider=wechat-in_app">WeChat</a>' in page
+    get_or_create_user(Person("https://other.example", "u-3"))
+    page = admin_client.get(LIST, {"provider": "qq"}).content.decode()
+
+    assert "?issuer=" in page
+    assert "u-2" in page
+    assert "u-1" not in page
 
 
 def test_an_identity_page_shows_the_last_sign_in(admin_client: Client, ciam: FakeCiam) -> None:
@@ -195,6 +268,40 @@ def test_an_action_calls_ciam_and_is_in_the_history(
     assert user_id_of("li").encode() in call.body
     entry = LogEntry.objects.get()
     assert (entry.object_id, entry.change_message) == (str(identity.pk), f"{verb} in CIAM.")
+
+
+@pytest.mark.parametrize("action", ["unlock", "disable", "enable"])
+def test_an_action_asks_before_ciam_is_called(
+    admin_client: Client, ciam: FakeCiam, identity: CiamIdentity, action: str
+) -> None:
+    request_count = len(ciam.requests)
+    page = admin_client.post(LIST, action_form(action, identity)).content.decode()
+
+    assert len(ciam.requests) == request_count
+    assert not LogEntry.objects.exists()
+    assert f"{action.capitalize()} these people in CIAM?" in page
+    # In CIAM's own mode, the person has no name.
+    assert re.search(rf"<li>(L\*\*|…\u2060{identity.subject[-8:]})", page)
+    sent = dict(re.findall(r'name="(\w+)" value="(\w+)"', page.partition("<ul>")[2]))
+    assert {name: sent[name] for name in sent if name != "csrfmiddlewaretoken"} == {
+        "_selected_action": str(identity.pk),
+        "action": action,
+        "post": "yes",
+    }
+
+
+def test_the_question_names_at_most_twenty_people(
+    admin_client: Client, django_assert_max_num_queries: Callable[..., Any]
+) -> None:
+    for number in range(23):
+        get_or_create_user(Person("https://ciam.example", f"u-{number}"))
+    form = action_form("disable", *CiamIdentity.objects.all())
+    with django_assert_max_num_queries(11):
+        page = admin_client.post(LIST, form).content.decode()
+
+    assert page.count("<li>…") == 20
+    assert "and 3 more people" in page
+    assert page.count('name="_selected_action"') == 23
 
 
 def test_disabling_an_identity_ends_its_sessions(
