@@ -753,6 +753,11 @@ CODES: Final[dict[str, Meaning]] = {
     # The number belongs to another likely region than the country code.
     "phone_region_mismatch": row(Kind.VALIDATION, field="phone_number",
         message=_("This number doesn't fit the country code. Choose the country or region of the number.")),
+    # The field takes a mobile number or an email address.
+    "missing_recipient": row(Kind.VALIDATION, field="receiver",
+        message=pgettext_lazy("ciam", "Enter your mobile number or email address.")),
+    "malformed_recipient": row(Kind.VALIDATION, field="receiver",
+        message=_("Enter a valid mobile number or a valid email address.")),
     # CIAM_PHONE_REGIONS does not list the country of the number.
     "unsupported_phone_region": row(Kind.VALIDATION, field="phone_number",
         message=_("We don't send text messages to this country or region. Use another mobile number.")),

@@ -86,6 +86,8 @@ OUR_OWN: Final = {
     "storage_unavailable": "the database or the session store of this project",
     "malformed_phone_number": "refused before the call to CIAM",
     "phone_region_mismatch": "refused before the call to CIAM",
+    "missing_recipient": "refused before the call to CIAM",
+    "malformed_recipient": "refused before the call to CIAM",
     "unsupported_phone_region": "CIAM_PHONE_REGIONS",
     "unsupported_step": "a flowType without a page",
     UNKNOWN: "the row of codes without another row",
