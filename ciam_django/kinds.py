@@ -169,7 +169,7 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
     ),
     Kind.CAPTCHA: KindDefaults(
         400,
-        pgettext_lazy("ciam", "Characters don't match"),
+        pgettext_lazy("ciam", "Check the characters"),
         Action.SOLVE_CAPTCHA,
         pgettext_lazy("ciam", "Enter the characters in the image."),
     ),

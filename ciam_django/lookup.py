@@ -59,12 +59,14 @@ class MatchedRow:
     def reason(self) -> str | StrPromise:
         """The reason for developers; empty if users read all that the row says.
 
-        A message of the project is in ``LANGUAGE_CODE``, so that the log has one language.
+        A hidden message comes before the reason of the table. A message of the project is in
+        ``LANGUAGE_CODE``, so that the log has one language.
         """
         if not self.has_hidden_message:
             return self.meaning.reason
         with override(settings.LANGUAGE_CODE):
-            return str(self.meaning.message)
+            texts = (str(self.meaning.message), str(self.meaning.reason))
+        return "; ".join(filter(None, texts))
 
 
 def meaning_of(code: str, type_code: str = "") -> Meaning:

@@ -13,7 +13,7 @@ from ciam_django import lookup
 from ciam_django.answers import answer_to
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN, Collapse, Meaning, row
 from ciam_django.errors import CiamError
-from ciam_django.kinds import KINDS, Action, Kind
+from ciam_django.kinds import KINDS, Action, Audience, Kind
 from ciam_django.lookup import FIELD
 from tests.conftest import forget_rows
 from tests.rows import for_each_row
@@ -86,6 +86,8 @@ OUR_OWN: Final = {
     "storage_unavailable": "the database or the session store of this project",
     "malformed_phone_number": "refused before the call to CIAM",
     "phone_region_mismatch": "refused before the call to CIAM",
+    "missing_recipient": "refused before the call to CIAM",
+    "malformed_recipient": "refused before the call to CIAM",
     "unsupported_phone_region": "CIAM_PHONE_REGIONS",
     "unsupported_step": "a flowType without a page",
     UNKNOWN: "the row of codes without another row",
@@ -155,13 +157,41 @@ def test_a_row_without_a_message_has_the_general_sentence_of_its_kind() -> None:
     assert row(Kind.CONFIGURATION).message == KINDS[Kind.CONFIGURATION].sentence
 
 
-@for_each_row("code", [code for code in CODES if "*" not in code])
-def test_the_row_of_a_misconfiguration_has_a_reason_for_developers(code: str) -> None:
-    result = CODES[code]
+# The actions that a user can take although the reason is for developers.
+ACTIONS_OF_USERS: Final = (
+    Action.LOGIN,
+    Action.RESTART,
+    Action.USE_ANOTHER_METHOD,
+    Action.CONTACT_SUPPORT,
+)
+# A user can have left out a value: these messages ask for the value.
+ASKS_FOR_A_VALUE: Final = ("Params.Blank", "Params.Blank.*", "Params.Blank.Type")
 
-    assert result.reason or result.kind is not Kind.CONFIGURATION
-    # Users read the message, which is general.
-    assert str(result.reason) not in str(result.message) or not result.reason
+ROWS_FOR_DEVELOPERS: Final = [
+    code
+    for code, row in CODES.items()
+    if row.audience is Audience.DEVELOPER and row.kind not in (Kind.UPSTREAM, Kind.SUCCESS)
+]
+
+
+def test_thirty_six_codes_of_the_vendor_have_a_reason_that_no_user_can_use() -> None:
+    rows = set(ROWS_FOR_DEVELOPERS) & set(PUBLISHED)
+
+    assert len([code for code in rows if CODES[code].kind is not Kind.CONFIGURATION]) == 36
+
+
+@for_each_row("code", ROWS_FOR_DEVELOPERS)
+def test_the_reason_of_a_row_for_developers_is_not_in_the_message(code: str) -> None:
+    result = CODES[code]
+    sentence = str(KINDS[result.kind].sentence)
+
+    assert result.reason or "*" in code
+    assert not result.reason or str(result.reason) not in str(result.message)
+    assert (
+        str(result.message) == sentence
+        or result.action in ACTIONS_OF_USERS
+        or code in ASKS_FOR_A_VALUE
+    )
 
 
 def test_no_two_codes_differ_only_in_letter_case() -> None:

@@ -19,15 +19,64 @@ import ciam_django
 from ciam_django.answers import answer_to
 from ciam_django.codes import CODES
 from ciam_django.errors import CiamError
-from ciam_django.kinds import ACTIONS, KINDS
+from ciam_django.kinds import ACTIONS, KINDS, Audience
+from ciam_django.login.steps.flow import Flow
+from ciam_django.login.steps.forms import CODES_OF_FIELDS, PROFILE_FIELDS
+from ciam_django.login.steps.table import STEPS
 from ciam_django.lookup import meaning_of
 from tests.rows import for_each_row
 
 LOCALE: Final = Path(ciam_django.__file__).parent / "locale"
+LOCALE_OF_EXAMPLE: Final = Path(__file__).parents[1] / "example_project" / "example" / "locale"
 LANGUAGES: Final = {"zh_Hans": "zh-hans", "zh_Hant": "zh-hant"}
 
-# Words of mainland China that are not used in Taiwan and Hong Kong.
-MAINLAND: Final = "登錄 用戶 短信 郵箱 信息 賬號 默認 網絡 鏈接 屏幕 微信".split()  # noqa: SIM905
+# Language -> pattern of words that the texts do not use -> the word for the same thing. The pattern
+# of Traditional Chinese also has words of mainland China, which Taiwan and Hong Kong do not use.
+OTHER_WORDS: Final = {
+    "en": {
+        "CAPTCHA|[Pp]icture": "image",
+        "[Tt]hird-party": "that account",
+        "[Uu]ser name": "username",
+        "[Ll]og ?in|[Ll]ogon": "sign in",
+        "at CIAM": "in CIAM",
+        "e-mail": "email",
+        "[Ff]ree it|[Tt]ell us|as it stands|if it continues": "the plain word",
+    },
+    "zh_Hans": {
+        "登陆|登入": "登录",
+        "帐号|帐户|账户": "账号",
+        "手机号码|电话": "手机号",
+        "邮件地址|电子邮件|信箱": "邮箱",
+        "(?<!图形)图片验证码|校验码": "图形验证码，验证码",
+        "重设": "重置",
+        "链结|连结|关联": "绑定",
+        "其它": "其他",
+        "解除使用|验证码未通过|如问题持续|以便继续|归您所有": "通顺的说法",
+        "单点登录|生物识别|扩展属性|扩展信息|外部标识": "用户的说法",
+    },
+    "zh_Hant": {
+        "登錄": "登入",
+        "用戶": "使用者",
+        "短信": "簡訊",
+        "郵箱|信箱|郵件地址(?<!電子郵件地址)": "電子郵件地址",
+        "電子郵件(?!地址|登入|驗證|傳送|。)": "電子郵件地址",
+        "信息": "資料",
+        "賬號|帳戶": "帳號",
+        "手機號(?!碼)|電話": "手機號碼",
+        "默認": "預設",
+        "網絡": "網路",
+        "鏈接|綁定": "連結",
+        "屏幕": "螢幕",
+        "微信": "WeChat",
+        "字元": "文字",
+        "重新整理": "換一張",
+        "密鑰": "金鑰",
+        "身份": "身分",
+        "二次驗證": "兩步驟驗證",
+        "解除使用|驗證碼未通過|若問題持續|以便繼續|寄出|統一登入": "通順的說法",
+        "單一登入|生物辨識|擴充屬性|補充資料超出|外部識別碼": "使用者的說法",
+    },
+}
 # Locale -> a pattern of the texts that are not translated. In Taiwan, 微信 is called WeChat.
 UNTRANSLATED: Final = {"zh_Hans": "name@example.com", "zh_Hant": "name@example.com|WeChat"}
 PLACEHOLDER: Final = re.compile(r"%\(\w+\)s|%[sd]|\{\w*\}")
@@ -58,8 +107,8 @@ def unquoted(lines: str) -> str:
     return re.sub(r"\\(.)", lambda m: {"n": "\n", "t": "\t"}.get(m[1], m[1]), text)
 
 
-def entries(language: str) -> Iterator[Entry]:
-    text = (LOCALE / language / "LC_MESSAGES" / "django.po").read_text(encoding="utf-8")
+def entries(language: str, locale: Path = LOCALE) -> Iterator[Entry]:
+    text = (locale / language / "LC_MESSAGES" / "django.po").read_text(encoding="utf-8")
     for block in text.split("\n\n"):
         obsolete = "#~" in block
         plain = re.sub(r"(?m)^#~ ?", "", block)
@@ -79,9 +128,9 @@ def entries(language: str) -> Iterator[Entry]:
             )
 
 
-def texts(language: str) -> list[Entry]:
+def texts(language: str, locale: Path = LOCALE) -> list[Entry]:
     """The entries, without the header."""
-    found = [entry for entry in entries(language) if entry.msgid]
+    found = [entry for entry in entries(language, locale) if entry.msgid]
     assert found
     return found
 
@@ -287,9 +336,76 @@ def test_rows_with_the_same_english_text_have_the_same_translation(language: str
     assert {text: words for text, words in translations.items() if len(words) != 1} == {}
 
 
-@pytest.mark.parametrize("word", MAINLAND)
-def test_traditional_chinese_has_no_words_of_mainland_china(word: str) -> None:
-    assert not [entry.msgstr for entry in texts("zh_Hant") if word in entry.msgstr]
+@pytest.mark.parametrize("locale", [LOCALE, LOCALE_OF_EXAMPLE], ids=["package", "example"])
+@pytest.mark.parametrize("language", OTHER_WORDS)
+def test_each_thing_has_one_word(language: str, locale: Path) -> None:
+    found = [
+        (pattern, word, text)
+        for pattern, word in OTHER_WORDS[language].items()
+        for entry in texts("zh_Hans" if language == "en" else language, locale)
+        for text in ([entry.msgid, entry.plural] if language == "en" else [entry.msgstr])
+        if re.search(pattern, text)
+    ]
+
+    assert found == []
+
+
+# Field -> the noun of the field in each language. The label and the errors of the field have it.
+NOUNS: Final = {
+    "username": ("username", "用户名", "使用者名稱"),
+    "password": ("password", "密码", "密碼"),
+    "phone_number": ("mobile number", "手机号", "手機號碼"),
+    "phone_region": ("country", "国家或地区", "國碼|國家或地區"),
+    "email": ("email address", "邮箱", "電子郵件地址"),
+    "receiver": ("mobile number .*email address", "手机号.*邮箱", "手機號碼.*電子郵件地址"),
+    "code": ("code", "验证码", "驗證碼"),
+    "captcha": ("characters", "图形验证码", "圖形驗證碼"),
+    "display_name": ("name", "姓名", "姓名"),
+    "en_display_name": ("name in latin letters", "英文姓名", "英文姓名"),
+    "birthday": ("date of birth", "出生日期", "出生日期"),
+    "gender": ("gender", "性别", "性別"),
+    "country": ("country or region", "国家或地区", "國家或地區"),
+    "region": ("district", "区/县", "鄉鎮市區"),
+    "province": ("province or state", "省份", "縣市"),
+    "city": ("city", "城市", "城市"),
+    "street": ("street address", "街道", "街道"),
+    "address": ("full address", "详细地址", "詳細地址"),
+}
+
+
+def labels_of(field: str) -> list[str]:
+    """The labels of a field in the forms of all steps."""
+    step_data = {"asked": list(PROFILE_FIELDS), "channels": {"SMS": ""}}
+    forms = [row.form({}, flow=Flow(name, "", step_data=step_data)) for name, row in STEPS.items()]
+    for form in forms:
+        form.add_captcha()
+    labels = (form.fields[field].label for form in forms if field in form.fields)
+    return [str(label) for label in labels if label]
+
+
+def errors_of(field: str) -> list[str]:
+    """The messages about a blank or invalid value of a field, without those of families."""
+    codes = {*CODES_OF_FIELDS[field]} | {
+        code
+        for code, row in CODES.items()
+        if row.field == field and row.audience is Audience.USER and code.startswith("Params.")
+    }
+    return [str(CODES[code].message) for code in codes if code in CODES]
+
+
+@pytest.mark.parametrize("number", range(3), ids=["en", "zh-hans", "zh-hant"])
+@for_each_row("field", NOUNS)
+def test_the_label_and_the_errors_of_a_field_have_the_same_noun(field: str, number: int) -> None:
+    with translation.override(["en", "zh-hans", "zh-hant"][number]):
+        found = [*labels_of(field), *errors_of(field)]
+
+    assert len(found) >= 2
+    noun = re.compile(NOUNS[field][number], re.IGNORECASE)
+    assert not [text for text in found if not noun.search(text)]
+
+
+def test_each_field_with_a_label_has_its_noun() -> None:
+    assert {field for field in CODES_OF_FIELDS if any(labels_of(field))} == set(NOUNS)
 
 
 @each_language

@@ -494,6 +494,9 @@ def test_a_row_for_developers_has_a_general_message_and_the_reason() -> None:
         with override_settings(CIAM_ERROR_OVERRIDES=overrides):
             matched = matched_row(LOCKED)
             assert (matched.message_for_users, matched.reason) == (message, "")
+    with override_settings(CIAM_ERROR_OVERRIDES={"Params.Blank.FId": {"audience": "developer"}}):
+        hidden = matched_row("Params.Blank.FId").reason
+    assert hidden == f"{KINDS[Kind.FLOW].sentence}; {CODES['Params.Blank.FId'].reason}"
 
 
 def test_a_changed_override_takes_effect_at_once(settings: Settings) -> None:

@@ -109,12 +109,17 @@ def email_recipient(text: str) -> Recipient:
 
 
 def phone_or_email_recipient(text: str, region: str = "") -> Recipient:
-    """Return ``email_recipient`` of a text with an ``@``, otherwise ``phone_recipient``."""
-    return (
-        email_recipient(text)
-        if "@" in unicodedata.normalize("NFKC", text)
-        else phone_recipient(text, region)
-    )
+    """Return ``email_recipient`` of a text with an ``@``, otherwise ``phone_recipient``.
+
+    Raises ``CiamError``: ``missing_recipient`` for a blank text, ``malformed_recipient`` for a text
+    without an ``@`` and without a digit, and the errors of both functions.
+    """
+    plain = _normalized_text(text)
+    if "@" in plain:
+        return email_recipient(text)
+    if not any(letter.isdigit() for letter in plain):
+        raise CiamError("malformed_recipient" if plain else "missing_recipient")
+    return phone_recipient(text, region)
 
 
 def normalized_username(text: str) -> str:

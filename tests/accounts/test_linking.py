@@ -336,7 +336,7 @@ def test_the_flow_of_a_confirmation_has_room_only_for_short_claims(
     for length, is_kept in ((585, True), (586, False)):
         assert bool(_short_claims({"picture": "x" * length})) is is_kept
     # The claims name no recipient, and the call of CIAM fails.
-    assert identity_text(flow) == "the account that is signed in there"
+    assert identity_text(flow) == "the account you're signed in to there"
 
 
 @pytest.mark.parametrize("mode", ["oidc", "ciam"])
@@ -344,7 +344,7 @@ def test_the_flow_of_a_confirmation_has_room_only_for_short_claims(
     "claims, text",
     [
         ({"email": "li@example.com"}, "l***@example.com"),
-        ({}, "the account that is signed in there"),
+        ({}, "the account you're signed in to there"),
     ],
 )
 def test_ciam_is_asked_for_a_recipient_only_in_its_own_mode_without_a_recipient(

@@ -190,6 +190,22 @@ def test_a_text_without_visible_characters_is_blank(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("\u200b", "missing_recipient"),
+        ("call me", "malformed_recipient"),
+        ("1380000000", "malformed_phone_number"),
+        ("li@", "Params.Illegal.User.Email"),
+    ],
+)
+def test_a_number_or_address_has_an_error_for_what_the_text_resembles(text: str, code: str) -> None:
+    with pytest.raises(CiamError) as raised:
+        phone_or_email_recipient(text)
+
+    assert raised.value.code == code
+
+
+@pytest.mark.parametrize(
     ("text", "email"),
     [
         ("li@example.com", "li@example.com"),

@@ -40,6 +40,7 @@ CODES_OF_FIELDS: Final[Mapping[str, tuple[str, str]]] = {
     "phone_number": ("Params.Blank.User.Phone.Number", "malformed_phone_number"),
     "phone_region": ("unsupported_phone_region", "unsupported_phone_region"),
     "email": ("Params.Blank.User.Email", "Params.Illegal.User.Email"),
+    "receiver": ("missing_recipient", "malformed_recipient"),
     "code": ("Params.Blank.Code", "Operation.Failure.SMS.Code.Error"),
     "captcha": ("Params.Blank.CaptchaText", "Operation.Failure.Captcha.Error"),
     "consent": ("Params.Illegal.Consent", "Params.Illegal.Consent"),
@@ -423,6 +424,8 @@ class RecipientForm(CiamForm):
     """The recipient of a code: a mobile number or an email address."""
 
     field_aliases: ClassVar[Mapping[str, str]] = {
+        # The errors of the form itself have the codes of the first name.
+        "receiver": "receiver",
         "phone_number": "receiver",
         "email": "receiver",
         "username": "receiver",
@@ -452,6 +455,14 @@ class CodeAndPasswordForm(CiamForm):
 
     code = _code_field()
     password = _password_field(pgettext_lazy("ciam", "New password"), "new-password")
+
+
+class SignUpForm(CodeAndPasswordForm):
+    """A code that was sent, and the first password of an account."""
+
+    def __init__(self, data: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(data, **kwargs)
+        self.fields["password"].label = pgettext_lazy("ciam", "Choose a password")
 
 
 class ConfirmPasswordForm(CiamForm):

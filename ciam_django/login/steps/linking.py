@@ -80,7 +80,7 @@ def identity_text(flow: Flow) -> str:
     if flow.step != _STEP:
         return ""
     account: str = flow.step_data["masked"] or pgettext(
-        "ciam", "the account that is signed in there"
+        "ciam", "the account you're signed in to there"
     )
     registration = registrations().get(flow.provider)
     return f"{registration.provider.label} ({account})" if registration else account

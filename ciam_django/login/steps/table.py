@@ -95,7 +95,7 @@ STEPS: Final[Mapping[str, Step]] = {
     "recover_code": Step(forms.CodeAndPasswordForm, pgettext_lazy("ciam", "Choose a new password"),
         _SENT_IF_ACCOUNT,
         pgettext_lazy("ciam", "Change password"), credentials.reset_password, _RESEND),
-    "sign_up_code": Step(forms.CodeAndPasswordForm, pgettext_lazy("ciam", "Create an account"),
+    "sign_up_code": Step(forms.SignUpForm, pgettext_lazy("ciam", "Create an account"),
         _SENT_IF_NO_ACCOUNT,
         pgettext_lazy("ciam", "Create account"), credentials.create_account, _RESEND),
     "link_code": Step(forms.CodeForm, pgettext_lazy("ciam", "Enter the code"), _SENT_IF_ACCOUNT,

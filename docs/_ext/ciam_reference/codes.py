@@ -18,7 +18,7 @@ from ciam_django.answers import GENERIC_ERROR_STAGES, answer_to, code_in_url
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, Meaning
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
-from ciam_django.kinds import ACTIONS, KINDS, Kind
+from ciam_django.kinds import ACTIONS, KINDS, Audience, Kind
 from ciam_django.lookup import OVERRIDABLE_FIELDS
 from ciam_reference.advice import KIND_ADVICE, advice_for, causes
 from ciam_reference.markdown import escaped, literal, literals, page, table
@@ -160,6 +160,8 @@ def _cause_section(code: str) -> Iterator[str]:
 def _answer_section(code: str, meaning: Meaning) -> Iterator[str]:
     yield "## What the user gets"
     yield "\n".join(_sentence_items(meaning))
+    if meaning.audience is Audience.DEVELOPER and meaning.reason:
+        yield "Users do not read the reason, because only a developer can use it."
     yield table(["fact", "value"], _facts(meaning))
     if meaning.collapse:
         target = COLLAPSE_TARGETS[meaning.collapse]

@@ -65,6 +65,8 @@ INPUTS = {
     "NewPasswordForm.password": "password new-password",
     "CodeAndPasswordForm.password": "password new-password",
     "CodeAndPasswordForm.code": "literal text one-time-code numeric",
+    "SignUpForm.password": "password new-password",
+    "SignUpForm.code": "literal text one-time-code numeric",
     "CodeForm.code": "literal text one-time-code numeric",
     "SmsForm.phone_number": "literal text tel tel",
     "phone_region": "select Country code tel-country-code",
@@ -87,7 +89,7 @@ INPUTS = {
 # The labels of the fields of all forms but the profile.
 LABELS = {
     "username": {"Mobile number, email or username"},
-    "password": {"Password", "New password"},
+    "password": {"Password", "New password", "Choose a password"},
     "code": {"Verification code"},
     "captcha": {"Characters in the image"},
     "phone_number": {"Mobile number"},
