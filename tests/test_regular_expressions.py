@@ -20,7 +20,8 @@ from ciam_django import errors, lookup, network, privacy, responses
 from ciam_django.accounts import bearer, login
 from ciam_django.client import envelope
 from ciam_django.client import results as client_results
-from ciam_django.login import api, captcha, hints, providers, redirects
+from ciam_django.client.person import Person
+from ciam_django.login import api, captcha, hints, names, providers, redirects, social
 from ciam_django.login.steps import forms, results
 
 PACKAGE: Final = Path(__file__).parents[1] / "ciam_django"
@@ -58,6 +59,11 @@ def _find_view(text: str) -> object:
     return redirects.safe_next(RequestFactory().get("/"), f"/{text[: redirects._LONGEST - 1]}")
 
 
+def _find_script_of_name(text: str) -> object:
+    claims = names.cleaned_name({"given_name": text})
+    return names.with_told_name(Person("issuer", "subject"), claims)
+
+
 # Pattern -> a function that applies the pattern to a text as the package does, with the same limit
 # of the text's length. All patterns of the package are here.
 PATTERNS: Final[dict[str, Callable[[str], object]]] = {
@@ -72,9 +78,12 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "login.api._refuse_other_content_types": _check_content_type,
     "login.captcha._FORM_ID": captcha._FORM_ID.fullmatch,
     "login.hints._IN_APP": _find_app,
+    "login.names._EAST_ASIAN": _find_script_of_name,
     "login.providers._IN_WECHAT": _find_browser,
     "login.providers._NOT_WECHAT": _find_browser,
     "login.providers._PHONE": _find_browser,
+    "login.social._POSTED_CODE": social._POSTED_CODE.fullmatch,
+    "login.social._POSTED_STATE": social._POSTED_STATE.fullmatch,
     "login.steps.forms._DIGIT_RUN": _clean_code,
     "ways_out._ESCAPED_DOT": _find_view,
     "ways_out.ciam_view_name": _find_view,
@@ -104,9 +113,10 @@ PATTERNS_FOR_OWN_TEXTS: Final = {
     "checks.settings._OVERRIDE_KEY",
     "codes.ALIASES",
     "conf.RATE",
-    "drf.openapi_endpoints._redirect_paths",
+    "drf.openapi_endpoints._identifier",
     "drf.scopes._SCOPE",
     "lookup._LANGUAGE",
+    "testing.server._FORM_ACTION",
     "testing.server._HIDDEN_INPUT",
 }
 

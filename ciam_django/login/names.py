@@ -80,7 +80,7 @@ def decrypted_name(text: str, state: str) -> dict[str, str]:
 
 def with_told_name(person: Person, name: Mapping[str, str]) -> Person:
     """Return the person with the told name, if the data about the person have no name."""
-    if not name or any(person.claims.get(claim) for claim in (*NAME_CLAIMS, *_OTHER_NAMES)):
+    if any(person.claims.get(claim) for claim in (*NAME_CLAIMS, *_OTHER_NAMES)):
         return person
     return replace(person, claims={**person.claims, **name, "name": _full_name(name)})
 

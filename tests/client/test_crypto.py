@@ -60,6 +60,7 @@ def test_each_purpose_is_a_literal_text_of_one_module() -> None:
         "ciam_django.accounts.tokens",
         "ciam_django.client.cache",
         "ciam_django.login.captcha",
+        "ciam_django.login.names",
         "ciam_django.login.known_browsers",
         "ciam_django.login.notices",
         "ciam_django.login.outcome",

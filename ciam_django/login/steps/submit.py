@@ -32,7 +32,7 @@ def build_form(flow: Flow, data: Mapping[str, Any] | None) -> CiamForm:
     ``data`` is the submitted data, or None for an empty form.
     """
     row = STEPS[flow.step]
-    has_consents = row.has_consents or row.way in conf.CIAM_CONSENT_BEFORE
+    has_consents = row.way in conf.CIAM_CONSENT_BEFORE if row.way else row.has_consents
     return row.form(
         data,
         flow=flow,
@@ -84,7 +84,9 @@ def finish_sign_in(
     """
     result: SignedIn | Flow = tokens
     person = identify_person(ciam_app(), tokens.data, None)
-    person = with_told_name(dataclasses.replace(person, provider=flow.provider), flow.told_name)
+    person = dataclasses.replace(person, provider=flow.provider)
+    if flow.told_name:
+        person = with_told_name(person, flow.told_name)
     if with_session and flow.link_to_user:
         result = confirmation_flow(request, person, tokens.data["access_token"], flow)
     elif with_session:
