@@ -43,6 +43,7 @@ from ciam_django.login.providers import (
     form_action_origins,
     provider_entries,
     provider_of_entry,
+    registrations,
 )
 from ciam_django.login.redirects import is_origin_in
 from ciam_django.login.steps.table import STEPS
@@ -333,6 +334,24 @@ def check_provider_form_actions(app_configs: object, **kwargs: Any) -> Iterator[
             )
 
 
+def check_qr_sources(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that the content security policy allows WeChat's script and frame for the QR code."""
+    is_needed = are_urls_included() and is_allowed_by_row("CIAM_WECHAT_QR") and conf.CIAM_WECHAT_QR
+    if not is_needed or any(check_social_providers(None)):
+        return
+    for registration in registrations().values():
+        row = registration.provider
+        for directive, url in (("script-src", row.qr_script), ("frame-src", row.qr_frame)):
+            origin = "/".join(url.split("/", 3)[:3])
+            for place in policies_without(origin, directive, "default-src") if url else ():
+                yield check_message(
+                    "form action",
+                    f"The {directive} of {place} lacks {origin}.",
+                    f'Add the origin, for example ["\'self\'", "{origin}"]: with CIAM_WECHAT_QR, '
+                    "the login page shows WeChat's QR code.",
+                )
+
+
 def _browser_type_messages(place: str, value: object) -> Iterator[CheckMessage]:
     names = [str(browser_type) for browser_type in BrowserType]
     if not isinstance(value, list | tuple | set | frozenset) or not set(value) <= set(names):
@@ -404,6 +423,7 @@ CHECKS: Final = (
     check_caches,
     check_private_key,
     check_provider_form_actions,
+    check_qr_sources,
     check_front_ends,
 )
 DEPLOY_CHECKS: Final = (check_client_address, check_costs_of_codes)

@@ -392,17 +392,21 @@ def oauth_client() -> Mapping[str, Any] | None:
     return client if isinstance(client, Mapping) else None
 
 
-def policies_without(origin: str) -> Iterator[str]:
-    """Yield the settings of content security policies that refuse a form with a redirect to it.
+def policies_without(origin: str, *directives: str) -> Iterator[str]:
+    """Yield the settings of content security policies that refuse an origin.
 
-    The settings are Django's, and those of django-csp from 4.0 on and before 4.0. A source is
-    compared as Content Security Policy Level 3, section 6.7.2, says: its host may begin with
-    ``*.``, its scheme and port may be missing, and its path does not count after a redirect.
+    The first of ``directives`` that a policy has counts; the default is ``form-action``. The
+    settings are Django's, and those of django-csp from 4.0 on and before 4.0. A source is compared
+    as Content Security Policy Level 3, section 6.7.2, says: its host may begin with ``*.``, its
+    scheme and port may be missing, and its path does not count after a redirect.
     """
-    for place, sources in _form_actions().items():
+    directives = directives or ("form-action",)
+    for place, policy in _policies(directives).items():
         # Django omits a directive that is None or False, and also accepts one source without a
         # list.
-        if sources is None or sources is False:
+        given = (policy.get(name) for name in directives)
+        sources = next((each for each in given if each is not None and each is not False), None)
+        if sources is None:
             continue
         # A text may have several sources, as in the header.
         allowed = str(sources).split() if isinstance(sources, str | bool) else sources
@@ -410,16 +414,19 @@ def policies_without(origin: str) -> Iterator[str]:
             yield place
 
 
-def _form_actions() -> Mapping[str, Any]:
-    """The setting of each policy, and the sources of its ``form-action``."""
+def _policies(directives: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+    """The setting of each policy, and its directives."""
     policy = getattr(settings, "CONTENT_SECURITY_POLICY", None)
-    directives = policy.get("DIRECTIVES") if isinstance(policy, Mapping) else None
+    of_policy = policy.get("DIRECTIVES") if isinstance(policy, Mapping) else None
+    names = {name: f"CSP_{name.upper().replace('-', '_')}" for name in directives}
     return {
-        "SECURE_CSP": (getattr(settings, "SECURE_CSP", None) or {}).get("form-action"),
+        "SECURE_CSP": getattr(settings, "SECURE_CSP", None) or {},
         "CONTENT_SECURITY_POLICY['DIRECTIVES']": (
-            directives.get("form-action") if isinstance(directives, Mapping) else None
+            of_policy if isinstance(of_policy, Mapping) else {}
         ),
-        "CSP_FORM_ACTION": getattr(settings, "CSP_FORM_ACTION", None),
+        names[directives[0]]: {
+            directive: getattr(settings, name, None) for directive, name in names.items()
+        },
     }
 
 

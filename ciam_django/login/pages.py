@@ -82,6 +82,7 @@ from ciam_django.responses import (
     media_type_for,
     page_response,
     response_for,
+    static_url,
 )
 from ciam_django.ways_out import ciam_view_name
 
@@ -315,36 +316,31 @@ def _login_page_response(
     """Render the login page, with the stored notice if there is one, and delete the notice."""
     last = last_method(request)
     available_methods = with_first(load_login_methods(), last)
+    form_methods = [name for name in available_methods if name in FORM_METHODS]
     stored_answer, success_text = notice_from_cookie(request)
     answer = answer or stored_answer
-    offered = offered_providers(request, last)
-    with override(language_of_page(request, answer)):
-        names_elsewhere: dict[str, list[str]] = {"wechat": [], "browser": []}
-        for registration, place in providers_elsewhere(request):
-            names_elsewhere[place].append(str(registration.provider.label))
-    first = _provider_button(offered.first, last) if offered.first else None
-    marks = [_provider_button(registration, last) for registration in offered.marks]
-    others = [_provider_button(registration, last) for registration in offered.others]
-    has_providers = bool(offered.first or offered.marks or offered.others)
+    providers = _provider_context(request, last, answer)
+    first = providers["first_provider"]
     authorize_url = reverse("ciam:authorize") if HOSTED in available_methods else ""
+    is_hosted_first = bool(authorize_url and form_methods and last == HOSTED) and not first
+    has_buttons = bool(providers["provider_marks"] or providers["other_providers"])
+    # The divider above CIAM's own page is also the divider above the providers.
+    is_hosted_below_form = bool(authorize_url and form_methods) and not is_hosted_first
+    has_or_before_providers = (
+        has_buttons and not is_hosted_below_form and bool(form_methods or authorize_url or first)
+    )
     context = {
         "next": next_url,
         "method": "",
-        "methods": _method_tabs(
-            request, [name for name in available_methods if name in FORM_METHODS], next_url
-        ),
+        "methods": _method_tabs(request, form_methods, next_url),
         "authorize_url": authorize_url,
-        "is_hosted_last": last == HOSTED,
-        "consent_form": (has_providers and load_consent_form(SOCIAL))
+        "is_hosted_first": is_hosted_first,
+        "has_or_before_providers": has_or_before_providers,
+        "consent_form": (providers["providers"] and load_consent_form(SOCIAL))
         or (authorize_url and load_consent_form(HOSTED))
         or None,
         "good_news": success_text if answer is None else "",
-        "providers": [*([first] if first else []), *marks, *others],
-        "first_provider": first,
-        "provider_marks": marks,
-        "other_providers": others,
-        "wants_wechat": bool(names_elsewhere["wechat"]),
-        "outside_apps": " / ".join(names_elsewhere["browser"]),
+        **providers,
         "code_url": next(
             (_method_url(name, next_url) for name in available_methods if name in _CODE_METHODS), ""
         ),
@@ -356,10 +352,40 @@ def _login_page_response(
         },
         **(context or {}),
     }
+    form = context.get("form")
+    if form and not form.is_bound and (first or is_hosted_first):
+        # With the focus, the keyboard of a phone would hide the button above the form.
+        form.remove_autofocus()
     response = _page_response(request, "ciam_django/login.html", context, answer)
     if stored_answer or success_text:
         delete_notice_cookie(request, response)
     return response
+
+
+def _provider_context(request: HttpRequest, last: str, answer: Answer | None) -> dict[str, Any]:
+    """Return the context of the providers that work in this browser, and in other browsers."""
+    offered = offered_providers(request, last)
+    first = [_provider_button(offered.first, last)] if offered.first else []
+    marks = [_provider_button(registration, last) for registration in offered.marks]
+    others = [_provider_button(registration, last) for registration in offered.others]
+    providers = [*first, *marks, *others]
+    elsewhere: dict[str, list[Registration]] = {"wechat": [], "browser": []}
+    for registration, place in providers_elsewhere(request):
+        elsewhere[place].append(registration)
+    with override(language_of_page(request, answer)):
+        outside_apps = " / ".join(str(each.provider.label) for each in elsewhere["browser"])
+    has_wechat_qr = any(provider["qr_script"] for provider in providers)
+    return {
+        "providers": providers,
+        "first_provider": next(iter(first), None),
+        "provider_marks": marks,
+        "other_providers": others,
+        "has_wechat_qr": has_wechat_qr,
+        "wechat_qr_script": static_url("ciam_django/wechat_qr.js") if has_wechat_qr else "",
+        "wants_wechat": bool(elsewhere["wechat"]),
+        "wechat_icon": next(map(icon_url, elsewhere["wechat"]), ""),
+        "outside_apps": outside_apps,
+    }
 
 
 def _provider_button(registration: Registration, last: str) -> dict[str, Any]:

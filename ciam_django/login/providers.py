@@ -104,7 +104,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     # https://wiki.connect.qq.com/
     "qq": Provider(PROVIDER_NAMES["qq"],
         "https://graph.qq.com/oauth2.0/authorize", "get_user_info",
-        icon="ciam_django/qq.svg", own_app=r"\bQQ/"),
+        icon="ciam_django/qq.svg", brand="qq", own_app=r"\bQQ/"),
     # https://open.weibo.com/wiki/Oauth2/authorize
     "weibo": Provider(
         PROVIDER_NAMES["weibo"], "https://api.weibo.com/oauth2/authorize",
@@ -115,7 +115,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         PROVIDER_NAMES["alipay"],
         "https://openauth.alipay.com/oauth2/publicAppAuthorize.htm", "auth_user",
         "app_id", "auth_code", browser_types=set(BrowserType) - {BrowserType.WECHAT},
-        icon="ciam_django/alipay.svg", own_app=r"AlipayClient",
+        icon="ciam_django/alipay.svg", brand="alipay", own_app=r"AlipayClient",
         has_native_codes=True),
     # https://open.dingtalk.com/document/orgapp/tutorial-obtaining-user-personal-information
     "dingtalk": Provider(

@@ -81,6 +81,15 @@ def test_each_setting_with_fields_has_a_check_of_the_fields() -> None:
 # --- Values -----------------------------------------------------------------------------------
 
 
+WITH_QR: dict[str, Any] = {
+    "CIAM_WECHAT_QR": True,
+    "CIAM_SOCIAL_PROVIDERS": {
+        "qq": {"app_id": "1", "source": "s"},
+        "wechat": {"website": {"app_id": "1", "source": "s"}},
+    },
+}
+
+
 @pytest.mark.parametrize(
     ("check", "settings", "text"),
     [
@@ -174,6 +183,16 @@ def test_each_setting_with_fields_has_a_check_of_the_fields() -> None:
                 "SECURE_CSP": {"form-action": ["'self'", "https://ciam.invalid"]},
             },
             "The form-action of SECURE_CSP lacks https://graph.qq.com.",
+        ),
+        (
+            "form action",
+            {**WITH_QR, "SECURE_CSP": {"default-src": ["'self'", "https://res.wx.qq.com"]}},
+            "The frame-src of SECURE_CSP lacks https://open.weixin.qq.com.",
+        ),
+        (
+            "form action",
+            {**WITH_QR, "CSP_SCRIPT_SRC": ["'self'"]},
+            "The script-src of CSP_SCRIPT_SRC lacks https://res.wx.qq.com.",
         ),
     ],
 )
@@ -405,6 +424,20 @@ def test_a_project_without_the_urls_needs_no_api_base_url_and_no_form_action(
     settings: dict[str, Any],
 ) -> None:
     assert found_with(**settings, ROOT_URLCONF=NoUrls) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {**WITH_QR, "SECURE_CSP": {"script-src": ["https:"], "frame-src": ["*.weixin.qq.com"]}},
+        {**WITH_QR, "CIAM_WECHAT_QR": False, "SECURE_CSP": {"default-src": ["'self'"]}},
+        {**WITH_QR, "ROOT_URLCONF": NoUrls, "SECURE_CSP": {"default-src": ["'self'"]}},
+    ],
+)
+def test_a_policy_with_the_sources_of_the_qr_code_or_without_need_is_not_reported(
+    settings: dict[str, Any],
+) -> None:
+    assert found_with(**settings) == []
 
 
 # --- The checks of ``manage.py check --deploy`` -----------------------------------------------

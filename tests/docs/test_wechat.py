@@ -15,7 +15,7 @@ from tests.docs.new_project import NEW_PROJECT
 from tests.docs.projects import check_messages
 
 PAGE: Final = "wechat.md"
-SETTINGS: Final = take(PAGE, "shop/settings.py")
+SETTINGS, QR_SETTINGS = (take(PAGE, "shop/settings.py", index) for index in (0, 1))
 PHONE: Final = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) Mobile/15E148"
 # Row of the table -> the User-Agent, and the entry whose button the page has.
 BROWSERS: Final = [
@@ -36,4 +36,15 @@ def test_the_login_page_has_the_documented_button_in_each_browser(project: Proje
         assert f"| {browser} |" in text
         assert re.findall(r'action="/ciam/with/([\w-]+)/"', page) == [entry] * bool(entry), browser
         assert ("open this page in WeChat" in page) is not bool(entry), browser
+    assert check_messages() == []
+
+
+@pytest.mark.django_db
+def test_the_setting_of_the_qr_code_changes_only_the_button_of_desktops(project: Project) -> None:
+    project.start(*NEW_PROJECT, SETTINGS, QR_SETTINGS)
+
+    for browser, user_agent, entry in BROWSERS:
+        headers = {"accept": HTML, "user-agent": user_agent}
+        page = Client().get("/ciam/login/", headers=headers).content.decode()
+        assert ("data-ciam-qr=" in page) is (entry == "wechat-website"), browser
     assert check_messages() == []

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.login import state
+from ciam_django.login.known_browsers import remember_browser
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CODE
 from ciam_django.testing.providers import PROVIDER_PAGES
-from tests.browser import query_of
+from tests.browser import HTML, query_of
 from tests.login.person import FormBrowser
 from tests.login.test_api import AGREED
-from tests.login.test_hints import IN_APP
+from tests.login.test_hints import BROWSERS, IN_APP
 from tests.login.test_state import state_cookie_names
 
 
@@ -207,6 +210,106 @@ def test_the_login_page_in_an_app_offers_to_copy_its_address(person: FormBrowser
     page = person.client.get("/ciam/login/?next=/cart/").content.decode()
     assert "open this page in your browser" not in page
     assert "/ciam/with/google/" in page
+
+
+OTHER_NAMES = ["weibo", "dingtalk", "feishu", "apple", "google", "generic"]
+IN_APP_NAMES = ["weibo", "dingtalk", "feishu", "apple", "generic"]
+OPEN_WECHAT = "To sign in with WeChat, open this page in WeChat."
+# The User-Agent -> the button above the form, the marks, the other buttons, and the advice.
+BUTTONS: dict[str, tuple[str, list[str], list[str], list[str]]] = {
+    BROWSERS["Firefox"]: ("", ["wechat-website", "qq", "alipay"], OTHER_NAMES, []),
+    BROWSERS["Safari"]: ("", ["qq", "alipay"], OTHER_NAMES, [OPEN_WECHAT]),
+    IN_APP["WeChat on iOS"]: (
+        "wechat-in_app",
+        ["qq"],
+        IN_APP_NAMES,
+        ["To sign in with Alipay / Google, open this page in your browser."],
+    ),
+    **{
+        IN_APP[app]: (
+            app.lower(),
+            [name for name in ("qq", "alipay") if name != app.lower()],
+            [name for name in IN_APP_NAMES if name != app.lower()],
+            [OPEN_WECHAT, "To sign in with Google, open this page in your browser."],
+        )
+        for app in ("Alipay", "QQ", "Weibo", "DingTalk")
+    },
+}
+
+
+def test_each_browser_gets_the_buttons_that_work_there_and_a_link_to_copy_for_others(
+    person: FormBrowser,
+) -> None:
+    for agent, buttons in BUTTONS.items():
+        page = person.client.get("/ciam/login/", headers={"User-Agent": agent}).content.decode()
+        assert shown_buttons(page) == buttons, agent
+        assert ("data-ciam-copy" in page) is bool(buttons[3])
+
+
+def shown_buttons(page: str) -> tuple[str, list[str], list[str], list[str]]:
+    names = r'formaction="/ciam/with/([^/]*)/"'
+    above, _, below = page.partition("data-ciam-tabs")
+    marks, _, others = below.partition("ciam-grid")
+    advice = re.findall(r"<span>(To sign in with .*?)</span>", below)
+    first = "".join(re.findall(names, above))
+    return first, re.findall(names, marks), re.findall(names, others), advice
+
+
+def test_the_others_are_closed_only_below_marks(person: FormBrowser, settings: Settings) -> None:
+    assert "<details" in person.open_page("/ciam/login/").content.decode()
+    rows = settings.CIAM_SOCIAL_PROVIDERS
+    settings.CIAM_SOCIAL_PROVIDERS = {"weibo": rows["weibo"]}
+    page = person.open_page("/ciam/login/").content.decode()
+    assert 'formaction="/ciam/with/weibo/"' in page
+    assert "<details" not in page
+
+
+@pytest.mark.parametrize(
+    ("last", "methods", "first", "dividers"),
+    [
+        ("", ["password", "hosted"], "", ["or with"]),
+        ("", ["password"], "", ["or with"]),
+        ("", ["hosted"], "", ["or with"]),
+        ("hosted", ["password", "hosted"], "Continue to sign in", ["or", "or with"]),
+        ("hosted", ["hosted"], "", ["or with"]),
+        ("qq", ["password", "hosted"], "Sign in with QQ", ["or", "or with"]),
+        ("qq", ["hosted"], "Sign in with QQ", ["or", "or with"]),
+        ("weibo", ["password"], "Sign in with Weibo", ["or", "or with"]),
+    ],
+)
+def test_the_button_of_the_last_sign_in_is_above_the_form(
+    last: str, methods: list[str], first: str, dividers: list[str], settings: Settings
+) -> None:
+    settings.CIAM_LOGIN_METHODS = methods
+    client, response = Client(headers={"Accept": HTML}), HttpResponse()
+    remember_browser(RequestFactory().get("/"), response, method=last)
+    client.cookies = response.cookies
+    page = client.get("/ciam/login/").content.decode()
+
+    assert re.findall(r'ciam-or"><span>(.*?)</span>', page) == dividers
+    above = page.partition("data-ciam-tabs")[0]
+    assert ("Last used" in above) is ("ciam-first" in above) is bool(first)
+    assert first in above
+    assert page.count(">Continue to sign in") == (
+        1 if methods == ["hosted"] or first == "Continue to sign in" else 0
+    )
+    # With the focus, the keyboard of a phone would hide the button above the form.
+    assert ("autofocus" in page) is ("password" in methods and not first)
+
+
+@pytest.mark.parametrize("is_on", [False, True])
+def test_only_the_setting_loads_the_script_of_wechats_qr_code(
+    is_on: bool, person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_WECHAT_QR = is_on
+    page = person.open_page("/ciam/login/").content.decode()
+
+    assert ('data-ciam-qr="https://res.wx.qq.com/' in page) is is_on
+    assert ('src="/static/ciam_django/wechat_qr.js"' in page) is is_on
+    assert ("data-ciam-qr-dialog" in page) is is_on
+    in_wechat = {"User-Agent": IN_APP["WeChat on iOS"]}
+    page = person.client.get("/ciam/login/", headers=in_wechat).content.decode()
+    assert "data-ciam-qr" not in page
 
 
 def test_a_new_wechat_sign_in_works_after_a_refusal_at_the_qr_code(person: FormBrowser) -> None:

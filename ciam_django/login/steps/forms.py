@@ -319,6 +319,11 @@ class CiamForm(forms.Form):
         if names:
             self.fields[names[0]].widget.attrs["autofocus"] = True
 
+    def remove_autofocus(self) -> None:
+        """Focus no field."""
+        for field in self.fields.values():
+            field.widget.attrs.pop("autofocus", None)
+
     def _is_rendered_empty(self, name: str) -> bool:
         renders_value = getattr(self.fields[name].widget, "render_value", True)
         return not renders_value or not self[name].value()
