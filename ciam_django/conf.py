@@ -457,11 +457,11 @@ class Conf:
     )
     CIAM_CONSENT_BEFORE = Setting(
         ("social", "hosted"),
-        ListOf(Choice(("social", "hosted"), check="login method")),
-        "The ways to sign in that need the user's consent to the required terms before the browser "
-        "leaves your site: social providers, and CIAM's own page if the login page also offers "
-        "another way; forms always need the consent, and an empty list is for a front end that "
-        "asks the user itself.",
+        ListOf(Choice(("social", "hosted", "mini_program"), check="login method")),
+        "The ways to sign in that need the user's consent to the required terms: social providers, "
+        "CIAM's own page (`hosted`) if the login page also offers another way, and the mini "
+        "program's steps that send a phone number or user info; forms always need the consent, and "
+        "an empty list is for a front end that asks the user itself.",
     )
     CIAM_API_SIGN_IN = Setting(
         "session",

@@ -123,9 +123,12 @@ class CiamClient:
         ``consents`` are the ids of the accepted terms, and ``proofs`` are ``codeVerifier`` and
         ``nonce``; these three names are unverified.
         """
-        parameters: dict[str, Any] = {"enterpriseAuthId": auth_source, "code": code, **proofs}
-        if consents:
-            parameters["consents"] = list(consents)
+        parameters = {
+            "enterpriseAuthId": auth_source,
+            "code": code,
+            **proofs,
+            **_consent_parameters(consents),
+        }
         return self._call("social_login", parameters, results.sign_in_result_of)
 
     def prepare_second_factor(self, flow_id: str, channel: str) -> str:
@@ -222,24 +225,40 @@ class CiamClient:
         return self._call("mini_program_login", parameters, results.sign_in_result_of)
 
     def mini_program_phone(
-        self, auth_source: str, login_code: str, **proof: str
+        self, auth_source: str, login_code: str, *, consents: Sequence[str] = (), **proof: str
     ) -> results.SignedIn | results.NextStep:
         """Sign in with the phone number that WeChat knows.
 
-        ``proof`` is ``phoneNumberCode``, or ``phoneNumberEncryptedData`` and ``phoneNumberIv``.
+        ``consents`` are the ids of the accepted terms. ``proof`` is ``phoneNumberCode``, or
+        ``phoneNumberEncryptedData`` and ``phoneNumberIv``.
         """
-        parameters = {"enterpriseAuthId": auth_source, "loginCode": login_code, **proof}
+        parameters = {
+            "enterpriseAuthId": auth_source,
+            "loginCode": login_code,
+            **proof,
+            **_consent_parameters(consents),
+        }
         return self._call("mini_program_phone", parameters, results.sign_in_result_of)
 
     def mini_program_user_info(
-        self, auth_source: str, login_code: str, encrypted_data: str, iv: str
+        self,
+        auth_source: str,
+        login_code: str,
+        encrypted_data: str,
+        iv: str,
+        *,
+        consents: Sequence[str] = (),
     ) -> results.SignedIn | results.NextStep:
-        """Sign in, and let CIAM copy the user's data from WeChat."""
+        """Sign in, and let CIAM copy the user's data from WeChat.
+
+        ``consents`` are the ids of the accepted terms.
+        """
         parameters = {
             "enterpriseAuthId": auth_source,
             "loginCode": login_code,
             "encryptedData": encrypted_data,
             "iv": iv,
+            **_consent_parameters(consents),
         }
         return self._call("mini_program_user_info", parameters, results.sign_in_result_of)
 
@@ -438,6 +457,10 @@ def request_application_token(app: CiamApp) -> int:
         if error.code in _FAILED_CONNECTION_CODES and error.upstream_status is None:
             name_setting(error, "api_base_url", str(app.api_base_url))
         raise
+
+
+def _consent_parameters(consents: Sequence[str]) -> dict[str, Any]:
+    return {"consents": list(consents)} if consents else {}
 
 
 def _active_token_data(data: dict[str, Any]) -> dict[str, Any]:

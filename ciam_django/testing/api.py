@@ -226,6 +226,7 @@ def mini_program_login(tenant: Tenant, parameters: Parameters) -> Any:
 
 
 def mini_program_phone(tenant: Tenant, parameters: Parameters) -> Any:
+    _check_consents(tenant, parameters)
     is_old = parameters.get("phoneNumberEncryptedData") and parameters.get("phoneNumberIv")
     if not parameters.get("phoneNumberCode") and not is_old:
         raise RefusedError("Params.Blank.Mini.Program.Phone")
@@ -235,6 +236,7 @@ def mini_program_phone(tenant: Tenant, parameters: Parameters) -> Any:
 
 
 def mini_program_user_info(tenant: Tenant, parameters: Parameters) -> Any:
+    _check_consents(tenant, parameters)
     if not parameters.get("encryptedData") or not parameters.get("iv"):
         raise RefusedError("Params.Blank.Mini.Program.Userinfo")
     return _sign_in_from_provider(

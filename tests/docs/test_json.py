@@ -208,14 +208,18 @@ const told = {};
 
 // The first call has to bring the CSRF token.
 await until(() => offered());
-told.first = [texts("h1")[0], page.root.findAllByType("input").map(({ props }) => props.name)];
+await until(() => page.root.findAllByProps({ type: "checkbox" }).length > 0);
+const [, , box] = page.root.findAllByType("input");
+told.terms = [box.props.required, box.parent.children.at(-1)];
+const names = () => page.root.findAllByType("input").map(({ props }) => props.name);
+told.first = [texts("h1")[0], names().slice(0, 2)];
 await submit({ username: "careful", password: "wrong" });
 told.alert = page.root.findByProps({ role: "alert" }).children;
 await submit({ username: "careful", password: PASSWORD });
 told.step = texts("h1")[0];
 told.channels = texts("option");
 await submit({ channel: "SMS" });
-told.code = page.root.findAllByType("input").map(({ props }) => props.name);
+told.code = names();
 await submit({ code: CODE });
 told.next = shown.next;
 console.log(JSON.stringify(told));
@@ -283,6 +287,8 @@ def test_the_example_with_react_shows_each_step_and_each_failure(
     told = run_node(tmp_path, {**front_end, "scenario.mjs": scenario})
 
     assert told["first"] == ["Sign in", ["username", "password"]]
+    # The user agrees with a box, and not with the button.
+    assert told["terms"] == [True, "I have read and agree to 用户协议, 隐私政策."]
     assert told["alert"] == [json.loads(FAILURE_JSON.text)["detail"]]
     assert told["step"] == "Verify it's you"
     assert told["channels"] == ["PWD ", "SMS 138****0000"]

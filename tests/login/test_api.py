@@ -697,6 +697,40 @@ def test_an_unknown_user_signs_in_with_a_phone_number(
     )
 
 
+@pytest.mark.usefixtures("app")
+@for_each_row(
+    "step, ways, consent, code",
+    [
+        ("mini_program_phone", ["social"], None, "Params.Illegal.Consent of CIAM"),
+        ("mini_program_phone", ["mini_program"], None, "Params.Illegal.Consent"),
+        ("mini_program_phone", [], ["terms"], "Params.Illegal.Consent"),
+        ("mini_program_phone", [], AGREED, None),
+        ("mini_program_user_info", ["mini_program"], AGREED, None),
+        ("mini_program", ["mini_program"], None, None),
+    ],
+)
+def test_the_consent_of_a_mini_program_is_checked_if_it_is_sent_or_required(
+    ciam: FakeCiam,
+    settings: Settings,
+    *,
+    step: str,
+    ways: list[str],
+    consent: object,
+    code: str | None,
+) -> None:
+    settings.CIAM_CONSENT_BEFORE, ciam.requires_consents = ways, True
+    request_count = len(ciam.requests)
+    members = {"login_code": "fake:li", "encrypted_data": "e", "iv": "i", "consent": consent}
+    if step == "mini_program":
+        members = {"login_code": "fake:li"}
+    # A sign-in changes the CSRF token.
+    answer = App().send(step, **members)
+    called = any(request.stage == "social" for request in ciam.requests[request_count:])
+
+    assert answer.get("code") == (code and code.removesuffix(" of CIAM"))
+    assert called is (code != "Params.Illegal.Consent")
+
+
 @pytest.mark.parametrize(
     ("name", "members"),
     [

@@ -34,7 +34,10 @@ def submit_wechat_phone(submission: Submission) -> SubmitResult:
     phone_parameters = {name: value for name, value in phone_parameters.items() if value}
     with counting_attempt(submission, "", Stage.SOCIAL):
         return CiamClient().mini_program_phone(
-            _auth_source(), cleaned_data["login_code"], **phone_parameters
+            _auth_source(),
+            cleaned_data["login_code"],
+            consents=submission.extra_parameters.get("consents", ()),
+            **phone_parameters,
         )
 
 
@@ -46,4 +49,5 @@ def submit_wechat_user_info(submission: Submission) -> SubmitResult:
             cleaned_data["login_code"],
             cleaned_data["encrypted_data"],
             cleaned_data["iv"],
+            consents=submission.extra_parameters.get("consents", ()),
         )

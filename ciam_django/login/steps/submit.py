@@ -32,7 +32,9 @@ def build_form(flow: Flow, data: Mapping[str, Any] | None) -> CiamForm:
     ``data`` is the submitted data, or None for an empty form.
     """
     row = STEPS[flow.step]
-    has_consents = row.way in conf.CIAM_CONSENT_BEFORE if row.way else row.has_consents
+    has_consents = row.has_consents
+    if row.way:
+        has_consents = row.way in conf.CIAM_CONSENT_BEFORE or bool((data or {}).get("consent"))
     return row.form(
         data,
         flow=flow,

@@ -31,7 +31,8 @@ class Step:
     wants to link. ``others`` maps the name of
     each other button to its label and its submit function. ``starts_flow`` is True for a step that
     needs no flow before it. ``provider`` is then the provider that identifies the user, or empty.
-    The form also has the terms if ``CIAM_CONSENT_BEFORE`` has the ``way``.
+    The form also has the terms if ``CIAM_CONSENT_BEFORE`` has the ``way``, or if an app has a way
+    and sends ``consent``.
     """
 
     form: type[forms.CiamForm]
@@ -137,10 +138,12 @@ STEPS: Final[Mapping[str, Step]] = {
     "mini_program": Step(forms.MiniProgramForm, pgettext_lazy("ciam", "Sign in"), "", "",
         mini_program.submit_login_code, starts_flow=True, provider=MINI_PROGRAM),
     "mini_program_phone": Step(forms.MiniProgramPhoneForm, pgettext_lazy("ciam", "Sign in"), "", "",
-        mini_program.submit_wechat_phone, starts_flow=True, provider=MINI_PROGRAM),
+        mini_program.submit_wechat_phone, starts_flow=True, provider=MINI_PROGRAM,
+        way="mini_program"),
     "mini_program_user_info": Step(forms.MiniProgramUserInfoForm, pgettext_lazy("ciam", "Sign in"),
         "", "",
-        mini_program.submit_wechat_user_info, starts_flow=True, provider=MINI_PROGRAM),
+        mini_program.submit_wechat_user_info, starts_flow=True, provider=MINI_PROGRAM,
+        way="mini_program"),
     # The URL of this step names the provider: see ``api.submit_provider_code``.
     NATIVE: Step(forms.NativeCodeForm, pgettext_lazy("ciam", "Sign in"), "", "",
         native.submit_native_code, starts_flow=True, way="social"),
