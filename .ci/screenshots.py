@@ -1,8 +1,16 @@
-"""Take the README's screenshots of the example, into example_project/screenshots."""
+"""Take screenshots of the example.
+
+Without arguments, the script takes the READMEs' screenshots, into example_project/screenshots.
+``--states FOLDER`` takes each state of ``STATES`` in three languages, two widths and two color
+schemes, and prints the violations that axe finds. ``--no-scripts`` takes them without JavaScript.
+``--project FOLDER`` runs the example of another checkout, for example of an older commit.
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -11,8 +19,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-from playwright.sync_api import Page, sync_playwright
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # has none
+from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 from ciam_django.testing.accounts import PASSWORD
 
@@ -46,6 +57,57 @@ def open_second_step(page: Page, site: str) -> None:
     submit(page, username="careful", password=PASSWORD)
 
 
+def open_sms(page: Page, site: str) -> None:
+    """Open the form for a mobile number."""
+    page.goto(f"{site}ciam/login/?method=sms")
+
+
+def enter_short_number(page: Page, site: str) -> None:
+    """Enter a mobile number that is too short."""
+    open_sms(page, site)
+    page.fill("#ciam_phone_number", "138")
+    tick_boxes(page)
+    page.click(SUBMIT_BUTTON)
+    page.wait_for_timeout(500)
+
+
+def open_code(page: Page, site: str) -> None:
+    """Open the page of a code that has been sent."""
+    open_sms(page, site)
+    submit(page, phone_number=next(NUMBERS))
+
+
+def open_sign_up(page: Page, site: str) -> None:
+    """Open the form for a new account."""
+    page.goto(f"{site}ciam/sign-up/")
+
+
+def open_missing_details(page: Page, site: str) -> None:
+    """Open the step that asks for missing details."""
+    open_login(page, site)
+    submit(page, username="unfinished", password=PASSWORD)
+
+
+def cancel_sign_in(page: Page, site: str) -> None:
+    """Cancel at a social provider, and come back."""
+    open_login(page, site)
+    tick_boxes(page)
+    with page.expect_navigation():
+        page.click('[formaction$="/with/qq/"], form[action$="/with/qq/"] button')
+    with page.expect_navigation():
+        page.click("[name=decision][value=cancel]")
+
+
+def open_silent_ciam(page: Page, site: str) -> None:
+    """Open the answer to a sign-in while CIAM does not answer."""
+    page.goto(f"{site}raise/django/connection_failed/?as=page")
+
+
+def open_rate_limit(page: Page, site: str) -> None:
+    """Open the answer that asks the user to wait."""
+    page.goto(f"{site}raise/django/too_many_requests/?as=page")
+
+
 def open_locked_account(page: Page, site: str) -> None:
     """Open the answer for a locked account, as after a login on CIAM's own page."""
     page.goto(f"{site}raise/django/Operation.Failure.User.Locked/?as=page")
@@ -71,28 +133,63 @@ PAGES = {
     "second_step": open_second_step,
     "locked": open_locked_account,
 }
-NUMBERS = iter(["138 0000 1234", "138 0000 4321"])
+# Each number gets one code in a minute.
+NUMBERS = (f"138 0000 {last:04}" for last in itertools.count(1234))
+# The states that tell the most about the pages -> the function that opens the page.
+STATES = {
+    "login": open_login,
+    "login_in_wechat": open_login,
+    "wrong_password": enter_wrong_password,
+    "short_number": enter_short_number,
+    "code": open_code,
+    "wrong_code": enter_wrong_code,
+    "sign_up": open_sign_up,
+    "second_step": open_second_step,
+    "missing_details": open_missing_details,
+    "cancelled": cancel_sign_in,
+    "locked": open_locked_account,
+    "silent_ciam": open_silent_ciam,
+    "rate_limit": open_rate_limit,
+}
+STATE_LOCALES = {**LOCALES, "zh-hant": "zh-TW"}
+WIDTHS = {1280: 900, 375: 740}
+COLOR_SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+WECHAT = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 "
+    "(KHTML, like Gecko) Mobile/15E148 MicroMessenger/8.0.42(0x18002a2a) NetType/WIFI "
+    "Language/zh_CN"
+)
 
 
 def submit(page: Page, **fields: str) -> None:
     """Fill in the form, agree to the terms, and send it."""
     for name, value in fields.items():
         page.fill(f"#ciam_{name}", value)
-    for box in page.query_selector_all("input[name=consent]"):
-        box.check()
+    tick_boxes(page)
     with page.expect_navigation():
         page.click(SUBMIT_BUTTON)
 
 
+def tick_boxes(page: Page) -> None:
+    """Tick each box of the terms that is visible."""
+    for box in page.query_selector_all("input[name=consent]:visible"):
+        box.check()
+
+
 @contextlib.contextmanager
-def running_example() -> Iterator[str]:
+def running_example(project: Path) -> Iterator[str]:
     """Run the example, and yield its address."""
     with tempfile.TemporaryDirectory() as directory:
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "EXAMPLE_DATABASE": f"{directory}/db"}
+        environment = {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            "EXAMPLE_DATABASE": f"{directory}/db",
+            "PYTHONPATH": str(project.parent),
+        }
         command = [sys.executable, "manage.py", "example", "--port", "0", "--fake-port", "0"]
         with subprocess.Popen(
             command,
-            cwd=PROJECT,
+            cwd=project,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -108,24 +205,67 @@ def running_example() -> Iterator[str]:
                 running.communicate()
 
 
-def main() -> None:
-    """Take each screenshot in each language."""
+def take_readme_screenshots(chromium: Browser, site: str) -> None:
+    """Take each screenshot of the READMEs in each language."""
     SCREENSHOTS.mkdir(exist_ok=True)
-    with running_example() as site, sync_playwright() as playwright:
+    for language, locale in LOCALES.items():
+        context = chromium.new_context(
+            locale=locale, viewport={"width": 400, "height": 700}, device_scale_factor=1.5
+        )
+        page = context.new_page()
+        for name, open_page in PAGES.items():
+            open_page(page, site)
+            page.evaluate(STABILIZE_SCRIPT)
+            path = SCREENSHOTS / f"{name}-{language}.png"
+            page.locator(".ciam-card").screenshot(path=path)
+            print(path.relative_to(PROJECT.parent))
+
+
+def take_states(chromium: Browser, site: str, folder: Path, *, has_scripts: bool) -> None:
+    """Take each state in each language, width and color scheme, and print what axe finds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for (language, locale), (width, height), scheme, (name, open_page) in itertools.product(
+        STATE_LOCALES.items(), WIDTHS.items(), COLOR_SCHEMES, STATES.items()
+    ):
+        if name == "login_in_wechat" and width == max(WIDTHS):
+            continue
+        context = chromium.new_context(
+            locale=locale,
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            user_agent=WECHAT if name == "login_in_wechat" else None,
+            java_script_enabled=has_scripts,
+        )
+        page = context.new_page()
+        state = f"{name}-{language}-{width}-{scheme}"
+        try:
+            open_page(page, site)
+        except PlaywrightError as error:
+            # The page of another commit can have other elements.
+            print(f"{state}: {str(error).splitlines()[0]}")
+        page.screenshot(path=folder / f"{state}.png", full_page=True)
+        if has_scripts:
+            for violation in Axe().run(page).response["violations"]:
+                print(f"{state}: axe: {violation['id']}: {violation['help']}")
+        context.close()
+
+
+def main() -> None:
+    """Take the screenshots that the arguments name."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--states", type=Path, metavar="FOLDER")
+    parser.add_argument("--no-scripts", action="store_true")
+    parser.add_argument("--project", type=Path, default=PROJECT.parent, metavar="FOLDER")
+    options = parser.parse_args()
+    project = options.project.resolve() / PROJECT.name
+    with running_example(project) as site, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        for language, locale in LOCALES.items():
-            context = chromium.new_context(
-                locale=locale, viewport={"width": 400, "height": 700}, device_scale_factor=1.5
-            )
-            page = context.new_page()
-            for name, open_page in PAGES.items():
-                open_page(page, site)
-                page.evaluate(STABILIZE_SCRIPT)
-                path = SCREENSHOTS / f"{name}-{language}.png"
-                page.locator(".ciam-card").screenshot(path=path)
-                print(path.relative_to(PROJECT.parent))
+        if options.states:
+            take_states(chromium, site, options.states, has_scripts=not options.no_scripts)
+        else:
+            take_readme_screenshots(chromium, site)
         chromium.close()
 
 
