@@ -42,6 +42,11 @@ def _find_browser(user_agent: str) -> object:
     return providers.browser_type(_request(user_agent))
 
 
+def _find_own_app(user_agent: str) -> object:
+    agent = hints.user_agent(_request(user_agent))
+    return [providers._is_own_app(row, agent) for row in providers.PROVIDERS.values()]
+
+
 def _check_content_type(text: str) -> object:
     request: Any = SimpleNamespace(content_type=f"application/{text}")
     with contextlib.suppress(errors.CiamError):
@@ -82,6 +87,7 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "login.providers._IN_WECHAT": _find_browser,
     "login.providers._NOT_WECHAT": _find_browser,
     "login.providers._PHONE": _find_browser,
+    "login.providers._is_own_app": _find_own_app,
     "login.social._POSTED_CODE": social._POSTED_CODE.fullmatch,
     "login.social._POSTED_STATE": social._POSTED_STATE.fullmatch,
     "login.steps.forms._DIGIT_RUN": _clean_code,

@@ -115,16 +115,16 @@ def _form_page(view: ViewFunction) -> Callable[..., HttpResponseBase]:
 def login(request: HttpRequest) -> HttpResponse:
     """Show or submit the login page: the form of a login method, and links to other login methods.
 
-    ``?method=`` selects the login method; the default is the method used last, or the first one of
-    the project. The page works as ``LOGIN_URL``, with ``?next=``. A user
-    who is signed in already is redirected to ``next``, except with ``?prompt=login``.
+    ``?method=`` selects the login method; the default is the method used last, or the first method
+    of the project. The page works as ``LOGIN_URL``, with ``?next=``. A user who is signed in
+    already is redirected to ``next``, except with ``?prompt=login``.
     """
     if request.method != "POST" and (response := _onward_response(request)):
         return response
-    methods = with_first(load_login_methods(), last_method(request))
-    form_methods = [name for name in methods if name in FORM_METHODS]
-    requested_method = request.POST.get("method") or request.GET.get("method")
-    name = requested_method if requested_method in form_methods else (form_methods or [""])[0]
+    form_methods = [name for name in load_login_methods() if name in FORM_METHODS]
+    name = request.POST.get("method") or request.GET.get("method")
+    if name not in form_methods:
+        name = next(iter(with_first(form_methods, last_method(request))), "")
     if name:
         return _show_or_submit(request, Flow(name, "", next=requested_next(request), method=name))
     if request.method == "POST":

@@ -16,6 +16,7 @@ from ciam_django.login.steps import flow as flows
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
 from ciam_django.testing.providers import PROVIDER_PAGES
+from tests.browser import query_of
 from tests.catalogues import write_catalogue
 from tests.login.test_chromium import (
     CHROMIUM,
@@ -30,7 +31,7 @@ from tests.login.test_chromium import (
 from tests.login.test_social import registered_at
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Request
+    from playwright.sync_api import Browser, Page, Request, Route
 
 __all__ = ["chromium", "chromium_type", "site"]
 
@@ -53,7 +54,7 @@ def offer_everything(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_LOGIN_METHODS = ["password", "sms", "email", "hosted", "recover", "sign_up"]
     settings.CIAM_SEND_LIMITS = {}
     settings.CIAM_SOCIAL_PROVIDERS = registered_at(ciam)
-    settings.MIDDLEWARE = ["tests.login.strict.strict_csp_middleware", *settings.MIDDLEWARE]
+    settings.STRICT_CSP = ""
     ciam.accounts.__dict__["_last_sends"].clear()
 
 
@@ -74,6 +75,16 @@ def page(chromium: Browser) -> Iterator[Page]:
 def agree(page: Page) -> None:
     for box in page.query_selector_all("input[name=consent]"):
         box.check()
+
+
+def press_provider(page: Page, name: str) -> None:
+    """Agree to the terms, and press the button of a provider, which may be in the closed part."""
+    agree(page)
+    button = page.locator(f"button[formaction='/ciam/with/{name}/']")
+    if not button.is_visible():
+        page.click(".ciam-others > summary")
+    with page.expect_navigation():
+        button.click()
 
 
 def send(page: Page, **values: str) -> None:
@@ -132,8 +143,7 @@ def test_a_post_of_apples_site_keeps_the_sign_in_of_this_browser(
 
     page.on("requestfinished", record)
     page.goto(f"{site}/ciam/login/?next={HOME}")
-    # The button may be behind "more".
-    page.locator("button[formaction='/ciam/with/apple/']").dispatch_event("click")
+    press_provider(page, "apple")
     page.click("button[value=sign_in]")
     page.wait_for_url(f"{site}{HOME}")
 
@@ -163,8 +173,7 @@ def test_the_keyboard_is_enough_to_sign_in(page: Page, site: str) -> None:
 @pytest.mark.parametrize("name", [name for name in PROVIDER_PAGES if name != "wechat-in_app"])
 def test_each_provider_signs_in(page: Page, site: str, name: str) -> None:
     page.goto(f"{site}/ciam/login/?next={HOME}")
-    agree(page)
-    press(page, f"button[formaction='/ciam/with/{name}/']")
+    press_provider(page, name)
     assert f"/provider/{name}/authorize" in page.url
     press(page, "button[value=sign_in]")
 
@@ -176,8 +185,7 @@ def test_each_provider_signs_in(page: Page, site: str, name: str) -> None:
 
 def test_a_cancelled_sign_in_is_shown_on_the_login_page(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/login/?next={HOME}")
-    agree(page)
-    press(page, "button[formaction='/ciam/with/weibo/']")
+    press_provider(page, "weibo")
     press(page, "button[value=cancel]")
 
     assert page.inner_text("[role=status]").startswith("Sign-in was cancelled")
@@ -189,12 +197,102 @@ def test_wechats_browser_offers_wechats_own_page(chromium: Browser, site: str) -
     with tab(chromium, user_agent=WECHAT, viewport=NARROW) as page:
         page.goto(f"{site}/ciam/login/?next={HOME}")
         assert page.query_selector("button[formaction='/ciam/with/wechat-website/']") is None
-        agree(page)
-        press(page, "button[formaction='/ciam/with/wechat-in_app/']")
+        assert page.inner_text(".ciam-first") == "Sign in with WeChat"
+        press_provider(page, "wechat-in_app")
         assert page.url.endswith("#wechat_redirect")
         press(page, "button[value=sign_in]")
 
         assert page.url == f"{site}{HOME}#"
+        assert is_signed_in(page)
+
+
+def test_the_provider_of_the_last_sign_in_is_above_the_form(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/login/?next={HOME}")
+    press_provider(page, "weibo")
+    press(page, "button[value=sign_in]")
+    page.context.clear_cookies(name="sessionid")
+    page.goto(f"{site}/ciam/login/?next={HOME}")
+
+    assert page.inner_text(".ciam-first").split("\n") == ["Sign in with Weibo", "Last used"]
+    assert page.evaluate("document.activeElement === document.body")
+    press_provider(page, "weibo")
+    assert "/provider/weibo/authorize" in page.url
+
+
+# --- WeChat's QR code inside the page ---------------------------------------------------------
+
+QR_SOURCES = "script-src 'self' https://res.wx.qq.com; frame-src https://open.weixin.qq.com"
+# A script with the documented behaviour of WeChat's script.
+QR_SCRIPT = """
+window.WxLogin = function (options) {
+  const frame = document.createElement("iframe");
+  const names = ["appid", "scope", "redirect_uri", "state", "style", "self_redirect"];
+  frame.src = "https://open.weixin.qq.com/connect/qrconnect?login_type=jssdk&" +
+    names.map((name) => `${name}=${options[name]}`).join("&");
+  frame.width = "300px";
+  frame.height = "400px";
+  document.getElementById(options.id).replaceChildren(frame);
+};
+"""
+# The page in the frame, after the user has scanned the code.
+QR_PAGE = """<!DOCTYPE html><title>WeChat</title><script>
+const query = new URLSearchParams(location.search);
+setTimeout(() => {
+  top.location = `${query.get("redirect_uri")}?code=CODE&state=${query.get("state")}`;
+}, 1000);
+</script>"""
+
+
+def play_wechat(page: Page, code: str) -> list[str]:
+    """Answer for WeChat, and return the list that gets the URLs of the frame."""
+    frames: list[str] = []
+
+    def answer_frame(route: Route) -> None:
+        frames.append(route.request.url)
+        route.fulfill(body=QR_PAGE.replace("CODE", code), content_type="text/html")
+
+    page.route("https://open.weixin.qq.com/**", answer_frame)
+    page.route(
+        "https://res.wx.qq.com/**",
+        lambda route: route.fulfill(body=QR_SCRIPT, content_type="text/javascript"),
+    )
+    return frames
+
+
+def test_the_qr_code_signs_in_inside_the_page(
+    page: Page, site: str, ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.CIAM_WECHAT_QR = True
+    settings.STRICT_CSP = QR_SOURCES
+    frames = play_wechat(page, ciam.accounts.issue_social_code("li"))
+    page.goto(f"{site}/ciam/login/?next={HOME}")
+    page.click("button[formaction='/ciam/with/wechat-website/']")
+    # The dialog of the terms comes first.
+    assert frames == []
+    page.click("[data-ciam-agree]")
+    page.wait_for_selector("[data-ciam-qr-dialog] iframe")
+    assert page.get_attribute("iframe", "title") == "Scan with WeChat to sign in"
+    page.wait_for_url(f"{site}{HOME}*")
+
+    assert is_signed_in(page)
+    query = query_of(frames[-1])
+    assert query["appid"] == "app_wechat-website"
+    assert query["self_redirect"] == "false"
+    assert query["redirect_uri"] == f"{site}/ciam/with/wechat-website/callback/"
+
+
+@pytest.mark.parametrize("sources", ["", "script-src 'self' https://res.wx.qq.com"])
+def test_a_browser_that_refuses_the_qr_code_leaves_for_wechats_page(
+    chromium: Browser, site: str, ciam: FakeCiam, settings: Settings, sources: str
+) -> None:
+    settings.CIAM_WECHAT_QR = True
+    settings.STRICT_CSP = sources
+    with tab(chromium) as page:
+        play_wechat(page, "unused")
+        page.goto(f"{site}/ciam/login/?next={HOME}")
+        press_provider(page, "wechat-website")
+        assert page.url.startswith(f"{ciam.url}/provider/wechat-website/authorize")
+        press(page, "button[value=sign_in]")
         assert is_signed_in(page)
 
 
