@@ -5,7 +5,7 @@ The facts come from the same fields and widgets as the HTML of the pages.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django import forms
@@ -44,7 +44,7 @@ def _type_of(widget: forms.Widget) -> str:
     return str(widget.attrs.get("type") or getattr(widget, "input_type", "text"))
 
 
-def _choices(choices: Sequence[Any]) -> Iterator[dict[str, Any]]:
+def _choices(choices: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """Yield the value and the label of each choice, also of the choices in named groups."""
     for value, label in choices:
         if isinstance(label, list | tuple):
