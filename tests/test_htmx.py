@@ -173,4 +173,5 @@ def test_a_boosted_sign_in_gets_pages_and_redirects(person: FormBrowser) -> None
 
     assert form_of(page) == "page"
     assert "hx-" not in page.content.decode()
+    assert "HX-Request" in page["Vary"]
     assert (signed_in.status_code, signed_in["Location"]) == (302, "/cart/")
