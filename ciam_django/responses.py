@@ -53,19 +53,19 @@ def response_for(
     ``next_url`` and ``onward_url`` are those of ``way_out_of``. ``context`` is added to the context
     of the template.
     """
-    if media_type_for(request) == HTML:
-        way_out = way_out_of(request, answer, next_url=next_url, onward_url=onward_url)
-        page_context = {"way_out": way_out.url, "way_out_label": way_out.label, **(context or {})}
-        home = way_home(request)
-        if home and home.url != page_context["way_out"]:
-            page_context |= {"home_url": home.url, "home_label": home.label}
-        response = page_response(request, "ciam_django/answer.html", page_context, answer)
-        # The URL of a callback has a code.
-        response["Referrer-Policy"] = "no-referrer"
-        if is_fragment_request(request):
-            _set_place_of_fragment(request, response)
-        return response
-    return json_response_for(request, answer)
+    if media_type_for(request) != HTML:
+        return json_response_for(request, answer)
+    if is_fragment_request(request) and request.headers.get("HX-Target") != CARD_ID:
+        return _part_response(request, answer, context or {})
+    way_out = way_out_of(request, answer, next_url=next_url, onward_url=onward_url)
+    page_context = {"way_out": way_out.url, "way_out_label": way_out.label, **(context or {})}
+    home = way_home(request)
+    if home and home.url != page_context["way_out"]:
+        page_context |= {"home_url": home.url, "home_label": home.label}
+    response = page_response(request, "ciam_django/answer.html", page_context, answer)
+    # The URL of a callback has a code.
+    response["Referrer-Policy"] = "no-referrer"
+    return response
 
 
 def json_response_for(request: HttpRequest, answer: Answer) -> HttpResponse:
@@ -134,6 +134,7 @@ def _is_document_request(request: HttpRequest) -> bool:
 # The id of the card of a sign-in in a page of the project. htmx names the id of its target.
 CARD_ID: Final = "ciam-card"
 _FRAGMENT_TEMPLATE: Final = "ciam_django/fragment.html"
+_PART_TEMPLATE: Final = "ciam_django/error.html"
 
 
 def is_htmx_request(request: HttpRequest) -> bool:
@@ -155,17 +156,19 @@ def is_fragment_request(request: HttpRequest | None) -> bool:
     )
 
 
-def _set_place_of_fragment(request: HttpRequest, response: HttpResponse) -> None:
-    """Let htmx put an answer where it destroys nothing, unless the answer replaces our own card.
+def _part_response(
+    request: HttpRequest, answer: Answer, context: Mapping[str, Any]
+) -> HttpResponse:
+    """Return the answer as a part of a page of the project, as ``{% ciam_error %}`` shows it.
 
-    The place is the element of ``CIAM_HTMX_ERROR_TARGET``, or the target of the request. The answer
-    replaces the content of the place and not the place itself, which the next request needs.
+    htmx puts the part into the element of ``CIAM_HTMX_ERROR_TARGET``, or into the target of the
+    request. The part replaces only the content, because the next request needs the target again.
     """
-    if request.headers.get("HX-Target") == CARD_ID:
-        return
+    response = page_response(request, _PART_TEMPLATE, {"leads": True, **context}, answer)
     response["HX-Reswap"] = "innerHTML"
     if conf.CIAM_HTMX_ERROR_TARGET:
         response["HX-Retarget"] = conf.CIAM_HTMX_ERROR_TARGET
+    return response
 
 
 # --- Pages ------------------------------------------------------------------------------------
@@ -208,7 +211,7 @@ def render_answer(request: HttpRequest | None, answer: Answer) -> str:
     """Return the answer as a part of a page of the project."""
     # The link of the action stands below the sentence.
     context = {"leads": True, **_answer_context(request, answer)}
-    return render_page(request, "ciam_django/error.html", context)
+    return render_page(request, _PART_TEMPLATE, context)
 
 
 def _answer_context(request: HttpRequest | None, answer: Answer | None) -> dict[str, Any]:

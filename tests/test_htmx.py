@@ -71,6 +71,8 @@ def test_the_answer_of_a_view_is_a_fragment_for_htmx(
     if expected != "JSON":
         assert "This account is locked" in response.content.decode()
     assert response.has_header("HX-Reswap") is (expected == "fragment")
+    # In a page of the project, the answer has no heading of its own.
+    assert ("<h1" in response.content.decode()) is (expected == "page")
 
 
 @for_each_row(
@@ -143,6 +145,7 @@ def test_an_answer_replaces_the_card_of_a_sign_in_that_has_ended(person: FormBro
     ended = htmx_person(person, {**HTMX, "hx-target": "ciam-card"}).open_page("/ciam/step/none/")
 
     assert (ended.status_code, form_of(ended)) == (410, "fragment")
+    assert "<h1" in ended.content.decode()
     assert not ended.has_header("HX-Reswap")
 
 
