@@ -207,9 +207,11 @@ def login_options(request: HttpRequest) -> HttpResponse:
     }
     with override(language):
         phone_regions = itertools.chain(*list_regions())
+        # The choices of a field can be texts that are not lazy.
+        steps = [_first_step(name) for name in methods if name in tenant_config.OWN_METHODS]
     body: dict[str, Any] = {
         "methods": methods,
-        "steps": [_first_step(name) for name in methods if name in tenant_config.OWN_METHODS],
+        "steps": steps,
         "providers": [
             {
                 "name": registration.name,
@@ -441,15 +443,15 @@ def _result_body(request: HttpRequest, result: StepResult, flow: Flow) -> dict[s
             "csrf_token": get_token(request),
         }
     row = STEPS[result.step]
-    form = build_form(result, None)
     with override(language_of_page(request)):
         identity = identity_text(result)
+        fields = field_facts(build_form(result, None))
     return {
         "status": "step",
         "step": result.step,
         "flow": encrypted_flow(result),
         "title": row.title,
-        "fields": field_facts(form),
+        "fields": fields,
         "channels": result.step_data.get("channels"),
         "others": list(row.others),
         "sent_to": result.masked_recipient or None,
