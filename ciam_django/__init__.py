@@ -36,6 +36,7 @@ For the code of projects
     axes.py          the answer and the names for django-axes
     network.py       the client's address behind proxies
     ninja.py         the bearer tokens for django-ninja
+    templatetags/    the template tags of {% load ciam %}
 Calls to CIAM
     client/          the HTTP transport, the Authlib app and the API of CIAM
 Sign-in

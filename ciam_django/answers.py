@@ -37,7 +37,7 @@ GENERIC_ERROR_STAGES: Final = frozenset(
     {Stage.PASSWORD, Stage.SEND_CODE, Stage.VERIFY_CODE, Stage.REGISTER, Stage.RECOVER}
 )
 LOGIN_ACTIONS: Final = frozenset({Action.LOGIN, Action.RESTART, Action.USE_ANOTHER_METHOD})
-_VARY: Final = "Accept, Accept-Language, Cookie"
+_VARY: Final = "Accept, Accept-Language, Cookie, HX-Request"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -593,6 +593,12 @@ class Conf:
         Template(),
         "Your base template for the pages, with a block `content`; the default is our own.",
     )
+    CIAM_HTMX_ERROR_TARGET = Setting(
+        "",
+        Text(),
+        "The CSS selector of the element that gets the answers to failed requests of htmx, such as "
+        "`#messages`; the default is the target of the request.",
+    )
 
 
 SETTINGS: Final[Mapping[str, Setting[Any]]] = {

@@ -1,4 +1,7 @@
-"""Turn an ``Answer`` into an ``HttpResponse``: HTML or JSON, by the Accept header."""
+"""Turn an ``Answer`` into an ``HttpResponse``: HTML or JSON, by the Accept header.
+
+HTML is a page, or a fragment for htmx, which puts the fragment into a page of the project.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from django.template.backends.base import BaseEngine
 from django.template.backends.django import DjangoTemplates
 from django.template.loader import get_template
 from django.templatetags.static import static
+from django.utils.cache import patch_vary_headers
 from django.utils.html import conditional_escape
 from django.utils.translation import override
 
@@ -49,17 +53,19 @@ def response_for(
     ``next_url`` and ``onward_url`` are those of ``way_out_of``. ``context`` is added to the context
     of the template.
     """
-    if media_type_for(request) == HTML:
-        way_out = way_out_of(request, answer, next_url=next_url, onward_url=onward_url)
-        page_context = {"way_out": way_out.url, "way_out_label": way_out.label, **(context or {})}
-        home = way_home(request)
-        if home and home.url != page_context["way_out"]:
-            page_context |= {"home_url": home.url, "home_label": home.label}
-        response = page_response(request, "ciam_django/answer.html", page_context, answer)
-        # The URL of a callback has a code.
-        response["Referrer-Policy"] = "no-referrer"
-        return response
-    return json_response_for(request, answer)
+    if media_type_for(request) != HTML:
+        return json_response_for(request, answer)
+    if is_fragment_request(request) and request.headers.get("HX-Target") != CARD_ID:
+        return _part_response(request, answer, context or {})
+    way_out = way_out_of(request, answer, next_url=next_url, onward_url=onward_url)
+    page_context = {"way_out": way_out.url, "way_out_label": way_out.label, **(context or {})}
+    home = way_home(request)
+    if home and home.url != page_context["way_out"]:
+        page_context |= {"home_url": home.url, "home_label": home.label}
+    response = page_response(request, "ciam_django/answer.html", page_context, answer)
+    # The URL of a callback has a code.
+    response["Referrer-Policy"] = "no-referrer"
+    return response
 
 
 def json_response_for(request: HttpRequest, answer: Answer) -> HttpResponse:
@@ -92,15 +98,16 @@ def media_type_for(request: HttpRequest) -> str:
     """Return the media type of HTML, JSON or problem+json for the Accept header.
 
     HTML is returned if the header prefers HTML. Otherwise problem+json is returned if the header
-    names problem+json, even with a low ``q``. A browser that opens a page gets HTML if its header
-    names none of these types. An unreadable header gets JSON.
+    names problem+json, even with a low ``q``. A browser that opens a page, and htmx, get HTML if
+    the header names none of these types. An unreadable header gets JSON.
     """
     if not has_readable_accept(request):
         return JSON
     named = {str(accepted).partition(";")[0].strip() for accepted in request.accepted_types}
     if request.get_preferred_type([JSON, PROBLEM_JSON, HTML]) == HTML:
         return HTML
-    if not named & {JSON, PROBLEM_JSON, HTML} and _is_document_request(request):
+    takes_html = _is_document_request(request) or is_htmx_request(request)
+    if not named & {JSON, PROBLEM_JSON, HTML} and takes_html:
         return HTML
     return PROBLEM_JSON if PROBLEM_JSON in named else JSON
 
@@ -122,6 +129,48 @@ def _is_document_request(request: HttpRequest) -> bool:
     return request.headers.get("Sec-Fetch-Dest") == "document"
 
 
+# --- Fragments for htmx -----------------------------------------------------------------------
+
+# The id of the card of a sign-in in a page of the project. htmx names the id of its target.
+CARD_ID: Final = "ciam-card"
+_FRAGMENT_TEMPLATE: Final = "ciam_django/fragment.html"
+_PART_TEMPLATE: Final = "ciam_django/error.html"
+
+
+def is_htmx_request(request: HttpRequest) -> bool:
+    """Return True if htmx has sent the request. Another site cannot send the header unasked."""
+    return request.headers.get("HX-Request") == "true"
+
+
+def is_fragment_request(request: HttpRequest | None) -> bool:
+    """Return True if htmx puts the response into a part of a page.
+
+    The request of a boosted link or form replaces the whole page, and so does the request for a
+    page that htmx does not find in its history.
+    """
+    if request is None or not is_htmx_request(request):
+        return False
+    return "true" not in (
+        request.headers.get("HX-Boosted"),
+        request.headers.get("HX-History-Restore-Request"),
+    )
+
+
+def _part_response(
+    request: HttpRequest, answer: Answer, context: Mapping[str, Any]
+) -> HttpResponse:
+    """Return the answer as a part of a page of the project, as ``{% ciam_error %}`` shows it.
+
+    htmx puts the part into the element of ``CIAM_HTMX_ERROR_TARGET``, or into the target of the
+    request. The part replaces only the content, because the next request needs the target again.
+    """
+    response = page_response(request, _PART_TEMPLATE, {"leads": True, **context}, answer)
+    response["HX-Reswap"] = "innerHTML"
+    if conf.CIAM_HTMX_ERROR_TARGET:
+        response["HX-Retarget"] = conf.CIAM_HTMX_ERROR_TARGET
+    return response
+
+
 # --- Pages ------------------------------------------------------------------------------------
 
 
@@ -135,7 +184,7 @@ _LINK_TAG: Final = re.compile(
 _OUR_LINK: Final = " data-ciam-stylesheet"
 
 
-def language_of_page(request: HttpRequest, answer: Answer | None = None) -> str:
+def language_of_page(request: HttpRequest | None, answer: Answer | None = None) -> str:
     """Return the language of this package's texts on a page: the language of the page's answer."""
     return answer.language if answer else language_of_texts(language_for(request))
 
@@ -148,47 +197,69 @@ def page_response(
     The language of the answer is the language of all texts of this package on the page. A base
     template of the project stays in the language of ``language_for``.
     """
-    language = language_of_page(request, answer)
-    detail_language = answer.headers["Content-Language"] if answer else language
-    languages = {
-        "ciam_language": language,
-        "detail_language": detail_language if detail_language != language else "",
-    }
-    html = render_page(request, template, {**context, "answer": answer, **languages})
+    html = render_page(request, template, {**context, **_answer_context(request, answer)})
     response = HttpResponse(html)
-    response["Content-Language"] = language
+    response["Content-Language"] = language_of_page(request, answer)
     if answer:
         response.status_code = answer.status
         set_answer_headers(response, answer)
+    patch_vary_headers(response, ["HX-Request"])
     return response
 
 
-def render_page(request: HttpRequest, template: str, context: Mapping[str, Any]) -> str:
+def render_answer(request: HttpRequest | None, answer: Answer) -> str:
+    """Return the answer as a part of a page of the project."""
+    # The link of the action stands below the sentence.
+    context = {"leads": True, **_answer_context(request, answer)}
+    return render_page(request, _PART_TEMPLATE, context)
+
+
+def _answer_context(request: HttpRequest | None, answer: Answer | None) -> dict[str, Any]:
+    """Return the answer and its languages."""
+    language = language_of_page(request, answer)
+    detail_language = answer.headers["Content-Language"] if answer else language
+    return {
+        "answer": answer,
+        "ciam_language": language,
+        "detail_language": detail_language if detail_language != language else "",
+    }
+
+
+def render_page(request: HttpRequest | None, template: str, context: Mapping[str, Any]) -> str:
     """Return a page of this package as HTML, in the base template of the project if it has one.
 
     If the project's templates fail, the failure is logged, and the page is rendered with the
     templates of this package. The failure is not logged if the project has no base template and
     Django does not find the page's template.
 
-    Each page links ``ciam.css`` once: if the base template does not link it, the page does.
+    Each page links ``ciam.css`` once: if the base template does not link it, the page does. A
+    fragment has no base template and no link: the page around the fragment has both.
     """
     language = context.get("ciam_language") or language_of_page(request)
     is_right_to_left = language.partition("-")[0] in settings.LANGUAGES_BIDI
+    is_fragment = is_fragment_request(request)
     context = {
         **context,
+        "ciam_is_fragment": is_fragment,
         "ciam_language": language,
         "ciam_direction": "rtl" if is_right_to_left else "ltr",
-        "ciam_stylesheet": static_url("ciam_django/ciam.css"),
+        "ciam_stylesheet": "" if is_fragment else static_url("ciam_django/ciam.css"),
         "ciam_script": static_url("ciam_django/ciam.js"),
     }
-    base = conf.CIAM_BASE_TEMPLATE or _DEFAULT_BASE_TEMPLATE
+    default_base = _FRAGMENT_TEMPLATE if is_fragment else _DEFAULT_BASE_TEMPLATE
+    base = default_base if is_fragment else conf.CIAM_BASE_TEMPLATE or default_base
     with override(language_for(request)):
-        return _render_in_base(request, template, context, base)
+        return _render_in_base(request, template, context, base, default_base)
 
 
 def _render_in_base(
-    request: HttpRequest, template: str, context: Mapping[str, Any], base: str
+    request: HttpRequest | None,
+    template: str,
+    context: Mapping[str, Any],
+    base: str,
+    default_base: str,
 ) -> str:
+    """Return the page in ``base``, or as the package has it in ``default_base``."""
     try:
         html = get_template(template).render({**context, "ciam_base": base}, request)
         return _with_one_stylesheet(html, context["ciam_stylesheet"])
@@ -197,10 +268,10 @@ def _render_in_base(
         # The page of a failure must not fail itself.
         is_not_found = isinstance(error, TemplateDoesNotExist) and str(error) == template
         # A project without APP_DIRS or without TEMPLATES is not misconfigured.
-        if base != _DEFAULT_BASE_TEMPLATE or not is_not_found:
+        if base != default_base or not is_not_found:
             _log_broken_page(template, error)
     package_template = _package_engine().get_template(template)
-    html = package_template.render({**context, "ciam_base": _DEFAULT_BASE_TEMPLATE}, request)
+    html = package_template.render({**context, "ciam_base": default_base}, request)
     return _with_one_stylesheet(html, context["ciam_stylesheet"])
 
 

@@ -28,14 +28,16 @@ if apps.is_installed("ciam_django.accounts"):
         social,
     )
     from ciam_django.login.error_responses import answer_storage_failure
+    from ciam_django.login.redirects import redirecting_htmx
     from ciam_django.privacy import hide_request_data
 
     def private_view(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
         """Decorate a view: hide its request's data, and answer a failure of the storage.
 
-        All calls to CIAM of the view share one deadline.
+        All calls to CIAM of the view share one deadline. htmx opens its redirects as pages.
         """
-        return hide_request_data(sharing_one_deadline(view), answer_storage_failure)
+        one_deadline_view = sharing_one_deadline(redirecting_htmx(view))
+        return hide_request_data(one_deadline_view, answer_storage_failure)
 
     urlpatterns += [
         path("login/", private_view(pages.login), name="login"),

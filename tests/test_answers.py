@@ -94,7 +94,7 @@ def test_an_answer_has_the_values_of_its_row(code: str) -> None:
     assert answer.headers == {
         "Cache-Control": "no-store",
         "Content-Language": "en",
-        "Vary": "Accept, Accept-Language, Cookie",
+        "Vary": "Accept, Accept-Language, Cookie, HX-Request",
         "Ciam-Error-Code": code,
         "Ciam-Request-Id": REQUEST_ID,
         **({"WWW-Authenticate": "Bearer"} if row.status == 401 else {}),

@@ -82,6 +82,7 @@ ROOMS: Final[dict[str, set[str]]] = {
         "languages",
     },
     "urls": {"privacy", "login", "client"},
+    "templatetags": {"login", "responses", "reporting", "answers", "languages", "errors"},
     # wiring
     "apps": {"checks"},
     "doctor": {"checks", "login", "client", "network", "privacy", "errors", "conf"},

@@ -38,7 +38,7 @@ STABLE: Final[dict[str, set[str]]] = {
     "ciam_django.drf.permissions": {"HasScope"},
     "ciam_django.drf.renderers": {"ProblemJSONRenderer"},
     "ciam_django.drf.schema": {"CiamAutoSchema", "with_ciam"},
-    "ciam_django.drf.serializers": {"error_at_field"},
+    "ciam_django.drf.serializers": {"error_at_field", "raising_validation_errors"},
     "ciam_django.drf.standardized": {"CiamExceptionHandler"},
     "ciam_django.errors": {"CiamError", "Stage", "raising_ciam_errors"},
     "ciam_django.forms": {"add_error"},

@@ -32,6 +32,10 @@ _TEXT: Final[Mapping[str, Any]] = {"type": "string"}
 _TEXT_OR_NONE: Final[Mapping[str, Any]] = {"type": "string", "nullable": True}
 _NUMBER_OR_NONE: Final[Mapping[str, Any]] = {"type": "integer", "nullable": True}
 _TEXTS: Final[Mapping[str, Any]] = {"type": "array", "items": _TEXT}
+_FIELDS: Final[Mapping[str, Any]] = {
+    "type": "array",
+    "items": {"$ref": "#/components/schemas/CiamField"},
+}
 
 
 def _object_schema(**members: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,6 +69,7 @@ def endpoint_components() -> dict[str, Any]:
     session = {"next": _TEXT, "csrf_token": _TEXT}
     offered = {
         "methods": _TEXTS,
+        "steps": _list_schema(step=_TEXT, title=_TEXT, fields=_FIELDS),
         "providers": _list_schema(
             name=_TEXT,
             label=_TEXT,
@@ -93,6 +98,16 @@ def endpoint_components() -> dict[str, Any]:
         "CiamOffered": _object_schema(
             **offered, **({} if returns_tokens else {"csrf_token": _TEXT})
         ),
+        "CiamField": _object_schema(
+            name=_TEXT,
+            label=_TEXT,
+            type=_TEXT,
+            required={"type": "boolean"},
+            autocomplete=_TEXT_OR_NONE,
+            inputmode=_TEXT_OR_NONE,
+            maxlength=_NUMBER_OR_NONE,
+            choices={**_list_schema(value=_TEXT, label=_TEXT), "nullable": True},
+        ),
         "CiamCaptcha": _object_schema(captcha_id=_TEXT, image=_TEXT),
         "CiamSignedIn": _object_schema(
             status=_constant_schema("signed_in"),
@@ -103,7 +118,7 @@ def endpoint_components() -> dict[str, Any]:
             step={"type": "string", "enum": list(STEPS)},
             flow=_TEXT,
             title=_TEXT,
-            fields=_list_schema(name=_TEXT, label=_TEXT),
+            fields=_FIELDS,
             channels={"type": "object", "nullable": True, "additionalProperties": _TEXT},
             others=_TEXTS,
             sent_to=_TEXT_OR_NONE,

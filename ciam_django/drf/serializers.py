@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -36,3 +37,20 @@ def error_at_field(
     # A list, as REST framework has the errors of a field.
     detail: dict[str, Any] = {name: [ErrorDetail(answer.detail, code=answer.code)]}
     return ValidationError(detail)
+
+
+@contextlib.contextmanager
+def raising_validation_errors(
+    serializer: Serializer[Any], fields: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Raise the exception of ``error_at_field`` for a ``CiamError`` of the block.
+
+    Use it around a call to CIAM in a method of a serializer.
+    """
+    try:
+        yield
+    except CiamError as error:
+        raised = error_at_field(error, serializer, fields)
+        if raised is error:
+            raise
+        raise raised from None

@@ -65,6 +65,7 @@ from ciam_django.login.providers import (
 )
 from ciam_django.login.redirects import is_origin_in, safe_next, url_after_sign_in
 from ciam_django.login.steps.consent_boxes import name_in, url_in
+from ciam_django.login.steps.field_facts import field_facts
 from ciam_django.login.steps.flow import (
     Flow,
     FlowFinished,
@@ -185,7 +186,7 @@ def _returns_tokens() -> bool:
 
 @_json_endpoint("GET", "HEAD")
 def login_options(request: HttpRequest) -> HttpResponse:
-    """Return the login methods, the providers and the terms as JSON, in the order of the page.
+    """Return the login methods with their forms, the providers and the terms, as the page has them.
 
     ``providers`` are the providers that work in the browser; each has a ``group`` of
     ``OfferedProviders``. ``providers_elsewhere`` work only after the user has opened the page in
@@ -206,8 +207,11 @@ def login_options(request: HttpRequest) -> HttpResponse:
     }
     with override(language):
         phone_regions = itertools.chain(*list_regions())
+        # The choices of a field can be texts that are not lazy.
+        steps = [_first_step(name) for name in methods if name in tenant_config.OWN_METHODS]
     body: dict[str, Any] = {
         "methods": methods,
+        "steps": steps,
         "providers": [
             {
                 "name": registration.name,
@@ -251,6 +255,12 @@ def _consent_body(consent: Consent, language: str) -> dict[str, Any]:
         "url": url_in(consent, language) or None,
         "is_required": consent.is_required,
     }
+
+
+def _first_step(name: str) -> dict[str, Any]:
+    """Return the title and the fields of the form of a login method."""
+    form = build_form(Flow(name, ""), None)
+    return {"step": name, "title": STEPS[name].title, "fields": field_facts(form)}
 
 
 @_json_endpoint("GET", "HEAD")
@@ -433,17 +443,15 @@ def _result_body(request: HttpRequest, result: StepResult, flow: Flow) -> dict[s
             "csrf_token": get_token(request),
         }
     row = STEPS[result.step]
-    form = build_form(result, None)
     with override(language_of_page(request)):
         identity = identity_text(result)
+        fields = field_facts(build_form(result, None))
     return {
         "status": "step",
         "step": result.step,
         "flow": encrypted_flow(result),
         "title": row.title,
-        "fields": [
-            {"name": name, "label": field.label or ""} for name, field in form.fields.items()
-        ],
+        "fields": fields,
         "channels": result.step_data.get("channels"),
         "others": list(row.others),
         "sent_to": result.masked_recipient or None,

@@ -78,6 +78,7 @@ from ciam_django.login.tenant_config import (
 )
 from ciam_django.responses import (
     HTML,
+    is_htmx_request,
     language_of_page,
     media_type_for,
     page_response,
@@ -174,7 +175,7 @@ def _onward_response(request: HttpRequest) -> HttpResponse | None:
     if (
         not request.user.is_authenticated
         or request.GET.get("prompt") == "login"
-        or request.headers.get("Sec-Fetch-Dest", "document") != "document"
+        or not _opens_page(request)
         or is_back_at_once(request)
         or ciam_view_name(url) not in ("", "done")
     ):
@@ -183,6 +184,12 @@ def _onward_response(request: HttpRequest) -> HttpResponse | None:
     mark_onward_redirect(request, response)
     set_opener_policy(request, response, next_url)
     return response
+
+
+def _opens_page(request: HttpRequest) -> bool:
+    """Return False if another site could have loaded the page, for example as an image."""
+    is_page = request.headers.get("Sec-Fetch-Dest", "document") == "document"
+    return is_page or is_htmx_request(request)
 
 
 def _show_or_submit(request: HttpRequest, flow: Flow) -> HttpResponse:
@@ -319,7 +326,7 @@ def _login_page_response(
     form_methods = [name for name in available_methods if name in FORM_METHODS]
     stored_answer, success_text = notice_from_cookie(request)
     answer = answer or stored_answer
-    providers = _provider_context(request, last, answer)
+    providers = provider_context(request, next_url, last, language_of_page(request, answer))
     first = providers["first_provider"]
     authorize_url = reverse("ciam:authorize") if HOSTED in available_methods else ""
     is_hosted_first = bool(authorize_url and form_methods and last == HOSTED) and not first
@@ -330,21 +337,19 @@ def _login_page_response(
         has_buttons and not is_hosted_below_form and bool(form_methods or authorize_url or first)
     )
     context = {
-        "next": next_url,
+        **providers,
         "method": "",
         "methods": _method_tabs(request, form_methods, next_url),
         "authorize_url": authorize_url,
         "is_hosted_first": is_hosted_first,
         "has_or_before_providers": has_or_before_providers,
-        "consent_form": (providers["providers"] and load_consent_form(SOCIAL))
+        "consent_form": providers["consent_form"]
         or (authorize_url and load_consent_form(HOSTED))
         or None,
         "good_news": success_text if answer is None else "",
-        **providers,
         "code_url": next(
             (_method_url(name, next_url) for name in available_methods if name in _CODE_METHODS), ""
         ),
-        "page_address": absolute_url(request, login_page_url(next_url)),
         **{
             f"{name}_url": _url_with_next(name, next_url)
             for name in ACCOUNT_METHODS
@@ -362,8 +367,14 @@ def _login_page_response(
     return response
 
 
-def _provider_context(request: HttpRequest, last: str, answer: Answer | None) -> dict[str, Any]:
-    """Return the context of the providers that work in this browser, and in other browsers."""
+def provider_context(
+    request: HttpRequest, next_url: str, last: str, language: str
+) -> dict[str, Any]:
+    """Return the context of ``ciam_django/providers.html``, in the language of the page.
+
+    The providers work in this browser, or in other browsers. ``last`` is the name of the provider
+    that the browser has used last.
+    """
     offered = offered_providers(request, last)
     first = [_provider_button(offered.first, last)] if offered.first else []
     marks = [_provider_button(registration, last) for registration in offered.marks]
@@ -372,11 +383,13 @@ def _provider_context(request: HttpRequest, last: str, answer: Answer | None) ->
     elsewhere: dict[str, list[Registration]] = {"wechat": [], "browser": []}
     for registration, place in providers_elsewhere(request):
         elsewhere[place].append(registration)
-    with override(language_of_page(request, answer)):
+    with override(language):
         outside_apps = " / ".join(str(each.provider.label) for each in elsewhere["browser"])
     has_wechat_qr = any(provider["qr_script"] for provider in providers)
     return {
+        "next": next_url,
         "providers": providers,
+        "consent_form": load_consent_form(SOCIAL) if providers else None,
         "first_provider": next(iter(first), None),
         "provider_marks": marks,
         "other_providers": others,
@@ -385,6 +398,7 @@ def _provider_context(request: HttpRequest, last: str, answer: Answer | None) ->
         "wants_wechat": bool(elsewhere["wechat"]),
         "wechat_icon": next(map(icon_url, elsewhere["wechat"]), ""),
         "outside_apps": outside_apps,
+        "page_address": absolute_url(request, login_page_url(next_url)),
     }
 
 

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    JsonResponse,
+)
 from django.shortcuts import resolve_url
 from django.urls import Resolver404, resolve, reverse
 from django.utils.http import is_same_domain, url_has_allowed_host_and_scheme
 
 from ciam_django.conf import conf
-from ciam_django.responses import HTML, JSON, has_readable_accept
+from ciam_django.responses import (
+    HTML,
+    JSON,
+    has_readable_accept,
+    is_fragment_request,
+    is_htmx_request,
+)
 from ciam_django.ways_out import ciam_view_name, is_read_alike
 
 logger = logging.getLogger("ciam_django")
@@ -25,8 +37,10 @@ _LONGEST: Final = 512
 OPENER_POLICY: Final = "Cross-Origin-Opener-Policy"
 
 
-def safe_next(request: HttpRequest, url: str | None) -> str:
+def safe_next(request: HttpRequest | None, url: str | None) -> str:
     """Return the URL if it leads to this site, otherwise an empty text.
+
+    Without a request, only a URL without a host is known to lead to this site.
 
     A URL of this package is refused, except ``ciam:done``: it would end a good sign-in at an error
     page, or begin the next sign-in.
@@ -36,9 +50,12 @@ def safe_next(request: HttpRequest, url: str | None) -> str:
     if not is_read_alike(url):
         return ""
     is_safe = url_has_allowed_host_and_scheme(
-        url, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+        url,
+        allowed_hosts={request.get_host()} if request else None,
+        require_https=request is not None and request.is_secure(),
     )
-    return url if is_safe and ciam_view_name(url, request.path) in ("", "done") else ""
+    base_path = request.path if request else "/"
+    return url if is_safe and ciam_view_name(url, base_path) in ("", "done") else ""
 
 
 def is_origin_in(origin: str, origins: Iterable[str]) -> bool:
@@ -130,6 +147,41 @@ def redirect_or_json_response(request: HttpRequest, url: str) -> HttpResponse:
     response = JsonResponse({"status": "redirect", "url": url})
     response["Cache-Control"] = "no-store"
     return response
+
+
+# The pages that go on in the same place, if htmx has put their forms into a page of the project.
+_PAGES_WITH_FORMS: Final = frozenset({"login", "step", "recover", "sign_up"})
+
+
+def redirecting_htmx(
+    view: Callable[..., HttpResponseBase],
+) -> Callable[..., HttpResponseBase]:
+    """Decorate a view: let htmx open the URL of a redirect as a page (``HX-Redirect``).
+
+    A script follows a redirect by itself: htmx would get the page as a fragment, and the browser
+    would refuse a redirect to CIAM or to a provider. A redirect from form to form stays a redirect,
+    and so does a redirect of a boosted request to this site.
+    """
+
+    @functools.wraps(view)
+    def redirecting_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
+        if response.has_header("Location") and is_htmx_request(request):
+            url = response["Location"]
+            if not _may_script_follow(request, url):
+                response["HX-Redirect"] = url
+                del response["Location"]
+                response.status_code = 200
+        return response
+
+    return redirecting_view
+
+
+def _may_script_follow(request: HttpRequest, url: str) -> bool:
+    if not is_fragment_request(request):
+        return url_has_allowed_host_and_scheme(url, allowed_hosts={request.get_host()})
+    names = {ciam_view_name(request.path), ciam_view_name(url)}
+    return names <= _PAGES_WITH_FORMS
 
 
 def end_fragment(response: HttpResponse) -> None:

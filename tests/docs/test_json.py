@@ -185,8 +185,12 @@ import { createElement } from "react";
 import { act, create } from "react-test-renderer";
 
 globalThis.IS_REACT_ACT_ENVIRONMENT = true;
-// The browser's FormData reads the inputs of a form. The test gives the pairs itself.
-globalThis.FormData = class { constructor(pairs) { return pairs; } };
+// The browser's FormData reads the inputs of a form. The test gives the values itself.
+globalThis.FormData = class {
+  constructor(values) { this.values = values; }
+  get(name) { return this.values[name]; }
+  getAll(name) { return this.values[name]; }
+};
 const { SignIn } = await import("./SignIn.js");
 
 const shown = { next: null };
@@ -200,26 +204,26 @@ const until = async (isTrue) => {
   }
 };
 const submit = (input) => act(async () => {
-  const event = { preventDefault() {}, target: Object.entries(input) };
+  const event = { preventDefault() {}, target: input };
   await page.root.findByType("form").props.onSubmit(event);
 });
+const inputs = () => page.root.findAllByType("input").map(({ props }) => props);
 const texts = (type) => page.root.findAllByType(type).map((each) => each.children.join(""));
 const told = {};
 
-// The first call has to bring the CSRF token.
-await until(() => offered());
-await until(() => page.root.findAllByProps({ type: "checkbox" }).length > 0);
+// The first call has to bring the CSRF token and the fields.
+await until(() => offered() && inputs().length > 2);
 const [, , box] = page.root.findAllByType("input");
 told.terms = [box.props.required, box.parent.children.at(-1)];
-const names = () => page.root.findAllByType("input").map(({ props }) => props.name);
-told.first = [texts("h1")[0], names().slice(0, 2)];
+told.first = [texts("h1")[0], ...inputs().slice(0, 2).map(({ name, type, autoComplete }) =>
+  `${name} ${type} ${autoComplete}`)];
 await submit({ username: "careful", password: "wrong" });
 told.alert = page.root.findByProps({ role: "alert" }).children;
 await submit({ username: "careful", password: PASSWORD });
 told.step = texts("h1")[0];
 told.channels = texts("option");
 await submit({ channel: "SMS" });
-told.code = names();
+told.code = inputs().map(({ name }) => name);
 await submit({ code: CODE });
 told.next = shown.next;
 console.log(JSON.stringify(told));
@@ -286,11 +290,15 @@ def test_the_example_with_react_shows_each_step_and_each_failure(
 
     told = run_node(tmp_path, {**front_end, "scenario.mjs": scenario})
 
-    assert told["first"] == ["Sign in", ["username", "password"]]
+    assert told["first"] == [
+        "Password",
+        "username text username",
+        "password password current-password",
+    ]
     # The user agrees with a box, and not with the button.
     assert told["terms"] == [True, "I have read and agree to 用户协议, 隐私政策."]
     assert told["alert"] == [json.loads(FAILURE_JSON.text)["detail"]]
     assert told["step"] == "Verify it's you"
-    assert told["channels"] == ["PWD ", "SMS 138****0000"]
+    assert told["channels"] == ["Enter my password", "Text me a code"]
     assert told["code"] == ["code"]
     assert told["next"] == "/cart/"

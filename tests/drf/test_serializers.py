@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from ciam_django.drf.serializers import error_at_field
+from ciam_django.drf.serializers import error_at_field, raising_validation_errors
 from ciam_django.errors import CiamError
 
 TAKEN = "Params.Exist.User.Phone.Number"
@@ -30,10 +30,10 @@ class ProfileSerializer(serializers.Serializer[Any]):
     password = serializers.CharField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        try:
-            raise CiamError(_raised.pop(), stage="profile")
-        except CiamError as error:
-            raise error_at_field(error, self, fields={"phone_number": "mobile"}) from None
+        with raising_validation_errors(self, fields={"phone_number": "mobile"}):
+            if _raised:
+                raise CiamError(_raised.pop(), stage="profile")
+        return attrs
 
 
 class ProfileView(APIView):
@@ -66,6 +66,12 @@ def test_the_error_stands_at_the_field_that_the_project_names() -> None:
 
 def test_the_error_stands_at_a_field_of_the_tables_name() -> None:
     assert list(post(POLICY).json()) == ["password"]
+
+
+def test_without_an_error_the_serializer_is_valid() -> None:
+    response = Client().post("/", {"mobile": "13800000000", "password": "x"})
+
+    assert response.status_code == 200
 
 
 def test_the_detail_has_the_code_of_the_answer() -> None:

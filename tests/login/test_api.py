@@ -89,6 +89,9 @@ def test_the_first_answer_describes_the_login_methods_and_the_terms(
     app: App, sign_in_mode: str
 ) -> None:
     assert app.offered["methods"] == ["password", "sms", "email", "recover", "sign_up"]
+    steps = {step["step"]: step["fields"] for step in app.offered["steps"]}
+    assert list(steps) == app.offered["methods"]
+    assert [field["name"] for field in steps["password"]] == ["username", "password", "consent"]
     assert app.offered["captcha_for_codes"] is False
     assert app.offered["phone_regions"][0] == {
         "id": "CN",
@@ -164,7 +167,18 @@ def test_a_code_signs_in(app: App, sign_in_mode: str) -> None:
     assert answer["step"] == "code"
     assert answer["sent_to"] == "+86 138****1234"
     assert answer["wait"] in (59, 60)
-    assert answer["fields"] == [{"name": "code", "label": "Verification code"}]
+    assert answer["fields"] == [
+        {
+            "name": "code",
+            "label": "Verification code",
+            "type": "text",
+            "required": True,
+            "autocomplete": "one-time-code",
+            "inputmode": "numeric",
+            "maxlength": 1000,
+            "choices": None,
+        }
+    ]
     assert answer["others"] == ["resend"]
 
     assert app.send("code", code="135790")["code"] == "Operation.Failure.SMS.Code.Error"

@@ -476,10 +476,24 @@ class ConfirmPasswordForm(CiamForm):
     password = _password_field(pgettext_lazy("ciam", "Password"), "current-password")
 
 
+# CIAM's name of a channel of the second factor -> the label of its button.
+CHANNEL_LABELS: Final[Mapping[str, str | StrPromise]] = {
+    "SMS": pgettext_lazy("ciam", "Text me a code"),
+    "EMAIL": pgettext_lazy("ciam", "Email me a code"),
+    "PWD": pgettext_lazy("ciam", "Enter my password"),
+}
+
+
 class ChannelForm(CiamForm):
     """The channel of the second factor; the page has a button for each channel."""
 
-    channel = StrictTextField(max_length=10, widget=forms.HiddenInput)
+    channel = StrictTextField(max_length=10, widget=forms.RadioSelect)
+
+    def __init__(self, data: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(data, **kwargs)
+        recipients = self.flow.step_data.get("channels", {})
+        self.channels = [(name, CHANNEL_LABELS[name], recipients[name]) for name in recipients]
+        self.fields["channel"].widget.choices = [(name, label) for name, label, _ in self.channels]
 
 
 class ConsentForm(CiamForm):

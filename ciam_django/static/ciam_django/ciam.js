@@ -211,3 +211,15 @@ addEventListener("pageshow", () => {
     form.querySelectorAll("[aria-busy]").forEach((button) => button.removeAttribute("aria-busy"));
   });
 });
+
+/** Have htmx show our answers: by default, htmx shows no response with a status from 400 on. */
+function swapAnswer({ detail }) {
+  const isOurs = detail.xhr.getResponseHeader("Ciam-Error-Code");
+  const isHtml = detail.xhr.getResponseHeader("Content-Type")?.startsWith("text/html");
+  if (isOurs && isHtml) {
+    detail.shouldSwap = true;
+    detail.isError = false;
+  }
+}
+
+document.addEventListener("htmx:beforeSwap", swapAnswer);

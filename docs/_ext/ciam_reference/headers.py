@@ -26,6 +26,9 @@ RESPONSE_HEADERS: Final[Mapping[str, str]] = {
     "Cross-Origin-Opener-Policy": (
         "Separates the pages of a sign-in in a popup from a window of another site."
     ),
+    "HX-Redirect": "The page that htmx opens after a sign-in, or in place of another redirect.",
+    "HX-Reswap": "`innerHTML`: htmx replaces the content of the target by the answer.",
+    "HX-Retarget": "The element of `CIAM_HTMX_ERROR_TARGET`, for the answer to a failed request.",
     "Referrer-Policy": (
         "`no-referrer` on answers and redirects, `same-origin` on pages with a form."
     ),
@@ -42,6 +45,11 @@ REQUEST_HEADERS: Final[Mapping[str, str]] = {
     "Accept": "Decides between a page and JSON, and between the two media types of JSON.",
     "Accept-Language": "The language, through Django's `LocaleMiddleware`; `zh_CN` works, too.",
     "Authorization": "The bearer token.",
+    "HX-Boosted": "`true` gets whole pages: the link or the form replaces the page.",
+    "HX-Current-URL": "The page to which a link in a fragment leads back after a sign-in.",
+    "HX-History-Restore-Request": "`true` gets a whole page.",
+    "HX-Request": "`true` gets a fragment in place of a page: htmx has sent the request.",
+    "HX-Target": "`ciam-card` gets the answer in place of the card of the sign-in.",
     "Origin": "The site of a request to the JSON endpoints, if `CIAM_API_SIGN_IN` is `token`.",
     "Sec-Fetch-Dest": "`document` gets a page if `Accept` decides nothing.",
     "Sec-Fetch-Site": "`cross-site` is refused, unless the project trusts the origin.",

@@ -72,7 +72,7 @@ INPUTS = {
     "phone_region": "select Country code tel-country-code",
     "EmailForm.email": "literal text email email",
     "RecipientForm.receiver": "literal text username",
-    "ChannelForm.channel": "hidden",
+    "ChannelForm.channel": "radio",
     "ProfileForm.display_name": "text name",
     "ProfileForm.en_display_name": "text off",
     "ProfileForm.email": "text email",

@@ -1,0 +1,3 @@
+"""The template tags of ``{% load ciam %}``."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The tests of the template tags."""
+
+from __future__ import annotations
