@@ -992,6 +992,37 @@ def test_the_profile_page_asks_for_missing_members(person: FormBrowser) -> None:
     assert person.user_id
 
 
+@for_each_row(
+    "language, country, city",
+    [
+        ("en", "Select an option for “Country or region”.", "深圳"),
+        ("zh-hans", "请选择国家或地区。", "深圳"),
+        # The province is the city, too.
+        ("zh-hant", "請選擇國家或地區。", ""),
+    ],
+)
+def test_the_details_with_a_list_of_values_are_selected(
+    person: FormBrowser, language: str, country: str, city: str
+) -> None:
+    person.client.cookies.clear()
+    person.client.defaults["HTTP_ACCEPT_LANGUAGE"] = language
+    person.open_page("/ciam/login/")
+    page = person.submit_form(username="unfinished_options", password=PASSWORD).content.decode()
+    assert '<span class="ciam-select"><select name="gender" autocomplete="sex"' in page
+    assert re.findall(r'<option value="(\w+)"', page) == [
+        "female", "male", "CN", "TW", "广东省", "台北市"
+    ]  # fmt: skip
+    assert ('name="city"' in page) == bool(city)
+
+    typed = {"gender": "female", "province": "广东省", **({"city": city} if city else {})}
+    assert check_field_error(person.submit_form(**typed), "country") == country
+    assert 'value="female" selected' in person.response.content.decode()
+    assert person.submit_form(**typed, country="FR")["Ciam-Error-Code"] == "Params.Illegal.*"
+    assert person.submit_form(**typed, country="CN").status_code == 302
+    sent = json.loads([r for r in person.ciam.requests if r.path.endswith("complete")][-1].body)
+    assert sent | typed | {"country": "CN", "city": city or "广东省"} == sent
+
+
 def test_the_mobile_number_of_the_profile_is_checked_and_normalized(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.submit_form(username="unfinished_phone", password=PASSWORD)
