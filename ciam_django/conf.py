@@ -493,6 +493,15 @@ class Conf:
         ),
         "The step for each `flowType` of your tenant.",
     )
+    CIAM_PROFILE_OPTIONS = Setting(
+        {},
+        DictOf(
+            ListOf(Text()),
+            Choice(("gender", "country", "province", "city", "region"), check="type"),
+        ),
+        "The values that users can select for a missing detail, by CIAM's name of the detail; the "
+        "default is the list that CIAM sends, and `female` and `male` for `gender`.",
+    )
     CIAM_USER_FIELDS = Setting(
         {
             "first_name": ("given_name", "name", "displayName"),

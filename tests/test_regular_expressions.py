@@ -99,6 +99,7 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     # The language of a text that CIAM sends.
     "client.results._LANGUAGE": client_results._LANGUAGE.fullmatch,
     "login.steps.results._MASKED_RECIPIENT": results._MASKED_RECIPIENT.fullmatch,
+    "login.steps.results._OPTION": results._OPTION.fullmatch,
     "lookup.FIELD": lookup.FIELD.fullmatch,
     "lookup._CAMEL": lambda text: lookup.meaning_of(f"Params.Illegal.{errors.code_in(text)}"),
     "network._WITH_PORT": lambda text: network._WITH_PORT.fullmatch(text[: network._MAX_LENGTH]),

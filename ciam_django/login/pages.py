@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -64,6 +65,7 @@ from ciam_django.login.steps.flow import (
     StepResult,
     delete_flow_cookie,
     flow_from_cookie,
+    flow_of_code,
     set_flow_cookie,
 )
 from ciam_django.login.steps.forms import CiamForm, is_typing_error
@@ -101,6 +103,14 @@ _LINK_ACTIONS: Final = frozenset(
 # The login methods that send a code.
 _CODE_METHODS: Final = ("sms", "email")
 
+# First step -> the step that takes the code, and the channel of the code.
+_CODES_OF_FIRST_STEPS: Final[Mapping[str, tuple[str, str]]] = {
+    "sms": ("code", "SMS"),
+    "email": ("code", "EMAIL"),
+    "recover": ("recover_code", ""),
+    "sign_up": ("sign_up_code", ""),
+}
+
 
 def _form_page(view: ViewFunction) -> Callable[..., HttpResponseBase]:
     """Decorate a view with a form: allow anonymous users, disable caching, check the CSRF token.
@@ -126,6 +136,8 @@ def login(request: HttpRequest) -> HttpResponse:
     name = request.POST.get("method") or request.GET.get("method")
     if name not in form_methods:
         name = next(iter(with_first(form_methods, last_method(request))), "")
+    if name and name == request.GET.get("method") and (response := _code_response(request, name)):
+        return response
     if name:
         return _show_or_submit(request, Flow(name, "", next=requested_next(request), method=name))
     if request.method == "POST":
@@ -141,7 +153,9 @@ def first_step_page(request: HttpRequest, name: str) -> HttpResponse:
     """
     if name not in load_login_methods():
         raise Http404
-    return _show_or_submit(request, Flow(name, "", next=requested_next(request)))
+    return _code_response(request, name) or _show_or_submit(
+        request, Flow(name, "", next=requested_next(request))
+    )
 
 
 @_form_page
@@ -190,6 +204,34 @@ def _opens_page(request: HttpRequest) -> bool:
     """Return False if another site could have loaded the page, for example as an image."""
     is_page = request.headers.get("Sec-Fetch-Dest", "document") == "document"
     return is_page or is_htmx_request(request)
+
+
+def _code_response(request: HttpRequest, name: str) -> HttpResponse | None:
+    """Return a redirect to the page of the code that this browser waits for, or None.
+
+    The user has opened the page of a first step again, for example after a restart of the browser.
+    Return None with ``?change=1``, which the link of the code's page has: the user wants to type
+    another recipient. Only a page is redirected: the tabs of the login page can load a form.
+    """
+    is_page = request.headers.get("Sec-Fetch-Dest", "document") == "document"
+    if request.method == "POST" or "change" in request.GET or not is_page:
+        return None
+    flow = _flow_of_code(request, name)
+    if flow is None:
+        return None
+    response = redirect_response(reverse("ciam:step", args=[flow.id]))
+    next_url = requested_next(request)
+    if next_url and next_url != flow.next:
+        flow = dataclasses.replace(flow, next=next_url)
+        set_flow_cookie(request, response, flow)
+    set_opener_policy(request, response, flow.next)
+    return response
+
+
+def _flow_of_code(request: HttpRequest, name: str) -> Flow | None:
+    """Return the flow of this browser that waits for a code of a first step, or None."""
+    step_and_channel = _CODES_OF_FIRST_STEPS.get(name)
+    return flow_of_code(request, *step_and_channel) if step_and_channel else None
 
 
 def _show_or_submit(request: HttpRequest, flow: Flow) -> HttpResponse:
@@ -292,6 +334,7 @@ def _step_page_response(  # noqa: PLR0917  (the parts of a page)
         "next": flow.next,
         "back_url": login_page_url(flow.next),
         "change_url": _change_url(flow),
+        "flow_of_code": _flow_of_code(request, flow.step),
         "captcha_form": captcha_form_id,
         "captcha_url": image_url(captcha_form_id) if captcha_form_id else "",
     }
@@ -306,9 +349,10 @@ def _change_url(flow: Flow) -> str:
     The text is empty if the user did not type the recipient.
     """
     if flow.step == "code":
-        return _method_url("email" if flow.channel == "EMAIL" else "sms", flow.next)
+        return f"{_method_url('email' if flow.channel == 'EMAIL' else 'sms', flow.next)}&change=1"
     if flow.step in ("recover_code", "sign_up_code"):
-        return _url_with_next(flow.step.removesuffix("_code"), flow.next)
+        url = _url_with_next(flow.step.removesuffix("_code"), flow.next)
+        return f"{url}{'&' if '?' in url else '?'}change=1"
     if flow.step == "link_code":
         return reverse("ciam:step", args=[flow.step_data.get("link_step", flow.id)])
     return ""

@@ -158,8 +158,11 @@ def complete_profile(tenant: Tenant, parameters: Parameters) -> Any:
         if flow.username.startswith("unfinished_must"):
             raise RefusedError("Operation.Failure.Unsupported.Ignore.Complete")
         return _complete_step(tenant, flow)
-    for name in _missing_fields(flow):
-        _required_parameter(parameters, name, _NAMES_IN_CODES[name])
+    for field in _missing_fields(flow):
+        name = field if isinstance(field, str) else field["name"]
+        value = _required_parameter(parameters, name, _NAMES_IN_CODES[name])
+        if not isinstance(field, str) and value not in {o["value"] for o in field["options"]}:
+            raise RefusedError(f"Params.Illegal.{_NAMES_IN_CODES[name]}")
     if str(parameters.get("email")).startswith("taken@"):
         raise RefusedError("Params.Exist.User.Email")
     return _complete_step(tenant, flow)
@@ -272,10 +275,29 @@ _NAMES_IN_CODES: Final = {
     "displayName": "User.DisplayName",
     "email": "User.Email",
     "phoneNumber": "User.Phone.Number",
+    "gender": "User.Gender",
+    "country": "User.Country",
+    "province": "User.Province",
+    "city": "User.City",
 }
+# Fields with lists of values. CIAM does not document how it sends the lists.
+_FIELDS_WITH_OPTIONS: Final = [
+    {
+        "name": "gender",
+        "options": [{"value": "female", "name": "女"}, {"value": "male", "name": "男"}],
+    },
+    {
+        "name": "country",
+        "options": [{"value": "CN", "name": "中国"}, {"value": "TW", "name": "中国台湾"}],
+    },
+    {"name": "province", "options": [{"value": "广东省"}, {"value": "台北市"}]},
+    "city",
+]
 
 
-def _missing_fields(flow: CiamFlow) -> list[str]:
+def _missing_fields(flow: CiamFlow) -> list[Any]:
+    if flow.username.startswith("unfinished_options"):
+        return _FIELDS_WITH_OPTIONS
     is_of_phone = flow.username.startswith("unfinished_phone")
     return ["phoneNumber"] if is_of_phone else ["displayName", "email"]
 

@@ -69,7 +69,7 @@ def check_field_error(response: HttpResponse, field: str) -> str:
     page = response.content.decode()
     error = re.search(rf'<p class="ciam-error" id="ciam_{field}_error">(.*?)</p>', page)
     assert error, page
-    control = re.search(rf'<input[^>]*id="ciam_{field}"[^>]*>', page)
+    control = re.search(rf'<(?:input|select)[^>]*id="ciam_{field}"[^>]*>', page)
     assert control
     assert "autofocus" in control[0]
     assert 'aria-invalid="true"' in control[0]

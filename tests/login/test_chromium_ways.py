@@ -95,7 +95,7 @@ def send(page: Page, **values: str) -> None:
     press(page, SUBMIT)
 
 
-def request_code(page: Page, site: str, number: str = "138 0000 1234") -> None:
+def request_code(page: Page, site: str, number: str = "+86 138 0000 1234") -> None:
     page.goto(f"{site}/ciam/login/?method=sms&next={HOME}")
     send(page, phone_number=number)
     assert page.query_selector("#ciam_code")
@@ -428,6 +428,68 @@ def test_the_wait_is_shown_without_scripts(
         assert "Too many text messages" in page.inner_text("[role=alert]")
 
 
+# --- The country code ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_country_code_is_chosen_with_and_without_scripts(
+    chromium: Browser, site: str, *, scripts: bool
+) -> None:
+    with tab(chromium, java_script_enabled=scripts, viewport=NARROW) as page:
+        page.goto(f"{site}/ciam/login/?method=sms&next={HOME}")
+        page.select_option("select[name=phone_region]", "TW")
+        send(page, phone_number="0912 345 678")
+        assert "+886 91****678" in page.inner_text(".ciam-detail")
+        press(page, "text=Change number")
+        # The code that waits stays in reach.
+        assert "+886 91****678" in page.inner_text(".ciam-hint a")
+        send(page, phone_number="9123 4567")
+        assert "such as Hong Kong +852" in page.inner_text(".ciam-error")
+        page.select_option("select[name=phone_region]", "HK")
+        send(page, phone_number="9123 4567")
+        send(page, code=f"Your code is {CODE[:3]}-{CODE[3:]}. It is valid for 10 minutes.")
+
+        assert is_signed_in(page)
+
+
+def test_the_choice_of_a_country_code_is_as_small_as_the_code_and_hides_for_other_texts(
+    page: Page, site: str
+) -> None:
+    page.goto(f"{site}/ciam/recover/")
+    choice = page.locator(".ciam-phone .ciam-select")
+    box, field = choice.bounding_box(), page.locator("#ciam_receiver").bounding_box()
+    assert box
+    assert field
+    assert box["width"] < 100
+    assert box["height"] == field["height"] >= 44
+    assert box["x"] + box["width"] == pytest.approx(field["x"], abs=1)
+    assert choice.aria_snapshot().startswith('- combobox "Country code":')
+    for typed, is_visible in {
+        "138": True, "+852": False, "00852": False, "li@": False, "": True,
+    }.items():  # fmt: skip
+        page.fill("#ciam_receiver", typed)
+        assert choice.is_visible() == is_visible, typed
+
+
+def test_a_browser_that_restarts_leads_to_the_page_of_the_code(
+    chromium: Browser, site: str
+) -> None:
+    with tab(chromium) as page:
+        request_code(page, site)
+        address, state = page.url, page.context.storage_state()
+    # A browser keeps the cookies that have a lifetime.
+    state["cookies"] = [c for c in state["cookies"] if c.get("expires", -1) > 0]
+    with tab(chromium, storage_state=state) as page:
+        page.goto(address)
+        assert page.query_selector("#ciam_code")
+        page.goto(f"{site}/ciam/login/?method=sms&next={HOME}")
+        assert page.url == address
+        send(page, code=CODE)
+
+        assert page.url == f"{site}{HOME}"
+        assert is_signed_in(page)
+
+
 # --- Popups -----------------------------------------------------------------------------------
 
 OPENER = """(address) => {
@@ -611,7 +673,8 @@ def _send_without_consent(page: Page, site: str) -> None:
 
 def _request_code(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/login/?method=sms")
-    send(page, phone_number="138 0000 1234")
+    # The first choice of a page in Traditional Chinese is Taiwan.
+    send(page, phone_number="+86 138 0000 1234")
 
 
 def _send_wrong_code(page: Page, site: str) -> None:
@@ -663,6 +726,7 @@ PAGES = {
     "new password": _signing_in_as("stale"),
     "consent": _signing_in_as("hesitant"),
     "profile": _signing_in_as("unfinished"),
+    "options": _signing_in_as("unfinished_options"),
     "unknown step": _signing_in_as("odd"),
     "recovery": _request_recovery_code,
     "sign-up": _open_sign_up,

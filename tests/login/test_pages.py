@@ -22,6 +22,7 @@ from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
 from tests.browser import HTML
 from tests.login.person import FormBrowser, check_field_error
+from tests.login.test_state import aged
 from tests.rows import for_each_row
 
 EVERY = ["password", "sms", "email", "hosted", "recover", "sign_up"]
@@ -189,6 +190,7 @@ def test_an_error_of_typing_is_one_line_at_its_field_and_keeps_what_was_typed(  
     person: FormBrowser, address: str, stage: str, code: str, typed: dict[str, str], field: str
 ) -> None:
     cache.clear()
+    person.client.cookies.clear()
     person.ciam.accounts._last_sends.clear()
     person.open_page(address)
     if TYPED[address]:
@@ -547,6 +549,7 @@ def test_the_country_code_belongs_to_a_number_without_a_country_code(  # noqa: P
     answer: str,
 ) -> None:
     settings.CIAM_PHONE_REGIONS = ["CN", "HK", "MO", "TW"]
+    person.client.cookies.clear()
     page = person.open_page(f"/ciam/{path}").content.decode()
     choice = re.search(r'<select[^>]*name="phone_region"[^>]*>(.*?)</select>', page)
     assert choice
@@ -700,14 +703,14 @@ def test_the_back_button_and_another_click_lead_to_the_page_of_the_code_again(
     code_page = person.submit_form(**{field: recipient}).wsgi_request.path
     request_count = len(person.ciam.requests)
 
-    person.open_page(address.replace("/cart/", "/shelf/"))
+    person.open_page(f"{address.replace('/cart/', '/shelf/')}&change=1")
     answer = person.submit_form(**{field: recipient})
 
     assert (answer.status_code, answer.wsgi_request.path) == (200, code_page)
     assert [r.stage for r in person.ciam.requests[request_count:] if r.stage != "api"] == []
     assert "next=%2Fshelf%2F" in answer.content.decode()
     # Another recipient has a page of its own.
-    person.open_page(address)
+    person.open_page(f"{address}&change=1")
     other = "wang@example.com" if "@" in recipient else "13800004321"
     assert person.submit_form(**{field: other}).wsgi_request.path != code_page
 
@@ -722,9 +725,39 @@ def test_the_page_of_a_code_links_to_the_page_where_the_recipient_was_typed(
     person.open_page(address)
     page = person.submit_form(**{field: recipient}).content.decode()
 
-    href = address.replace("/cart/", "%2Fcart%2F").replace("&", "&amp;")
+    href = address.replace("/cart/", "%2Fcart%2F").replace("&", "&amp;") + "&amp;change=1"
     assert f'<a class="ciam-link" href="{href}">{label}</a>' in page
-    assert f'name="{field}"' in person.open_page(unescape(href)).content.decode()
+    code_page = person.response.wsgi_request.path
+    page = person.open_page(unescape(href)).content.decode()
+    assert f'name="{field}"' in page
+    assert f'<a class="ciam-link" href="{code_page}">Enter the code for <bdi>' in page
+
+
+@for_each_row("address", FIRST_PAGES)
+def test_a_first_page_that_is_opened_again_leads_to_the_page_of_the_code(
+    address: str, person: FormBrowser
+) -> None:
+    field, recipient, _ = FIRST_PAGES[address]
+    cache.clear()
+    person.client.cookies.clear()
+    person.ciam.accounts._last_sends.clear()
+    person.open_page(address)
+    code_page = person.submit_form(**{field: recipient}).wsgi_request.path
+
+    # The browser has restarted, and another page wants a sign-in.
+    answer = person.open_page(address.replace("/cart/", "/shelf/"))
+    assert (answer.status_code, answer["Location"]) == (302, code_page)
+    assert "next=%2Fshelf%2F" in person.follow_redirect().content.decode()
+    assert person.open_page(address.partition("?next")[0])["Location"] == code_page
+    # A tab of the login page loads the form, and other login methods have no code.
+    tab = person.client.get(address, headers={"Sec-Fetch-Dest": "empty"})
+    assert f'href="{code_page}"' in tab.content.decode()
+    assert person.open_page("/ciam/login/?method=password").status_code == 200
+    # The flow is over.
+    for name, morsel in person.client.cookies.items():
+        if name.startswith("ciam_flow_"):
+            person.client.cookies[name] = aged(morsel.value, 601, "ciam_django.login.steps.flow")
+    assert f'name="{field}"' in person.open_page(address).content.decode()
 
 
 def test_a_rate_limit_leads_to_the_page_of_the_last_code(
@@ -735,7 +768,7 @@ def test_a_rate_limit_leads_to_the_page_of_the_last_code(
     code_page = person.submit_form(phone_number=NUMBER).wsgi_request.path
     change_time_of_code(person, -90)
 
-    person.open_page("/ciam/login/?method=sms")
+    person.open_page("/ciam/login/?method=sms&change=1")
     with caplog.at_level(logging.INFO):
         answer = person.submit_form(phone_number=NUMBER)
 
@@ -750,7 +783,7 @@ def test_another_failure_of_a_second_code_is_shown(person: FormBrowser) -> None:
     change_time_of_code(person, -90)
     person.ciam.fail("send_code", code="Operation.Failure.Send.SMS.Fail")
 
-    person.open_page("/ciam/login/?method=sms")
+    person.open_page("/ciam/login/?method=sms&change=1")
     assert person.submit_form(phone_number=NUMBER).status_code == 503
 
 
@@ -959,6 +992,37 @@ def test_the_profile_page_asks_for_missing_members(person: FormBrowser) -> None:
     assert person.user_id
 
 
+@for_each_row(
+    "language, country, city",
+    [
+        ("en", "Select an option for “Country or region”.", "深圳"),
+        ("zh-hans", "请选择国家或地区。", "深圳"),
+        # The province is the city, too.
+        ("zh-hant", "請選擇國家或地區。", ""),
+    ],
+)
+def test_the_details_with_a_list_of_values_are_selected(
+    person: FormBrowser, language: str, country: str, city: str
+) -> None:
+    person.client.cookies.clear()
+    person.client.defaults["HTTP_ACCEPT_LANGUAGE"] = language
+    person.open_page("/ciam/login/")
+    page = person.submit_form(username="unfinished_options", password=PASSWORD).content.decode()
+    assert '<span class="ciam-select"><select name="gender" autocomplete="sex"' in page
+    assert re.findall(r'<option value="(\w+)"', page) == [
+        "female", "male", "CN", "TW", "广东省", "台北市"
+    ]  # fmt: skip
+    assert ('name="city"' in page) == bool(city)
+
+    typed = {"gender": "female", "province": "广东省", **({"city": city} if city else {})}
+    assert check_field_error(person.submit_form(**typed), "country") == country
+    assert 'value="female" selected' in person.response.content.decode()
+    assert person.submit_form(**typed, country="FR")["Ciam-Error-Code"] == "Params.Illegal.*"
+    assert person.submit_form(**typed, country="CN").status_code == 302
+    sent = json.loads([r for r in person.ciam.requests if r.path.endswith("complete")][-1].body)
+    assert sent | typed | {"country": "CN", "city": city or "广东省"} == sent
+
+
 def test_the_mobile_number_of_the_profile_is_checked_and_normalized(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.submit_form(username="unfinished_phone", password=PASSWORD)
@@ -1048,6 +1112,7 @@ def test_the_pages_are_equal_with_and_without_an_account(person: FormBrowser, pl
     for number in ("13800000001", "13800001234"):
         address = "/ciam/recover/" if place == "recover" else "/ciam/login/?method=sms"
         field = "receiver" if place == "recover" else "phone_number"
+        person.client.cookies.clear()
         person.open_page(address)
         person.submit_form(**{field: number})
         text = person.response.content.decode()

@@ -152,6 +152,19 @@ def earlier_flow(submission: Submission, flow: Flow) -> Flow | None:
     return None
 
 
+def flow_of_code(request: HttpRequest, step: str, channel: str = "") -> Flow | None:
+    """Return the newest flow of this browser that waits for a code at the step, or None.
+
+    ``channel`` is the channel of the code; an empty text accepts each channel. A flow that links an
+    identity to the signed-in user is left out.
+    """
+    contents = _COOKIES.contents(request, FLOW_SECONDS)
+    for flow in filter(None, (from_stored(Flow, content) for content in contents)):
+        if flow.step == step and channel in ("", flow.channel) and not flow.link_to_user:
+            return flow
+    return None
+
+
 def _purpose_of(flow: Flow) -> tuple[object, ...]:
     linked = flow.step_data.get("linked")
     return flow.step, dict(flow.recipient), flow.link_to_user, flow.provider, linked

@@ -14,10 +14,18 @@ from django.forms.utils import flatatt
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext, override, pgettext, pgettext_lazy
+from django.utils.translation import (
+    get_language,
+    gettext,
+    override,
+    pgettext,
+    pgettext_lazy,
+    to_locale,
+)
 
 from ciam_django.answers import Answer, answer_to
 from ciam_django.client.results import Consent
+from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.forms import add_error
 from ciam_django.kinds import Action, Kind
@@ -563,13 +571,59 @@ PROFILE_FIELDS: Final[Mapping[str, tuple[Any, str]]] = {
 }
 
 
+# The values of ``gender`` in OpenID Connect Core 1.0, section 5.1. CIAM documents no values.
+_GENDERS: Final = ("female", "male")
+_NAMES_OF_GENDERS: Final[Mapping[str, StrPromise]] = {
+    **dict.fromkeys(("female", "f", "女", "女性"), pgettext_lazy("ciam", "Female")),
+    **dict.fromkeys(("male", "m", "男", "男性"), pgettext_lazy("ciam", "Male")),
+    **dict.fromkeys(
+        ("unknown", "secret", "保密", "未知"), pgettext_lazy("ciam", "Prefer not to say")
+    ),
+    **dict.fromkeys(("other", "其他"), pgettext_lazy("ciam", "Other")),
+}
+
+
+def _options_of_detail(name: str, flow: Flow) -> list[tuple[str, str | StrPromise]]:
+    """Return the options of a member of the profile; an empty list if the user types it."""
+    listed = flow.step_data.get("options", {}).get(name, ())
+    if values := conf.CIAM_PROFILE_OPTIONS.get(name):
+        listed = [[value] for value in values]
+    elif name == "gender" and not listed:
+        listed = [[value] for value in _GENDERS]
+    names = _NAMES_OF_GENDERS if name == "gender" else {}
+    return [
+        (value, names.get(label.casefold()) or names.get(value.casefold()) or label)
+        for value, label in ((option[0], option[-1]) for option in listed)
+    ]
+
+
+def is_city_of_province(asked: Sequence[str]) -> bool:
+    """Return True if the province is the city, too, so that the form does not ask for the city.
+
+    On a page for Taiwan, both would be 縣市.
+    """
+    language = to_locale(get_language() or "")
+    is_for_taiwan = language.startswith(("zh_Hant", "zh_TW")) and default_region() == "TW"
+    return is_for_taiwan and {"province", "city"} <= {*asked}
+
+
 class ProfileForm(CiamForm):
     """The members of the profile that CIAM asks for."""
 
     def __init__(self, data: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(data, **kwargs)
-        for name in self.flow.step_data["asked"]:
+        asked = self.flow.step_data["asked"]
+        for name in asked:
+            if name == "city" and is_city_of_province(asked):
+                continue
             label, autocomplete = PROFILE_FIELDS[name]
+            if options := _options_of_detail(name, self.flow):
+                self.fields[snake_case_name(name)] = forms.ChoiceField(
+                    label=label,
+                    choices=[("", pgettext_lazy("ciam", "Select")), *options],
+                    widget=forms.Select(attrs={"autocomplete": autocomplete}),
+                )
+                continue
             attrs = {"type": "date"} if name == "birthday" else {}
             self.fields[snake_case_name(name)] = StrictTextField(
                 label=label,
@@ -579,6 +633,17 @@ class ProfileForm(CiamForm):
         if "phone_number" in self.fields:
             self.phone_field = "phone_number"
             self.add_phone_region()
+
+    def add_ciam_error(self, error: CiamError, request: HttpRequest) -> Answer:
+        """Add the error to its field; a blank select asks to select, and not to enter."""
+        answer = super().add_ciam_error(error, request)
+        field = self.fields.get(answer.field or "")
+        is_blank = answer.code == CODES_OF_FIELDS.get(answer.field or "", ("",))[0]
+        if isinstance(field, forms.ChoiceField) and is_blank and answer.field != "gender":
+            with override(answer.language):
+                text = pgettext("ciam", "Select an option for “{label}”.")
+                self.errors[str(answer.field)] = self.error_class([text.format(label=field.label)])
+        return answer
 
 
 def snake_case_name(name: str) -> str:

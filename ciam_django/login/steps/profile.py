@@ -25,14 +25,16 @@ def submit_profile(submission: Submission) -> SubmitResult:
 
     Raises a ``CiamError`` for an invalid email address or mobile number, before the call to CIAM.
     """
+    data = submission.cleaned_data
+    # The form may not ask for the city: the province is the city, too.
     profile = {
-        name: submission.cleaned_data[snake_case_name(name)]
+        name: data.get(snake_case_name(name)) or data["province"]
         for name in submission.flow.step_data["asked"]
     }
     if "email" in profile:
         profile["email"] = email_recipient(profile["email"]).email
     if "phoneNumber" in profile:
-        region = submission.cleaned_data["phone_region"]
+        region = data["phone_region"]
         parameters = phone_recipient(profile["phoneNumber"], region).api_parameters
         profile |= {name: parameters[name] for name in ("phoneRegion", "phoneNumber")}
     return CiamClient().complete_profile(submission.flow.ciam_flow_id, **profile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -63,6 +64,11 @@ _CHANNELS_OF_FACTORS: Final = {"sms": "SMS", "email": "EMAIL", "pwd": "PWD"}
 _MIN_VISIBLE: Final = 6
 _MASKED_RECIPIENT: Final = re.compile(r"[0-9+* -]{4,24}|[\w.+*-]{1,64}@[\w.*-]{3,64}")
 
+# An option is upstream text, so it is shown only if it is a short text without markup.
+_OPTION: Final = re.compile(r"\w[\w .,'’()（）·/-]{0,63}")
+# The options of a flow are in its cookie. The encrypted text has a third more bytes.
+_MAX_OPTION_BYTES: Final = 1200
+
 
 def _second_factor_data(ciam_step: NextStep) -> dict[str, Any]:
     masks = {"SMS": "phoneNumber", "EMAIL": "email"}
@@ -92,9 +98,41 @@ def _safe_mask(value: object) -> str:
 
 
 def _profile_data(ciam_step: NextStep) -> dict[str, Any]:
+    """Return the names of the asked members, and the options of the members that have a list.
+
+    CIAM documents neither. A member is a name, or an object with a name and its ``options``.
+    """
     fields = ciam_step.additional.get("fields")
-    names = [name for name in fields if name in PROFILE_FIELDS] if isinstance(fields, list) else []
-    return {"asked": names or ["displayName"]}
+    listed: dict[str, list[list[str]]] = {}
+    for field in fields if isinstance(fields, list) else []:
+        name = field.get("name") if isinstance(field, dict) else field
+        if isinstance(name, str) and name in PROFILE_FIELDS:
+            listed[name] = _safe_options(field.get("options")) if isinstance(field, dict) else []
+    options = {name: pairs for name, pairs in listed.items() if pairs}
+    # A browser does not keep a larger cookie. The user then types the values of long lists.
+    while len(json.dumps(options, ensure_ascii=False).encode()) > _MAX_OPTION_BYTES:
+        del options[max(options, key=lambda name: len(options[name]))]
+    data = {"asked": list(listed) or ["displayName"]}
+    return {**data, "options": options} if options else data
+
+
+def _safe_options(options: object) -> list[list[str]]:
+    """Return the value and the label of each option; an empty list if a value is not plain text.
+
+    An option is a text, or an object with ``value`` and ``name``.
+    """
+    pairs: list[list[str]] = []
+    for option in options if isinstance(options, list) else []:
+        value, label = (
+            (option.get("value"), option.get("name")) if isinstance(option, dict) else (option,) * 2
+        )
+        if not (isinstance(value, str) and _OPTION.fullmatch(value)):
+            return []
+        if isinstance(label, str) and label != value and _OPTION.fullmatch(label):
+            pairs.append([value, label])
+        else:
+            pairs.append([value])
+    return pairs
 
 
 def _no_data(ciam_step: NextStep) -> dict[str, Any]:

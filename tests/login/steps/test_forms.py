@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
+from django.forms import ChoiceField
 from django.test import RequestFactory
+from django.utils.translation import override
+from pytest_django.fixtures import Settings
 
 from ciam_django.client.results import Consent
 from ciam_django.login.steps.flow import Flow
@@ -78,7 +83,7 @@ INPUTS = {
     "ProfileForm.email": "text email",
     "ProfileForm.phone_number": "text tel",
     "ProfileForm.birthday": "date bday",
-    "ProfileForm.gender": "text sex",
+    "ProfileForm.gender": "select sex",
     "ProfileForm.country": "text country-name",
     "ProfileForm.region": "text address-level3",
     "ProfileForm.province": "text address-level1",
@@ -98,7 +103,7 @@ LABELS = {
     "receiver": {"Mobile number or email address"},
 }
 # The fields that have another limit than 255 characters.
-LIMITS = {"code": 1000, "channel": 10, "encrypted_data": 8192, "phone_region": 0}
+LIMITS = {"code": 1000, "channel": 10, "encrypted_data": 8192, "phone_region": 0, "gender": 0}
 
 
 def test_each_field_has_an_input_that_phones_and_password_managers_understand() -> None:
@@ -126,6 +131,51 @@ def test_each_field_has_an_input_that_phones_and_password_managers_understand() 
     assert {key: words for key, words in inputs.items() if words != "text"} == INPUTS
     assert labels == LABELS
     assert {name: limit for name, limit in limits.items() if limit != 255} == LIMITS
+
+
+@for_each_row(
+    "language, listed, setting, shown",
+    [
+        ("en", [], [], "female: Female, male: Male"),
+        ("zh-hans", [["M", "男"], ["F", "女"]], [], "M: 男, F: 女"),
+        ("en", [["M", "男"], ["9", "保密"]], [], "M: Male, 9: Prefer not to say"),
+        ("zh-hant", [["x", "X"]], ["unknown", "y"], "unknown: 不公開, y: y"),
+    ],
+)
+def test_the_gender_is_selected_in_the_language_of_the_page(
+    settings: Settings, language: str, listed: list[list[str]], setting: list[str], shown: str
+) -> None:
+    settings.CIAM_PROFILE_OPTIONS = {"gender": setting}
+    step_data = {"asked": ["gender"], "options": {"gender": listed}}
+    with override(language):
+        form = ProfileForm({"gender": "<b>"}, flow=Flow("profile", "", step_data=step_data))
+        choices: Any = cast("ChoiceField", form.fields["gender"]).choices
+        assert ", ".join(f"{value}: {label}" for value, label in [*choices][1:]) == shown
+
+    (error,) = form.validation_errors()
+    assert error.code == "Params.Illegal.User.Gender"
+
+
+@for_each_row(
+    "home, language, asked, has_city",
+    [
+        ("CN", "zh-hant", ["province", "city"], False),
+        ("TW", "zh-tw", ["province", "city"], False),
+        ("CN", "zh-hant", ["city"], True),
+        ("HK", "zh-hant", ["province", "city"], True),
+        ("TW", "en", ["province", "city"], True),
+        ("CN", "zh-hans", ["province", "city"], True),
+    ],
+)
+def test_a_page_for_taiwan_does_not_ask_for_a_city_beside_a_province(
+    settings: Settings, home: str, language: str, asked: list[str], has_city: bool
+) -> None:
+    settings.CIAM_PHONE_REGION = home
+    settings.LANGUAGES = [*settings.LANGUAGES, ("zh-tw", "zh-tw")]
+    with override(language):
+        form = ProfileForm(flow=Flow("profile", "", step_data={"asked": asked}))
+
+    assert ("city" in form.fields) == has_city
 
 
 def test_each_step_that_ciam_asks_for_is_in_the_table_of_steps() -> None:

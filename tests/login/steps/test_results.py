@@ -79,6 +79,31 @@ def test_an_unknown_step_is_an_error_with_its_name_for_operators(settings: Setti
 
 
 @for_each_row(
+    "listed, options",
+    [
+        (["a", "b"], [["a"], ["b"]]),
+        ([{"value": "m", "name": "男"}, {"value": "f"}], [["m", "男"], ["f"]]),
+        ([{"value": "m", "name": "m"}, {"value": "f", "name": "<b>"}], [["m"], ["f"]]),
+        ([{"value": "m", "name": 5}], [["m"]]),
+        # One value that is no plain text makes the field a text box.
+        (["a", "<script>"], None),
+        (["a", 5], None),
+        (["x" * 65], None),
+        ([f"a long value {number}" for number in range(100)], None),
+        ("ab", None),
+        ([], None),
+    ],
+)
+def test_a_detail_has_the_options_that_ciam_lists(listed: object, options: object) -> None:
+    fields = ["email", {"name": "country", "options": listed}, {"name": "unknown"}, {}]
+    step = NextStep("f-1", "NEED_COMPLETE", {"additional": {"fields": fields}})
+    step_data = next_flow(step, Flow("password", "")).step_data
+
+    assert step_data["asked"] == ["email", "country"]
+    assert step_data.get("options", {}).get("country") == options
+
+
+@for_each_row(
     "fields, asked",
     [
         (["email", "unknown", "gender"], ["email", "gender"]),
