@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from django.conf import settings
@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import override
 
+from ciam_django.codes import CODES, MESSAGES_WITH_RULE
 from ciam_django.conf import conf, is_set_by_project
 from ciam_django.errors import CiamError, Stage, cause_names_of, error_from_authlib
 from ciam_django.kinds import ACTIONS, KINDS, Action, Kind
@@ -21,13 +22,18 @@ from ciam_django.lookup import (
     FIELD,
     GENERIC_CODES,
     MatchedRow,
+    MatchedText,
     TextByLanguage,
     generic_row,
     is_known,
     known_keys,
     matched_row,
+    matched_text,
 )
 from ciam_django.privacy import loggable_code
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
 
 # The form of CIAM's request ids.
 _EXAMPLE_REQUEST_ID: Final = "1656572265429$49b433a9-219a-910a-0323-2af4f1f1a9ce"
@@ -117,7 +123,7 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
         match, message = message.match(language), message.default
     texts_language = language_of_texts(match.wanted_language if match else language)
     with override(texts_language):
-        detail = match.text if match else str(message)
+        detail = match.text if match else _text_of(message, shown_row, texts_language)
         answer = _localized_answer(
             error,
             request,
@@ -200,6 +206,24 @@ def is_failure_of_ciam(error: CiamError) -> bool:
     """
     row = _true_row(error)
     return row.meaning.kind is Kind.UPSTREAM and row.matched_by == "exact"
+
+
+def password_hint(language: str) -> MatchedText | None:
+    """Return ``CIAM_PASSWORD_HINT`` for users of a language, or None."""
+    return matched_text(conf.CIAM_PASSWORD_HINT, language)
+
+
+def _text_of(message: str | StrPromise, row: MatchedRow, language: str) -> str:
+    """Return the message of a row in the active language, with the rule of passwords if it fits.
+
+    The rule of ``CIAM_PASSWORD_HINT`` does not fit into a message of the project, and not beside a
+    text in another language.
+    """
+    if row.key in MESSAGES_WITH_RULE and message is CODES[row.key].message:
+        hint = password_hint(language)
+        if hint and hint.wanted_language == language:
+            return str(MESSAGES_WITH_RULE[row.key]).format(rule=hint.text)
+    return str(message)
 
 
 def is_refused_password(error: CiamError) -> bool:

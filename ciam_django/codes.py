@@ -101,6 +101,12 @@ COLLAPSE_TARGETS: Final[dict[Collapse, str]] = {
     Collapse.SIGN_UP: "sign_up_refused",
 }
 
+# Code -> the message if CIAM_PASSWORD_HINT has the rule of passwords.
+MESSAGES_WITH_RULE: Final[dict[str, str | StrPromise]] = dict.fromkeys(
+    ("Params.Illegal.User.Password", "Params.Illegal.User.Password.Policy"),
+    pgettext_lazy("ciam", "Choose a stronger password: {rule}"),
+)
+
 # The row of each code that no other row matches.
 UNKNOWN: Final = "unknown_error"
 
@@ -505,9 +511,9 @@ CODES: Final[dict[str, Meaning]] = {
     "Params.Illegal.User.Extension.AttrValue": row(Kind.VALIDATION, field="extension",
         message=_("One of the values is too long or out of range. Check it and try again.")),
     "Params.Illegal.User.Password": row(Kind.VALIDATION, field="password",
-        message=_("The password doesn't meet the requirements. Choose another one.")),
+        message=_("Choose a stronger password: longer, with letters, digits and symbols.")),
     "Params.Illegal.User.Password.Policy": row(Kind.VALIDATION, field="password",
-        message=_("The password doesn't meet the requirements. Choose another one.")),
+        message=_("Choose a stronger password: longer, with letters, digits and symbols.")),
     "Params.Illegal.User.Password.Same.Old": row(Kind.VALIDATION, field="password",
         message=_("This is already your password. Choose a different one.")),
     "Params.Illegal.User.Phone.Number": row(Kind.VALIDATION,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Generic, ParamSpec, Self, TypeVar, overload
 
 from django.conf import settings
-from django.utils.functional import empty
+from django.utils.functional import Promise, empty
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -140,6 +140,18 @@ class AbsoluteUrl(Text):
     def words(self) -> str:
         """The allowed values in words."""
         return "an absolute URL, such as 'https://example.com/ciam/callback/'"
+
+
+class UserText(Allowed[Any]):
+    """A text for users, which can be lazy, or a dict of language code -> text."""
+
+    type_name = "str | dict"
+    types = (str, Promise, Mapping)
+
+    @property
+    def words(self) -> str:
+        """The allowed values in words."""
+        return "a text, a lazy text, or texts by language code ({'zh-hans': '…'})"
 
 
 class DottedPath(Text):
@@ -564,6 +576,12 @@ class Conf:
         "The rate limits of wrong passwords, codes, callbacks and bearer tokens, per account "
         "(`receiver`), browser (`visitor`), client address (`address`), and for all clients "
         "together (`site`).",
+    )
+    CIAM_PASSWORD_HINT = Setting[Any](
+        "",
+        UserText(),
+        "The rule that CIAM has for new passwords; users read the rule before they choose a "
+        "password, and CIAM checks the password.",
     )
     CIAM_CAPTCHA_AFTER = Setting(
         3,

@@ -361,3 +361,14 @@ class MatchedText:
     text: str
     language: str
     wanted_language: str
+
+
+def matched_text(value: Any, language: str) -> MatchedText | None:
+    """Return the text of a setting for users of a language, or None if there is no text.
+
+    The value is a text, a lazy text, or a dict of language code -> text.
+    """
+    if isinstance(value, Mapping):
+        return TextByLanguage(value, "").match(language)
+    with override(language):
+        return MatchedText(str(value), language, language) if value else None

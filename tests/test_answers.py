@@ -596,6 +596,14 @@ def test_a_message_for_an_alias_is_shown_only_if_ciam_sent_the_alias(settings: S
     assert answer.code == "Operation.Failure.Username.Or.Password.Error"
 
 
+def test_the_answer_to_a_weak_password_has_the_rule_of_the_project(settings: Settings) -> None:
+    error = CiamError("Params.Illegal.User.Password.Policy")
+    settings.CIAM_PASSWORD_HINT = translation.gettext_lazy("Use {8} characters.")
+    assert answer_to(error).detail == "Choose a stronger password: Use {8} characters."
+    settings.CIAM_ERROR_OVERRIDES = {error.code: "Our own words."}
+    assert answer_to(error).detail == "Our own words."
+
+
 def test_a_setting_replaces_the_message_of_the_generic_row(settings: Settings) -> None:
     settings.CIAM_ERROR_OVERRIDES = {"Operation.Failure.Username.Or.Password.Error": "No."}
 

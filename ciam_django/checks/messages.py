@@ -36,8 +36,10 @@ from ciam_django.conf import (
     Target,
     Template,
     Text,
+    UserText,
     conf,
 )
+from ciam_django.lookup import OVERRIDABLE_FIELDS
 
 # Mistake -> the id of its check.
 CHECK_IDS: Final = {
@@ -269,6 +271,12 @@ def _may_have_block(name: str, block: str) -> bool:
             return True
         name = parents[0]
     return True
+
+
+@_content_messages.register
+def _(allowed: UserText, place: str, value: Any) -> Iterator[CheckMessage]:
+    if value and not OVERRIDABLE_FIELDS["message"].is_allowed(value):
+        yield _not_allowed(allowed, place, value)
 
 
 @_content_messages.register

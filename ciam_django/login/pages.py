@@ -23,7 +23,7 @@ from django.views.decorators.http import require_http_methods
 
 from ciam_django.accounts.backends import typed_name_of
 from ciam_django.accounts.linking import refuse_other_user
-from ciam_django.answers import Answer
+from ciam_django.answers import Answer, password_hint
 from ciam_django.client.results import SignedIn
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
@@ -308,9 +308,13 @@ def _step_page_response(  # noqa: PLR0917  (the parts of a page)
     wait: int = 0,
 ) -> HttpResponse:
     form.keep_typed_code()
+    form.set_client_checks(request)
+    language = language_of_page(request, answer)
+    hint = password_hint(language)
+    form.show_password_hint(hint.text if hint else "")
     form.set_autofocus()
     captcha_form_id = new_form_id() if "captcha" in form.fields else ""
-    with override(language_of_page(request, answer)):
+    with override(language):
         recipient_text = (
             identity_text(flow)
             or flow.masked_recipient
@@ -327,6 +331,7 @@ def _step_page_response(  # noqa: PLR0917  (the parts of a page)
         "lead": lead,
         "wait": max(flow.resend_wait, wait),
         "at_field": answer is not None and (not form.non_field_errors() or is_typing_error(answer)),
+        "hint_language": hint.language if hint and hint.wanted_language != language else "",
         "is_wrong_password": answer is not None
         and answer.kind == Kind.CREDENTIALS
         and flow.step in ("password", "second_factor_password"),

@@ -21,6 +21,8 @@ from ciam_django.privacy import masked_email, masked_number
 _LONGEST: Final = 254
 # The region of numbers without a country: satellite phones, and networks of ships and aircraft.
 _NO_REGION: Final = phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY
+# The fewest digits of a number. Some countries have shorter numbers.
+_USUAL_MINIMUM: Final = 7
 _MOBILE: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
 
 
@@ -87,6 +89,19 @@ def regions_that_fit(text: str) -> list[str]:
     """Return the likely regions in which the text is a mobile number, the most likely first."""
     plain = _normalized_text(text)
     return [region for region in likely_regions() if _mobile_number(plain, region)]
+
+
+def phone_pattern() -> str:
+    """Return a pattern of HTML that each mobile number matches, and most other texts do not.
+
+    The pattern only counts the digits. ``phone_recipient`` is exact.
+    """
+    regions = (conf.CIAM_PHONE_REGION, *conf.CIAM_PHONE_REGIONS)
+    metadata = filter(None, map(phonenumbers.PhoneMetadata.metadata_for_region, regions))
+    descriptions = filter(None, (each.general_desc for each in metadata))
+    lengths = [length for each in descriptions for length in each.possible_length]
+    fewest = min([_USUAL_MINIMUM, *lengths])
+    return rf"(?:[^\p{{Nd}}]*\p{{Nd}}){{{fewest},}}[^\p{{Nd}}]*"
 
 
 def email_recipient(text: str) -> Recipient:

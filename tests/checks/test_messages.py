@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.checks import Error, Warning  # noqa: A004
+from django.utils.translation import gettext_lazy
 
 from ciam_django.checks.messages import (
     CHECK_IDS,
@@ -31,6 +32,7 @@ from ciam_django.conf import (
     Target,
     Template,
     Text,
+    UserText,
 )
 from tests.checks.test_settings import only_message
 from tests.rows import for_each_row
@@ -66,7 +68,7 @@ def test_a_hint_is_the_similar_name_or_a_short_list_of_the_allowed_names() -> No
 def test_every_class_of_allowed_values_has_its_own_function() -> None:
     classes = class_and_subclasses(Allowed) - {Allowed}
 
-    assert len(classes) == 14
+    assert len(classes) == 15
     for cls in classes:
         assert _content_messages.dispatch(cls) is not _content_messages.dispatch(object)
         assert cls in _content_messages.registry
@@ -92,6 +94,8 @@ def test_every_class_of_allowed_values_has_its_own_function() -> None:
         (Template(), "admin/base.html"),
         (Template(), ""),
         (PhoneRegion(), "CN"),
+        (UserText(), ""),
+        (UserText(), {"en": "A rule.", "zh-hans": gettext_lazy("A rule.")}),
         (Rate(), "5/hour"),
         (ListOf(Rate()), ("5/hour", "1/s")),
         (DictOf(ListOf(Rate())), {"a": [], "b": ["1/min"]}),
@@ -122,6 +126,8 @@ def test_an_allowed_value_has_no_message(allowed: Allowed[Any], value: object) -
         ),
         (DictOf(Target()), {"a": 5}, "address", "X['a'] is 5, an int.", "It must be a str."),
         (PhoneRegion(), "cn", "phone region", "X is 'cn'.", None),
+        (UserText(), 8, "type", "X is 8, an int.", "It must be a str | dict."),
+        (UserText(), {"en": ""}, "type", "X is {'en': ''}.", None),
         (Rate(), "5 a day", "limit", "X is '5 a day'.", None),
         (AbsoluteUrl(), "/ciam/", "address", "X is '/ciam/'.", None),
         (DottedPath(), "no.such", "dotted path", "X is 'no.such'.", "No module named 'no'."),

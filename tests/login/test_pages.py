@@ -17,7 +17,8 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.errors import CiamError
 from ciam_django.login.error_responses import answer_error
-from ciam_django.login.steps.flow import decrypted_flow, encrypted_flow
+from ciam_django.login.steps.flow import Flow, decrypted_flow, encrypted_flow
+from ciam_django.login.steps.submit import build_form
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CAPTCHA_TEXT, CODE, PASSWORD
 from tests.browser import HTML
@@ -244,6 +245,88 @@ def test_after_a_wrong_password_everybody_reads_that_an_account_may_be_locked(
     assert '<a class="ciam-link" href="/ciam/recover/?next=%2Fcart%2F">Reset your' in shown
     assert '"/ciam/login/?method=sms&amp;next=%2Fcart%2F">Sign in with a code<' in shown
     assert "If so, wait before you try again." in page(["password"])
+
+
+# Address -> the messages of a blank and of a malformed value, for each input that has them.
+CLIENT_CHECKS = {
+    "/ciam/login/": {"username": False, "password": False},
+    "/ciam/login/?method=sms": {"phone_number": True},
+    "/ciam/login/?method=email": {"email": True},
+    "/ciam/recover/": {"receiver": True},
+}
+
+
+@for_each_row("address, fields", CLIENT_CHECKS.items())
+def test_the_inputs_have_the_messages_of_the_server_for_the_script(
+    person: FormBrowser, address: str, fields: dict[str, bool]
+) -> None:
+    cache.clear()
+    page = person.open_page(address).content.decode()
+    for field, has_pattern in fields.items():
+        (control,) = re.findall(rf'<input[^>]* name="{field}"[^>]*>', page)
+        assert " required" in control
+        assert (" pattern=" in control) == (" data-ciam-invalid=" in control) == has_pattern
+        for value, attribute in (("", "blank"), ("x", "invalid"))[: 1 + has_pattern]:
+            shown = person.submit_form(**{field: value}).content.decode()
+            error = re.search(rf'id="ciam_{field}_error">(.*?)</p>', shown)
+            assert error
+            assert f'data-ciam-{attribute}="{error[1]}"' in control
+
+
+def test_a_date_of_birth_has_the_message_of_an_invalid_value() -> None:
+    flow = Flow("profile", "", step_data={"asked": ["birthday", "gender"]})
+    form = build_form(flow, None)
+    form.set_client_checks(RequestFactory().get("/"))
+
+    assert "data-ciam-invalid" in form.fields["birthday"].widget.attrs
+    assert "data-ciam-invalid" not in form.fields["gender"].widget.attrs
+
+
+RULE = "At least 8 characters, with letters and digits."
+RULE_BY_LANGUAGE = {"zh-hans": "至少 8 位，且包含字母和数字。"}
+
+
+def test_the_rule_of_passwords_is_shown_before_a_password_breaks_it(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_PASSWORD_HINT = RULE
+    person.open_page("/ciam/recover/")
+    page = person.submit_form(receiver="li@example.com").content.decode()
+    assert f'<p class="ciam-help" id="ciam_password_helptext">{RULE}</p>' in page
+    control = re.search(r'<input[^>]* name="password"[^>]*>', page)
+    assert control
+    assert 'aria-describedby="ciam_password_helptext"' in control[0]
+
+    # The error says the rule itself.
+    answer = person.submit_form(code=CODE, password="short")
+    assert check_field_error(answer, "password") == f"Choose a stronger password: {RULE}"
+    assert answer.content.decode().count(RULE) == 1
+    # Another error is beside the rule.
+    page = person.submit_form(code="1", password="short").content.decode()
+    assert page.count(RULE) == 1
+    assert "Choose a stronger" not in page
+    # The current password has no rule.
+    assert RULE not in person.open_page("/ciam/login/").content.decode()
+
+
+def test_a_rule_in_another_language_is_marked_and_not_a_part_of_the_error(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_PASSWORD_HINT, settings.LANGUAGE_CODE = RULE_BY_LANGUAGE, "zh-hans"
+    (rule,) = RULE_BY_LANGUAGE.values()
+    person.client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    person.open_page("/ciam/recover/")
+    page = person.submit_form(receiver="li@example.com").content.decode()
+    assert f'_helptext" lang="zh-hans" dir="auto">{rule}</p>' in page
+    answer = person.submit_form(code=CODE, password="short")
+    assert "Choose a stronger password: longer" in answer.content.decode()
+
+    person.client.defaults["HTTP_ACCEPT_LANGUAGE"] = "zh-CN"
+    answer = person.submit_form(code=CODE, password="short")
+    assert f"请设置更安全的密码：{rule}" in answer.content.decode()
+    settings.LANGUAGE_CODE = "en"
+    person.client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    assert "ciam-help" not in person.submit_form(code=CODE, password="short").content.decode()
 
 
 def test_an_error_that_is_not_of_typing_has_the_focus_and_its_reference(

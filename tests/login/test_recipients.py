@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from pytest_django.fixtures import Settings
 
@@ -11,6 +13,7 @@ from ciam_django.login.recipients import (
     email_recipient,
     normalized_username,
     phone_or_email_recipient,
+    phone_pattern,
     phone_recipient,
 )
 from tests.rows import for_each_row
@@ -64,6 +67,17 @@ def test_a_number_without_a_calling_code_belongs_to_the_country_in_the_settings(
     settings.CIAM_PHONE_REGION = "TW"
 
     assert phone_recipient("0912-345-678").key == "+886912345678"
+
+
+@pytest.mark.parametrize(
+    ("region", "regions", "digits"), [("CN", (), 7), ("NU", (), 4), ("CN", ("CN", "NU"), 4)]
+)
+def test_the_pattern_of_numbers_counts_the_digits_of_the_shortest_number(
+    settings: Settings, region: str, regions: Sequence[str], digits: int
+) -> None:
+    settings.CIAM_PHONE_REGION, settings.CIAM_PHONE_REGIONS = region, regions
+
+    assert phone_pattern() == rf"(?:[^\p{{Nd}}]*\p{{Nd}}){{{digits},}}[^\p{{Nd}}]*"
 
 
 @pytest.mark.parametrize(

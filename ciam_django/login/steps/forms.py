@@ -30,7 +30,7 @@ from ciam_django.errors import CiamError
 from ciam_django.forms import add_error
 from ciam_django.kinds import Action, Kind
 from ciam_django.login.phone_regions import PhoneRegion, default_region, list_regions
-from ciam_django.login.recipients import regions_that_fit
+from ciam_django.login.recipients import phone_pattern, regions_that_fit
 from ciam_django.login.steps.consent_boxes import (
     ConsentBox,
     consent_boxes,
@@ -80,6 +80,8 @@ CODES_OF_FIELDS: Final[Mapping[str, tuple[str, str]]] = {
     "address": ("Params.Blank.User.Address", "Params.Illegal.User.Address"),
 }
 _LONGEST: Final = 255
+# A pattern of HTML that each email address matches; U+FF20 is a full-width @.
+_EMAIL_PATTERN: Final = ".*\\S[@\uff20]\\S.*"
 # The kinds of typing errors -> the fields that show an answer whose own field the form does not
 # have. The first field that the form has is used. JSON answers keep the field of the table.
 _FIELDS_OF_KINDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -274,9 +276,8 @@ class CiamForm(forms.Form):
     def validation_errors(self) -> Iterator[CiamError]:
         """Yield the first error of each field, as a code of the table, before a call to CIAM."""
         for name, errors in self.errors.as_data().items():
-            field = next((key for key, alias in self.field_aliases.items() if alias == name), name)
             is_blank = errors[0].code == "required"
-            yield CiamError(CODES_OF_FIELDS[field][0 if is_blank else 1])
+            yield CiamError(CODES_OF_FIELDS[self._table_field(name)][0 if is_blank else 1])
         agreed_ids = set(self.cleaned_data.get("consent", ()))
         if agreed_ids and any(c.is_required and c.id not in agreed_ids for c in self.consents):
             yield CiamError("Params.Illegal.Consent")
@@ -292,6 +293,10 @@ class CiamForm(forms.Form):
                 self._name_fitting_regions()
         return answer
 
+    def _table_field(self, name: str) -> str:
+        """Return the name of a form's field in the table."""
+        return next((key for key, alias in self.field_aliases.items() if alias == name), name)
+
     def _field_names(self, answer: Answer) -> dict[str, str]:
         """Map the fields of the table to the fields of the form, for ``add_error``.
 
@@ -301,6 +306,35 @@ class CiamForm(forms.Form):
         if names.get(field, field) not in self.fields and is_typing_error(answer):
             names[field] = next((n for n in _FIELDS_OF_KINDS[answer.kind] if n in self.fields), "")
         return names
+
+    def set_client_checks(self, request: HttpRequest) -> None:
+        """Give the inputs the patterns and the messages of the checks that ``ciam.js`` makes.
+
+        The patterns only refuse a text that cannot be a recipient.
+        """
+        phone = phone_pattern()
+        patterns = {
+            "phone_number": phone,
+            "email": _EMAIL_PATTERN,
+            "receiver": f"{_EMAIL_PATTERN}|{phone}",
+        }
+        for name, field in self.fields.items():
+            attrs = field.widget.attrs
+            blank, invalid = (CiamError(code) for code in CODES_OF_FIELDS[self._table_field(name)])
+            if field.required:
+                attrs["data-ciam-blank"] = answer_to(blank, request).detail
+            if name in patterns:
+                attrs["pattern"] = patterns[name]
+            if name in patterns or getattr(field.widget, "input_type", "") == "date":
+                attrs["data-ciam-invalid"] = answer_to(invalid, request).detail
+
+    def show_password_hint(self, text: str) -> None:
+        """Show the rule of new passwords at their field, unless the field's error has the rule."""
+        for name, field in self.fields.items():
+            if field.widget.attrs.get("autocomplete") == "new-password":
+                is_in_error = any(text in error for error in self.errors.get(name, ()))
+                # Django copies the text into the bound field when it validates the form.
+                field.help_text = self[name].help_text = "" if is_in_error else text
 
     def keep_typed_code(self) -> None:
         """Render the typed code again unless it has an error: a refused password keeps the code.
@@ -397,7 +431,9 @@ def _code_field() -> CodeField:
 
 
 def _password_field(label: str | StrPromise, autocomplete: str) -> StrictTextField:
-    widget = forms.PasswordInput(attrs={"autocomplete": autocomplete})
+    # A browser must not send a password that is shown to its spelling checker.
+    attrs = {"autocomplete": autocomplete, "autocapitalize": "none", "spellcheck": "false"}
+    widget = forms.PasswordInput(attrs=attrs)
     return StrictTextField(label=label, max_length=_LONGEST, strip=False, widget=widget)
 
 

@@ -36,6 +36,62 @@ function startCountdown(button) {
   tick();
 }
 
+// --- Before a form is sent --------------------------------------------------------------------
+
+const FORMS = ".ciam-card form, form[data-ciam-form]";
+const BUTTONS = ":is(.ciam-card, [data-ciam-form]) [type=submit]:not([aria-disabled])";
+
+/** Return the message for a wrong value of an input, or an empty text. */
+function messageFor(input) {
+  const isBlank = input.type !== "password" && !input.value.trim();
+  if (input.validity.valueMissing || (input.required && isBlank)) {
+    return input.dataset.ciamBlank ?? input.validationMessage;
+  }
+  return input.validity.valid ? "" : input.dataset.ciamInvalid ?? input.validationMessage;
+}
+
+/** Show a message at the field of an input as the server does, or remove it if it is empty. */
+function showMessage(input, message) {
+  const id = `ciam_${input.name}_error`;
+  let line = document.getElementById(id);
+  const ids = new Set(input.getAttribute("aria-describedby")?.split(" "));
+  if (message && !line) {
+    line = document.createElement("p");
+    line.className = "ciam-error";
+    line.id = id;
+    (input.closest(".ciam-field") ?? input.parentElement).append(line);
+  }
+  if (message) {
+    line.textContent = message;
+    input.setAttribute("aria-invalid", "true");
+    input.dataset.ciamWrong = "";
+    ids.add(id);
+  } else {
+    line?.remove();
+    input.removeAttribute("aria-invalid");
+    delete input.dataset.ciamWrong;
+    ids.delete(id);
+  }
+  input.setAttribute("aria-describedby", [...ids].join(" "));
+}
+
+/** Keep a form with wrong values in the page, where nothing typed is lost, not even a password. */
+function checkForm(event) {
+  const form = event.target;
+  if (!form.matches(FORMS) || event.submitter?.formNoValidate) return;
+  let firstWrong;
+  for (const input of form.elements) {
+    if (!input.willValidate || input.matches("button, [data-ciam-consent]")) continue;
+    const message = messageFor(input);
+    if (message) firstWrong ??= input;
+    if (message || input.hasAttribute("aria-invalid")) showMessage(input, message);
+  }
+  if (!firstWrong) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  firstWrong.focus();
+}
+
 /** Send a form only with the consent to the terms: ask in a dialog if the box is not ticked. */
 function askForConsent(form) {
   const dialog = document.querySelector("[data-ciam-ask]");
@@ -76,19 +132,53 @@ function copyConsent(source, target) {
   });
 }
 
-/** Submit a form only once, and never with a button that is still blocked. */
-function submitOnce(form) {
-  form.addEventListener("submit", (event) => {
-    // Another function asks the user first.
-    if (event.defaultPrevented) return;
-    const isBlocked = event.submitter?.getAttribute("aria-disabled") === "true";
-    if (isBlocked || form.dataset.ciamSent) {
-      event.preventDefault();
-      return;
-    }
-    form.dataset.ciamSent = "yes";
-    event.submitter?.setAttribute("aria-busy", "true");
+// --- While a form is sent ---------------------------------------------------------------------
+
+// Milliseconds until a form can be sent again if no page comes, as after the browser's Stop button.
+const SENDING_TIMEOUT = 20_000;
+// The buttons that are blocked while a form is sent; null if no form is sent.
+let blockedButtons = null;
+let sendingTimer;
+
+/** Send only one form of the page, once, and never with a button that is still blocked. */
+function sendOnce(event) {
+  const form = event.target;
+  if (event.defaultPrevented || !form.matches(FORMS)) return;
+  if (blockedButtons || event.submitter?.getAttribute("aria-disabled") === "true") {
+    event.preventDefault();
+    return;
+  }
+  (event.submitter ?? form.querySelector("[type=submit]"))?.setAttribute("aria-busy", "true");
+  // The attribute `disabled` would take the focus away, and the value of the button.
+  blockedButtons = document.querySelectorAll(BUTTONS);
+  blockedButtons.forEach((button) => button.setAttribute("aria-disabled", "true"));
+  sendingTimer = setTimeout(releaseForms, SENDING_TIMEOUT);
+}
+
+/** Let forms be sent again. */
+function releaseForms() {
+  clearTimeout(sendingTimer);
+  blockedButtons?.forEach((button) => {
+    button.removeAttribute("aria-disabled");
+    button.removeAttribute("aria-busy");
   });
+  blockedButtons = null;
+}
+
+// --- Parts of a page --------------------------------------------------------------------------
+
+/** Have a button show and hide the password that is typed into an input. */
+function setUpReveal(button) {
+  const input = document.getElementById(button.getAttribute("aria-controls"));
+  const show = (isShown) => {
+    input.type = isShown ? "text" : "password";
+    button.setAttribute("aria-pressed", isShown);
+    button.textContent = isShown ? button.dataset.ciamHide : button.dataset.ciamShow;
+  };
+  button.hidden = false;
+  button.addEventListener("click", () => show(input.type === "password"));
+  // Browsers offer to save passwords of password inputs only, and remember the texts of others.
+  input.form.addEventListener("submit", () => show(false));
 }
 
 /** Hide the choice of a country code while the field has an email address or a code of its own. */
@@ -195,22 +285,42 @@ function notifyOpener(link) {
   sendToWindows(SIGNED_IN_KEY, { next: link.href });
 }
 
-document.querySelectorAll("[data-ciam-popup]").forEach(openInPopup);
-document.querySelectorAll("[data-ciam-done]").forEach(notifyOpener);
-document.querySelectorAll("[data-ciam-wait]").forEach(startCountdown);
-document.querySelectorAll("[data-ciam-needs-consent]").forEach(askForConsent);
-// The functions above can stop a form that is not complete.
-document.querySelectorAll("[data-ciam-form]").forEach(submitOnce);
-document.querySelectorAll("[data-ciam-copy]").forEach(setUpCopy);
-document.querySelectorAll("[data-ciam-phone]").forEach(setUpCountryCode);
-document.querySelectorAll("[data-ciam-new-picture]").forEach(setUpCaptchaRefresh);
-// A page that the browser restores from its memory (bfcache) can be submitted again.
-addEventListener("pageshow", () => {
-  document.querySelectorAll("[data-ciam-sent]").forEach((form) => {
-    delete form.dataset.ciamSent;
-    form.querySelectorAll("[aria-busy]").forEach((button) => button.removeAttribute("aria-busy"));
-  });
+// --- Set-up -----------------------------------------------------------------------------------
+
+// Selector -> the function that sets an element up.
+const SET_UPS = {
+  "[data-ciam-popup]": openInPopup,
+  "[data-ciam-done]": notifyOpener,
+  "[data-ciam-wait]": startCountdown,
+  "[data-ciam-needs-consent]": askForConsent,
+  "[data-ciam-copy]": setUpCopy,
+  "[data-ciam-phone]": setUpCountryCode,
+  "[data-ciam-new-picture]": setUpCaptchaRefresh,
+  "[data-ciam-show]": setUpReveal,
+};
+const setUpElements = Object.fromEntries(Object.keys(SET_UPS).map((key) => [key, new WeakSet()]));
+
+/** Set up each element of a new part of the page, once. */
+function setUp(root) {
+  for (const [selector, setUpElement] of Object.entries(SET_UPS)) {
+    [root, ...root.querySelectorAll(selector)].forEach((element) => {
+      if (setUpElements[selector].has(element) || !element.matches?.(selector)) return;
+      setUpElements[selector].add(element);
+      setUpElement(element);
+    });
+  }
+}
+
+setUp(document);
+// The checks come before all other listeners, and the last listener sees if another one has stopped
+// the form. The listeners serve forms that come into the page later, too.
+document.addEventListener("submit", checkForm, { capture: true });
+addEventListener("submit", sendOnce);
+document.addEventListener("input", ({ target }) => {
+  if ("ciamWrong" in target.dataset && !messageFor(target)) showMessage(target, "");
 });
+// A page that the browser restores from its memory (bfcache) can be sent again.
+addEventListener("pageshow", releaseForms);
 
 /** Have htmx show our answers: by default, htmx shows no response with a status from 400 on. */
 function swapAnswer({ detail }) {
@@ -222,4 +332,5 @@ function swapAnswer({ detail }) {
   }
 }
 
+document.addEventListener("htmx:load", ({ detail }) => setUp(detail.elt));
 document.addEventListener("htmx:beforeSwap", swapAnswer);

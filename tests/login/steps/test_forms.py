@@ -65,12 +65,12 @@ def test_each_member_of_a_profile_has_a_field_with_codes(name: str) -> None:
 # text of a literal input.
 INPUTS = {
     "PasswordForm.username": "literal text username",
-    "PasswordForm.password": "password current-password",
-    "ConfirmPasswordForm.password": "password current-password",
-    "NewPasswordForm.password": "password new-password",
-    "CodeAndPasswordForm.password": "password new-password",
+    "PasswordForm.password": "literal password current-password",
+    "ConfirmPasswordForm.password": "literal password current-password",
+    "NewPasswordForm.password": "literal password new-password",
+    "CodeAndPasswordForm.password": "literal password new-password",
     "CodeAndPasswordForm.code": "literal text one-time-code numeric",
-    "SignUpForm.password": "password new-password",
+    "SignUpForm.password": "literal password new-password",
     "SignUpForm.code": "literal text one-time-code numeric",
     "CodeForm.code": "literal text one-time-code numeric",
     "SmsForm.phone_number": "literal text tel tel",
