@@ -221,6 +221,38 @@ def test_the_provider_of_the_last_sign_in_is_above_the_form(page: Page, site: st
     assert "/provider/weibo/authorize" in page.url
 
 
+def test_the_tabs_keep_what_was_typed_and_ticked(page: Page, site: str) -> None:
+    response = page.goto(f"{site}/ciam/login/?next={HOME}")
+    assert response
+    assert "default-src 'self'" in response.headers["content-security-policy"]
+    page.evaluate("window.isSamePage = true")
+    page.fill("#ciam_username", "138 0000 1234")
+    page.fill("#ciam_password", "not stored")
+    page.check("[name=consent]")
+    page.click(".ciam-method >> text=Email")
+    page.wait_for_selector("#ciam_email")
+    assert page.input_value("#ciam_email") == ""
+    page.click(".ciam-method >> text=SMS")
+    page.wait_for_selector("#ciam_phone_number")
+
+    assert page.input_value("#ciam_phone_number") == "138 0000 1234"
+    assert page.is_checked("[name=consent]")
+    assert page.url.startswith(f"{site}/ciam/login/?method=sms")
+    assert page.evaluate("document.activeElement.textContent") == "SMS"
+    page.uncheck("[name=consent]")
+    page.click(".ciam-method >> text=Password")
+    page.wait_for_selector("#ciam_password")
+    assert page.input_value("#ciam_password") == "not stored"
+    assert not page.is_checked("[name=consent]")
+    assert page.evaluate("[isSamePage, sessionStorage.length, localStorage.length]") == [True, 0, 0]
+
+    # A tab that has come into the page is complete.
+    page.click(".ciam-method >> text=SMS")
+    page.click(SUBMIT)
+    page.click("[data-ciam-agree]")
+    page.wait_for_selector("#ciam_code")
+
+
 # --- WeChat's QR code inside the page ---------------------------------------------------------
 
 QR_SOURCES = "script-src 'self' https://res.wx.qq.com; frame-src https://open.weixin.qq.com"

@@ -94,11 +94,12 @@ function checkForm(event) {
 
 /** Send a form only with the consent to the terms: ask in a dialog if the box is not ticked. */
 function askForConsent(form) {
-  const dialog = document.querySelector("[data-ciam-ask]");
   // An old browser has no dialogs. Then the browser itself or the server asks.
-  if (!dialog?.showModal) return;
+  if (!document.querySelector("[data-ciam-ask]")?.showModal) return;
   form.noValidate = true;
   form.addEventListener("submit", (event) => {
+    // A tab can replace the dialog.
+    const dialog = document.querySelector("[data-ciam-ask]");
     // The box can be in another form of the page. A tab can replace the box.
     const box = document.querySelector("[data-ciam-consent]");
     const button = event.submitter;
@@ -285,6 +286,69 @@ function notifyOpener(link) {
   sendToWindows(SIGNED_IN_KEY, { next: link.href });
 }
 
+// --- The tabs of the login page ---------------------------------------------------------------
+
+// The URL of a tab -> the part of the page with the tab, and with all that was typed there.
+const tabs = new Map();
+const RECIPIENTS = ["username", "phone_number", "email"];
+const PHONE_NUMBER = /^[+\d][\d\s().-]{4,}$/;
+
+/** Show a tab in place of the current tab, without leaving the page. */
+async function switchTab(region, link) {
+  tabs.set(region.querySelector("[aria-current]").href, region);
+  link.setAttribute("aria-busy", "true");
+  const isKnown = tabs.has(link.href);
+  const next = tabs.get(link.href) ?? (await loadTab(link.href));
+  link.removeAttribute("aria-busy");
+  // The user may have chosen another tab while this tab was loading.
+  if (!region.isConnected) return;
+  keepTyped(region, next);
+  document.querySelector(".ciam-notice")?.remove();
+  region.replaceWith(next);
+  if (!isKnown) setUp(next);
+  history.replaceState(history.state, "", link.href);
+  next.querySelector("[aria-current]").focus();
+}
+
+/** Load the part of the login page with a tab. */
+async function loadTab(url) {
+  const response = await fetch(url, { headers: { Accept: "text/html" } });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const region = page.querySelector("[data-ciam-tabs]");
+  // The login page has led to another page, for example to the page of a code that was sent.
+  if (response.redirected || !response.ok || !region) throw new Error("no tab");
+  return document.adoptNode(region);
+}
+
+/** Copy the ticks to another tab, and the typed recipient if it fits there. */
+function keepTyped(from, to) {
+  const field = (region, name) => region.querySelector(`input[name=${name}]`);
+  const typed = [from, ...tabs.values()]
+    .flatMap((region) => RECIPIENTS.map((name) => field(region, name)?.value.trim()))
+    .find(Boolean) ?? "";
+  const fits = { username: typed, phone_number: PHONE_NUMBER.test(typed), email: typed.includes("@") };
+  for (const name of RECIPIENTS) {
+    const input = field(to, name);
+    if (input && !input.value && fits[name]) input.value = typed;
+  }
+  from.querySelectorAll("[type=checkbox]").forEach(({ name, value, checked }) => {
+    const box = to.querySelector(`[name="${name}"][value="${CSS.escape(value)}"]`);
+    if (box) box.checked = checked;
+  });
+}
+
+/** Have the tabs keep what was typed and ticked. Without this script, a tab is a link. */
+function setUpTabs(region) {
+  region.querySelectorAll(".ciam-method").forEach((link) => {
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      if (link.hasAttribute("aria-current") || link.hasAttribute("aria-busy")) return;
+      switchTab(region, link).catch(() => location.assign(link.href));
+    });
+  });
+}
+
 // --- Set-up -----------------------------------------------------------------------------------
 
 // Selector -> the function that sets an element up.
@@ -297,6 +361,7 @@ const SET_UPS = {
   "[data-ciam-phone]": setUpCountryCode,
   "[data-ciam-new-picture]": setUpCaptchaRefresh,
   "[data-ciam-show]": setUpReveal,
+  "[data-ciam-tabs]": setUpTabs,
 };
 const setUpElements = Object.fromEntries(Object.keys(SET_UPS).map((key) => [key, new WeakSet()]));
 
