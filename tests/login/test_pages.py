@@ -1096,6 +1096,7 @@ def test_the_details_with_a_list_of_values_are_selected(
         "female", "male", "CN", "TW", "广东省", "台北市"
     ]  # fmt: skip
     assert ('name="city"' in page) == bool(city)
+    assert f'data-ciam-blank="{country}"' in page
 
     typed = {"gender": "female", "province": "广东省", **({"city": city} if city else {})}
     assert check_field_error(person.submit_form(**typed), "country") == country

@@ -673,13 +673,28 @@ class ProfileForm(CiamForm):
     def add_ciam_error(self, error: CiamError, request: HttpRequest) -> Answer:
         """Add the error to its field; a blank select asks to select, and not to enter."""
         answer = super().add_ciam_error(error, request)
-        field = self.fields.get(answer.field or "")
-        is_blank = answer.code == CODES_OF_FIELDS.get(answer.field or "", ("",))[0]
-        if isinstance(field, forms.ChoiceField) and is_blank and answer.field != "gender":
-            with override(answer.language):
-                text = pgettext("ciam", "Select an option for “{label}”.")
-                self.errors[str(answer.field)] = self.error_class([text.format(label=field.label)])
+        name = answer.field or ""
+        is_blank = answer.code == CODES_OF_FIELDS.get(name, ("",))[0]
+        if is_blank and (text := self._text_of_blank_select(name, answer.language)):
+            self.errors[name] = self.error_class([text])
         return answer
+
+    def set_client_checks(self, request: HttpRequest) -> None:
+        """Give the inputs the messages of ``ciam.js``; see ``add_ciam_error`` for selects."""
+        super().set_client_checks(request)
+        for name, field in self.fields.items():
+            language = answer_to(CiamError(CODES_OF_FIELDS[name][0]), request).language
+            if text := self._text_of_blank_select(name, language):
+                field.widget.attrs["data-ciam-blank"] = text
+
+    def _text_of_blank_select(self, name: str, language: str) -> str:
+        """Return the error of a blank select; empty for a text box and for the gender."""
+        field = self.fields.get(name)
+        # The text of the row already asks to select the gender.
+        if not isinstance(field, forms.ChoiceField) or name in ("gender", "phone_region"):
+            return ""
+        with override(language):
+            return pgettext("ciam", "Select an option for “{label}”.").format(label=field.label)
 
 
 def snake_case_name(name: str) -> str:
