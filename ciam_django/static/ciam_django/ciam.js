@@ -98,12 +98,11 @@ function askForConsent(form) {
   if (!document.querySelector("[data-ciam-ask]")?.showModal) return;
   form.noValidate = true;
   form.addEventListener("submit", (event) => {
-    // A tab can replace the dialog.
-    const dialog = document.querySelector("[data-ciam-ask]");
-    // The box can be in another form of the page. A tab can replace the box.
+    // The box can be in another form of the page. A tab can replace the box and the dialog.
     const box = document.querySelector("[data-ciam-consent]");
+    const dialog = document.querySelector("[data-ciam-ask]");
     const button = event.submitter;
-    if (event.defaultPrevented || !box || button?.formNoValidate) return;
+    if (event.defaultPrevented || !box || !dialog || button?.formNoValidate) return;
     if (box.checked) {
       if (box.form !== form) copyConsent(box.form, form);
       return;
