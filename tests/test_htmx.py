@@ -120,6 +120,8 @@ def test_the_form_stays_in_its_place_until_htmx_opens_next(
         assert 'id="ciam-card" hx-target="this" hx-swap="outerHTML"' in response
         assert 'hx-post="/ciam/login/"' in response
         assert 'hx-get="/ciam/recover/' in response
+        # htmx opens the tabs, and not the script of the package.
+        assert "data-ciam-tabs" not in response
     assert (refused.status_code, form_of(refused)) == (401, "fragment")
     # The form itself is in the right place.
     assert not refused.has_header("HX-Reswap")
