@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -11,12 +12,12 @@ from urllib.parse import quote
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
-from django.utils.translation import override
+from django.utils.translation import npgettext, override
 
-from ciam_django.codes import CODES, MESSAGES_WITH_RULE
+from ciam_django.codes import CODES, MESSAGES_WITH_RULE, Meaning
 from ciam_django.conf import conf, is_set_by_project
 from ciam_django.errors import CiamError, Stage, cause_names_of, error_from_authlib
-from ciam_django.kinds import ACTIONS, KINDS, Action, Kind
+from ciam_django.kinds import ACTIONS, KINDS, Action, Audience, Kind
 from ciam_django.languages import language_for, language_of_texts, similar_languages
 from ciam_django.lookup import (
     FIELD,
@@ -43,6 +44,8 @@ GENERIC_ERROR_STAGES: Final = frozenset(
     {Stage.PASSWORD, Stage.SEND_CODE, Stage.VERIFY_CODE, Stage.REGISTER, Stage.RECOVER}
 )
 LOGIN_ACTIONS: Final = frozenset({Action.LOGIN, Action.RESTART, Action.USE_ANOTHER_METHOD})
+# A longer waiting time is told in minutes.
+_LONGEST_WAIT_IN_SECONDS: Final = 120
 _VARY: Final = "Accept, Accept-Language, Cookie, HX-Request"
 
 
@@ -64,8 +67,12 @@ class Answer:
     # JSON bodies do not have the fields below.
     headers: dict[str, str]
     action_label: str
+    # The text of the page: the detail, or the row's text with the waiting time.
+    text: str
     # True if the user has stopped the sign-in.
     is_cancel: bool
+    # True if the page shows the request id, which the support can look up.
+    has_reference: bool
     # Shown on the page under DEBUG, else empty.
     developer_details: dict[str, str]
     # The row of the true code. The log has it; users never see it.
@@ -174,7 +181,9 @@ def _localized_answer(
             "Ciam-Request-Id": request_id,
         },
         action_label=str(ACTIONS[meaning.action].label),
+        text=_text_of_page(shown_row, detail, retry_after),
         is_cancel=meaning.is_cancel,
+        has_reference=_has_reference(meaning),
         developer_details=_developer_details(error, true_row, shown_row) if settings.DEBUG else {},
         true_row=true_row,
         language=language,
@@ -186,6 +195,25 @@ def _localized_answer(
     if retry_after is not None:
         answer.headers["Retry-After"] = str(retry_after)
     return answer
+
+
+def _text_of_page(row: MatchedRow, detail: str, retry_after: int | None) -> str:
+    """Return the detail, or the row's text with the waiting time, which is then said only once."""
+    if not retry_after or not row.meaning.waiting or row.has_hidden_message:
+        return detail
+    if retry_after > _LONGEST_WAIT_IN_SECONDS:
+        count = math.ceil(retry_after / 60)
+        wait = npgettext("ciam", "{count} minute", "{count} minutes", count)
+    else:
+        count = retry_after
+        wait = npgettext("ciam", "{count} second", "{count} seconds", count)
+    return str(row.meaning.waiting).format(wait=wait.format(count=count))
+
+
+def _has_reference(meaning: Meaning) -> bool:
+    """Return True if the support can look the failure up, and the user can't correct it."""
+    is_for_users = meaning.audience is Audience.USER
+    return not meaning.is_cancel and not (is_for_users and not KINDS[meaning.kind].has_reference)
 
 
 def possible_answers() -> dict[str, Answer]:

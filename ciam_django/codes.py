@@ -47,7 +47,8 @@ class Meaning:
     (``CIAM_GENERIC_ERRORS``), else None. ``reason`` tells developers, in the log and on the page of
     ``DEBUG``, what the message does not tell users: each row whose ``audience`` is a developer has
     a general message, or a message that names an action of the user. ``title`` replaces the title
-    of the kind. ``is_cancel`` is true if the user has stopped the sign-in: the page is then no
+    of the kind. ``waiting`` replaces the message on a page that tells the waiting time, as
+    ``{wait}``. ``is_cancel`` is true if the user has stopped the sign-in: the page is then no
     alert.
     """
 
@@ -61,6 +62,7 @@ class Meaning:
     collapse: Collapse | None
     reason: str | StrPromise = ""
     title: str | StrPromise = ""
+    waiting: str | StrPromise = ""
     is_cancel: bool = False
 
 
@@ -76,6 +78,7 @@ def row(
     collapse: Collapse | None = None,
     reason: str = "",
     title: str | StrPromise = "",
+    waiting: str | StrPromise = "",
     is_cancel: bool = False,
 ) -> Meaning:
     """Return a row; the kind's defaults replace the arguments that are not given."""
@@ -91,6 +94,7 @@ def row(
         collapse=collapse,
         reason=reason,
         title=title,
+        waiting=waiting,
         is_cancel=is_cancel,
     )
 
@@ -106,6 +110,8 @@ MESSAGES_WITH_RULE: Final[dict[str, str | StrPromise]] = dict.fromkeys(
     ("Params.Illegal.User.Password", "Params.Illegal.User.Password.Policy"),
     pgettext_lazy("ciam", "Choose a stronger password: {rule}"),
 )
+
+_TOO_MANY_ATTEMPTS: Final = pgettext_lazy("ciam", "Too many attempts. Try again in {wait}.")
 
 # The row of each code that no other row matches.
 UNKNOWN: Final = "unknown_error"
@@ -256,11 +262,13 @@ CODES: Final[dict[str, Meaning]] = {
         action=Action.RESEND_CODE, audience=Audience.USER, retry=True,
         message=_("We couldn't send the email. Try again in a moment.")),
     "Operation.Failure.Send.Email.Too.Frequency": row(Kind.RATE_LIMIT, retry=True,
+        waiting=_("Too many emails have been requested. Try again in {wait}."),
         message=_("Too many emails have been requested. Wait a while before trying again.")),
     "Operation.Failure.Send.SMS.Fail": row(Kind.UPSTREAM,
         action=Action.RESEND_CODE, audience=Audience.USER, retry=True,
         message=_("We couldn't send the text message. Try again in a moment.")),
     "Operation.Failure.Send.SMS.Too.Frequency": row(Kind.RATE_LIMIT, retry=True,
+        waiting=_("Too many text messages have been requested. Try again in {wait}."),
         message=_("Too many text messages have been requested. Wait a while before trying again.")),
     "Operation.Failure.SMS.Code.Error": row(Kind.VERIFICATION, field="code",
         message=_("The verification code is incorrect or has expired. Check it or get a new one.")),
@@ -574,7 +582,7 @@ CODES: Final[dict[str, Meaning]] = {
     # An anonymous user gets the same answer for each failure of an account.
     "Operation.Failure.User.*": row(Kind.ACCOUNT_STATE, collapse=Collapse.SIGN_IN,
         message=_("This account can't be used right now. Contact support for help.")),
-    "*.Too.Frequency": row(Kind.RATE_LIMIT, retry=True,
+    "*.Too.Frequency": row(Kind.RATE_LIMIT, retry=True, waiting=_TOO_MANY_ATTEMPTS,
         message=_("Too many attempts. Wait a while before trying again.")),
     # WeChat's other return codes.
     "wechat.*": row(Kind.SOCIAL,
@@ -622,7 +630,7 @@ CODES: Final[dict[str, Meaning]] = {
         message=_("Your sign-in with that account has expired. Sign in again.")),
     "wechat.42007": row(Kind.SOCIAL, reason="the user has changed the password, and has to authorize the app again",
         message=_("You haven't allowed sign-in with this account. Allow it and try again.")),
-    "wechat.45011": row(Kind.RATE_LIMIT, retry=True,
+    "wechat.45011": row(Kind.RATE_LIMIT, retry=True, waiting=_TOO_MANY_ATTEMPTS,
         reason="WeChat's rate limit for each user is reached"),
     "wechat.50002": row(Kind.ACCOUNT_STATE, action=Action.USE_ANOTHER_METHOD,
         reason="WeChat has restricted the user",
@@ -709,7 +717,7 @@ CODES: Final[dict[str, Meaning]] = {
     "unreadable_answer": row(Kind.UPSTREAM, retry=True,
         message=_("The service is temporarily unavailable. Try again in a moment.")),
     # HTTP 429 without a known code.
-    "too_many_requests": row(Kind.RATE_LIMIT, retry=True,
+    "too_many_requests": row(Kind.RATE_LIMIT, retry=True, waiting=_TOO_MANY_ATTEMPTS,
         message=_("Too many attempts. Wait a while before trying again.")),
     "sign_up_refused": row(Kind.VALIDATION,
         message=_("We couldn't create the account. Check what you entered, or sign in if you already have one.")),

@@ -30,5 +30,5 @@ def add_error(
     name = (fields or {}).get(answer.field or "", answer.field)
     place = name if name in form.fields else None
     form.errors.pop(place or NON_FIELD_ERRORS, None)
-    form.add_error(place, answer.detail)
+    form.add_error(place, answer.text)
     return answer

@@ -138,6 +138,9 @@ class KindDefaults:
 
     The row of a code can override them, but not the title. The sentence is general: users read it
     if the reason for a failure is for developers.
+
+    ``has_reference`` is false for the failures that users correct themselves: their pages have no
+    reference for the support, unless the row of the code is for developers.
     """
 
     status: int
@@ -146,6 +149,7 @@ class KindDefaults:
     sentence: str | StrPromise
     audience: Audience = Audience.USER
     log_level: int = logging.INFO
+    has_reference: bool = True
 
 
 KINDS: Final[dict[Kind, KindDefaults]] = {
@@ -154,42 +158,49 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
         pgettext_lazy("ciam", "Couldn't sign you in"),
         Action.CHANGE_INPUT,
         _("The username or password is incorrect. Check them and try again."),
+        has_reference=False,
     ),
     Kind.TOKEN: KindDefaults(
         401,
         pgettext_lazy("ciam", "Please sign in"),
         Action.LOGIN,
         pgettext_lazy("ciam", "Your session has expired. Sign in again."),
+        has_reference=False,
     ),
     Kind.VERIFICATION: KindDefaults(
         400,
         pgettext_lazy("ciam", "Check the code"),
         Action.CHANGE_INPUT,
         _("The verification code is incorrect. Check it and enter it again."),
+        has_reference=False,
     ),
     Kind.CAPTCHA: KindDefaults(
         400,
         pgettext_lazy("ciam", "Check the characters"),
         Action.SOLVE_CAPTCHA,
         pgettext_lazy("ciam", "Enter the characters in the image."),
+        has_reference=False,
     ),
     Kind.MFA: KindDefaults(
         400,
         pgettext_lazy("ciam", "Verification not completed"),
         Action.USE_ANOTHER_METHOD,
         _("This verification method isn't supported. Try another one."),
+        has_reference=False,
     ),
     Kind.CONSENT: KindDefaults(
         400,
         pgettext_lazy("ciam", "Please agree to continue"),
         Action.GIVE_CONSENT,
         pgettext_lazy("ciam", "Agree to the required terms to continue."),
+        has_reference=False,
     ),
     Kind.VALIDATION: KindDefaults(
         400,
         pgettext_lazy("ciam", "Check your details"),
         Action.CHANGE_INPUT,
         _("Some of the information isn't right. Check it and try again."),
+        has_reference=False,
     ),
     Kind.FLOW: KindDefaults(
         400,

@@ -165,6 +165,8 @@ def _meaning_with_overrides(
             fields = dict(overrides[key][1])
             if isinstance(message := fields.get("message"), Mapping):
                 fields["message"] = TextByLanguage(message, meaning.message)
+            if "message" in fields:
+                fields["waiting"] = ""
             if "kind" in fields:
                 row = KINDS[fields["kind"]]
                 # The title of the row belongs to its kind.

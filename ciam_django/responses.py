@@ -58,7 +58,12 @@ def response_for(
     if is_fragment_request(request) and request.headers.get("HX-Target") != CARD_ID:
         return _part_response(request, answer, context or {})
     way_out = way_out_of(request, answer, next_url=next_url, onward_url=onward_url)
-    page_context = {"way_out": way_out.url, "way_out_label": way_out.label, **(context or {})}
+    page_context = {
+        "way_out": way_out.url,
+        "way_out_label": way_out.label,
+        "way_out_wait": answer.retry_after if way_out.is_retry else None,
+        **(context or {}),
+    }
     home = way_home(request)
     if home and home.url != page_context["way_out"]:
         page_context |= {"home_url": home.url, "home_label": home.label}

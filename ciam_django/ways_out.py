@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -15,7 +15,7 @@ from django.http import HttpRequest, QueryDict
 from django.urls import Resolver404, get_script_prefix, resolve
 from django.utils import translation
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.utils.translation import pgettext_lazy
+from django.utils.translation import pgettext, pgettext_lazy
 
 from ciam_django.answers import (
     LOGIN_ACTIONS,
@@ -49,10 +49,14 @@ _ESCAPED_DOT: Final = re.compile("%2e", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class WayOut:
-    """A link out of a page: its URL, and its lazy label."""
+    """A link out of a page: its URL, and its lazy label.
+
+    ``is_retry`` is true if the link leads to another attempt, which can be too early.
+    """
 
     url: str
     label: str | StrPromise
+    is_retry: bool = False
 
 
 def way_out_of(
@@ -87,32 +91,57 @@ def home_url() -> str:
 def _ways_out(
     request: HttpRequest, answer: Answer, next_url: str, onward_url: str
 ) -> Iterator[WayOut]:
-    if answer.action_url:
-        yield _way_of_action(request, answer, answer.action_url, next_url, onward_url)
+    if way_out := way_of_action(request, answer, next_url=next_url, onward_url=onward_url):
+        yield way_out
     for place, label in ACTIONS[Action(answer.action)].fallbacks:
         if place is Place.SAME_PAGE and _is_repeatable(request, answer):
-            yield WayOut(_SAME_PAGE_URL, label)
+            yield WayOut(_SAME_PAGE_URL, label, is_retry=True)
         elif place is Place.REFERRING_PAGE and (url := referring_page(request)):
-            yield WayOut(url, label)
+            yield WayOut(url, label, is_retry=_is_temporary(answer))
         elif place is Place.LOGIN_PAGE:
             yield from _ways_to_sign_in(request, label, next_url, onward_url)
         elif place is Place.HOME:
             yield WayOut(home_url(), label)
 
 
-def _way_of_action(
-    request: HttpRequest, answer: Answer, url: str, next_url: str, onward_url: str
-) -> WayOut:
-    """Return the link to the project's URL of an action."""
-    if answer.action not in LOGIN_ACTIONS:
-        return WayOut(url, answer.action_label)
-    if url in (login_url(), project_login_url()) and is_signed_in(request):
-        if onward_url:
+def way_of_action(
+    request: HttpRequest, answer: Answer, *, next_url: str = "", onward_url: str = ""
+) -> WayOut | None:
+    """Return the link to the project's URL for the answer's action; None if there is no URL.
+
+    The arguments are those of ``way_out_of``. A ``mailto:`` URL carries the reference.
+    """
+    url, label = answer.action_url, answer.action_label
+    if not url:
+        return None
+    if url.startswith("mailto:") and answer.has_reference:
+        return WayOut(_with_reference(url, answer), label)
+    if answer.action in LOGIN_ACTIONS and is_signed_in(request):
+        if onward_url and url in (login_url(), project_login_url()):
             return WayOut(onward_url, _CONTINUE)
         if url == ciam_login_url():
             # Without the parameter, the login page sends a signed-in user on.
             url = f"{url}?prompt=login"
-    return WayOut(url_with_next(url, next_url), answer.action_label)
+    takes_next = answer.action in LOGIN_ACTIONS or ciam_view_name(url) in _LASTING_PAGES - {""}
+    is_retry = answer.action in _TEMPORARY_ACTIONS
+    return WayOut(url_with_next(url, next_url) if takes_next else url, label, is_retry)
+
+
+def _with_reference(url: str, answer: Answer) -> str:
+    """Return a ``mailto:`` URL with a subject and a body (RFC 6068).
+
+    A part that the project has written stays. The body has the reference.
+    """
+    address, _, query = url.partition("?")
+    fields = dict(field.partition("=")[::2] for field in query.split("&") if field)
+    names = {name.lower() for name in fields}
+    with translation.override(answer.language):
+        texts = {
+            "subject": pgettext("ciam", "Help with signing in"),
+            "body": pgettext("ciam", "Reference: {reference}").format(reference=answer.request_id),
+        }
+    fields |= {name: quote(text, safe="") for name, text in texts.items() if name not in names}
+    return f"{address}?{'&'.join(f'{name}={value}' for name, value in fields.items())}"
 
 
 def _ways_to_sign_in(

@@ -238,13 +238,14 @@ def test_a_page_has_the_failure_and_the_next_action(settings: Settings) -> None:
     assert 'href="https://example.com/help?a=1&amp;b=2">Contact support</a>' in html
     assert ">abc</code>" in html
     assert "<title>Account unavailable</title>" in html
-    assert "script" not in html
+    assert html.count("<script") == 1
+    assert '<script type="module" src="/static/ciam_django/ciam.js"></script>' in html
 
 
 def test_the_page_of_a_cancel_is_no_alert() -> None:
     html = page_of(answer("access_denied"))
 
-    assert '<div class="ciam-answer is-neutral" role="status">' in html
+    assert '<div class="ciam-answer is-neutral" role="status"' in html
     assert '<h1 class="ciam-title">Sign-in cancelled</h1>' in html
     assert 'role="alert"' not in html
 
@@ -253,14 +254,78 @@ def test_a_page_links_to_the_sign_in_views() -> None:
     assert 'href="/ciam/login/">Start again</a>' in page_of(answer("mismatching_state"))
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(1, "in 1 second."), (30, "in 30 seconds."), (None, None)]
+@for_each_row(
+    "language, seconds, text",
+    [
+        ("en", None, "Too many attempts. Wait a while before trying again."),
+        ("en", 1, "Too many attempts. Try again in 1 second."),
+        ("en", 120, "Too many attempts. Try again in 120 seconds."),
+        ("en", 121, "Too many attempts. Try again in 3 minutes."),
+        ("zh-hans", 60, "操作过于频繁，请 60 秒后再试。"),
+        ("zh-hant", 3600, "操作過於頻繁，請於 60 分鐘後再試。"),
+    ],
 )
-def test_a_page_has_the_waiting_time(seconds: int | None, text: str | None) -> None:
-    html = page_of(answer("server_error", retry_after=seconds))
+def test_a_page_has_the_waiting_time_once_in_the_text(
+    settings: Settings, language: str, seconds: int | None, text: str
+) -> None:
+    settings.CIAM_RETRY_AFTER = 0
+    with translation.override(language):
+        html = page_of(answer("too_many_requests", retry_after=seconds))
 
-    assert ("You can try again" in html) is bool(text)
-    assert (text or "") in html
+    assert f'<p class="ciam-detail">{text}</p>' in html
+    assert "ciam-wait" not in html.replace("data-ciam-wait", "")
+
+
+def test_a_message_of_the_project_stays_without_the_waiting_time(settings: Settings) -> None:
+    settings.CIAM_ERROR_OVERRIDES = {"too_many_requests": "Slow down."}
+
+    assert answer("too_many_requests", retry_after=5).text == "Slow down."
+    settings.CIAM_ERROR_OVERRIDES = {"too_many_requests": {"audience": "developer"}}
+    assert answer("too_many_requests", retry_after=5).text.endswith("before trying again.")
+
+
+@for_each_row(
+    "code, fields, button",
+    [
+        ("timeout", {"retry_after": 60}, '60" data-ciam-waiting="Try again ({seconds}s)"'),
+        ("timeout", {"retry_after": 3600}, '3600" data-ciam-waiting="Try again ({minutes} min)"'),
+        ("timeout", {}, ""),
+        (LOCKED, {"retry_after": 60}, ""),
+    ],
+)
+def test_the_button_of_another_attempt_has_the_waiting_time(
+    code: str, fields: dict[str, Any], button: str
+) -> None:
+    html = page_of(answer(code, **fields))
+
+    assert (button or "<a") in html
+    assert ("data-ciam-wait=" in html) is bool(button)
+
+
+@for_each_row(
+    "code, has_reference",
+    [
+        (LOCKED, True),
+        ("timeout", True),
+        ("mismatching_state", True),
+        # Users correct these failures themselves.
+        ("Operation.Failure.Username.Or.Password.Error", False),
+        ("Operation.Failure.Captcha.Error", False),
+        ("malformed_phone_number", False),
+        ("invalid_token", False),
+        ("access_denied", False),
+        # Only a developer can correct this.
+        ("Params.Blank.ApplicationExternalId", True),
+    ],
+)
+def test_a_page_has_a_reference_if_the_support_has_to_look_it_up(
+    code: str, has_reference: bool
+) -> None:
+    html = page_of(answer(code))
+
+    assert (">abc</code>" in html) is has_reference
+    copy = 'hidden aria-live="polite" data-ciam-copy="abc" data-ciam-copied="Reference copied">'
+    assert (copy in html) is has_reference
 
 
 @pytest.mark.parametrize(
@@ -319,7 +384,7 @@ def test_a_page_escapes_texts_and_urls(settings: Settings) -> None:
 
     for code in (LOCKED, "invalid_grant"):
         html = page_of(answer(code), hint=hostile)
-        assert "<script" not in html
+        assert html.count("<script") == 1
         assert "&lt;script&gt;alert(&#x27;1&#x27;)" in html
 
 

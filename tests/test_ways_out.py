@@ -13,6 +13,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.urls import clear_script_prefix, path, set_script_prefix
+from django.utils import translation
 from pytest_django.fixtures import Settings
 
 from ciam_django.answers import answer_to
@@ -216,6 +217,39 @@ def test_the_url_of_the_project_for_an_action_has_precedence(settings: Settings)
 
     assert way_out_of(request_to(), answer, next_url="/a").url == "/enter/?next=%2Fa"
     assert middleware_links(request_to(), LOCKED)[0] == ("https://help.example/", "Contact support")
+
+
+@for_each_row(
+    "language, setting, url",
+    [
+        (
+            "en",
+            "mailto:help@example.com",
+            "mailto:help@example.com?subject=Help%20with%20signing%20in&body=Reference%3A%20a%24b",
+        ),
+        (
+            "en",
+            "mailto:help@example.com?Subject=Shop&cc=a@b",
+            "mailto:help@example.com?Subject=Shop&cc=a@b&body=Reference%3A%20a%24b",
+        ),
+        (
+            "zh-hans",
+            "mailto:help@example.com?subject=",
+            "mailto:help@example.com?subject=&body=%E7%BC%96%E5%8F%B7%EF%BC%9Aa%24b",
+        ),
+        ("en", "tel:95187", "tel:95187"),
+    ],
+)
+def test_a_mail_to_the_support_carries_the_reference(
+    settings: Settings, language: str, setting: str, url: str
+) -> None:
+    settings.CIAM_SUPPORT_URL = setting
+    with translation.override(language):
+        answer = answer_to(CiamError(LOCKED, request_id="a$b"))
+
+    assert way_out_of(request_to(), answer).url == url
+    # A front end writes its own mail.
+    assert answer.as_dict()["action_url"] == setting
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import (
@@ -87,7 +87,7 @@ from ciam_django.responses import (
     response_for,
     static_url,
 )
-from ciam_django.ways_out import ciam_view_name
+from ciam_django.ways_out import ciam_view_name, way_of_action
 
 # Actions that a page with a form offers as a link; the form's own buttons do the other actions.
 _LINK_ACTIONS: Final = frozenset(
@@ -495,9 +495,19 @@ def _url_with_next(name: str, next_url: str) -> str:
 def _page_response(
     request: HttpRequest, template: str, context: Mapping[str, Any], answer: Answer | None
 ) -> HttpResponse:
-    page_context = {"leads": bool(answer and answer.action in _LINK_ACTIONS), **context}
+    page_context = {**_link_of_notice(request, answer, context["next"]), **context}
     response = page_response(request, template, page_context, answer)
     # With no-referrer, browsers hide the origin of a form, which Django's CSRF check needs.
     response["Referrer-Policy"] = "same-origin"
     set_opener_policy(request, response, context["next"])
     return response
+
+
+def _link_of_notice(request: HttpRequest, answer: Answer | None, next_url: str) -> dict[str, Any]:
+    """Return the context of the notice's link, which leads to another page."""
+    way_out = None
+    if answer and answer.action in _LINK_ACTIONS:
+        way_out = way_of_action(request, answer, next_url=next_url)
+    if way_out is None or urlsplit(way_out.url).path == request.path:
+        return {"leads": False}
+    return {"leads": True, "action_url": way_out.url, "action_label": way_out.label}

@@ -19,13 +19,18 @@ function startCountdown(button) {
   const announcement = document.createElement("p");
   announcement.className = "ciam-unseen";
   announcement.setAttribute("role", "status");
-  button.form.append(announcement);
+  (button.form ?? button.parentElement).append(announcement);
+  button.addEventListener("click", (event) => {
+    // A link has no form that would refuse the button.
+    if (button.hasAttribute("aria-disabled")) event.preventDefault();
+  });
   // The attribute `disabled` would take the focus away.
   button.setAttribute("aria-disabled", "true");
   const tick = () => {
     const seconds = Math.ceil((until - Date.now()) / 1000);
     if (seconds > 0) {
-      countdown.textContent = ciamWaiting.replace("{seconds}", seconds);
+      const text = ciamWaiting.replace("{minutes}", Math.ceil(seconds / 60));
+      countdown.textContent = text.replace("{seconds}", seconds);
       setTimeout(tick, 1000);
     } else {
       button.replaceChildren(label);

@@ -51,6 +51,7 @@ REQUEST_HEADERS: Final[Mapping[str, str]] = {
     "HX-Request": "`true` gets a fragment in place of a page: htmx has sent the request.",
     "HX-Target": "`ciam-card` gets the answer in place of the card of the sign-in.",
     "Origin": "The site of a request to the JSON endpoints, if `CIAM_API_SIGN_IN` is `token`.",
+    "Referer": "The page of this site that the button of a failure's page can lead back to.",
     "Sec-Fetch-Dest": "`document` gets a page if `Accept` decides nothing.",
     "Sec-Fetch-Site": "`cross-site` is refused, unless the project trusts the origin.",
     "User-Agent": "Tells a browser inside an app, such as WeChat, from other browsers.",
