@@ -374,8 +374,11 @@ NOUNS: Final = {
 
 
 def labels_of(field: str) -> list[str]:
-    """The labels of a field in the forms of all steps."""
-    step_data = {"asked": list(PROFILE_FIELDS), "channels": {"SMS": ""}}
+    """The labels of a field in the forms of all steps.
+
+    The form of the details asks for this field only, because a province may include the city.
+    """
+    step_data = {"asked": [field] if field in PROFILE_FIELDS else [], "channels": {"SMS": ""}}
     forms = [row.form({}, flow=Flow(name, "", step_data=step_data)) for name, row in STEPS.items()]
     for form in forms:
         form.add_captcha()
