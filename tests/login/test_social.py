@@ -197,6 +197,8 @@ def test_a_refusal_by_ciam_is_no_cancel(person: FormBrowser) -> None:
     answer = sign_in_at(person, "qq", "fail:access_denied")
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "access_denied")
+    # The notice has no link to the page that the user sees already.
+    assert 'href="/ciam/login/' not in answer.content.decode().partition("<h1")[0]
 
 
 def test_the_login_page_in_an_app_offers_to_copy_its_address(person: FormBrowser) -> None:
