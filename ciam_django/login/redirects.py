@@ -166,7 +166,7 @@ def redirecting_htmx(
     @functools.wraps(view)
     def redirecting_view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = view(request, *args, **kwargs)
-        if response.has_header("Location") and is_htmx_request(request):
+        if response.has_header("Location") and "HX-Request" in request.headers:
             url = response["Location"]
             if not _may_script_follow(request, url):
                 response["HX-Redirect"] = url
@@ -178,6 +178,8 @@ def redirecting_htmx(
 
 
 def _may_script_follow(request: HttpRequest, url: str) -> bool:
+    if not is_htmx_request(request):
+        return True
     if not is_fragment_request(request):
         return url_has_allowed_host_and_scheme(url, allowed_hosts={request.get_host()})
     names = {ciam_view_name(request.path), ciam_view_name(url)}
