@@ -21,7 +21,11 @@ from ciam_django.codes import CODES
 from ciam_django.errors import CiamError
 from ciam_django.kinds import ACTIONS, KINDS, Audience
 from ciam_django.login.steps.flow import Flow
-from ciam_django.login.steps.forms import CODES_OF_FIELDS, PROFILE_FIELDS
+from ciam_django.login.steps.forms import (
+    CODES_OF_FIELDS,
+    PROFILE_FIELDS,
+    snake_case_name,
+)
 from ciam_django.login.steps.table import STEPS
 from ciam_django.lookup import meaning_of
 from tests.rows import for_each_row
@@ -378,7 +382,8 @@ def labels_of(field: str) -> list[str]:
 
     The form of the details asks for this field only, because a province may include the city.
     """
-    step_data = {"asked": [field] if field in PROFILE_FIELDS else [], "channels": {"SMS": ""}}
+    asked = [name for name in PROFILE_FIELDS if snake_case_name(name) == field]
+    step_data = {"asked": asked, "channels": {"SMS": ""}}
     forms = [row.form({}, flow=Flow(name, "", step_data=step_data)) for name, row in STEPS.items()]
     for form in forms:
         form.add_captcha()
