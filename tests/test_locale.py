@@ -359,7 +359,7 @@ NOUNS: Final = {
     "username": ("username", "用户名", "使用者名稱"),
     "password": ("password", "密码", "密碼"),
     "phone_number": ("mobile number", "手机号", "手機號碼"),
-    "phone_region": ("country", "国家或地区", "國碼|國家或地區"),
+    "phone_region": ("country", "区号|国家或地区", "國碼|國家或地區"),
     "email": ("email address", "邮箱", "電子郵件地址"),
     "receiver": ("mobile number .*email address", "手机号.*邮箱", "手機號碼.*電子郵件地址"),
     "code": ("code", "验证码", "驗證碼"),

@@ -424,7 +424,7 @@ def test_the_button_counts_down_and_the_end_is_announced_once(
 ) -> None:
     shown, label, announced = {
         "en-US": (r"Resend in [1-6]s", "Resend code", "You can get a new code now."),
-        "zh-CN": (r"重新获取（[1-6]s）", "重新获取", "现在可以重新获取验证码。"),
+        "zh-CN": (r"重新获取（[1-6] 秒）", "重新获取", "现在可以重新获取验证码。"),
         "zh-TW": (r"重新傳送（[1-6] 秒）", "重新傳送", "現在可以重新傳送驗證碼。"),
     }[locale]
     monkeypatch.setattr(flows, "_RESEND_SECONDS", 6)
