@@ -234,7 +234,7 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
     ),
     Kind.RATE_LIMIT: KindDefaults(
         429,
-        pgettext_lazy("ciam", "Too many attempts"),
+        pgettext_lazy("ciam", "Please wait a moment"),
         Action.WAIT,
         _("Too many attempts. Wait a while before trying again."),
     ),
@@ -247,7 +247,7 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
     # A misconfiguration is never a 401, which would ask the user to authenticate.
     Kind.CONFIGURATION: KindDefaults(
         500,
-        pgettext_lazy("ciam", "Sign-in unavailable"),
+        pgettext_lazy("ciam", "Something went wrong"),
         Action.CONTACT_SUPPORT,
         _(
             "Sign-in isn't available right now. Try again later, or contact support if this keeps "
@@ -261,7 +261,7 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
         DEFAULT_UPSTREAM_STATUS,
         pgettext_lazy("ciam", "Service temporarily unavailable"),
         Action.RETRY,
-        _("The service is temporarily unavailable. Try again in a moment."),
+        _("Something went wrong on our side. Try again in a moment."),
         Audience.DEVELOPER,
         logging.WARNING,
     ),

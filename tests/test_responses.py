@@ -246,7 +246,7 @@ def test_the_page_of_a_cancel_is_no_alert() -> None:
     html = page_of(answer("access_denied"))
 
     assert '<div class="ciam-answer is-neutral" role="status"' in html
-    assert '<h1 class="ciam-title">Sign-in cancelled</h1>' in html
+    assert '<h1 class="ciam-title">Not signed in</h1>' in html
     assert 'role="alert"' not in html
 
 

@@ -68,7 +68,7 @@ _ACTIONS: Final[Mapping[str, _Action]] = {
     "unlock": _Action(
         pgettext_lazy("ciam", "Unlock in CIAM"),
         pgettext_lazy("ciam", "Unlock these people in CIAM?"),
-        _("They can sign in again before the lock would end."),
+        _("They don't have to wait until the lock ends."),
         pgettext_lazy("ciam", "Unlocked in CIAM."),
     ),
     "disable": _Action(

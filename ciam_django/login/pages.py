@@ -433,7 +433,9 @@ def provider_context(
     for registration, place in providers_elsewhere(request):
         elsewhere[place].append(registration)
     with override(language):
-        outside_apps = " / ".join(str(each.provider.label) for each in elsewhere["browser"])
+        outside_apps = pgettext("ciam", " or ").join(
+            str(each.provider.label) for each in elsewhere["browser"]
+        )
     has_wechat_qr = any(provider["qr_script"] for provider in providers)
     return {
         "next": next_url,

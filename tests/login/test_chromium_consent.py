@@ -41,7 +41,7 @@ def test_the_page_asks_in_place_and_keeps_what_was_typed(page: Page, site: str) 
     page.goto(f"{site}/ciam/login/?next={HOME}")
     page.fill("#ciam_username", "li")
     page.click(QQ)
-    assert page.inner_text(ASK).startswith("Please agree to continue")
+    assert page.inner_text(ASK).startswith("Terms")
     assert page.evaluate("document.activeElement.matches('[data-ciam-agree]')")
 
     page.keyboard.press("Escape")

@@ -362,7 +362,7 @@ def test_a_front_end_reads_that_the_sign_in_was_cancelled(browser: Browser) -> N
     body = json.loads(response.content)
 
     assert (response.status_code, body["code"]) == (403, "access_denied")
-    assert (body["title"], body["action"]) == ("Sign-in cancelled", "login")
+    assert (body["title"], body["action"]) == ("Not signed in", "login")
 
 
 def test_a_refusal_by_ciams_api_is_no_cancel(browser: Browser) -> None:

@@ -351,7 +351,9 @@ class CiamForm(forms.Form):
         codes = [f"{r.name} +{r.calling_code}" for r in likely if r.id in fitting]
         text = gettext("This number doesn't fit the country code. Choose another, such as {codes}.")
         del self.errors[self.phone_field]
-        self.add_error(self.phone_field, text.format(codes=" / ".join(codes[:3])))
+        self.add_error(
+            self.phone_field, text.format(codes=pgettext("ciam", " or ").join(codes[:3]))
+        )
 
     def set_autofocus(self) -> None:
         """Focus the first field with an error or, without errors, the first empty field."""
