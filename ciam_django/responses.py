@@ -27,7 +27,7 @@ from django.utils.translation import override
 from ciam_django.answers import Answer
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.languages import language_for, language_of_texts
-from ciam_django.ways_out import way_home, way_out_of
+from ciam_django.ways_out import way_home, way_of_action, way_out_of
 
 logger = logging.getLogger("ciam_django")
 
@@ -56,7 +56,8 @@ def response_for(
     if media_type_for(request) != HTML:
         return json_response_for(request, answer)
     if is_fragment_request(request) and request.headers.get("HX-Target") != CARD_ID:
-        return _part_response(request, answer, context or {})
+        link = _link_of_part(request, answer, next_url, onward_url)
+        return _part_response(request, answer, {**link, **(context or {})})
     way_out = way_out_of(request, answer, next_url=next_url, onward_url=onward_url)
     page_context = {
         "way_out": way_out.url,
@@ -169,11 +170,21 @@ def _part_response(
     htmx puts the part into the element of ``CIAM_HTMX_ERROR_TARGET``, or into the target of the
     request. The part replaces only the content, because the next request needs the target again.
     """
-    response = page_response(request, _PART_TEMPLATE, {"leads": True, **context}, answer)
+    response = page_response(request, _PART_TEMPLATE, context, answer)
     response["HX-Reswap"] = "innerHTML"
     if conf.CIAM_HTMX_ERROR_TARGET:
         response["HX-Retarget"] = conf.CIAM_HTMX_ERROR_TARGET
     return response
+
+
+def _link_of_part(
+    request: HttpRequest, answer: Answer, next_url: str = "", onward_url: str = ""
+) -> dict[str, Any]:
+    """Return the context of the link below the sentence of a part."""
+    way_out = way_of_action(request, answer, next_url=next_url, onward_url=onward_url)
+    if way_out is None:
+        return {"leads": False}
+    return {"leads": True, "action_url": way_out.url, "action_label": way_out.label}
 
 
 # --- Pages ------------------------------------------------------------------------------------
@@ -214,8 +225,8 @@ def page_response(
 
 def render_answer(request: HttpRequest | None, answer: Answer) -> str:
     """Return the answer as a part of a page of the project."""
-    # The link of the action stands below the sentence.
-    context = {"leads": True, **_answer_context(request, answer)}
+    link = _link_of_part(request or HttpRequest(), answer)
+    context = {**link, **_answer_context(request, answer)}
     return render_page(request, _PART_TEMPLATE, context)
 
 

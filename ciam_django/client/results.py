@@ -187,7 +187,7 @@ def _consent_of(row: Data) -> Consent:
         url=_https_url(_text(row, "url", "link") or next(iter(urls.values()), "")),
         is_required=str(row.get("required", True)).casefold() != "false",
         data=row,
-        names={language: _short_line(name) for language, name in names.items()},
+        names={language: line for language, name in names.items() if (line := _short_line(name))},
         urls={language: _https_url(url) for language, url in urls.items()},
     )
 

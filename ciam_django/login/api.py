@@ -443,9 +443,11 @@ def _result_body(request: HttpRequest, result: StepResult, flow: Flow) -> dict[s
             "csrf_token": get_token(request),
         }
     row = STEPS[result.step]
+    # The fields are those of the form that will be submitted, whose language can be more exact.
+    form = build_form(result, None)
     with override(language_of_page(request)):
         identity = identity_text(result)
-        fields = field_facts(build_form(result, None))
+        fields = field_facts(form)
     return {
         "status": "step",
         "step": result.step,

@@ -118,11 +118,13 @@ def ciam_error(context: Context, error: object = None) -> str:
     """Return the sentence of an error and the link of its action, or nothing without an error.
 
     ``error`` is a ``CiamError`` or its ``Answer``. If it is not given, it is the variable
-    ``ciam_error`` or ``answer`` of the context. A ``CiamError`` that no other code has reported is
-    reported.
+    ``ciam_error`` or ``answer`` of the context; other values of these variables are ignored.
+    A ``CiamError`` that no other code has reported is reported.
     """
     request = context.get("request")
-    error = error or next(filter(None, map(context.get, _ERROR_VARIABLES)), None)
+    if not error:
+        variables = map(context.get, _ERROR_VARIABLES)
+        error = next((each for each in variables if isinstance(each, CiamError | Answer)), None)
     if not error:
         return ""
     if isinstance(error, CiamError):

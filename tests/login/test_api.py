@@ -223,6 +223,20 @@ def test_the_next_steps_of_ciam_are_json(app: App, sign_in_mode: str) -> None:
     assert is_signed_in(app, app.send("profile", do="skip"), sign_in_mode)
 
 
+@pytest.mark.parametrize("sign_in_mode", ["session"], indirect=True)
+def test_an_app_gets_the_fields_that_the_form_asks_for_in_the_language_of_the_request(
+    app: App, settings: Settings
+) -> None:
+    # The texts are those of zh-hant, whose form for Taiwan asks for no city.
+    settings.LANGUAGES = [("zh-hk", "Chinese (Hong Kong)")]
+    app.client.defaults["HTTP_ACCEPT_LANGUAGE"] = "zh-HK"
+    fields = app.send("password", username="unfinished_options", password=PASSWORD)["fields"]
+    refused = app.send("profile", **{field["name"]: "" for field in fields})
+
+    assert "city" in [field["name"] for field in fields]
+    assert refused["field"] in [field["name"] for field in fields]
+
+
 def test_a_lost_password_is_replaced(app: App) -> None:
     app.send("recover", receiver="li@example.com")
     answer = app.send("recover_code", code=CODE, password="a-new-passw0rd")

@@ -836,6 +836,9 @@ def test_a_first_page_that_is_opened_again_leads_to_the_page_of_the_code(
     tab = person.client.get(address, headers={"Sec-Fetch-Dest": "empty"})
     assert f'href="{code_page}"' in tab.content.decode()
     assert person.open_page("/ciam/login/?method=password").status_code == 200
+    # The code has expired, and the cookie is newer.
+    change_time_of_code(person, -600)
+    assert f'name="{field}"' in person.open_page(address).content.decode()
     # The flow is over.
     for name, morsel in person.client.cookies.items():
         if name.startswith("ciam_flow_"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import phonenumbers
 import pytest
 from pytest_django.fixtures import Settings
 
@@ -15,6 +16,7 @@ from ciam_django.login.recipients import (
     phone_or_email_recipient,
     phone_pattern,
     phone_recipient,
+    regions_that_fit,
 )
 from tests.rows import for_each_row
 
@@ -284,6 +286,13 @@ def test_a_text_with_an_at_sign_is_an_email_address() -> None:
 )
 def test_only_a_mobile_number_becomes_its_digits(text: str, username: str) -> None:
     assert normalized_username(text) == username
+
+
+def test_a_number_is_tried_in_few_regions_however_many_are_allowed(settings: Settings) -> None:
+    many = sorted(phonenumbers.SUPPORTED_REGIONS)
+    for regions, fitting in ((["CN", "TW"], ["TW"]), ([*many[:20], "TW"], [])):
+        settings.CIAM_PHONE_REGIONS = regions
+        assert [each for each in regions_that_fit("0912345678") if each == "TW"] == fitting
 
 
 def test_the_repr_of_a_recipient_shows_no_number_and_no_address() -> None:

@@ -170,6 +170,9 @@ def test_the_providers_are_the_buttons_of_the_login_page(
     [
         ({}, []),
         ({"ciam_error": None, "answer": ""}, []),
+        # A variable of the project with the same name.
+        ({"ciam_error": True, "answer": "42"}, []),
+        ({"ciam_error": "x", "answer": answer_to(CiamError(LOCKED))}, ["This account is locked"]),
         ({"ciam_error": CiamError(LOCKED)}, ["This account is locked"]),
         ({"answer": answer_to(CiamError(LOCKED))}, ["This account is locked"]),
         ({"ciam_error": CiamError("token_expired")}, ['href="/ciam/login/"']),

@@ -83,7 +83,7 @@ def _linked_name(consent: Consent) -> SafeString:
     language = get_language() or ""
     name, name_language = name_in(consent, language)
     # Translators: the name of terms, with the marks that the language puts around a title.
-    marked = format_html(pgettext("ciam", "{name}"), name=name.strip(_TITLE_MARKS))
+    marked = format_html(pgettext("ciam", "{name}"), name=name.strip(_TITLE_MARKS) or name)
     attributes = format_html(' lang="{}"', name_language) if name_language else ""
     if url := url_in(consent, language):
         link = format_html(

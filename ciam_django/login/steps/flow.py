@@ -156,11 +156,13 @@ def flow_of_code(request: HttpRequest, step: str, channel: str = "") -> Flow | N
     """Return the newest flow of this browser that waits for a code at the step, or None.
 
     ``channel`` is the channel of the code; an empty text accepts each channel. A flow that links an
-    identity to the signed-in user is left out.
+    identity to the signed-in user is left out, and so is a flow whose code has expired: a new
+    cookie with another ``next`` does not make the code last longer.
     """
     contents = _COOKIES.contents(request, FLOW_SECONDS)
     for flow in filter(None, (from_stored(Flow, content) for content in contents)):
-        if flow.step == step and channel in ("", flow.channel) and not flow.link_to_user:
+        is_wanted = flow.step == step and channel in ("", flow.channel) and not flow.link_to_user
+        if is_wanted and time.time() < flow.sent_at + FLOW_SECONDS:
             return flow
     return None
 

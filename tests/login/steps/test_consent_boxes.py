@@ -144,6 +144,8 @@ NAMES = {"zh_CN": "用户协议", "zh-TW": "使用者條款", "en_US": "Terms", 
         ("Terms", "zh-hans", "Terms", "en"),
         ("Nutzungsbedingungen", "de", "Nutzungsbedingungen", ""),
         ("《1》", "zh-hans", "《1》", ""),
+        # A name without visible characters is no name.
+        ({"en": "\u202e\u200b", "zh": "条款"}, "en", "条款", "zh"),
     ],
 )
 def test_a_name_is_in_the_language_of_the_page_or_has_its_own_language(
@@ -179,6 +181,8 @@ def test_the_attribute_lang_marks_a_name_in_another_language() -> None:
     [
         ('<b>"&', "&lt;b&gt;&quot;&amp;"),
         ("a\u202eb\n  c\u0000", "ab c"),
+        ("{0.__class__}", "{0.__class__}"),
+        ("《》", "《》"),
         ("x" * 101, "x" * 100 + "…"),
     ],
 )
