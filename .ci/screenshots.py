@@ -3,6 +3,7 @@
 Without arguments, the script takes the READMEs' screenshots, into example_project/screenshots.
 ``--states FOLDER`` takes each state of ``STATES`` in three languages, two widths and two color
 schemes, and prints the violations that axe finds. ``--no-scripts`` takes them without JavaScript.
+``--only REGEX`` takes the screenshots whose names match, for example ``--only login-en-375``.
 ``--project FOLDER`` runs the example of another checkout, for example of an older commit.
 """
 
@@ -19,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # has none
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -41,7 +42,7 @@ def open_login(page: Page, site: str) -> None:
 def enter_wrong_password(page: Page, site: str) -> None:
     """Enter a wrong password."""
     open_login(page, site)
-    submit(page, username="li", password=PASSWORD[::-1])
+    submit(page, username=next(USERNAMES), password=PASSWORD[::-1])
 
 
 def enter_wrong_code(page: Page, site: str) -> None:
@@ -85,17 +86,34 @@ def open_sign_up(page: Page, site: str) -> None:
 def open_missing_details(page: Page, site: str) -> None:
     """Open the step that asks for missing details."""
     open_login(page, site)
-    submit(page, username="unfinished", password=PASSWORD)
+    submit(page, username="unfinished_options", password=PASSWORD)
 
 
 def cancel_sign_in(page: Page, site: str) -> None:
     """Cancel at a social provider, and come back."""
     open_login(page, site)
     tick_boxes(page)
+    for summary in page.query_selector_all(".ciam-others > summary"):
+        summary.click()
+    page.click('[formaction$="/with/qq/"], form[action$="/with/qq/"] button')
+    page.click("[name=decision][value=cancel]")
+    page.wait_for_url(f"{site}**")
+
+
+def sign_out(page: Page, site: str) -> None:
+    """Sign in and out, and open the login page."""
+    open_login(page, site)
+    submit(page, username="li", password=PASSWORD)
     with page.expect_navigation():
-        page.click('[formaction$="/with/qq/"], form[action$="/with/qq/"] button')
-    with page.expect_navigation():
-        page.click("[name=decision][value=cancel]")
+        page.click('form[action$="/logout/"] button')
+    open_login(page, site)
+
+
+def ask_for_consent(page: Page, site: str) -> None:
+    """Choose a social provider before the user agrees to the terms."""
+    open_login(page, site)
+    page.click('[formaction$="/with/qq/"]')
+    page.wait_for_timeout(500)
 
 
 def open_silent_ciam(page: Page, site: str) -> None:
@@ -135,10 +153,14 @@ PAGES = {
 }
 # Each number gets one code in a minute.
 NUMBERS = (f"138 0000 {last:04}" for last in itertools.count(1234))
+# After some wrong passwords, the page asks for a CAPTCHA.
+USERNAMES = (f"li{number or ''}" for number in itertools.count())
 # The states that tell the most about the pages -> the function that opens the page.
 STATES = {
     "login": open_login,
     "login_in_wechat": open_login,
+    "login_in_forced_colors": open_login,
+    "consent": ask_for_consent,
     "wrong_password": enter_wrong_password,
     "short_number": enter_short_number,
     "code": open_code,
@@ -147,6 +169,7 @@ STATES = {
     "second_step": open_second_step,
     "missing_details": open_missing_details,
     "cancelled": cancel_sign_in,
+    "signed_out": sign_out,
     "locked": open_locked_account,
     "silent_ciam": open_silent_ciam,
     "rate_limit": open_rate_limit,
@@ -159,6 +182,13 @@ WECHAT = (
     "(KHTML, like Gecko) Mobile/15E148 MicroMessenger/8.0.42(0x18002a2a) NetType/WIFI "
     "Language/zh_CN"
 )
+
+
+# The name of a state -> the options of its browser context.
+STATE_OPTIONS: dict[str, dict[str, Any]] = {
+    "login_in_wechat": {"user_agent": WECHAT},
+    "login_in_forced_colors": {"forced_colors": "active"},
+}
 
 
 def submit(page: Page, **fields: str) -> None:
@@ -221,7 +251,9 @@ def take_readme_screenshots(chromium: Browser, site: str) -> None:
             print(path.relative_to(PROJECT.parent))
 
 
-def take_states(chromium: Browser, site: str, folder: Path, *, has_scripts: bool) -> None:
+def take_states(
+    chromium: Browser, site: str, folder: Path, *, only: str, has_scripts: bool
+) -> None:
     """Take each state in each language, width and color scheme, and print what axe finds."""
     folder.mkdir(parents=True, exist_ok=True)
     for (language, locale), (width, height), scheme, (name, open_page) in itertools.product(
@@ -229,24 +261,28 @@ def take_states(chromium: Browser, site: str, folder: Path, *, has_scripts: bool
     ):
         if name == "login_in_wechat" and width == max(WIDTHS):
             continue
+        state = f"{name}-{language}-{width}-{scheme}"
+        if not re.search(only, state):
+            continue
         context = chromium.new_context(
             locale=locale,
             viewport={"width": width, "height": height},
             color_scheme=scheme,
-            user_agent=WECHAT if name == "login_in_wechat" else None,
             java_script_enabled=has_scripts,
+            **STATE_OPTIONS.get(name, {}),
         )
         page = context.new_page()
-        state = f"{name}-{language}-{width}-{scheme}"
         try:
             open_page(page, site)
         except PlaywrightError as error:
             # The page of another commit can have other elements.
             print(f"{state}: {str(error).splitlines()[0]}")
         page.screenshot(path=folder / f"{state}.png", full_page=True)
-        if has_scripts:
+        # In forced colors, axe reads colors of the style sheet that the browser does not use.
+        if has_scripts and "forced_colors" not in STATE_OPTIONS.get(name, {}):
             for violation in Axe().run(page).response["violations"]:
-                print(f"{state}: axe: {violation['id']}: {violation['help']}")
+                targets = [node["target"] for node in violation["nodes"]]
+                print(f"{state}: axe: {violation['id']}: {violation['help']}: {targets}")
         context.close()
 
 
@@ -255,6 +291,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--states", type=Path, metavar="FOLDER")
     parser.add_argument("--no-scripts", action="store_true")
+    parser.add_argument("--only", default="", metavar="REGEX")
     parser.add_argument("--project", type=Path, default=PROJECT.parent, metavar="FOLDER")
     options = parser.parse_args()
     project = options.project.resolve() / PROJECT.name
@@ -263,7 +300,13 @@ def main() -> None:
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
         if options.states:
-            take_states(chromium, site, options.states, has_scripts=not options.no_scripts)
+            take_states(
+                chromium,
+                site,
+                options.states,
+                only=options.only,
+                has_scripts=not options.no_scripts,
+            )
         else:
             take_readme_screenshots(chromium, site)
         chromium.close()
