@@ -14,7 +14,7 @@ from ciam_django.accounts.last_failure import record_failure
 from ciam_django.accounts.login import storage_failure_of
 from ciam_django.accounts.session_check import refresh_or_end_session
 from ciam_django.reporting import answer_and_report
-from ciam_django.responses import response_for
+from ciam_django.responses import is_fragment_request, response_for
 from ciam_django.ways_out import referring_page
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
@@ -79,6 +79,7 @@ def _refuse_ended_session(request: HttpRequest) -> HttpResponse | None:
     if _is_ciam_view(request):
         # A user who signs in again or signs out gets the requested page, not a 401.
         return None
-    is_get = request.method == "GET"
-    next_url = request.get_full_path() if is_get else referring_page(request)
+    # htmx shows the response in a part of the referring page.
+    is_page = request.method == "GET" and not is_fragment_request(request)
+    next_url = request.get_full_path() if is_page else referring_page(request)
     return response_for(request, answer, next_url=next_url)

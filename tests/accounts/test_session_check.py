@@ -349,16 +349,24 @@ def test_a_person_whose_refresh_is_refused_is_signed_out(
     assert person.client.get("/").content == b"False"
 
 
+@pytest.mark.parametrize(
+    ("headers", "next_url"),
+    [
+        ({}, "%2Fcart%2F%3Fa%3D1"),
+        # htmx shows a part of the page that has sent the request.
+        ({"HX-Request": "true", "Referer": "http://testserver/shop/"}, "%2Fshop%2F"),
+    ],
+)
 def test_the_page_of_an_ended_session_links_to_the_login_page(
-    person: Browser, ciam: FakeCiam
+    person: Browser, ciam: FakeCiam, headers: dict[str, str], next_url: str
 ) -> None:
     expire_tokens(person)
     ciam.fail("refresh", code="invalid_grant")
-    page = person.client.get("/cart/?a=1")
+    page = person.client.get("/cart/?a=1", headers=headers)
 
     assert page.status_code == 401
     assert "You have been signed out." in page.content.decode()
-    assert "/ciam/login/?next=%2Fcart%2F%3Fa%3D1" in page.content.decode()
+    assert f'href="/ciam/login/?next={next_url}"' in page.content.decode()
 
 
 def test_a_callback_succeeds_although_the_old_session_ends(person: Browser, ciam: FakeCiam) -> None:
