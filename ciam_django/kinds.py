@@ -240,7 +240,7 @@ KINDS: Final[dict[Kind, KindDefaults]] = {
     ),
     Kind.SOCIAL: KindDefaults(
         400,
-        pgettext_lazy("ciam", "Couldn't sign in with that account"),
+        pgettext_lazy("ciam", "That didn't work"),
         Action.LOGIN,
         _("Sign-in with that account didn't complete. Try again."),
     ),

@@ -225,7 +225,7 @@ BUTTONS: dict[str, tuple[str, list[str], list[str], list[str]]] = {
         "wechat-in_app",
         ["qq"],
         IN_APP_NAMES,
-        ["To sign in with Alipay / Google, open this page in your browser."],
+        ["To sign in with Alipay or Google, open this page in your browser."],
     ),
     **{
         IN_APP[app]: (
