@@ -21,7 +21,6 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "tests.login.strict.strict_csp_middleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -32,6 +31,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "ciam_django.middleware.CiamErrorMiddleware",
+    "tests.login.strict.StrictCspMiddleware",
 ]
 
 TEMPLATES = [

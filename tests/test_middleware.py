@@ -116,7 +116,7 @@ def use_raising_views(settings: Settings) -> Iterator[None]:
 def test_the_test_project_has_the_middleware_of_startproject() -> None:
     names = [name.rpartition(".")[2] for name in django_settings.MIDDLEWARE]
 
-    others = {"LocaleMiddleware", "CiamSessionMiddleware", "strict_csp_middleware"}
+    others = {"LocaleMiddleware", "CiamSessionMiddleware", "StrictCspMiddleware"}
     assert [name for name in names if name not in others] == [
         "SecurityMiddleware",
         "SessionMiddleware",

@@ -32,7 +32,7 @@ WELCOME: Final = (take(PAGE, "shop/welcome.py"), take(PAGE, "templates/welcome.h
 HTMX_SETTINGS: Final = take(PAGE, "shop/settings.py", index=0)
 CART: Final = (HTMX_SETTINGS, take(PAGE, "shop/cart.py"), take(PAGE, "templates/cart.html"))
 AFTER_SESSION: Final = (take(PAGE, "shop/settings.py", index=1), take(PAGE, "shop/middleware.py"))
-STRICT_CSP: Final = "tests.login.strict.strict_csp_middleware"
+STRICT_CSP: Final = "tests.login.strict.StrictCspMiddleware"
 
 
 def start(project: Project, *blocks: Any, **replaced: Any) -> None:
@@ -101,7 +101,7 @@ def test_the_cart_signs_in_and_shows_failures_with_htmx(
         STATICFILES_DIRS=[install_htmx(project.folder)],
     )
     use_cart(project)
-    project.change_settings(MIDDLEWARE=[STRICT_CSP, *middleware_of(project)])
+    project.change_settings(MIDDLEWARE=[STRICT_CSP, *middleware_of(project)], STRICT_CSP="")
     problems: list[str] = []
     with tab(chromium) as page:
         page.on(

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils.deprecation import MiddlewareMixin
 
 
-def strict_csp_middleware(
-    get_response: Callable[[HttpRequest], HttpResponse],
-) -> Callable[[HttpRequest], HttpResponse]:
-    """Return middleware that adds the policy to each response without a policy.
+class StrictCspMiddleware(MiddlewareMixin):
+    """Add the policy to each response without a policy.
 
     The middleware does nothing unless a test sets ``STRICT_CSP`` to further directives, or to an
     empty text. The server of pytest-django loads its middleware before the first test.
     """
 
-    def middleware(request: HttpRequest) -> HttpResponse:
-        response = get_response(request)
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         further_directives = getattr(settings, "STRICT_CSP", None)
         if further_directives is None:
             return response
@@ -29,5 +25,3 @@ def strict_csp_middleware(
             + further_directives,
         )
         return response
-
-    return middleware
