@@ -139,7 +139,7 @@ STABILIZE_SCRIPT = """() => {
     document.querySelectorAll(".ciam-code").forEach((code) => {
         code.textContent = "1656572265429$49b433a9-219a-910a-0323-2af4f1f1a9ce";
     });
-    document.querySelectorAll(".ciam-wait").forEach((wait) => {
+    document.querySelectorAll("[data-ciam-wait] > [aria-hidden]").forEach((wait) => {
         wait.textContent = wait.textContent.replace(/\\d+/, "60");
     });
 }"""
@@ -153,8 +153,8 @@ PAGES = {
 }
 # Each number gets one code in a minute.
 NUMBERS = (f"138 0000 {last:04}" for last in itertools.count(1234))
-# After some wrong passwords, the page asks for a CAPTCHA.
-USERNAMES = (f"li{number or ''}" for number in itertools.count())
+# After three wrong passwords for one name, the page asks for a CAPTCHA.
+USERNAMES = itertools.cycle(("li", "wang", "zhang", "liu", "chen", "yang"))
 # The states that tell the most about the pages -> the function that opens the page.
 STATES = {
     "login": open_login,
