@@ -151,8 +151,8 @@ PAGES = {
     "second_step": open_second_step,
     "locked": open_locked_account,
 }
-# Each number gets one code in a minute.
-NUMBERS = (f"138 0000 {last:04}" for last in itertools.count(1234))
+# Each number gets one code in a minute. The default country code depends on the language.
+NUMBERS = (f"+86 138 0000 {last:04}" for last in itertools.count(1234))
 # After three wrong passwords for one name, the page asks for a CAPTCHA.
 USERNAMES = itertools.cycle(("li", "wang", "zhang", "liu", "chen", "yang"))
 # The states that tell the most about the pages -> the function that opens the page.
