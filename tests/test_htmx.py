@@ -160,6 +160,7 @@ def test_an_answer_replaces_the_card_of_a_sign_in_that_has_ended(person: FormBro
         ("/ciam/logout/", HTMX, True),
         ("/ciam/logout/", BOOSTED, False),
         ("/ciam/logout/", {"accept": HTML}, False),
+        ("/ciam/logout/", {"accept": HTML, "hx-request": "yes"}, False),
     ],
 )
 def test_htmx_opens_a_redirect_that_a_script_cannot_follow(

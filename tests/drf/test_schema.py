@@ -151,7 +151,8 @@ def test_the_document_is_valid(api_sign_in: str, version: str) -> None:
 def test_our_endpoints_are_documented_below_any_prefix(api_sign_in: str) -> None:
     paths = document()["paths"]
     ours = {name for name in paths if name.startswith("/here/ciam/api/")}
-    steps = {f"/here/ciam/api/{name}/" for name in STEPS}
+    # The step of a native app has a URL for each provider, and this project has no provider.
+    steps = {f"/here/ciam/api/{name}/" for name in STEPS if name != "native"}
 
     others = {"/here/ciam/api/", "/here/ciam/api/captcha/"}
     others |= {"/here/ciam/api/renew/"} if api_sign_in == "token" else set()

@@ -1110,6 +1110,17 @@ def test_the_details_with_a_list_of_values_are_selected(
     assert sent | typed | {"country": "CN", "city": city or "广东省"} == sent
 
 
+def test_ciam_refuses_a_value_that_only_the_project_lists(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_PROFILE_OPTIONS = {"country": ["FR"]}
+    person.open_page("/ciam/login/")
+    person.submit_form(username="unfinished_options", password=PASSWORD)
+    typed = {"gender": "female", "province": "广东省", "city": "深圳", "country": "FR"}
+
+    assert check_field_error(person.submit_form(**typed), "country")
+
+
 def test_the_mobile_number_of_the_profile_is_checked_and_normalized(person: FormBrowser) -> None:
     person.open_page("/ciam/login/")
     person.submit_form(username="unfinished_phone", password=PASSWORD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.answers import answer_to
 from ciam_django.errors import CiamError
+from ciam_django.templatetags import ciam
 from ciam_django.testing import FakeCiam
 from tests.rows import for_each_row
 
@@ -255,3 +257,13 @@ print(template.render({"ciam_error": CiamError("Operation.Failure.User.Locked")}
 
     assert result.returncode == 0, result.stderr
     assert "This account is locked" in result.stdout
+
+
+def test_the_tags_load_without_the_accounts_app(settings: Settings) -> None:
+    installed = settings.INSTALLED_APPS
+    settings.INSTALLED_APPS = [app for app in installed if app != "ciam_django.accounts"]
+    tags = importlib.reload(ciam).register.tags
+    settings.INSTALLED_APPS = installed
+
+    assert tags.keys() == importlib.reload(ciam).register.tags.keys()
+    assert "ciam_error" in tags

@@ -206,3 +206,7 @@ def test_an_unsafe_url_is_no_link(url: Any) -> None:
     (box,) = boxes("en", terms("Terms", url=url))
 
     assert "<a" not in box.sentence
+
+
+def test_a_form_without_terms_has_no_boxes() -> None:
+    assert boxes("en", ()) == []
