@@ -1,4 +1,4 @@
-"""The countries and regions of mobile numbers, for the choice of a country code."""
+"""List the countries and regions that a user can choose as the country code of a number."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def default_region() -> str:
     """Return the region that a form chooses at first, in the active language.
 
     Most readers of Traditional Chinese have numbers of Taiwan, unless ``CIAM_PHONE_REGION`` is
-    Hong Kong or Macao. For other languages it is ``CIAM_PHONE_REGION``.
+    Hong Kong or Macao. Pages in other languages choose ``CIAM_PHONE_REGION``.
     """
     home, allowed = conf.CIAM_PHONE_REGION, _allowed_regions()
     guess = _REGIONS_OF_LANGUAGES.get(get_language() or "", home)

@@ -1,4 +1,4 @@
-"""What users type into the forms, in a real browser: checks, passwords and double clicks."""
+"""Tests of the forms in a real browser: the checks before sending, passwords, double clicks."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def url_in(consent: Consent, language: str) -> str:
 def _best_language(languages: Collection[str], wanted: str) -> str:
     """Return the language that is most similar to the wanted language, else the first language.
 
-    For ``zh-hant``, a text in ``zh-tw`` is better than a text in ``zh-cn``.
+    A page in ``zh-hant`` gets a text in ``zh-tw`` before a text in ``zh-cn``.
     """
     for similar_to_wanted in similar_languages(wanted):
         for language in languages:
