@@ -21,7 +21,7 @@ R = TypeVar("R", bound=HttpResponseBase)
 
 # --- Texts --------------------------------------------------------------------------------------
 
-_NOT_LOGGABLE: Final = re.compile(r"[^A-Za-z0-9$._:*-]")
+_NOT_LOGGABLE: Final = re.compile(r"[^A-Za-z0-9$._:*-]+")
 _MAX_INPUT_LENGTH: Final = 1024
 _MAX_TEXT_LENGTH: Final = 500
 _PLAIN_URL: Final = re.compile(

@@ -142,9 +142,9 @@ def _worst_texts() -> Iterator[str]:
 
 
 def _cpu_seconds(apply: Callable[[str], object], text: str) -> float:
-    """Return the CPU time of a call, the shortest of three if the first takes long."""
+    """Return the CPU time of a call, the shortest of ten if the first takes long."""
     shortest = _LONGEST
-    for _ in range(3):
+    for _ in range(10):
         began = time.thread_time()
         apply(text)
         shortest = min(shortest, time.thread_time() - began)
