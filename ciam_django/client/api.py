@@ -351,8 +351,8 @@ class CiamClient:
         endpoint = endpoint_of(name)
         try:
             if endpoint.credential is Credential.USER:
-                return parse(self._send_request(endpoint, access_token, parameters))
-            return parse(self._call_with_application_token(endpoint, parameters))
+                return parse(self._send_request(name, endpoint, access_token, parameters))
+            return parse(self._call_with_application_token(name, endpoint, parameters))
         except CiamError as error:
             error.stage = error.stage or endpoint.stage
             if error.code in _FAILED_CONNECTION_CODES and error.upstream_status is None:
@@ -360,7 +360,7 @@ class CiamClient:
             raise
 
     def _call_with_application_token(
-        self, endpoint: Endpoint, parameters: Mapping[str, Any]
+        self, name: str, endpoint: Endpoint, parameters: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Call with the cached application token; if CIAM rejects it, call with a newer token.
 
@@ -370,7 +370,7 @@ class CiamClient:
         cached = self._cached_application_token(endpoint.credential)
         token = cached.get_copy()
         try:
-            return self._send_request(endpoint, token.content, parameters)
+            return self._send_request(name, endpoint, token.content, parameters)
         except CiamError as error:
             if error.code.casefold() not in REFUSED_TOKEN_CODES:
                 raise
@@ -378,7 +378,7 @@ class CiamClient:
             if newer is token:
                 raise misconfiguration(error) from error
         try:
-            return self._send_request(endpoint, newer.content, parameters)
+            return self._send_request(name, endpoint, newer.content, parameters)
         except CiamError as error:
             if error.code.casefold() not in REFUSED_TOKEN_CODES:
                 raise
@@ -393,7 +393,8 @@ class CiamClient:
 
         Raises ``bad_configuration`` if CIAM rejects the client.
         """
-        endpoint = endpoint_of("application_token")
+        name = "application_token"
+        endpoint = endpoint_of(name)
         parameters = {
             "client_id": self.app.client_id,
             **self.app.credentials(self._url_of(endpoint)),
@@ -401,7 +402,7 @@ class CiamClient:
             "scope": scope,
         }
         try:
-            data = self._send_request(endpoint, "", parameters)
+            data = self._send_request(name, endpoint, "", parameters)
         except CiamError as error:
             if error.code not in _REFUSED_APPLICATION_CODES:
                 raise
@@ -420,7 +421,7 @@ class CiamClient:
     # ``_call`` sets the stage of the endpoint.
     @raising_ciam_errors("")
     def _send_request(
-        self, endpoint: Endpoint, access_token: str, parameters: Mapping[str, Any]
+        self, name: str, endpoint: Endpoint, access_token: str, parameters: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Send the request, and return the data of the response.
 
@@ -433,6 +434,7 @@ class CiamClient:
         headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
         url = self._url_of(endpoint)
         with self.app.new_http_session() as session:
+            session.endpoint = name
             response = session.request(
                 endpoint.method,
                 url,

@@ -123,6 +123,11 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
 }
 # fmt: on
 
+# The endpoints of OAuth and OpenID Connect, whose URLs come from the client's setting or from the
+# metadata. The project's own calls with the client have the last name.
+OTHER_ENDPOINT: Final = "other"
+OAUTH_ENDPOINTS: Final = ("metadata", "keys", "token", "refresh", "userinfo", OTHER_ENDPOINT)
+
 
 @cached_until_settings_change("CIAM_ENDPOINTS")
 def endpoint_of(name: str) -> Endpoint:

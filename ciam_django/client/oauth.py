@@ -170,7 +170,7 @@ class CiamApp(_App):
 
         def fetch() -> FetchedDocument:
             try:
-                return self._fetch_document(url)
+                return self._fetch_document("keys", url)
             except CiamError as error:
                 if error.upstream_status is None:
                     name_setting(error, _METADATA_SETTING, url)
@@ -213,7 +213,7 @@ class CiamApp(_App):
         """
         url = metadata["jwks_uri"]
         try:
-            return _keys_of(self._fetch_document(url).document)
+            return _keys_of(self._fetch_document("keys", url).document)
         except CiamError as error:
             name_setting(error, _METADATA_SETTING, url)
             raise
@@ -241,16 +241,17 @@ class CiamApp(_App):
     def _fetch_metadata(self, url: str) -> FetchedDocument:
         """Fetch the metadata; raise ``bad_configuration`` if the failure shows a wrong address."""
         try:
-            return self._fetch_document(url)
+            return self._fetch_document("metadata", url)
         except CiamError as error:
             if not _is_address_wrong(error):
                 raise
             reason = f"HTTP status {error.upstream_status}" if error.upstream_status else ""
             raise misconfiguration(error, own_text(reason)) from error
 
-    def _fetch_document(self, url: str) -> FetchedDocument:
+    def _fetch_document(self, endpoint: str, url: str) -> FetchedDocument:
         # The caller sets the stage.
         with raising_ciam_errors(""), self._get_session() as session:
+            session.endpoint = endpoint
             document = data_of(session.request("GET", url, withhold_token=True))
         return FetchedDocument(document, fresh_for=_FRESH_SECONDS, good_for=conf.CIAM_STALE_LIMIT)
 
@@ -414,6 +415,7 @@ class CiamApp(_App):
                 )
             headers = {"Authorization": f"Bearer {access_token}"}
             with self._get_session() as session:
+                session.endpoint = "userinfo"
                 claims = data_of(
                     session.request("GET", endpoint, withhold_token=True, headers=headers)
                 )

@@ -43,6 +43,7 @@ from ciam_django.client.cache import (
     is_acquired,
     set_cached,
 )
+from ciam_django.client.endpoints import OTHER_ENDPOINT
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.privacy import own_text
@@ -522,6 +523,9 @@ class HttpSession(OAuth2Session):
     the project's ``client_kwargs`` take precedence.
     """
 
+    # The name of the endpoint that the session calls: of ``ENDPOINTS`` or ``OAUTH_ENDPOINTS``.
+    endpoint: str = OTHER_ENDPOINT
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.uses_environment = self.trust_env
@@ -534,6 +538,16 @@ class HttpSession(OAuth2Session):
 
     def close(self) -> None:
         """Do nothing: the connections belong to the process."""
+
+    def fetch_token(self, *args: Any, **kwargs: Any) -> Any:
+        """Exchange a code for tokens, see Authlib."""
+        self.endpoint = "token"
+        return super().fetch_token(*args, **kwargs)
+
+    def refresh_token(self, *args: Any, **kwargs: Any) -> Any:
+        """Refresh the tokens, see Authlib."""
+        self.endpoint = "refresh"
+        return super().refresh_token(*args, **kwargs)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Return None: CIAM's API does not redirect, and another host must not get our secrets."""

@@ -64,7 +64,7 @@ def waiting_fetch(url: str, wait: Callable[[], object]) -> Callable[[], FetchedD
     """A function that fetches the document from the fake and waits before it returns."""
 
     def fetch_and_wait() -> FetchedDocument:
-        document = ciam_app()._fetch_document(url)
+        document = ciam_app()._fetch_document("metadata", url)
         wait()
         return document
 

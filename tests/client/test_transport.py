@@ -19,10 +19,13 @@ from pytest_django.fixtures import Settings
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import InsecureRequestWarning
 
-from ciam_django.client import transport
+from ciam_django.client import CiamClient, transport
+from ciam_django.client.endpoints import ENDPOINTS, OAUTH_ENDPOINTS
+from ciam_django.client.oauth import ciam_app
 from ciam_django.client.transport import LARGEST_BODY, HttpSession
 from ciam_django.errors import CiamError, raising_ciam_errors
 from ciam_django.testing import FakeCiam
+from tests.browser import query_of
 from tests.rows import for_each_row
 
 
@@ -372,3 +375,42 @@ def test_certificates_are_verified_with_the_bundle_of_requests_unless_verify_is_
     assert context.verify_mode is mode
     assert context.check_hostname is verify
     assert (context.cert_store_stats()["x509_ca"] > 10) is verify
+
+
+class NamingSession(HttpSession):
+    """A session that keeps the names of the endpoints that it calls."""
+
+    names: list[str]
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        self.names.append(self.endpoint)
+        return super().send(request, **kwargs)
+
+
+def test_the_session_of_each_call_has_the_name_of_its_endpoint(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NamingSession, "names", [], raising=False)
+    app = ciam_app()
+    app.client_cls = NamingSession
+    urls = {"redirect_uri": "http://testserver/ciam/callback/", "code_verifier": "v" * 43}
+    address = app.authorization_url(state="s" * 32, nonce="n" * 32, **urls)
+    code = query_of(ciam.authorize(address, username="li"))["code"]
+    token = app.exchange_code(code=code, **urls)
+    app.verify_id_token(token, "n" * 32)
+    app.fetch_userinfo(token["access_token"])
+    app.refresh_tokens(token["refresh_token"])
+    CiamClient(app).captcha()
+    app.get(app.load_server_metadata()["userinfo_endpoint"], token=token)
+
+    assert NamingSession.names == [
+        "metadata",
+        "token",
+        "keys",
+        "userinfo",
+        "refresh",
+        "application_token",
+        "captcha",
+        "other",
+    ]
+    assert set(NamingSession.names) <= {*ENDPOINTS, *OAUTH_ENDPOINTS}
