@@ -19,6 +19,7 @@ No step calls an earlier step. The modules and packages:
 The path of a failure
     errors.py        CiamError, Stage and raising_ciam_errors()
     privacy.py       redacted texts, cleared frames, requests without their data
+    events.py        the table of the events: log lines with fields, and observers
     kinds.py         Kind -> status, title, action, audience and log level
     codes.py         the table: code -> Meaning
     languages.py     the language of the texts

@@ -11,12 +11,11 @@ from django.http import HttpRequest
 
 from ciam_django.answers import GENERIC_ERROR_STAGES, Answer, answer_to
 from ciam_django.errors import CiamError, Stage, code_in, detach_causes
+from ciam_django.events import FAILED, record
 from ciam_django.kinds import KINDS
 from ciam_django.lookup import MatchedRow
 from ciam_django.privacy import loggable_code
 from ciam_django.signals import login_failed, unknown_code
-
-logger = logging.getLogger("ciam_django")
 
 # The stages of a sign-in. At the other stages the user has signed in before.
 _SIGN_IN_STAGES: Final = GENERIC_ERROR_STAGES | {
@@ -76,26 +75,26 @@ def _log_failure(error: CiamError, answer: Answer, request: HttpRequest | None) 
         if _is_from_query_string(request, error)
         else _claim_log_level(error.code, row)
     )
-    logger.log(
-        level,
-        "Sign-in failure: code=%s type_code=%s row=%s step=%s kind=%s stage=%s status=%s "
-        "shown=%s upstream_status=%s request_id=%s%s upstream_text=%r%s",
-        loggable_code(error.code),
-        loggable_code(error.type_code) or "-",
-        row.key,
-        row.matched_by.replace(" ", "_"),
-        row.meaning.kind,
-        error.stage or "-",
-        answer.status,
-        answer.code,
-        error.upstream_status or "-",
-        answer.request_id,
+    record(
+        FAILED,
+        request,
+        level=level,
+        code=loggable_code(error.code),
+        type_code=loggable_code(error.type_code) or None,
+        row=row.key,
+        step=row.matched_by.replace(" ", "_"),
+        kind=row.meaning.kind,
+        stage=error.stage or None,
+        status=answer.status,
+        shown=answer.code,
+        upstream_status=error.upstream_status or None,
+        request_id=answer.request_id,
         # A generic answer has a local id instead of CIAM's request id.
-        f" upstream_request_id={error.request_id}"
-        if error.request_id not in ("", answer.request_id)
-        else "",
-        error.upstream_text,
-        f" reason={str(row.reason)!r}" if row.reason else "",
+        upstream_request_id=(
+            error.request_id if error.request_id not in ("", answer.request_id) else None
+        ),
+        upstream_text=error.upstream_text,
+        reason=row.reason or None,
     )
     if is_first_unknown:
         code = loggable_code(error.code)

@@ -5,7 +5,6 @@ HTML is a page, or a fragment for htmx, which puts the fragment into a page of t
 
 from __future__ import annotations
 
-import logging
 import re
 import traceback
 from collections.abc import Mapping
@@ -26,10 +25,9 @@ from django.utils.translation import override
 
 from ciam_django.answers import Answer
 from ciam_django.conf import cached_until_settings_change, conf
+from ciam_django.events import PAGE_FAILED, record
 from ciam_django.languages import language_for, language_of_texts
 from ciam_django.ways_out import way_home, way_of_action, way_out_of
-
-logger = logging.getLogger("ciam_django")
 
 JSON: Final = "application/json"
 PROBLEM_JSON: Final = "application/problem+json"
@@ -315,13 +313,13 @@ def _log_broken_page(template: str, error: Exception) -> None:
     failure that the page is about, with its upstream text.
     """
     is_of_template = isinstance(error, TemplateDoesNotExist | TemplateSyntaxError)
-    logger.error(
-        "The project's templates can't render %r (CIAM_BASE_TEMPLATE is %r): %s%s\n%s",
-        template,
-        conf.CIAM_BASE_TEMPLATE,
-        type(error).__name__,
-        f": {error}" if is_of_template else "",
-        "".join(traceback.format_tb(error.__traceback__)),
+    record(
+        PAGE_FAILED,
+        template=template,
+        base_template=conf.CIAM_BASE_TEMPLATE,
+        error=type(error).__name__,
+        error_text=error if is_of_template else None,
+        frames="".join(traceback.format_tb(error.__traceback__)),
     )
 
 

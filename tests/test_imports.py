@@ -21,6 +21,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     "__init__": set(),
     # the path of a failure
     "conf": set(),
+    "events": set(),
     "kinds": set(),
     "privacy": set(),
     "errors": {"privacy"},
@@ -30,9 +31,9 @@ ROOMS: Final[dict[str, set[str]]] = {
     "provider_names": {"conf"},
     "lookup": {"codes", "conf", "kinds", "languages"},
     "answers": {"privacy", "lookup", "codes", "errors", "conf", "kinds", "languages"},
-    "reporting": {"answers", "privacy", "lookup", "errors", "kinds", "signals"},
+    "reporting": {"answers", "privacy", "lookup", "errors", "events", "kinds", "signals"},
     "ways_out": {"answers", "conf", "kinds"},
-    "responses": {"answers", "conf", "languages", "ways_out"},
+    "responses": {"answers", "conf", "events", "languages", "ways_out"},
     "forms": {"reporting", "answers", "errors"},
     "network": {"conf"},
     # entry points
@@ -51,8 +52,9 @@ ROOMS: Final[dict[str, set[str]]] = {
     "ninja": {"accounts"},
     "tokens": {"privacy", "accounts", "errors"},
     # calls to CIAM, sign-in
-    "client": {"privacy", "network", "errors", "conf"},
+    "client": {"privacy", "network", "errors", "events", "conf"},
     "accounts": {
+        "events",
         "reporting",
         "network",
         "privacy",
@@ -66,6 +68,7 @@ ROOMS: Final[dict[str, set[str]]] = {
         "provider_names",
     },
     "login": {
+        "events",
         "provider_names",
         "reporting",
         "privacy",

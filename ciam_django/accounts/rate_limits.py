@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import ipaddress
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,9 +24,15 @@ from ciam_django.client.cache import (
 )
 from ciam_django.conf import RATE, conf
 from ciam_django.errors import CiamError, Stage
+from ciam_django.events import (
+    ADDRESS_LIMIT_SHARED,
+    LIMIT_REACHED,
+    NO_CLIENT_ADDRESS,
+    NO_LINE,
+    Event,
+    record,
+)
 from ciam_django.privacy import own_text
-
-logger = logging.getLogger("ciam_django")
 
 _SECONDS: Final = {"s": 1, "min": 60, "hour": 3600, "day": 86400}
 _UNITS: Final = {seconds: unit for unit, seconds in _SECONDS.items()}
@@ -250,10 +255,7 @@ def _count(request: HttpRequest, act: _Act, receiver: str = "", known_browser: s
         if count > counter.limit:
             counted.subtract()
             if counter.limit_key == "address" and not (known_browser or conf.CIAM_CLIENT_IP):
-                _warn(
-                    "An address has reached its limit, and CIAM_CLIENT_IP is not set. Behind a "
-                    "proxy, all clients would have this address: see manage.py check --deploy."
-                )
+                _warn(ADDRESS_LIMIT_SHARED)
             raise _limit_error(act, counter, wait)
     return counted
 
@@ -262,8 +264,15 @@ def _limit_error(act: _Act, counter: _Counter, wait: int) -> CiamError:
     """Return the error of a full counter; the error's log line names the counter."""
     rate = f"{counter.limit} per {_UNITS[counter.seconds]}"
     text = f"{act.setting}: the counter {counter.limit_key!r} is full ({rate})"
-    if counter.limit_key == "site":
-        _warn(f"{text}. All clients are refused.")
+    is_line_due = counter.limit_key == "site" and _claim_warning(text)
+    record(
+        LIMIT_REACHED,
+        level=None if is_line_due else NO_LINE,
+        setting=act.setting,
+        act=act.name,
+        counter=counter.limit_key,
+        rate=rate,
+    )
     return CiamError(act.code, stage=act.stage, retry_after=wait, upstream_text=own_text(text))
 
 
@@ -320,10 +329,7 @@ def _address(request: HttpRequest, function_path: str) -> str:
         else request.META.get("REMOTE_ADDR", "")
     )
     if not address:
-        _warn(
-            "The address of the client is empty: all such clients share the limits of an address. "
-            "Set CIAM_CLIENT_IP: see manage.py check --deploy."
-        )
+        _warn(NO_CLIENT_ADDRESS)
         return "no address"
     try:
         parsed = ipaddress.ip_address(address)
@@ -354,13 +360,19 @@ def rates_of(
     return parsed
 
 
-# Text of a warning -> the time of its last log line. There are only a few texts.
+# Problem -> the time of its last log line. There are only a few problems.
 _warned_at: dict[str, float] = {}
 
 
-def _warn(text: str) -> None:
-    """Log a warning, at most once in ``_WARNING_INTERVAL``."""
+def _warn(event: Event) -> None:
+    """Record the event; write its log line at most once in ``_WARNING_INTERVAL``."""
+    record(event, level=None if _claim_warning(event.name) else NO_LINE)
+
+
+def _claim_warning(problem: str) -> bool:
+    """Claim the next warning; return False within ``_WARNING_INTERVAL`` after the last claim."""
     now = time.monotonic()
-    if now - _warned_at.get(text, -_WARNING_INTERVAL) >= _WARNING_INTERVAL:
-        _warned_at[text] = now
-        logger.warning(text)
+    if now - _warned_at.get(problem, -_WARNING_INTERVAL) < _WARNING_INTERVAL:
+        return False
+    _warned_at[problem] = now
+    return True

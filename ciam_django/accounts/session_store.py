@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import logging
 import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -31,10 +30,9 @@ from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person, identity_key, is_subject, load_issuer
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
+from ciam_django.events import SIGNED_IN, record
 from ciam_django.privacy import clear_frames_on_error
 from ciam_django.reporting import report
-
-logger = logging.getLogger("ciam_django")
 
 # The entry in Django's session: the id of the row, the digest of the session key, and the time of
 # the next check.
@@ -389,9 +387,15 @@ def announce_sign_in(
     ``session`` is ``django``, or ``token`` for an app that stores the tokens itself.
     """
     send_on_commit(signed_in, identity, request=request, person=person)
-    line = "Sign-in: user=%s provider=%s session=%s"
-    provider = person.provider or "ciam"
-    _on_commit(functools.partial(logger.info, line, identity.user_id, provider, session))
+    write_line = functools.partial(
+        record,
+        SIGNED_IN,
+        request,
+        user=identity.user_id,
+        provider=person.provider or "ciam",
+        session=session,
+    )
+    _on_commit(write_line)
 
 
 def send_on_commit(signal: Signal, identity: CiamIdentity, **arguments: Any) -> None:

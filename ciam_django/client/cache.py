@@ -22,8 +22,7 @@ from cryptography.fernet import InvalidToken
 from django.core.cache import cache as django_cache
 
 from ciam_django.client.crypto import fernet_for
-
-logger = logging.getLogger("ciam_django")
+from ciam_django.events import CACHE_FAILED, NO_LINE, record
 
 # The keys contain this number. A version of this package that stores other content has another
 # number, so that no version reads the content of the other version during a deploy.
@@ -290,8 +289,12 @@ _logged_at: dict[int, float] = {}
 def _log_cache_failure(error: Exception, level: int) -> None:
     """Log the failure, at most once in ``_LOG_INTERVAL`` for each level."""
     now = time.monotonic()
-    if now - _logged_at.get(level, -_LOG_INTERVAL) < _LOG_INTERVAL:
-        return
-    _logged_at[level] = now
+    is_line_due = now - _logged_at.get(level, -_LOG_INTERVAL) >= _LOG_INTERVAL
+    if is_line_due:
+        _logged_at[level] = now
     # Only the type is logged: the text may hold the cache's address with its password.
-    logger.log(level, "Django's cache is down (%s). Processes can't share data.", type(error))
+    record(
+        CACHE_FAILED,
+        level=level if is_line_due else NO_LINE,
+        error=f"{type(error).__module__}.{type(error).__qualname__}",
+    )

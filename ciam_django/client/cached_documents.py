@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -23,8 +22,7 @@ from ciam_django.client.crypto import from_stored
 from ciam_django.client.transport import ASYNC_MESSAGE, call_deadline, refuse_while_open
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
-
-logger = logging.getLogger("ciam_django")
+from ciam_django.events import OLD_COPY_USED, record
 
 # Seconds between two attempts to replace a copy.
 _ATTEMPT_INTERVAL: Final = 60
@@ -131,11 +129,7 @@ class CachedDocument(Generic[T]):
         try:
             return self._try_fetch(copy)
         except CiamError as error:
-            logger.warning(
-                "CIAM gives no new copy: code=%s. The copy of %d seconds ago is used.",
-                error,
-                time.time() - copy.fetched_at,
-            )
+            record(OLD_COPY_USED, code=error, seconds=time.time() - copy.fetched_at)
             return copy
 
     def _try_fetch(self, old: CachedCopy[T] | None = None) -> CachedCopy[T] | None:

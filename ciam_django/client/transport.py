@@ -46,12 +46,11 @@ from ciam_django.client.cache import (
 from ciam_django.client.endpoints import OTHER_ENDPOINT
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
+from ciam_django.events import CIRCUIT_CLOSED, record
 from ciam_django.privacy import own_text
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-logger = logging.getLogger("ciam_django")
 
 # The size of the largest body in bytes, after decompression.
 LARGEST_BODY: Final = 1024 * 1024
@@ -306,7 +305,7 @@ class _Circuit:
             acquire_once(f"{self._key}.answered", seconds=_STATE_LIFETIME)
             self.release_attempt()
             self._is_open = False
-            logger.info("%s answers again.", self._host)
+            record(CIRCUIT_CLOSED, host=self._host)
 
     def record_silence(self, began_at: float) -> None:
         """Open the circuit, unless a call of any process has had an answer since ``began_at``.

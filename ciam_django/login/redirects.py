@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -21,6 +20,7 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils.http import is_same_domain, url_has_allowed_host_and_scheme
 
 from ciam_django.conf import conf
+from ciam_django.events import REDIRECT_PAGE_MISSING, record
 from ciam_django.responses import (
     HTML,
     JSON,
@@ -29,8 +29,6 @@ from ciam_django.responses import (
     is_htmx_request,
 )
 from ciam_django.ways_out import ciam_view_name, is_read_alike
-
-logger = logging.getLogger("ciam_django")
 
 # The longest ``next`` in bytes: it travels in a cookie.
 _LONGEST: Final = 512
@@ -94,12 +92,7 @@ def _default_url_after_sign_in() -> str:
 @functools.cache
 def _log_missing_page(url: str) -> None:
     """Log the missing page once in this process."""
-    logger.warning(
-        "LOGIN_REDIRECT_URL is not set, and Django's default, %s, is no page of this project: "
-        "users read 'Not Found' after a sign-in. Set LOGIN_REDIRECT_URL to a path, or to the name "
-        "of a URL pattern, such as 'home'.",
-        url,
-    )
+    record(REDIRECT_PAGE_MISSING, url=url)
 
 
 def url_after_sign_out(request: HttpRequest) -> str:

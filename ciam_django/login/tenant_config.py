@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -14,8 +13,6 @@ from ciam_django.client.results import Consent, LoginPage, consents_of, login_pa
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.reporting import report
-
-logger = logging.getLogger("ciam_django")
 
 T = TypeVar("T")
 

@@ -29,6 +29,7 @@ from ciam_django.accounts.rate_limits import (
     subtract_password_without_captcha,
 )
 from ciam_django.errors import CiamError, Stage
+from ciam_django.events import NO_CLIENT_ADDRESS
 from tests.rows import for_each_row
 
 NUMBER = "+8613800000000"
@@ -281,7 +282,7 @@ def test_a_warning_is_logged_once_in_ten_minutes(
 ) -> None:
     for seconds, lines in ((0, 1), (595, 1), (600, 2), (605, 2)):
         monkeypatch.setattr(time, "monotonic", partial(float, 10_000 + seconds))
-        rate_limits._warn("The address is empty.")
+        rate_limits._warn(NO_CLIENT_ADDRESS)
         assert len(caplog.records) == lines
 
 

@@ -16,13 +16,7 @@ from ciam_reference.endpoints import (
     urls_reference,
 )
 from ciam_reference.headers import REQUEST_HEADERS, RESPONSE_HEADERS, read_headers, set_headers
-from ciam_reference.logs import (
-    FAILURE_FIELDS,
-    OTHER_LINES,
-    failure_fields,
-    log_lines,
-    logs_reference,
-)
+from ciam_reference.logs import logs_reference
 from ciam_reference.parts import PARTS
 from ciam_reference.signals import arguments_of_signals, signal_paths, signals_reference
 from ciam_reference.sources import PACKAGE
@@ -32,6 +26,7 @@ import ciam_django.urls
 from ciam_django.checks.messages import CHECK_IDS
 from ciam_django.codes import CODES
 from ciam_django.conf import SETTINGS
+from ciam_django.events import EVENTS, FACTS
 from ciam_django.login.steps.table import NATIVE, STEPS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -166,26 +161,21 @@ def test_the_headers_of_the_reference_are_those_of_the_source_code() -> None:
     assert set(REQUEST_HEADERS) == read_headers()
 
 
-def test_the_log_lines_of_the_reference_are_those_of_the_source_code() -> None:
-    templates = [line.template for line in log_lines()]
+def test_the_reference_of_the_log_lines_has_each_event_and_each_fact() -> None:
+    text = logs_reference()
 
-    assert [template for template in OTHER_LINES if template not in templates] == []
-    assert set(FAILURE_FIELDS) == failure_fields()
-    assert "Sign-in failure: code=… type_code=…" in logs_reference()
-    assert "Sign-in: user=… provider=… session=…\n```\n\nINFO. A sign-in" in logs_reference()
-
-
-def test_no_log_line_escapes_the_reference() -> None:
-    # One call in `_warn` writes the texts of its callers, and one call writes the line of a
-    # failure. A form that the CSRF check refuses is a line of Django.
-    calls = [
-        match
-        for source in sources().values()
-        for match in re.findall(r"\blogger\.(?:log|debug|info|warning|error|exception)\b", source)
-    ]
-    warnings = sum(len(re.findall(r"(?<!def )\b_warn\(", source)) for source in sources().values())
-
-    assert len(calls) - 2 + warnings == len(log_lines())
+    for name, event in EVENTS.items():
+        section = text.partition(f"### `{name}`\n")[2].partition("\n#")[0]
+        assert event.meaning in section, name
+        assert [fact for fact in event.facts if f"`{fact}`" not in section] == [], name
+        assert bool(event.levels) == ("```text" in section), name
+    for name, fact in FACTS.items():
+        assert f"| `{name}` | `{fact.type.__name__}` | {fact.meaning} |" in text
+    assert "Sign-in: user=… provider=… session=…\n```\n\nINFO. A sign-in" in text
+    assert (
+        "request_id=… upstream_request_id=… upstream_text=… reason=…\n```\n\n"
+        "INFO, WARNING or ERROR. A" in text
+    )
 
 
 # --- Links and search -------------------------------------------------------------------------

@@ -1,0 +1,375 @@
+"""Record the events of the package: each event is one log line with fields, and calls observers.
+
+``EVENTS`` is the table of the events, and ``FACTS`` is the table of their facts. The log line of an
+event has each fact of the event as an attribute of its ``logging.LogRecord``: the fact ``code`` is
+the attribute ``ciam_code``. A formatter for JSON writes these attributes. The metrics are observers
+of the events.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from django.http import HttpRequest
+
+Fact = str | int | float | bool | None
+Observer = Callable[[str, Mapping[str, Fact], HttpRequest | None], object]
+"""Takes the name of the event, its facts, and the request, or None without a request."""
+
+logger: Final = logging.getLogger("ciam_django")
+
+PREFIX: Final = "ciam_"
+"""The prefix of the attributes of a ``LogRecord``, so that no fact replaces another attribute."""
+
+NO_LINE: Final = logging.NOTSET
+"""The level of an event without a log line. The observers still get the event."""
+
+# Replaces a missing fact in the text of a line.
+_MISSING: Final = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class FactType:
+    """A row of ``FACTS``: the type of a fact that is not None, and its meaning."""
+
+    type: type[str | int | float]
+    meaning: str
+
+
+# A fact never has the name of a user, a number, an address, a subject or a token. Only the texts of
+# `code`, `type_code`, `request_id` and `upstream_text` come from CIAM: their callers redact them.
+FACTS: Final[Mapping[str, FactType]] = {
+    "act": FactType(str, "The limited act: `send`, `try`, `picture` or `token`."),
+    "base_template": FactType(str, "The value of `CIAM_BASE_TEMPLATE`."),
+    "began_at_ns": FactType(int, "The start of the call, in nanoseconds since the epoch."),
+    "code": FactType(str, "The true code, as CIAM, OAuth 2.0, Authlib or the project has sent it."),
+    "counter": FactType(str, "The full counter: `receiver`, `visitor`, `address` or `site`."),
+    "endpoint": FactType(str, "The name of CIAM's endpoint, or `other`."),
+    "error": FactType(str, "The class of the exception."),
+    "error_text": FactType(str, "The text of an error of Django's template engine."),
+    "frames": FactType(str, "The frames of the exception, without variables."),
+    "group": FactType(str, "The group of endpoints that share a circuit."),
+    "host": FactType(str, "CIAM's host, as the settings or the metadata name it."),
+    "http_method": FactType(str, "The method of the HTTP request."),
+    "http_status": FactType(int, "The HTTP status of the response, if there was a response."),
+    "kind": FactType(str, "The kind of the row."),
+    "observer": FactType(str, "The name of the function that has failed."),
+    "provider": FactType(str, "The name of the social provider, or `ciam`."),
+    "rate": FactType(str, "The limit, such as `5 per hour`."),
+    "reason": FactType(str, "The reason for developers, from the row."),
+    "request_id": FactType(
+        str, "The id that the answer has, too. It begins with `local-` if it is not CIAM's."
+    ),
+    "row": FactType(str, "The row of the table that matches: a code, a family or `unknown_error`."),
+    "seconds": FactType(float, "A duration in seconds."),
+    "server_address": FactType(str, "The host of the called server."),
+    "server_port": FactType(int, "The port of the called server."),
+    "session": FactType(
+        str, "`django`, or `token` if an app stores the tokens of the session itself."
+    ),
+    "sessions": FactType(int, "The number of ended sessions."),
+    "setting": FactType(str, "The name of the setting that has the limit."),
+    "shown": FactType(
+        str, "The code that the user gets. It differs from `row` if the answer is generic."
+    ),
+    "sign_out_reason": FactType(str, "The `reason` of the signal `signed_out`."),
+    "stage": FactType(str, "The part of the sign-in that has failed."),
+    "status": FactType(int, "The HTTP status of the answer."),
+    "step": FactType(
+        str, "The step that has found the row: `exact`, `family`, `type_code`, `status`, `unknown`."
+    ),
+    "template": FactType(str, "The name of the template."),
+    "type_code": FactType(str, "CIAM's `code`, where CIAM's `message` has the more exact code."),
+    "upstream_request_id": FactType(
+        str, "CIAM's request id, if the answer has a local id. Quote it to CIAM."
+    ),
+    "upstream_status": FactType(int, "The HTTP status of CIAM's response."),
+    "upstream_text": FactType(str, "The text of CIAM for developers, redacted."),
+    "url": FactType(str, "The URL of Django's default, without a query."),
+    "user": FactType(str, "The primary key of the user."),
+}
+
+
+# The facts that each event has beside those of its row.
+COMMON_FACTS: Final[tuple[str, ...]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A row of ``EVENTS``.
+
+    ``levels`` are the possible levels of the line, and the first level is the default; without
+    levels, the event has no line. ``text`` is the template of the line, for the ``%`` of Python.
+    ``optional`` maps a fact to the template of a part of the line that is left out if the fact is
+    None: ``%(_reason)s`` is the place of the part of the fact ``reason``. ``meaning`` is for the
+    documentation.
+    """
+
+    name: str
+    levels: tuple[int, ...]
+    text: str
+    facts: tuple[str, ...]
+    meaning: str = ""
+    optional: Mapping[str, str] = field(default_factory=dict)
+
+
+# --- Signing in and out -----------------------------------------------------------------------
+
+SIGNED_IN: Final = Event(
+    "signed_in",
+    (logging.INFO,),
+    "Sign-in: user=%(user)s provider=%(provider)s session=%(session)s",
+    ("user", "provider", "session"),
+    "A sign-in has succeeded. The user is the primary key; the session is `django` or `token`.",
+)
+SIGNED_OUT: Final = Event(
+    "signed_out",
+    (logging.INFO,),
+    "Sign-out: user=%(user)s reason=%(sign_out_reason)s",
+    ("user", "sign_out_reason"),
+    "A session has ended.",
+)
+BACK_CHANNEL_LOGOUT: Final = Event(
+    "back_channel_logout",
+    (logging.INFO,),
+    "Back-channel logout: sessions=%(sessions)s",
+    ("sessions",),
+    "CIAM has sent a valid logout token. Each ended session also has a line of its own.",
+)
+LINKED: Final = Event(
+    "linked",
+    (logging.INFO,),
+    "Link: user=%(user)s provider=%(provider)s",
+    ("user", "provider"),
+    "A user who was signed in has added an identity.",
+)
+UNLINKED: Final = Event(
+    "unlinked",
+    (logging.INFO,),
+    "Unlink: user=%(user)s provider=%(provider)s",
+    ("user", "provider"),
+    "A user has removed an identity.",
+)
+TOKENS_REFRESHED: Final = Event(
+    "tokens_refreshed",
+    (),
+    "",
+    ("user",),
+    "CIAM has given new tokens for a session.",
+)
+REFRESH_FAILED: Final = Event(
+    "refresh_failed",
+    (logging.INFO,),
+    "Refresh failure: user=%(user)s code=%(code)s row=%(row)s kind=%(kind)s",
+    ("user", "code", "row", "kind"),
+    "CIAM has given no new tokens for a session. If CIAM refuses the refresh token, the session "
+    "ends. If CIAM has failed, the session goes on until its access token expires.",
+)
+FAILED: Final = Event(
+    "failed",
+    (logging.INFO, logging.WARNING, logging.ERROR),
+    "Sign-in failure: code=%(code)s type_code=%(type_code)s row=%(row)s step=%(step)s "
+    "kind=%(kind)s stage=%(stage)s status=%(status)s shown=%(shown)s "
+    "upstream_status=%(upstream_status)s request_id=%(request_id)s%(_upstream_request_id)s "
+    "upstream_text=%(upstream_text)r%(_reason)s",
+    (
+        "code", "type_code", "row", "step", "kind", "stage", "status", "shown", "upstream_status",
+        "request_id", "upstream_request_id", "upstream_text", "reason",
+    ),
+    "A sign-in, or another call to CIAM, has failed.",
+    {"upstream_request_id": " upstream_request_id=%s", "reason": " reason=%r"},
+)  # fmt: skip
+
+# --- Calls to CIAM ----------------------------------------------------------------------------
+
+CALL_FINISHED: Final = Event(
+    "call_finished",
+    (),
+    "",
+    (
+        "endpoint", "http_method", "server_address", "server_port", "http_status", "seconds",
+        "began_at_ns", "code", "type_code",
+    ),
+    "A call to CIAM has ended. `code` is None if the call has succeeded.",
+)  # fmt: skip
+CIRCUIT_OPENED: Final = Event(
+    "circuit_opened",
+    (logging.WARNING,),
+    "%(host)s was silent: no call for some seconds (group=%(group)s).",
+    ("host", "group"),
+    "CIAM has not answered in time. Sign-ins fail at once until CIAM answers again.",
+)
+CIRCUIT_HALF_OPEN: Final = Event(
+    "circuit_half_open",
+    (logging.INFO,),
+    "%(host)s was silent: one call tries again (group=%(group)s).",
+    ("host", "group"),
+    "The first answer to the call closes the circuit.",
+)
+CIRCUIT_CLOSED: Final = Event(
+    "circuit_closed",
+    (logging.INFO,),
+    "%(host)s answers again.",
+    ("host", "group"),
+    "CIAM was silent, and its host answers again.",
+)
+CALLS_FULL: Final = Event(
+    "calls_full",
+    (logging.WARNING,),
+    "A call was refused: CIAM_MAX_CALLS calls run already (group=%(group)s).",
+    ("group",),
+    "CIAM is slow, or `CIAM_MAX_CALLS` is too low.",
+)
+OLD_COPY_USED: Final = Event(
+    "old_copy_used",
+    (logging.WARNING,),
+    "CIAM gives no new copy: code=%(code)s. The copy of %(seconds)d seconds ago is used.",
+    ("code", "seconds"),
+    "The metadata, the keys or the application token can't be fetched. Sign-ins go on until "
+    "the copy reaches `CIAM_STALE_LIMIT`.",
+)
+
+# --- Limits and the cache ---------------------------------------------------------------------
+
+LIMIT_REACHED: Final = Event(
+    "limit_reached",
+    (logging.WARNING,),
+    "%(setting)s: the counter %(counter)r is full (%(rate)s). All clients are refused.",
+    ("setting", "act", "counter", "rate"),
+    "Only the counter `site` writes the line, once in ten minutes: the whole site has reached the "
+    "limit `site` of `CIAM_SEND_LIMITS` or `CIAM_TRY_LIMITS`. Look for an attack, or raise the "
+    "limit.",
+)
+ADDRESS_LIMIT_SHARED: Final = Event(
+    "address_limit_shared",
+    (logging.WARNING,),
+    "An address has reached its limit, and CIAM_CLIENT_IP is not set. Behind a proxy, all clients "
+    "would have this address: see manage.py check --deploy.",
+    (),
+)
+NO_CLIENT_ADDRESS: Final = Event(
+    "no_client_address",
+    (logging.WARNING,),
+    "The address of the client is empty: all such clients share the limits of an address. Set "
+    "CIAM_CLIENT_IP: see manage.py check --deploy.",
+    (),
+)
+CACHE_FAILED: Final = Event(
+    "cache_failed",
+    (logging.WARNING, logging.INFO),
+    "Django's cache is down (<class '%(error)s'>). Processes can't share data.",
+    ("error",),
+    "The cache fails. Sign-ins go on; rate limits and used states are those of one process. The "
+    "line is written once in a minute.",
+)
+
+# --- The project ------------------------------------------------------------------------------
+
+PAGE_FAILED: Final = Event(
+    "page_failed",
+    (logging.ERROR,),
+    "The project's templates can't render %(template)r (CIAM_BASE_TEMPLATE is %(base_template)r): "
+    "%(error)s%(_error_text)s\n%(frames)s",
+    ("template", "base_template", "error", "error_text", "frames"),
+    "The package shows its own page instead. Correct your template.",
+    {"error_text": ": %s"},
+)
+REDIRECT_PAGE_MISSING: Final = Event(
+    "redirect_page_missing",
+    (logging.WARNING,),
+    "LOGIN_REDIRECT_URL is not set, and Django's default, %(url)s, is no page of this project: "
+    "users read 'Not Found' after a sign-in. Set LOGIN_REDIRECT_URL to a path, or to the name of a "
+    "URL pattern, such as 'home'.",
+    ("url",),
+)
+OBSERVER_FAILED: Final = Event(
+    "observer_failed",
+    (logging.ERROR,),
+    "The observer %(observer)s has failed (%(error)s). Its metrics lack events.",
+    ("observer", "error"),
+    "An observer of events, such as the metrics, has raised an exception. The line is written once "
+    "for each observer of a process. The sign-in goes on.",
+)
+
+EVENTS: Final[Mapping[str, Event]] = {
+    event.name: event for event in list(globals().values()) if isinstance(event, Event)
+}
+"""Name -> event."""
+
+
+# --- The observers ----------------------------------------------------------------------------
+
+observers: Final[list[Observer]] = []
+"""The functions that get each event, in the thread of the event, so they must be fast.
+
+If an observer raises an exception, the exception is logged, and nothing else changes.
+"""
+
+# The observers that have failed in this process.
+_failed_observers: set[Observer] = set()
+
+
+def _call_observers(event: Event, facts: Mapping[str, Fact], request: HttpRequest | None) -> None:
+    # A copy, because an observer may be added or removed in the meantime.
+    for observer in tuple(observers):
+        try:
+            observer(event.name, facts, request)
+        except Exception as error:  # noqa: BLE001  (a failing metric must not stop a sign-in)
+            if observer not in _failed_observers:
+                _failed_observers.add(observer)
+                name = getattr(observer, "__qualname__", type(observer).__qualname__)
+                # Only the type is logged: the text may have the facts.
+                _write_line(
+                    OBSERVER_FAILED,
+                    logging.ERROR,
+                    {"observer": name, "error": type(error).__name__},
+                )
+
+
+# --- Recording --------------------------------------------------------------------------------
+
+
+def record(
+    event: Event,
+    request: HttpRequest | None = None,
+    *,
+    level: int | None = None,
+    **facts: object,
+) -> None:
+    """Write the log line of the event, and call the observers.
+
+    ``level`` is one of the row's levels or ``NO_LINE``; None is the first level of the row.
+    ``facts`` are facts of the row; a fact that is left out is None. The function builds nothing if
+    the logger is off and there is no observer.
+    """
+    if level is None:
+        level = event.levels[0] if event.levels else NO_LINE
+    has_line = level != NO_LINE and logger.isEnabledFor(level)
+    if not (has_line or observers):
+        return
+    typed_facts = {name: _typed(name, facts.get(name)) for name in event.facts}
+    if has_line:
+        _write_line(event, level, typed_facts)
+    if observers:
+        _call_observers(event, typed_facts, request)
+
+
+def _typed(name: str, value: object) -> Fact:
+    if value is None:
+        return None
+    fact_type: Callable[[object], Fact] = FACTS[name].type
+    # A subclass, such as an enum, is converted, too: a formatter may refuse a subclass.
+    return fact_type(value)
+
+
+def _write_line(event: Event, level: int, facts: Mapping[str, Fact]) -> None:
+    values = {name: _MISSING if value is None else value for name, value in facts.items()}
+    for name, template in event.optional.items():
+        values[f"_{name}"] = "" if facts[name] is None else template % (facts[name],)
+    fields = {f"{PREFIX}{name}": value for name, value in facts.items()}
+    fields[f"{PREFIX}event"] = event.name
+    # The line names the function that has recorded the event.
+    logger.log(level, event.text, *([values] if values else ()), extra=fields, stacklevel=3)

@@ -1,0 +1,268 @@
+"""Test that each event is one log line with its facts as fields, and calls the observers."""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from django.http import HttpRequest
+from django.test import RequestFactory
+from pythonjsonlogger.json import JsonFormatter
+
+from ciam_django import events
+from ciam_django.events import (
+    CACHE_FAILED,
+    CALL_FINISHED,
+    COMMON_FACTS,
+    EVENTS,
+    FACTS,
+    FAILED,
+    LIMIT_REACHED,
+    NO_LINE,
+    PREFIX,
+    SIGNED_IN,
+    Event,
+    Fact,
+    record,
+)
+from ciam_django.kinds import Kind
+from tests.rows import for_each_row
+from tests.test_imports import PACKAGE
+
+# Type -> a value that is not the value of a fact that is missing.
+EXAMPLES: dict[type, object] = {str: "a %s 'text'", int: 7, float: 0.25}
+
+Heard = list[tuple[str, Mapping[str, Fact], HttpRequest | None]]
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.DEBUG, "ciam_django")
+    return caplog
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    """The events that an observer gets."""
+    heard: Heard = []
+
+    def observer(name: str, facts: Mapping[str, Fact], request: HttpRequest | None) -> None:
+        heard.append((name, facts, request))
+
+    events.observers.append(observer)
+    yield heard
+    events.observers.remove(observer)
+
+
+def example_facts(event: Event) -> dict[str, Any]:
+    return {name: EXAMPLES[FACTS[name].type] for name in event.facts}
+
+
+# --- The tables -------------------------------------------------------------------------------
+
+
+@for_each_row("name, event", EVENTS.items())
+def test_the_text_of_an_event_names_only_its_facts(name: str, event: Event) -> None:
+    placeholders = re.findall(r"%\((\w+)\)", event.text)
+    named = {each.removeprefix("_") for each in placeholders}
+
+    assert name == event.name
+    assert named <= {*event.facts}
+    assert bool(event.text) == bool(event.levels)
+    assert {each[1:] for each in placeholders if each.startswith("_")} == set(event.optional)
+    assert set(event.optional) <= set(event.facts)
+    assert len(event.facts) == len(set(event.facts))
+    assert set(event.facts) <= set(FACTS)
+
+
+def test_each_fact_belongs_to_an_event() -> None:
+    used = {*COMMON_FACTS, *(name for event in EVENTS.values() for name in event.facts)}
+
+    assert used == set(FACTS)
+    assert list(FACTS) == sorted(FACTS)
+
+
+def test_no_field_replaces_an_attribute_of_a_log_record() -> None:
+    attributes = vars(logging.makeLogRecord({}))
+
+    assert [name for name in attributes if name.startswith(PREFIX)] == []
+    assert "event" not in FACTS
+
+
+def calls_of_record() -> Iterator[tuple[str, ast.Call]]:
+    """Each call of ``record``, also by a partial, with the file and the line."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and "record" in (
+                getattr(node.func, "id", ""),
+                getattr(node.args[0], "id", "") if node.args else "",
+            ):
+                yield f"{path.relative_to(PACKAGE)}:{node.lineno}", node
+
+
+def test_each_recorded_fact_is_a_fact_of_its_event() -> None:
+    names = {id(event): name for name, event in vars(events).items() if isinstance(event, Event)}
+    wrong, recorded = [], set()
+    for place, call in calls_of_record():
+        arguments = [each.id for each in call.args if isinstance(each, ast.Name)]
+        for row in set(names.values()) & set(arguments):
+            recorded.add(row)
+            given = {each.arg for each in call.keywords} - {"level", None}
+            wrong += [(place, name) for name in given - set(vars(events)[row].facts)]
+
+    assert wrong == []
+    assert {"SIGNED_IN", "FAILED", "CACHE_FAILED"} <= recorded
+
+
+def test_only_the_module_of_the_events_writes_log_lines() -> None:
+    pattern = re.compile(r"\blogger\.(?:log|debug|info|warning|error|exception|critical)\b")
+    writers = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if pattern.search(path.read_text(encoding="utf-8"))
+    }
+
+    assert writers == {"events.py"}
+
+
+# --- Log lines --------------------------------------------------------------------------------
+
+
+@for_each_row("event", [event for event in EVENTS.values() if event.levels])
+def test_a_line_has_the_facts_of_its_event_as_fields(
+    event: Event, log: pytest.LogCaptureFixture
+) -> None:
+    for level in (None, *event.levels):
+        log.clear()
+        record(event, level=level, **example_facts(event))
+
+        (entry,) = log.records
+        assert (entry.name, entry.levelno) == ("ciam_django", level or event.levels[0])
+        assert fields_of(entry) == {"event": event.name, **example_facts(event)}
+        assert not re.search(r"%\(|%[sdr](?! 'text')", entry.getMessage())
+        assert entry.funcName == "test_a_line_has_the_facts_of_its_event_as_fields"
+
+
+@for_each_row("event", [event for event in EVENTS.values() if event.levels])
+def test_a_line_without_facts_has_empty_fields(event: Event, log: pytest.LogCaptureFixture) -> None:
+    if "%d" in re.sub(r"\(\w+\)", "", event.text):
+        return
+    log.clear()
+    record(event)
+
+    (entry,) = log.records
+    assert fields_of(entry) == {"event": event.name, **dict.fromkeys(event.facts)}
+    assert "None" not in entry.getMessage()
+
+
+def fields_of(entry: logging.LogRecord) -> dict[str, Any]:
+    return {
+        name.removeprefix(PREFIX): value
+        for name, value in vars(entry).items()
+        if name.startswith(PREFIX)
+    }
+
+
+def test_the_optional_parts_of_a_line_need_their_facts(log: pytest.LogCaptureFixture) -> None:
+    record(FAILED, code="a", upstream_text="b")
+    record(FAILED, code="a", upstream_text="b", upstream_request_id="c", reason="d")
+
+    short, long = log.messages
+    assert short.endswith(" request_id=- upstream_text='b'")
+    assert long.endswith(" request_id=- upstream_request_id=c upstream_text='b' reason='d'")
+
+
+def test_a_field_has_exactly_the_type_of_its_fact(log: pytest.LogCaptureFixture) -> None:
+    record(FAILED, kind=Kind.UPSTREAM, status="503")
+    record(SIGNED_IN, user=7)
+
+    failed, signed_in = log.records
+    assert type(fields_of(failed)["kind"]) is str
+    assert fields_of(failed)["status"] == 503
+    assert fields_of(signed_in)["user"] == "7"
+
+
+@for_each_row("event", [event for event in EVENTS.values() if event.levels])
+def test_a_json_formatter_loses_no_field(event: Event, log: pytest.LogCaptureFixture) -> None:
+    log.clear()
+    record(event, **example_facts(event))
+
+    (entry,) = log.records
+    attributes = "{levelname} {name} {message} {funcName}"
+    text = JsonFormatter(attributes, style="{").format(entry)
+    members = json.loads(text)
+    fields = {f"{PREFIX}{name}": value for name, value in fields_of(entry).items()}
+    assert {name: members[name] for name in fields} == fields
+    assert members["message"] == entry.getMessage()
+    assert {"levelname", "name", "funcName"} < set(members)
+    assert json.loads(json.dumps(fields)) == fields
+
+
+def test_an_event_without_a_line_writes_none(log: pytest.LogCaptureFixture) -> None:
+    record(CALL_FINISHED, endpoint="token")
+    record(LIMIT_REACHED, level=NO_LINE, counter="address")
+
+    assert log.records == []
+
+
+# --- Observers --------------------------------------------------------------------------------
+
+
+def test_an_observer_gets_each_event_with_all_facts_and_the_request(
+    heard: Heard, rf: RequestFactory
+) -> None:
+    request = rf.get("/")
+    logging.getLogger("ciam_django").setLevel(logging.CRITICAL)
+    try:
+        record(SIGNED_IN, request, user=1, provider="ciam")
+        record(CALL_FINISHED, endpoint="token", seconds=1)
+    finally:
+        logging.getLogger("ciam_django").setLevel(logging.NOTSET)
+
+    (signed_in, facts, with_request), (call, call_facts, without_request) = heard
+    assert (signed_in, call) == ("signed_in", "call_finished")
+    assert facts == {"user": "1", "provider": "ciam", "session": None}
+    assert (with_request, without_request) == (request, None)
+    assert call_facts["seconds"] == 1.0
+    assert math.isclose(float(call_facts["seconds"] or 0), 1)
+    assert set(call_facts) == set(CALL_FINISHED.facts)
+
+
+def test_a_failing_observer_is_logged_once_and_stops_nothing(
+    heard: Heard, log: pytest.LogCaptureFixture
+) -> None:
+    def failing(name: str, facts: Mapping[str, Fact], request: HttpRequest | None) -> None:
+        raise ValueError(str(facts))
+
+    events.observers.insert(0, failing)
+    try:
+        record(CACHE_FAILED, error="x.Y")
+        record(CACHE_FAILED, error="x.Y")
+    finally:
+        events.observers.remove(failing)
+
+    assert len(heard) == 2
+    errors = [entry for entry in log.records if entry.levelname == "ERROR"]
+    (line,) = [entry.getMessage() for entry in errors]
+    assert line.startswith("The observer test_a_failing_observer_is_logged_once_and_stops_nothing.")
+    assert line.endswith("failing has failed (ValueError). Its metrics lack events.")
+    assert "x.Y" not in line
+
+
+def test_an_observer_that_removes_itself_does_not_hide_an_event_from_the_next(
+    heard: Heard,
+) -> None:
+    def leaving(name: str, facts: Mapping[str, Fact], request: HttpRequest | None) -> None:
+        events.observers.remove(leaving)
+
+    events.observers.insert(0, leaving)
+    record(SIGNED_IN)
+    record(SIGNED_IN)
+
+    assert [name for name, _, _ in heard] == ["signed_in", "signed_in"]
