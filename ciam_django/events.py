@@ -51,7 +51,7 @@ FACTS: Final[Mapping[str, FactType]] = {
     "error": FactType(str, "The class of the exception."),
     "error_text": FactType(str, "The text of an error of Django's template engine."),
     "frames": FactType(str, "The frames of the exception, without variables."),
-    "group": FactType(str, "The group of endpoints that share a circuit."),
+    "group": FactType(str, "The group of endpoints that share a circuit, or `all` for a host."),
     "host": FactType(str, "CIAM's host, as the settings or the metadata name it."),
     "http_method": FactType(str, "The method of the HTTP request."),
     "http_status": FactType(int, "The HTTP status of the response, if there was a response."),
@@ -97,7 +97,7 @@ FACTS: Final[Mapping[str, FactType]] = {
 COMMON_FACTS: Final[tuple[str, ...]] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Event:
     """A row of ``EVENTS``.
 
@@ -105,7 +105,7 @@ class Event:
     levels, the event has no line. ``text`` is the template of the line, for the ``%`` of Python.
     ``optional`` maps a fact to the template of a part of the line that is left out if the fact is
     None: ``%(_reason)s`` is the place of the part of the fact ``reason``. ``meaning`` is for the
-    documentation. ``observers`` are the functions of ``add_observer``.
+    documentation.
     """
 
     name: str
@@ -114,7 +114,6 @@ class Event:
     facts: tuple[str, ...]
     meaning: str = ""
     optional: Mapping[str, str] = field(default_factory=dict)
-    observers: list[Observer] = field(default_factory=list)
 
 
 # --- Signing in and out -----------------------------------------------------------------------
@@ -198,31 +197,32 @@ CALL_FINISHED: Final = Event(
 )  # fmt: skip
 CIRCUIT_OPENED: Final = Event(
     "circuit_opened",
-    (logging.WARNING,),
-    "%(host)s was silent: no call for some seconds (group=%(group)s).",
+    (logging.WARNING, logging.INFO),
+    "Circuit open: host=%(host)s group=%(group)s",
     ("host", "group"),
-    "CIAM has not answered in time. Sign-ins fail at once until CIAM answers again.",
+    "A call has got no connection (group `all`), or no answer in time. Calls of the group fail at "
+    "once for 10 seconds. The level is INFO if the circuit was open before.",
 )
 CIRCUIT_HALF_OPEN: Final = Event(
     "circuit_half_open",
     (logging.INFO,),
-    "%(host)s was silent: one call tries again (group=%(group)s).",
+    "Circuit half-open: host=%(host)s group=%(group)s",
     ("host", "group"),
-    "The first answer to the call closes the circuit.",
+    "The pause is over, and one call tries again.",
 )
 CIRCUIT_CLOSED: Final = Event(
     "circuit_closed",
     (logging.INFO,),
-    "%(host)s answers again.",
+    "Circuit closed: host=%(host)s group=%(group)s",
     ("host", "group"),
-    "CIAM was silent, and its host answers again.",
+    "CIAM was silent, and answers again.",
 )
 CALLS_FULL: Final = Event(
     "calls_full",
     (logging.WARNING,),
     "A call was refused: CIAM_MAX_CALLS calls run already (group=%(group)s).",
     ("group",),
-    "CIAM is slow, or `CIAM_MAX_CALLS` is too low.",
+    "CIAM is slow, or `CIAM_MAX_CALLS` is too low. The line is written once in a minute.",
 )
 OLD_COPY_USED: Final = Event(
     "old_copy_used",
@@ -303,24 +303,11 @@ EVENTS: Final[Mapping[str, Event]] = {
 
 # --- The observers ----------------------------------------------------------------------------
 
+observers: Final[list[Observer]] = []
+"""The functions that get each event, in the thread of the event, so they must be fast.
 
-def add_observer(observer: Observer, *observed: Event) -> None:
-    """Call the observer for each of these events, or for all events, in this process.
-
-    The observer runs in the thread of the event, so it must be fast. If the observer raises an
-    exception, the exception is logged, and nothing else changes.
-    """
-    for event in observed or EVENTS.values():
-        if observer not in event.observers:
-            event.observers.append(observer)
-
-
-def remove_observer(observer: Observer) -> None:
-    """Call the observer for no event."""
-    for event in EVENTS.values():
-        if observer in event.observers:
-            event.observers.remove(observer)
-
+If an observer raises an exception, the exception is logged, and nothing else changes.
+"""
 
 # The observers that have failed in this process.
 _failed_observers: set[Observer] = set()
@@ -328,7 +315,7 @@ _failed_observers: set[Observer] = set()
 
 def _call_observers(event: Event, facts: Mapping[str, Fact], request: HttpRequest | None) -> None:
     # A copy, because an observer may be added or removed in the meantime.
-    for observer in tuple(event.observers):
+    for observer in tuple(observers):
         try:
             observer(event.name, facts, request)
         except Exception as error:  # noqa: BLE001  (a failing metric must not stop a sign-in)
@@ -357,17 +344,17 @@ def record(
 
     ``level`` is one of the row's levels or ``NO_LINE``; None is the first level of the row.
     ``facts`` are facts of the row; a fact that is left out is None. The function builds nothing if
-    the logger is off and the event has no observer.
+    the logger is off and there is no observer.
     """
     if level is None:
         level = event.levels[0] if event.levels else NO_LINE
     has_line = level != NO_LINE and logger.isEnabledFor(level)
-    if not (has_line or event.observers):
+    if not (has_line or observers):
         return
     typed_facts = {name: _typed(name, facts.get(name)) for name in event.facts}
     if has_line:
         _write_line(event, level, typed_facts)
-    if event.observers:
+    if observers:
         _call_observers(event, typed_facts, request)
 
 

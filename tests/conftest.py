@@ -25,7 +25,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django import conf, lookup, reporting
 from ciam_django.client import cache as client_cache
-from ciam_django.client import transport
+from ciam_django.client import circuit_breaker
 from ciam_django.codes import CODES, Meaning
 from ciam_django.login import redirects
 from ciam_django.testing import FakeCiam
@@ -194,7 +194,7 @@ def clear_cache() -> None:
 @pytest.fixture(autouse=True)
 def forget_circuits() -> None:
     """Forget that CIAM was silent in an earlier test."""
-    transport.forget_circuits()
+    circuit_breaker.forget_circuits()
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ciam_django.client.transport import PAUSE_SECONDS
+from ciam_django.client.circuit_breaker import PAUSE_SECONDS
 from ciam_django.testing import FakeCiam
 from tests.servers import SiteBrowser, SiteResponse, running_gunicorn
 

@@ -62,6 +62,7 @@ class Bearer:
 
 
 @clear_frames_on_error
+@sharing_one_deadline
 def user_and_bearer(request: HttpRequest) -> tuple[User, Bearer] | None:
     """Return the user and the ``Bearer`` of the request's bearer token; None without a token.
 
@@ -144,7 +145,6 @@ def _refuse_above_limit(request: HttpRequest, token: str) -> None:
             raise
 
 
-@sharing_one_deadline
 def _verify_token(token: str) -> TokenInfo:
     """Verify the token as ``CIAM_BEARER`` says; raise ``bad_configuration`` for another value."""
     verify = _VERIFIERS.get(conf.CIAM_BEARER)

@@ -29,7 +29,7 @@ from ciam_django.checks.settings import (
     oauth_client,
     policies_without,
 )
-from ciam_django.client.endpoints import ENDPOINTS, Credential, Endpoint
+from ciam_django.client.endpoints import ENDPOINTS, Credential, Endpoint, EndpointGroup
 from ciam_django.client.private_key_jwt import PRIVATE_KEY_JWT, signing_key_of
 from ciam_django.conf import Conf, conf
 from ciam_django.errors import Stage
@@ -54,6 +54,7 @@ _SESSION_ENGINES: Final = "django.contrib.sessions.backends"
 _ENDPOINT_CHOICES: Final[Mapping[str, type[enum.StrEnum]]] = {
     "credential": Credential,
     "stage": Stage,
+    "group": EndpointGroup,
 }
 _ENTRY_FIELDS: Final = (
     *REQUIRED_FIELDS,

@@ -11,7 +11,14 @@ from django.utils.asyncio import async_unsafe
 
 from ciam_django.client import results
 from ciam_django.client.cached_documents import CachedDocument, FetchedDocument
-from ciam_django.client.endpoints import PREFIX, Credential, Endpoint, endpoint_of
+from ciam_django.client.endpoints import (
+    GROUPS,
+    PREFIX,
+    Credential,
+    Endpoint,
+    EndpointGroup,
+    endpoint_of,
+)
 from ciam_django.client.envelope import data_of
 from ciam_django.client.oauth import CiamApp, ciam_app, misconfiguration, name_setting
 from ciam_django.client.transport import ASYNC_MESSAGE, asking_directly, sharing_one_deadline
@@ -368,7 +375,7 @@ class CiamClient:
         token.
         """
         cached = self._cached_application_token(endpoint.credential)
-        token = cached.get_copy()
+        token = self.app.fresh_copy(cached.name) or cached.get_copy()
         try:
             return self._send_request(name, endpoint, token.content, parameters)
         except CiamError as error:
@@ -386,7 +393,9 @@ class CiamClient:
 
     def _cached_application_token(self, scope: Credential) -> CachedDocument[str]:
         name = f"{self.app.api_base_url} {self.app.client_id} {scope}"
-        return self.app.cached_document(name, lambda: self._fetch_application_token(scope), str)
+        return self.app.cached_document(
+            name, EndpointGroup.TOKEN, lambda: self._fetch_application_token(scope), str
+        )
 
     def _fetch_application_token(self, scope: Credential) -> FetchedDocument:
         """Request an application token, and return the token for the cache.
@@ -435,6 +444,7 @@ class CiamClient:
         url = self._url_of(endpoint)
         with self.app.new_http_session() as session:
             session.endpoint = name
+            session.group = endpoint.group or GROUPS[endpoint.credential]
             response = session.request(
                 endpoint.method,
                 url,

@@ -123,6 +123,16 @@ def is_acquired(key: str, *, level: int = logging.WARNING) -> bool:
     return _get(_stored_key(key), level) is not None
 
 
+def acquired_keys(keys: Collection[str]) -> list[str]:
+    """Return the keys that ``acquire_once`` has stored; return none if the cache fails."""
+    stored_keys = {_stored_key(key): key for key in keys}
+    try:
+        return [stored_keys[name] for name in _get_many(stored_keys)]
+    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
+        _log_cache_failure(error, logging.WARNING)
+        return []
+
+
 def acquired_at(key: str) -> int:
     """Return the time at which ``acquire_once`` has stored the key; 0 if it is unknown."""
     stored = _get(_stored_key(key), logging.WARNING)

@@ -18,8 +18,10 @@ from ciam_django.client.cache import (
     is_acquired,
     set_cached,
 )
+from ciam_django.client.circuit_breaker import refuse_while_open
 from ciam_django.client.crypto import from_stored
-from ciam_django.client.transport import ASYNC_MESSAGE, call_deadline, refuse_while_open
+from ciam_django.client.endpoints import EndpointGroup
+from ciam_django.client.transport import ASYNC_MESSAGE, call_deadline
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.events import OLD_COPY_USED, record
@@ -73,27 +75,34 @@ class CachedCopy(Generic[T]):
 class CachedDocument(Generic[T]):
     """A document of CIAM that changes rarely.
 
-    ``name`` is unique and begins with a URL of the server, which a space ends. ``fetch`` gets the
-    document from CIAM, and ``parse`` turns the document into its content. Both
-    may raise a ``CiamError``. Django's cache stores the document under ``name``, and each process
+    ``name`` is unique and begins with a URL of the server, which a space ends. ``group`` is the
+    group of the endpoint. ``fetch`` gets the document from CIAM, and ``parse`` turns the document
+    into its content. Both may raise a ``CiamError``. ``copy`` is the copy of this process, which
+    may be old, or None. Django's cache stores the document under ``name``, and each process
     stores the content. While one process fetches, the other processes use the old copy, or wait
     if they have no copy.
     """
 
     def __init__(
-        self, name: str, fetch: Callable[[], FetchedDocument], parse: Callable[[Any], T]
+        self,
+        name: str,
+        group: EndpointGroup,
+        fetch: Callable[[], FetchedDocument],
+        parse: Callable[[Any], T],
     ) -> None:
+        self.name = name
+        self.copy: CachedCopy[T] | None = None
+        self._group = group
         self._fetch = fetch
         self._parse = parse
         self._key = cache_key(name)
         self._url = name.partition(" ")[0]
-        self._copy: CachedCopy[T] | None = None
         self._attempted_at = -float(_ATTEMPT_INTERVAL)
 
     @property
     def fresh_copy(self) -> CachedCopy[T] | None:
         """The copy of this process if it is fresh; neither the cache nor CIAM is asked."""
-        copy = self._copy
+        copy = self.copy
         return copy if copy and time.time() < copy.fresh_until else None
 
     @async_unsafe(ASYNC_MESSAGE)
@@ -157,7 +166,7 @@ class CachedDocument(Generic[T]):
         else:
             stored = StoredDocument(*times, fetched.document)
             set_cached(self._key, asdict(stored), seconds=fetched.good_for)
-            self._copy = copy
+            self.copy = copy
             return copy
         finally:
             delete_cached(f"{self._key}.fetching")
@@ -184,7 +193,7 @@ class CachedDocument(Generic[T]):
         until = call_deadline(conf.CIAM_TIMEOUT)
         while time.monotonic() < until:
             if copy is None:
-                refuse_while_open(self._url)
+                refuse_while_open(self._url, self._group)
             if is_acquired(f"{self._key}.fetching"):
                 time.sleep(_POLL_INTERVAL)
             elif newest := self._load_newest() or copy:
@@ -200,14 +209,14 @@ class CachedDocument(Generic[T]):
     def _load_newest(self) -> CachedCopy[T] | None:
         """Load the newest copy of this process and of the cache; return None if it is not good."""
         stored = from_stored(StoredDocument, get_cached(self._key))
-        if stored and (self._copy is None or stored.fetched_at > self._copy.fetched_at):
+        if stored and (self.copy is None or stored.fetched_at > self.copy.fetched_at):
             times = stored.fetched_at, stored.fresh_until, stored.good_until
             # Another version of this package may have stored a document that this version refuses.
             with contextlib.suppress(CiamError):
-                self._copy = CachedCopy(*times, self._parse(stored.document))
-        if self._copy and not self._copy.is_good:
-            self._copy = None
-        return self._copy
+                self.copy = CachedCopy(*times, self._parse(stored.document))
+        if self.copy and not self.copy.is_good:
+            self.copy = None
+        return self.copy
 
 
 def cache_key(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Define the table of CIAM's API: name -> method, path, credential and stage.
+"""Define the table of CIAM's API: name -> method, path, credential, stage and group.
 
 https://help.aliyun.com/en/idaas/ciam/developer-reference/api-overview
 """
@@ -28,6 +28,27 @@ class Credential(enum.StrEnum):
     SECRET = "secret"  # noqa: S105  (a kind of credential, not one)
 
 
+@enum.unique
+class EndpointGroup(enum.StrEnum):
+    """The endpoints that share a circuit: if one is silent, the calls of the others stop, too.
+
+    The endpoints of a group have the same purpose. An endpoint of another group may answer, so
+    that its calls go on.
+    """
+
+    # The metadata and the keys, which are cached.
+    METADATA = "metadata"
+    # The token endpoint, also for the application's token, and the userinfo endpoint.
+    TOKEN = "token"  # noqa: S105  (the name of a group)
+    # The forms of the login page, with the application's token.
+    LOGIN = "login"
+    # The check of access tokens: bearer tokens, and the sessions of CIAM_SESSION_CHECK.
+    CHECK = "check"
+    # The calls with the user's token.
+    PROFILE = "profile"
+    MANAGEMENT = "management"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Endpoint:
     """A row: ``path`` is relative to ``PREFIX``; ``documented`` is True if the vendor
@@ -43,7 +64,17 @@ class Endpoint:
     stage: Stage = Stage.API
     documented: bool = True
     parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # None is the group of the credential.
+    group: EndpointGroup | None = None
 
+
+# The groups of the endpoints whose row has no group.
+GROUPS: Final[Mapping[Credential, EndpointGroup]] = {
+    Credential.USER: EndpointGroup.PROFILE,
+    Credential.APPLICATION: EndpointGroup.LOGIN,
+    Credential.MANAGEMENT: EndpointGroup.MANAGEMENT,
+    Credential.SECRET: EndpointGroup.TOKEN,
+}
 
 PREFIX: Final = "/api/bff/v1.2/developer/ciam/"
 
@@ -69,7 +100,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
         Endpoint("POST", "register/obtain_code", Credential.APPLICATION, Stage.SEND_CODE),
     "register_submit": Endpoint("POST", "register/submit", Credential.APPLICATION, Stage.REGISTER),
     # https://help.aliyun.com/en/idaas/ciam/developer-reference/user-interface
-    "user_check": Endpoint("GET", "user/token/check", Credential.USER),
+    "user_check": Endpoint("GET", "user/token/check", Credential.USER, group=EndpointGroup.CHECK),
     "operate_check": Endpoint("GET", "user/operate_check", Credential.USER, Stage.PROFILE),
     "user_info": Endpoint("GET", "user/info", Credential.USER),
     "change_user_info": Endpoint("PUT", "user/info", Credential.USER, Stage.PROFILE),
@@ -133,13 +164,16 @@ OAUTH_ENDPOINTS: Final = ("metadata", "keys", "token", "refresh", "userinfo", OT
 def endpoint_of(name: str) -> Endpoint:
     """Return the row of the table, with the fields that ``CIAM_ENDPOINTS`` replaces.
 
-    An unknown field, credential or stage in ``CIAM_ENDPOINTS`` raises ``bad_configuration``.
+    An unknown field, credential, stage or group in ``CIAM_ENDPOINTS`` raises ``bad_configuration``.
     """
     replaced: Mapping[str, Any] = conf.CIAM_ENDPOINTS.get(name, {})
     try:
         row = dataclasses.replace(ENDPOINTS[name], **replaced)
         return dataclasses.replace(
-            row, credential=Credential(row.credential), stage=Stage(row.stage)
+            row,
+            credential=Credential(row.credential),
+            stage=Stage(row.stage),
+            group=EndpointGroup(row.group) if row.group else None,
         )
     except (TypeError, ValueError) as error:
         raise CiamError(

@@ -23,6 +23,7 @@ from joserfc.jwk import JWKRegistry, KeySet
 from joserfc.jws import JWSRegistry
 
 from ciam_django.client.cached_documents import CachedCopy, CachedDocument, FetchedDocument
+from ciam_django.client.endpoints import EndpointGroup
 from ciam_django.client.envelope import LIFETIME, data_of
 from ciam_django.client.private_key_jwt import (
     PRIVATE_KEY_JWT,
@@ -103,8 +104,6 @@ class CiamApp(_App):
 
     client_cls = HttpSession
 
-    _metadata: CachedCopy[dict[str, Any]] | None = None
-
     @functools.cached_property
     def is_oidc(self) -> bool:
         """True in OIDC mode, False in CIAM's own mode."""
@@ -133,16 +132,17 @@ class CiamApp(_App):
         if not url:
             return {}
         # A sign-in loads the metadata several times.
-        if self._metadata is None or time.time() >= self._metadata.fresh_until:
-            document = self.cached_document(
-                url, lambda: self._fetch_metadata(url), self.checked_metadata
-            )
-            try:
-                self._metadata = document.get_copy()
-            except CiamError as error:
-                name_setting(error, _METADATA_SETTING, url)
-                raise
-        return self._metadata.content
+        if copy := self.fresh_copy(url):
+            metadata: dict[str, Any] = copy.content
+            return metadata
+        document = self.cached_document(
+            url, EndpointGroup.METADATA, lambda: self._fetch_metadata(url), self.checked_metadata
+        )
+        try:
+            return document.get_copy().content
+        except CiamError as error:
+            name_setting(error, _METADATA_SETTING, url)
+            raise
 
     @functools.cached_property
     def issuers(self) -> tuple[str, ...]:
@@ -176,18 +176,31 @@ class CiamApp(_App):
                     name_setting(error, _METADATA_SETTING, url)
                 raise
 
-        return self.cached_document(url, fetch, _keys_of)
+        return self.cached_document(url, EndpointGroup.METADATA, fetch, _keys_of)
 
     def cached_document(
-        self, name: str, fetch: Callable[[], FetchedDocument], parse: Callable[[Any], T]
+        self,
+        name: str,
+        group: EndpointGroup,
+        fetch: Callable[[], FetchedDocument],
+        parse: Callable[[Any], T],
     ) -> CachedDocument[T]:
         """Return the cached document of this name, and create it at the first call.
 
-        ``fetch`` and ``parse`` are the arguments of ``CachedDocument``.
+        The arguments are those of ``CachedDocument``.
         """
         if name not in self._cached_documents:
-            self._cached_documents.setdefault(name, CachedDocument(name, fetch, parse))
+            self._cached_documents.setdefault(name, CachedDocument(name, group, fetch, parse))
         return self._cached_documents[name]
+
+    def fresh_copy(self, name: str) -> CachedCopy[Any] | None:
+        """Return the copy of the cached document if this process has a fresh copy, or else None.
+
+        Neither Django's cache nor CIAM is asked.
+        """
+        document = self._cached_documents.get(name)
+        copy = document.copy if document else None
+        return copy if copy and time.time() < copy.fresh_until else None
 
     @functools.cached_property
     def _cached_documents(self) -> dict[str, CachedDocument[Any]]:
@@ -252,6 +265,7 @@ class CiamApp(_App):
         # The caller sets the stage.
         with raising_ciam_errors(""), self._get_session() as session:
             session.endpoint = endpoint
+            session.group = EndpointGroup.METADATA
             document = data_of(session.request("GET", url, withhold_token=True))
         return FetchedDocument(document, fresh_for=_FRESH_SECONDS, good_for=conf.CIAM_STALE_LIMIT)
 
@@ -371,7 +385,7 @@ class CiamApp(_App):
         """
         algorithms = metadata["id_token_signing_alg_values_supported"]
         registry = JWSRegistry(algorithms=algorithms, strict_check_header=False)
-        keys = self._cached_keys(metadata).get_copy()
+        keys = self.fresh_copy(metadata["jwks_uri"]) or self._cached_keys(metadata).get_copy()
         try:
             verified = jwt.decode(token, keys.content, registry=registry)
         except (InvalidKeyIdError, BadSignatureError):

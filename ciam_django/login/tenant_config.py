@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from ciam_django.client.api import CiamClient
 from ciam_django.client.cache import acquire_once, is_acquired
 from ciam_django.client.cached_documents import FetchedDocument
+from ciam_django.client.endpoints import EndpointGroup
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import Consent, LoginPage, consents_of, login_page_of
 from ciam_django.conf import conf
@@ -63,15 +64,18 @@ def _load_document(
     parsed fallback.
     """
     app = ciam_app()
+    document_name = f"{app.api_base_url} {app.client_id} {name}"
+    if copy := app.fresh_copy(document_name):
+        content: T = copy.content
+        return content
     cached = app.cached_document(
-        f"{app.api_base_url} {app.client_id} {name}",
+        document_name,
+        EndpointGroup.LOGIN,
         lambda: FetchedDocument(
             dict(fetch()), fresh_for=_FRESH_SECONDS, good_for=conf.CIAM_STALE_LIMIT
         ),
         parse,
     )
-    if copy := cached.fresh_copy:
-        return copy.content
     pause_key = f"ciam_django.configured.{name}"
     if is_acquired(pause_key):
         return parse(fallback)

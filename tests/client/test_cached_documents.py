@@ -23,6 +23,7 @@ from ciam_django.client.cached_documents import (
     cache_key,
 )
 from ciam_django.client.crypto import fernet_for
+from ciam_django.client.endpoints import EndpointGroup
 from ciam_django.client.oauth import _keys_of, _metadata_of, ciam_app
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
@@ -52,12 +53,12 @@ def new_metadata(
 ) -> CachedDocument[Any]:
     """The metadata in a new process, which shares only the cache with other processes."""
     url = ciam.metadata_and_jwks_urls[0]
-    return CachedDocument(url, waiting_fetch(url, wait), _metadata_of)
+    return CachedDocument(url, EndpointGroup.METADATA, waiting_fetch(url, wait), _metadata_of)
 
 
 def new_keys(ciam: FakeCiam, *, wait: Callable[[], object] = return_at_once) -> CachedDocument[Any]:
     url = ciam.metadata_and_jwks_urls[1]
-    return CachedDocument(url, waiting_fetch(url, wait), _keys_of)
+    return CachedDocument(url, EndpointGroup.METADATA, waiting_fetch(url, wait), _keys_of)
 
 
 def waiting_fetch(url: str, wait: Callable[[], object]) -> Callable[[], FetchedDocument]:

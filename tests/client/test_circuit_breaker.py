@@ -18,13 +18,11 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.test import override_settings
 from pytest_django.fixtures import Settings
 
-from ciam_django.client import CiamClient, transport
+from ciam_django.client import CiamClient, circuit_breaker
+from ciam_django.client.circuit_breaker import guarded_call
+from ciam_django.client.endpoints import EndpointGroup
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.transport import (
-    call_deadline,
-    guarded_call,
-    sharing_one_deadline,
-)
+from ciam_django.client.transport import call_deadline, sharing_one_deadline
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 
@@ -36,8 +34,8 @@ PAUSE_SECONDS = 10
 CACHES = {
     "locmem": "django.core.cache.backends.locmem.LocMemCache",
     "dummy": "django.core.cache.backends.dummy.DummyCache",
-    "failing": "tests.client.test_transport.FailingCache",
-    "swallowing": "tests.client.test_transport.SwallowingCache",
+    "failing": f"{__name__}.FailingCache",
+    "swallowing": f"{__name__}.SwallowingCache",
 }
 
 
@@ -101,12 +99,20 @@ def silence(ciam: FakeCiam) -> None:
     # On a busy machine, a call can have too little time left to prove that CIAM is silent.
     for _ in range(10):
         assert code_of_short_call() == "timeout"
-        if any(circuit._is_open for circuit in transport._circuits.values()):
+        if is_open(ciam):
             break
 
 
+def is_open(ciam: FakeCiam, group: EndpointGroup = EndpointGroup.LOGIN) -> bool:
+    try:
+        circuit_breaker.refuse_while_open(ciam.url, group)
+    except CiamError:
+        return True
+    return False
+
+
 def become_another_process() -> None:
-    transport.forget_circuits()
+    circuit_breaker.forget_circuits()
 
 
 def call_count(ciam: FakeCiam) -> int:
@@ -131,13 +137,14 @@ def test_the_first_answer_ends_the_pause_in_all_processes(
     ciam: FakeCiam, advance_clock: Callable[[float], None]
 ) -> None:
     silence(ciam)
-    ours = transport._circuits.copy()
+    hosts, circuits = circuit_breaker._hosts.copy(), circuit_breaker._circuits.copy()
     advance_clock(PAUSE_SECONDS + 1)
     ciam.reset()
     become_another_process()
     assert code_of_call() == ""
 
-    transport._circuits.update(ours)
+    circuit_breaker._hosts.update(hosts)
+    circuit_breaker._circuits.update(circuits)
     assert code_of_call() == ""
 
 
@@ -201,8 +208,7 @@ def test_after_an_attempt_that_was_killed_another_process_tries_again(
     silence(ciam)
     advance_clock(PAUSE_SECONDS + 1)
     ciam.reset()
-    transport._circuits[ciam.url].load_state()
-    transport._circuits[ciam.url].claim_attempt()
+    circuit_breaker._circuits_of(ciam.url, EndpointGroup.LOGIN).claim_attempt()
     become_another_process()
     assert code_of_call() == "no_connection"
 
@@ -227,7 +233,7 @@ def test_a_reset_attempt_lets_the_next_call_try_again(
 def test_a_slow_call_proves_nothing_if_another_call_has_had_an_answer(
     ciam: FakeCiam, is_in_another_process: bool
 ) -> None:
-    @guarded_call(ciam.url, seconds=30, limit=9)
+    @guarded_call(ciam.url, EndpointGroup.LOGIN, seconds=30, limit=9)
     def time_out_after_another_answer() -> None:
         if is_in_another_process:
             become_another_process()
@@ -254,10 +260,7 @@ def test_the_clock_of_another_host_may_be_ahead(
 
 
 def test_a_closed_port_refuses_the_next_call(ciam: FakeCiam, settings: Settings) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
-    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": {**ciam.client("ciam"), "api_base_url": url}}
+    close_port(ciam, settings)
     first, second = call_ciam(), call_ciam()
 
     assert first is not None
@@ -270,7 +273,10 @@ def test_a_closed_port_refuses_the_next_call(ciam: FakeCiam, settings: Settings)
 
 
 def test_a_connection_error_without_arguments_passes_and_proves_nothing(ciam: FakeCiam) -> None:
-    with pytest.raises(requests.ConnectionError), guarded_call(ciam.url, seconds=10, limit=9):
+    with (
+        pytest.raises(requests.ConnectionError),
+        guarded_call(ciam.url, EndpointGroup.LOGIN, seconds=10, limit=9),
+    ):
         # A project's tests replace the network by such exceptions.
         raise requests.ConnectionError
 
@@ -278,9 +284,11 @@ def test_a_connection_error_without_arguments_passes_and_proves_nothing(ciam: Fa
 
 
 def test_a_host_has_one_circuit_in_each_letter_case() -> None:
-    assert transport._circuit_of("https://CIAM.Example/a") is transport._circuit_of(
-        "https://ciam.example/b"
+    first, second = (
+        circuit_breaker._circuits_of(url, EndpointGroup.TOKEN)
+        for url in ("https://CIAM.Example/a", "https://ciam.example/b")
     )
+    assert first is second
 
 
 def test_a_wrong_certificate_does_not_refuse_the_next_call(
@@ -294,7 +302,7 @@ def test_a_wrong_certificate_does_not_refuse_the_next_call(
             assert error.retry_after is None
 
 
-def test_the_log_says_when_the_host_answers_again(
+def test_the_log_has_a_line_for_each_change_of_the_state(
     ciam: FakeCiam, advance_clock: Callable[[float], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "ciam_django")
@@ -305,9 +313,105 @@ def test_the_log_says_when_the_host_answers_again(
     ciam.reset()
     assert code_of_call() == ""
 
-    assert [record.getMessage() for record in caplog.records] == [
-        "127.0.0.1 answers again.",
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (level, f"Circuit {state}: host=127.0.0.1 group=login")
+        for level, state in (
+            ("WARNING", "open"),
+            ("INFO", "half-open"),
+            ("INFO", "open"),
+            ("INFO", "half-open"),
+            ("INFO", "closed"),
+        )
     ]
+
+
+# --- Groups of endpoints ----------------------------------------------------------------------
+
+
+def test_a_silent_group_does_not_stop_another_group_that_answers(ciam: FakeCiam) -> None:
+    silence(ciam)
+    become_another_process()
+    with pytest.raises(CiamError, match="invalid_grant"):
+        ciam_app().refresh_tokens("an unknown token")
+
+    # The answer of the other group says nothing about the silent group.
+    assert code_of_call() == "no_connection"
+
+
+def close_port(ciam: FakeCiam, settings: Settings) -> None:
+    """Let the API and the token endpoint be at an address without a server."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+    client = {**ciam.client("ciam"), "api_base_url": url, "access_token_url": f"{url}token"}
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+
+
+def test_a_failed_connection_stops_all_groups_of_the_host_in_all_processes(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    close_port(ciam, settings)
+    assert code_of_call() == "no_connection"
+    become_another_process()
+    with pytest.raises(CiamError, match="no_connection") as raised:
+        ciam_app().refresh_tokens("an unknown token")
+
+    assert raised.value.retry_after == PAUSE_SECONDS
+
+
+def test_an_answer_of_any_group_ends_the_pause_of_the_host(
+    ciam: FakeCiam, advance_clock: Callable[[float], None]
+) -> None:
+    circuits = circuit_breaker._circuits_of(ciam.url, EndpointGroup.LOGIN)
+    circuits.record_unconnected_call(time.monotonic())
+    assert is_open(ciam, EndpointGroup.TOKEN)
+    advance_clock(PAUSE_SECONDS + 1)
+    with pytest.raises(CiamError, match="invalid_grant"):
+        ciam_app().refresh_tokens("an unknown token")
+
+    assert not is_open(ciam, EndpointGroup.LOGIN)
+
+
+def test_a_silent_group_proves_that_the_host_accepts_connections(
+    ciam: FakeCiam, advance_clock: Callable[[float], None]
+) -> None:
+    circuit_breaker._circuits_of(ciam.url, EndpointGroup.TOKEN).record_unconnected_call(
+        time.monotonic()
+    )
+    advance_clock(PAUSE_SECONDS + 1)
+    silence(ciam)
+
+    assert is_open(ciam, EndpointGroup.LOGIN)
+    assert not is_open(ciam, EndpointGroup.TOKEN)
+
+
+def test_the_attempt_at_the_host_is_free_if_the_group_has_an_attempt_already(
+    ciam: FakeCiam, advance_clock: Callable[[float], None]
+) -> None:
+    silence(ciam)
+    circuits = circuit_breaker._circuits_of(ciam.url, EndpointGroup.LOGIN)
+    advance_clock(PAUSE_SECONDS + 1)
+    circuits.claim_attempt()
+    circuits.record_unconnected_call(time.monotonic())
+    circuits._group.claim_attempt()
+    advance_clock(PAUSE_SECONDS + 1)
+    with pytest.raises(CiamError, match="no_connection"):
+        circuits.claim_attempt()
+    ciam.reset()
+    with pytest.raises(CiamError, match="invalid_grant"):
+        ciam_app().refresh_tokens("an unknown token")
+
+    assert not circuits._host.is_open
+
+
+def test_one_failed_connection_proves_nothing_if_a_group_has_had_an_answer(ciam: FakeCiam) -> None:
+    circuits = circuit_breaker._circuits_of(ciam.url, EndpointGroup.LOGIN)
+    began_at = time.monotonic()
+    with pytest.raises(CiamError, match="invalid_grant"):
+        ciam_app().refresh_tokens("an unknown token")
+    circuits.record_unconnected_call(began_at)
+
+    assert not is_open(ciam)
 
 
 # --- The limit of concurrent calls ------------------------------------------------------------
@@ -320,7 +424,7 @@ def held_call(ciam: FakeCiam, settings: Settings) -> Iterator[Callable[[], None]
     has_begun, may_end = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with guarded_call(ciam.url, seconds=60, limit=9):
+        with guarded_call(ciam.url, EndpointGroup.LOGIN, seconds=60, limit=9):
             has_begun.set()
             assert may_end.wait(60)
 
@@ -336,12 +440,29 @@ def held_call(ciam: FakeCiam, settings: Settings) -> Iterator[Callable[[], None]
 def test_a_call_above_the_limit_fails_after_a_moment(
     ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_MAX_WAIT", 0.05)
+    monkeypatch.setattr(circuit_breaker, "_MAX_WAIT", 0.05)
     error = call_ciam()
 
     assert error is not None
     assert (error.code, error.retry_after) == ("no_connection", 1)
     assert len(ciam.requests) == 2
+
+
+@pytest.mark.usefixtures("held_call")
+def test_the_log_has_one_line_a_minute_about_the_limit(
+    ciam: FakeCiam,
+    monkeypatch: pytest.MonkeyPatch,
+    advance_clock: Callable[[float], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(circuit_breaker, "_MAX_WAIT", 0.01)
+    assert circuit_breaker.running_calls() == 1
+    assert [code_of_call() for _ in range(2)] == ["no_connection"] * 2
+    advance_clock(61)
+    assert code_of_call() == "no_connection"
+
+    line = "A call was refused: CIAM_MAX_CALLS calls run already (group=login)."
+    assert [record.getMessage() for record in caplog.records] == [line] * 2
 
 
 def test_a_call_above_the_limit_waits_for_the_end_of_another_call(

@@ -13,7 +13,7 @@ from authlib.integrations.django_client import DjangoOAuth2App, OAuth
 from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
-from ciam_django.client import CiamClient, ciam_compliance_fix, transport
+from ciam_django.client import CiamClient, ciam_compliance_fix, circuit_breaker
 from ciam_django.client.oauth import CiamApp, _auth_method, ciam_app, name_setting
 from ciam_django.client.person import identify_person, issuer_of
 from ciam_django.errors import CiamError
@@ -476,7 +476,7 @@ class TestOidc:
         for stage, call in TOKEN_CALLS.items():
             ciam.unreachable(stage, "refused")
             # The closed port of the stage before has the same address.
-            transport.forget_circuits()
+            circuit_breaker.forget_circuits()
             cache.clear()
             settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": ciam.client("oidc")}
             with pytest.raises(CiamError) as raised:

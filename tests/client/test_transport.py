@@ -19,7 +19,7 @@ from pytest_django.fixtures import Settings
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import InsecureRequestWarning
 
-from ciam_django.client import CiamClient, transport
+from ciam_django.client import CiamClient, circuit_breaker, transport
 from ciam_django.client.endpoints import ENDPOINTS, OAUTH_ENDPOINTS
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.transport import LARGEST_BODY, HttpSession
@@ -52,7 +52,7 @@ def code_of(ciam: FakeCiam, **kwargs: object) -> str:
 
 def close_circuits() -> None:
     """Let the next call begin, although this call has failed."""
-    transport.forget_circuits()
+    circuit_breaker.forget_circuits()
     cache.clear()
 
 

@@ -15,7 +15,7 @@ from example import tenant
 from ciam_django import reporting
 from ciam_django.accounts import bearer, last_failure, session_store
 from ciam_django.checks.messages import CHECK_IDS
-from ciam_django.client import transport
+from ciam_django.client import circuit_breaker
 from ciam_django.codes import CODES, UNKNOWN
 from ciam_django.conf import SETTINGS, Conf
 from ciam_django.kinds import Kind
@@ -172,8 +172,8 @@ NUMBERS: Final = [
     ("wechat.md", "For 30 seconds, a second", state.REPEAT_SECONDS, 30),
     ("troubleshooting.md", "waited for more than ten minutes", state.STATE_SECONDS / 60, 10),
     ("troubleshooting.md", "at most once in ten minutes", reporting._ERROR_INTERVAL / 60, 10),
-    ("troubleshooting.md", "fail at once for 10 seconds", transport.PAUSE_SECONDS, 10),
-    ("operating.md", "fail at once for 10 seconds", transport.PAUSE_SECONDS, 10),
+    ("troubleshooting.md", "fail at once for 10 seconds", circuit_breaker.PAUSE_SECONDS, 10),
+    ("operating.md", "fail at once for 10 seconds", circuit_breaker.PAUSE_SECONDS, 10),
     ("operating.md", "process and ten minutes", reporting._ERROR_INTERVAL / 60, 10),
     ("rest-framework.md", "for at most five seconds", bearer._REFUSAL_SECONDS, 5),
     ("login-methods.md", "for half a year", known_browsers._KNOWN_SECONDS / 86400, 180),

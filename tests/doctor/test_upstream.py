@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pytest_django.fixtures import Settings
 
-from ciam_django.client import transport
+from ciam_django.client import circuit_breaker
+from ciam_django.client.endpoints import EndpointGroup
 from ciam_django.doctor.findings import Finding, Status
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
@@ -35,9 +36,11 @@ def only(found: list[Finding]) -> Finding:
 def test_an_open_circuit_of_the_site_refuses_no_question(
     ciam: FakeCiam, site: Settings, ask: Ask
 ) -> None:
-    transport._circuit_of(ciam.url).record_silence(time.monotonic())
+    circuit_breaker._circuits_of(ciam.url, EndpointGroup.METADATA).record_unconnected_call(
+        time.monotonic()
+    )
     with pytest.raises(CiamError):
-        transport.refuse_while_open(ciam.url)
+        circuit_breaker.refuse_while_open(ciam.url, EndpointGroup.TOKEN)
     found = ask("metadata", "keys", "client", "application token", "login page", "clock")
 
     assert {each.status for each in found} == {Status.OK}, found
@@ -53,7 +56,8 @@ def test_a_question_without_an_answer_opens_no_circuit_of_the_site(
 
     assert "ConnectionRefusedError" in found.found
     # Raises an error if the circuit is open.
-    transport.refuse_while_open(site.AUTHLIB_OAUTH_CLIENTS["ciam"]["server_metadata_url"])
+    url = site.AUTHLIB_OAUTH_CLIENTS["ciam"]["server_metadata_url"]
+    circuit_breaker.refuse_while_open(url, EndpointGroup.METADATA)
 
 
 QUESTIONS_OF_STAGES = {

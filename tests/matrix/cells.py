@@ -15,7 +15,7 @@ from django.http import HttpResponse
 from django.test import override_settings
 
 from ciam_django import reporting
-from ciam_django.client import transport
+from ciam_django.client import circuit_breaker
 from ciam_django.conf import clear_settings_caches
 from ciam_django.testing import FakeCiam
 from tests.matrix import site
@@ -118,7 +118,7 @@ def _project(ciam: FakeCiam, scope: str) -> Iterator[dict[str, Any]]:
 def _reset_state() -> None:
     """Forget CIAM's documents, a silent CIAM, and the codes that have been logged."""
     cache.clear()
-    transport.forget_circuits()
+    circuit_breaker.forget_circuits()
     clear_settings_caches()
     reporting._last_logged.clear()
 
