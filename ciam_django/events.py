@@ -97,7 +97,7 @@ FACTS: Final[Mapping[str, FactType]] = {
 COMMON_FACTS: Final[tuple[str, ...]] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Event:
     """A row of ``EVENTS``.
 
@@ -105,7 +105,7 @@ class Event:
     levels, the event has no line. ``text`` is the template of the line, for the ``%`` of Python.
     ``optional`` maps a fact to the template of a part of the line that is left out if the fact is
     None: ``%(_reason)s`` is the place of the part of the fact ``reason``. ``meaning`` is for the
-    documentation.
+    documentation. ``observers`` are the functions of ``add_observer``.
     """
 
     name: str
@@ -114,6 +114,7 @@ class Event:
     facts: tuple[str, ...]
     meaning: str = ""
     optional: Mapping[str, str] = field(default_factory=dict)
+    observers: list[Observer] = field(default_factory=list)
 
 
 # --- Signing in and out -----------------------------------------------------------------------
@@ -303,11 +304,24 @@ EVENTS: Final[Mapping[str, Event]] = {
 
 # --- The observers ----------------------------------------------------------------------------
 
-observers: Final[list[Observer]] = []
-"""The functions that get each event, in the thread of the event, so they must be fast.
 
-If an observer raises an exception, the exception is logged, and nothing else changes.
-"""
+def add_observer(observer: Observer, *observed: Event) -> None:
+    """Call the observer for each of these events, or for all events, in this process.
+
+    The observer runs in the thread of the event, so it must be fast. If the observer raises an
+    exception, the exception is logged, and nothing else changes.
+    """
+    for event in observed or EVENTS.values():
+        if observer not in event.observers:
+            event.observers.append(observer)
+
+
+def remove_observer(observer: Observer) -> None:
+    """Call the observer for no event."""
+    for event in EVENTS.values():
+        if observer in event.observers:
+            event.observers.remove(observer)
+
 
 # The observers that have failed in this process.
 _failed_observers: set[Observer] = set()
@@ -315,7 +329,7 @@ _failed_observers: set[Observer] = set()
 
 def _call_observers(event: Event, facts: Mapping[str, Fact], request: HttpRequest | None) -> None:
     # A copy, because an observer may be added or removed in the meantime.
-    for observer in tuple(observers):
+    for observer in tuple(event.observers):
         try:
             observer(event.name, facts, request)
         except Exception as error:  # noqa: BLE001  (a failing metric must not stop a sign-in)
@@ -344,17 +358,17 @@ def record(
 
     ``level`` is one of the row's levels or ``NO_LINE``; None is the first level of the row.
     ``facts`` are facts of the row; a fact that is left out is None. The function builds nothing if
-    the logger is off and there is no observer.
+    the logger is off and the event has no observer.
     """
     if level is None:
         level = event.levels[0] if event.levels else NO_LINE
     has_line = level != NO_LINE and logger.isEnabledFor(level)
-    if not (has_line or observers):
+    if not (has_line or event.observers):
         return
     typed_facts = {name: _typed(name, facts.get(name)) for name in event.facts}
     if has_line:
         _write_line(event, level, typed_facts)
-    if observers:
+    if event.observers:
         _call_observers(event, typed_facts, request)
 
 

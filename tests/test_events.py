@@ -29,7 +29,9 @@ from ciam_django.events import (
     SIGNED_IN,
     Event,
     Fact,
+    add_observer,
     record,
+    remove_observer,
 )
 from ciam_django.kinds import Kind
 from tests.rows import for_each_row
@@ -55,9 +57,9 @@ def heard() -> Iterator[Heard]:
     def observer(name: str, facts: Mapping[str, Fact], request: HttpRequest | None) -> None:
         heard.append((name, facts, request))
 
-    events.observers.append(observer)
+    add_observer(observer)
     yield heard
-    events.observers.remove(observer)
+    remove_observer(observer)
 
 
 def example_facts(event: Event) -> dict[str, Any]:
@@ -240,12 +242,12 @@ def test_a_failing_observer_is_logged_once_and_stops_nothing(
     def failing(name: str, facts: Mapping[str, Fact], request: HttpRequest | None) -> None:
         raise ValueError(str(facts))
 
-    events.observers.insert(0, failing)
+    CACHE_FAILED.observers.insert(0, failing)
     try:
         record(CACHE_FAILED, error="x.Y")
         record(CACHE_FAILED, error="x.Y")
     finally:
-        events.observers.remove(failing)
+        remove_observer(failing)
 
     assert len(heard) == 2
     errors = [entry for entry in log.records if entry.levelname == "ERROR"]
@@ -259,10 +261,26 @@ def test_an_observer_that_removes_itself_does_not_hide_an_event_from_the_next(
     heard: Heard,
 ) -> None:
     def leaving(name: str, facts: Mapping[str, Fact], request: HttpRequest | None) -> None:
-        events.observers.remove(leaving)
+        remove_observer(leaving)
 
-    events.observers.insert(0, leaving)
+    SIGNED_IN.observers.insert(0, leaving)
     record(SIGNED_IN)
     record(SIGNED_IN)
 
     assert [name for name, _, _ in heard] == ["signed_in", "signed_in"]
+
+
+def test_an_observer_of_one_event_gets_no_other_event() -> None:
+    heard = []
+
+    def observer(name: str, facts: Mapping[str, Fact], request: HttpRequest | None) -> None:
+        heard.append(name)
+
+    add_observer(observer, FAILED)
+    add_observer(observer, FAILED)
+    for event in EVENTS.values():
+        record(event, level=NO_LINE)
+    remove_observer(observer)
+    record(FAILED, level=NO_LINE)
+
+    assert heard == ["failed"]
