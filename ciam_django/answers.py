@@ -122,7 +122,7 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
     form, and CIAM does not send a request id with each failure. This function logs nothing;
     ``reporting.report`` writes the log line.
     """
-    true_row = _true_row(error)
+    true_row = row_of(error)
     shown_row = _shown_row(true_row, error)
     message, language = shown_row.message_for_users, language_for(request)
     match = None
@@ -224,7 +224,7 @@ def possible_answers() -> dict[str, Answer]:
 
 def kind_of(error: CiamError) -> Kind:
     """Return the kind of the error's row."""
-    return _true_row(error).meaning.kind
+    return row_of(error).meaning.kind
 
 
 def is_failure_of_ciam(error: CiamError) -> bool:
@@ -232,7 +232,7 @@ def is_failure_of_ciam(error: CiamError) -> bool:
 
     A code without a row of its own can be about one user.
     """
-    row = _true_row(error)
+    row = row_of(error)
     return row.meaning.kind is Kind.UPSTREAM and row.matched_by == "exact"
 
 
@@ -256,7 +256,7 @@ def _text_of(message: str | StrPromise, row: MatchedRow, language: str) -> str:
 
 def is_refused_password(error: CiamError) -> bool:
     """Return True if CIAM has refused a new password that was sent with a code."""
-    meaning = _true_row(error).meaning
+    meaning = row_of(error).meaning
     return (
         error.stage in (Stage.RECOVER, Stage.REGISTER)
         and meaning.kind is Kind.VALIDATION
@@ -274,7 +274,8 @@ def is_generic(answer: Answer) -> bool:
     return answer.code in GENERIC_CODES
 
 
-def _true_row(error: CiamError) -> MatchedRow:
+def row_of(error: CiamError) -> MatchedRow:
+    """Return the row that explains the error, before ``CIAM_GENERIC_ERRORS`` replaces it."""
     row = matched_row(error.code, error.type_code, error.upstream_status)
     # An error with the code of a success was raised because CIAM's response was misread.
     return matched_row("") if row.meaning.kind is Kind.SUCCESS else row

@@ -8,8 +8,12 @@ of the events.
 
 from __future__ import annotations
 
+import functools
 import logging
+import re
+import secrets
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,6 +33,12 @@ NO_LINE: Final = logging.NOTSET
 
 # Replaces a missing fact in the text of a line.
 _MISSING: Final = "-"
+# The header of W3C Trace Context, section 3.2. A version after 00 may have further parts.
+TRACEPARENT: Final = re.compile(
+    r"(?:00-(?!0{32})(?P<id>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+    r"|(?!00|ff)[0-9a-f]{2}-(?!0{32})(?P<later_id>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+    r"(?:-[!-~]*)?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,15 @@ FACTS: Final[Mapping[str, FactType]] = {
     "http_method": FactType(str, "The method of the HTTP request."),
     "http_status": FactType(int, "The HTTP status of the response, if there was a response."),
     "kind": FactType(str, "The kind of the row."),
+    "method": FactType(
+        str,
+        "The login method: `hosted`, `password`, `sms`, `email`, `sign_up`, `recover`, or the "
+        "name of a provider.",
+    ),
+    "ms": FactType(
+        int, "The time that the calls of the request to CIAM have taken, in milliseconds."
+    ),
+    "next_step": FactType(str, "The name of the step that follows."),
     "observer": FactType(str, "The name of the function that has failed."),
     "provider": FactType(str, "The name of the social provider, or `ciam`."),
     "rate": FactType(str, "The limit, such as `5 per hour`."),
@@ -75,6 +94,9 @@ FACTS: Final[Mapping[str, FactType]] = {
     "shown": FactType(
         str, "The code that the user gets. It differs from `row` if the answer is generic."
     ),
+    "sign_in": FactType(
+        str, "A random id that all events of one sign-in share, from its start to its last step."
+    ),
     "sign_out_reason": FactType(str, "The `reason` of the signal `signed_out`."),
     "stage": FactType(str, "The part of the sign-in that has failed."),
     "status": FactType(int, "The HTTP status of the answer."),
@@ -82,6 +104,9 @@ FACTS: Final[Mapping[str, FactType]] = {
         str, "The step that has found the row: `exact`, `family`, `type_code`, `status`, `unknown`."
     ),
     "template": FactType(str, "The name of the template."),
+    "trace_id": FactType(
+        str, "The trace id of the header `traceparent` (W3C Trace Context). A client can choose it."
+    ),
     "type_code": FactType(str, "CIAM's `code`, where CIAM's `message` has the more exact code."),
     "upstream_request_id": FactType(
         str, "CIAM's request id, if the answer has a local id. Quote it to CIAM."
@@ -93,8 +118,8 @@ FACTS: Final[Mapping[str, FactType]] = {
 }
 
 
-# The facts that each event has beside those of its row.
-COMMON_FACTS: Final[tuple[str, ...]] = ()
+COMMON_FACTS: Final = ("sign_in", "method", "ms", "trace_id")
+"""The facts that each event has beside the facts of its row."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,6 +144,20 @@ class Event:
 
 # --- Signing in and out -----------------------------------------------------------------------
 
+SIGN_IN_STARTED: Final = Event(
+    "sign_in_started",
+    (logging.DEBUG,),
+    "Sign-in started: method=%(method)s",
+    (),
+    "The browser leaves for CIAM's own page, or for the page of a provider.",
+)
+STEP_ASKED: Final = Event(
+    "step_asked",
+    (logging.DEBUG,),
+    "Next step: step=%(next_step)s",
+    ("next_step",),
+    "A form was submitted, and the sign-in needs a further step, such as the entry of a code.",
+)
 SIGNED_IN: Final = Event(
     "signed_in",
     (logging.INFO,),
@@ -344,6 +383,47 @@ def _call_observers(event: Event, facts: Mapping[str, Fact], request: HttpReques
                 )
 
 
+# --- The common facts -------------------------------------------------------------------------
+
+new_sign_in_id: Final = functools.partial(secrets.token_hex, 8)
+"""Return a new value of the fact ``sign_in``."""
+
+
+class RequestScope:
+    """The request of a view of this package, and the facts that its events share.
+
+    ``sign_in`` and ``method`` are the facts of the sign-in, once the view knows the sign-in.
+    ``seconds_at_ciam`` is the time that the calls to CIAM have taken.
+    """
+
+    request: HttpRequest | None = None
+    sign_in: str | None = None
+    method: str | None = None
+    seconds_at_ciam: float = 0.0
+
+
+request_scope: Final[ContextVar[RequestScope | None]] = ContextVar(
+    "ciam_django_request_scope", default=None
+)
+"""The scope of the current request; None outside of the views of this package."""
+
+
+def trace_id_of(request: HttpRequest) -> str | None:
+    """Return the trace id of the header ``traceparent``; None if the header is not valid."""
+    match = TRACEPARENT.fullmatch(request.META.get("HTTP_TRACEPARENT", ""))
+    return (match["id"] or match["later_id"]) if match else None
+
+
+def _common_facts(request: HttpRequest | None, scope: RequestScope | None) -> dict[str, Fact]:
+    request = request or (scope.request if scope else None)
+    return {
+        "sign_in": scope.sign_in if scope else None,
+        "method": scope.method if scope else None,
+        "ms": round(scope.seconds_at_ciam * 1000) if scope else None,
+        "trace_id": trace_id_of(request) if request else None,
+    }
+
+
 # --- Recording --------------------------------------------------------------------------------
 
 
@@ -352,11 +432,14 @@ def record(
     request: HttpRequest | None = None,
     *,
     level: int | None = None,
+    scope: RequestScope | None = None,
     **facts: object,
 ) -> None:
     """Write the log line of the event, and call the observers.
 
     ``level`` is one of the row's levels or ``NO_LINE``; None is the first level of the row.
+    ``scope`` is the scope of an event that is recorded later, after a commit; None is the current
+    scope.
     ``facts`` are facts of the row; a fact that is left out is None. The function builds nothing if
     the logger is off and the event has no observer.
     """
@@ -366,6 +449,7 @@ def record(
     if not (has_line or event.observers):
         return
     typed_facts = {name: _typed(name, facts.get(name)) for name in event.facts}
+    typed_facts |= _common_facts(request, scope or request_scope.get())
     if has_line:
         _write_line(event, level, typed_facts)
     if event.observers:

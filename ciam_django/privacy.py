@@ -15,6 +15,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, QueryDict
 from django.views.decorators.debug import sensitive_post_parameters
 
+from ciam_django.events import RequestScope, request_scope
+
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R", bound=HttpResponseBase)
@@ -207,6 +209,8 @@ def hide_request_data(
     The data are the query, the form and the cookies. The URL of a callback has a code, and an
     attacker can sign in with the code. Django writes ``META`` into its mail to ADMINS. Sentry
     writes the URL into each event.
+
+    The view also has a scope of its own for its events.
     """
     cleared_view = clear_frames_on_error(sensitive_post_parameters()(view))
 
@@ -216,6 +220,9 @@ def hide_request_data(
         request.GET  # noqa: B018
         _remove_queries(request.META)
         _hide_data_from_sentry()
+        scope = RequestScope()
+        scope.request = request
+        token = request_scope.set(scope)
         try:
             return cleared_view(request, *args, **kwargs)
         except Exception as error:
@@ -225,6 +232,7 @@ def hide_request_data(
                 raise
             return response
         finally:
+            request_scope.reset(token)
             request.GET = QueryDict()
 
     return private_view

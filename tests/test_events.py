@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from pythonjsonlogger.json import JsonFormatter
 
@@ -29,16 +29,22 @@ from ciam_django.events import (
     SIGNED_IN,
     Event,
     Fact,
+    RequestScope,
     add_observer,
     record,
     remove_observer,
+    request_scope,
 )
 from ciam_django.kinds import Kind
+from ciam_django.privacy import hide_request_data
 from tests.rows import for_each_row
 from tests.test_imports import PACKAGE
 
 # Type -> a value that is not the value of a fact that is missing.
 EXAMPLES: dict[type, object] = {str: "a %s 'text'", int: 7, float: 0.25}
+
+NOT_RECORDED_YET = ["CALL_FINISHED"]
+NO_COMMON_FACTS: dict[str, Any] = dict.fromkeys(COMMON_FACTS)
 
 Heard = list[tuple[str, Mapping[str, Fact], HttpRequest | None]]
 
@@ -75,7 +81,7 @@ def test_the_text_of_an_event_names_only_its_facts(name: str, event: Event) -> N
     named = {each.removeprefix("_") for each in placeholders}
 
     assert name == event.name
-    assert named <= {*event.facts}
+    assert named <= {*event.facts, *COMMON_FACTS}
     assert bool(event.text) == bool(event.levels)
     assert {each[1:] for each in placeholders if each.startswith("_")} == set(event.optional)
     assert set(event.optional) <= set(event.facts)
@@ -98,28 +104,39 @@ def test_no_field_replaces_an_attribute_of_a_log_record() -> None:
 
 
 def calls_of_record() -> Iterator[tuple[str, ast.Call]]:
-    """Each call of ``record``, also by a partial, with the file and the line."""
+    """Each call of ``record`` or ``record_on_commit``, also by a partial, with its place."""
+    names = {"record", "record_on_commit"}
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and "record" in (
-                getattr(node.func, "id", ""),
-                getattr(node.args[0], "id", "") if node.args else "",
-            ):
+        source = path.read_text(encoding="utf-8")
+        is_recorder = "from ciam_django.events import" in source
+        for node in ast.walk(ast.parse(source)) if is_recorder else ():
+            if isinstance(node, ast.Call) and names & {
+                getattr(each, "id", "") for each in (node.func, *node.args[:1])
+            }:
                 yield f"{path.relative_to(PACKAGE)}:{node.lineno}", node
 
 
 def test_each_recorded_fact_is_a_fact_of_its_event() -> None:
-    names = {id(event): name for name, event in vars(events).items() if isinstance(event, Event)}
-    wrong, recorded = [], set()
+    rows = {name: row for name, row in vars(events).items() if isinstance(row, Event)}
+    wrong = []
     for place, call in calls_of_record():
-        arguments = [each.id for each in call.args if isinstance(each, ast.Name)]
-        for row in set(names.values()) & set(arguments):
-            recorded.add(row)
-            given = {each.arg for each in call.keywords} - {"level", None}
-            wrong += [(place, name) for name in given - set(vars(events)[row].facts)]
+        arguments = {each.id for each in call.args if isinstance(each, ast.Name)}
+        given = {each.arg for each in call.keywords} - {"level", "scope", None}
+        wrong += [
+            (place, name) for row in arguments & set(rows) for name in given - {*rows[row].facts}
+        ]
 
     assert wrong == []
-    assert {"SIGNED_IN", "FAILED", "CACHE_FAILED"} <= recorded
+
+
+def test_each_event_is_recorded() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")]
+    names = [name for name, row in vars(events).items() if isinstance(row, Event)]
+    unused = [
+        name for name in names if not any(re.search(rf"\b{name}\b(?!: Final)", s) for s in sources)
+    ]
+
+    assert unused == NOT_RECORDED_YET
 
 
 def test_only_the_module_of_the_events_writes_log_lines() -> None:
@@ -146,7 +163,8 @@ def test_a_line_has_the_facts_of_its_event_as_fields(
 
         (entry,) = log.records
         assert (entry.name, entry.levelno) == ("ciam_django", level or event.levels[0])
-        assert fields_of(entry) == {"event": event.name, **example_facts(event)}
+        expected = {"event": event.name, **NO_COMMON_FACTS, **example_facts(event)}
+        assert fields_of(entry) == expected
         assert not re.search(r"%\(|%[sdr](?! 'text')", entry.getMessage())
         assert entry.funcName == "test_a_line_has_the_facts_of_its_event_as_fields"
 
@@ -159,7 +177,11 @@ def test_a_line_without_facts_has_empty_fields(event: Event, log: pytest.LogCapt
     record(event)
 
     (entry,) = log.records
-    assert fields_of(entry) == {"event": event.name, **dict.fromkeys(event.facts)}
+    assert fields_of(entry) == {
+        "event": event.name,
+        **NO_COMMON_FACTS,
+        **dict.fromkeys(event.facts),
+    }
     assert "None" not in entry.getMessage()
 
 
@@ -213,6 +235,81 @@ def test_an_event_without_a_line_writes_none(log: pytest.LogCaptureFixture) -> N
     assert log.records == []
 
 
+# --- The common facts -------------------------------------------------------------------------
+
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACEPARENTS = [
+    (f"00-{TRACE_ID}-00f067aa0ba902b7-01", True),
+    (f"00-{TRACE_ID}-00f067aa0ba902b7-00", True),
+    # A later version may have further parts (section 4.3).
+    (f"cc-{TRACE_ID}-00f067aa0ba902b7-01", True),
+    (f"cc-{TRACE_ID}-00f067aa0ba902b7-01-what-the-future", True),
+    ("", False),
+    (f"00-{TRACE_ID}-00f067aa0ba902b7-01-more", False),
+    (f"ff-{TRACE_ID}-00f067aa0ba902b7-01", False),
+    (f"00-{'0' * 32}-00f067aa0ba902b7-01", False),
+    (f"cc-{'0' * 32}-00f067aa0ba902b7-01", False),
+    (f"00-{TRACE_ID}-{'0' * 16}-01", False),
+    (f"00-{TRACE_ID.upper()}-00f067aa0ba902b7-01", False),
+    (f"00-{TRACE_ID[1:]}-00f067aa0ba902b7-01", False),
+    (f"00-{TRACE_ID[1:]}g-00f067aa0ba902b7-01", False),
+    (f" 00-{TRACE_ID}-00f067aa0ba902b7-01", False),
+    (f"00-{TRACE_ID}-00f067aa0ba902b7-01\n", False),
+    (f"00-{TRACE_ID}-00f067aa0ba902b7-01,00-{TRACE_ID}-00f067aa0ba902b7-01", False),
+    (f"cc-{TRACE_ID}-00f067aa0ba902b7-01-\u00e9", False),
+    (f"cc-{TRACE_ID}-00f067aa0ba902b7-01more", False),
+    (f"٠٠-{TRACE_ID}-00f067aa0ba902b7-01", False),
+    ("13800001234", False),
+]
+
+
+@for_each_row("header, is_valid", TRACEPARENTS)
+def test_a_field_has_the_trace_id_of_a_valid_traceparent_only(
+    header: str, is_valid: bool, rf: RequestFactory, log: pytest.LogCaptureFixture
+) -> None:
+    log.clear()
+    record(SIGNED_IN, rf.get("/", HTTP_TRACEPARENT=header))
+
+    assert fields_of(log.records[0])["trace_id"] == (TRACE_ID if is_valid else None)
+
+
+def test_the_events_of_a_request_share_its_scope(
+    rf: RequestFactory, log: pytest.LogCaptureFixture
+) -> None:
+    traceparent = f"00-{TRACE_ID}-00f067aa0ba902b7-01"
+
+    def view(request: HttpRequest) -> HttpResponse:
+        record(SIGNED_IN)
+        scope = request_scope.get()
+        assert scope is not None
+        scope.sign_in, scope.method, scope.seconds_at_ciam = "5", "sms", 0.0126
+        record(SIGNED_IN)
+        return HttpResponse()
+
+    hide_request_data(view)(rf.get("/", HTTP_TRACEPARENT=traceparent))
+    record(SIGNED_IN)
+
+    common = [
+        {name: value for name, value in fields_of(entry).items() if name in COMMON_FACTS}
+        for entry in log.records
+    ]
+    assert common == [
+        {"sign_in": None, "method": None, "ms": 0, "trace_id": TRACE_ID},
+        {"sign_in": "5", "method": "sms", "ms": 13, "trace_id": TRACE_ID},
+        NO_COMMON_FACTS,
+    ]
+
+
+def test_an_event_after_the_view_can_have_the_scope_of_the_view(
+    log: pytest.LogCaptureFixture,
+) -> None:
+    scope = RequestScope()
+    scope.sign_in = "6"
+    record(SIGNED_IN, scope=scope)
+
+    assert fields_of(log.records[0])["sign_in"] == "6"
+
+
 # --- Observers --------------------------------------------------------------------------------
 
 
@@ -229,11 +326,11 @@ def test_an_observer_gets_each_event_with_all_facts_and_the_request(
 
     (signed_in, facts, with_request), (call, call_facts, without_request) = heard
     assert (signed_in, call) == ("signed_in", "call_finished")
-    assert facts == {"user": "1", "provider": "ciam", "session": None}
+    assert facts == {**NO_COMMON_FACTS, "user": "1", "provider": "ciam", "session": None}
     assert (with_request, without_request) == (request, None)
     assert call_facts["seconds"] == 1.0
     assert math.isclose(float(call_facts["seconds"] or 0), 1)
-    assert set(call_facts) == set(CALL_FINISHED.facts)
+    assert set(call_facts) == {*CALL_FINISHED.facts, *COMMON_FACTS}
 
 
 def test_a_failing_observer_is_logged_once_and_stops_nothing(

@@ -23,7 +23,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     "conf": set(),
     "events": set(),
     "kinds": set(),
-    "privacy": set(),
+    "privacy": {"events"},
     "errors": {"privacy"},
     "signals": set(),
     "codes": {"kinds"},

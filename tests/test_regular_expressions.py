@@ -16,7 +16,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from ciam_django import errors, lookup, network, privacy, responses
+from ciam_django import errors, events, lookup, network, privacy, responses
 from ciam_django.accounts import bearer, login
 from ciam_django.client import envelope
 from ciam_django.client import results as client_results
@@ -78,6 +78,7 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "errors.REQUEST_ID": errors.REQUEST_ID.fullmatch,
     "errors._wechat_code_in": lambda text: errors.error_from_body({"errcode": text}),
     "errors._LEADING_CODE": errors.code_in,
+    "events.TRACEPARENT": events.TRACEPARENT.fullmatch,
     "errors._SECRET_LIKE": errors.code_in,
     "login.api._is_trusted": api._is_trusted,
     "login.api._refuse_other_content_types": _check_content_type,

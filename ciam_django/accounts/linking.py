@@ -14,11 +14,13 @@ from ciam_django.accounts.models import CiamIdentity
 from ciam_django.accounts.session_store import (
     ciam_session_of,
     discard_ciam_session,
+    record_on_commit,
     send_on_commit,
 )
 from ciam_django.accounts.signals import linked, unlinked
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError, Stage
+from ciam_django.events import LINKED, UNLINKED
 
 if TYPE_CHECKING:
     # The stubs know only the one user model of the tests.
@@ -48,6 +50,8 @@ def link_identity(request: HttpRequest, person: Person) -> CiamIdentity:
     update_names(request, identity, person)
     if is_new:
         send_on_commit(linked, identity, request=request, person=person)
+        provider = identity.provider or "ciam"
+        record_on_commit(LINKED, request, user=user.pk, provider=provider)
     return identity
 
 
@@ -85,6 +89,8 @@ def unlink_identity(request: HttpRequest, identity_id: int) -> None:
             # The user stays signed in, and the session no longer depends on CIAM.
             discard_ciam_session(request)
         send_on_commit(unlinked, identity, request=request)
+        provider = identity.provider or "ciam"
+        record_on_commit(UNLINKED, request, user=user.pk, provider=provider)
         # This also ends the sessions of the identity.
         identity.delete()
 

@@ -30,7 +30,7 @@ from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person, identity_key, is_subject, load_issuer
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
-from ciam_django.events import SIGNED_IN, record
+from ciam_django.events import SIGNED_IN, SIGNED_OUT, Event, record, request_scope
 from ciam_django.privacy import clear_frames_on_error
 from ciam_django.reporting import report
 
@@ -223,7 +223,7 @@ def end_ciam_session(request: HttpRequest, reason: str) -> None:
     ciam_session = ciam_session_of(request)
     discard_ciam_session(request)
     if ciam_session:
-        send_on_commit(signed_out, ciam_session.identity, request=request, reason=reason)
+        _announce_sign_out(ciam_session.identity, reason, request)
 
 
 def _digest(session_key: str) -> str:
@@ -243,7 +243,7 @@ def end_sessions(sessions: CiamSessionQuerySet, reason: str) -> int:
             # And last: a check can have restored the session, see ``schedule_next_check``.
             _on_commit(functools.partial(_delete_django_session, ciam_session))
             count += 1
-            send_on_commit(signed_out, ciam_session.identity, reason=reason)
+            _announce_sign_out(ciam_session.identity, reason)
     return count
 
 
@@ -376,26 +376,40 @@ def decrypted_tokens(encrypted: str) -> Tokens:
     return tokens
 
 
-# --- Signals and the log line of a sign-in ----------------------------------------------------
+# --- Signals and events -----------------------------------------------------------------------
 
 
 def announce_sign_in(
     request: HttpRequest, identity: CiamIdentity, person: Person, *, session: str
 ) -> None:
-    """Send ``signed_in`` and write the log line of a successful sign-in, after the commit.
+    """Send ``signed_in`` and record the event, after the commit.
 
     ``session`` is ``django``, or ``token`` for an app that stores the tokens itself.
     """
     send_on_commit(signed_in, identity, request=request, person=person)
-    write_line = functools.partial(
-        record,
+    record_on_commit(
         SIGNED_IN,
         request,
         user=identity.user_id,
         provider=person.provider or "ciam",
         session=session,
     )
-    _on_commit(write_line)
+
+
+def _announce_sign_out(
+    identity: CiamIdentity, reason: str, request: HttpRequest | None = None
+) -> None:
+    """Send ``signed_out`` and record the event, after the commit."""
+    arguments = {"request": request} if request else {}
+    send_on_commit(signed_out, identity, reason=reason, **arguments)
+    record_on_commit(SIGNED_OUT, request, user=identity.user_id, sign_out_reason=reason)
+
+
+def record_on_commit(event: Event, request: HttpRequest | None, **facts: Any) -> None:
+    """Record the event after the transaction has been committed."""
+    # The transaction can end after the view.
+    scope = request_scope.get()
+    _on_commit(functools.partial(record, event, request, scope=scope, **facts))
 
 
 def send_on_commit(signal: Signal, identity: CiamIdentity, **arguments: Any) -> None:

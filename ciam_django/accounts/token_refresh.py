@@ -20,13 +20,14 @@ from ciam_django.accounts.session_store import (
     updated_tokens,
 )
 from ciam_django.accounts.transactions import change_for_good, outside_transaction
-from ciam_django.answers import is_failure_of_ciam, kind_of
+from ciam_django.answers import is_failure_of_ciam, kind_of, row_of
 from ciam_django.client.cache import get_cached, set_cached
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.transport import call_deadline, sharing_one_deadline
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
-from ciam_django.privacy import clear_frames_on_error
+from ciam_django.events import REFRESH_FAILED, TOKENS_REFRESHED, record
+from ciam_django.privacy import clear_frames_on_error, loggable_code
 from ciam_django.reporting import report
 
 # Seconds between two reads of the row while another request refreshes the tokens.
@@ -147,6 +148,7 @@ def _fetch_and_store_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens
     try:
         new_tokens = updated_tokens(tokens, ciam_app().refresh_tokens(tokens.refresh_token))
     except CiamError as error:
+        record_refresh_failure(error, user=ciam_session.identity.user_id)
         _unchanged_row(ciam_session).update(renewing_until=None)
         if is_access_refused(error):
             raise
@@ -156,6 +158,7 @@ def _fetch_and_store_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens
         # Only the log has the error: the user does not see the failure.
         report(error)
         return tokens
+    record(TOKENS_REFRESHED, user=ciam_session.identity.user_id)
     sealed = encrypted_tokens(new_tokens)
     replaced = change_for_good(
         lambda: _unchanged_row(ciam_session).update(
@@ -164,6 +167,18 @@ def _fetch_and_store_tokens(ciam_session: CiamSession, tokens: Tokens) -> Tokens
     )
     # If no row was updated, the session has ended, or another request has stored newer tokens.
     return new_tokens if replaced else _load_stored_tokens(ciam_session)
+
+
+def record_refresh_failure(error: CiamError, user: object = None) -> None:
+    """Record that CIAM has given no new tokens; ``user`` is the primary key of the user."""
+    row = row_of(error)
+    record(
+        REFRESH_FAILED,
+        user=user,
+        code=loggable_code(error.code),
+        row=row.key,
+        kind=row.meaning.kind,
+    )
 
 
 def _wait_for_tokens(ciam_session: CiamSession) -> Tokens:

@@ -306,5 +306,5 @@ def _log_cache_failure(error: Exception, level: int) -> None:
     record(
         CACHE_FAILED,
         level=level if is_line_due else NO_LINE,
-        error=f"{type(error).__module__}.{type(error).__qualname__}",
+        error=str(type(error)).removeprefix("<class '").removesuffix("'>"),
     )

@@ -34,6 +34,7 @@ from ciam_django.client.circuit_breaker import guarded_call, ignoring_circuits
 from ciam_django.client.endpoints import OTHER_ENDPOINT, EndpointGroup
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
+from ciam_django.events import request_scope
 from ciam_django.privacy import own_text
 
 # The size of the largest body in bytes, after decompression.
@@ -333,16 +334,20 @@ class HttpSession(OAuth2Session):
         token = _deadline.set(deadline)
         try:
             with guarded_call(str(request.url), self.group, seconds=seconds, limit=limit):
+                began_at = time.perf_counter()
                 try:
                     response: requests.Response = super().send(
                         request, **{**kwargs, "stream": True, "timeout": seconds}
                     )
+                    response._content = _read_body(response)
                 except requests.ConnectionError as error:
                     if isinstance(error, requests.Timeout) or time.monotonic() < deadline:
                         raise
                     # If the deadline passes while urllib3 sends, it reports an aborted connection.
                     raise requests.Timeout(request=request) from error
-                response._content = _read_body(response)
+                finally:
+                    if scope := request_scope.get():
+                        scope.seconds_at_ciam += time.perf_counter() - began_at
                 return response
         except requests.Timeout:
             # A firewall may have dropped all idle connections, so the next call makes a new one.

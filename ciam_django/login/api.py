@@ -39,10 +39,12 @@ from ciam_django.accounts.backends import typed_name_of
 from ciam_django.accounts.bearer import is_remembered_token, remember_token
 from ciam_django.accounts.login import refuse_inactive_holder
 from ciam_django.accounts.rate_limits import counting_attempt
+from ciam_django.accounts.token_refresh import record_refresh_failure
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import Consent, SignedIn
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
+from ciam_django.events import STEP_ASKED, TOKENS_REFRESHED, record
 from ciam_django.languages import language_for
 from ciam_django.login import tenant_config
 from ciam_django.login.captcha import decode_captcha_image, fetch_captcha
@@ -333,7 +335,9 @@ def _submit_flow(request: HttpRequest, flow: Flow, body: Mapping[str, Any]) -> H
     if isinstance(result, SignedIn):
         result = finish_sign_in(request, result, flow, with_session=not _returns_tokens())
     response = _json_response(request, _result_body(request, result, flow))
-    if not isinstance(result, Flow):
+    if isinstance(result, Flow):
+        record(STEP_ASKED, request, next_step=result.step)
+    else:
         # The user has signed in, or has proved the name with the code of a recovery.
         remember_browser(request, response, typed_name_of(request), flow.method)
     return response
@@ -360,7 +364,12 @@ def refresh_tokens(request: HttpRequest) -> HttpResponse:
         if is_remembered_token(refresh_token)
         else counting_attempt(request, "", Stage.REFRESH)
     ):
-        tokens = ciam_app().refresh_tokens(refresh_token)
+        try:
+            tokens = ciam_app().refresh_tokens(refresh_token)
+        except CiamError as error:
+            record_refresh_failure(error)
+            raise
+    record(TOKENS_REFRESHED, request)
     refuse_inactive_holder(tokens)
     return _json_response(request, _issued_tokens(tokens))
 

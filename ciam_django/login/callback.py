@@ -46,6 +46,7 @@ from ciam_django.login.state import (
     may_repeat,
     remember_next,
     remembered_next,
+    share_sign_in,
     state_digest,
     state_from_cookie,
     store_outcome,
@@ -138,7 +139,13 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
     person = identify_person(app, token_response, sign_in_state.nonce)
     if sign_in_state.link_to_user and not app.is_oidc:
         # CIAM's own mode has no ``prompt=login``: the person may have signed in long ago.
-        flow = Flow("", "", next=sign_in_state.next, link_to_user=sign_in_state.link_to_user)
+        flow = Flow(
+            "",
+            "",
+            next=sign_in_state.next,
+            link_to_user=sign_in_state.link_to_user,
+            sign_in=sign_in_state.sign_in,
+        )
         access_token = token_response["access_token"]
         result = confirmation_flow(request, person, access_token, flow)
         return result_response(request, result, flow)
@@ -214,6 +221,7 @@ def handle_callback(
         return _repeated_callback_response(request, returned_state) or _invalid_state_response(
             request, returned_state, provider
         )
+    share_sign_in(sign_in_state)
     # If the session store is away, this fails before the state and the code are used, so that the
     # user can reload the page.
     remembered_next(request, sign_in_state.digest)

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_POST
 
 from ciam_django.client.oauth import ciam_app
 from ciam_django.errors import CiamError, Stage
+from ciam_django.events import SIGN_IN_STARTED, record
 from ciam_django.languages import language_for, language_tags
 from ciam_django.login.consent import check_consent
 from ciam_django.login.error_responses import answer_error, protect_form
@@ -52,6 +53,7 @@ def authorize(request: HttpRequest) -> HttpResponse:
         must_log_in=bool(sign_in_state.link_to_user),
         languages=language_tags(language_for(request)),
     )
+    record(SIGN_IN_STARTED, request)
     response = redirect_or_json_response(request, url)
     set_state_cookie(request, response, sign_in_state)
     set_opener_policy(request, response, sign_in_state.next)

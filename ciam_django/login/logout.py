@@ -26,6 +26,7 @@ from ciam_django.client.logout_tokens import MAX_AGE, verify_logout_token
 from ciam_django.client.oauth import LEEWAY, CiamApp, ciam_app
 from ciam_django.client.person import identity_key
 from ciam_django.errors import CiamError, Stage
+from ciam_django.events import BACK_CHANNEL_LOGOUT, record
 from ciam_django.kinds import Kind
 from ciam_django.login.error_responses import answer_errors, protect_from_csrf
 from ciam_django.login.loop_guard import delete_count
@@ -112,11 +113,12 @@ def back_channel_logout(request: HttpRequest) -> HttpResponse:
             upstream_text=own_text("the jti has been used before"),
         )
     try:
-        end_sessions(_sessions_of_claims(claims), "back_channel")
+        count = end_sessions(_sessions_of_claims(claims), "back_channel")
     except BaseException:
         # The sessions have not ended, so CIAM must be able to send the same token again.
         delete_cached(jti_key)
         raise
+    record(BACK_CHANNEL_LOGOUT, request, sessions=count)
     return _empty_response()
 
 

@@ -27,6 +27,7 @@ from ciam_django.answers import Answer, password_hint
 from ciam_django.client.results import SignedIn
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
+from ciam_django.events import STEP_ASKED, record
 from ciam_django.kinds import Action, Kind
 from ciam_django.login.captcha import image_url, new_form_id
 from ciam_django.login.consent import SOCIAL, load_consent_form
@@ -273,6 +274,7 @@ def result_response(request: HttpRequest, result: StepResult, flow: Flow) -> Htt
     Call ``finish_sign_in`` before this function if the result is ``SignedIn``.
     """
     if isinstance(result, Flow):
+        record(STEP_ASKED, request, next_step=result.step)
         response = redirect_response(reverse("ciam:step", args=[result.id]))
         set_flow_cookie(request, response, result)
         set_opener_policy(request, response, flow.next)

@@ -17,6 +17,7 @@ from ciam_django.accounts.rate_limits import counting_attempt
 from ciam_django.client.api import CiamClient
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError, Stage, code_in
+from ciam_django.events import SIGN_IN_STARTED, record
 from ciam_django.login.callback import cancel_response, commit_in_view, handle_callback
 from ciam_django.login.consent import check_consent
 from ciam_django.login.error_responses import (
@@ -95,6 +96,7 @@ def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
         nonce=sign_in_state.nonce,
         code_challenge=sign_in_state.code_challenge,
     )
+    record(SIGN_IN_STARTED, request)
     response = redirect_or_json_response(request, url)
     set_state_cookie(request, response, sign_in_state)
     set_opener_policy(request, response, sign_in_state.next)
@@ -202,6 +204,7 @@ def _complete_provider_callback(
         provider=sign_in_state.provider,
         link_to_user=sign_in_state.link_to_user,
         method=sign_in_state.provider,
+        sign_in=sign_in_state.sign_in,
         told_name=decrypted_name(request.GET.get("user", ""), sign_in_state.state),
     )
     result = next_flow(outcome, flow) if isinstance(outcome, NextStep) else outcome

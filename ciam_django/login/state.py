@@ -24,7 +24,9 @@ from ciam_django.client.cache import (
     set_cached,
 )
 from ciam_django.client.crypto import from_stored
+from ciam_django.events import new_sign_in_id, request_scope
 from ciam_django.login.cookies import EncryptedCookies
+from ciam_django.login.tenant_config import HOSTED
 
 # Seconds for which a state is valid.
 STATE_SECONDS: Final = 600
@@ -45,6 +47,7 @@ class SignInState:
 
     ``link_to_user`` is the primary key of the user to link the identity to; an empty text signs the
     identity's own user in. ``consents`` are the ids of the terms that the user has agreed to.
+    ``sign_in`` is the fact of its events.
     """
 
     state: str = dataclasses.field(repr=False)
@@ -54,6 +57,7 @@ class SignInState:
     next: str = dataclasses.field(repr=False)
     link_to_user: str = ""
     consents: list[str] = dataclasses.field(default_factory=list)
+    sign_in: str = dataclasses.field(default_factory=new_sign_in_id)
 
     @property
     def code_challenge(self) -> str:
@@ -75,7 +79,7 @@ def new_sign_in_state(
     consents: Sequence[str] = (),
 ) -> SignInState:
     """Return a new sign-in with new secrets. RFC 7636, section 4.1, describes the verifier."""
-    return SignInState(
+    sign_in_state = SignInState(
         # WeChat accepts only letters and digits.
         state=secrets.token_hex(24),
         nonce=secrets.token_urlsafe(24),
@@ -85,6 +89,15 @@ def new_sign_in_state(
         link_to_user=link_to_user,
         consents=list(consents),
     )
+    share_sign_in(sign_in_state)
+    return sign_in_state
+
+
+def share_sign_in(sign_in_state: SignInState) -> None:
+    """Let all further events of the request have the id and the login method of the sign-in."""
+    if scope := request_scope.get():
+        scope.sign_in = sign_in_state.sign_in
+        scope.method = HOSTED if sign_in_state.provider == "ciam" else sign_in_state.provider
 
 
 def set_state_cookie(

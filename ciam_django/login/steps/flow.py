@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from ciam_django.client.crypto import from_stored
 from ciam_django.client.results import NextStep, SignedIn
+from ciam_django.events import new_sign_in_id
 from ciam_django.login.cookies import EncryptedCookies
 
 # Seconds for which a flow is valid. CIAM deletes a flow after the same time.
@@ -46,7 +47,8 @@ class Flow:
     ``link_to_user`` is the primary key of the user to link the identity to, or empty.
     ``has_new_password`` is True if a step of the sign-in has set a new password. ``method`` is the
     name of the login method or provider with which the sign-in has begun, or empty. ``told_name``
-    has the claims of ``login/names.py``, for a new user.
+    has the claims of ``login/names.py``, for a new user. ``sign_in`` is the fact of the events of
+    the sign-in.
     """
 
     step: str
@@ -63,6 +65,7 @@ class Flow:
     has_new_password: bool = False
     method: str = ""
     told_name: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    sign_in: str = dataclasses.field(default_factory=new_sign_in_id)
 
     @property
     def resend_wait(self) -> int:

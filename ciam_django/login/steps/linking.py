@@ -44,6 +44,7 @@ def confirmation_flow(request: HttpRequest, person: Person, access_token: str, f
         id=flow.id,
         provider=flow.provider,
         link_to_user=flow.link_to_user,
+        sign_in=flow.sign_in,
         step_data={
             "issuer": person.issuer,
             "subject": person.subject,

@@ -51,6 +51,7 @@ def next_flow(ciam_step: NextStep, flow: Flow) -> Flow:
         has_new_password=flow.has_new_password or flow.step == "new_password",
         method=flow.method,
         told_name=flow.told_name,
+        sign_in=flow.sign_in,
         step_data=_DATA_OF_STEPS[name](ciam_step),
     )
 

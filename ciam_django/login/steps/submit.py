@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from django.http import HttpRequest
 
@@ -15,6 +15,7 @@ from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.conf import conf
+from ciam_django.events import request_scope
 from ciam_django.login.captcha import captcha_parameters
 from ciam_django.login.names import with_told_name
 from ciam_django.login.steps.flow import Flow, StepResult, Submission
@@ -22,15 +23,24 @@ from ciam_django.login.steps.forms import CiamForm
 from ciam_django.login.steps.linking import confirmation_flow
 from ciam_django.login.steps.results import next_flow
 from ciam_django.login.steps.table import STEPS
-from ciam_django.login.tenant_config import load_consents, load_login_page
+from ciam_django.login.tenant_config import ACCOUNT_METHODS, load_consents, load_login_page
+
+# Step -> the name of the login method that has the step, for the flows without a ``method``.
+_ACCOUNT_METHODS: Final[Mapping[str, str]] = {
+    step: name for name in ACCOUNT_METHODS for step in (name, f"{name}_code")
+}
 
 
 def build_form(flow: Flow, data: Mapping[str, Any] | None) -> CiamForm:
     """Return the form of the flow's step, with the terms and the CAPTCHA field if needed.
 
     Loads the terms and the tenant's login page if the step needs them, which may call CIAM.
-    ``data`` is the submitted data, or None for an empty form.
+    ``data`` is the submitted data, or None for an empty form. With data, all further events of the
+    request have the id and the login method of the flow's sign-in.
     """
+    if data is not None and (scope := request_scope.get()):
+        scope.sign_in = flow.sign_in
+        scope.method = flow.method or flow.provider or _ACCOUNT_METHODS.get(flow.step)
     row = STEPS[flow.step]
     has_consents = row.has_consents
     if row.way:

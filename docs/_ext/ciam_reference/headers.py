@@ -54,6 +54,7 @@ REQUEST_HEADERS: Final[Mapping[str, str]] = {
     "Referer": "The page of this site that the button of a failure's page can lead back to.",
     "Sec-Fetch-Dest": "`document` gets a page if `Accept` decides nothing.",
     "Sec-Fetch-Site": "`cross-site` is refused, unless the project trusts the origin.",
+    "Traceparent": "The trace id is a field of the log lines, if the header is valid.",
     "User-Agent": "Tells a browser inside an app, such as WeChat, from other browsers.",
     "X-Forwarded-For": (
         "The client's address, if `CIAM_CLIENT_IP` is `ciam_django.network.forwarded_for`."

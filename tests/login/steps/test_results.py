@@ -65,6 +65,7 @@ def test_a_second_factor_has_the_channels_of_the_tenant_with_their_masks(ciam: F
         link_to_user="7",
         has_new_password=True,
         id=before.id,
+        sign_in=before.sign_in,
         step_data={"channels": {"SMS": "138****1234", "PWD": ""}, "account": "138****1234 "},
     )
 
