@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 import pytest
-from ciam_reference.advice import KIND_ADVICE, causes
 from ciam_reference.codes import (
     LANGUAGES,
     code_page,
@@ -26,6 +25,7 @@ from ciam_django.answers import answer_to, possible_answers
 from ciam_django.checks.messages import CHECK_IDS
 from ciam_django.checks.settings import check_error_overrides
 from ciam_django.codes import CODES, Meaning, row
+from ciam_django.error_table.advice import KIND_ADVICE, causes
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Kind
 from ciam_django.lookup import OVERRIDABLE_FIELDS
