@@ -21,13 +21,14 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
+from django.http import HttpRequest
 
 from ciam_django.client.cache import (
     get_many_cached,
@@ -38,6 +39,7 @@ from ciam_django.client.cache import (
 from ciam_django.client.crypto import from_stored
 from ciam_django.conf import conf
 from ciam_django.errors import REQUEST_ID
+from ciam_django.events import FAILED, Fact, add_observer
 from ciam_django.lookup import is_known, known_keys
 from ciam_django.privacy import loggable_code
 
@@ -105,8 +107,17 @@ def is_remembering() -> bool:
     return conf.CIAM_REMEMBER_FAILURES and not isinstance(caches[CACHE_ALIAS], _FORGETFUL_CACHES)
 
 
-def remember(facts: Mapping[str, Any]) -> None:
-    """Remember a failure with the facts of its log line; do nothing if ``is_remembering`` is false.
+def observe_failures() -> None:
+    """Remember each failure that is recorded from now on in this process."""
+    add_observer(_observe, FAILED)
+
+
+def _observe(name: str, facts: Mapping[str, Fact], request: HttpRequest | None) -> None:
+    remember(facts)
+
+
+def remember(facts: Mapping[str, Fact]) -> None:
+    """Remember a failure with the facts of its event; do nothing if ``is_remembering`` is false.
 
     A failure of the cache is logged, and changes nothing else.
     """
@@ -121,7 +132,7 @@ def remember(facts: Mapping[str, Any]) -> None:
         step=loggable_code(str(facts["step"])),
         kind=loggable_code(str(facts["kind"])),
         stage=loggable_code(str(facts["stage"] or "")),
-        status=int(facts["status"]),
+        status=int(facts["status"] or 0),
         shown=loggable_code(str(facts["shown"])),
         request_id=_request_id(facts["request_id"]),
         upstream_request_id=_request_id(facts["upstream_request_id"]),

@@ -103,6 +103,14 @@ def is_known(code: str) -> bool:
     return folded in _keys_by_folded_code() or folded in _aliases() or folded in _overrides()
 
 
+def valid_overrides() -> dict[str, Mapping[str, Any]]:
+    """Return key -> fields of ``CIAM_ERROR_OVERRIDES``; the keys are as the project writes them.
+
+    Fields with a wrong name or value are left out.
+    """
+    return dict(_overrides().values())
+
+
 def applied_overrides(code: str) -> dict[str, Mapping[str, Any]]:
     """Return the keys of ``CIAM_ERROR_OVERRIDES`` that change the answer to a code.
 

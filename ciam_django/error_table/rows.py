@@ -12,7 +12,7 @@ from django.utils.translation import override
 from ciam_django.codes import CODES, Meaning
 from ciam_django.kinds import KINDS, Kind
 from ciam_django.languages import language_of_texts, similar_language_with_texts
-from ciam_django.lookup import TextByLanguage, applied_overrides, known_keys, matched_row
+from ciam_django.lookup import TextByLanguage, known_keys, matched_row, valid_overrides
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,11 +48,8 @@ def table_languages() -> list[str]:
 
     These are the texts of this package, and the texts by language of ``CIAM_ERROR_OVERRIDES``.
     """
-    own: set[str] = set()
-    for code in known_keys():
-        for fields in applied_overrides(code).values():
-            if isinstance(fields.get("message"), Mapping):
-                own.update(name.lower() for name in fields["message"])
+    messages = [fields.get("message") for fields in valid_overrides().values()]
+    own = {name.lower() for texts in messages if isinstance(texts, Mapping) for name in texts}
     languages = [code for code, _ in settings.LANGUAGES]
     return [
         each for each in languages if each.lower() in own or similar_language_with_texts(each)

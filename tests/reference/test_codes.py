@@ -45,15 +45,6 @@ def test_the_url_of_a_problem_leads_to_the_page_of_its_code(settings: Settings) 
     assert len(pages) == len(CODES)
 
 
-def test_each_code_has_a_cause_in_the_order_of_the_table() -> None:
-    assert list(causes()) == list(CODES)
-    assert [row.code for row in causes().values() if not row.cause.endswith(".")] == []
-
-
-def test_each_kind_has_advice_for_operators() -> None:
-    assert list(KIND_ADVICE) == list(Kind)
-
-
 def test_each_code_has_the_heading_of_the_table() -> None:
     assert [code for rows in codes_by_heading().values() for code in rows] == list(CODES)
     assert "" not in codes_by_heading()
