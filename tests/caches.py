@@ -95,7 +95,7 @@ class SharedCache(BaseCache):
     ``calls`` has the names of the methods that were called.
     """
 
-    _memory = LocMemCache("shared", {"OPTIONS": {"MAX_ENTRIES": 10**6}})
+    _memory: Any = LocMemCache("shared", {"OPTIONS": {"MAX_ENTRIES": 10**6}})
     calls: ClassVar[list[str]] = []
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ class SharedCache(BaseCache):
 
     def add(self, *args: Any, **kwargs: Any) -> bool:
         self.calls.append("add")
-        return self._memory.add(*args, **kwargs)
+        return bool(self._memory.add(*args, **kwargs))
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
         self.calls.append("get")
@@ -115,15 +115,15 @@ class SharedCache(BaseCache):
 
     def incr(self, *args: Any, **kwargs: Any) -> int:
         self.calls.append("incr")
-        return self._memory.incr(*args, **kwargs)
+        return int(self._memory.incr(*args, **kwargs))
 
     def get_many(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
         self.calls.append("get_many")
-        return self._memory.get_many(*args, **kwargs)
+        return dict(self._memory.get_many(*args, **kwargs))
 
     def delete(self, *args: Any, **kwargs: Any) -> bool:
         self.calls.append("delete")
-        return self._memory.delete(*args, **kwargs)
+        return bool(self._memory.delete(*args, **kwargs))
 
     def clear(self) -> None:
         self.calls.clear()

@@ -17,6 +17,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django import failure_memory
 from ciam_django.checks.settings import cache_fault
+from ciam_django.client.cache import set_cached
 from ciam_django.failure_memory import (
     LIFETIME,
     failures_with_reference,
@@ -217,6 +218,18 @@ def test_a_value_that_others_have_written_is_no_failure() -> None:
 
     stored.set(first, encrypted)
     assert [len(each.failures) for each in remembered_rows()] == [1]
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_a_record_of_a_version_with_other_members_is_left_out() -> None:
+    remember(FACTS)
+    remember({**FACTS, "request_id": "second"})
+    hour = int(time.time() // 3600)
+    key = failure_memory._place_key(failure_memory._number_key(hour, LOCKED), 1)
+    set_cached(key, {"code": LOCKED}, seconds=60)
+
+    ((failure,),) = [each.failures for each in remembered_rows()]
+    assert failure.request_id == "second"
 
 
 PROGRAM: Final = """

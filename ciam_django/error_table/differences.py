@@ -152,10 +152,12 @@ def _note_on(code: str) -> str:
 def _read_vendor_list(path: str) -> dict[str, dict[str, str]]:
     """Return folded code -> column -> value."""
     text = _read_text(path)
-    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
-    # The vendor's texts have quotation marks, which have no meaning in a file with tabs.
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, quoting=quoting, strict=True)
+    file = io.StringIO(text)
+    if "\t" in text.partition("\n")[0]:
+        # The vendor's texts have quotation marks, which have no meaning in a file with tabs.
+        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
+    else:
+        reader = csv.DictReader(file, strict=True)
     found: dict[str, dict[str, str]] = {}
     try:
         columns = [name for name in _VENDOR_COLUMNS if name in (reader.fieldnames or ())]

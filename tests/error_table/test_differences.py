@@ -103,7 +103,8 @@ def test_a_file_that_is_no_export_is_refused(content: str, reason: str, write: W
 def test_a_member_of_a_wrong_type_and_a_missing_file_are_refused(
     write: Write, tmp_path: Path
 ) -> None:
-    for members in ({"status": "403"}, {"retry": None}, {"field": 1}, {"titles": []}):
+    wrong: list[dict[str, Any]] = [{"status": "403"}, {"retry": None}, {"field": 1}, {"titles": []}]
+    for members in wrong:
         with pytest.raises(WrongInputError, match=f"member '{next(iter(members))}'"):
             differences_from_export(write(changed_export(**members)))
     with pytest.raises(WrongInputError, match="can't be read as UTF-8"):

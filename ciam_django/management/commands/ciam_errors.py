@@ -161,7 +161,7 @@ class Command(BaseCommand):
             return
         remembered = failures_with_reference(reference)
         searched = _searched_log(options["log"], reference) if options["log"] else SearchedLog()
-        failures = [*remembered, *searched.failures]
+        failures: list[RememberedFailure | LoggedFailure] = [*remembered, *searched.failures]
         if failures:
             self._write_failures(failures, options)
         elif is_code(reference):
