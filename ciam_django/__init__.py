@@ -50,6 +50,8 @@ Wiring
     conf.py          the settings, one row for each setting
     provider_names.py  the names of the social providers
     signals.py       the signals for projects
+    failure_memory.py  the failures of the last day in the shared cache
+    error_table/     the table of codes for manage.py ciam_errors
     checks/          the messages of ``manage.py check``
     testing/         a fake CIAM over HTTP, for tests
 

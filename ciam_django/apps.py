@@ -15,7 +15,10 @@ class CiamDjangoConfig(AppConfig):
     verbose_name = "CIAM"
 
     def ready(self) -> None:
-        """Register the checks; the checks of sign-in and accounts need the accounts app."""
+        """Register the checks, and remember failures.
+
+        The checks of sign-in and accounts need the accounts app.
+        """
         checks = [*settings.CHECKS, *languages.CHECKS, *client.CHECKS, *project.CHECKS]
         deploy_checks = [*client.DEPLOY_CHECKS, *project.DEPLOY_CHECKS]
         if apps.is_installed("ciam_django.accounts"):
@@ -27,6 +30,12 @@ class CiamDjangoConfig(AppConfig):
             for database_check in accounts.DATABASE_CHECKS:
                 register(database_check, Tags.database)
             deploy_checks += login.DEPLOY_CHECKS
+        if apps.is_installed("ciam_django.accounts") or not settings.cache_fault("default"):
+            # The module imports Authlib, which a project needs neither for answers nor for a cache
+            # of one process.
+            from ciam_django.failure_memory import observe_failures  # noqa: PLC0415
+
+            observe_failures()
         for check in checks:
             register(check, "ciam_django")
         for deploy_check in deploy_checks:

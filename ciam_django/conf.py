@@ -609,6 +609,12 @@ class Conf:
         "The absolute URL of `ciam:callback`, as it is registered at CIAM; the default takes the "
         "host of the request.",
     )
+    CIAM_REMEMBER_FAILURES = Setting(
+        True,
+        Flag(),
+        "Remembers the failures of the last day in a cache that the processes share, without "
+        "personal data, for `manage.py ciam_errors explain` and for the admin.",
+    )
     CIAM_PROBLEM_TYPE_URL = Setting(
         "",
         Text(),

@@ -103,6 +103,33 @@ def is_known(code: str) -> bool:
     return folded in _keys_by_folded_code() or folded in _aliases() or folded in _overrides()
 
 
+def valid_overrides() -> dict[str, Mapping[str, Any]]:
+    """Return key -> fields of ``CIAM_ERROR_OVERRIDES``; the keys are as the project writes them.
+
+    Fields with a wrong name or value are left out.
+    """
+    return dict(_overrides().values())
+
+
+def applied_overrides(code: str) -> dict[str, Mapping[str, Any]]:
+    """Return the keys of ``CIAM_ERROR_OVERRIDES`` that change the answer to a code.
+
+    Each key, as the project has written it, has its valid fields. A later key overrides the fields
+    of the keys before it.
+    """
+    folded = code.casefold()
+    canonical = _aliases().get(folded, folded)
+    keys = dict.fromkeys([*reversed(list(_families_of(canonical))), canonical, folded])
+    overrides = _overrides()
+    return dict(overrides[key] for key in keys if key in overrides)
+
+
+def alias_target(code: str) -> str | None:
+    """Return the key of the row that has this code as another spelling; None for other codes."""
+    target = _aliases().get(code.casefold())
+    return _keys_by_folded_code()[target] if target else None
+
+
 def known_keys() -> list[str]:
     """Return all keys of the table and the settings, including families, in their order."""
     rows = _keys_by_folded_code()

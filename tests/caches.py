@@ -1,4 +1,5 @@
-"""The caches that a project can have: servers that are down, and backends that forget entries.
+"""The caches that a project can have: servers that are down, backends that forget entries, and one
+that keeps all entries.
 
 No server listens at the address of the down servers, so each call fails at once.
 """
@@ -6,8 +7,10 @@ No server listens at the address of the down servers, so each call fails at once
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache
 
 _NO_SERVER: Final = "redis://127.0.0.1:1"
@@ -84,3 +87,47 @@ FORGETFUL_CACHES: Final[Mapping[str, dict[str, Any]]] = {
         "OPTIONS": {"MAX_ENTRIES": 1, "CULL_FREQUENCY": 0},
     },
 }
+
+
+class SharedCache(BaseCache):
+    """A cache that keeps all entries, as Redis does, in the memory of one process.
+
+    ``calls`` has the names of the methods that were called.
+    """
+
+    _memory: Any = LocMemCache("shared", {"OPTIONS": {"MAX_ENTRIES": 10**6}})
+    calls: ClassVar[list[str]] = []
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        super().__init__(params)
+
+    def add(self, *args: Any, **kwargs: Any) -> bool:
+        self.calls.append("add")
+        return bool(self._memory.add(*args, **kwargs))
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls.append("get")
+        return self._memory.get(*args, **kwargs)
+
+    def set(self, *args: Any, **kwargs: Any) -> None:
+        self.calls.append("set")
+        self._memory.set(*args, **kwargs)
+
+    def incr(self, *args: Any, **kwargs: Any) -> int:
+        self.calls.append("incr")
+        return int(self._memory.incr(*args, **kwargs))
+
+    def get_many(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        self.calls.append("get_many")
+        return dict(self._memory.get_many(*args, **kwargs))
+
+    def delete(self, *args: Any, **kwargs: Any) -> bool:
+        self.calls.append("delete")
+        return bool(self._memory.delete(*args, **kwargs))
+
+    def clear(self) -> None:
+        self.calls.clear()
+        self._memory.clear()
+
+
+SHARED_CACHE: Final[Mapping[str, Any]] = {"default": {"BACKEND": "tests.caches.SharedCache"}}

@@ -69,6 +69,7 @@ RUN_ONCE: Final = frozenset(
     {
         "Chromium",
         "React from npm",
+        "TypeScript from npm",
         "a misspelling of each code",
         "all catalogues of Django",
         "anonymous requests with the worst headers, cookies, bodies and addresses",

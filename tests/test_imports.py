@@ -53,6 +53,8 @@ ROOMS: Final[dict[str, set[str]]] = {
     "tokens": {"privacy", "accounts", "errors"},
     # calls to CIAM, sign-in
     "client": {"privacy", "network", "errors", "events", "conf"},
+    "failure_memory": {"client", "conf", "errors", "events", "lookup", "privacy"},
+    "error_table": {"__init__", "answers", "codes", "conf", "kinds", "languages", "lookup"},
     "accounts": {
         "events",
         "reporting",
@@ -87,9 +89,17 @@ ROOMS: Final[dict[str, set[str]]] = {
     "urls": {"privacy", "login", "client"},
     "templatetags": {"login", "responses", "reporting", "answers", "languages", "errors"},
     # wiring
-    "apps": {"checks"},
+    "apps": {"checks", "failure_memory"},
     "doctor": {"checks", "login", "client", "network", "privacy", "errors", "conf"},
-    "management": {"checks", "doctor"},
+    "management": {
+        "checks",
+        "doctor",
+        "error_table",
+        "failure_memory",
+        "kinds",
+        "lookup",
+        "privacy",
+    },
     "checks": {
         "login",
         "accounts",

@@ -21,6 +21,7 @@ from ciam_django.accounts import bearer, login
 from ciam_django.client import envelope
 from ciam_django.client import results as client_results
 from ciam_django.client.person import Person
+from ciam_django.error_table import differences, log_files
 from ciam_django.login import api, captcha, hints, names, providers, redirects, social
 from ciam_django.login.steps import forms, results
 
@@ -97,6 +98,9 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     # A page has the typed texts of the user.
     "responses._LINK_TAG": responses._LINK_TAG.findall,
     "login.steps.forms._GROUPED_CODE": _clean_code,
+    # The lines of a log, and a list of codes from CIAM's page.
+    "error_table.differences._CODE": differences._CODE.fullmatch,
+    "error_table.log_files._VALUE": log_files._VALUE.fullmatch,
     # The language of a text that CIAM sends.
     "client.results._LANGUAGE": client_results._LANGUAGE.fullmatch,
     "login.steps.results._MASKED_RECIPIENT": results._MASKED_RECIPIENT.fullmatch,
@@ -123,6 +127,7 @@ PATTERNS_FOR_OWN_TEXTS: Final = {
     "conf.RATE",
     "drf.openapi_endpoints._identifier",
     "drf.scopes._SCOPE",
+    "error_table.explanations._CODE",
     "lookup._LANGUAGE",
     "testing.server._FORM_ACTION",
     "testing.server._HIDDEN_INPUT",

@@ -29,6 +29,8 @@ from ciam_django.events import CACHE_FAILED, NO_LINE, record
 FORMAT: Final = 2
 # The key of the encrypted values depends on this text.
 _PURPOSE: Final = "ciam_django.client.cache"
+# The number of keys that one call asks for.
+_CHUNK_SIZE: Final = 500
 # Seconds between two log lines about the cache with the same level.
 _LOG_INTERVAL: Final = 60
 # Seconds after which a failed call is slow, and seconds without calls after a slow failure.
@@ -90,6 +92,31 @@ def get_cached(key: str, *, level: int = logging.WARNING) -> Any:
     """
     stored_key = _stored_key(key)
     return _decrypted(stored_key, _get(stored_key, level))
+
+
+def get_many_cached(keys: Sequence[str]) -> dict[str, Any]:
+    """Return key -> value, for the keys that have a valid value; less if the cache fails."""
+    values = {key: _decrypted(_stored_key(key), stored) for key, stored in _get_all(keys).items()}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def get_numbers(keys: Sequence[str]) -> dict[str, int]:
+    """Return key -> number of ``increment_number``, for the keys that have one."""
+    return {key: number for key, number in _get_all(keys).items() if type(number) is int}
+
+
+def _get_all(keys: Sequence[str]) -> dict[str, Any]:
+    """Return key -> stored value; keys that are read after a failure of the cache are absent."""
+    found: dict[str, Any] = {}
+    try:
+        for start in range(0, len(keys), _CHUNK_SIZE):
+            by_stored_key = {_stored_key(key): key for key in keys[start : start + _CHUNK_SIZE]}
+            found.update(
+                (by_stored_key[name], value) for name, value in _get_many(by_stored_key).items()
+            )
+    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
+        _log_cache_failure(error, logging.WARNING)
+    return found
 
 
 def set_cached(key: str, value: Any, *, seconds: int) -> None:
@@ -193,6 +220,18 @@ def _decrypted(stored_key: str, encrypted: object) -> Any:
         # ``ValueError``: the text is not ASCII.
         return None
     return value if key == stored_key and time.time() < until else None
+
+
+def increment_number(key: str, *, seconds: int) -> int | None:
+    """Add one to the number of the key, and return it; None if the cache fails.
+
+    The number ends ``seconds`` seconds after its first increment.
+    """
+    try:
+        return _add_to_counter(_stored_key(key), seconds)
+    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
+        _log_cache_failure(error, logging.WARNING)
+        return None
 
 
 def increment_count(key: str, seconds: int) -> tuple[int, int]:

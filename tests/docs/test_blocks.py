@@ -96,6 +96,8 @@ def commands_in(text: str) -> Iterator[str]:
 
 def check_command(words: Sequence[str]) -> None:
     """Raise an exception if a command or one of its options does not exist."""
+    # The output of a command can go to a file.
+    words = words[:-2] if words[-2:-1] == [">"] else words
     program, *arguments = words
     program = program.removeprefix(".venv/bin/")
     if program in ("python", "python3"):

@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 import pytest
-from ciam_reference.advice import KIND_ADVICE, causes
 from ciam_reference.codes import (
     LANGUAGES,
     code_page,
@@ -26,6 +25,7 @@ from ciam_django.answers import answer_to, possible_answers
 from ciam_django.checks.messages import CHECK_IDS
 from ciam_django.checks.settings import check_error_overrides
 from ciam_django.codes import CODES, Meaning, row
+from ciam_django.error_table.advice import KIND_ADVICE, causes
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Kind
 from ciam_django.lookup import OVERRIDABLE_FIELDS
@@ -43,15 +43,6 @@ def test_the_url_of_a_problem_leads_to_the_page_of_its_code(settings: Settings) 
     assert len(answers) >= len(ANSWERED)
     assert [answer.code for answer in answers.values() if answer.type not in pages] == []
     assert len(pages) == len(CODES)
-
-
-def test_each_code_has_a_cause_in_the_order_of_the_table() -> None:
-    assert list(causes()) == list(CODES)
-    assert [row.code for row in causes().values() if not row.cause.endswith(".")] == []
-
-
-def test_each_kind_has_advice_for_operators() -> None:
-    assert list(KIND_ADVICE) == list(Kind)
 
 
 def test_each_code_has_the_heading_of_the_table() -> None:

@@ -17,16 +17,15 @@ from ciam_django import codes
 from ciam_django.answers import GENERIC_ERROR_STAGES, answer_to, code_in_url
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, Meaning
 from ciam_django.conf import conf
+from ciam_django.error_table.advice import KIND_ADVICE, advice_for, causes
 from ciam_django.errors import CiamError
 from ciam_django.kinds import ACTIONS, KINDS, Audience, Kind
 from ciam_django.lookup import OVERRIDABLE_FIELDS
-from ciam_reference.advice import KIND_ADVICE, advice_for, causes
 from ciam_reference.markdown import escaped, literal, literals, page, table
 
 # The language codes of Django -> of HTML.
 LANGUAGES: Final = {"en": "en", "zh-hans": "zh-Hans", "zh-hant": "zh-Hant"}
 _LANGUAGE_NAMES: Final = {"en": "English", "zh-hans": "简体中文", "zh-hant": "繁體中文"}
-_UNVERIFIED_CONSOLE: Final = "(The places and names in CIAM's console are unverified.)"
 _REQUEST_ID: Final = "1656572265429$49b433a9-219a-910a-0323-2af4f1f1a9ce"
 # The headers that only some answers have.
 _HEADERS: Final = ("Retry-After", "WWW-Authenticate")
@@ -133,7 +132,7 @@ def code_page(code: str) -> str:
         *_cause_section(code),
         *(_answer_section(code, meaning) if meaning.kind is not Kind.SUCCESS else ()),
         "## What operators do",
-        _advice_paragraph(code, meaning.kind),
+        advice_for(code, meaning.kind),
         _log_paragraph(code, meaning),
         *(_override_section(code, meaning) if meaning.kind is not Kind.SUCCESS else ()),
     )
@@ -210,12 +209,6 @@ def _status_note(meaning: Meaning) -> str:
     if meaning.status == 429 and meaning.retry:
         return f" (`Retry-After`: CIAM's time, or `CIAM_RETRY_AFTER`, {conf.CIAM_RETRY_AFTER} s)"
     return ""
-
-
-def _advice_paragraph(code: str, kind: Kind) -> str:
-    advice = advice_for(code, kind)
-    # CIAM documents its API, and hardly the pages of its console.
-    return f"{advice} {_UNVERIFIED_CONSOLE}" if "CIAM's console" in advice else advice
 
 
 def _log_paragraph(code: str, meaning: Meaning) -> str:

@@ -24,20 +24,48 @@ def commands() -> dict[str, str]:
 def own_options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     """Return the options and arguments that Django's commands do not have."""
     known = {action.dest for action in BaseCommand().create_parser("", "")._actions}
-    return [action for action in parser._actions if action.dest not in known]
+    return [
+        action
+        for action in parser._actions
+        if action.dest not in known and not isinstance(action, argparse._SubParsersAction)
+    ]
+
+
+def questions_of(
+    parser: argparse.ArgumentParser,
+) -> dict[str, tuple[str, argparse.ArgumentParser]]:
+    """Return name -> help and parser, for each command that is a word of this command."""
+    return {
+        choice.dest: (choice.help or "", action.choices[choice.dest])
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for choice in action._choices_actions
+    }
 
 
 def _section(name: str, app: str) -> str:
     parser = load_command_class(app, name).create_parser("manage.py", name)
-    options = own_options(parser)
-    rows = [[literal(_spelling(action)), _description(action)] for action in options]
-    usage = "\n    ".join([f"manage.py {name}", *map(_usage_of, options)])
+    questions = questions_of(parser)
     return page(
         f"## {literal(name)}",
         f"From the app `{app}`. {escaped(' '.join((parser.description or '').split()))}",
-        f"```text\n{usage}\n```",
-        table(["option", "meaning"], rows) if rows else "",
+        "" if questions else _usage(name, own_options(parser)),
+        *(
+            page(
+                f"### {literal(f'{name} {question}')}",
+                f"{_sentence(text)}",
+                _usage(f"{name} {question}", own_options(of_question)),
+            )
+            for question, (text, of_question) in questions.items()
+        ),
     )
+
+
+def _usage(words: str, options: list[argparse.Action]) -> str:
+    """Return the line of the command, and the table of its options."""
+    usage = "\n    ".join([f"manage.py {words}", *map(_usage_of, options)])
+    rows = [[literal(_spelling(action)), _description(action)] for action in options]
+    return page(f"```text\n{usage}\n```", table(["option", "meaning"], rows) if rows else "")
 
 
 def _spelling(action: argparse.Action) -> str:
@@ -57,10 +85,14 @@ def _description(action: argparse.Action) -> str:
     return " ".join(_sentences_of(action))
 
 
+def _sentence(help_text: str) -> str:
+    text = escaped(" ".join(help_text.split()))
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def _sentences_of(action: argparse.Action) -> Iterator[str]:
-    text = escaped(" ".join((action.help or "").split()))
-    if text:
-        yield f"{text[0].upper()}{text[1:]}."
+    if action.help:
+        yield _sentence(action.help)
     if action.required and action.option_strings:
         yield "Required."
     # The help of an option with a metavar lists the choices itself.

@@ -1,5 +1,7 @@
 """The causes of the codes, and the advice for operators, as tables.
 
+``manage.py ciam_errors``, the admin and the documentation use these tables.
+
 ``causes.tsv`` has a row for each code: the code, the cause, and the advice if the code needs advice
 of its own. The causes of CIAM's codes follow CIAM's documentation.
 """
@@ -16,6 +18,7 @@ from ciam_django.kinds import Kind
 
 _CAUSES: Final = Path(__file__).with_name("causes.tsv")
 
+_UNVERIFIED_CONSOLE: Final = "(The places and names in CIAM's console are unverified.)"
 # The advice for operators, for each code without advice of its own.
 KIND_ADVICE: Final[Mapping[Kind, str]] = {
     Kind.CREDENTIALS: (
@@ -75,7 +78,15 @@ def causes() -> Mapping[str, Cause]:
     return {row.code: row for row in rows}
 
 
+def cause_of(code: str) -> str:
+    """Return the cause of a code, as Markdown; empty for a code of the project."""
+    row = causes().get(code)
+    return row.cause if row else ""
+
+
 def advice_for(code: str, kind: Kind) -> str:
     """Return the advice for operators, as Markdown."""
     row = causes().get(code)
-    return row.advice if row and row.advice else KIND_ADVICE[kind]
+    advice = row.advice if row and row.advice else KIND_ADVICE[kind]
+    # CIAM documents its API, and hardly the pages of its console.
+    return f"{advice} {_UNVERIFIED_CONSOLE}" if "CIAM's console" in advice else advice

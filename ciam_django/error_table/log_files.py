@@ -1,0 +1,104 @@
+"""Find the failures of a request id in a log file.
+
+A line is the text of the logger ``ciam_django`` after any beginning, or a JSON object with the same
+facts. The lines of a log can have any content, so only values in the form of ids, codes and words
+are read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+_START: Final = "Sign-in failure: "
+# The values after this word have spaces.
+_END_OF_WORDS: Final = " upstream_text="
+_VALUE: Final = re.compile(r"[A-Za-z0-9$._:*-]{1,128}")
+# A longer line is no line of a failure. The longest one has less than 4 KB.
+_MAX_LINE_LENGTH: Final = 64 * 1024
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LoggedFailure:
+    """A failure of a log file, with the number of its line."""
+
+    line: int
+    code: str
+    type_code: str = ""
+    row: str = ""
+    step: str = ""
+    kind: str = ""
+    stage: str = ""
+    status: str = ""
+    shown: str = ""
+    upstream_status: str = ""
+    request_id: str = ""
+    upstream_request_id: str = ""
+
+
+_NAMES: Final = tuple(
+    field.name for field in dataclasses.fields(LoggedFailure) if field.name != "line"
+)
+
+
+@dataclasses.dataclass(slots=True)
+class SearchedLog:
+    """The failures of a log that have the request id, and what was read."""
+
+    lines: int = 0
+    lines_with_failures: int = 0
+    failures: list[LoggedFailure] = dataclasses.field(default_factory=list)
+
+
+def search_log(lines: Iterable[str], reference: str) -> SearchedLog:
+    """Return the failures with this request id, of the answer or of CIAM."""
+    searched = SearchedLog()
+    for number, line in enumerate(lines, start=1):
+        searched.lines = number
+        failure = failure_in(line, number)
+        if failure is None:
+            continue
+        searched.lines_with_failures += 1
+        if reference in (failure.request_id, failure.upstream_request_id):
+            searched.failures.append(failure)
+    return searched
+
+
+def failure_in(line: str, number: int) -> LoggedFailure | None:
+    """Return the failure that a line of a log tells, or None."""
+    if len(line) > _MAX_LINE_LENGTH:
+        return None
+    words = dict(_words_of_text(line)) or _words_of_json(line)
+    facts = {
+        name: words[name]
+        for name in _NAMES
+        if words.get(name, "-") != "-" and _VALUE.fullmatch(words[name])
+    }
+    return LoggedFailure(number, **facts) if "code" in facts else None
+
+
+def _words_of_text(line: str) -> Iterator[tuple[str, str]]:
+    """Yield the words ``name=value`` of the text of a failure."""
+    text = line.partition(_START)[2].partition(_END_OF_WORDS)[0]
+    for word in text.split():
+        name, _, value = word.partition("=")
+        yield name, value
+
+
+def _words_of_json(line: str) -> dict[str, str]:
+    """Return the facts of a JSON object, as a formatter writes them from the fields of a record."""
+    if not line.lstrip().startswith("{"):
+        return {}
+    try:
+        members = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return {name: str(value) for name, value in _facts_of(members) if value is not None}
+
+
+def _facts_of(members: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name in _NAMES:
+        yield name, members.get(f"ciam_{name}")

@@ -1,0 +1,303 @@
+"""``manage.py ciam_errors``: list, explain, export and compare the codes of failures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ciam_django.error_table.differences import (
+    Difference,
+    WrongInputError,
+    differences_from_export,
+    differences_from_package,
+    differences_from_vendor,
+)
+from ciam_django.error_table.explanations import (
+    Explanation,
+    explanation_lines,
+    explanation_of,
+    is_code,
+)
+from ciam_django.error_table.exports import FORMATS, rows_as_json
+from ciam_django.error_table.log_files import LoggedFailure, SearchedLog, search_log
+from ciam_django.error_table.rows import TableRow, project_table, table_languages
+from ciam_django.failure_memory import (
+    CACHE_ALIAS,
+    RememberedFailure,
+    failures_with_reference,
+    is_remembering,
+)
+from ciam_django.kinds import Audience, Kind
+from ciam_django.lookup import is_known
+from ciam_django.privacy import loggable_code
+
+# The exit status of wrong input, as argparse has it.
+_WRONG_INPUT: Final = 2
+_COLUMNS: Final = ("code", "status", "kind", "audience", "action")
+
+
+class Command(BaseCommand):
+    """List, explain, export and compare the codes of failures; change nothing."""
+
+    help = (
+        "Answer questions about the codes of failures: list the table, explain a code or the "
+        "failure with a request id, export the table for other programs, and compare tables. "
+        "Changes nothing, and does not call CIAM."
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add a parser for each question."""
+        questions = parser.add_subparsers(dest="question", required=True, metavar="QUESTION")
+
+        rows = questions.add_parser("list", help="list the codes of this project")
+        rows.add_argument(
+            "--kind", choices=list(map(str, Kind)), metavar="KIND", help="only codes of this kind"
+        )
+        rows.add_argument(
+            "--audience",
+            choices=list(map(str, Audience)),
+            help="only codes whose reason is for this audience",
+        )
+        rows.add_argument(
+            "--text",
+            help="only codes with this text in the code or in a sentence, in any language, or in "
+            "the language of --language",
+        )
+        rows.add_argument("--language", help="the language of the sentences, such as zh-hans")
+        rows.add_argument("--json", action="store_true", help="print a JSON list")
+
+        explain = questions.add_parser(
+            "explain",
+            help="explain a code, or the failure with a request id; the exit status is 1 if nobody "
+            "has the request id",
+        )
+        explain.add_argument(
+            "reference",
+            metavar="CODE|REQUEST_ID",
+            help="a code, or the reference on a user's page, or CIAM's request id",
+        )
+        explain.add_argument(
+            "--log",
+            metavar="FILE",
+            help="also look for the request id in this log file, with plain lines or JSON lines; - "
+            "is the standard input",
+        )
+        explain.add_argument("--json", action="store_true", help="print one JSON document")
+
+        export = questions.add_parser(
+            "export", help="print the codes of this project, or the types of the JSON body"
+        )
+        export.add_argument("--format", choices=list(FORMATS), default="json", help="the format")
+
+        diff = questions.add_parser(
+            "diff",
+            help="compare the table of this project with the table of the package, or with an "
+            "older export; the exit status is 0 if they are the same, 1 if they differ, and 2 if "
+            "the input is wrong",
+        )
+        source = diff.add_mutually_exclusive_group()
+        source.add_argument(
+            "old", nargs="?", metavar="OLD.json", help="an older export in the format json"
+        )
+        source.add_argument(
+            "--vendor",
+            metavar="FILE",
+            help="compare the list of codes that CIAM had published when this version was made "
+            "with a list in this file, which has tabs or commas and the columns key, family and "
+            "description",
+        )
+        diff.add_argument("--json", action="store_true", help="print a JSON list")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Answer the question."""
+        answer = {
+            "list": self._list,
+            "explain": self._explain,
+            "export": self._export,
+            "diff": self._diff,
+        }[options["question"]]
+        answer(options)
+
+    # --- list ---------------------------------------------------------------------------------
+
+    def _list(self, options: dict[str, Any]) -> None:
+        languages = table_languages()
+        language = options["language"] or languages[0]
+        if language not in languages:
+            raise CommandError(
+                f"There are no texts in {language!r}. Languages: {', '.join(languages)}.",
+                returncode=_WRONG_INPUT,
+            )
+        rows = [
+            _in_language(row, language) if options["language"] else row
+            for row in project_table().values()
+            if options["kind"] in (None, row.kind) and options["audience"] in (None, row.audience)
+        ]
+        if options["text"]:
+            rows = [row for row in rows if row.has_text(options["text"])]
+        if options["json"]:
+            self.stdout.write(rows_as_json(rows))
+            return
+        for line in _table_lines(rows, language):
+            self.stdout.write(line)
+        self.stderr.write(f"Codes: {len(rows)}.")
+
+    # --- explain ------------------------------------------------------------------------------
+
+    def _explain(self, options: dict[str, Any]) -> None:
+        reference = options["reference"].strip()
+        if not reference:
+            raise CommandError("The code or request id is empty.", returncode=_WRONG_INPUT)
+        if is_known(reference):
+            self._write_explanation(explanation_of(reference), options)
+            return
+        remembered = failures_with_reference(reference)
+        searched = _searched_log(options["log"], reference) if options["log"] else SearchedLog()
+        failures: list[RememberedFailure | LoggedFailure] = [*remembered, *searched.failures]
+        if failures:
+            self._write_failures(failures, options)
+        elif is_code(reference):
+            self._write_explanation(explanation_of(reference), options)
+        else:
+            places = _searched_places(searched, options["log"])
+            raise CommandError(
+                f"No failure has the request id {loggable_code(reference)!r}. {places}"
+            )
+
+    def _write_explanation(self, explanation: Explanation, options: dict[str, Any]) -> None:
+        if options["json"]:
+            document = {"failures": [], "explanation": dataclasses.asdict(explanation)}
+            self.stdout.write(json.dumps(document, ensure_ascii=False, indent=1))
+            return
+        for line in explanation_lines(explanation):
+            self.stdout.write(line)
+
+    def _write_failures(
+        self,
+        failures: Sequence[RememberedFailure | LoggedFailure],
+        options: dict[str, Any],
+    ) -> None:
+        """Write the failures with a request id, and the explanation of the first of them."""
+        explanation = _explanation_of_failure(failures[0])
+        if options["json"]:
+            document = {
+                "failures": [dataclasses.asdict(failure) for failure in failures],
+                "explanation": dataclasses.asdict(explanation),
+            }
+            self.stdout.write(json.dumps(document, ensure_ascii=False, indent=1))
+            return
+        for failure in failures:
+            for line in _failure_lines(failure, options["log"]):
+                self.stdout.write(line)
+            self.stdout.write("")
+        for line in explanation_lines(explanation):
+            self.stdout.write(line)
+
+    # --- export, diff -------------------------------------------------------------------------
+
+    def _export(self, options: dict[str, Any]) -> None:
+        self.stdout.write(FORMATS[options["format"]](), ending="")
+
+    def _diff(self, options: dict[str, Any]) -> None:
+        try:
+            if options["vendor"]:
+                found = differences_from_vendor(options["vendor"])
+            elif options["old"]:
+                found = differences_from_export(options["old"])
+            else:
+                found = differences_from_package()
+        except WrongInputError as error:
+            raise CommandError(str(error), returncode=_WRONG_INPUT) from error
+        if options["json"]:
+            documents = [dataclasses.asdict(each) for each in found]
+            self.stdout.write(json.dumps(documents, ensure_ascii=False, indent=1))
+        else:
+            for line in (line for each in found for line in _difference_lines(each)):
+                self.stdout.write(line)
+            self.stderr.write(f"Differences: {len(found)}.")
+        if found:
+            sys.exit(1)
+
+
+def _in_language(row: TableRow, language: str) -> TableRow:
+    """Return the row with the texts of one language only."""
+    return dataclasses.replace(
+        row,
+        titles={language: row.titles[language]},
+        sentences={language: row.sentences[language]},
+    )
+
+
+def _table_lines(rows: Sequence[TableRow], language: str) -> Iterator[str]:
+    cells = [_COLUMNS, *(tuple(str(getattr(row, name)) for name in _COLUMNS) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    sentences = ["sentence", *(row.sentences[language] for row in rows)]
+    for line, sentence in zip(cells, sentences, strict=True):
+        padded = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        yield "  ".join([*padded, sentence])
+
+
+def _searched_log(path: str, reference: str) -> SearchedLog:
+    """Search the log file. Raises ``CommandError`` if the file can't be read."""
+    if path == "-":
+        return search_log(sys.stdin, reference)
+    try:
+        # A log can have any bytes.
+        with Path(path).open(encoding="utf-8", errors="replace") as file:
+            return search_log(file, reference)
+    except OSError as error:
+        raise CommandError(f"{path} can't be read: {error}", returncode=_WRONG_INPUT) from error
+
+
+def _searched_places(searched: SearchedLog, path: str | None) -> str:
+    """Say where the command has looked for a request id."""
+    cache = (
+        f"The cache {CACHE_ALIAS!r} was searched, which has failures of the last day."
+        if is_remembering()
+        else f"The cache {CACHE_ALIAS!r} remembers no failures: CIAM_REMEMBER_FAILURES is off, or "
+        "the processes do not share the cache."
+    )
+    if path is None:
+        return f"{cache} No log file was searched: add --log FILE."
+    name = "the standard input" if path == "-" else path
+    return (
+        f"{cache} In {name}, {searched.lines} lines were searched, and "
+        f"{searched.lines_with_failures} of them are lines of failures."
+    )
+
+
+def _explanation_of_failure(failure: RememberedFailure | LoggedFailure) -> Explanation:
+    if isinstance(failure, RememberedFailure):
+        return explanation_of(failure.code)
+    status = int(failure.upstream_status) if failure.upstream_status.isdigit() else None
+    return explanation_of(failure.code, failure.type_code, status)
+
+
+def _failure_lines(failure: RememberedFailure | LoggedFailure, path: str | None) -> Iterator[str]:
+    if isinstance(failure, RememberedFailure):
+        yield f"Failure in the cache {CACHE_ALIAS!r}, at {failure.time:%Y-%m-%d %H:%M:%S} UTC:"
+    else:
+        yield f"Failure in line {failure.line} of {path}:"
+    facts: Iterable[str] = (
+        "code", "row", "kind", "stage", "status", "shown", "request_id", "upstream_request_id",
+    )  # fmt: skip
+    for name in facts:
+        yield f"  {name:<19} {getattr(failure, name) or '-'}"
+    if isinstance(failure, RememberedFailure) and failure.step != "exact":
+        yield "  The cache has no code without a row of its own: the log line has CIAM's code."
+
+
+def _difference_lines(difference: Difference) -> Iterator[str]:
+    note = f": {difference.note}" if difference.note else ""
+    yield f"{difference.what:<8} {difference.code}{note}"
+    for name, values in difference.changes.items():
+        old, new = (json.dumps(value, ensure_ascii=False) for value in values)
+        yield f"         {name}: {old} -> {new}"
