@@ -425,6 +425,11 @@ class Conf:
         "be below the number of its threads; a further call waits for at most a second, and then "
         "fails.",
     )
+    CIAM_HEALTH = Setting(
+        False,
+        Flag(),
+        "Serves `ciam:health`, which tells load balancers if a process can serve sign-ins.",
+    )
     CIAM_ENDPOINTS = Setting(
         {},
         DictOf(Fields("fields of an `Endpoint`")),

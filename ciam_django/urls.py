@@ -20,6 +20,7 @@ if apps.is_installed("ciam_django.accounts"):
         api,
         callback,
         captcha,
+        health,
         hosted,
         link_views,
         logout,
@@ -71,6 +72,7 @@ if apps.is_installed("ciam_django.accounts"):
         path("authorize/", private_view(hosted.authorize), name="authorize"),
         path("callback/", private_view(callback.callback), name="callback"),
         path("unlink/", private_view(link_views.unlink), name="unlink"),
+        path("health/", health.health, name="health"),
         path("logout/", private_view(logout.logout), name="logout"),
         path(
             "logout/back/",

@@ -22,7 +22,7 @@ def test_a_project_without_the_accounts_app_has_no_views(settings: Settings) -> 
     assert importlib.reload(urls).urlpatterns == []
 
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "ciam_django.accounts"]
-    assert len(importlib.reload(urls).urlpatterns) == 19
+    assert len(importlib.reload(urls).urlpatterns) == 20
 
 
 def test_no_view_needs_a_login() -> None:
@@ -61,6 +61,7 @@ METHODS = {
     "api_step": "POST",
     "authorize": "POST",
     "callback": "GET",
+    "health": "GET, HEAD",
     "unlink": "POST",
     "logout": "POST",
     "back_channel_logout": "POST",
@@ -88,7 +89,7 @@ def views_with(attribute: str) -> set[str | None]:
 def test_only_the_decorated_views_are_exempt_from_rules_of_django() -> None:
     callbacks = {"callback", "provider_callback"}
 
-    assert views_with("_non_atomic_requests") == callbacks
+    assert views_with("_non_atomic_requests") == {*callbacks, "health"}
     # The other views with POST check the CSRF token themselves, and answer with our error.
     posts = {name for name, methods in METHODS.items() if "POST" in methods}
     assert views_with("csrf_exempt") == {*callbacks, *posts, "api", "api_captcha"}

@@ -160,6 +160,16 @@ def acquired_keys(keys: Collection[str]) -> list[str]:
         return []
 
 
+def try_cache() -> bool:
+    """Store a value for a minute and read the value; return True if both succeed."""
+    try:
+        _add_or_get(_stored_key("ciam_django.health"), 1, _LOG_INTERVAL)
+    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
+        _log_cache_failure(error, logging.INFO)
+        return False
+    return True
+
+
 def acquired_at(key: str) -> int:
     """Return the time at which ``acquire_once`` has stored the key; 0 if it is unknown."""
     stored = _get(_stored_key(key), logging.WARNING)

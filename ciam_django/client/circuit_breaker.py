@@ -78,12 +78,12 @@ _LOG_INTERVAL: Final = 60
 
 @enum.unique
 class State(enum.StrEnum):
-    """The state of a circuit."""
+    """The state of a circuit, from the best to the worst."""
 
     CLOSED = "closed"
-    OPEN = "open"
     # The pause is over, and one call at a time tries again.
     HALF_OPEN = "half_open"
+    OPEN = "open"
 
 
 _ignores_circuits: contextvars.ContextVar[bool] = contextvars.ContextVar(
@@ -131,6 +131,13 @@ class _Circuit:
         if not self.is_open:
             return False
         return time.monotonic() < self._paused_until or is_acquired(f"{self._key}.pause")
+
+    @property
+    def state(self) -> State:
+        """The state; an open circuit asks the cache for the pause of another process."""
+        if self.is_open:
+            return State.OPEN if self.is_paused() else State.HALF_OPEN
+        return State.CLOSED
 
     def refuse_during_pause(self) -> None:
         """Raise ``no_connection`` during the pause of an open circuit."""
@@ -209,7 +216,7 @@ class _Circuits:
 
     def __init__(self, origin: str, group: EndpointGroup, host: _Circuit) -> None:
         self._origin, self._group_name = origin, group
-        self._host, self._group = host, _Circuit(origin, group)
+        self._host, self.group_circuit = host, _Circuit(origin, group)
         self._shared_at = -_SHARING_INTERVAL
 
     def load_state(self) -> None:
@@ -217,25 +224,25 @@ class _Circuits:
 
         A group that has just answered this process is not silent, and costs no call of the cache.
         """
-        is_open = self._host.is_open or self._group.is_open
-        if is_open or time.monotonic() - self._group.answered_at >= _SHARING_INTERVAL:
-            _load_states([self._host, self._group])
+        is_open = self._host.is_open or self.group_circuit.is_open
+        if is_open or time.monotonic() - self.group_circuit.answered_at >= _SHARING_INTERVAL:
+            _load_states([self._host, self.group_circuit])
 
     def refuse_during_pause(self) -> None:
         """Raise ``no_connection`` during the pause of an open circuit."""
         self._host.refuse_during_pause()
-        self._group.refuse_during_pause()
+        self.group_circuit.refuse_during_pause()
 
     def refuse_while_open(self) -> None:
         """Raise ``no_connection`` until both circuits are closed."""
         self._host.refuse_while_open()
-        self._group.refuse_while_open()
+        self.group_circuit.refuse_while_open()
 
     def claim_attempt(self) -> None:
         """Claim the attempts of the open circuits; raise ``no_connection`` if one is not free."""
         self._host.claim_attempt()
         try:
-            self._group.claim_attempt()
+            self.group_circuit.claim_attempt()
         except CiamError:
             self._host.release_attempt()
             raise
@@ -243,22 +250,22 @@ class _Circuits:
     def release_attempt(self) -> None:
         """Let the next call try again, after an attempt that proved nothing."""
         self._host.release_attempt()
-        self._group.release_attempt()
+        self.group_circuit.release_attempt()
 
     def record_answer(self) -> None:
         """Close the circuits, and share the time of the answer."""
         now = time.monotonic()
-        self._host.answered_at = self._group.answered_at = now
+        self._host.answered_at = self.group_circuit.answered_at = now
         if now - self._shared_at >= _SHARING_INTERVAL:
             self._shared_at = now
             key = _answered_at_key(self._origin, self._group_name)
             set_cached(key, time.time(), seconds=_STATE_LIFETIME)
         self._host.close()
-        self._group.close()
+        self.group_circuit.close()
 
     def record_unconnected_call(self, began_at: float) -> None:
         """Open the circuit of the host, unless a group has had an answer since ``began_at``."""
-        self._group.release_attempt()
+        self.group_circuit.release_attempt()
         if self._host.answered_at > began_at or self._is_answered_elsewhere(
             EndpointGroup, began_at
         ):
@@ -272,12 +279,12 @@ class _Circuits:
         The host has accepted the connection.
         """
         self._host.close()
-        if self._group.answered_at > began_at or self._is_answered_elsewhere(
+        if self.group_circuit.answered_at > began_at or self._is_answered_elsewhere(
             [self._group_name], began_at
         ):
-            self._group.release_attempt()
+            self.group_circuit.release_attempt()
         else:
-            self._group.open()
+            self.group_circuit.open()
 
     def _is_answered_elsewhere(self, groups: Iterable[EndpointGroup], began_at: float) -> bool:
         """Return True if a group has answered another process since ``began_at``.
@@ -307,15 +314,19 @@ def _load_states(circuits: Iterable[_Circuit]) -> None:
         watched[key].is_open = not watched[key].is_open
 
 
+def _origin_of(url: str) -> str:
+    scheme, host = urlsplit(url)[:2]
+    # The URL of a setting can have upper case, and requests sends the URL in lower case.
+    return f"{scheme}://{host.lower()}"
+
+
 _hosts: dict[str, _Circuit] = {}
 _circuits: dict[tuple[str, EndpointGroup], _Circuits] = {}
 
 
 def _circuits_of(url: str, group: EndpointGroup) -> _Circuits:
     """Return the circuits of the group at the URL's host, with the state of all processes."""
-    scheme, host = urlsplit(url)[:2]
-    # The URL of a setting can have upper case, and requests sends the URL in lower case.
-    origin = f"{scheme}://{host.lower()}"
+    origin = _origin_of(url)
     place = origin, group
     if place not in _circuits:
         host_circuit = _hosts.setdefault(origin, _Circuit(origin))
@@ -323,6 +334,26 @@ def _circuits_of(url: str, group: EndpointGroup) -> _Circuits:
     circuits = _circuits[place]
     circuits.load_state()
     return circuits
+
+
+def circuit_states(urls: Iterable[str]) -> dict[EndpointGroup, State]:
+    """Return the state of each group, as this process and the cache know it.
+
+    The state is the worst of the states at the hosts of the URLs, and at the hosts that this
+    process has called. No endpoint is called.
+    """
+    circuits: list[tuple[EndpointGroup, _Circuit]] = []
+    for origin in sorted({*map(_origin_of, urls), *_hosts}):
+        host = _hosts.get(origin) or _Circuit(origin)
+        for group in EndpointGroup:
+            known = _circuits.get((origin, group))
+            own = known.group_circuit if known else _Circuit(origin, group)
+            circuits += [(group, host), (group, own)]
+    _load_states(circuit for _, circuit in circuits)
+    states = dict.fromkeys(EndpointGroup, State.CLOSED)
+    for group, circuit in circuits:
+        states[group] = max(states[group], circuit.state, key=list(State).index)
+    return states
 
 
 # --- The bulkhead -----------------------------------------------------------------------------

@@ -393,7 +393,7 @@ def test_the_attempt_at_the_host_is_free_if_the_group_has_an_attempt_already(
     advance_clock(PAUSE_SECONDS + 1)
     circuits.claim_attempt()
     circuits.record_unconnected_call(time.monotonic())
-    circuits._group.claim_attempt()
+    circuits.group_circuit.claim_attempt()
     advance_clock(PAUSE_SECONDS + 1)
     with pytest.raises(CiamError, match="no_connection"):
         circuits.claim_attempt()

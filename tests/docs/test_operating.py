@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from django.test import Client
 
 from ciam_django.signals import login_failed, unknown_code
 from ciam_django.testing import FakeCiam
@@ -25,6 +27,8 @@ PAGE: Final = "operating.md"
 DEPLOYED: Final = take(PAGE, "shop/settings.py")
 METRICS: Final = take(PAGE, "shop/metrics.py")
 (LOG_LINE,) = take_all(PAGE, "text")
+(HEALTH,) = take_all(PAGE, "json")
+(LOAD_BALANCER,) = take_all(PAGE, "none")
 PROXIES: Final = [*take_all(PAGE, "nginx"), *take_all("recipes.md", "nginx")]
 
 
@@ -84,6 +88,23 @@ def test_the_receivers_count_failures_and_unknown_codes(
     assert metrics.unknown_codes == {"Operation.Failure.Quite.New"}
     assert login_failed.disconnect(metrics.count)
     assert unknown_code.disconnect(metrics.remember)
+
+
+def test_the_load_balancer_gets_the_health_that_the_page_shows(
+    project: Project, fake_ciam: FakeCiam
+) -> None:
+    project.start(*NEW_PROJECT, DEPLOYED, CIAM_HEALTH=True, SECURE_SSL_REDIRECT=True)
+    (send,) = re.findall(r"http-check send meth (\w+) uri (\S+)(.*)", LOAD_BALANCER.text)
+    headers = {
+        f"HTTP_{name.upper().replace('-', '_')}": value
+        for name, value in re.findall(r"hdr (\S+) (\S+)", send[2])
+    }
+    response = Client().generic(send[0], send[1], **headers)
+
+    shown = json.loads(HEALTH.text)
+    assert response.status_code == 200
+    assert response.json().keys() == shown.keys()
+    assert response.json()["circuits"].keys() == shown["circuits"].keys()
 
 
 @pytest.mark.parametrize("block", PROXIES, ids=lambda block: block.page)
