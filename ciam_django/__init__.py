@@ -53,6 +53,7 @@ Wiring
     failure_memory.py  the failures of the last day in the shared cache
     error_table/     the table of codes for manage.py ciam_errors
     checks/          the messages of ``manage.py check``
+    metrics/         the counts of the events, for OpenTelemetry and Prometheus
     testing/         a fake CIAM over HTTP, for tests
 
 The documentation names only the places that ``tests/test_public_places.py`` lists.

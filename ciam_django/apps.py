@@ -1,11 +1,19 @@
-"""Configure the app ``ciam_django``, which has no models, and register its checks."""
+"""Configure the app ``ciam_django``, which has no models: register its checks and the metrics."""
 
 from __future__ import annotations
 
+import sys
+from typing import Final
+
 from django.apps import AppConfig, apps
 from django.core.checks import Tags, register
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
 from ciam_django.checks import client, languages, project, settings
+from ciam_django.conf import conf
+
+_METRICS: Final = "ciam_django.metrics.recording"
 
 
 class CiamDjangoConfig(AppConfig):
@@ -15,7 +23,7 @@ class CiamDjangoConfig(AppConfig):
     verbose_name = "CIAM"
 
     def ready(self) -> None:
-        """Register the checks, and remember failures.
+        """Register the checks, remember failures, and follow the setting of the metrics.
 
         The checks of sign-in and accounts need the accounts app.
         """
@@ -40,3 +48,12 @@ class CiamDjangoConfig(AppConfig):
             register(check, "ciam_django")
         for deploy_check in deploy_checks:
             register(deploy_check, "ciam_django", deploy=True)
+        _follow_metrics_setting()
+        # Tests change settings.
+        setting_changed.connect(_follow_metrics_setting, dispatch_uid=__name__)
+
+
+def _follow_metrics_setting(setting: str = "CIAM_METRICS", **kwargs: object) -> None:
+    """Import the metrics if ``CIAM_METRICS`` is not empty, and let them follow the setting."""
+    if setting == "CIAM_METRICS" and (conf.CIAM_METRICS or _METRICS in sys.modules):
+        import_string(f"{_METRICS}.follow_setting")()

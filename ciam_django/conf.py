@@ -637,6 +637,13 @@ class Conf:
         "The CSS selector of the element that gets the answers to failed requests of htmx, such as "
         "`#messages`; the default is the target of the request.",
     )
+    CIAM_METRICS = Setting[Sequence[str]](
+        (),
+        ListOf(Choice(("otel", "prometheus"), check="metrics")),
+        "The packages that get the metrics: `otel` for OpenTelemetry, which also gets the spans of "
+        "the calls to CIAM, and `prometheus` for Prometheus' client; each name is the name of the "
+        "extra, too, such as `ciam_django[otel]`.",
+    )
 
 
 SETTINGS: Final[Mapping[str, Setting[Any]]] = {

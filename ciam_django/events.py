@@ -57,6 +57,7 @@ FACTS: Final[Mapping[str, FactType]] = {
     "began_at_ns": FactType(int, "The start of the call, in nanoseconds since the epoch."),
     "code": FactType(str, "The true code, as CIAM, OAuth 2.0, Authlib or the project has sent it."),
     "counter": FactType(str, "The full counter: `receiver`, `visitor`, `address` or `site`."),
+    "elsewhere": FactType(bool, "True if another process has opened or closed the circuit."),
     "endpoint": FactType(str, "The name of CIAM's endpoint, or `other`."),
     "error": FactType(str, "The class of the exception."),
     "error_text": FactType(str, "The text of an error of Django's template engine."),
@@ -239,7 +240,7 @@ CIRCUIT_OPENED: Final = Event(
     "circuit_opened",
     (logging.WARNING, logging.INFO),
     "Circuit open: host=%(host)s group=%(group)s",
-    ("host", "group"),
+    ("host", "group", "elsewhere"),
     "A call has got no connection (group `all`), or no answer in time. Calls of the group fail at "
     "once for 10 seconds. The level is INFO if the circuit was open before.",
 )
@@ -254,7 +255,7 @@ CIRCUIT_CLOSED: Final = Event(
     "circuit_closed",
     (logging.INFO,),
     "Circuit closed: host=%(host)s group=%(group)s",
-    ("host", "group"),
+    ("host", "group", "elsewhere"),
     "CIAM was silent, and answers again.",
 )
 CALLS_FULL: Final = Event(

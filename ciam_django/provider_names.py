@@ -30,11 +30,24 @@ def provider_name(slug: str) -> str:
     The name is the ``label`` of the entry in ``CIAM_SOCIAL_PROVIDERS``, or the name of the table.
     Without both, it is the slug itself.
     """
+    row, label = _row_and_label(slug)
+    return str(label or PROVIDER_NAMES.get(row, slug))
+
+
+def provider_row(slug: str) -> str:
+    """Return the name in ``PROVIDER_NAMES`` for a slug such as ``wechat-website``: ``wechat``.
+
+    An entry of ``CIAM_SOCIAL_PROVIDERS`` can name the row. If the project and the table do not know
+    the slug, the result is the beginning of the slug.
+    """
+    return _row_and_label(slug)[0]
+
+
+def _row_and_label(slug: str) -> tuple[str, object]:
     name, _, part = slug.partition("-")
     entries = conf.CIAM_SOCIAL_PROVIDERS
     group = entries.get(name)
     entry = entries.get(slug) or (group.get(part) if isinstance(group, Mapping) else None)
     if not isinstance(entry, Mapping):
         entry = {}
-    row = str(entry.get("provider") or name).partition(".")[0]
-    return str(entry.get("label") or PROVIDER_NAMES.get(row, slug))
+    return str(entry.get("provider") or name).partition(".")[0], entry.get("label")

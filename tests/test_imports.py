@@ -89,7 +89,18 @@ ROOMS: Final[dict[str, set[str]]] = {
     "urls": {"privacy", "login", "client"},
     "templatetags": {"login", "responses", "reporting", "answers", "languages", "errors"},
     # wiring
-    "apps": {"checks", "failure_memory"},
+    "apps": {"checks", "conf", "failure_memory", "metrics"},
+    "metrics": {
+        "__init__",
+        "client",
+        "codes",
+        "conf",
+        "errors",
+        "events",
+        "kinds",
+        "lookup",
+        "provider_names",
+    },
     "doctor": {"checks", "login", "client", "network", "privacy", "errors", "conf"},
     "management": {
         "checks",
@@ -101,6 +112,7 @@ ROOMS: Final[dict[str, set[str]]] = {
         "privacy",
     },
     "checks": {
+        "metrics",
         "login",
         "accounts",
         "client",
@@ -129,6 +141,8 @@ LIBRARIES: Final[dict[str, set[str]]] = {
     "joserfc": {"client", "testing"},
     "requests": {"client", "testing"},
     "urllib3": {"client", "testing"},
+    "opentelemetry": {"metrics"},
+    "prometheus_client": {"metrics"},
 }
 
 # Modules that may import modules of their own room inside functions. pytest imports these modules

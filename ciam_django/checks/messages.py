@@ -103,6 +103,8 @@ CHECK_IDS: Final = {
     "proxy header": "ciam_django.W096",
     "app": "ciam_django.W097",
     "urls": "ciam_django.E098",
+    "metrics": "ciam_django.E100",
+    "metrics package": "ciam_django.E101",
 }
 
 

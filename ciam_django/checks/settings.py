@@ -22,6 +22,7 @@ from ciam_django.checks.messages import (
     check_message,
     close_name,
     hint_for,
+    import_problem,
     scheme_and_host,
     setting_messages,
 )
@@ -29,6 +30,7 @@ from ciam_django.codes import ALIASES, CODES
 from ciam_django.conf import SETTINGS, conf
 from ciam_django.languages import similar_language_with_texts
 from ciam_django.lookup import OVERRIDABLE_FIELDS, matched_row
+from ciam_django.metrics.adapters import ADAPTERS, adapter_names
 
 _CLIENTS: Final = "AUTHLIB_OAUTH_CLIENTS"
 ERROR_MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
@@ -112,6 +114,17 @@ def check_bearer_jwt(app_configs: object, **kwargs: Any) -> Iterator[CheckMessag
             "CIAM's own mode publishes no keys. The line: CIAM_BEARER = 'check'. Or use OpenID "
             "Connect, with server_metadata_url in place of authorize_url and access_token_url.",
         )
+
+
+def check_metrics_packages(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that the packages of ``CIAM_METRICS`` are installed."""
+    for name in adapter_names():
+        if problem := import_problem(ADAPTERS[name]):
+            yield check_message(
+                "metrics package",
+                f"CIAM_METRICS has {name!r}, whose package can't be imported: {problem}",
+                f'Install the extra: pip install "ciam_django[{name}]".',
+            )
 
 
 # --- CIAM_ERROR_OVERRIDES ---------------------------------------------------------------------
@@ -479,6 +492,7 @@ CHECKS: Final = (
     check_error_overrides,
     check_override_languages,
     check_drf_fallback_handler,
+    check_metrics_packages,
     check_callback_scheme,
     check_bearer_jwt,
     check_login_setup,

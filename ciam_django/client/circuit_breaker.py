@@ -203,6 +203,12 @@ class _Circuit:
         self.is_open = False
         self._record(CIRCUIT_CLOSED)
 
+    def adopt_change(self) -> None:
+        """Open or close the circuit, because another process has done so; write no log line."""
+        self.is_open = not self.is_open
+        event = CIRCUIT_OPENED if self.is_open else CIRCUIT_CLOSED
+        record(event, level=NO_LINE, host=self._host, group=self._group, elsewhere=True)
+
     def _refusal_during_attempt(self) -> CiamError:
         reason = f"{self._host} (group {self._group}) was silent, and another call tries again"
         return _refusal(reason, PAUSE_SECONDS)
@@ -311,7 +317,7 @@ def _load_states(circuits: Iterable[_Circuit]) -> None:
     """Load the states that the processes share, with one call of the cache."""
     watched = {circuit.watched_key: circuit for circuit in circuits}
     for key in acquired_keys(watched):
-        watched[key].is_open = not watched[key].is_open
+        watched[key].adopt_change()
 
 
 def _origin_of(url: str) -> str:

@@ -30,11 +30,12 @@ from urllib3.exceptions import (
 )
 from urllib3.util.ssl_ import create_urllib3_context
 
+from ciam_django.client.calls import send_and_record
 from ciam_django.client.circuit_breaker import guarded_call, ignoring_circuits
 from ciam_django.client.endpoints import OTHER_ENDPOINT, EndpointGroup
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
-from ciam_django.events import request_scope
+from ciam_django.events import CALL_FINISHED, request_scope
 from ciam_django.privacy import own_text
 
 # The size of the largest body in bytes, after decompression.
@@ -334,27 +335,35 @@ class HttpSession(OAuth2Session):
         token = _deadline.set(deadline)
         try:
             with guarded_call(str(request.url), self.group, seconds=seconds, limit=limit):
-                began_at = time.perf_counter()
-                try:
-                    response: requests.Response = super().send(
-                        request, **{**kwargs, "stream": True, "timeout": seconds}
-                    )
-                    response._content = _read_body(response)
-                except requests.ConnectionError as error:
-                    if isinstance(error, requests.Timeout) or time.monotonic() < deadline:
-                        raise
-                    # If the deadline passes while urllib3 sends, it reports an aborted connection.
-                    raise requests.Timeout(request=request) from error
-                finally:
-                    if scope := request_scope.get():
-                        scope.seconds_at_ciam += time.perf_counter() - began_at
-                return response
+                options = {**kwargs, "stream": True, "timeout": seconds}
+                send = functools.partial(self._send_before, deadline, request, **options)
+                if CALL_FINISHED.observers:
+                    return send_and_record(self.endpoint, request, send)
+                return send()
         except requests.Timeout:
             # A firewall may have dropped all idle connections, so the next call makes a new one.
             _adapter().close()
             raise
         finally:
             _deadline.reset(token)
+
+    def _send_before(
+        self, deadline: float, request: requests.PreparedRequest, **kwargs: Any
+    ) -> requests.Response:
+        """Send the request, and return the response with its body, before the deadline."""
+        began_at = time.perf_counter()
+        try:
+            response: requests.Response = super().send(request, **kwargs)
+            response._content = _read_body(response)
+        except requests.ConnectionError as error:
+            if isinstance(error, requests.Timeout) or time.monotonic() < deadline:
+                raise
+            # If the deadline passes while urllib3 sends, it reports an aborted connection.
+            raise requests.Timeout(request=request) from error
+        finally:
+            if scope := request_scope.get():
+                scope.seconds_at_ciam += time.perf_counter() - began_at
+        return response
 
 
 def _read_body(response: requests.Response) -> bytes:

@@ -611,6 +611,16 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "{knd}",
         "{kind}",
     ),
+    "a package of metrics that does not exist": Mistake(
+        {"CIAM_METRICS": ["prometeus"]},
+        "metrics",
+        "CIAM_METRICS",
+        "'prometeus'",
+        "'prometheus'",
+    ),
+    "one package of metrics without a list": Mistake(
+        {"CIAM_METRICS": "otel"}, "type", "CIAM_METRICS", "'otel'", "['otel']"
+    ),
     # Apps, middleware and paths.
     "no ciam_django": Mistake(
         {"INSTALLED_APPS": [a for a in django_settings.INSTALLED_APPS if a != "ciam_django"]},

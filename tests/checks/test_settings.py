@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from ciam_django.checks.settings import CHECKS
 from ciam_django.codes import CODES
 from ciam_django.conf import SETTINGS
 from ciam_django.kinds import Action
+from ciam_django.metrics import recording
 from ciam_django.middleware import CiamErrorMiddleware
 from tests.rows import for_each_row
 
@@ -183,6 +185,11 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         {"ROOT_URLCONF": PrefixedUrls},
         "ciam_django.urls is included under i18n_patterns.",
         "Move the include out of i18n_patterns",
+    ),
+    "metrics": (
+        {"CIAM_METRICS": ["otel", "prometeus"]},
+        "CIAM_METRICS[1] is 'prometeus'.",
+        "Did you mean 'prometheus'?",
     ),
     "middleware": (
         {
@@ -415,7 +422,9 @@ NEED_URLS = {
 
 
 def test_every_check_id_has_a_test() -> None:
-    assert sorted([*WRONG, *DATABASE_CHECKS, *DEPLOY_CHECKS]) == sorted(CHECK_IDS)
+    # A test of its own takes the package away.
+    others = [*DATABASE_CHECKS, *DEPLOY_CHECKS, "metrics package"]
+    assert sorted([*WRONG, *others]) == sorted(CHECK_IDS)
 
 
 @for_each_row("check", WRONG)
@@ -911,3 +920,19 @@ def test_the_checks_are_registered() -> None:
 
     assert checks <= set(registry.registered_checks)
     assert {*client_checks.DEPLOY_CHECKS, *project.DEPLOY_CHECKS} <= registry.deployment_checks
+
+
+def test_a_package_of_metrics_that_is_not_installed_is_reported_with_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "ciam_django.metrics.prometheus", raising=False)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.setattr(recording, "_loaded", {})
+    message = only_message("metrics package", CIAM_METRICS=["otel", "prometheus"])
+
+    assert "'prometheus'" in message.msg
+    assert message.hint == 'Install the extra: pip install "ciam_django[prometheus]".'
+
+
+def test_installed_packages_of_metrics_are_no_mistake() -> None:
+    assert found_with(CIAM_METRICS=["otel", "prometheus"]) == []

@@ -7,7 +7,7 @@ import contextvars
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,6 +24,7 @@ from ciam_django.client.endpoints import EndpointGroup
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.transport import call_deadline, sharing_one_deadline
 from ciam_django.errors import CiamError
+from ciam_django.events import CIRCUIT_CLOSED, CIRCUIT_OPENED, add_observer, remove_observer
 from ciam_django.testing import FakeCiam
 
 pytestmark = pytest.mark.slow("waits for deadlines")
@@ -323,6 +324,32 @@ def test_the_log_has_a_line_for_each_change_of_the_state(
             ("INFO", "closed"),
         )
     ]
+
+
+def test_a_process_records_the_changes_of_other_processes_without_a_log_line(
+    ciam: FakeCiam, advance_clock: Callable[[float], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    changes: list[tuple[str, object]] = []
+
+    def observe(name: str, facts: Mapping[str, object], request: object) -> None:
+        changes.append((name, facts["elsewhere"]))
+
+    silence(ciam)
+    hosts, circuits = circuit_breaker._hosts.copy(), circuit_breaker._circuits.copy()
+    become_another_process()
+    caplog.clear()
+    add_observer(observe, CIRCUIT_OPENED, CIRCUIT_CLOSED)
+    assert is_open(ciam)
+    advance_clock(PAUSE_SECONDS + 1)
+    ciam.reset()
+    assert code_of_call() == ""
+    circuit_breaker._hosts.update(hosts)
+    circuit_breaker._circuits.update(circuits)
+    assert not is_open(ciam)
+    remove_observer(observe)
+
+    assert changes == [("circuit_opened", True), ("circuit_closed", None), ("circuit_closed", True)]
+    assert sum("closed" in record.getMessage() for record in caplog.records) <= 1
 
 
 # --- Groups of endpoints ----------------------------------------------------------------------

@@ -394,7 +394,8 @@ def test_the_session_of_each_call_has_the_name_of_its_endpoint(
     app = ciam_app()
     app.client_cls = NamingSession
     urls = {"redirect_uri": "http://testserver/ciam/callback/", "code_verifier": "v" * 43}
-    address = app.authorization_url(state="s" * 32, nonce="n" * 32, **urls)
+    proofs: dict[str, Any] = {"state": "s" * 32, "nonce": "n" * 32, **urls}
+    address = app.authorization_url(**proofs)
     code = query_of(ciam.authorize(address, username="li"))["code"]
     token = app.exchange_code(code=code, **urls)
     app.verify_id_token(token, "n" * 32)

@@ -199,6 +199,7 @@ CHECKED_PROGRAMS: Final[dict[str, Callable[[Sequence[str]], None]]] = {
     "venv": _accept,
     "source": _accept,
     "grep": _accept,
+    "opentelemetry-instrument": _accept,
     "mkdir": _accept,
     "cp": _accept,
 }
