@@ -33,7 +33,7 @@ DEPLOYED, JSON_LOGGING, PLAIN_LOGGING = (
 )
 METRICS: Final = take(PAGE, "shop/metrics.py")
 (LOG_LINE,) = take_all(PAGE, "text")
-JSON_LINE, HEALTH = take_all(PAGE, "json")
+HEALTH, JSON_LINE = take_all(PAGE, "json")
 (LOAD_BALANCER,) = take_all(PAGE, "none")
 PROXIES: Final = [*take_all(PAGE, "nginx"), *take_all("recipes.md", "nginx")]
 
