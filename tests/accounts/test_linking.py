@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable
 from typing import Any
@@ -507,15 +508,17 @@ def test_unlinking_needs_a_csrf_token(browser: Browser, staff: User) -> None:
 
 
 @pytest.mark.parametrize("mode", ["oidc"])
-def test_each_event_sends_its_signal(
+def test_each_event_sends_its_signal_and_has_a_log_line(
     browser: Browser,
     staff: User,
     ciam: FakeCiam,
+    caplog: pytest.LogCaptureFixture,
     django_capture_on_commit_callbacks: Callable[..., Any],
 ) -> None:
     received: list[tuple[str, str]] = []
     # An exception of a receiver is logged and reaches no test, so that the asserts come later.
     sent: list[tuple[str, dict[str, Any]]] = []
+    caplog.set_level(logging.INFO, "ciam_django")
 
     def receive(sender: object, signal: Signal, **arguments: Any) -> None:
         name = next(name for name, value in vars(signals).items() if value is signal)
@@ -553,6 +556,17 @@ def test_each_event_sends_its_signal(
         ("signed_out", "left"),
         ("signed_in", ""),
         ("signed_out", "ended"),
+    ]
+    names = ("linked", "unlinked", "signed_in", "signed_out")
+    lines = [entry.getMessage() for entry in caplog.records if vars(entry)["ciam_event"] in names]
+    wang = sent[-1][1]["user"].pk
+    assert lines == [
+        f"Link: user={staff.pk} provider=ciam",
+        f"Unlink: user={staff.pk} provider=ciam",
+        f"Sign-in: user={wang} provider=ciam session=django",
+        f"Sign-out: user={wang} reason=left",
+        f"Sign-in: user={wang} provider=ciam session=django",
+        f"Sign-out: user={wang} reason=ended",
     ]
     for name, arguments in sent:
         assert arguments["user"].pk == arguments["identity"].user_id

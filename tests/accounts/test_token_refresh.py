@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from django.core.cache import cache
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from ciam_django import events
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.session_store import Tokens, decrypted_tokens, encrypted_tokens
 from ciam_django.accounts.token_refresh import (
@@ -24,6 +26,7 @@ from ciam_django.accounts.token_refresh import (
 )
 from ciam_django.client.oauth import CiamApp
 from ciam_django.errors import CiamError
+from ciam_django.events import Fact
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
 from tests.rows import for_each_row
@@ -214,11 +217,38 @@ def test_a_failed_refresh_of_expired_tokens_raises_no_connection_and_releases_th
 def test_a_failed_refresh_of_usable_tokens_is_logged_and_the_tokens_are_returned(
     ciam_session: CiamSession, ciam: FakeCiam, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "ciam_django")
     ciam.misbehave("refresh", "reset")
     usable = due_tokens(ciam_session)
     assert refresh_session_tokens(ciam_session, usable) == usable
 
-    assert ["code=no_connection" in record.getMessage() for record in caplog.records] == [True]
+    refresh_line, failure_line = caplog.messages
+    user = ciam_session.identity.user_id
+    facts = "code=no_connection row=no_connection kind=upstream"
+    assert refresh_line == f"Refresh failure: user={user} {facts}"
+    assert failure_line.startswith("Sign-in failure: code=no_connection ")
+
+
+def test_a_refusal_and_a_refresh_are_events_with_the_user(
+    ciam_session: CiamSession, ciam: FakeCiam
+) -> None:
+    heard = []
+
+    def observer(name: str, facts: Mapping[str, Fact], request: object) -> None:
+        heard.append((name, facts["user"], facts.get("kind")))
+
+    events.add_observer(observer, events.TOKENS_REFRESHED, events.REFRESH_FAILED)
+    try:
+        refresh_session_tokens(ciam_session, due_tokens(ciam_session))
+        ciam_session.refresh_from_db()
+        ciam.fail("refresh", code="invalid_grant")
+        with pytest.raises(CiamError, match="invalid_grant"):
+            refresh_session_tokens(ciam_session, due_tokens(ciam_session))
+    finally:
+        events.remove_observer(observer)
+
+    user = str(ciam_session.identity.user_id)
+    assert heard == [("tokens_refreshed", user, None), ("refresh_failed", user, "token")]
 
 
 @pytest.mark.slow("a sign-in for each failure of a refresh")

@@ -7,10 +7,14 @@ import logging
 import re
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from logging.config import dictConfig
 from pathlib import Path
 from typing import Final
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from ciam_django.signals import login_failed, unknown_code
@@ -24,10 +28,12 @@ from tests.docs.projects import check_messages
 pytestmark = pytest.mark.django_db
 
 PAGE: Final = "operating.md"
-DEPLOYED: Final = take(PAGE, "shop/settings.py")
+DEPLOYED, JSON_LOGGING, PLAIN_LOGGING = (
+    take(PAGE, "shop/settings.py", index) for index in range(3)
+)
 METRICS: Final = take(PAGE, "shop/metrics.py")
 (LOG_LINE,) = take_all(PAGE, "text")
-(HEALTH,) = take_all(PAGE, "json")
+HEALTH, JSON_LINE = take_all(PAGE, "json")
 (LOAD_BALANCER,) = take_all(PAGE, "none")
 PROXIES: Final = [*take_all(PAGE, "nginx"), *take_all("recipes.md", "nginx")]
 
@@ -63,6 +69,68 @@ def test_the_documented_log_line_is_a_real_one(
     Browser(fake_ciam).sign_in("li")
 
     assert [record.getMessage() for record in caplog.records] == [LOG_LINE.text.strip()]
+
+
+TRACE_ID: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.fixture
+def logger_of_a_project() -> Iterator[logging.Logger]:
+    """The logger of the package, without the handlers and the level that the test adds."""
+    logger = logging.getLogger("ciam_django")
+    yield logger
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    logger.setLevel(logging.NOTSET)
+
+
+def test_a_line_as_json_has_the_documented_fields(
+    project: Project,
+    fake_ciam: FakeCiam,
+    logger_of_a_project: logging.Logger,
+    capsys: pytest.CaptureFixture[str],
+    django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[object]],
+) -> None:
+    project.start(*NEW_PROJECT, JSON_LOGGING)
+    dictConfig(settings.LOGGING)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        traceparent = f"00-{TRACE_ID}-00f067aa0ba902b7-01"
+        Browser(fake_ciam).sign_in("li", traceparent=traceparent)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    written, documented = json.loads(line), json.loads(JSON_LINE.text)
+    random = {"asctime": "2026-", "ciam_sign_in": "9f86", "ciam_ms": 184}
+    assert set(written) == set(documented)
+    for name, value in written.items():
+        if name in random:
+            assert type(value) is type(documented[name])
+        else:
+            assert (name, value) == (name, documented[name])
+
+
+def test_a_line_of_a_plain_formatter_has_the_id_of_the_sign_in(
+    project: Project,
+    fake_ciam: FakeCiam,
+    logger_of_a_project: logging.Logger,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    project.start(*NEW_PROJECT, JSON_LOGGING, PLAIN_LOGGING)
+    project.change_settings(CIAM_LOGIN_METHODS=["hosted"])
+    configuration = settings.LOGGING
+    configuration["handlers"]["console"]["formatter"] = "plain"
+    dictConfig(configuration)
+
+    fake_ciam.fail("token", code="Operation.Failure.User.Locked")
+    Browser(fake_ciam).sign_in("li")
+    logger_of_a_project.info("A line of another package.")
+
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2, lines
+    failure, other = lines
+    assert re.fullmatch(r"INFO Sign-in failure: .* sign_in=[0-9a-f]{16}", failure)
+    assert other == "INFO A line of another package. sign_in=-"
 
 
 def test_the_page_explains_each_field_of_the_log_line() -> None:

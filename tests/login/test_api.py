@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any, Final
 
 import pytest
@@ -391,13 +392,17 @@ def test_an_inactive_user_is_refused(app: App) -> None:
 
 @pytest.mark.parametrize("sign_in_mode", ["token"], indirect=True)
 @pytest.mark.parametrize("mode", ["oidc", "ciam"])
-def test_tokens_are_refreshed(app: App, ciam: FakeCiam) -> None:
+def test_tokens_are_refreshed(app: App, ciam: FakeCiam, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ciam_django")
     answer = app.send("password", username="li", password=PASSWORD)
     refreshed = app.send("renew", refresh_token=answer["refresh_token"])
 
     assert refreshed["http"] == 200
     assert refreshed["access_token"] not in ("", answer["access_token"])
     assert refreshed["refresh_token"]
+    assert app.send("renew", refresh_token="spent")["http"] == 401
+    (line,) = [each for each in caplog.messages if each.startswith("Refresh failure: ")]
+    assert line == "Refresh failure: user=- code=invalid_grant row=invalid_grant kind=token"
 
 
 @pytest.mark.parametrize("sign_in_mode", ["token"], indirect=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
@@ -369,9 +370,10 @@ def test_back_channel_takes_only_post_and_front_channel_only_get(db: None, ciam:
     assert Client().post(FRONT).status_code == 405
 
 
-def test_a_logout_by_ciam_sends_the_signal_signed_out(
+def test_a_logout_by_ciam_sends_the_signal_signed_out_and_has_log_lines(
     people: list[Browser],
     ciam: FakeCiam,
+    caplog: pytest.LogCaptureFixture,
     django_capture_on_commit_callbacks: Callable[..., Any],
 ) -> None:
     signals: list[tuple[object, object]] = []
@@ -380,22 +382,37 @@ def test_a_logout_by_ciam_sends_the_signal_signed_out(
         signals.append((kwargs["reason"], kwargs["user"].pk))
 
     signed_out.connect(record_signal)
+    caplog.set_level(logging.INFO, "ciam_django")
     with django_capture_on_commit_callbacks(execute=True):
         send_logout_token(ciam.sign_logout_token(sid=sids(ciam)[0]))
+        send_logout_token(ciam.sign_logout_token(sid="unknown"))
     signed_out.disconnect(record_signal)
 
     identity = CiamSession.objects.order_by("pk")[0].identity
     assert signals == [("back_channel", identity.user_id)]
+    assert sorted(caplog.messages) == [
+        "Back-channel logout: sessions=0",
+        "Back-channel logout: sessions=1",
+        f"Sign-out: user={identity.user_id} reason=back_channel",
+    ]
 
 
 # --- Front channel ----------------------------------------------------------------------------
 
 
 def test_a_frame_on_ciams_page_ends_the_session_of_a_sid(
-    people: list[Browser], ciam: FakeCiam
+    people: list[Browser],
+    ciam: FakeCiam,
+    caplog: pytest.LogCaptureFixture,
+    django_capture_on_commit_callbacks: Callable[..., Any],
 ) -> None:
+    caplog.set_level(logging.INFO, "ciam_django")
     # Browsers do not send our cookies in the frame.
-    answer = Client().get(FRONT, {"iss": ciam.issuer, "sid": sids(ciam)[1]})
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = Client().get(FRONT, {"iss": ciam.issuer, "sid": sids(ciam)[1]})
+
+    (line,) = caplog.messages
+    assert re.fullmatch(r"Sign-out: user=\d+ reason=front_channel", line)
 
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer["Content-Security-Policy"].endswith(f"frame-ancestors {ciam.url}")
