@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
 import multiprocessing
+import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +20,14 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.core.cache import cache
 from django.core.checks import run_checks
 from django.core.management import call_command
-from django.db import connections, router
+from django.db import connections, router, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import include, path
+from django.utils import timezone
 
 from ciam_django.accounts.models import CiamIdentity, CiamSession
-from ciam_django.accounts.session_store import decrypted_tokens, encrypted_tokens
+from ciam_django.accounts.session_store import Tokens, decrypted_tokens, encrypted_tokens
 from ciam_django.client.person import Person
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import user_id_of
@@ -222,6 +227,150 @@ def test_the_commands_and_the_check_use_the_database_of_the_identities(
 
     assert before == ["ciam_django.E032"]
     assert after == []
+
+
+# --- ciam_clear -------------------------------------------------------------------------------
+
+
+def _clear(*arguments: str) -> dict[str, Any]:
+    out = io.StringIO()
+    call_command("ciam_clear", "--json", *arguments, stdout=out)
+    document = json.loads(out.getvalue())
+    return {name: number for name, number in document.items() if number}
+
+
+def _end_all_sessions(days: int) -> None:
+    ends_at = timezone.now() - timedelta(days=days)
+    for ciam_session in CiamSession.objects.active():
+        SessionStore(decrypted_tokens(ciam_session.sealed).session_key).delete()
+    CiamSession.objects.update(ends_at=ends_at)
+
+
+def test_ciam_clear_works_on_another_database_than_default(
+    site: ProcessPoolExecutor, fake_ciam: FakeCiam
+) -> None:
+    sign_in_across_processes(site, fake_ciam)
+    site.submit(_age_rows, 60).result()
+    assert site.submit(_clear).result() == {"days": 30, "continuing": 1}
+    site.submit(_end_all_sessions, 60).result()
+
+    assert site.submit(_clear).result() == {"days": 30, "tokens_deleted": 1, "rows_deleted": 1}
+    assert site.submit(_counts).result() == (1, 1, 0)
+    sign_in_across_processes(site, fake_ciam)
+    assert site.submit(_counts).result() == (1, 1, 1)
+
+
+def _age_rows(days: int) -> None:
+    CiamSession.objects.update(ends_at=timezone.now() - timedelta(days=days))
+
+
+def _is_locked() -> bool:
+    return bool(cache.get("locked"))
+
+
+def _lock_first_row() -> None:
+    """Lock a row and another identity, until ``_end_parallel_request``."""
+    with transaction.atomic():
+        first = CiamSession.objects.order_by("pk").select_for_update()[0]
+        CiamIdentity.objects.select_for_update().get(subject="u-1")
+        cache.set("locked", first.pk)
+        until = time.monotonic() + 60
+        while not cache.get("parallel_request_has_ended") and time.monotonic() < until:
+            time.sleep(0.01)
+
+
+# Both databases read this table of the numbers from 0.
+_NUMBERS = (
+    "WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < %s)"
+)
+
+
+def _create_rows(identities: int, rows: int, ended: int) -> None:
+    """Create rows of equal numbers for each identity; the last rows of all have not ended."""
+    user = User.objects.create_user("li")
+    CiamIdentity.objects.bulk_create(
+        CiamIdentity(user=user, issuer="i", subject=f"u-{n}", key=str(n)) for n in range(identities)
+    )
+    now, first = timezone.now(), CiamIdentity.objects.earliest("pk").pk
+    ends = [now - timedelta(days=60), now + timedelta(days=7)]
+    sealed = encrypted_tokens(Tokens("gone"))
+    with connections[router.db_for_write(CiamSession)].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO ciam_accounts_ciamsession"  # noqa: S608  (the two parts are constants)
+            " (identity_id, sid_key, sealed, renewals, created_at, ends_at) "
+            f"{_NUMBERS} SELECT %s + n %% %s, '', %s, 0, %s,"
+            f" CASE WHEN n < %s THEN %s ELSE %s END FROM numbers",
+            [rows - 1, first, identities, sealed, now, ended, *ends],
+        )
+
+
+def test_ciam_clear_waits_for_no_row_that_another_transaction_has_locked(
+    create_database: Callable[[], dict[str, Any]], start_site: Callable[..., ProcessPoolExecutor]
+) -> None:
+    # Without the time limit, the command would wait for ever.
+    options = {"OPTIONS": {"options": "-c lock_timeout=5s"}}
+    site = start_site({"default": {**create_database(), **options}}, processes=2)
+    site.submit(_create_rows, 2, 5, 5).result()
+    lock = site.submit(_lock_first_row)
+    until = time.monotonic() + 60
+    while not site.submit(_is_locked).result():
+        assert time.monotonic() < until
+    # The locked row, and the newest row of the locked identity, are left for the next run.
+    cleared = site.submit(_clear).result()
+    site.submit(_end_parallel_request).result()
+    lock.result()
+
+    assert cleared == {"days": 30, "tokens_deleted": 4, "rows_deleted": 3, "in_use": 2}
+    assert site.submit(_clear).result() == {"days": 30, "tokens_deleted": 1, "rows_deleted": 2}
+
+
+def _clearing_plans() -> list[str]:
+    """Return the plans of the queries that choose the rows, after ANALYZE."""
+    rows = CiamSession.objects
+    now = timezone.now()
+    with connections["default"].cursor() as cursor:
+        cursor.execute("ANALYZE")
+    return [
+        batch.order_by("ends_at", "pk").only("sealed", "ends_at")[:500].explain()
+        for batch in (
+            rows.active().filter(ends_at__lt=now),
+            rows.filter(sealed="", ends_at__lt=now - timedelta(days=30)),
+        )
+    ]
+
+
+def test_the_queries_of_ciam_clear_use_the_index(
+    create_database: Callable[[], dict[str, Any]], start_site: Callable[..., ProcessPoolExecutor]
+) -> None:
+    site = start_site({"default": create_database()})
+    site.submit(_create_rows, 100, 20_000, 200).result()
+
+    for plan in site.submit(_clearing_plans).result():
+        assert "Index Scan using ciam_session_end" in plan
+
+
+def _grown_memory_of_clearing() -> tuple[dict[str, Any], int]:
+    """Run the command; return its numbers, and the growth of the peak memory in KiB."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return _clear(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_ciam_clear_of_100_000_rows_needs_little_memory(
+    engine: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    start_site: Callable[..., ProcessPoolExecutor],
+) -> None:
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db.sqlite3")}
+    if engine == "postgresql":
+        database = request.getfixturevalue("create_database")()
+    site = start_site({"default": database})
+    site.submit(_create_rows, 1000, 100_000, 100_000).result()
+    cleared, grown = site.submit(_grown_memory_of_clearing).result()
+
+    assert cleared == {"days": 30, "tokens_deleted": 100_000, "rows_deleted": 100_000}
+    assert grown < 30_000
 
 
 # --- ATOMIC_REQUESTS --------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin, messages
-from django.db.models import Max, QuerySet
+from django.db.models import F, Max, QuerySet
+from django.db.models.functions import Coalesce, Greatest
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.formats import localize
@@ -169,7 +170,10 @@ class CiamIdentityAdmin(_ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CiamIdentity]:
         """Return the identities, each with the time of the newest sign-in."""
-        return super().get_queryset(request).annotate(last_sign_in=Max("sessions__created_at"))
+        newest, cleared = Max("sessions__created_at"), F("last_sign_in_at")
+        # The result of Greatest depends on the database if one of the values is null.
+        last_sign_in = Greatest(Coalesce(newest, cleared), Coalesce(cleared, newest))
+        return super().get_queryset(request).annotate(last_sign_in=last_sign_in)
 
     @admin.display(description=pgettext_lazy("ciam", "last sign-in"), ordering="last_sign_in")
     def last_sign_in(self, identity: CiamIdentity) -> str | None:

@@ -38,6 +38,8 @@ class CiamIdentity(models.Model):
     # The digests that ``update_names`` stores.
     names: models.JSONField[list[str], list[str]] = models.JSONField(default=list, editable=False)
     created_at = models.DateTimeField(pgettext_lazy("ciam", "created"), auto_now_add=True)
+    # The time of the newest sign-in whose row ``ciam_clear`` has deleted.
+    last_sign_in_at = models.DateTimeField(null=True, editable=False)
 
     objects: ClassVar[models.Manager[CiamIdentity]] = PrimaryManager()
 
@@ -78,8 +80,9 @@ class CiamSession(models.Model):
     ``sealed`` is the result of ``encrypted_tokens``; it is empty after the end of the session.
     ``sid_key`` is the ``identity_key`` of the issuer and the claim ``sid``; it is empty if CIAM
     names no session. ``renewals`` counts how often the tokens have been replaced. Until
-    ``renewing_until``, one request is refreshing the tokens. The newest row of an identity stays
-    after the end of the session, because the row has the time of the last sign-in.
+    ``renewing_until``, one request is refreshing the tokens. After the end of the session, the
+    newest row of an identity has the time of the last sign-in, until ``ciam_clear`` deletes the row
+    and moves the time to the identity.
     """
 
     identity = models.ForeignKey(
@@ -100,6 +103,8 @@ class CiamSession(models.Model):
     class Meta:
         verbose_name = pgettext_lazy("ciam", "CIAM session")
         verbose_name_plural = pgettext_lazy("ciam", "CIAM sessions")
+        # For ``ciam_clear``, which reads the rows in this order.
+        indexes = (models.Index(fields=["ends_at", "id"], name="ciam_session_end"),)
 
     def __str__(self) -> str:
         return f"{self.identity}, {self.created_at:%Y-%m-%d %H:%M}"

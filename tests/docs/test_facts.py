@@ -13,7 +13,8 @@ from django.urls import NoReverseMatch, Resolver404, resolve, reverse
 from example import tenant
 
 from ciam_django import reporting
-from ciam_django.accounts import bearer, last_failure, session_store
+from ciam_django.accounts import bearer, last_failure, session_clearing, session_store
+from ciam_django.accounts.management.commands import ciam_clear
 from ciam_django.checks.messages import CHECK_IDS
 from ciam_django.client import circuit_breaker
 from ciam_django.codes import CODES, UNKNOWN
@@ -175,6 +176,8 @@ NUMBERS: Final = [
     ("troubleshooting.md", "fail at once for 10 seconds", circuit_breaker.PAUSE_SECONDS, 10),
     ("operating.md", "fail at once for 10 seconds", circuit_breaker.PAUSE_SECONDS, 10),
     ("operating.md", "process and ten minutes", reporting._ERROR_INTERVAL / 60, 10),
+    ("operating.md", "the row after 30 days", ciam_clear._DEFAULT_DAYS, 30),
+    ("operating.md", "500 rows in each", session_clearing._BATCH_SIZE, 500),
     ("rest-framework.md", "for at most five seconds", bearer._REFUSAL_SECONDS, 5),
     ("login-methods.md", "for half a year", known_browsers._KNOWN_SECONDS / 86400, 180),
     ("login-methods.md", "three failed passwords", Conf.CIAM_CAPTCHA_AFTER.default, 3),

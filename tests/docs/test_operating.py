@@ -24,6 +24,7 @@ from tests.docs.blocks import DOCS, Block, take, take_all
 from tests.docs.conftest import Project
 from tests.docs.new_project import NEW_PROJECT
 from tests.docs.projects import check_messages
+from tests.docs.test_blocks import check_command
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +33,8 @@ DEPLOYED, JSON_LOGGING, PLAIN_LOGGING = (
     take(PAGE, "shop/settings.py", index) for index in range(3)
 )
 METRICS: Final = take(PAGE, "shop/metrics.py")
+SERVICE: Final = take(PAGE, "/etc/systemd/system/shop-clear.service")
+TIMER: Final = take(PAGE, "/etc/systemd/system/shop-clear.timer")
 (LOG_LINE,) = take_all(PAGE, "text")
 HEALTH, JSON_LINE = take_all(PAGE, "json")
 (LOAD_BALANCER,) = take_all(PAGE, "none")
@@ -173,6 +176,16 @@ def test_the_load_balancer_gets_the_health_that_the_page_shows(
     assert response.status_code == 200
     assert response.json().keys() == shown.keys()
     assert response.json()["circuits"].keys() == shown["circuits"].keys()
+
+
+def test_the_timer_runs_commands_that_exist() -> None:
+    commands = re.findall(r"^ExecStart=/srv/shop/\.venv/bin/(.*)$", SERVICE.text, re.MULTILINE)
+
+    assert [command.split()[2] for command in commands] == ["clearsessions", "ciam_clear"]
+    for command in commands:
+        check_command(command.split())
+    # systemd starts the service of the same name.
+    assert Path(SERVICE.file).stem == Path(TIMER.file).stem
 
 
 @pytest.mark.parametrize("block", PROXIES, ids=lambda block: block.page)
