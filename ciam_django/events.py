@@ -49,13 +49,17 @@ class FactType:
     meaning: str
 
 
-# A fact never has the name of a user, a number, an address, a subject or a token. Only the texts of
-# `code`, `type_code`, `request_id` and `upstream_text` come from CIAM: their callers redact them.
+# A fact never has the name of a user, a number, an address, a subject or a token. What CIAM or a
+# browser has written is no fact, except for a code that is a row or a key of the settings, a
+# request id that matches ``errors.REQUEST_ID``, and a trace id that matches ``TRACEPARENT``. The
+# ``text_facts`` of an event are in its text only, after their redaction.
 FACTS: Final[Mapping[str, FactType]] = {
     "act": FactType(str, "The limited act: `send`, `try`, `picture` or `token`."),
     "base_template": FactType(str, "The value of `CIAM_BASE_TEMPLATE`."),
     "began_at_ns": FactType(int, "The start of the call, in nanoseconds since the epoch."),
-    "code": FactType(str, "The true code, as CIAM, OAuth 2.0, Authlib or the project has sent it."),
+    "code": FactType(
+        str, "The true code, if it is a row or a key of `CIAM_ERROR_OVERRIDES`, otherwise `row`."
+    ),
     "counter": FactType(str, "The full counter: `receiver`, `visitor`, `address` or `site`."),
     "elsewhere": FactType(bool, "True if another process has opened or closed the circuit."),
     "endpoint": FactType(str, "The name of CIAM's endpoint, or `other`."),
@@ -85,6 +89,10 @@ FACTS: Final[Mapping[str, FactType]] = {
     ),
     "row": FactType(str, "The row of the table that matches: a code, a family or `unknown_error`."),
     "seconds": FactType(float, "A duration in seconds."),
+    "sent_code": FactType(
+        str, "The true code, as CIAM, OAuth 2.0, Authlib or the project has sent it."
+    ),
+    "sent_type_code": FactType(str, "The `type_code`, as CIAM has sent it."),
     "server_address": FactType(str, "The host of the called server."),
     "server_port": FactType(int, "The port of the called server."),
     "session": FactType(
@@ -108,7 +116,9 @@ FACTS: Final[Mapping[str, FactType]] = {
     "trace_id": FactType(
         str, "The trace id of the header `traceparent` (W3C Trace Context). A client can choose it."
     ),
-    "type_code": FactType(str, "CIAM's `code`, where CIAM's `message` has the more exact code."),
+    "type_code": FactType(
+        str, "CIAM's `code`, where CIAM's `message` has the more exact code, if it is a known code."
+    ),
     "upstream_request_id": FactType(
         str, "CIAM's request id, if the answer has a local id. Quote it to CIAM."
     ),
@@ -130,7 +140,8 @@ class Event:
     ``levels`` are the possible levels of the line, and the first level is the default; without
     levels, the event has no line. ``text`` is the template of the line, for the ``%`` of Python.
     ``optional`` maps a fact to the template of a part of the line that is left out if the fact is
-    None: ``%(_reason)s`` is the place of the part of the fact ``reason``. ``meaning`` is for the
+    None: ``%(_reason)s`` is the place of the part of the fact ``reason``. ``text_facts`` are the
+    facts that only the text has, and neither a field nor an observer. ``meaning`` is for the
     documentation. ``observers`` are the functions of ``add_observer``.
     """
 
@@ -140,6 +151,7 @@ class Event:
     facts: tuple[str, ...]
     meaning: str = ""
     optional: Mapping[str, str] = field(default_factory=dict)
+    text_facts: tuple[str, ...] = ()
     observers: list[Observer] = field(default_factory=list)
 
 
@@ -212,16 +224,17 @@ REFRESH_FAILED: Final = Event(
 FAILED: Final = Event(
     "failed",
     (logging.INFO, logging.WARNING, logging.ERROR),
-    "Sign-in failure: code=%(code)s type_code=%(type_code)s row=%(row)s step=%(step)s "
+    "Sign-in failure: code=%(sent_code)s type_code=%(sent_type_code)s row=%(row)s step=%(step)s "
     "kind=%(kind)s stage=%(stage)s status=%(status)s shown=%(shown)s "
     "upstream_status=%(upstream_status)s request_id=%(request_id)s%(_upstream_request_id)s "
     "upstream_text=%(upstream_text)r%(_reason)s",
     (
         "code", "type_code", "row", "step", "kind", "stage", "status", "shown", "upstream_status",
-        "request_id", "upstream_request_id", "upstream_text", "reason",
+        "request_id", "upstream_request_id", "reason",
     ),
     "A sign-in, or another call to CIAM, has failed.",
     {"upstream_request_id": " upstream_request_id=%s", "reason": " reason=%r"},
+    ("sent_code", "sent_type_code", "upstream_text"),
 )  # fmt: skip
 
 # --- Calls to CIAM ----------------------------------------------------------------------------
@@ -268,10 +281,11 @@ CALLS_FULL: Final = Event(
 OLD_COPY_USED: Final = Event(
     "old_copy_used",
     (logging.WARNING,),
-    "CIAM gives no new copy: code=%(code)s. The copy of %(seconds)d seconds ago is used.",
-    ("code", "seconds"),
+    "CIAM gives no new copy: code=%(sent_code)s. The copy of %(seconds)d seconds ago is used.",
+    ("seconds",),
     "The metadata, the keys or the application token can't be fetched. Sign-ins go on until "
     "the copy reaches `CIAM_STALE_LIMIT`.",
+    text_facts=("sent_code",),
 )
 
 # --- Limits and the cache ---------------------------------------------------------------------
@@ -315,9 +329,10 @@ PAGE_FAILED: Final = Event(
     (logging.ERROR,),
     "The project's templates can't render %(template)r (CIAM_BASE_TEMPLATE is %(base_template)r): "
     "%(error)s%(_error_text)s\n%(frames)s",
-    ("template", "base_template", "error", "error_text", "frames"),
+    ("template", "base_template", "error"),
     "The package shows its own page instead. Correct your template.",
     {"error_text": ": %s"},
+    ("error_text", "frames"),
 )
 REDIRECT_PAGE_MISSING: Final = Event(
     "redirect_page_missing",
@@ -381,6 +396,7 @@ def _call_observers(event: Event, facts: Mapping[str, Fact], request: HttpReques
                     OBSERVER_FAILED,
                     logging.ERROR,
                     {"observer": name, "error": type(error).__name__},
+                    {},
                 )
 
 
@@ -452,7 +468,8 @@ def record(
     typed_facts = {name: _typed(name, facts.get(name)) for name in event.facts}
     typed_facts |= _common_facts(request, scope or request_scope.get())
     if has_line:
-        _write_line(event, level, typed_facts)
+        text_facts = {name: _typed(name, facts.get(name)) for name in event.text_facts}
+        _write_line(event, level, typed_facts, text_facts)
     if event.observers:
         _call_observers(event, typed_facts, request)
 
@@ -465,10 +482,13 @@ def _typed(name: str, value: object) -> Fact:
     return fact_type(value)
 
 
-def _write_line(event: Event, level: int, facts: Mapping[str, Fact]) -> None:
-    values = {name: _MISSING if value is None else value for name, value in facts.items()}
+def _write_line(
+    event: Event, level: int, facts: Mapping[str, Fact], text_facts: Mapping[str, Fact]
+) -> None:
+    named = {**facts, **text_facts}
+    values = {name: _MISSING if value is None else value for name, value in named.items()}
     for name, template in event.optional.items():
-        values[f"_{name}"] = "" if facts[name] is None else template % (facts[name],)
+        values[f"_{name}"] = "" if named[name] is None else template % (named[name],)
     fields = {f"{PREFIX}{name}": value for name, value in facts.items()}
     fields[f"{PREFIX}event"] = event.name
     # The line names the function that has recorded the event.

@@ -13,7 +13,7 @@ from ciam_django.answers import GENERIC_ERROR_STAGES, Answer, answer_to
 from ciam_django.errors import CiamError, Stage, code_in, detach_causes
 from ciam_django.events import FAILED, record
 from ciam_django.kinds import KINDS
-from ciam_django.lookup import MatchedRow
+from ciam_django.lookup import MatchedRow, is_known
 from ciam_django.privacy import loggable_code
 from ciam_django.signals import login_failed, unknown_code
 
@@ -79,8 +79,10 @@ def _log_failure(error: CiamError, answer: Answer, request: HttpRequest | None) 
         FAILED,
         request,
         level=level,
-        code=loggable_code(error.code),
-        type_code=loggable_code(error.type_code) or None,
+        code=error.code if is_known(error.code) else row.key,
+        type_code=error.type_code if is_known(error.type_code) else None,
+        sent_code=loggable_code(error.code),
+        sent_type_code=loggable_code(error.type_code) or None,
         row=row.key,
         step=row.matched_by.replace(" ", "_"),
         kind=row.meaning.kind,

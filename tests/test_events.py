@@ -68,7 +68,7 @@ def heard() -> Iterator[Heard]:
 
 
 def example_facts(event: Event) -> dict[str, Any]:
-    return {name: EXAMPLES[FACTS[name].type] for name in event.facts}
+    return {name: EXAMPLES[FACTS[name].type] for name in (*event.facts, *event.text_facts)}
 
 
 # --- The tables -------------------------------------------------------------------------------
@@ -80,16 +80,21 @@ def test_the_text_of_an_event_names_only_its_facts(name: str, event: Event) -> N
     named = {each.removeprefix("_") for each in placeholders}
 
     assert name == event.name
-    assert named <= {*event.facts, *COMMON_FACTS}
+    assert named <= {*event.facts, *event.text_facts, *COMMON_FACTS}
+    assert set(event.text_facts) <= named
     assert bool(event.text) == bool(event.levels)
     assert {each[1:] for each in placeholders if each.startswith("_")} == set(event.optional)
-    assert set(event.optional) <= set(event.facts)
-    assert len(event.facts) == len(set(event.facts))
-    assert set(event.facts) <= set(FACTS)
+    facts = [*event.facts, *event.text_facts]
+    assert set(event.optional) <= set(facts)
+    assert len(facts) == len(set(facts))
+    assert set(facts) <= set(FACTS)
 
 
 def test_each_fact_belongs_to_an_event() -> None:
-    used = {*COMMON_FACTS, *(name for event in EVENTS.values() for name in event.facts)}
+    used = {
+        *COMMON_FACTS,
+        *(name for row in EVENTS.values() for name in (*row.facts, *row.text_facts)),
+    }
 
     assert used == set(FACTS)
     assert list(FACTS) == sorted(FACTS)
@@ -122,7 +127,9 @@ def test_each_recorded_fact_is_a_fact_of_its_event() -> None:
         arguments = {each.id for each in call.args if isinstance(each, ast.Name)}
         given = {each.arg for each in call.keywords} - {"level", "scope", None}
         wrong += [
-            (place, name) for row in arguments & set(rows) for name in given - {*rows[row].facts}
+            (place, name)
+            for row in arguments & set(rows)
+            for name in given - {*rows[row].facts, *rows[row].text_facts}
         ]
 
     assert wrong == []
@@ -162,7 +169,8 @@ def test_a_line_has_the_facts_of_its_event_as_fields(
 
         (entry,) = log.records
         assert (entry.name, entry.levelno) == ("ciam_django", level or event.levels[0])
-        expected = {"event": event.name, **NO_COMMON_FACTS, **example_facts(event)}
+        shown = {name: example_facts(event)[name] for name in event.facts}
+        expected = {"event": event.name, **NO_COMMON_FACTS, **shown}
         assert fields_of(entry) == expected
         assert not re.search(r"%\(|%[sdr](?! 'text')", entry.getMessage())
         assert entry.funcName == "test_a_line_has_the_facts_of_its_event_as_fields"
@@ -193,8 +201,8 @@ def fields_of(entry: logging.LogRecord) -> dict[str, Any]:
 
 
 def test_the_optional_parts_of_a_line_need_their_facts(log: pytest.LogCaptureFixture) -> None:
-    record(FAILED, code="a", upstream_text="b")
-    record(FAILED, code="a", upstream_text="b", upstream_request_id="c", reason="d")
+    record(FAILED, sent_code="a", upstream_text="b")
+    record(FAILED, sent_code="a", upstream_text="b", upstream_request_id="c", reason="d")
 
     short, long = log.messages
     assert short.endswith(" request_id=- upstream_text='b'")

@@ -71,6 +71,36 @@ def test_a_line_has_all_facts_of_the_error(log: pytest.LogCaptureFixture) -> Non
     assert not hasattr(record, "request")
 
 
+@for_each_row(
+    "code, type_code, expected",
+    [
+        ("Params.Blank.New", "Phone.1380", ("Params.Blank.*", None)),
+        ("Phone.13800001234", "", ("unknown_error", None)),
+        ("Phone.13800001234", "Operation.Failure", ("Operation.Failure", "Operation.Failure")),
+        ("Own.Code", "", ("Own.Code", None)),
+        (LOCKED, "Operation.Denied", (LOCKED, "Operation.Denied")),
+    ],
+)
+def test_no_field_has_a_text_of_ciam_except_for_known_codes(
+    code: str,
+    type_code: str,
+    expected: tuple[str, str | None],
+    log: pytest.LogCaptureFixture,
+    settings: Settings,
+) -> None:
+    settings.CIAM_ERROR_OVERRIDES = {"Own.Code": "Sorry."}
+    log.clear()
+    answer_and_report(CiamError(code, type_code=type_code, upstream_text="to be redacted"))
+
+    (record,) = log.records
+    fields = {name: value for name, value in vars(record).items() if name.startswith("ciam_")}
+    assert (fields["ciam_code"], fields["ciam_type_code"]) == expected
+    assert f"code={code} type_code={type_code or '-'} " in record.getMessage()
+    assert "upstream_text='to be redacted'" in record.getMessage()
+    assert "redacted" not in repr(fields)
+    assert "1380" not in repr(fields)
+
+
 def test_a_line_ends_with_the_reason_that_users_do_not_read(log: pytest.LogCaptureFixture) -> None:
     answer = answer_and_report(CiamError("40125"))
 

@@ -27,7 +27,7 @@ from ciam_django.client.transport import call_deadline, sharing_one_deadline
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.events import REFRESH_FAILED, TOKENS_REFRESHED, record
-from ciam_django.privacy import clear_frames_on_error, loggable_code
+from ciam_django.privacy import clear_frames_on_error
 from ciam_django.reporting import report
 
 # Seconds between two reads of the row while another request refreshes the tokens.
@@ -175,7 +175,7 @@ def record_refresh_failure(error: CiamError, user: object = None) -> None:
     record(
         REFRESH_FAILED,
         user=user,
-        code=loggable_code(error.code),
+        code=error.code if row.matched_by == "exact" else row.key,
         row=row.key,
         kind=row.meaning.kind,
     )

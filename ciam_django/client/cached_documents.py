@@ -138,7 +138,7 @@ class CachedDocument(Generic[T]):
         try:
             return self._try_fetch(copy)
         except CiamError as error:
-            record(OLD_COPY_USED, code=error, seconds=time.time() - copy.fetched_at)
+            record(OLD_COPY_USED, sent_code=error, seconds=time.time() - copy.fetched_at)
             return copy
 
     def _try_fetch(self, old: CachedCopy[T] | None = None) -> CachedCopy[T] | None:

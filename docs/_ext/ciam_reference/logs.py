@@ -42,11 +42,13 @@ def logs_reference() -> str:
 def _section_of(event: Event) -> str:
     levels = [logging.getLevelName(level) for level in event.levels]
     facts = ", ".join(literal(name) for name in event.facts)
+    text_facts = ", ".join(literal(name) for name in event.text_facts)
     return page(
         f"### {literal(event.name)}",
         f"```text\n{line_of(event)}\n```" if levels else "This event has no line.",
         f"{_one_of(levels)}. {event.meaning}" if levels else event.meaning,
         f"Facts: {facts}." if facts else "This event has no facts of its own.",
+        f"Only in the text: {text_facts}." if text_facts else "",
     )
 
 
