@@ -27,7 +27,8 @@ class PrometheusAdapter:
         """Count, set or observe the value of a measurement."""
         instrument = measurement.instrument
         labels = {prometheus_label(name): value for name, value in measurement.labels.items()}
-        series = self._collectors[instrument.name].labels(**labels)
+        collector = self._collectors[instrument.name]
+        series = collector.labels(**labels) if labels else collector
         _METHODS[instrument.kind](series, measurement.value)
 
     def add_span(self, span: Span) -> None:

@@ -23,6 +23,7 @@ from ciam_django.codes import UNKNOWN
 from ciam_django.conf import SETTINGS, cached_until_settings_change
 from ciam_django.errors import Stage
 from ciam_django.events import (
+    CACHE_FAILED,
     CALL_FINISHED,
     CALLS_FULL,
     CIRCUIT_CLOSED,
@@ -31,6 +32,7 @@ from ciam_django.events import (
     LIMIT_REACHED,
     REFRESH_FAILED,
     SIGNED_IN,
+    SIGNED_OUT,
     TOKENS_REFRESHED,
     Fact,
 )
@@ -93,6 +95,14 @@ def _outcome(facts: Facts) -> str:
 _SIGN_IN_METHODS: Final[tuple[str, ...]] = SETTINGS["CIAM_LOGIN_METHODS"].allowed.items.names  # type: ignore[attr-defined]  # a list of names
 _LIMIT_KEYS: Final[tuple[str, ...]] = SETTINGS["CIAM_TRY_LIMITS"].allowed.keys.names  # type: ignore[attr-defined]  # a dict with names as keys
 _ACTS: Final = ("send", "try", "picture", "token")
+_SIGN_OUT_REASONS: Final = (
+    "left",
+    "ended",
+    "back_channel",
+    "front_channel",
+    "unlinked",
+    "password",
+)
 # The circuit of the whole host has the first name.
 _GROUPS: Final = ("all", *EndpointGroup)
 _KINDS: Final = tuple(Kind)
@@ -127,6 +137,12 @@ LABELS: Final[Mapping[str, Label]] = {
         "The login method or the social provider.",
     ),
     "outcome": Label(lambda: _KINDS, _outcome, OTHER, "The kind of the failure, or `success`."),
+    "reason": Label(
+        lambda: _SIGN_OUT_REASONS,
+        _fact("sign_out_reason"),
+        OTHER,
+        "The `reason` of the signal `signed_out`.",
+    ),
     "row": Label(
         _rows,
         _row,
@@ -225,6 +241,14 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
         ("method",),
     ),
     Instrument(
+        "ciam.sign_outs",
+        InstrumentKind.COUNTER,
+        "{sign_out}",
+        "Sessions that have ended before their time.",
+        {SIGNED_OUT.name: _one},
+        ("reason",),
+    ),
+    Instrument(
         "ciam.failures",
         InstrumentKind.COUNTER,
         "{failure}",
@@ -283,6 +307,14 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
         "Requests that were refused because a rate limit was full.",
         {LIMIT_REACHED.name: _one},
         ("act", "counter"),
+    ),
+    Instrument(
+        "ciam.cache_failures",
+        InstrumentKind.COUNTER,
+        "{failure}",
+        "Calls of Django's cache that have failed.",
+        {CACHE_FAILED.name: _one},
+        (),
     ),
 )
 

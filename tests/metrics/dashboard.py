@@ -113,6 +113,12 @@ PANELS: Final = (
         unit="reqps",
     ),
     Panel(
+        "Sign-outs by reason",
+        "Sessions that have ended, per second. CIAM has ended those with the reason ended.",
+        [("{{ciam_reason}}", _rate("ciam_sign_outs_total", "ciam_reason"))],
+        unit="reqps",
+    ),
+    Panel(
         "Most frequent rows",
         "The ten most frequent rows of the last hour. The documentation has a page for each row.",
         [
@@ -175,6 +181,12 @@ PANELS: Final = (
             )
         ],
         unit="reqps",
+    ),
+    Panel(
+        "Failures of the cache",
+        "Failed calls of Django's cache per second. The rate limits do not count then.",
+        [("failures", f"sum(rate(ciam_cache_failures_total{_IN}{_RATE}))")],
+        unit="cps",
     ),
 )
 

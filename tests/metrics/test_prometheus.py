@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django.fixtures import Settings
 
 from ciam_django.events import (
+    CACHE_FAILED,
     CALL_FINISHED,
     CALLS_FULL,
     CIRCUIT_CLOSED,
@@ -21,6 +22,7 @@ from ciam_django.events import (
     FAILED,
     LIMIT_REACHED,
     SIGNED_IN,
+    SIGNED_OUT,
     TOKENS_REFRESHED,
     Event,
     record,
@@ -59,12 +61,16 @@ def test_each_instrument_has_its_name_its_labels_and_its_value_in_the_text_forma
     add(adapter, CIRCUIT_OPENED, group="token")
     add(adapter, CALLS_FULL, group="all")
     add(adapter, LIMIT_REACHED, act="send", counter="site")
+    add(adapter, SIGNED_OUT, sign_out_reason="left")
+    add(adapter, CACHE_FAILED, error="redis.exceptions.ConnectionError")
     call = (("ciam_endpoint", "token"), ("ciam_outcome", "success"))
     samples = samples_of(registry)
     buckets = samples.pop("ciam_call_duration_seconds_bucket")
 
     assert samples == {
         "ciam_sign_ins_total": {(("ciam_method", "none"),): 2},
+        "ciam_sign_outs_total": {(("ciam_reason", "left"),): 1},
+        "ciam_cache_failures_total": {(): 1},
         "ciam_failures_total": {
             (
                 ("ciam_kind", "upstream"),
@@ -113,7 +119,7 @@ def test_the_setting_counts_in_the_registry_of_the_client(settings: Settings) ->
 def test_hostile_codes_create_as_many_series_as_the_table_has_rows() -> None:
     registry = CollectorRegistry()
     adapter = PrometheusAdapter(registry)
-    for number in range(300):
+    for number in range(100):
         hostile = f'{number}"}} 1\nciam_sign_ins_total{{x="'
         add(adapter, FAILED, code=hostile, row=hostile, kind=hostile, stage=hostile, method=hostile)
         add(adapter, CALL_FINISHED, endpoint=hostile, code=hostile, seconds=0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from pathlib import Path
 
 import pytest
 from pytest_django.fixtures import Settings
@@ -25,6 +26,7 @@ from ciam_django.metrics.table import (
 )
 from tests.rows import for_each_row
 
+ACCOUNTS = Path(__file__).parents[2] / "ciam_django" / "accounts"
 BY_NAME = {instrument.name: instrument for instrument in INSTRUMENTS}
 
 
@@ -77,6 +79,8 @@ def test_the_names_of_prometheus_have_the_unit_and_the_prefix() -> None:
         ("outcome", {"kind": "x"}, "other"),
         ("group", {"group": "all"}, "all"),
         ("group", {"group": "x"}, "other"),
+        ("reason", {"sign_out_reason": "left"}, "left"),
+        ("reason", {"sign_out_reason": "x"}, "other"),
         ("act", {"act": "send"}, "send"),
         ("act", {"act": "x"}, "other"),
         ("counter", {"counter": "site"}, "site"),
@@ -102,6 +106,16 @@ def test_the_values_of_the_labels_are_those_of_the_tables_and_the_settings() -> 
     for label in LABELS.values():
         assert label.meaning.endswith(".")
         assert all(re.fullmatch(r"\S{1,80}", str(value)) for value in label.values())
+
+
+def test_the_acts_and_the_reasons_are_those_of_the_accounts_app() -> None:
+    limits = (ACCOUNTS / "rate_limits.py").read_text(encoding="utf-8")
+    signals = (ACCOUNTS / "signals.py").read_text(encoding="utf-8")
+    text = signals.partition("signed_out: Final")[2].partition("\n\nlinked")[0]
+    reasons = re.findall(r"``(\w+)``(?=: |, ``\w+``: )", text)
+
+    assert set(LABELS["act"].values()) == set(re.findall(r'_Act\(\s*"\w+",\s*"(\w+)"', limits))
+    assert list(LABELS["reason"].values()) == reasons
 
 
 HOSTILE = [
