@@ -1,4 +1,4 @@
-"""A site that gunicorn serves: ``gunicorn tests.deployed_site:application``.
+"""A site that gunicorn or uvicorn serves: ``gunicorn tests.deployed_site:application``.
 
 The variable ``SITE_SETTINGS`` has overrides of the tests' settings, as JSON.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 
+from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
@@ -24,3 +25,4 @@ def show_username(request: HttpRequest) -> HttpResponse:
 urlpatterns = [path("", show_username), path("ciam/", include("ciam_django.urls"))]
 
 application = get_wsgi_application()
+asgi_application = get_asgi_application()

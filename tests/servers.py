@@ -44,9 +44,36 @@ def running(command: Sequence[str | Path], place: Path, **options: Any) -> Itera
 
 @contextlib.contextmanager
 def running_gunicorn(folder: Path, settings: Mapping[str, Any], *options: str) -> Iterator[Path]:
-    """Run ``deployed_site`` with these settings and an SQLite database; yield the socket's path.
+    """Run ``deployed_site`` in gunicorn; the options are those of gunicorn's command line.
 
-    The options are those of gunicorn's command line.
+    The arguments and the result are those of ``running_site``.
+    """
+    place = folder / "gunicorn"
+    command = ["gunicorn", "--bind", f"unix:{place}", *options, "tests.deployed_site:application"]
+    with running_site(folder, settings, place, command):
+        yield place
+
+
+@contextlib.contextmanager
+def running_uvicorn(folder: Path, settings: Mapping[str, Any], *options: str) -> Iterator[Path]:
+    """Run ``deployed_site`` in uvicorn; the options are those of uvicorn's command line.
+
+    The arguments and the result are those of ``running_site``.
+    """
+    place = folder / "uvicorn"
+    site = "tests.deployed_site:asgi_application"
+    command = ["uvicorn", "--uds", str(place), "--no-access-log", *options, site]
+    with running_site(folder, settings, place, command):
+        yield place
+
+
+@contextlib.contextmanager
+def running_site(
+    folder: Path, settings: Mapping[str, Any], place: Path, module: Sequence[str]
+) -> Iterator[None]:
+    """Run the server ``python -m module`` with these settings and an SQLite database.
+
+    ``place`` is the path of the server's socket.
     """
     database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "db.sqlite3")}
     site_settings = {"ALLOWED_HOSTS": [HOST], "DATABASES": {"default": database}, **settings}
@@ -55,16 +82,14 @@ def running_gunicorn(folder: Path, settings: Mapping[str, Any], *options: str) -
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "SITE_SETTINGS": json.dumps(site_settings),
     }
-    place = folder / "gunicorn"
     set_up = (
         "import tests.deployed_site\nfrom django.core.management import call_command\n"
         "call_command('migrate', verbosity=0)\ncall_command('createcachetable', verbosity=0)"
     )
     subprocess.run([sys.executable, "-c", set_up], check=True, env=environment)
-    site = "tests.deployed_site:application"
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"unix:{place}", *options, site]
+    command = [sys.executable, "-m", *module]
     with running(command, place, env=environment, stderr=subprocess.DEVNULL):
-        yield place
+        yield
 
 
 _NGINX = """

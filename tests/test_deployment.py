@@ -42,7 +42,7 @@ from ciam_django.testing.keys import generate_certificate
 from tests.browser import HTML, query_of
 from tests.deployed import set_up_django
 from tests.servers import SiteBrowser, running_gunicorn, running_nginx
-from tests.silent_ciam import measure
+from tests.silent_ciam import SERVERS, measure
 from tests.users import get_or_create_user
 
 PROCESSES = 4
@@ -456,12 +456,13 @@ def test_a_person_signs_in_with_gunicorn_behind_nginx_with_tls(
         assert browser.open("/").content
 
 
+@pytest.mark.parametrize("server", SERVERS)
 def test_pages_are_fast_and_sign_ins_fail_at_once_while_ciam_is_silent(
-    server_folder: Path, fake_ciam: FakeCiam
+    server_folder: Path, fake_ciam: FakeCiam, server: str
 ) -> None:
-    """A busy machine has twice the time of ``tests.silent_ciam``, which prints the times."""
+    """A busy machine has more time than ``benchmarks.bad_day``, which prints the times."""
     timeout = 4.0
-    measured = measure(fake_ciam, server_folder, timeout=timeout)
+    measured = measure(fake_ciam, server_folder, server, timeout=timeout)
 
     assert {timed.response.status for timed in (*measured.first, *measured.refused)} == {503}
     assert all(timed.seconds < 2 * timeout for timed in measured.first)
@@ -469,5 +470,5 @@ def test_pages_are_fast_and_sign_ins_fail_at_once_while_ciam_is_silent(
     assert all(timed.seconds < timeout / 2 for timed in measured.refused)
     # One visitor waits for CIAM, and the other visitors do not.
     assert sum(timed.seconds >= timeout for timed in measured.retried) <= 1
-    assert measured.longest_page < timeout / 2
+    assert all(timed.seconds < timeout / 2 for timed in measured.silent)
     assert {timed.response.status for timed in measured.recovered} == {302}
