@@ -245,9 +245,9 @@ CALL_FINISHED: Final = Event(
     "",
     (
         "endpoint", "http_method", "server_address", "server_port", "http_status", "seconds",
-        "began_at_ns", "code", "type_code",
+        "began_at_ns", "row", "kind",
     ),
-    "A call to CIAM has ended. `code` is None if the call has succeeded.",
+    "A call to CIAM has ended. `row` and `kind` are None if the call has succeeded.",
 )  # fmt: skip
 CIRCUIT_OPENED: Final = Event(
     "circuit_opened",

@@ -52,7 +52,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     "ninja": {"accounts"},
     "tokens": {"privacy", "accounts", "errors"},
     # calls to CIAM, sign-in
-    "client": {"privacy", "network", "errors", "events", "conf"},
+    "client": {"privacy", "network", "errors", "events", "lookup", "conf"},
     "failure_memory": {"client", "conf", "errors", "events", "lookup", "privacy"},
     "error_table": {"__init__", "answers", "codes", "conf", "kinds", "languages", "lookup"},
     "accounts": {

@@ -13,6 +13,7 @@ from ciam_django.client.endpoints import OTHER_ENDPOINT
 from ciam_django.client.envelope import data_of
 from ciam_django.errors import CiamError, error_from_exception
 from ciam_django.events import CALL_FINISHED, record
+from ciam_django.lookup import matched_row
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -29,6 +30,8 @@ def send_and_record(
 
     def record_end(failure: CiamError | None, http_status: int | None) -> None:
         parts = urlsplit(str(request.url))
+        # The observers of the event get no code that CIAM has written.
+        row = failure and matched_row(failure.code, failure.type_code, failure.upstream_status)
         record(
             CALL_FINISHED,
             endpoint=endpoint,
@@ -38,8 +41,8 @@ def send_and_record(
             http_status=http_status,
             seconds=time.monotonic() - began_at,
             began_at_ns=began_at_ns,
-            code=failure and failure.code,
-            type_code=failure and failure.type_code,
+            row=row and row.key,
+            kind=row and row.meaning.kind,
         )
 
     try:

@@ -37,7 +37,7 @@ from ciam_django.events import (
     Fact,
 )
 from ciam_django.kinds import Kind
-from ciam_django.lookup import known_keys, matched_row
+from ciam_django.lookup import known_keys
 from ciam_django.provider_names import PROVIDER_NAMES, provider_row
 
 Facts = Mapping[str, Fact]
@@ -76,20 +76,9 @@ def _rows() -> Collection[str]:
     return frozenset(known_keys())
 
 
-def _row(facts: Facts) -> str:
-    """Return the row of the event, or the row of its code."""
-    return str(facts.get("row") or _matched_row(facts).key)
-
-
-def _matched_row(facts: Facts) -> Any:
-    return matched_row(str(facts.get("code") or ""), str(facts.get("type_code") or ""))
-
-
 def _outcome(facts: Facts) -> str:
     """Return the kind of the failure, or ``success``."""
-    if kind := facts.get("kind"):
-        return str(kind)
-    return str(_matched_row(facts).meaning.kind if facts.get("code") else Kind.SUCCESS)
+    return str(facts.get("kind") or Kind.SUCCESS)
 
 
 _SIGN_IN_METHODS: Final[tuple[str, ...]] = SETTINGS["CIAM_LOGIN_METHODS"].allowed.items.names  # type: ignore[attr-defined]  # a list of names
@@ -145,7 +134,7 @@ LABELS: Final[Mapping[str, Label]] = {
     ),
     "row": Label(
         _rows,
-        _row,
+        _fact("row"),
         UNKNOWN,
         "The row of the table, or the key of `CIAM_ERROR_OVERRIDES`, that has explained the code.",
     ),
@@ -366,7 +355,7 @@ def span_of(facts: Facts) -> Span:
     whose query can have secrets: https://opentelemetry.io/docs/specs/semconv/http/http-spans/
     """
     endpoint = _value_of(LABELS["endpoint"], facts)
-    error = _value_of(LABELS["row"], facts) if facts.get("code") else ""
+    error = _value_of(LABELS["row"], facts) if facts.get("row") else ""
     attributes = {
         "http.request.method": facts.get("http_method"),
         "server.address": facts.get("server_address"),

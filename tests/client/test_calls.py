@@ -42,7 +42,7 @@ def calls() -> Iterator[list[Facts]]:
 def end_of(calls: list[Facts]) -> Facts:
     """The facts of the only call that differ from call to call or from failure to failure."""
     (facts,) = calls
-    return {name: facts[name] for name in ("endpoint", "http_status", "code", "type_code")}
+    return {name: facts[name] for name in ("endpoint", "http_status", "row", "kind")}
 
 
 def send(url: str) -> requests.Response:
@@ -62,12 +62,12 @@ def test_a_call_has_its_endpoint_its_host_its_status_and_its_time(
     assert [token["endpoint"], captcha["endpoint"]] == ["application_token", "captcha"]
     assert (captcha["http_method"], captcha["http_status"]) == ("GET", 200)
     assert f"http://{captcha['server_address']}:{captcha['server_port']}" == ciam.url
-    assert captcha["code"] is None
+    assert captcha["row"] is captcha["kind"] is None
     assert before <= token["began_at_ns"] <= captcha["began_at_ns"] <= after
     assert 0 < captcha["seconds"] <= (after - before) / 1e9
 
 
-def test_a_call_that_fails_with_the_status_200_has_the_code_of_the_body(
+def test_a_call_that_fails_with_the_status_200_has_the_row_of_the_code_in_the_body(
     ciam: FakeCiam, calls: list[Facts]
 ) -> None:
     ciam.fail("token", code="Operation.Failure.User.Locked", type_code="Operation.Failure")
@@ -77,12 +77,12 @@ def test_a_call_that_fails_with_the_status_200_has_the_code_of_the_body(
     assert end_of(calls) == {
         "endpoint": "token",
         "http_status": 200,
-        "code": "Operation.Failure.User.Locked",
-        "type_code": "Operation.Failure",
+        "row": "Operation.Failure.User.Locked",
+        "kind": "account_state",
     }
 
 
-def test_a_call_without_a_connection_has_a_code_and_no_status(
+def test_a_call_without_a_connection_has_a_row_and_no_status(
     ciam: FakeCiam, settings: Settings, calls: list[Facts]
 ) -> None:
     ciam.unreachable("token", "refused")
@@ -93,8 +93,8 @@ def test_a_call_without_a_connection_has_a_code_and_no_status(
     assert end_of(calls) == {
         "endpoint": "token",
         "http_status": None,
-        "code": "no_connection",
-        "type_code": "",
+        "row": "no_connection",
+        "kind": "upstream",
     }
 
 
@@ -117,7 +117,7 @@ def test_a_body_that_ends_too_early_is_a_failure_with_its_status(
     with pytest.raises(CiamError):
         ciam_app().exchange_code(code="c", redirect_uri="", code_verifier="v" * 43)
 
-    assert end_of(calls)["code"] == "unreadable_answer"
+    assert end_of(calls)["row"] == "unreadable_answer"
     assert end_of(calls)["http_status"] == 200
 
 
@@ -134,7 +134,7 @@ def test_a_page_is_a_failure_of_another_endpoint_only_by_its_status(
     assert send(f"{ciam.url}/nowhere?secret=1").status_code == 404
 
     assert [call["endpoint"] for call in calls] == ["other", "other"]
-    assert [bool(call["code"]) for call in calls] == [False, True]
+    assert [bool(call["row"]) for call in calls] == [False, True]
     assert "secret" not in str(calls)
 
 
@@ -149,5 +149,17 @@ def test_an_exception_of_no_known_package_is_recorded_as_an_unreadable_answer(
     with pytest.raises(KeyError):
         send_and_record("keys", request, fail)
 
-    assert end_of(calls)["code"] == "unreadable_answer"
+    assert end_of(calls)["row"] == "unreadable_answer"
     assert (calls[0]["server_address"], calls[0]["server_port"]) == ("login.example.com", 443)
+
+
+def test_a_code_that_only_ciam_knows_is_recorded_as_the_row_of_unknown_codes(
+    ciam: FakeCiam, calls: list[Facts]
+) -> None:
+    ciam.fail("token", code="Hostile.Code.Of.Nobody", text="secret text")
+    with pytest.raises(CiamError):
+        ciam_app().exchange_code(code="c", redirect_uri="", code_verifier="v" * 43)
+
+    assert end_of(calls)["row"] == "unknown_error"
+    assert "Hostile" not in str(calls)
+    assert "secret" not in str(calls)

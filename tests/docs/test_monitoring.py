@@ -40,7 +40,7 @@ def test_the_page_has_each_attribute_of_a_span() -> None:
             "server_address": "login.example.com",
             "server_port": 443,
             "http_status": 500,
-            "code": "timeout",
+            "row": "timeout",
         }
     )
 

@@ -97,7 +97,7 @@ def test_each_instrument_has_its_name_its_labels_and_its_value_in_the_text_forma
 def test_the_adapter_has_a_collector_for_each_instrument_and_no_spans() -> None:
     registry = CollectorRegistry()
     adapter = PrometheusAdapter(registry)
-    adapter.add_span(span_of({"endpoint": "token", "http_method": "POST", "code": "timeout"}))
+    adapter.add_span(span_of({"endpoint": "token", "http_method": "POST", "row": "timeout"}))
     families = {family.name: family for family in registry.collect()}
 
     assert {each.prometheus_name: each.meaning for each in INSTRUMENTS} == {
@@ -121,8 +121,8 @@ def test_hostile_codes_create_as_many_series_as_the_table_has_rows() -> None:
     adapter = PrometheusAdapter(registry)
     for number in range(100):
         hostile = f'{number}"}} 1\nciam_sign_ins_total{{x="'
-        add(adapter, FAILED, code=hostile, row=hostile, kind=hostile, stage=hostile, method=hostile)
-        add(adapter, CALL_FINISHED, endpoint=hostile, code=hostile, seconds=0.1)
+        add(adapter, FAILED, row=hostile, kind=hostile, stage=hostile, method=hostile)
+        add(adapter, CALL_FINISHED, endpoint=hostile, kind=hostile, seconds=0.1)
     samples = samples_of(registry)
 
     (labels,) = samples["ciam_failures_total"]
