@@ -128,7 +128,7 @@ HOSTILE = [
     "مرحبا",
     *(f"Hostile.Code.Number.{number}" for number in range(150)),
     *(f"Params.Blank.Field{number}" for number in range(150)),
-    *(f"wechat.{number}" for number in range(41000, 41100)),
+    *(f"wechat.{number}" for number in range(77000, 77100)),
 ]
 
 
