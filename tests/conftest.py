@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
@@ -86,6 +87,7 @@ RUN_ONCE: Final = frozenset(
         "the example project",
         "the logins of the benchmarks",
         "the measurement of the tests",
+        "the source code of all modules",
     }
 )
 _LEAVES_OUT_ONCE: Final = bool(os.environ.get("CIAM_DJANGO_RUN_ONCE"))
@@ -103,13 +105,17 @@ def _slow_reason(item: pytest.Item) -> str:
     return str(marker.args[0]) if marker else ""
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that another environment of tox runs.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None]:
+    """Mark the other rows as slow, and leave out the tests that another environment of tox runs.
 
     CIAM_DJANGO_SHARING is the list of the environments that share the tests, which a comma
     separates. With CIAM_DJANGO_RUN_ONCE, the tests of RUN_ONCE are left out.
     """
+    _mark_other_rows(items)
+    yield
     if _LEAVES_OUT_ONCE:
         once = [item for item in items if _slow_reason(item) in RUN_ONCE]
         config.hook.pytest_deselected(items=once)
@@ -121,6 +127,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = set(items) - set(share)
         config.hook.pytest_deselected(items=[item for item in items if item in others])
         items[:] = share
+
+
+def _mark_other_rows(items: Sequence[pytest.Item]) -> None:
+    """Mark the rows of parameters that a quick run leaves out as ``slow`` and ``other_row``.
+
+    A test with requests to the fake CIAM takes about fifty times as long as a test without. A quick
+    run takes one row of its parameters. The row depends on the name of the test, so that the quick
+    tests have about as many rows of each mode, each cache and each format.
+    """
+    rows: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "fake_ciam" in fixtures and hasattr(item, "callspec") and not _slow_reason(item):
+            rows.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for name, rows_of_test in rows.items():
+        quick = zlib.crc32(name.encode()) % len(rows_of_test)
+        for other in rows_of_test[:quick] + rows_of_test[quick + 1 :]:
+            other.add_marker(pytest.mark.slow("other rows of parameters"))
+            other.add_marker(pytest.mark.other_row)
 
 
 @pytest.hookimpl(optionalhook=True)

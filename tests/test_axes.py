@@ -280,6 +280,7 @@ def test_a_locked_out_attempt_is_reported_once_and_keeps_the_page_of_the_form(
 
 
 @for_each_row("door", ["page", "json"])
+@pytest.mark.slow("many sign-ins and sends")
 def test_a_sign_in_resets_the_failures_of_the_typed_name(
     person: FormBrowser, settings: Settings, door: str
 ) -> None:

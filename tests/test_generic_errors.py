@@ -136,6 +136,7 @@ def generic_error(collapse: Collapse | None, stage: str) -> CiamError:
 
 @for_each_row("language", ["en", "zh-hans", "zh-hant"])
 @for_each_row("case", [*ROWS, *OTHER_CODES])
+@pytest.mark.slow("answers of all codes")
 def test_a_collapsing_error_and_a_generic_error_have_the_same_bytes(
     case: str, language: str, post_error: Any
 ) -> None:
@@ -151,6 +152,7 @@ def test_a_collapsing_error_and_a_generic_error_have_the_same_bytes(
 
 
 @for_each_row("case", [*ROWS, *OTHER_CODES])
+@pytest.mark.slow("answers of all codes")
 def test_a_collapsing_code_is_shown_outside_of_the_generic_error_stages(
     case: str, post_error: Any
 ) -> None:
@@ -164,6 +166,7 @@ def test_a_collapsing_code_is_shown_outside_of_the_generic_error_stages(
 
 @pytest.mark.django_db
 @for_each_row("code", ROWS)
+@pytest.mark.slow("answers of all codes")
 def test_users_who_are_signed_in_get_the_same_bytes_as_anonymous_users(
     code: str, post_error: Any
 ) -> None:
@@ -253,6 +256,7 @@ OVERRIDES: dict[str, tuple[dict[str, Any], str, Collapse]] = {
 
 @for_each_row("stage", STAGES)
 @for_each_row("case", OVERRIDES)
+@pytest.mark.slow("answers of all codes")
 def test_only_a_message_of_the_exact_code_without_a_collapse_shows_the_code(
     case: str, stage: str, post_error: Any, settings: Settings
 ) -> None:

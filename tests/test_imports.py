@@ -260,6 +260,7 @@ def import_cycles(graph: dict[str, set[str]]) -> list[str]:
     return []
 
 
+@pytest.mark.slow("the source code of all modules")
 def test_each_room_imports_only_the_rooms_of_the_table() -> None:
     violations = find_violations(PACKAGE)
 

@@ -277,6 +277,7 @@ SIMPLIFIED = ("zh-hans", "简体中文")
 
 
 @pytest.mark.django_db
+@pytest.mark.slow("the texts of a whole site")
 @pytest.mark.usefixtures("_site", "ciam")
 @for_each_row(
     "language_code, user_language, languages, text_language",

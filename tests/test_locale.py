@@ -221,6 +221,7 @@ def short_texts_without_context(path: Path) -> Iterator[str]:
     return (text for text in found if len(text.split()) < SHORTEST_WITHOUT_CONTEXT)
 
 
+@pytest.mark.slow("the source code of all modules")
 def test_a_short_text_has_a_context() -> None:
     """The reason: a project's own catalogue may have the same text, for example a button."""
     package = LOCALE.parent

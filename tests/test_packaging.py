@@ -11,6 +11,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -87,6 +88,7 @@ def imported_distributions() -> Iterator[tuple[str, str, set[str]]]:
             yield str(file), file.parts[0], {*map(canonicalize_name, distributions[module])}
 
 
+@pytest.mark.slow("the source code of all modules")
 def test_each_import_of_the_package_is_a_requirement_of_setup_cfg() -> None:
     allowed = {
         extra: {canonicalize_name(item.name) for item in items}
@@ -102,6 +104,7 @@ def test_each_import_of_the_package_is_a_requirement_of_setup_cfg() -> None:
     assert not missing
 
 
+@pytest.mark.slow("the source code of all modules")
 def test_the_package_imports_each_requirement_of_setup_cfg() -> None:
     imported = {distribution for *_, found in imported_distributions() for distribution in found}
 

@@ -493,6 +493,7 @@ def texts_of_errors(source: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow("the source code of all modules")
 def test_each_text_of_this_package_in_an_error_is_marked_as_its_own() -> None:
     package = Path(__file__).parents[1] / "ciam_django"
     found = {

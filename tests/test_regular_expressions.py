@@ -170,6 +170,7 @@ def test_a_pattern_takes_little_time_for_the_worst_text(name: str) -> None:
     assert slow == []
 
 
+@pytest.mark.slow("the source code of all modules")
 def test_the_tables_have_all_patterns_of_the_package() -> None:
     found = {name for path in PACKAGE.rglob("*.py") for name in patterns_in(path)}
 

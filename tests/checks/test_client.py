@@ -140,6 +140,7 @@ WRONG_VALUES: tuple[Any, ...] = (
 
 
 @for_each_row("key", CLIENT_KEYS)
+@pytest.mark.slow("all values of settings")
 def test_no_value_of_a_key_makes_the_checks_raise(key: str) -> None:
     for value in WRONG_VALUES:
         clients: dict[str, object] = {"ciam": {**CLIENT, key: value}}
@@ -147,6 +148,7 @@ def test_no_value_of_a_key_makes_the_checks_raise(key: str) -> None:
 
 
 @for_each_row("key", SESSION_KEYS)
+@pytest.mark.slow("all values of settings")
 def test_no_value_of_a_key_of_client_kwargs_makes_the_checks_raise(key: str) -> None:
     for value in WRONG_VALUES:
         for setting in (own, oidc):

@@ -518,6 +518,7 @@ def test_a_setting_of_a_wrong_type_is_reported(name: str, value: object) -> None
 
 
 @for_each_row("name", SETTINGS)
+@pytest.mark.slow("all values of settings")
 def test_no_value_of_a_setting_makes_the_checks_raise(name: str) -> None:
     values: list[object] = [None, 0, -1, "", "x", "http://[", [], {}, [1], {1: 2}, object, "a.b"]
     values += [{"x": [1]}, {"x": {}}, {"x": {"action": ["retry"]}}, {None: None}, b"", 1.5]

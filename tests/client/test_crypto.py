@@ -43,6 +43,7 @@ def purposes_in(source: str) -> Iterator[str | None]:
             yield purpose.value if is_text else None  # type: ignore[union-attr]  # a text is a Constant's
 
 
+@pytest.mark.slow("the source code of all modules")
 def test_each_purpose_is_a_literal_text_of_one_module() -> None:
     modules = {
         str(path.relative_to(PACKAGE)): set(purposes_in(path.read_text(encoding="utf-8")))

@@ -44,6 +44,7 @@ def import_test_modules() -> None:
 
 @pytest.mark.django_db
 @for_each_row("block", settings_blocks())
+@pytest.mark.slow("the blocks of the documentation")
 def test_the_checks_have_no_message_about_the_settings_of_a_block(
     block: Block, tmp_path_factory: pytest.TempPathFactory, fake_ciam: FakeCiam
 ) -> None:

@@ -147,6 +147,7 @@ METHODS: dict[str, tuple[Callable[[FormBrowser], None], str]] = {
 
 
 @pytest.mark.parametrize("mode", ["ciam"])
+@pytest.mark.slow("many sign-ins and sends")
 def test_the_method_of_the_last_sign_in_comes_first(
     person: FormBrowser, ciam: FakeCiam, settings: Settings
 ) -> None:

@@ -55,6 +55,7 @@ def test_each_part_is_on_exactly_one_page() -> None:
 # --- Checks -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow("the source code of all modules")
 def test_each_check_has_a_section_with_its_messages_or_its_settings() -> None:
     text, found = checks_reference(), faults()
 

@@ -112,6 +112,7 @@ def plan_failure(ciam: FakeCiam, name: str, failure: str) -> None:
         )
     ],
 )
+@pytest.mark.slow("many sign-ins and sends")
 def test_a_code_that_was_not_sent_does_not_block_the_recipient(
     doors: Doors, settings: Settings, door: str, name: str, failure: str
 ) -> None:
@@ -160,6 +161,7 @@ def test_failing_sends_are_limited_for_the_client(doors: Doors, settings: Settin
     assert statuses == [400, 400, 400, 429, 429]
 
 
+@pytest.mark.slow("many sign-ins and sends")
 def test_the_counts_do_not_tell_if_an_account_exists(doors: Doors, settings: Settings) -> None:
     settings.CIAM_SEND_LIMITS = {"receiver": ("2/hour",)}
     for code in ("Operation.Failure.User.Not.Exist", "Operation.Failure.User.Locked", ""):
@@ -179,6 +181,7 @@ def test_the_counts_do_not_tell_if_an_account_exists(doors: Doors, settings: Set
 
 
 @for_each_row("door", ["page", "json"])
+@pytest.mark.slow("many sign-ins and sends")
 def test_wrong_passwords_of_strangers_stop_neither_the_known_browser_nor_a_code(
     doors: Doors, settings: Settings, door: str
 ) -> None:
@@ -238,6 +241,7 @@ def test_sent_codes_of_strangers_do_not_stop_the_known_browser(
 
 
 @for_each_row("door", ["page", "json"])
+@pytest.mark.slow("many sign-ins and sends")
 def test_the_owner_signs_in_after_a_recovery_although_strangers_enter_wrong_passwords(
     doors: Doors, settings: Settings, door: str
 ) -> None:
