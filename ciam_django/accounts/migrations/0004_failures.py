@@ -5,7 +5,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("ciam_accounts", "0002_sessions"),
+        ("ciam_accounts", "0003_clearing"),
     ]
 
     # A proxy has no table: only its content type and its permission are created.
