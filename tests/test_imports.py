@@ -56,6 +56,10 @@ ROOMS: Final[dict[str, set[str]]] = {
     "failure_memory": {"client", "conf", "errors", "events", "lookup", "privacy"},
     "error_table": {"__init__", "answers", "codes", "conf", "kinds", "languages", "lookup"},
     "accounts": {
+        "error_table",
+        "failure_memory",
+        "languages",
+        "lookup",
         "events",
         "reporting",
         "network",

@@ -13,16 +13,20 @@ from django.db.models.functions import Coalesce, Greatest
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.formats import localize
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from ciam_django.accounts.last_failure import last_failure_of
+from ciam_django.accounts.failure_pages import code_url
+from ciam_django.accounts.last_failure import last_failures_of
 from ciam_django.accounts.models import CiamIdentity
 from ciam_django.accounts.session_store import end_sessions
 from ciam_django.client.api import CiamClient
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
+from ciam_django.lookup import is_known
 from ciam_django.privacy import masked_contact, masked_name
 from ciam_django.provider_names import provider_name
 from ciam_django.reporting import answer_and_report
@@ -45,10 +49,11 @@ _FIELDS = (
     "key",
     "created_at",
     "last_sign_in",
-    "last_failure",
+    "last_failures",
 )
 
 
+_LINE_BREAK: Final = mark_safe("<br>")
 # The people that the confirmation page names.
 _MAX_PEOPLE_SHOWN: Final = 20
 _PHONE_CLAIMS: Final = frozenset({"phone_number", "phoneNumber"})
@@ -176,21 +181,40 @@ class CiamIdentityAdmin(_ModelAdmin):
         return super().get_queryset(request).annotate(last_sign_in=last_sign_in)
 
     @admin.display(description=pgettext_lazy("ciam", "last sign-in"), ordering="last_sign_in")
-    def last_sign_in(self, identity: CiamIdentity) -> str | None:
-        """Return the time of the newest sign-in; None if no sign-in is stored."""
+    def last_sign_in(self, identity: CiamIdentity) -> str:
+        """Return the time of the newest sign-in, or a dash if no sign-in is stored."""
         at = vars(identity).get("last_sign_in")
-        return _local_time(at) if at else None
+        return _local_time(at) if at else self.get_empty_value_display()
 
-    @admin.display(description=pgettext_lazy("ciam", "last failure"))
-    def last_failure(self, identity: CiamIdentity) -> str | None:
-        """Return the time, the code and the request id of the last failure; None without a failure.
+    @admin.display(description=pgettext_lazy("ciam", "last failures"))
+    def last_failures(self, identity: CiamIdentity) -> str:
+        """Return the time, code and request id of the last failures, or a dash.
 
-        The log line has the same request id, and CIAM's support asks for this id.
+        The log line has the same request id, and CIAM's support asks for this id. The code is a
+        link for staff who may see the page of the code.
         """
-        failure = last_failure_of(identity)
-        if failure is None:
-            return None
-        return f"{_local_time(failure.at)} · {failure.code} · {failure.request_id}"
+        lines = [
+            (_local_time(failure.at), self._code_of(identity, failure.code), failure.request_id)
+            for failure in last_failures_of(identity)
+        ]
+        return (
+            format_html_join(_LINE_BREAK, "{} · {} · {}", lines) or self.get_empty_value_display()
+        )
+
+    def _code_of(self, identity: CiamIdentity, code: str) -> str:
+        if not vars(identity).get("may_view_failures") or not is_known(code):
+            return code
+        return format_html('<a href="{}">{}</a>', code_url(code, self.admin_site), code)
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> CiamIdentity | None:
+        """Return the identity, which knows if the user may see the pages of failures."""
+        identity = super().get_object(request, object_id, from_field)
+        if identity:
+            permission = "ciam_accounts.view_ciamfailure"
+            vars(identity)["may_view_failures"] = request.user.has_perm(permission)
+        return identity
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False, because only a sign-in creates an identity."""

@@ -1,10 +1,9 @@
-"""Record the last failure of a person, so that support staff can read the failure in the admin."""
+"""Record the last failures of a person, so that support staff can read them in the admin."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -23,6 +22,8 @@ from ciam_django.privacy import loggable_code
 # The records are only in Django's cache, under digests: the input of an anonymous user creates no
 # database row, and the cache contains no names.
 _LIFETIME: Final = 24 * 3600
+# The failures of a name that are recorded, and the failures of a person that are shown.
+_MAX_FAILURES: Final = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,25 +53,37 @@ def record_login_failure(
 
 
 def record_failure(request: HttpRequest, code: str, request_id: str) -> None:
-    """Record the failure for the name of ``attribute_failures_to``; do nothing without a name."""
+    """Record the failure for the name of ``attribute_failures_to``; do nothing without a name.
+
+    Of two failures of a name at the same moment, one can be lost.
+    """
     if digest := attributed_digest(request):
         record = _Record(time.time(), loggable_code(code), request_id)
-        set_cached(_cache_key(digest), dataclasses.asdict(record), seconds=_LIFETIME)
+        records = [record, *_records_of(digest)][:_MAX_FAILURES]
+        set_cached(
+            _cache_key(digest), [dataclasses.asdict(each) for each in records], seconds=_LIFETIME
+        )
 
 
-def last_failure_of(identity: CiamIdentity) -> LastFailure | None:
-    """Return the newest failure in the cache for the identity; None if there is no failure."""
-    failures = list(_recorded_failures([name_digest(identity.key), *identity.names]))
-    return max(failures, key=lambda failure: failure.at, default=None)
+def last_failures_of(identity: CiamIdentity) -> list[LastFailure]:
+    """Return at most five failures of the last day for the identity, the newest first."""
+    digests = [name_digest(identity.key), *identity.names]
+    records = [record for digest in digests for record in _records_of(digest)]
+    records.sort(key=lambda record: record.at, reverse=True)
+    return [
+        LastFailure(datetime.fromtimestamp(record.at, UTC), record.code, record.request_id)
+        for record in records[:_MAX_FAILURES]
+    ]
 
 
-def _recorded_failures(digests: Iterable[str]) -> Iterable[LastFailure]:
-    for digest in digests:
-        record = from_stored(_Record, get_cached(_cache_key(digest)))
-        if record:
-            at = datetime.fromtimestamp(record.at, UTC)
-            yield LastFailure(at, record.code, record.request_id)
+def _records_of(digest: str) -> list[_Record]:
+    """Return the recorded failures of the last day for a name, the newest first."""
+    content = get_cached(_cache_key(digest))
+    if not isinstance(content, list):
+        return []
+    records = (from_stored(_Record, each) for each in content)
+    return [record for record in records if record and record.at > time.time() - _LIFETIME]
 
 
 def _cache_key(digest: str) -> str:
-    return f"ciam_django.last_failure.{digest}"
+    return f"ciam_django.last_failures.{digest}"

@@ -1,4 +1,7 @@
-"""The models ``CiamIdentity`` (a person of CIAM and the user) and ``CiamSession`` (a sign-in)."""
+"""The models ``CiamIdentity`` (a person of CIAM and the user) and ``CiamSession`` (a sign-in).
+
+``CiamFailure`` is an entry of the admin, without a table.
+"""
 
 from __future__ import annotations
 
@@ -60,6 +63,20 @@ class CiamIdentity(models.Model):
         """Compute the key and store the identity."""
         self.key = identity_key(self.issuer, self.subject)
         super().save(*args, **kwargs)
+
+
+class CiamFailure(CiamIdentity):
+    """The entry of the last day's failures in the admin; the failures themselves are in the cache.
+
+    A proxy has no table. Django lists the entry for staff with the permission
+    ``ciam_accounts.view_ciamfailure``.
+    """
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = pgettext_lazy("ciam", "sign-in failure")
+        verbose_name_plural = pgettext_lazy("ciam", "sign-in failures")
 
 
 class CiamSessionQuerySet(models.QuerySet["CiamSession"]):

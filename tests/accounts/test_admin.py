@@ -175,7 +175,7 @@ def nothing_remembered() -> None:
 def last_failure(client: Client) -> str:
     identity = CiamIdentity.objects.get()
     page = client.get(f"{LIST}{identity.pk}/change/").content.decode()
-    return page.partition("Last failure")[2].partition("</div>\n")[0]
+    return page.partition("Last failures")[2].partition("</div>\n")[0]
 
 
 def test_a_refusal_by_this_site_is_the_last_failure(admin_client: Client, ciam: FakeCiam) -> None:
