@@ -218,8 +218,9 @@ REFRESH_FAILED: Final = Event(
     (logging.INFO,),
     "Refresh failure: user=%(user)s code=%(code)s row=%(row)s kind=%(kind)s",
     ("user", "code", "row", "kind"),
-    "CIAM has given no new tokens for a session. If CIAM refuses the refresh token, the session "
-    "ends. If CIAM has failed, the session goes on until its access token expires.",
+    "CIAM has given no new tokens for a session or an app. If the error is reported, a line of "
+    "`failed` follows. If CIAM refuses the refresh token, the session ends. If CIAM has failed, "
+    "the session goes on until its access token expires.",
 )
 FAILED: Final = Event(
     "failed",

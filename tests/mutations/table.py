@@ -19,6 +19,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "drf/test_permissions.py",
     ),
     "errors": (),
+    "events": ("test_sign_in_ids.py", "test_reporting.py"),
     "languages": ("test_answers.py",),
     "lookup": ("test_answers.py",),
     "middleware": (),
