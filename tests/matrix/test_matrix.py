@@ -110,7 +110,8 @@ def check_answer(cell: CellResult, surface: str) -> None:
     assert (cell.response["Ciam-Request-Id"] in body) is (has_reference or surface != "page")
     assert MARKER not in body
     if surface == "page":
-        assert 'role="alert"' in body
+        # A cancel is a notice, not an error.
+        assert f'role="{"status" if match.meaning.is_cancel else "alert"}"' in body
         assert escape(str(match.meaning.message)) in body
     else:
         assert json.loads(body)["code"] == match.key
