@@ -17,6 +17,7 @@ settings.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -138,10 +139,12 @@ def remember(facts: Mapping[str, Fact]) -> None:
         upstream_request_id=_request_id(facts["upstream_request_id"]),
     )
     key = _number_key(int(now // 3600), row)
-    number = increment_number(key, seconds=LIFETIME + 3600)
+    # Anonymous users can cause failures, so a broken cache is logged here without a warning.
+    number = increment_number(key, seconds=LIFETIME + 3600, level=logging.INFO)
     if number is not None:
         place_key = _place_key(key, number % _PLACES)
-        set_cached(place_key, dataclasses.asdict(failure), seconds=LIFETIME)
+        content = dataclasses.asdict(failure)
+        set_cached(place_key, content, seconds=LIFETIME, level=logging.INFO)
 
 
 def _request_id(value: object) -> str:

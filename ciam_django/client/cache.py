@@ -119,14 +119,17 @@ def _get_all(keys: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def set_cached(key: str, value: Any, *, seconds: int) -> None:
-    """Store the value, as JSON, for ``seconds`` seconds; do nothing if the cache fails."""
+def set_cached(key: str, value: Any, *, seconds: int, level: int = logging.WARNING) -> None:
+    """Store the value, as JSON, for ``seconds`` seconds; do nothing if the cache fails.
+
+    ``level`` is the level of the log line about a failure of the cache.
+    """
     stored_key = _stored_key(key)
     encrypted = _encrypted(stored_key, value, seconds)
     try:
         cache.set(stored_key, encrypted, timeout=seconds)
     except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, logging.WARNING)
+        _log_cache_failure(error, level)
 
 
 def acquire_once(key: str, *, seconds: int) -> bool:
@@ -232,15 +235,16 @@ def _decrypted(stored_key: str, encrypted: object) -> Any:
     return value if key == stored_key and time.time() < until else None
 
 
-def increment_number(key: str, *, seconds: int) -> int | None:
+def increment_number(key: str, *, seconds: int, level: int = logging.WARNING) -> int | None:
     """Add one to the number of the key, and return it; None if the cache fails.
 
-    The number ends ``seconds`` seconds after its first increment.
+    The number ends ``seconds`` seconds after its first increment. ``level`` is the level of the log
+    line about a failure of the cache.
     """
     try:
         return _add_to_counter(_stored_key(key), seconds)
     except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, logging.WARNING)
+        _log_cache_failure(error, level)
         return None
 
 

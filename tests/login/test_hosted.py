@@ -479,8 +479,9 @@ def test_a_wrong_metadata_url_is_our_misconfiguration_and_a_failure_there_is_cia
     with caplog.at_level(logging.INFO):
         response = Browser(ciam).client.post("/ciam/authorize/")
 
-    own_records = [record for record in caplog.records if record.name == "ciam_django"]
-    (record,) = [record for record in own_records if record.levelno > logging.INFO]
+    records = [record for record in caplog.records if record.name == "ciam_django"]
+    failures = [record for record in records if vars(record)["ciam_event"] == "failed"]
+    (record,) = [record for record in failures if record.levelno > logging.INFO]
     assert (response.status_code, record.levelname) == expected
     host = urlsplit(ciam.client("oidc")["server_metadata_url"]).netloc
     assert f'["server_metadata_url"], host {host}: ' in record.getMessage()
