@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", type=int, help="number of random changes to try")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random sample")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--quick", action="store_true", help="leave out the slow tests but other rows")
+    parser.add_argument("--quick", action="store_true", help="leave out the slow tests")
     parser.add_argument("--list", action="store_true", help="print the changes without trying them")
     options = parser.parse_args(arguments)
 
