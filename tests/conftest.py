@@ -88,6 +88,7 @@ RUN_ONCE: Final = frozenset(
         "the logins of the benchmarks",
         "the measurement of the tests",
         "the source code of all modules",
+        "two versions side by side",
     }
 )
 _LEAVES_OUT_ONCE: Final = bool(os.environ.get("CIAM_DJANGO_RUN_ONCE"))
@@ -377,7 +378,7 @@ def _wait_for_postgres(place: Path) -> None:
             return
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def create_database(postgres: Path | None) -> Callable[[], dict[str, Any]]:
     """A function that creates a database in PostgreSQL and returns its settings."""
     if postgres is None:

@@ -43,14 +43,20 @@ def running(command: Sequence[str | Path], place: Path, **options: Any) -> Itera
 
 
 @contextlib.contextmanager
-def running_gunicorn(folder: Path, settings: Mapping[str, Any], *options: str) -> Iterator[Path]:
-    """Run ``deployed_site`` in gunicorn; the options are those of gunicorn's command line.
+def running_gunicorn(
+    folder: Path,
+    settings: Mapping[str, Any],
+    *options: str,
+    site: str = "tests.deployed_site",
+    source: Path | None = None,
+) -> Iterator[Path]:
+    """Run a site in gunicorn; the options are those of gunicorn's command line.
 
-    The arguments and the result are those of ``running_site``.
+    The other arguments and the result are those of ``running_site``.
     """
     place = folder / "gunicorn"
-    command = ["gunicorn", "--bind", f"unix:{place}", *options, "tests.deployed_site:application"]
-    with running_site(folder, settings, place, command):
+    command = ["gunicorn", "--bind", f"unix:{place}", *options, f"{site}:application"]
+    with running_site(folder, settings, place, command, site=site, source=source):
         yield place
 
 
@@ -69,11 +75,18 @@ def running_uvicorn(folder: Path, settings: Mapping[str, Any], *options: str) ->
 
 @contextlib.contextmanager
 def running_site(
-    folder: Path, settings: Mapping[str, Any], place: Path, module: Sequence[str]
+    folder: Path,
+    settings: Mapping[str, Any],
+    place: Path,
+    module: Sequence[str],
+    *,
+    site: str = "tests.deployed_site",
+    source: Path | None = None,
 ) -> Iterator[None]:
     """Run the server ``python -m module`` with these settings and an SQLite database.
 
-    ``place`` is the path of the server's socket.
+    ``place`` is the path of the server's socket, and ``site`` the module of the site. ``source`` is
+    the folder of the packages ``ciam_django`` and ``tests``, if it is not the current folder.
     """
     database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "db.sqlite3")}
     site_settings = {"ALLOWED_HOSTS": [HOST], "DATABASES": {"default": database}, **settings}
@@ -82,13 +95,15 @@ def running_site(
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "SITE_SETTINGS": json.dumps(site_settings),
     }
+    if source:
+        environment["PYTHONPATH"] = str(source)
     set_up = (
-        "import tests.deployed_site\nfrom django.core.management import call_command\n"
+        f"import {site}\nfrom django.core.management import call_command\n"
         "call_command('migrate', verbosity=0)\ncall_command('createcachetable', verbosity=0)"
     )
-    subprocess.run([sys.executable, "-c", set_up], check=True, env=environment)
+    subprocess.run([sys.executable, "-c", set_up], check=True, env=environment, cwd=source)
     command = [sys.executable, "-m", *module]
-    with running(command, place, env=environment, stderr=subprocess.DEVNULL):
+    with running(command, place, env=environment, cwd=source, stderr=subprocess.DEVNULL):
         yield
 
 
@@ -176,12 +191,15 @@ class SiteBrowser:
     context: ssl.SSLContext | None = None
     cookies: dict[str, str] = field(default_factory=dict)
 
-    def open(self, url: str, form: Mapping[str, str] | None = None) -> SiteResponse:
+    def open(
+        self, url: str, form: Mapping[str, str] | None = None, **more_headers: str
+    ) -> SiteResponse:
         """Get the URL, or post the form to the URL with the CSRF token of the cookie."""
         headers = {
             "Accept": _HTML,
             "Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items()),
             "Referer": f"{'https' if self.context else 'http'}://{HOST}/",
+            **more_headers,
         }
         body = None
         if form is not None:
