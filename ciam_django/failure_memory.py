@@ -17,7 +17,9 @@ settings.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import logging
+import secrets
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -63,7 +65,8 @@ class RememberedFailure:
 
     ``at`` is in seconds since the epoch. ``code`` is the true code; if no row has this code, it is
     the key of the row that answered. ``step`` is the step of the look-up. ``shown`` is the code
-    that the user has got.
+    that the user has got. ``sign_in`` is the random id that all log lines of the sign-in have, and
+    ``method`` is the login method; both are empty if they are unknown.
     """
 
     at: float
@@ -76,6 +79,9 @@ class RememberedFailure:
     shown: str
     request_id: str
     upstream_request_id: str
+    # The records of an older version do not have these members.
+    sign_in: str = ""
+    method: str = ""
 
     @property
     def time(self) -> datetime:
@@ -101,6 +107,26 @@ class RowFailures:
 
 
 # --- Writing ----------------------------------------------------------------------------------
+
+
+@enum.unique
+class MemoryFault(enum.Enum):
+    """The reason why there is no memory of failures."""
+
+    OFF = "CIAM_REMEMBER_FAILURES is off"
+    FORGETFUL = "the processes do not share the cache, or it deletes entries"
+    DOWN = "the cache does not answer"
+
+
+def memory_fault() -> MemoryFault | None:
+    """Return the reason why no failures are remembered, or None; the call asks the cache."""
+    if not conf.CIAM_REMEMBER_FAILURES:
+        return MemoryFault.OFF
+    if not is_remembering():
+        return MemoryFault.FORGETFUL
+    key = f"ciam_django.failures.question.{secrets.token_hex(8)}"
+    set_cached(key, True, seconds=60)
+    return None if get_many_cached([key]) else MemoryFault.DOWN
 
 
 def is_remembering() -> bool:
@@ -137,6 +163,8 @@ def remember(facts: Mapping[str, Fact]) -> None:
         shown=loggable_code(str(facts["shown"])),
         request_id=_request_id(facts["request_id"]),
         upstream_request_id=_request_id(facts["upstream_request_id"]),
+        sign_in=loggable_code(str(facts.get("sign_in") or "")),
+        method=loggable_code(str(facts.get("method") or "")),
     )
     key = _number_key(int(now // 3600), row)
     # Anonymous users can cause failures, so a broken cache is logged here without a warning.

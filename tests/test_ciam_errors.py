@@ -20,7 +20,7 @@ from ciam_django.codes import CODES
 from ciam_django.error_table.rows import project_table
 from ciam_django.errors import CiamError
 from ciam_django.reporting import report
-from tests.caches import SHARED_CACHE, SharedCache
+from tests.caches import DOWN_CACHES, SHARED_CACHE, SharedCache
 
 ROOT: Final = Path(__file__).parents[1]
 LOCKED: Final = "Operation.Failure.User.Locked"
@@ -164,6 +164,7 @@ def test_a_failure_of_the_cache_is_explained_by_each_of_its_ids(run: Run) -> Non
         assert f"  upstream_request_id {ID}\n" in text
         assert f"  shown               {WRONG_PASSWORD}\n" in text
         assert f"  row           {LOCKED}\n" in text
+        assert "  the user has read   The username or password is incorrect." in text
         assert "li@example.com" not in text
 
 
@@ -222,9 +223,9 @@ def test_an_id_that_nobody_has_says_where_it_was_looked_for(
 
     assert (status, output) == (1, "")
     assert without_cache == (
-        "No failure has the request id 'local-0123456789abcdef'. The cache 'default' remembers no "
-        "failures: CIAM_REMEMBER_FAILURES is off, or the processes do not share the cache. No log "
-        "file was searched: add --log FILE."
+        "No failure has the request id 'local-0123456789abcdef'. The cache 'default' was not "
+        "searched: the processes do not share the cache, or it deletes entries. No log file was "
+        "searched: add --log FILE."
     )
     assert with_file == (
         "No failure has the request id 'ab2J'. The cache 'default' was searched, which has "
@@ -233,6 +234,10 @@ def test_an_id_that_nobody_has_says_where_it_was_looked_for(
     )
     _, _, of_input = run("explain", "x$", "--log", "/dev/null")
     assert "In /dev/null, 0 lines were searched" in of_input
+    settings.CACHES = {"default": DOWN_CACHES["django-redis hides failures"]}
+    assert "was not searched: the cache does not answer." in run("explain", "x$")[2]
+    settings.CIAM_REMEMBER_FAILURES = False
+    assert "was not searched: CIAM_REMEMBER_FAILURES is off." in run("explain", "x$")[2]
 
 
 def test_the_standard_input_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

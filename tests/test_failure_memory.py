@@ -20,8 +20,10 @@ from ciam_django.checks.settings import cache_fault
 from ciam_django.client.cache import set_cached
 from ciam_django.failure_memory import (
     LIFETIME,
+    MemoryFault,
     failures_with_reference,
     is_remembering,
+    memory_fault,
     remember,
     remembered_rows,
 )
@@ -73,6 +75,10 @@ def test_a_failure_is_found_by_both_request_ids_for_a_day(
         LOCKED, LOCKED, "exact", "account_state",
     )  # fmt: skip
     assert (failure.stage, failure.status, failure.shown) == ("token", 403, LOCKED)
+    assert (failure.sign_in, failure.method) == ("", "")
+    remember({**FACTS, "request_id": "x", "sign_in": "3f2a9c01", "method": "sms"})
+    (other,) = failures_with_reference("x")
+    assert (other.sign_in, other.method) == ("3f2a9c01", "sms")
     assert abs(failure.time.timestamp() - failure.at) < 1
     advance_clock(LIFETIME - 5)
     assert failures_with_reference("1656$49") == [failure]
@@ -168,6 +174,7 @@ def test_a_cache_that_forgets_gets_no_failures(kind: str, settings: Settings) ->
     remember(FACTS)
 
     assert not is_remembering()
+    assert memory_fault() is MemoryFault.FORGETFUL
     assert remembered_rows() == []
 
 
@@ -189,7 +196,10 @@ def test_nothing_is_remembered_while_the_setting_is_off(settings: Settings) -> N
     settings.CIAM_REMEMBER_FAILURES = False
     remember(FACTS)
 
+    assert memory_fault() is MemoryFault.OFF
     assert SharedCache.calls == []
+    settings.CIAM_REMEMBER_FAILURES = True
+    assert memory_fault() is None
 
 
 @pytest.mark.parametrize("kind", ["Redis is down", "django-redis hides failures"])
@@ -201,6 +211,7 @@ def test_a_cache_that_is_down_changes_nothing(
     remember(FACTS)
 
     assert remembered_rows() == []
+    assert memory_fault() is MemoryFault.DOWN
     assert all("cache is down" in record.getMessage() for record in caplog.records)
 
 

@@ -54,7 +54,16 @@ ROOMS: Final[dict[str, set[str]]] = {
     # calls to CIAM, sign-in
     "client": {"privacy", "network", "errors", "events", "lookup", "conf"},
     "failure_memory": {"client", "conf", "errors", "events", "lookup", "privacy"},
-    "error_table": {"__init__", "answers", "codes", "conf", "kinds", "languages", "lookup"},
+    "error_table": {
+        "__init__",
+        "answers",
+        "codes",
+        "conf",
+        "events",
+        "kinds",
+        "languages",
+        "lookup",
+    },
     "accounts": {
         "error_table",
         "failure_memory",

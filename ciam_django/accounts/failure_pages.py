@@ -26,7 +26,7 @@ from ciam_django.error_table.rows import sentence_in
 from ciam_django.failure_memory import (
     RememberedFailure,
     RowFailures,
-    is_remembering,
+    memory_fault,
     remembered_rows,
 )
 from ciam_django.languages import language_tags
@@ -117,7 +117,7 @@ class CiamFailureAdmin(_ModelAdmin):
             "title": pgettext("ciam", "Sign-in failures of the last 24 hours"),
             "rows": [self._shown_row(row) for row in rows],
             "total": sum(row.count for row in rows),
-            "is_remembering": is_remembering(),
+            "fault": None if rows else memory_fault(),
             "reference": reference,
             "found": [self._shown_failure(failure) for failure in found] if reference else [],
         }

@@ -8,10 +8,14 @@ are read.
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
+
+from ciam_django.events import FAILED, PREFIX
 
 _START: Final = "Sign-in failure: "
 # The values after this word have spaces.
@@ -37,6 +41,9 @@ class LoggedFailure:
     upstream_status: str = ""
     request_id: str = ""
     upstream_request_id: str = ""
+    # Only the fields of JSON lines have these facts.
+    sign_in: str = ""
+    method: str = ""
 
 
 _NAMES: Final = tuple(
@@ -67,11 +74,22 @@ def search_log(lines: Iterable[str], reference: str) -> SearchedLog:
     return searched
 
 
+def search_log_file(path: str, reference: str) -> SearchedLog:
+    """Search a log file, which can be compressed with gzip. Raises ``OSError``."""
+    opener: Any = gzip.open if path.endswith(".gz") else open
+    try:
+        # A log can have any bytes.
+        with opener(path, "rt", encoding="utf-8", errors="replace") as file:
+            return search_log(file, reference)
+    except (EOFError, zlib.error) as error:
+        raise OSError(f"the end of the file is missing ({error})") from error
+
+
 def failure_in(line: str, number: int) -> LoggedFailure | None:
     """Return the failure that a line of a log tells, or None."""
     if len(line) > _MAX_LINE_LENGTH:
         return None
-    words = dict(_words_of_text(line)) or _words_of_json(line)
+    words = {**_words_of_json(line), **dict(_words_of_text(line))}
     facts = {
         name: words[name]
         for name in _NAMES
@@ -81,24 +99,27 @@ def failure_in(line: str, number: int) -> LoggedFailure | None:
 
 
 def _words_of_text(line: str) -> Iterator[tuple[str, str]]:
-    """Yield the words ``name=value`` of the text of a failure."""
-    text = line.partition(_START)[2].partition(_END_OF_WORDS)[0]
-    for word in text.split():
+    """Yield the words ``name=value`` of the text of a failure.
+
+    A formatter can add ``sign_in=...`` as the last word of the line.
+    """
+    words, _, others = line.partition(_START)[2].partition(_END_OF_WORDS)
+    last_word = [word for word in others.split()[-1:] if word.startswith("sign_in=")]
+    for word in (*words.split(), *last_word):
         name, _, value = word.partition("=")
         yield name, value
 
 
 def _words_of_json(line: str) -> dict[str, str]:
     """Return the facts of a JSON object, as a formatter writes them from the fields of a record."""
-    if not line.lstrip().startswith("{"):
+    # Most lines of a log are no failures, and need not be parsed.
+    if f'"{PREFIX}code"' not in line:
         return {}
     try:
         members = json.loads(line)
     except (ValueError, RecursionError):
         return {}
-    return {name: str(value) for name, value in _facts_of(members) if value is not None}
-
-
-def _facts_of(members: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name in _NAMES:
-        yield name, members.get(f"ciam_{name}")
+    if not isinstance(members, dict) or members.get(f"{PREFIX}event") != FAILED.name:
+        return {}
+    fields = {name: members.get(f"{PREFIX}{name}") for name in _NAMES}
+    return {name: str(value) for name, value in fields.items() if value is not None}

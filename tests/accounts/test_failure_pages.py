@@ -19,7 +19,7 @@ from ciam_django.errors import CiamError
 from ciam_django.reporting import report
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
-from tests.caches import SHARED_CACHE
+from tests.caches import DOWN_CACHES, SHARED_CACHE
 
 pytestmark = pytest.mark.django_db
 
@@ -112,6 +112,8 @@ def test_a_searched_text_is_shown_without_its_markup(staff: Client) -> None:
 
 def test_a_page_without_failures_says_why(staff: Client, settings: Settings) -> None:
     assert "There were no failures." in text_of(staff, LIST)
+    settings.CACHES = {"default": DOWN_CACHES["django-redis hides failures"]}
+    assert "The cache does not answer." in text_of(staff, LIST)
     settings.CIAM_REMEMBER_FAILURES = False
     assert "Failures are not remembered" in text_of(staff, LIST)
 

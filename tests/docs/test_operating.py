@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -15,11 +16,14 @@ from typing import Final
 
 import pytest
 from django.conf import settings
+from django.core.cache import cache
+from django.core.management import call_command
 from django.test import Client
 
 from ciam_django.signals import login_failed, unknown_code
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
+from tests.caches import SHARED_CACHE
 from tests.docs.blocks import DOCS, Block, take, take_all
 from tests.docs.conftest import Project
 from tests.docs.new_project import NEW_PROJECT
@@ -35,7 +39,7 @@ DEPLOYED, JSON_LOGGING, PLAIN_LOGGING = (
 METRICS: Final = take(PAGE, "shop/metrics.py")
 SERVICE: Final = take(PAGE, "/etc/systemd/system/shop-clear.service")
 TIMER: Final = take(PAGE, "/etc/systemd/system/shop-clear.timer")
-(LOG_LINE,) = take_all(PAGE, "text")
+LOG_LINE, EXPLANATION = take_all(PAGE, "text")
 HEALTH, JSON_LINE = take_all(PAGE, "json")
 (LOAD_BALANCER,) = take_all(PAGE, "none")
 PROXIES: Final = [*take_all(PAGE, "nginx"), *take_all("recipes.md", "nginx")]
@@ -72,6 +76,23 @@ def test_the_documented_log_line_is_a_real_one(
     Browser(fake_ciam).sign_in("li")
 
     assert [record.getMessage() for record in caplog.records] == [LOG_LINE.text.strip()]
+
+
+def test_the_documented_explanation_is_a_real_one(project: Project, fake_ciam: FakeCiam) -> None:
+    project.start(*NEW_PROJECT, CIAM_LOGIN_METHODS=["hosted"])
+    project.change_settings(CACHES=SHARED_CACHE)
+    cache.clear()
+    request_id = "1656572265429$49b433a9"
+    fake_ciam.fail("token", code="Operation.Failure.User.Locked", request_id=request_id)
+    Browser(fake_ciam).sign_in("li")
+    out = io.StringIO()
+    call_command("ciam_errors", "explain", request_id, stdout=out)
+
+    written, documented = (
+        re.sub(r"at 20\d\d-.+ UTC:|(?<=sign_in             )[0-9a-f]+", "…", text)
+        for text in (out.getvalue(), EXPLANATION.text)
+    )
+    assert written.strip() == documented.strip()
 
 
 TRACE_ID: Final = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pythonjsonlogger.json import JsonFormatter
 
-from ciam_django.error_table.log_files import LoggedFailure, failure_in, search_log
+from ciam_django.error_table.log_files import (
+    LoggedFailure,
+    failure_in,
+    search_log,
+    search_log_file,
+)
 from ciam_django.errors import CiamError
 from ciam_django.reporting import report
 from tests.rows import for_each_row
@@ -41,8 +49,9 @@ def facts_as_json(record: logging.LogRecord, **members: Any) -> str:
     return json.dumps({"timestamp": "2026-11-27 17:00:00", **fields, **members})
 
 
-def expected(line: int, record: logging.LogRecord) -> LoggedFailure:
+def expected(line: int, record: logging.LogRecord, **facts: str) -> LoggedFailure:
     return LoggedFailure(
+        **facts,
         line=line,
         code=LOCKED,
         type_code="Operation.Failure",
@@ -60,16 +69,42 @@ def expected(line: int, record: logging.LogRecord) -> LoggedFailure:
 
 def test_a_failure_is_read_from_a_real_record_in_each_format(record: logging.LogRecord) -> None:
     text = record.getMessage()
-    lines = [
+    vars(record).update(ciam_sign_in="3f2a9c01", ciam_method="password")
+    plain = [
         text,
         f"[2026-11-27 17:00:00,123] INFO ciam_django: {text}\n",
         json.dumps({"message": text, "levelname": "INFO"}),
+    ]
+    with_fields = [
         facts_as_json(record),
         f"  {facts_as_json(record, message=text)}\n",
+        JsonFormatter().format(record),
+        JsonFormatter("%(levelname)s", json_indent=None).format(record),
     ]
+    all_facts = expected(7, record, sign_in="3f2a9c01", method="password")
+    with_id = expected(7, record, sign_in="3f2a9c01")
 
-    assert [failure_in(line, 7) for line in lines] == [expected(7, record)] * len(lines)
+    assert [failure_in(line, 7) for line in plain] == [expected(7, record)] * len(plain)
+    assert failure_in(f"INFO {text} sign_in=3f2a9c01\n", 7) == with_id
+    assert failure_in(f"INFO {text} sign_in=-\n", 7) == expected(7, record)
+    assert [failure_in(line, 7) for line in with_fields] == [all_facts] * len(with_fields)
     assert expected(7, record).request_id.startswith("local-")
+
+
+def test_the_true_code_of_an_unknown_code_is_in_the_text_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "ciam_django")
+    report(CiamError("Moon.Phase", request_id=ID))
+    (entry,) = caplog.records
+    without_text, with_text = (
+        failure_in(line, 1) for line in (facts_as_json(entry), JsonFormatter().format(entry))
+    )
+
+    assert without_text is not None
+    assert with_text is not None
+    assert (without_text.code, without_text.row) == ("unknown_error", "unknown_error")
+    assert (with_text.code, with_text.row) == ("Moon.Phase", "unknown_error")
 
 
 @for_each_row(
@@ -85,10 +120,13 @@ def test_a_failure_is_read_from_a_real_record_in_each_format(record: logging.Log
         "{",
         "{}",
         "[]",
-        '{"ciam_code": null}',
-        '{"ciam_code": {"x": 1}}',
-        '{"ciam_code": "\\u001b[2J"}',
-        '{"a":' * 5000,
+        '{"ciam_event": "failed", "ciam_code": null}',
+        '{"ciam_event": "failed", "ciam_code": {"x": 1}}',
+        '{"ciam_event": "failed", "ciam_code": "\\u001b[2J"}',
+        '{"ciam_event": "refresh_failed", "ciam_code": "invalid_grant"}',
+        '["ciam_code", "ciam_event", "failed"]',
+        '{"ciam_code": "x"',
+        '{"ciam_code":' * 5000,
         "Sign-in failure: code=x " + "y" * 70_000,
     ],
 )
@@ -113,3 +151,19 @@ def test_the_search_counts_the_lines_and_finds_both_request_ids(record: logging.
         assert searched.failures == failures
     assert search_log(lines, "forged").failures == []
     assert search_log([], ID).lines == 0
+
+
+def test_a_compressed_file_is_searched(record: logging.LogRecord, tmp_path: Path) -> None:
+    content = f"\u00e9\n{record.getMessage()}\n".encode("latin-1")
+    plain, compressed = tmp_path / "shop.log", tmp_path / "shop.log.1.gz"
+    plain.write_bytes(content)
+    compressed.write_bytes(gzip.compress(content))
+
+    for path in (plain, compressed):
+        assert search_log_file(str(path), ID).failures == [expected(2, record)]
+    compressed.write_bytes(gzip.compress(content)[:-12])
+    with pytest.raises(OSError, match="the end of the file is missing"):
+        search_log_file(str(compressed), ID)
+    compressed.write_bytes(content)
+    with pytest.raises(OSError, match="Not a gzipped file"):
+        search_log_file(str(compressed), ID)

@@ -6,10 +6,10 @@ import dataclasses
 import json
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from ciam_django.error_table.differences import (
@@ -26,20 +26,29 @@ from ciam_django.error_table.explanations import (
     is_code,
 )
 from ciam_django.error_table.exports import FORMATS, rows_as_json
-from ciam_django.error_table.log_files import LoggedFailure, SearchedLog, search_log
-from ciam_django.error_table.rows import TableRow, project_table, table_languages
+from ciam_django.error_table.log_files import (
+    LoggedFailure,
+    SearchedLog,
+    search_log,
+    search_log_file,
+)
+from ciam_django.error_table.rows import TableRow, project_table, sentence_in, table_languages
 from ciam_django.failure_memory import (
     CACHE_ALIAS,
     RememberedFailure,
     failures_with_reference,
-    is_remembering,
+    memory_fault,
 )
 from ciam_django.kinds import Audience, Kind
-from ciam_django.lookup import is_known
+from ciam_django.lookup import is_known, matched_row
 from ciam_django.privacy import loggable_code
 
 # The exit status of wrong input, as argparse has it.
 _WRONG_INPUT: Final = 2
+_FAILURE_FACTS: Final = (
+    "code", "row", "kind", "stage", "status", "shown", "request_id", "upstream_request_id",
+    "sign_in", "method",
+)  # fmt: skip
 _COLUMNS: Final = ("code", "status", "kind", "audience", "action")
 
 
@@ -87,8 +96,8 @@ class Command(BaseCommand):
         explain.add_argument(
             "--log",
             metavar="FILE",
-            help="also look for the request id in this log file, with plain lines or JSON lines; - "
-            "is the standard input",
+            help="also look for the request id in this log file, with plain lines or JSON lines, "
+            "also compressed (.gz); - is the standard input",
         )
         explain.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -250,20 +259,18 @@ def _searched_log(path: str, reference: str) -> SearchedLog:
     if path == "-":
         return search_log(sys.stdin, reference)
     try:
-        # A log can have any bytes.
-        with Path(path).open(encoding="utf-8", errors="replace") as file:
-            return search_log(file, reference)
+        return search_log_file(path, reference)
     except OSError as error:
         raise CommandError(f"{path} can't be read: {error}", returncode=_WRONG_INPUT) from error
 
 
 def _searched_places(searched: SearchedLog, path: str | None) -> str:
     """Say where the command has looked for a request id."""
+    fault = memory_fault()
     cache = (
-        f"The cache {CACHE_ALIAS!r} was searched, which has failures of the last day."
-        if is_remembering()
-        else f"The cache {CACHE_ALIAS!r} remembers no failures: CIAM_REMEMBER_FAILURES is off, or "
-        "the processes do not share the cache."
+        f"The cache {CACHE_ALIAS!r} was not searched: {fault.value}."
+        if fault
+        else f"The cache {CACHE_ALIAS!r} was searched, which has failures of the last day."
     )
     if path is None:
         return f"{cache} No log file was searched: add --log FILE."
@@ -286,11 +293,11 @@ def _failure_lines(failure: RememberedFailure | LoggedFailure, path: str | None)
         yield f"Failure in the cache {CACHE_ALIAS!r}, at {failure.time:%Y-%m-%d %H:%M:%S} UTC:"
     else:
         yield f"Failure in line {failure.line} of {path}:"
-    facts: Iterable[str] = (
-        "code", "row", "kind", "stage", "status", "shown", "request_id", "upstream_request_id",
-    )  # fmt: skip
-    for name in facts:
+    for name in _FAILURE_FACTS:
         yield f"  {name:<19} {getattr(failure, name) or '-'}"
+    if is_known(failure.shown):
+        text = matched_row(failure.shown).message_for_users
+        yield f"  the user has read   {sentence_in(settings.LANGUAGE_CODE, text)}"
     if isinstance(failure, RememberedFailure) and failure.step != "exact":
         yield "  The cache has no code without a row of its own: the log line has CIAM's code."
 
