@@ -58,6 +58,27 @@ class FalseRedisCache(HidingRedisCache):
     hidden_result = False
 
 
+class ForgettingCache(BaseCache):
+    """A backend that is new to this package, and whose ``add`` always succeeds."""
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        super().__init__(params)
+
+    def add(self, *args: Any, **kwargs: Any) -> bool:
+        return True
+
+    def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+        return default
+
+    def delete(self, *args: Any, **kwargs: Any) -> bool:
+        return False
+
+
+def make_key(key: str, prefix: str, version: int) -> str:
+    """Return the key of an entry: a function of a project for ``KEY_FUNCTION``."""
+    return f"shop:{prefix}:{version}:{key}"
+
+
 # Kind of cache -> the default of ``CACHES``. Each call to these caches fails.
 DOWN_CACHES: Final[Mapping[str, dict[str, Any]]] = {
     "Redis is down": {

@@ -26,7 +26,15 @@ _PROXY_ADDRESS: Final = "127.0.0.1"
 
 
 class Examination:
-    """An examination of the site, whose members ask CIAM once and remember the answer."""
+    """An examination of the site, whose members ask CIAM once and remember the answer.
+
+    ``worker_timeout`` is the time limit of the server's workers in seconds, and ``gunicorn_config``
+    is the path of gunicorn's configuration; both may be missing.
+    """
+
+    def __init__(self, worker_timeout: float | None = None, gunicorn_config: str = "") -> None:
+        self.worker_timeout = worker_timeout
+        self.gunicorn_config = gunicorn_config
 
     @functools.cached_property
     def client(self) -> CiamApp:

@@ -15,6 +15,12 @@ from ciam_django.checks.settings import are_urls_included
 from ciam_django.client.oauth import ciam_app
 from ciam_django.doctor.examination import Examination
 from ciam_django.doctor.findings import Finding, Status, failure_text
+from ciam_django.doctor.production import (
+    examine_cache_processes,
+    examine_database_clock,
+    examine_replication,
+    examine_workers,
+)
 from ciam_django.doctor.site import (
     examine_cache,
     examine_callback,
@@ -99,12 +105,18 @@ QUESTIONS: Final = (
     Question("identities", examine_identities, ("accounts", "client")),
     Question("proxy", examine_proxy),
     Question("cookies", examine_cookies, ("urls", "accounts")),
+    Question("cache processes", examine_cache_processes),
+    Question("workers", examine_workers),
+    Question("database clock", examine_database_clock, ("accounts",)),
+    Question("replication", examine_replication, ("accounts",)),
 )
 
 
-def findings(questions: Iterable[Question] = QUESTIONS) -> Iterator[tuple[str, Finding]]:
+def findings(
+    questions: Iterable[Question] = QUESTIONS, examination: Examination | None = None
+) -> Iterator[tuple[str, Finding]]:
     """Ask the questions, and yield the name of each question with its findings."""
-    examination = Examination()
+    examination = examination or Examination()
     for question in questions:
         for finding in _findings_of(question, examination):
             yield question.name, finding

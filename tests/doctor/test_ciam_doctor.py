@@ -13,7 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
-from ciam_django.doctor import table
+from ciam_django.doctor import production, table
 from ciam_django.doctor.examination import Examination
 from ciam_django.doctor.findings import Finding, Status
 from ciam_django.doctor.table import NEEDS, QUESTIONS, Question, findings
@@ -27,6 +27,12 @@ LINE = re.compile(
     r"(OK|WARNING|ERROR) +[a-z ]+: asked .+\. Came: .+\.( To do: .+)?"
     r"|SKIPPED [a-z ]+: not asked, because .+\."
 )
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start one process instead of four, which is faster, and wins each key."""
+    monkeypatch.setattr(production, "_PROCESSES", 1)
 
 
 def run_doctor(*arguments: str) -> tuple[int, str, str]:
@@ -50,7 +56,8 @@ def test_a_good_site_has_a_line_for_each_question_and_the_status_0(
     assert len(lines) == len(QUESTIONS)
     # The cache of the tests is that of one process.
     judgements = [line.split()[0] for line in lines if "LocMemCache" not in line]
-    skipped = 2 if mode == "ciam" else 0
+    # The workers are unknown, SQLite has no clock, and CIAM's own mode has no metadata and no keys.
+    skipped = 4 if mode == "ciam" else 2
     assert judgements.count("SKIPPED") == skipped
     assert judgements.count("OK") == len(judgements) - skipped
     assert CLIENT_SECRET not in output

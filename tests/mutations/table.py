@@ -98,7 +98,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "test_privacy.py",
         "client/test_api.py",
     ),
-    "client/circuit_breaker": ("doctor/test_upstream.py",),
+    "client/circuit_breaker": ("doctor/test_upstream.py", "login/test_health.py"),
     "client/transport": ("client/test_circuit_breaker.py",),
     "drf/authentication": ("drf/test_permissions.py",),
     "drf/handler": ("drf/test_authentication.py", "drf/test_permissions.py"),

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 
 from django.core.management.base import BaseCommand, CommandError
 
+from ciam_django.doctor.examination import Examination
 from ciam_django.doctor.findings import Finding, Status
 from ciam_django.doctor.table import QUESTIONS, findings
 
@@ -28,8 +29,20 @@ class Command(BaseCommand):
     requires_system_checks: ClassVar[list[str]] = []  # type: ignore[misc]  # the stubs have no ClassVar
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Add ``--json`` and the choice of the questions."""
+        """Add ``--json``, the facts about the server, and the choice of the questions."""
         parser.add_argument("--json", action="store_true", help="print one JSON document")
+        parser.add_argument(
+            "--worker-timeout",
+            type=float,
+            metavar="SECONDS",
+            help="the seconds after which the server kills a worker that has not answered",
+        )
+        parser.add_argument(
+            "--gunicorn-config",
+            default="",
+            metavar="FILE",
+            help="the configuration of gunicorn, which the question 'workers' runs",
+        )
         parser.add_argument(
             "--only",
             action="append",
@@ -44,7 +57,8 @@ class Command(BaseCommand):
         names = options["only"] or [question.name for question in QUESTIONS]
         chosen = [question for question in QUESTIONS if question.name in names]
         found = []
-        for name, finding in findings(chosen):
+        examination = Examination(options["worker_timeout"], options["gunicorn_config"])
+        for name, finding in findings(chosen, examination):
             found.append((name, finding))
             if not options["json"]:
                 # A slow answer of CIAM must not hide the lines before it.
