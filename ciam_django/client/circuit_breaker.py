@@ -203,10 +203,13 @@ class _Circuit:
         self.is_open = False
         self._record(CIRCUIT_CLOSED)
 
-    def adopt_change(self) -> None:
+    def adopt_state(self, is_open: bool) -> None:
         """Open or close the circuit, because another process has done so; write no log line."""
-        self.is_open = not self.is_open
-        event = CIRCUIT_OPENED if self.is_open else CIRCUIT_CLOSED
+        if self.is_open is is_open:
+            # Another thread has read the same key.
+            return
+        self.is_open = is_open
+        event = CIRCUIT_OPENED if is_open else CIRCUIT_CLOSED
         record(event, level=NO_LINE, host=self._host, group=self._group, elsewhere=True)
 
     def _refusal_during_attempt(self) -> CiamError:
@@ -222,7 +225,7 @@ class _Circuits:
 
     def __init__(self, origin: str, group: EndpointGroup, host: _Circuit) -> None:
         self._origin, self._group_name = origin, group
-        self._host, self.group_circuit = host, _Circuit(origin, group)
+        self._host, self._group = self.both = host, _Circuit(origin, group)
         self._shared_at = -_SHARING_INTERVAL
 
     def load_state(self) -> None:
@@ -230,25 +233,25 @@ class _Circuits:
 
         A group that has just answered this process is not silent, and costs no call of the cache.
         """
-        is_open = self._host.is_open or self.group_circuit.is_open
-        if is_open or time.monotonic() - self.group_circuit.answered_at >= _SHARING_INTERVAL:
-            _load_states([self._host, self.group_circuit])
+        is_open = self._host.is_open or self._group.is_open
+        if is_open or time.monotonic() - self._group.answered_at >= _SHARING_INTERVAL:
+            _load_states(self.both)
 
     def refuse_during_pause(self) -> None:
         """Raise ``no_connection`` during the pause of an open circuit."""
         self._host.refuse_during_pause()
-        self.group_circuit.refuse_during_pause()
+        self._group.refuse_during_pause()
 
     def refuse_while_open(self) -> None:
         """Raise ``no_connection`` until both circuits are closed."""
         self._host.refuse_while_open()
-        self.group_circuit.refuse_while_open()
+        self._group.refuse_while_open()
 
     def claim_attempt(self) -> None:
         """Claim the attempts of the open circuits; raise ``no_connection`` if one is not free."""
         self._host.claim_attempt()
         try:
-            self.group_circuit.claim_attempt()
+            self._group.claim_attempt()
         except CiamError:
             self._host.release_attempt()
             raise
@@ -256,22 +259,22 @@ class _Circuits:
     def release_attempt(self) -> None:
         """Let the next call try again, after an attempt that proved nothing."""
         self._host.release_attempt()
-        self.group_circuit.release_attempt()
+        self._group.release_attempt()
 
     def record_answer(self) -> None:
         """Close the circuits, and share the time of the answer."""
         now = time.monotonic()
-        self._host.answered_at = self.group_circuit.answered_at = now
+        self._host.answered_at = self._group.answered_at = now
         if now - self._shared_at >= _SHARING_INTERVAL:
             self._shared_at = now
             key = _answered_at_key(self._origin, self._group_name)
             set_cached(key, time.time(), seconds=_STATE_LIFETIME)
         self._host.close()
-        self.group_circuit.close()
+        self._group.close()
 
     def record_unconnected_call(self, began_at: float) -> None:
         """Open the circuit of the host, unless a group has had an answer since ``began_at``."""
-        self.group_circuit.release_attempt()
+        self._group.release_attempt()
         if self._host.answered_at > began_at or self._is_answered_elsewhere(
             EndpointGroup, began_at
         ):
@@ -285,12 +288,12 @@ class _Circuits:
         The host has accepted the connection.
         """
         self._host.close()
-        if self.group_circuit.answered_at > began_at or self._is_answered_elsewhere(
+        if self._group.answered_at > began_at or self._is_answered_elsewhere(
             [self._group_name], began_at
         ):
-            self.group_circuit.release_attempt()
+            self._group.release_attempt()
         else:
-            self.group_circuit.open()
+            self._group.open()
 
     def _is_answered_elsewhere(self, groups: Iterable[EndpointGroup], began_at: float) -> bool:
         """Return True if a group has answered another process since ``began_at``.
@@ -315,9 +318,10 @@ def _answered_at_key(origin: str, group: EndpointGroup) -> str:
 
 def _load_states(circuits: Iterable[_Circuit]) -> None:
     """Load the states that the processes share, with one call of the cache."""
-    watched = {circuit.watched_key: circuit for circuit in circuits}
+    watched = {circuit.watched_key: (circuit, not circuit.is_open) for circuit in circuits}
     for key in acquired_keys(watched):
-        watched[key].adopt_change()
+        circuit, is_open = watched[key]
+        circuit.adopt_state(is_open)
 
 
 def _origin_of(url: str) -> str:
@@ -332,14 +336,17 @@ _circuits: dict[tuple[str, EndpointGroup], _Circuits] = {}
 
 def _circuits_of(url: str, group: EndpointGroup) -> _Circuits:
     """Return the circuits of the group at the URL's host, with the state of all processes."""
-    origin = _origin_of(url)
-    place = origin, group
-    if place not in _circuits:
-        host_circuit = _hosts.setdefault(origin, _Circuit(origin))
-        _circuits.setdefault(place, _Circuits(origin, group, host_circuit))
-    circuits = _circuits[place]
+    circuits = _circuits_at(_origin_of(url), group)
     circuits.load_state()
     return circuits
+
+
+def _circuits_at(origin: str, group: EndpointGroup) -> _Circuits:
+    place = origin, group
+    if place not in _circuits:
+        host = _hosts.setdefault(origin, _Circuit(origin))
+        _circuits.setdefault(place, _Circuits(origin, group, host))
+    return _circuits[place]
 
 
 def circuit_states(urls: Iterable[str]) -> dict[EndpointGroup, State]:
@@ -348,13 +355,13 @@ def circuit_states(urls: Iterable[str]) -> dict[EndpointGroup, State]:
     The state is the worst of the states at the hosts of the URLs, and at the hosts that this
     process has called. No endpoint is called.
     """
-    circuits: list[tuple[EndpointGroup, _Circuit]] = []
-    for origin in sorted({*map(_origin_of, urls), *_hosts}):
-        host = _hosts.get(origin) or _Circuit(origin)
-        for group in EndpointGroup:
-            known = _circuits.get((origin, group))
-            own = known.group_circuit if known else _Circuit(origin, group)
-            circuits += [(group, host), (group, own)]
+    origins = {*map(_origin_of, urls), *_hosts}
+    circuits = [
+        (group, circuit)
+        for origin in origins
+        for group in EndpointGroup
+        for circuit in _circuits_at(origin, group).both
+    ]
     _load_states(circuit for _, circuit in circuits)
     states = dict.fromkeys(EndpointGroup, State.CLOSED)
     for group, circuit in circuits:

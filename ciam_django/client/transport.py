@@ -17,6 +17,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import requests
 from authlib.integrations.requests_client import OAuth2Session
+from django.http import HttpRequest
 from django.utils.asyncio import async_unsafe
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -72,11 +73,16 @@ _budget: contextvars.ContextVar[_Budget | None] = contextvars.ContextVar(
 )
 
 
+# The attribute of a request with the deadline of its calls.
+_ENDS_AT: Final = "_ciam_ends_at"
+
+
 def sharing_one_deadline(function: Callable[P, T]) -> Callable[P, T]:
     """Decorate a function: all its calls, and its waits for others' calls, have one deadline.
 
     Together they may take ``CIAM_TIMEOUT``. A decorated function that another decorated function
-    calls has the deadline of its caller.
+    calls has the deadline of its caller. Decorated functions whose first argument is the same
+    request also have one deadline: a middleware checks the session, and a view signs in.
     """
 
     @functools.wraps(function)
@@ -84,13 +90,16 @@ def sharing_one_deadline(function: Callable[P, T]) -> Callable[P, T]:
         outer = _budget.get()
         if outer and not outer.is_over:
             return function(*args, **kwargs)
-        budget = _Budget()
+        request = args[0] if args and isinstance(args[0], HttpRequest) else None
+        budget = _Budget(getattr(request, _ENDS_AT, None))
         token = _budget.set(budget)
         try:
             return function(*args, **kwargs)
         finally:
             budget.is_over = True
             _budget.reset(token)
+            if request is not None and budget.ends_at is not None:
+                setattr(request, _ENDS_AT, budget.ends_at)
 
     return function_with_deadline
 

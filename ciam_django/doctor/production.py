@@ -147,6 +147,10 @@ _GUNICORN_DEFAULTS: Final[Mapping[str, Any]] = {
 }
 
 
+# Seconds of a request beside its calls to CIAM.
+_PAGE_SECONDS: Final = 5
+
+
 def examine_workers(examination: Examination) -> Iterator[Finding]:
     """Compare the workers of the server with the time and the number of the calls to CIAM."""
     values, sources = _worker_settings(examination)
@@ -167,10 +171,10 @@ def examine_workers(examination: Examination) -> Iterator[Finding]:
     advice = []
     if is_killed:
         advice.append("A worker is killed while it waits for CIAM, and the sign-in is lost.")
-    if has_limit and timeout <= 2 * conf.CIAM_TIMEOUT:
+    if has_limit and timeout < conf.CIAM_TIMEOUT + _PAGE_SECONDS:
         advice.append(
-            f"Let the timeout be above {2 * conf.CIAM_TIMEOUT:g} seconds: the check of a session "
-            "and the view can wait for CIAM one after the other."
+            f"Let the timeout be {conf.CIAM_TIMEOUT + _PAGE_SECONDS:g} seconds or more: the calls "
+            "of a request take CIAM_TIMEOUT at most, and the page needs time beside the calls."
         )
     if "workers" in names and workers == threads == 1 and values["worker_class"] == "sync":
         advice.append(

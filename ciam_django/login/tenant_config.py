@@ -11,6 +11,7 @@ from ciam_django.client.cached_documents import FetchedDocument
 from ciam_django.client.endpoints import EndpointGroup
 from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import Consent, LoginPage, consents_of, login_page_of
+from ciam_django.client.transport import sharing_one_deadline
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.reporting import report
@@ -80,7 +81,8 @@ def _load_document(
     if is_acquired(pause_key):
         return parse(fallback)
     try:
-        return cached.get_copy().content
+        # A page of the project, whose template asks for the methods, has no deadline of its own.
+        return sharing_one_deadline(cached.get_copy)().content
     except CiamError as error:
         report(error)
         # Pages can do without the document, so they do not wait for CIAM each time.

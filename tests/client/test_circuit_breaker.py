@@ -15,6 +15,7 @@ import pytest
 import requests
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
+from django.http import HttpRequest
 from django.test import override_settings
 from pytest_django.fixtures import Settings
 
@@ -420,7 +421,7 @@ def test_the_attempt_at_the_host_is_free_if_the_group_has_an_attempt_already(
     advance_clock(PAUSE_SECONDS + 1)
     circuits.claim_attempt()
     circuits.record_unconnected_call(time.monotonic())
-    circuits.group_circuit.claim_attempt()
+    circuits._group.claim_attempt()
     advance_clock(PAUSE_SECONDS + 1)
     with pytest.raises(CiamError, match="no_connection"):
         circuits.claim_attempt()
@@ -439,6 +440,13 @@ def test_one_failed_connection_proves_nothing_if_a_group_has_had_an_answer(ciam:
     circuits.record_unconnected_call(began_at)
 
     assert not is_open(ciam)
+
+
+def test_two_threads_that_read_the_same_state_adopt_it_once(ciam: FakeCiam) -> None:
+    circuits = circuit_breaker._circuits_of(ciam.url, EndpointGroup.LOGIN)
+    for is_open in (True, True, False, False):
+        circuits._group.adopt_state(is_open)
+        assert circuits._group.is_open is is_open
 
 
 # --- The limit of concurrent calls ------------------------------------------------------------
@@ -520,6 +528,30 @@ def test_the_calls_of_a_function_have_one_deadline(ciam: FakeCiam, settings: Set
     assert code_of_call() == ""
     assert call_deadline(0.4) > first
     assert ciam.requests
+
+
+def test_the_functions_of_a_request_have_one_deadline() -> None:
+    request, other = HttpRequest(), HttpRequest()
+
+    @sharing_one_deadline
+    def check_session(request: HttpRequest) -> float:
+        return call_deadline(10)
+
+    @sharing_one_deadline
+    def view(request: HttpRequest) -> float:
+        return call_deadline(30)
+
+    deadline = check_session(request)
+    assert view(request) == deadline
+    assert view(other) > deadline + 10
+
+
+def test_a_function_without_a_call_leaves_the_time_of_its_request_to_the_others() -> None:
+    request = HttpRequest()
+    sharing_one_deadline(lambda request: None)(request)
+    time.sleep(0.05)
+
+    assert sharing_one_deadline(lambda request: call_deadline(10))(request) > time.monotonic() + 9.9
 
 
 def test_a_task_that_goes_on_after_its_function_has_deadlines_of_its_own() -> None:
