@@ -33,7 +33,8 @@ Entry points
     drf/             REST framework, one file per optional package
 For the code of projects
     forms.py         a CiamError at its field of a form
-    tokens.py        the access token of the signed-in user
+    tokens.py        the access token of the signed-in user, and the user of a bearer token
+    coroutines.py    the same functions for coroutines
     axes.py          the answer and the names for django-axes
     network.py       the client's address behind proxies
     ninja.py         the bearer tokens for django-ninja

@@ -9,16 +9,18 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
-from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 
 from ciam_django.accounts import bearer
+from ciam_django.coroutines import async_twin
 
 if TYPE_CHECKING:
     # The stubs know only the one user model of the tests.
     from django.contrib.auth.models import User
 
 __all__ = ["user_and_bearer"]
+
+_user_and_bearer_in_thread: Final = async_twin(bearer.user_and_bearer)
 
 
 class CiamBearer:
@@ -38,7 +40,7 @@ class CiamBearer:
             asyncio.get_running_loop()
         except RuntimeError:
             return bearer.user_and_bearer(request)
-        return sync_to_async(bearer.user_and_bearer)(request)
+        return _user_and_bearer_in_thread(request)
 
 
 user_and_bearer: Final = CiamBearer()

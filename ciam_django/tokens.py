@@ -1,9 +1,15 @@
-"""CIAM's access token and the sessions of a signed-in person, for a project's own views."""
+"""CIAM's access token and the sessions of a signed-in person, for a project's own views.
+
+The functions whose names begin with ``a`` are for coroutines.
+"""
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.http import HttpRequest
 
+from ciam_django.accounts.bearer import user_and_bearer
 from ciam_django.accounts.session_store import (
     ciam_session_of,
     decrypted_tokens,
@@ -12,10 +18,18 @@ from ciam_django.accounts.session_store import (
     sync_ciam_session,
 )
 from ciam_django.accounts.token_refresh import refresh_if_due
+from ciam_django.coroutines import async_twin
 from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error
 
-__all__ = ["access_token_of", "end_other_sessions"]
+__all__ = [
+    "aaccess_token_of",
+    "access_token_of",
+    "aend_other_sessions",
+    "auser_and_bearer",
+    "end_other_sessions",
+    "user_and_bearer",
+]
 
 
 @clear_frames_on_error
@@ -40,3 +54,8 @@ def access_token_of(request: HttpRequest) -> str:
         raise CiamError("session_ended", stage=Stage.REFRESH)
     schedule_next_check(request, ciam_session, tokens)
     return tokens.access_token
+
+
+aaccess_token_of: Final = async_twin(access_token_of)
+aend_other_sessions: Final = async_twin(end_other_sessions)
+auser_and_bearer: Final = async_twin(user_and_bearer)

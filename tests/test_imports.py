@@ -49,10 +49,11 @@ ROOMS: Final[dict[str, set[str]]] = {
         "languages",
     },
     "axes": {"reporting", "accounts", "responses", "errors"},
-    "ninja": {"accounts"},
-    "tokens": {"privacy", "accounts", "errors"},
+    "ninja": {"accounts", "coroutines"},
+    "tokens": {"privacy", "accounts", "coroutines", "errors"},
+    "coroutines": {"privacy"},
     # calls to CIAM, sign-in
-    "client": {"privacy", "network", "errors", "events", "lookup", "conf"},
+    "client": {"coroutines", "privacy", "network", "errors", "events", "lookup", "conf"},
     "failure_memory": {"client", "conf", "errors", "events", "lookup", "privacy"},
     "error_table": {
         "__init__",

@@ -31,7 +31,12 @@ STABLE: Final[dict[str, set[str]]] = {
     "ciam_django.accounts.users": {"user_from_claims"},
     "ciam_django.answers": {"answer_to"},
     "ciam_django.axes": {"lockout_response", "typed_name"},
-    "ciam_django.client": {"CiamClient", "ciam_compliance_fix", "raise_for_failure"},
+    "ciam_django.client": {
+        "AsyncCiamClient",
+        "CiamClient",
+        "ciam_compliance_fix",
+        "raise_for_failure",
+    },
     "ciam_django.codes": {"CODES"},
     "ciam_django.drf": {"exception_handler"},
     "ciam_django.drf.authentication": {"CiamBearerAuthentication"},
@@ -49,7 +54,14 @@ STABLE: Final[dict[str, set[str]]] = {
     "ciam_django.signals": {"login_failed", "unknown_code"},
     "ciam_django.testing": {"FakeCiam"},
     "ciam_django.testing.fixtures": {"fake_ciam"},
-    "ciam_django.tokens": {"access_token_of", "end_other_sessions"},
+    "ciam_django.tokens": {
+        "aaccess_token_of",
+        "access_token_of",
+        "aend_other_sessions",
+        "auser_and_bearer",
+        "end_other_sessions",
+        "user_and_bearer",
+    },
     "ciam_django.urls": {"app_name", "urlpatterns"},
 }
 # An event of the browser: it only looks like the path of a module.

@@ -93,7 +93,7 @@ class CiamClient:
         return self._call("captcha", {}, results.captcha_of)
 
     def password_login(
-        self, username: str, password: str, **options: Any
+        self, /, username: str, password: str, **options: Any
     ) -> results.SignedIn | results.NextStep:
         """Sign in with a password.
 
@@ -106,7 +106,7 @@ class CiamClient:
             results.sign_in_result_of,
         )
 
-    def obtain_code(self, channel: str, **recipient: Any) -> str:
+    def obtain_code(self, /, channel: str, **recipient: Any) -> str:
         """Send a verification code and return the id of the flow.
 
         The channel ``SMS`` needs ``phoneRegion`` and ``phoneNumber``, the channel ``EMAIL`` needs
@@ -115,7 +115,7 @@ class CiamClient:
         return self._call("obtain_code", {"type": channel, **recipient}, results.flow_id_of)
 
     def verify_code(
-        self, flow_id: str, code: str, **recipient: str
+        self, /, flow_id: str, code: str, **recipient: str
     ) -> results.SignedIn | results.NextStep:
         """Sign in with a code; ``recipient`` is the recipient of the code, and the ``type``."""
         return self._call(
@@ -123,7 +123,7 @@ class CiamClient:
         )
 
     def social_login(
-        self, auth_source: str, code: str, *, consents: Sequence[str] = (), **proofs: str
+        self, /, auth_source: str, code: str, *, consents: Sequence[str] = (), **proofs: str
     ) -> results.SignedIn | results.NextStep:
         """Sign in with the code of a social provider.
 
@@ -147,6 +147,7 @@ class CiamClient:
 
     def verify_second_factor(
         self,
+        /,
         flow_id: str,
         channel: str,
         **proof: str,
@@ -158,13 +159,15 @@ class CiamClient:
             results.sign_in_result_of,
         )
 
-    def register_obtain_code(self, channel: str, **recipient: Any) -> str:
+    def register_obtain_code(self, /, channel: str, **recipient: Any) -> str:
         """Send a code for a new account and return the id of the flow."""
         return self._call(
             "register_obtain_code", {"type": channel, **recipient}, results.flow_id_of
         )
 
-    def register_submit(self, flow_id: str, **person: Any) -> results.SignedIn | results.NextStep:
+    def register_submit(
+        self, /, flow_id: str, **person: Any
+    ) -> results.SignedIn | results.NextStep:
         """Create an account, by the code that was sent, and sign in."""
         return self._call("register_submit", {"fId": flow_id, **person}, results.sign_in_result_of)
 
@@ -184,13 +187,15 @@ class CiamClient:
             "give_consent", {"fId": flow_id, "consents": list(consents)}, results.sign_in_result_of
         )
 
-    def complete_profile(self, flow_id: str, **profile: Any) -> results.SignedIn | results.NextStep:
+    def complete_profile(
+        self, /, flow_id: str, **profile: Any
+    ) -> results.SignedIn | results.NextStep:
         """Continue with the user data that CIAM requires, or without data if ``ignore=True``."""
         return self._call(
             "complete_profile", {"fId": flow_id, **profile}, results.sign_in_result_of
         )
 
-    def link_obtain_code(self, flow_id: str, channel: str, **recipient: str) -> str:
+    def link_obtain_code(self, /, flow_id: str, channel: str, **recipient: str) -> str:
         """Send a code to the owner of an existing account and return the id of the flow.
 
         The code allows ``link_account`` to link the social account to the existing account.
@@ -201,7 +206,7 @@ class CiamClient:
         )
 
     def link_account(
-        self, flow_id: str, code: str, **recipient: str
+        self, /, flow_id: str, code: str, **recipient: str
     ) -> results.SignedIn | results.NextStep:
         """Link the social account to the existing account whose owner got the code."""
         return self._call(
@@ -212,11 +217,11 @@ class CiamClient:
         """Create a new account for the social account."""
         return self._call("create_linked", {"fId": flow_id}, results.sign_in_result_of)
 
-    def recover_obtain_code(self, channel: str, **recipient: str) -> str:
+    def recover_obtain_code(self, /, channel: str, **recipient: str) -> str:
         """Send a code to a user who has lost the password, and return the id of the flow."""
         return self._call("recover_obtain_code", {"type": channel, **recipient}, results.flow_id_of)
 
-    def recover_submit(self, flow_id: str, code: str, password: str, **recipient: str) -> str:
+    def recover_submit(self, /, flow_id: str, code: str, password: str, **recipient: str) -> str:
         """Set a new password, by the code that was sent; return the id of the user.
 
         The id is empty if CIAM's response has no ``userId`` (unverified: see ``endpoints.py``).
@@ -232,7 +237,7 @@ class CiamClient:
         return self._call("mini_program_login", parameters, results.sign_in_result_of)
 
     def mini_program_phone(
-        self, auth_source: str, login_code: str, *, consents: Sequence[str] = (), **proof: str
+        self, /, auth_source: str, login_code: str, *, consents: Sequence[str] = (), **proof: str
     ) -> results.SignedIn | results.NextStep:
         """Sign in with the phone number that WeChat knows.
 
@@ -287,7 +292,7 @@ class CiamClient:
         """Return the profile of the access token's user."""
         return self._call("user_info", {}, results.profile_of, access_token)
 
-    def change_user_info(self, access_token: str, **changed: Any) -> None:
+    def change_user_info(self, /, access_token: str, **changed: Any) -> None:
         """Change the user's data at CIAM."""
         self._call("change_user_info", {**changed}, dict, access_token)
 
@@ -307,7 +312,7 @@ class CiamClient:
         """End the user's session at CIAM."""
         self._call("user_logout", {}, dict, access_token)
 
-    def change_password(self, access_token: str, **passwords: str) -> None:
+    def change_password(self, /, access_token: str, **passwords: str) -> None:
         """Set a new password (unverified: see ``endpoints.py``)."""
         self._call("change_password", {**passwords}, dict, access_token)
 
@@ -329,7 +334,7 @@ class CiamClient:
         """Return the user with an id; an unknown id raises ``Operation.Failure.User.Not.Exist``."""
         return self._call("find_user", {"userUuid": user_id}, results.profile_of)
 
-    def create_user(self, **profile: Any) -> results.Profile:
+    def create_user(self, /, **profile: Any) -> results.Profile:
         """Create a user and return the profile."""
         return self._call("create_user", {**profile}, results.profile_of)
 

@@ -49,7 +49,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 ASYNC_MESSAGE: Final = (
-    "ciam_django's calls to CIAM are synchronous: use a thread or sync_to_async()."
+    "ciam_django's calls to CIAM are synchronous: use AsyncCiamClient, aaccess_token_of or "
+    "sync_to_async()."
 )
 
 
