@@ -305,9 +305,10 @@ def error_from_authlib(error: BaseException) -> CiamError | None:
     return None
 
 
-def _error_from_attributes(error: BaseException) -> CiamError:
-    text = _text_or_empty(getattr(error, "description", ""))
-    return CiamError(code_in(getattr(error, "error", "")) or "oauth_error", upstream_text=text)
+def _error_from_attributes(error: Any) -> CiamError:
+    """Return a ``CiamError`` for an exception of Authlib or joserfc, which has two attributes."""
+    text = _text_or_empty(error.description)
+    return CiamError(code_in(error.error) or "oauth_error", upstream_text=text)
 
 
 def error_from_exception(error: Exception) -> CiamError | None:
