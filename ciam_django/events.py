@@ -392,11 +392,12 @@ def _call_observers(event: Event, facts: Mapping[str, Fact], request: HttpReques
             if observer not in _failed_observers:
                 _failed_observers.add(observer)
                 name = getattr(observer, "__qualname__", type(observer).__qualname__)
+                common_facts = {common: facts[common] for common in COMMON_FACTS}
                 # Only the type is logged: the text may have the facts.
                 _write_line(
                     OBSERVER_FAILED,
                     logging.ERROR,
-                    {"observer": name, "error": type(error).__name__},
+                    {"observer": name, "error": type(error).__name__, **common_facts},
                     {},
                 )
 

@@ -372,6 +372,7 @@ def test_a_failing_observer_is_logged_once_and_stops_nothing(
     assert line.startswith("The observer test_a_failing_observer_is_logged_once_and_stops_nothing.")
     assert line.endswith("failing has failed (ValueError). Its metrics lack events.")
     assert "x.Y" not in line
+    assert set(fields_of(errors[0])) == {"event", "observer", "error", *COMMON_FACTS}
 
 
 def test_an_observer_that_removes_itself_does_not_hide_an_event_from_the_next(
