@@ -42,11 +42,10 @@ def _longest(timed: Sequence[Timed]) -> float:
 
 
 def _answers(timed: Sequence[Timed]) -> str:
-    """Return the statuses and the values of Retry-After."""
+    """Return the statuses, and the longest Retry-After in seconds."""
     statuses = sorted({str(each.response.status) for each in timed})
-    waits = sorted({int(each.response.headers.get("Retry-After", 0)) for each in timed})
-    retry_after = f", Retry-After {waits[0]} to {waits[-1]} s" if waits[-1] else ""
-    return f"{' and '.join(statuses)}{retry_after}"
+    wait = max(int(each.response.headers.get("Retry-After", 0)) for each in timed)
+    return f"{' and '.join(statuses)}, Retry-After {wait}" if wait else " and ".join(statuses)
 
 
 def _are_refused(timed: Sequence[Timed]) -> bool:

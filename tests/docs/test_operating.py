@@ -20,6 +20,7 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.test import Client
 
+from benchmarks.bad_day import COLUMNS
 from ciam_django.signals import login_failed, unknown_code
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
@@ -29,6 +30,7 @@ from tests.docs.conftest import Project
 from tests.docs.new_project import NEW_PROJECT
 from tests.docs.projects import check_messages
 from tests.docs.test_blocks import check_command
+from tests.silent_ciam import SERVERS
 
 pytestmark = pytest.mark.django_db
 
@@ -180,6 +182,15 @@ def test_the_receivers_count_failures_and_unknown_codes(
     assert metrics.unknown_codes == {"Operation.Failure.Quite.New"}
     assert login_failed.disconnect(metrics.count)
     assert unknown_code.disconnect(metrics.remember)
+
+
+def test_the_table_of_a_bad_day_has_the_rows_and_columns_of_the_measurement() -> None:
+    text = (DOCS / PAGE).read_text(encoding="utf-8")
+    table = text[text.index("| server |") :].partition("\n\n")[0]
+    head, _, *rows = ([cell.strip() for cell in row.split("|")] for row in table.splitlines())
+
+    assert head[1:-1] == ["server", *(column.title for column in COLUMNS)]
+    assert [row[1] for row in rows] == list(SERVERS)
 
 
 def test_the_load_balancer_gets_the_health_that_the_page_shows(
