@@ -171,7 +171,8 @@ def test_a_failed_token_call_leaks_nothing(  # noqa: PLR0917  (fixtures)
     assert response.status_code >= 400
     assert leaks_in(*response_texts(response)) == set()
     assert leaks_in(records.text.getvalue()) == set()
-    assert len(errors) == len(records.records_of("ciam_django")) == 1
+    events = [vars(record)["ciam_event"] for record in records.records_of("ciam_django")]
+    assert len(errors) == events.count("failed") == 1
     assert leaks_in(*error_texts(errors[0])) == set()
     assert not mail.outbox
 
@@ -260,7 +261,7 @@ def test_request_id_field_and_code_pass_in_their_formats(
     assert answer["field"] == "nick_name"
     # A code without a row is logged, so that the operator can add an override for the code.
     assert answer["code"] == "Params.Blank.*"
-    assert "code=Params.Blank.User.Nick.Name " in records.records_of("ciam_django")[0].getMessage()
+    assert "code=Params.Blank.User.Nick.Name " in records.records_of("ciam_django")[-1].getMessage()
 
 
 def test_a_successful_sign_in_logs_none_of_its_secrets(
