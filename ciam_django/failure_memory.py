@@ -2,9 +2,9 @@
 
 In each hour, the newest ``_PLACES`` failures of each row of the table are remembered, and all
 failures of the row are counted. So the memory has a bound: ``_HOURS * _PLACES`` (250) values for
-each row, each with at most 1.5 KB and usually 0.6 KB. Anonymous users can cause the failures of a
-few dozen rows: about 6 MB. A flood of failures overwrites the older failures of the same row and
-hour, and no others.
+each row, each with at most 1.5 KB and usually 0.7 KB. Anonymous users can cause the failures of a
+few dozen rows: 40 rows that are full in each hour take 10 MB of a Redis. A flood of failures
+overwrites the older failures of the same row and hour, and no others.
 
 A failure costs two calls of the cache: one adds to the number of the row's failures in the hour,
 which chooses the place, and the other writes the failure there. A sign-in that succeeds costs none.

@@ -18,15 +18,19 @@ from pytest_django.fixtures import Settings
 from ciam_django import failure_memory
 from ciam_django.checks.settings import cache_fault
 from ciam_django.client.cache import set_cached
+from ciam_django.errors import CiamError
+from ciam_django.events import remove_observer
 from ciam_django.failure_memory import (
     LIFETIME,
     MemoryFault,
     failures_with_reference,
     is_remembering,
     memory_fault,
+    observe_failures,
     remember,
     remembered_rows,
 )
+from ciam_django.reporting import report
 from tests.caches import DOWN_CACHES, FORGETFUL_CACHES, SHARED_CACHE, SharedCache
 
 ROOT: Final = Path(__file__).parents[1]
@@ -96,6 +100,27 @@ def test_a_failure_is_two_calls_of_the_cache() -> None:
 
 
 @pytest.mark.usefixtures("shared_cache")
+def test_another_spelling_of_a_row_is_the_code_of_the_record() -> None:
+    remember({**FACTS, "code": "40029", "row": "wechat.40029"})
+    remember({**FACTS, "code": None, "row": "timeout"})
+
+    codes = [failure.code for row in remembered_rows() for failure in row.failures]
+    assert codes == ["40029", "timeout"]
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_each_failure_is_observed_once() -> None:
+    remove_observer(failure_memory._observe)
+    report(CiamError("timeout"))
+    assert remembered_rows() == []
+    observe_failures()
+    observe_failures()
+    report(CiamError("timeout"))
+
+    assert [row.count for row in remembered_rows()] == [1]
+
+
+@pytest.mark.usefixtures("shared_cache")
 def test_a_record_has_no_text_of_upstream_and_no_code_without_a_row() -> None:
     remember(
         {
@@ -106,12 +131,14 @@ def test_a_record_has_no_text_of_upstream_and_no_code_without_a_row() -> None:
             "shown": "unknown_error",
             "request_id": "not an <id>",
             "stage": None,
+            "status": None,
         }
     )
     ((failure,),) = [each.failures for each in remembered_rows()]
 
     assert failure.code == failure.row == "unknown_error"
     assert failure.request_id == failure.stage == ""
+    assert failure.status == 0
     assert "Ming" not in repr(failure)
     assert "li@example.com" not in repr(failure)
 
@@ -206,9 +233,11 @@ def test_nothing_is_remembered_while_the_setting_is_off(settings: Settings) -> N
 def test_a_cache_that_is_down_changes_nothing(
     kind: str, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "ciam_django")
+    caplog.set_level(logging.INFO, "ciam_django")
     settings.CACHES = {"default": DOWN_CACHES[kind]}
     remember(FACTS)
+    # Anonymous users can cause failures.
+    assert {record.levelname for record in caplog.records} == {"INFO"}
 
     assert remembered_rows() == []
     assert memory_fault() is MemoryFault.DOWN

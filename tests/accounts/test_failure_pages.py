@@ -8,14 +8,21 @@ from html import unescape
 from typing import Any, Final
 
 import pytest
+from django.contrib import admin
+from django.contrib.admin import AdminSite
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.test import Client
+from django.urls import path
+from django.utils.formats import localize
+from django.utils.timezone import localtime
 from pytest_django.fixtures import Settings
 
+from ciam_django.accounts.failure_pages import CiamFailureAdmin
 from ciam_django.accounts.models import CiamFailure, CiamIdentity
 from ciam_django.error_table.rows import project_table
 from ciam_django.errors import CiamError
+from ciam_django.failure_memory import remembered_rows
 from ciam_django.reporting import report
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
@@ -43,10 +50,10 @@ def fail(code: str = LOCKED, stage: str = "password", request_id: str = ID) -> C
     return error
 
 
-def text_of(client: Client, path: str, **headers: str) -> str:
+def text_of(client: Client, address: str, **headers: str) -> str:
     """The text of a page, with one space in place of each space and tag."""
-    response = client.get(path, headers=headers)
-    assert response.status_code == 200, path
+    response = client.get(address, headers=headers)
+    assert response.status_code == 200, address
     content = response.content.decode().partition('<div id="content-main">')[2]
     content = content.replace("<wbr>", "")
     return unescape(" ".join(re.sub(r"<[^>]*>", " ", content).split()))
@@ -77,8 +84,22 @@ def test_the_list_has_each_code_with_its_count_sentence_and_last_time(staff: Cli
     assert f"1 timeout {sentences['timeout']} upstream (503)" in text
     assert f"1 unknown_error {sentences['unknown_error']}" in text
     assert text.index(LOCKED) < text.index("timeout")
+    assert "reference" not in text
     assert "Moon" not in text
     assert "li@example.com" not in text
+
+
+def test_the_pages_have_titles_times_and_codes_that_can_break(staff: Client) -> None:
+    fail()
+    title = "Sign-in failures of the last 24 hours"
+    (row,) = remembered_rows()
+    at = localize(localtime(row.newest.time))
+    for address, heading in ((LIST, title), (f"{LIST}{LOCKED}/", LOCKED)):
+        content = staff.get(address).content.decode()
+        assert f"<h1>{heading}</h1>" in content
+        assert at in content
+        assert f'<a href="{LIST}' in content
+        assert ".<wbr>Failure.<wbr>User" in content
 
 
 def test_the_list_is_in_the_language_of_the_staff(staff: Client) -> None:
@@ -175,6 +196,31 @@ def test_the_admin_lists_the_failures_for_staff_with_the_permission(staff: Clien
 
     assert f'href="{LIST}"' in content
     assert f"{LIST}add/" not in content
+
+
+def test_no_superuser_can_add_change_or_delete_failures(admin_client: Client) -> None:
+    content = admin_client.get("/admin/").content.decode()
+    entry = content.partition(f'href="{LIST}"')[2].partition("</tr>")[0]
+
+    assert "viewlink" in entry
+    assert "addlink" not in entry
+    assert "changelink" not in entry
+
+
+SUPPORT_SITE = AdminSite("support")
+SUPPORT_SITE.register(CiamFailure, CiamFailureAdmin)
+urlpatterns = [path("support/", SUPPORT_SITE.urls), path("admin/", admin.site.urls)]
+
+
+def test_the_links_stay_in_the_admin_site_of_the_page(
+    admin_client: Client, settings: Settings
+) -> None:
+    settings.ROOT_URLCONF = __name__
+    fail()
+    for address in ("", f"{LOCKED}/"):
+        content = admin_client.get(LIST.replace("admin", "support") + address).content.decode()
+        assert 'href="/support/ciam_accounts/ciamfailure/' in content
+        assert 'href="/admin/' not in content
 
 
 def test_other_staff_sees_no_failures(client: Client) -> None:
