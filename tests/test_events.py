@@ -99,6 +99,7 @@ def test_each_fact_belongs_to_an_event() -> None:
 
     assert used == set(FACTS)
     assert list(FACTS) == sorted(FACTS)
+    assert all(len(row.meaning) > 10 for row in FACTS.values())
 
 
 def test_no_field_replaces_an_attribute_of_a_log_record() -> None:

@@ -41,6 +41,7 @@ def request_with_secrets() -> HttpRequest:
     request.META["HTTP_REFERER"] = f"https://ciam.example{url}"
     request.META["HTTP_X_ORIGINAL_URL"] = f"http://shop.example{url}"
     request.META["REDIRECT_QUERY_STRING"] = f"code={SECRET}"
+    request.META["HTTP_USER_AGENT"] = "a browser?"
     request.COOKIES = {"ciam_state_1": SECRET}
     return request
 
@@ -69,6 +70,7 @@ def test_the_query_is_removed_while_the_view_runs_and_after() -> None:
     assert SECRET not in seen[0] + repr(request) + str(request.GET)
     assert request.META["RAW_URI"] == request.META["PATH_INFO"] == "/in/"
     assert request.META["HTTP_REFERER"] == "https://ciam.example/in/"
+    assert request.META["HTTP_USER_AGENT"] == "a browser?"
     # Middleware may read the cookies after the view.
     assert request.COOKIES
 

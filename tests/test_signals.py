@@ -102,6 +102,7 @@ def test_unknown_code_is_sent_once_for_each_warning(
         answer_and_report(CiamError(code))
 
     assert [call["code"] for call in received] == ["Brand.New", "Newer.Still", "Params.Blank.New"]
+    assert [call["error"].code for call in received] == [call["code"] for call in received]
     assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 3
 
 

@@ -29,7 +29,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "network": (),
     "privacy": ("test_errors.py",),
     "reporting": ("test_logs.py", "test_signals.py"),
-    "responses": (),
+    "responses": ("test_htmx.py",),
     "tokens": ("accounts/test_session_tokens.py",),
     "ways_out": ("login/test_redirects.py",),
     "accounts/backends": ("accounts/test_login.py", "accounts/test_users.py", "test_axes.py"),
@@ -65,7 +65,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "accounts/test_session_check.py",
         "accounts/test_token_refresh.py",
     ),
-    "accounts/users": (),
+    "accounts/users": ("checks/test_accounts.py",),
     "client/access_tokens": ("drf/test_authentication.py",),
     "client/cache": (
         "test_caches.py",
@@ -134,7 +134,11 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_pages.py",
     ),
     "login/redirects": ("login/test_hosted.py", "login/test_callback.py", "login/test_pages.py"),
-    "login/social": ("login/test_providers.py", "accounts/test_linking.py"),
+    "login/social": (
+        "login/test_providers.py",
+        "test_sign_in_ids.py",
+        "accounts/test_linking.py",
+    ),
     "login/state": (
         "test_privacy.py",
         "client/test_crypto.py",
