@@ -1,4 +1,8 @@
-"""Run all suites with ``python -m benchmarks``, and write the results into README.md."""
+"""Run the suites with ``python -m benchmarks``, and write the results into README.md.
+
+``python -m benchmarks answers rest`` runs these suites only. It prints the tables, and writes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ import platform
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from importlib import import_module, metadata
@@ -18,9 +21,9 @@ from typing import Any, Final
 
 import certifi
 import django
-import pyperf
 
-from benchmarks.cases import Row
+from benchmarks.ask import ROUNDS
+from benchmarks.cases import Figure, Rounds, Row, Seconds
 
 SUITES: Final = {
     "middleware": "A request without an error",
@@ -28,21 +31,19 @@ SUITES: Final = {
     "rest": "REST framework",
     "answers": "From a code to an answer",
     "logins": "A login",
+    "signed_in": "A request of a signed-in person",
+    "openapi": "The OpenAPI document and the JSON of the login page",
     "imports": "Importing",
 }
 PEERS: Final = (
     "Django", "djangorestframework", "Authlib", "requests", "social-auth-app-django",
     "django-allauth", "django-cors-headers", "drf-standardized-errors", "drf-exceptions-hog",
 )  # fmt: skip
-# The number of runs of each suite. Other load on the machine then affects all cases alike.
-ROUNDS: Final = 3
-# pyperf's search for the number of loops would take longer than the values of these suites.
-OPTIONS: Final = {"logins": ("--loops", "6"), "imports": ("--loops", "3")}
 _README: Final = Path(__file__).with_name("README.md")
 
 
 def main() -> None:
-    """Measure everything, and write README.md."""
+    """Measure the suites of the command line and print their tables, or all and write README.md."""
     # requests prefers these variables to the certificates that a session is configured with.
     environment = {
         name: value
@@ -50,20 +51,24 @@ def main() -> None:
         if name not in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     }
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, running_fake_ciam() as client:
-        environment["BENCHMARKS_CIAM"] = json.dumps({"ciam": client})
-        medians: dict[str, dict[str, float]] = {}
-        for suite in SUITES:
-            medians[suite] = measure_medians(suite, Path(folder), environment)
+    suites = sys.argv[1:] or list(SUITES)
+    with contextlib.ExitStack() as stack:
+        if "logins" in suites:
+            client = stack.enter_context(running_fake_ciam())
+            environment["BENCHMARKS_CIAM"] = json.dumps({"ciam": client})
+        rounds = {suite: measure_rounds(suite, environment) for suite in suites}
         profiles = {
             (suite, row.case): run_module("benchmarks.profiled", suite, row.case, **environment)
-            for suite in SUITES
+            for suite in suites
             for row in load_rows(suite)
-            if not is_within_target(row, medians[suite])
+            if not is_within_target(row, rounds[suite])
         }
+    if sys.argv[1:]:
+        sys.stdout.write("\n".join(suite_text(suite, rounds[suite], profiles) for suite in suites))
+        return
     counts = json.loads(run_module("benchmarks.counts", **environment))
     minutes = (time.monotonic() - began) / 60
-    _README.write_text(readme_text(medians, profiles, counts, minutes), encoding="utf-8")
+    _README.write_text(readme_text(rounds, profiles, counts, minutes), encoding="utf-8")
     sys.stdout.write(_README.read_text(encoding="utf-8"))
 
 
@@ -91,32 +96,18 @@ def running_fake_ciam() -> Iterator[Mapping[str, Any]]:
             process.communicate()
 
 
-def measure_medians(suite: str, folder: Path, environment: Mapping[str, str]) -> dict[str, float]:
-    """Return the median of each case in seconds, over all rounds."""
-    suites = []
-    for number in range(ROUNDS):
-        output = folder / f"{suite}{number}.json"
-        command = [sys.executable, "-m", "benchmarks.ask", suite, "--quiet"]
-        short_run = ["--processes", "1", "--values", "5", "--min-time", "0.02"]
-        options = [*short_run, *OPTIONS.get(suite, ())]
-        inherited = ["--inherit-environ", "BENCHMARKS_CIAM"]
-        subprocess.run(
-            [*command, *options, *inherited, "-o", str(output)],
-            check=True,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-        )
-        suites.append(pyperf.BenchmarkSuite.load(str(output)))
-    first, *others = suites
-    for other in others:
-        first.add_runs(other)
-    return {benchmark.get_name(): benchmark.median() for benchmark in first}
+def measure_rounds(suite: str, environment: Mapping[str, str]) -> Rounds:
+    """Return the times of each case of a suite, which a process of its own measures."""
+    times = json.loads(run_module("benchmarks.ask", suite, **environment))
+    return {name: [Seconds(*seconds) for seconds in each] for name, each in times.items()}
 
 
 def run_module(module: str, *arguments: str, **environment: str) -> str:
     """Run one of our modules, and return its standard output."""
     command = [sys.executable, "-m", module, *arguments]
-    completed = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+    completed = subprocess.run(
+        command, check=True, env=environment, stdout=subprocess.PIPE, text=True
+    )
     return completed.stdout
 
 
@@ -128,48 +119,66 @@ def load_rows(suite: str) -> list[Row]:
     return rows
 
 
-def is_within_target(row: Row, medians: Mapping[str, float]) -> bool:
-    """Return True if the figure, rounded to two places as printed, does not exceed the target."""
-    return row.target is None or round(row.figure(medians), 2) <= row.target
+def is_within_target(row: Row, rounds: Rounds) -> bool:
+    """Return True if the figure of CPU time, as printed, does not exceed the target."""
+    return row.target is None or round(row.figure(rounds).median, 2) <= row.target
 
 
 # --- The text of README.md ----------------------------------------------------------------------
 
-_HEAD: Final = """\
+_HEAD: Final = f"""\
 # Speed compared with other packages
 
-`tox run -e benchmarks` writes this file. Each figure is a ratio (×) or a difference of medians of
-CPU time. All figures come from one run on one machine. `ciam_django` creates its log lines and
-sends them to a `NullHandler`. The target is the highest figure that we accept; a dash means that
-there is no target. A ratio below 1 × means that `ciam_django` is faster.
+`tox run -e benchmarks` writes this file. Each figure is a ratio (×) or a difference of two cases.
+All cases run once in each of {ROUNDS} rounds, and the figure is the median of the rounds. The
+target is the highest figure of CPU time that we accept; a dash means that there is no target. All
+figures come from one run on one machine. `ciam_django` creates its log lines and sends them to a
+`NullHandler`. A ratio below 1 × means that `ciam_django` is faster.
 """
+_TABLE_HEAD: Final = (
+    "| comparison | CPU | quartiles | wall | target | reached |\n|---|--:|--:|--:|--:|---|"
+)
 
 
 def readme_text(
-    medians: Mapping[str, Mapping[str, float]],
+    rounds: Mapping[str, Rounds],
     profiles: Mapping[tuple[str, str], str],
     counts: Mapping[str, Mapping[str, int]],
     minutes: float,
 ) -> str:
     """Return the whole text of README.md."""
     parts = [_HEAD, _machine_text(minutes)]
-    for suite, title in SUITES.items():
-        lines = [f"## {title}\n", "| comparison | figure | target | reached |", "|---|--:|--:|---|"]
-        lines += [_table_line(row, medians[suite]) for row in load_rows(suite)]
-        parts.append("\n".join(lines) + "\n")
-        for (profiled_suite, case), profile in profiles.items():
-            if profiled_suite == suite:
-                parts.append(f"Profile of `{case}`:\n\n```\n{profile}\n```\n")
+    parts += [suite_text(suite, rounds[suite], profiles) for suite in SUITES]
     parts.append(_counts_table(counts))
     return "\n".join(parts)
 
 
-def _table_line(row: Row, medians: Mapping[str, float]) -> str:
-    figure = f"{row.figure(medians):.2f} {row.unit}"
+def suite_text(suite: str, rounds: Rounds, profiles: Mapping[tuple[str, str], str]) -> str:
+    """Return the table of a suite, and the profiles of the cases that miss their targets."""
+    lines = [f"## {SUITES[suite]}\n", _TABLE_HEAD]
+    lines += [_table_line(row, rounds) for row in load_rows(suite)]
+    parts = ["\n".join(lines) + "\n"]
+    for (profiled_suite, case), profile in profiles.items():
+        if profiled_suite == suite:
+            parts.append(f"Profile of `{case}`:\n\n```\n{profile}\n```\n")
+    return "\n".join(parts)
+
+
+def _table_line(row: Row, rounds: Rounds) -> str:
+    figure, wall = row.figure(rounds), row.figure(rounds, "wall")
+    cells = [row.label, _number(figure.median, row), _quartiles(figure), _number(wall.median, row)]
     if row.target is None:
-        return f"| {row.label} | {figure} | – | |"
-    verdict = "yes" if is_within_target(row, medians) else "**no**"
-    return f"| {row.label} | {figure} | {row.target:.2f} {row.unit} | {verdict} |"
+        return f"| {' | '.join(cells)} | – | |"
+    verdict = "yes" if is_within_target(row, rounds) else "**no**"
+    return f"| {' | '.join(cells)} | {_number(row.target, row)} | {verdict} |"
+
+
+def _number(value: float, row: Row) -> str:
+    return f"{value:.2f} {row.unit}"
+
+
+def _quartiles(figure: Figure) -> str:
+    return f"{figure.low:.2f}–{figure.high:.2f}"
 
 
 def _counts_table(counts: Mapping[str, Mapping[str, int]]) -> str:

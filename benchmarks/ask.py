@@ -1,17 +1,24 @@
-"""Time the cases of one suite with pyperf: ``python -m benchmarks.ask rest -o rest.json``."""
+"""Time the cases of one suite in rounds: ``python -m benchmarks.ask rest`` prints JSON."""
 
 from __future__ import annotations
 
+import gc
+import json
 import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from typing import Final
 
 import django
-import pyperf
 from django.test import override_settings
 
-from benchmarks.cases import Case
+from benchmarks.cases import Case, Rounds, Seconds
+
+# All cases run once in each round, so that other load on the machine affects them alike.
+ROUNDS: Final = 21
+# The seconds that the loops of a case take in a round, at least.
+_SECONDS: Final = 0.03
 
 
 def load_cases(suite: str) -> Mapping[str, Case]:
@@ -25,13 +32,34 @@ def load_cases(suite: str) -> Mapping[str, Case]:
     return cases
 
 
+def measure_rounds(cases: Mapping[str, Case], rounds: int = ROUNDS) -> Rounds:
+    """Return the times of a loop of each case. Each round begins with another case."""
+    loops = {name: _loops_for(case) for name, case in cases.items()}
+    times: dict[str, list[Seconds]] = {name: [] for name in cases}
+    names = list(cases)
+    for number in range(rounds):
+        start = number % len(names)
+        for name in names[start:] + names[:start]:
+            gc.collect()
+            cpu, wall = cases[name](loops[name])
+            times[name].append(Seconds(cpu / loops[name], wall / loops[name]))
+    return times
+
+
+def _loops_for(case: Case) -> int:
+    """Return the number of loops that take ``_SECONDS``; a slow case has one loop."""
+    loops = 1
+    while loops < 1_000_000:
+        seconds = case(loops).cpu
+        if seconds >= _SECONDS / 2:
+            return max(1, round(loops * _SECONDS / seconds))
+        loops = loops * 4 if seconds < _SECONDS / 8 else loops * 2
+    return loops
+
+
 def main() -> None:
-    """Time the suite that the command line names; pyperf's worker processes call this, too."""
-    suite = sys.argv[1]
-    runner = pyperf.Runner(program_args=("-m", "benchmarks.ask", suite))
-    runner.argparser.add_argument("suite")
-    for name, case in load_cases(suite).items():
-        runner.bench_time_func(name, case)
+    """Time the suite that the command line names."""
+    sys.stdout.write(json.dumps(measure_rounds(load_cases(sys.argv[1]))))
 
 
 if __name__ == "__main__":

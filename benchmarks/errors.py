@@ -1,18 +1,21 @@
-"""Time an error that a view raises, from the WSGI call to the bytes of the body."""
+"""Time an error that a view raises, from the WSGI or ASGI call to the bytes of the body."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
+from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.test import RequestFactory, override_settings
+from django.test import AsyncRequestFactory, RequestFactory, override_settings
 from django.urls import include, path
 from django.utils.translation import gettext
 
-from benchmarks.cases import Case, Row, cpu_case
+from benchmarks.cases import Case, Row, Seconds, measure, now, timed_case
 from ciam_django.errors import CiamError
 
 CODE: Final = "Operation.Failure.User.Locked"
@@ -21,8 +24,9 @@ ROWS = [
         "A raised error through WSGI, over a look-up, gettext and JsonResponse by hand",
         "ciam_django",
         "by hand",
-        1.25,
-    )
+        1.2,
+    ),
+    Row("… through ASGI, from an async view", "ciam_django, ASGI", "by hand, ASGI", 1.1),
 ]
 
 
@@ -36,8 +40,13 @@ HAND_TABLE: Final = {CODE: (403, "Your account is locked. Please contact support
 class HandMiddleware:
     """The smallest middleware that answers an error in the user's language."""
 
+    sync_capable = True
+    async_capable = True
+
     def __init__(self, get_response: Any) -> None:
         self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
         return self.get_response(request)
@@ -58,25 +67,39 @@ def raise_hand_error(request: HttpRequest) -> HttpResponse:
     raise HandError(CODE)
 
 
+async def raise_ciam_error_async(request: HttpRequest) -> HttpResponse:
+    return raise_ciam_error(request)
+
+
+async def raise_hand_error_async(request: HttpRequest) -> HttpResponse:
+    return raise_hand_error(request)
+
+
 urlpatterns = [
     path("ciam/", include("ciam_django.urls")),
     path("ciam_django", raise_ciam_error),
     path("by hand", raise_hand_error),
+    path("ciam_django/async", raise_ciam_error_async),
+    path("by hand/async", raise_hand_error_async),
 ]
+_HEADERS: Final = {"Accept": "application/json", "Accept-Language": "zh-hans"}
+_MIDDLEWARE: Final = {
+    "ciam_django": "ciam_django.middleware.CiamErrorMiddleware",
+    "by hand": "benchmarks.errors.HandMiddleware",
+}
 
 
 def cases() -> Mapping[str, Case]:
-    return {
-        "ciam_django": _request_case("ciam_django", "ciam_django.middleware.CiamErrorMiddleware"),
-        "by hand": _request_case("by hand", "benchmarks.errors.HandMiddleware"),
-    }
+    timed: dict[str, Case] = {}
+    for name, middleware in _MIDDLEWARE.items():
+        with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, middleware]):
+            timed[name] = _wsgi_case(f"/{name}", get_wsgi_application())
+            timed[f"{name}, ASGI"] = _asgi_case(f"/{name}/async", get_asgi_application())
+    return timed
 
 
-def _request_case(name: str, middleware: str) -> Case:
-    headers = {"Accept": "application/json", "Accept-Language": "zh-hans"}
-    environ = RequestFactory(headers=headers)._base_environ(PATH_INFO=f"/{name}")  # type: ignore[attr-defined]
-    with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, middleware]):
-        application: Any = get_wsgi_application()
+def _wsgi_case(url: str, application: Any) -> Case:
+    environ = RequestFactory(headers=_HEADERS)._base_environ(PATH_INFO=url)  # type: ignore[attr-defined]
 
     def request() -> None:
         response = application(dict(environ), lambda status, headers: None)
@@ -84,4 +107,36 @@ def _request_case(name: str, middleware: str) -> Case:
         response.close()
 
     request()
-    return cpu_case(request)
+    return timed_case(request)
+
+
+def _asgi_case(url: str, application: Any) -> Case:
+    scope = AsyncRequestFactory(headers=_HEADERS)._base_scope(path=url)  # type: ignore[attr-defined]
+
+    async def request() -> None:
+        has_answered = asyncio.Event()
+        is_sent = False
+
+        async def receive() -> dict[str, Any]:
+            nonlocal is_sent
+            if is_sent:
+                # Django listens for the end of the connection during the request.
+                await has_answered.wait()
+                return {"type": "http.disconnect"}
+            is_sent = True
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Mapping[str, Any]) -> None:
+            if not message.get("more_body"):
+                has_answered.set()
+
+        await application(dict(scope), receive, send)
+
+    async def answered(loops: int) -> Seconds:
+        began = now()
+        for _ in range(loops):
+            await request()
+        return now().minus(began)
+
+    asyncio.run(answered(1))
+    return lambda loops: measure(lambda: asyncio.run(answered(loops)))[1]

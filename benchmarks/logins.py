@@ -7,7 +7,6 @@ CIAM. The certificates are certifi's and the fake's, as many as a login with a r
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +23,7 @@ from django.urls import include, path
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 
-from benchmarks.cases import Case, Row, measure_cpu
+from benchmarks.cases import Case, Row, Seconds, measure, now
 from ciam_django.testing import FakeCiam
 
 FAILING_USERNAME: Final = "fail:token:invalid_grant"
@@ -102,12 +101,12 @@ urlpatterns = [
 
 
 class UntimedAdapter(HTTPAdapter):
-    """Send real requests over real connections, and add up their CPU time, to be subtracted."""
+    """Send real requests over real connections, and add up their time, to be subtracted."""
 
-    cpu_seconds = 0.0
+    seconds = Seconds(0.0, 0.0)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
-        began = time.process_time()
+        began = now()
         response = super().send(request, *args, **kwargs)
         body = io.BytesIO(response.content)
         raw = HTTPResponse(
@@ -118,7 +117,7 @@ class UntimedAdapter(HTTPAdapter):
             request_method=request.method,
         )
         stubbed = self.build_response(request, raw)
-        UntimedAdapter.cpu_seconds += time.process_time() - began
+        UntimedAdapter.seconds = UntimedAdapter.seconds.plus(now().minus(began))
         return stubbed
 
 
@@ -138,15 +137,18 @@ def cases() -> Mapping[str, Case]:
 
 
 def sign_in(
-    url_prefix: str, username: str, run_request: Callable[[Callable[[], Any]], Any]
+    url_prefix: str,
+    username: str,
+    run_request: Callable[[Callable[[], Any]], Any],
+    client: Client | None = None,
 ) -> HttpResponse:
-    """Sign in with a new browser, with our two requests made by ``run_request``."""
+    """Sign in with a browser, by default a new one; ``run_request`` makes our two requests."""
     fake = FakeCiam()
     # The browser needs only the fake's own certificate.
     config: Any = settings.AUTHLIB_OAUTH_CLIENTS["ciam"]
     certificates = Path(config["client_kwargs"]["verify"])
     fake.ca_file = str(certificates.with_name("fake-ciam.pem"))
-    client = Client()
+    client = client or Client()
     html_headers, json_headers = {"Accept": "text/html"}, {"Accept": "application/json"}
     redirect = run_request(lambda: client.post(f"/{url_prefix}/authorize/", headers=html_headers))
     back = redirect["Location"]
@@ -159,14 +161,15 @@ def sign_in(
 def _login_case(url_prefix: str, username: str, *, stubbed: bool) -> Case:
     own_adapter = requests.Session.get_adapter
 
-    def case(loops: int) -> float:
-        total = 0.0
+    def case(loops: int) -> Seconds:
+        total = Seconds(0.0, 0.0)
 
         def timed(request: Callable[[], Any]) -> Any:
             nonlocal total
-            stubbed_before = UntimedAdapter.cpu_seconds
-            seconds, response = measure_cpu(request)
-            total += seconds - (UntimedAdapter.cpu_seconds - stubbed_before)
+            stubbed_before = UntimedAdapter.seconds
+            seconds, response = measure(request)
+            untimed = UntimedAdapter.seconds.minus(stubbed_before)
+            total = total.plus(seconds.minus(untimed))
             return response
 
         if stubbed:

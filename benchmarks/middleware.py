@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 from social_django.middleware import SocialAuthExceptionMiddleware
 
-from benchmarks.cases import Case, Row, cpu_case
+from benchmarks.cases import Case, Row, Seconds, now, timed_case
 from ciam_django.middleware import CiamErrorMiddleware
 
 KINDS = ("sync", "async")
@@ -59,16 +58,16 @@ def cases() -> Mapping[str, Case]:
 
 
 def _sync_case(middleware: Callable[[HttpRequest], object], request: HttpRequest) -> Case:
-    return cpu_case(lambda: middleware(request))
+    return timed_case(lambda: middleware(request))
 
 
 def _async_case(
     middleware: Callable[[HttpRequest], Awaitable[object]], request: HttpRequest
 ) -> Case:
-    async def awaited(loops: int) -> float:
-        began = time.process_time()
+    async def awaited(loops: int) -> Seconds:
+        began = now()
         for _ in range(loops):
             await middleware(request)
-        return time.process_time() - began
+        return now().minus(began)
 
     return lambda loops: asyncio.run(awaited(loops))

@@ -20,9 +20,9 @@ def profile_case(suite: str, name: str) -> str:
     """Return a table of the functions in which a case spends the most time, with their shares."""
     case = load_cases(suite)[name]
     if suite == "imports":
-        return imports.profile_imports()
+        return imports.profile_imports(name)
     # The first five loops warm up the process. The profile runs as many loops as fit into _SECONDS.
-    loops = max(5, int(_SECONDS / max(case(5) / 5, 1e-6)))
+    loops = max(5, int(_SECONDS / max(case(5).cpu / 5, 1e-6)))
     cases.active_profile = cProfile.Profile()
     case(loops)
     out = io.StringIO()

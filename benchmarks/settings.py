@@ -20,6 +20,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "rest_framework",
+    "rest_framework.authtoken",
     "ciam_django",
     "ciam_django.accounts",
 ]
@@ -37,6 +38,7 @@ MIDDLEWARE = [
 
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 AUTHENTICATION_BACKENDS = ["ciam_django.accounts.backends.CiamBackend"]
+REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
 CORS_ALLOWED_ORIGINS = ["https://example.com"]
 
 # The client of the fake CIAM, which runs in a separate process.
