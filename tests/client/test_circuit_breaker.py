@@ -356,6 +356,17 @@ def test_a_process_records_the_changes_of_other_processes_without_a_log_line(
     assert sum("closed" in record.getMessage() for record in caplog.records) <= 1
 
 
+def test_calls_that_have_begun_together_open_the_circuit_with_one_line(
+    ciam: FakeCiam, caplog: pytest.LogCaptureFixture
+) -> None:
+    circuits = circuit_breaker._circuits_of(ciam.url, EndpointGroup.TOKEN)
+    began_at = time.monotonic()
+    for _ in range(3):
+        circuits.record_unanswered_call(began_at)
+
+    assert len(caplog.records) == 1
+
+
 # --- Groups of endpoints ----------------------------------------------------------------------
 
 
