@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import socket
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 from asgiref.sync import sync_to_async
+from django.core.cache import cache
 from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpRequest
 from django.test import override_settings
@@ -22,11 +24,12 @@ from pytest_django.fixtures import Settings
 from ciam_django.client import CiamClient, circuit_breaker
 from ciam_django.client.circuit_breaker import guarded_call
 from ciam_django.client.endpoints import EndpointGroup
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.oauth import CiamApp, ciam_app
 from ciam_django.client.transport import call_deadline, sharing_one_deadline
 from ciam_django.errors import CiamError
 from ciam_django.events import CIRCUIT_CLOSED, CIRCUIT_OPENED, add_observer, remove_observer
 from ciam_django.testing import FakeCiam
+from tests.rows import for_each_row
 
 pytestmark = pytest.mark.slow("waits for deadlines")
 
@@ -353,6 +356,17 @@ def test_a_process_records_the_changes_of_other_processes_without_a_log_line(
     assert sum("closed" in record.getMessage() for record in caplog.records) <= 1
 
 
+def test_calls_that_have_begun_together_open_the_circuit_with_one_line(
+    ciam: FakeCiam, caplog: pytest.LogCaptureFixture
+) -> None:
+    circuits = circuit_breaker._circuits_of(ciam.url, EndpointGroup.TOKEN)
+    began_at = time.monotonic()
+    for _ in range(3):
+        circuits.record_unanswered_call(began_at)
+
+    assert len(caplog.records) == 1
+
+
 # --- Groups of endpoints ----------------------------------------------------------------------
 
 
@@ -506,6 +520,80 @@ def test_a_call_above_the_limit_waits_for_the_end_of_another_call(
     threading.Timer(0.05, held_call).start()
 
     assert code_of_call() == ""
+
+
+# --- All calls pass the guard -------------------------------------------------------------------
+
+
+# Name of a call -> the group of its endpoint, and a function that calls.
+CALLS: dict[str, tuple[str, Callable[[CiamApp], object]]] = {
+    "metadata": ("metadata", lambda app: app.fetch_metadata()),
+    "keys": ("metadata", lambda app: app.fetch_keys(app.load_server_metadata())),
+    "code": (
+        "token",
+        lambda app: app.exchange_code(code="c", redirect_uri="https://a.test/", code_verifier="v"),
+    ),
+    "refresh": ("token", lambda app: app.refresh_tokens("an unknown token")),
+    "userinfo": ("token", lambda app: app.fetch_userinfo("an unknown token")),
+    "Authlib's own call": (
+        "token",
+        lambda app: app.get(f"{app.api_base_url}/any", token={"access_token": "t"}),
+    ),
+    "application token": ("token", lambda app: CiamClient(app)._fetch_application_token("m")),  # type: ignore[arg-type]  # any scope
+    "form": ("login", lambda app: CiamClient(app).captcha()),
+    "bearer check": ("check", lambda app: CiamClient(app).user_check("an unknown token")),
+    "self-service": ("profile", lambda app: CiamClient(app).agreements("an unknown token")),
+    "management": ("management", lambda app: CiamClient(app).find_user("u-1")),
+}
+
+
+@pytest.fixture
+def warm_app(ciam: FakeCiam, settings: Settings) -> CiamApp:
+    """The app of OIDC mode, with its metadata and application tokens."""
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": ciam.client("oidc")}
+    app = ciam_app()
+    app.load_server_metadata()
+    CiamClient(app).captcha()
+    with contextlib.suppress(CiamError):
+        CiamClient(app).find_user("u-1")
+    return app
+
+
+@for_each_row("name", CALLS)
+def test_an_open_circuit_refuses_each_call_of_its_group(
+    warm_app: CiamApp, ciam: FakeCiam, name: str
+) -> None:
+    group, call = CALLS[name]
+    circuit_breaker.forget_circuits()
+    cache.clear()
+    calls = len(ciam.requests)
+    began_at = time.monotonic()
+    circuits = circuit_breaker._circuits_of(ciam.url, EndpointGroup(group))
+    circuits.record_unanswered_call(began_at)
+    with pytest.raises(CiamError, match="no_connection") as raised:
+        call(warm_app)
+
+    assert raised.value.retry_after == PAUSE_SECONDS
+    assert len(ciam.requests) == calls
+    for other in EndpointGroup:
+        assert is_open(ciam, other) is (other == group)
+
+
+@for_each_row("name", CALLS)
+def test_the_limit_of_concurrent_calls_counts_each_call(
+    warm_app: CiamApp, ciam: FakeCiam, name: str
+) -> None:
+    calls = len(ciam.requests)
+    with pytest.MonkeyPatch.context() as patch, override_settings(CIAM_MAX_CALLS=1):
+        patch.setattr(circuit_breaker, "_MAX_WAIT", 0.01)
+        with (
+            guarded_call(ciam.url, EndpointGroup.LOGIN, seconds=60, limit=9),
+            pytest.raises(CiamError, match="no_connection") as raised,
+        ):
+            CALLS[name][1](warm_app)
+
+    assert raised.value.retry_after == 1
+    assert len(ciam.requests) == calls
 
 
 # --- One deadline for all calls of a request --------------------------------------------------

@@ -43,7 +43,7 @@ def test_processes_that_do_not_share_the_cache_have_several_winners(
     settings: Settings, ask: Ask, is_debug: bool, status: Status
 ) -> None:
     settings.DEBUG = is_debug
-    settings.CACHES = cache_setting(MEMORY, KEY_FUNCTION=make_key)["CACHES"]
+    settings.CACHES = cache_setting(MEMORY, KEY_FUNCTION=make_key, LOCATION=Path("shop"))["CACHES"]
     found = status_and_text(ask("cache processes"))
 
     assert found[0] is status
