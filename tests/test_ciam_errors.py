@@ -240,6 +240,17 @@ def test_an_id_that_nobody_has_says_where_it_was_looked_for(
     assert "was not searched: CIAM_REMEMBER_FAILURES is off." in run("explain", "x$")[2]
 
 
+def test_a_shown_code_of_an_older_setting_has_no_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "Sign-in failure: code=timeout shown=Shop.Closed request_id=x$"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(line))
+    text = run("explain", "x$", "--log", "-")[1]
+
+    assert "  shown               Shop.Closed" in text
+    assert "the user has read" not in text
+
+
 def test_the_standard_input_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("line\n"))
 

@@ -207,6 +207,10 @@ def test_no_superuser_can_add_change_or_delete_failures(admin_client: Client) ->
     assert "changelink" not in entry
 
 
+def test_a_person_that_does_not_exist_has_no_page(admin_client: Client) -> None:
+    assert admin_client.get("/admin/ciam_accounts/ciamidentity/0/change/").status_code == 302
+
+
 SUPPORT_SITE = AdminSite("support")
 SUPPORT_SITE.register(CiamFailure, CiamFailureAdmin)
 urlpatterns = [path("support/", SUPPORT_SITE.urls), path("admin/", admin.site.urls)]

@@ -19,7 +19,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "drf/test_permissions.py",
     ),
     "errors": (),
-    "error_table/explanations": ("test_ciam_errors.py",),
+    "error_table/explanations": ("test_ciam_errors.py", "docs/test_operating.py"),
     "error_table/log_files": ("test_ciam_errors.py",),
     "failure_memory": ("test_ciam_errors.py", "accounts/test_failure_pages.py"),
     "events": ("test_sign_in_ids.py", "test_reporting.py"),
