@@ -340,8 +340,7 @@ class CiamApp(_App):
             self._get_oauth_client(**self.load_server_metadata()) as session,
         ):
             endpoint = session.metadata.get("token_endpoint") or self.access_token_url
-            timeout = conf.CIAM_TIMEOUT
-            if call_deadline(timeout) - time.monotonic() < timeout / 2:
+            if call_deadline() - time.monotonic() < conf.CIAM_TIMEOUT / 2:
                 raise CiamError("timeout", upstream_text=own_text("the other calls took too long"))
             try:
                 token: dict[str, Any] = session.refresh_token(endpoint, refresh_token=refresh_token)
