@@ -38,6 +38,7 @@ from ciam_django.network import is_loopback, is_loopback_url
 from ciam_django.privacy import loggable_url, own_text
 
 T = TypeVar("T")
+ReadResponse = Callable[[requests.Response], requests.Response]
 
 CLIENT_NAME: Final = "ciam"
 # Seconds for which CIAM's metadata and keys are fresh.
@@ -525,7 +526,7 @@ def ciam_app() -> CiamApp:
                 **options,
                 "code_challenge_method": "S256",
             },
-            "compliance_fix": ciam_compliance_fix,
+            "compliance_fix": _fix_own_session,
         },
     )
 
@@ -539,14 +540,25 @@ def ciam_compliance_fix(session: OAuth2Session) -> None:
     more values of ``token_endpoint_auth_method``: ``client_secret_json`` of CIAM's own token
     endpoint, and ``private_key_jwt``, whose ``client_secret`` is a private key.
     """
+    _register_hooks(session, _read_token_response, _read_refresh_response)
+
+
+def _fix_own_session(session: OAuth2Session) -> None:
+    """Do the same for a session of ``CiamApp``, whose methods convert the errors of the hooks."""
+    _register_hooks(session, _rewrite_token_response, _rewrite_token_response)
+
+
+def _register_hooks(
+    session: OAuth2Session, read_token_response: ReadResponse, read_refresh_response: ReadResponse
+) -> None:
     session.register_client_auth_method(("client_secret_json", _encode_client_secret_json))
     # The project can have registered Authlib's own method, with its own algorithm. Authlib has no
     # public name for the registered methods.
     if PRIVATE_KEY_JWT not in session._auth_methods:  # type: ignore[attr-defined]  # the stubs lack it
         session.register_client_auth_method((PRIVATE_KEY_JWT, encode_assertion))
     # A failure that passed for a token would also replace the good token on refresh.
-    session.register_compliance_hook("access_token_response", _read_token_response)
-    session.register_compliance_hook("refresh_token_response", _read_refresh_response)
+    session.register_compliance_hook("access_token_response", read_token_response)
+    session.register_compliance_hook("refresh_token_response", read_refresh_response)
     remove_scope = functools.partial(_remove_default_scope, session.scope)
     session.register_compliance_hook("refresh_token_request", remove_scope)
 
