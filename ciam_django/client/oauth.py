@@ -456,6 +456,24 @@ class CiamApp(_App):
             return str(add_params_to_uri(endpoint, list(parameters.items())))
 
 
+def validate_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[str]) -> None:
+    """Raise ``mismatching_issuer`` if an ``iss`` is wrong, or is missing although it is announced.
+
+    ``returned_issuers`` holds each ``iss`` parameter of the callback. A wrong ``iss`` is refused
+    even if the metadata does not announce the parameter: a wrong ``iss`` shows that another
+    provider has sent the response, so the code must not be exchanged (RFC 9207, section 2.4). A
+    missing ``iss`` is refused only if the metadata announces the parameter
+    (``authorization_response_iss_parameter_supported``). If the metadata has no issuer, nothing is
+    checked; in CIAM's own mode, the metadata is empty.
+    """
+    issuer = metadata.get("issuer")
+    if not issuer:
+        return
+    is_announced = metadata.get("authorization_response_iss_parameter_supported") is True
+    if any(iss != issuer for iss in returned_issuers) or (is_announced and not returned_issuers):
+        raise CiamError("mismatching_issuer", stage=Stage.CALLBACK)
+
+
 def name_setting(error: CiamError, setting: str, url: str) -> None:
     """Add the name of the setting and the host of the URL to the text of the error.
 

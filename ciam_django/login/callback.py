@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 
 from ciam_django.accounts.login import resume_session, sign_in_or_link
 from ciam_django.accounts.rate_limits import counting_attempt
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.oauth import ciam_app, validate_issuer
 from ciam_django.client.person import identify_person
 from ciam_django.errors import CiamError, Stage, code_in
 from ciam_django.login.error_responses import answer_error, login_page_url
@@ -26,7 +26,7 @@ from ciam_django.login.hints import (
 )
 from ciam_django.login.known_browsers import known_browser_id, remember_browser
 from ciam_django.login.link_views import answer_link_error
-from ciam_django.login.loop_guard import count_sign_in, recent_sign_ins
+from ciam_django.login.loop_guard import count_sign_in
 from ciam_django.login.notices import set_error_notice
 from ciam_django.login.pages import result_response
 from ciam_django.login.redirects import (
@@ -135,7 +135,7 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
         token_response = app.exchange_code(
             code=code, redirect_uri=callback_url(request), code_verifier=sign_in_state.code_verifier
         )
-    earlier_sign_ins = recent_sign_ins(request)
+    was_anonymous = request.user.is_anonymous
     person = identify_person(app, token_response, sign_in_state.nonce)
     if sign_in_state.link_to_user and not app.is_oidc:
         # CIAM's own mode has no ``prompt=login``: the person may have signed in long ago.
@@ -152,27 +152,9 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
     sign_in_or_link(request, person, token_response, sign_in_state.link_to_user)
     remember_next(request, sign_in_state.digest, sign_in_state.next)
     response = redirect_response(url_after_sign_in(request, sign_in_state.next))
-    count_sign_in(request, response, earlier_sign_ins)
+    count_sign_in(request, response, was_anonymous=was_anonymous)
     remember_browser(request, response, method="" if sign_in_state.link_to_user else HOSTED)
     return response
-
-
-def validate_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[str]) -> None:
-    """Raise ``mismatching_issuer`` if an ``iss`` is wrong, or is missing although it is announced.
-
-    ``returned_issuers`` holds each ``iss`` parameter of the callback. A wrong ``iss`` is refused
-    even if the metadata does not announce the parameter: a wrong ``iss`` shows that another
-    provider has sent the response, so the code must not be exchanged (RFC 9207, section 2.4). A
-    missing ``iss`` is refused only if the metadata announces the parameter
-    (``authorization_response_iss_parameter_supported``). If the metadata has no issuer, nothing is
-    checked; in CIAM's own mode, the metadata is empty.
-    """
-    issuer = metadata.get("issuer")
-    if not issuer:
-        return
-    is_announced = metadata.get("authorization_response_iss_parameter_supported") is True
-    if any(iss != issuer for iss in returned_issuers) or (is_announced and not returned_issuers):
-        raise CiamError("mismatching_issuer", stage=Stage.CALLBACK)
 
 
 def cancel_response(
