@@ -30,7 +30,6 @@ from ciam_django.login.loop_guard import count_sign_in
 from ciam_django.login.notices import set_error_notice
 from ciam_django.login.pages import result_response
 from ciam_django.login.redirects import (
-    callback_url,
     end_fragment,
     redirect_response,
     safe_next,
@@ -133,7 +132,9 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
     # A client with a valid state could let CIAM check any number of guessed codes.
     with counting_attempt(request, "", Stage.CALLBACK, known_browser_id(request)):
         token_response = app.exchange_code(
-            code=code, redirect_uri=callback_url(request), code_verifier=sign_in_state.code_verifier
+            code=code,
+            redirect_uri=sign_in_state.redirect_uri,
+            code_verifier=sign_in_state.code_verifier,
         )
     was_anonymous = request.user.is_anonymous
     person = identify_person(app, token_response, sign_in_state.nonce)
@@ -224,7 +225,8 @@ def _first_response(
     answer_failure: AnswerFailure,
 ) -> HttpResponse:
     """Return the response of the first callback, and store its outcome for a second callback."""
-    outcome = None
+    outcome: CallbackOutcome | None = None
+    response: HttpResponse | None = None
     try:
         response = complete(sign_in_state)
         outcome = _outcome_of(request, sign_in_state, response)
@@ -245,8 +247,7 @@ def _first_response(
         if outcome is None:
             # ``complete`` has raised another exception.
             outcome = CallbackOutcome(error={"code": "mismatching_state", "stage": Stage.CALLBACK})
-        store_outcome(request, sign_in_state, outcome)
-    keep_state_cookie(request, response, sign_in_state)
+        store_outcome(request, response, sign_in_state, outcome)
     return response
 
 
@@ -279,7 +280,7 @@ def _second_response(
     """
     if not may_repeat(sign_in_state):
         return _refuse_used_state(request, sign_in_state)
-    outcome = _wait_for_outcome(request, sign_in_state)
+    outcome = _wait_for_outcome(sign_in_state)
     if outcome is None:
         return _pending_response(request)
     if outcome.error:
@@ -296,14 +297,14 @@ def _second_response(
     return response
 
 
-def _wait_for_outcome(request: HttpRequest, sign_in_state: SignInState) -> CallbackOutcome | None:
+def _wait_for_outcome(sign_in_state: SignInState) -> CallbackOutcome | None:
     """Return the outcome of the first callback; wait for it if no other callback waits."""
-    outcome = stored_outcome(request, sign_in_state)
+    outcome = stored_outcome(sign_in_state)
     if outcome is None and try_to_wait(sign_in_state, _WAIT_SECONDS):
         until = time.monotonic() + _WAIT_SECONDS
         while outcome is None and time.monotonic() < until:
             time.sleep(_POLL_INTERVAL)
-            outcome = stored_outcome(request, sign_in_state)
+            outcome = stored_outcome(sign_in_state)
     return outcome
 
 

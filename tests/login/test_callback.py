@@ -522,6 +522,17 @@ def test_an_unknown_state_causes_no_warning_while_the_cache_is_down(
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
+def test_the_token_request_repeats_the_redirect_uri_of_the_authorization_request(
+    browser: Browser, settings: Settings
+) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    # The setting changes between the two requests. CIAM compares the two addresses.
+    settings.CIAM_CALLBACK_URL = "http://localhost/other/callback/"
+
+    assert browser.open_callback(callback).status_code == 302
+    assert browser.user_id
+
+
 # --- The issuer of a callback (RFC 9207) ------------------------------------------------------
 
 OTHER_ISSUER = "https://evil.example/oidc/app"
