@@ -46,7 +46,7 @@ def test_a_correct_password_passes_few_modules(person: FormBrowser, settings: Se
     path = path_of(lambda: person.submit_form(username="li", password=PASSWORD))
 
     assert "_auth_user_id" in person.client.session
-    assert_short(path, modules=27, changes=81)
+    assert_short(path, modules=27, changes=79)
 
 
 def test_a_callback_of_a_known_user_passes_few_modules(browser: Browser) -> None:

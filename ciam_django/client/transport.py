@@ -19,7 +19,7 @@ import requests
 from authlib.integrations.requests_client import OAuth2Session
 from django.http import HttpRequest
 from django.utils.asyncio import async_unsafe
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -301,7 +301,7 @@ class HttpSession(OAuth2Session):
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.adapters.clear()
 
-    def get_adapter(self, url: str) -> HTTPAdapter:
+    def get_adapter(self, url: str) -> BaseAdapter:
         """Return the adapter of the process; ``close`` ends only adapters of the session."""
         is_http = url.lower().startswith(("https://", "http://"))
         return _adapter() if is_http else super().get_adapter(url)
