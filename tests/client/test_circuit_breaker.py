@@ -645,7 +645,9 @@ def test_a_function_without_a_call_leaves_the_time_of_its_request_to_the_others(
     sharing_one_deadline(lambda request: None)(request)
     time.sleep(0.05)
 
-    assert sharing_one_deadline(lambda request: deadline_within(10))(request) > time.monotonic() + 9.9
+    assert (
+        sharing_one_deadline(lambda request: deadline_within(10))(request) > time.monotonic() + 9.9
+    )
 
 
 def test_a_task_that_goes_on_after_its_function_has_deadlines_of_its_own() -> None:
