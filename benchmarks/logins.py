@@ -24,6 +24,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 
 from benchmarks.cases import Case, Row, Seconds, measure, now
+from ciam_django.client.transport import HttpSession
 from ciam_django.testing import FakeCiam
 
 FAILING_USERNAME: Final = "fail:token:invalid_grant"
@@ -159,7 +160,7 @@ def sign_in(
 
 
 def _login_case(url_prefix: str, username: str, *, stubbed: bool) -> Case:
-    own_adapter = requests.Session.get_adapter
+    own_adapters = {kind: kind.get_adapter for kind in (requests.Session, HttpSession)}
 
     def case(loops: int) -> Seconds:
         total = Seconds(0.0, 0.0)
@@ -174,7 +175,8 @@ def _login_case(url_prefix: str, username: str, *, stubbed: bool) -> Case:
 
         if stubbed:
             stub = UntimedAdapter()
-            requests.Session.get_adapter = lambda *args, **kwargs: stub  # type: ignore[method-assign]
+            for kind in own_adapters:
+                kind.get_adapter = lambda *args, **kwargs: stub  # type: ignore[method-assign]
         try:
             # The first login fetches CIAM's metadata and keys. The process is warm afterwards.
             sign_in(url_prefix, "li", lambda request: request())
@@ -184,7 +186,8 @@ def _login_case(url_prefix: str, username: str, *, stubbed: bool) -> Case:
                     response.content
                 )
         finally:
-            requests.Session.get_adapter = own_adapter  # type: ignore[method-assign]
+            for kind, own_adapter in own_adapters.items():
+                kind.get_adapter = own_adapter  # type: ignore[method-assign]
         return total
 
     return case

@@ -53,6 +53,9 @@ _WARNING_INTERVAL: Final = 600
 # site. A request over a limit gets the same answer as from CIAM.
 LIMIT_KEYS: Final = ("receiver", "visitor", "address", "site")
 
+# The key of the passwords that count towards a CAPTCHA, which have no setting with rates.
+_CAPTCHA_KEY: Final = "captcha"
+
 # The counts of a recipient for passwords and for codes are separate.
 _RECEIVER_ACTS: Final[Mapping[Stage, str]] = {
     Stage.PASSWORD: "password",
@@ -89,13 +92,16 @@ class _Counter:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The counters that a request has incremented, with the time when each period ends."""
+    """The counters that a request has incremented.
 
-    counters: list[tuple[_Counter, float]] = field(default_factory=list)
+    Each counter has its limit key, its key in the cache, and the time when its period ends.
+    """
+
+    counters: list[tuple[str, str, float]] = field(default_factory=list)
 
     def subtract(self) -> None:
         """Subtract the request from all counters."""
-        self._subtract(LIMIT_KEYS)
+        self._subtract((*LIMIT_KEYS, _CAPTCHA_KEY))
 
     def subtract_recipient(self) -> None:
         """Subtract the request from the counters of the recipient or account.
@@ -110,9 +116,9 @@ class Counted:
         # A new period has not counted the request.
         decrement_counts(
             [
-                counter.key
-                for counter, ends_at in self.counters
-                if counter.limit_key in limit_keys and now < ends_at
+                key
+                for limit_key, key, ends_at in self.counters
+                if limit_key in limit_keys and now < ends_at
             ]
         )
 
@@ -152,9 +158,10 @@ def count_attempt(
 @contextlib.contextmanager
 def counting_attempt(
     request: HttpRequest, name: str, stage: Stage, known_browser: str = ""
-) -> Iterator[None]:
+) -> Iterator[Counted]:
     """Count an attempt before the block with ``count_attempt``; subtract a successful attempt.
 
+    The block gets the counters, and can add counters, from which a success is subtracted, too.
     A failed attempt stays counted. If CIAM itself has failed, the attempt is subtracted from the
     count of the account, because CIAM has not checked the credentials; likewise if CIAM has refused
     a new password, but not the code beside it. A code of CIAM that is not known stays counted,
@@ -162,7 +169,7 @@ def counting_attempt(
     """
     counted = count_attempt(request, name, stage, known_browser)
     try:
-        yield
+        yield counted
     except CiamError as error:
         if is_failure_of_ciam(error) or is_refused_password(error):
             counted.subtract_recipient()
@@ -217,13 +224,15 @@ def counting_code_entry(code_id: str, channel_name: str) -> Iterator[None]:
         raise
 
 
-def count_password_without_captcha(name: str) -> bool:
+def count_password_without_captcha(name: str, counted: Counted) -> bool:
     """Count a password for a name; return True if the name needs a CAPTCHA after its failures.
 
-    The limit is ``CIAM_CAPTCHA_AFTER``. The count is the same if the account does not exist.
+    The limit is ``CIAM_CAPTCHA_AFTER``. The count is the same if the account does not exist. The
+    counter is added to those of the attempt, ``counted``.
     """
     key = _password_key(name)
-    count, _ = increment_count(key, _PASSWORD_SECONDS)
+    count, wait = increment_count(key, _PASSWORD_SECONDS)
+    counted.counters.append((_CAPTCHA_KEY, key, time.time() + wait - 1))
     return 0 < conf.CIAM_CAPTCHA_AFTER < count
 
 
@@ -251,7 +260,7 @@ def _count(request: HttpRequest, act: _Act, receiver: str = "", known_browser: s
     counts = increment_counts([(counter.key, counter.seconds) for counter in counters])
     for counter, (count, wait) in zip(counters, counts, strict=True):
         # `wait` is rounded up, so the period may end up to a second earlier.
-        counted.counters.append((counter, time.time() + wait - 1))
+        counted.counters.append((counter.limit_key, counter.key, time.time() + wait - 1))
         if count > counter.limit:
             counted.subtract()
             if counter.limit_key == "address" and not (known_browser or conf.CIAM_CLIENT_IP):

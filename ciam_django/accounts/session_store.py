@@ -27,7 +27,7 @@ from ciam_django.accounts.transactions import can_leave_transaction, outside_tra
 from ciam_django.client.crypto import fernet_for, from_stored
 from ciam_django.client.envelope import LIFETIME
 from ciam_django.client.oauth import ciam_app
-from ciam_django.client.person import Person, identity_key, is_subject, load_issuer
+from ciam_django.client.person import Person, identity_key, load_issuer
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.events import SIGNED_IN, SIGNED_OUT, Event, record, request_scope
@@ -56,8 +56,6 @@ def create_ciam_session(
     The row stores the tokens if ``CIAM_KEEP_TOKENS`` is True. CIAM's logout tokens end the session
     through the row.
     """
-    sid = person.claims.get("sid")
-    sid_key = identity_key(person.issuer, str(sid)) if is_subject(sid) else ""
     app, keeps_tokens, check_interval = ciam_app(), conf.CIAM_KEEP_TOKENS, conf.CIAM_SESSION_CHECK
     if not request.session.session_key:
         # ``login`` has flushed a session of another user, so that the new session has no key yet.
@@ -74,7 +72,7 @@ def create_ciam_session(
         )
     ciam_session = CiamSession(
         identity=identity,
-        sid_key=sid_key,
+        sid_key=person.sid_key,
         sealed=encrypted_tokens(tokens),
         ends_at=request.session.get_expiry_date(),
     )

@@ -187,7 +187,7 @@ def _wait_for_tokens(ciam_session: CiamSession) -> Tokens:
     Raises ``CiamError``: ``no_connection`` if the other request fails, or after ``CIAM_TIMEOUT``;
     ``session_ended`` if the session has ended.
     """
-    until = call_deadline(conf.CIAM_TIMEOUT)
+    until = call_deadline()
     while time.monotonic() < until:
         reloaded = _load_active_session(ciam_session)
         if reloaded.renewals > ciam_session.renewals:

@@ -125,11 +125,21 @@ def set_cached(key: str, value: Any, *, seconds: int, level: int = logging.WARNI
     ``level`` is the level of the log line about a failure of the cache.
     """
     stored_key = _stored_key(key)
-    encrypted = _encrypted(stored_key, value, seconds)
-    try:
-        cache.set(stored_key, encrypted, timeout=seconds)
-    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, level)
+    _set(stored_key, _encrypted(stored_key, value, seconds), seconds, level)
+
+
+def set_encrypted(key: str, encrypted: str, *, seconds: int) -> None:
+    """Store a text that the caller has encrypted; do nothing if the cache fails.
+
+    The caller's encryption has to prove that the text belongs to the key and has not ended.
+    """
+    _set(_stored_key(key), encrypted, seconds, logging.WARNING)
+
+
+def get_encrypted(key: str) -> str:
+    """Return the text of ``set_encrypted``, which may be of another program, or an empty text."""
+    stored = _get(_stored_key(key), logging.WARNING)
+    return stored if isinstance(stored, str) else ""
 
 
 def acquire_once(key: str, *, seconds: int) -> bool:
@@ -193,6 +203,13 @@ def _get(stored_key: str, level: int) -> Any:
     except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
         _log_cache_failure(error, level)
         return None
+
+
+def _set(stored_key: str, encrypted: str, seconds: int, level: int) -> None:
+    try:
+        cache.set(stored_key, encrypted, timeout=seconds)
+    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
+        _log_cache_failure(error, level)
 
 
 def _add_or_get(stored_key: str, value: Any, seconds: int) -> tuple[bool, Any]:

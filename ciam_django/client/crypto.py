@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 import typing
 from collections.abc import Mapping
@@ -59,9 +60,13 @@ def from_stored(cls: type[D], content: object) -> D | None:
 
 @functools.cache
 def _member_types(cls: Any) -> Mapping[str, Any]:
-    """Return the name of each member with the types that ``isinstance`` accepts for its value."""
+    """Return the name of each member with the types that ``isinstance`` accepts for its value.
+
+    A derived member, which the class computes itself, is left out.
+    """
     hints = typing.get_type_hints(cls)
-    types = {name: typing.get_origin(hint) or hint for name, hint in hints.items()}
+    names = [member.name for member in dataclasses.fields(cls) if member.init]
+    types = {name: typing.get_origin(hints[name]) or hints[name] for name in names}
     # In JSON, a number without a fraction is an integer.
     wider = {float: (int, float), Any: object}
     return {name: wider.get(hint, hint) for name, hint in types.items()}

@@ -15,6 +15,9 @@ from ciam_django.privacy import clear_frames_on_error
 # digits would be more than 30 years.
 LIFETIME: Final = re.compile(r"([0-9]{1,9})(?:\.[0-9]+)?")
 
+# The members that can make a body a failure, whatever its other members say.
+_FAILURE_MEMBERS: Final = frozenset({"success", "error", "errcode"})
+
 
 @clear_frames_on_error
 def raise_for_failure(response: requests.Response) -> None:
@@ -41,7 +44,7 @@ def data_of(response: requests.Response) -> dict[str, Any]:
         body = _parsed_json(response.content)
     except (ValueError, RecursionError):
         body = None
-    if not _is_plain_success(body) and (
+    if not _is_plain_success(body, status) and (
         error := error_from_body(body, status=status, headers=headers)
     ):
         raise error
@@ -51,13 +54,19 @@ def data_of(response: requests.Response) -> dict[str, Any]:
     return data if isinstance(data, dict) and "access_token" not in body else body
 
 
-def _is_plain_success(body: object) -> bool:
-    """Return True if the body has ``"success": true`` and no member that could contradict it."""
-    if not isinstance(body, dict) or body.get("success") is not True:
+def _is_plain_success(body: object, status: int) -> bool:
+    """Return True if no member of the body can make it a failure, see ``error_from_body``.
+
+    A body is a success of CIAM's format with ``"success": true``, or of OAuth's format without a
+    ``success`` and a ``code``.
+    """
+    if not isinstance(body, dict):
         return False
-    # The names of members may be in any letter case, see ``error_from_body``.
-    contradicting = {"success", "error", "errcode"}
-    return not any(name != "success" and str(name).casefold() in contradicting for name in body)
+    # The names of members may be in any letter case.
+    names = {str(name).casefold() for name in body if name != "success"}
+    if body.get("success") is True:
+        return names.isdisjoint(_FAILURE_MEMBERS)
+    return "success" not in body and status < 400 and names.isdisjoint({*_FAILURE_MEMBERS, "code"})
 
 
 def _parsed_json(content: bytes) -> object:

@@ -38,6 +38,7 @@ from ciam_django.network import is_loopback, is_loopback_url
 from ciam_django.privacy import loggable_url, own_text
 
 T = TypeVar("T")
+ReadResponse = Callable[[requests.Response], requests.Response]
 
 CLIENT_NAME: Final = "ciam"
 # Seconds for which CIAM's metadata and keys are fresh.
@@ -340,8 +341,7 @@ class CiamApp(_App):
             self._get_oauth_client(**self.load_server_metadata()) as session,
         ):
             endpoint = session.metadata.get("token_endpoint") or self.access_token_url
-            timeout = conf.CIAM_TIMEOUT
-            if call_deadline(timeout) - time.monotonic() < timeout / 2:
+            if call_deadline() - time.monotonic() < conf.CIAM_TIMEOUT / 2:
                 raise CiamError("timeout", upstream_text=own_text("the other calls took too long"))
             try:
                 token: dict[str, Any] = session.refresh_token(endpoint, refresh_token=refresh_token)
@@ -456,6 +456,24 @@ class CiamApp(_App):
             return str(add_params_to_uri(endpoint, list(parameters.items())))
 
 
+def validate_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[str]) -> None:
+    """Raise ``mismatching_issuer`` if an ``iss`` is wrong, or is missing although it is announced.
+
+    ``returned_issuers`` holds each ``iss`` parameter of the callback. A wrong ``iss`` is refused
+    even if the metadata does not announce the parameter: a wrong ``iss`` shows that another
+    provider has sent the response, so the code must not be exchanged (RFC 9207, section 2.4). A
+    missing ``iss`` is refused only if the metadata announces the parameter
+    (``authorization_response_iss_parameter_supported``). If the metadata has no issuer, nothing is
+    checked; in CIAM's own mode, the metadata is empty.
+    """
+    issuer = metadata.get("issuer")
+    if not issuer:
+        return
+    is_announced = metadata.get("authorization_response_iss_parameter_supported") is True
+    if any(iss != issuer for iss in returned_issuers) or (is_announced and not returned_issuers):
+        raise CiamError("mismatching_issuer", stage=Stage.CALLBACK)
+
+
 def name_setting(error: CiamError, setting: str, url: str) -> None:
     """Add the name of the setting and the host of the URL to the text of the error.
 
@@ -526,7 +544,7 @@ def ciam_app() -> CiamApp:
                 **options,
                 "code_challenge_method": "S256",
             },
-            "compliance_fix": ciam_compliance_fix,
+            "compliance_fix": _fix_own_session,
         },
     )
 
@@ -540,14 +558,25 @@ def ciam_compliance_fix(session: OAuth2Session) -> None:
     more values of ``token_endpoint_auth_method``: ``client_secret_json`` of CIAM's own token
     endpoint, and ``private_key_jwt``, whose ``client_secret`` is a private key.
     """
+    _register_hooks(session, _read_token_response, _read_refresh_response)
+
+
+def _fix_own_session(session: OAuth2Session) -> None:
+    """Do the same for a session of ``CiamApp``, whose methods convert the errors of the hooks."""
+    _register_hooks(session, _rewrite_token_response, _rewrite_token_response)
+
+
+def _register_hooks(
+    session: OAuth2Session, read_token_response: ReadResponse, read_refresh_response: ReadResponse
+) -> None:
     session.register_client_auth_method(("client_secret_json", _encode_client_secret_json))
     # The project can have registered Authlib's own method, with its own algorithm. Authlib has no
     # public name for the registered methods.
     if PRIVATE_KEY_JWT not in session._auth_methods:  # type: ignore[attr-defined]  # the stubs lack it
         session.register_client_auth_method((PRIVATE_KEY_JWT, encode_assertion))
     # A failure that passed for a token would also replace the good token on refresh.
-    session.register_compliance_hook("access_token_response", _read_token_response)
-    session.register_compliance_hook("refresh_token_response", _read_refresh_response)
+    session.register_compliance_hook("access_token_response", read_token_response)
+    session.register_compliance_hook("refresh_token_response", read_refresh_response)
     remove_scope = functools.partial(_remove_default_scope, session.scope)
     session.register_compliance_hook("refresh_token_request", remove_scope)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
@@ -33,23 +34,29 @@ class Person:
 
     ``claims`` has the other data about the person. ``provider`` is a name of
     ``login/providers.py`` if the person has signed in at a social provider through this package.
+
+    The other members are derived: ``key`` is the key of the person's identity, see
+    ``identity_key``. ``union_id`` is WeChat's id of the person in all apps of one company, or an
+    empty text. ``sid_key`` is the key of the person's session at CIAM, or an empty text.
     """
 
     issuer: str
     subject: str
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
     provider: str = ""
+    key: str = field(init=False, repr=False, compare=False)
+    union_id: str = field(init=False, repr=False, compare=False)
+    sid_key: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def key(self) -> str:
-        """The key of the person's identity, see ``identity_key``."""
-        return identity_key(self.issuer, self.subject)
-
-    @property
-    def union_id(self) -> str:
-        """WeChat's id of the person in all apps of one company, or an empty text."""
-        values = [self.claims.get(name) for name in _UNION_ID_CLAIMS]
-        return next((str(value) for value in values if is_subject(value)), "")
+    def __post_init__(self) -> None:
+        """Derive the keys and the id, which a sign-in needs several times."""
+        claims, sid = self.claims, self.claims.get("sid")
+        union_ids = (str(claims[name]) for name in _UNION_ID_CLAIMS if is_subject(claims.get(name)))
+        # The usual way to set a member of a frozen dataclass.
+        set_member = functools.partial(object.__setattr__, self)
+        set_member("key", identity_key(self.issuer, self.subject))
+        set_member("union_id", next(union_ids, ""))
+        set_member("sid_key", identity_key(self.issuer, str(sid)) if is_subject(sid) else "")
 
 
 def identity_key(issuer: str, subject: str) -> str:

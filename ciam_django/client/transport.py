@@ -19,7 +19,7 @@ import requests
 from authlib.integrations.requests_client import OAuth2Session
 from django.http import HttpRequest
 from django.utils.asyncio import async_unsafe
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -114,12 +114,12 @@ def asking_directly(function: Callable[P, T]) -> Callable[P, T]:
     return ignoring_circuits(sharing_one_deadline(function))
 
 
-def call_deadline(timeout: float) -> float:
+def call_deadline() -> float:
     """Return the time (of ``time.monotonic``) at which a call or wait that begins now must end.
 
-    ``timeout`` is ``CIAM_TIMEOUT``.
+    A call or wait takes ``CIAM_TIMEOUT`` at most.
     """
-    ends_at = time.monotonic() + timeout
+    ends_at = time.monotonic() + conf.CIAM_TIMEOUT
     budget = _budget.get()
     if budget is None or budget.is_over:
         return ends_at
@@ -300,11 +300,11 @@ class HttpSession(OAuth2Session):
         self.trust_env = False
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.adapters.clear()
-        self.mount("https://", _adapter())
-        self.mount("http://", _adapter())
 
-    def close(self) -> None:
-        """Do nothing: the connections belong to the process."""
+    def get_adapter(self, url: str) -> BaseAdapter:
+        """Return the adapter of the process; ``close`` ends only adapters of the session."""
+        is_http = url.lower().startswith(("https://", "http://"))
+        return _adapter() if is_http else super().get_adapter(url)
 
     def fetch_token(self, *args: Any, **kwargs: Any) -> Any:
         """Exchange a code for tokens, see Authlib."""
@@ -337,9 +337,8 @@ class HttpSession(OAuth2Session):
         circuit breaker refuses. Failures before the body raise the exceptions of requests. In a
         coroutine, raises ``SynchronousOnlyOperation``.
         """
-        timeout, limit = conf.CIAM_TIMEOUT, conf.CIAM_MAX_CALLS
-        deadline = call_deadline(timeout)
-        seconds = deadline - time.monotonic()
+        deadline = call_deadline()
+        limit, seconds = conf.CIAM_MAX_CALLS, deadline - time.monotonic()
         if seconds <= 0:
             raise CiamError("timeout", upstream_text=own_text("the other calls took CIAM_TIMEOUT"))
         token = _deadline.set(deadline)

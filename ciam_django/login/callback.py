@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 
 from ciam_django.accounts.login import resume_session, sign_in_or_link
 from ciam_django.accounts.rate_limits import counting_attempt
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.oauth import ciam_app, validate_issuer
 from ciam_django.client.person import identify_person
 from ciam_django.errors import CiamError, Stage, code_in
 from ciam_django.login.error_responses import answer_error, login_page_url
@@ -26,11 +26,10 @@ from ciam_django.login.hints import (
 )
 from ciam_django.login.known_browsers import known_browser_id, remember_browser
 from ciam_django.login.link_views import answer_link_error
-from ciam_django.login.loop_guard import count_sign_in, recent_sign_ins
+from ciam_django.login.loop_guard import count_sign_in
 from ciam_django.login.notices import set_error_notice
 from ciam_django.login.pages import result_response
 from ciam_django.login.redirects import (
-    callback_url,
     end_fragment,
     redirect_response,
     safe_next,
@@ -133,9 +132,11 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
     # A client with a valid state could let CIAM check any number of guessed codes.
     with counting_attempt(request, "", Stage.CALLBACK, known_browser_id(request)):
         token_response = app.exchange_code(
-            code=code, redirect_uri=callback_url(request), code_verifier=sign_in_state.code_verifier
+            code=code,
+            redirect_uri=sign_in_state.redirect_uri,
+            code_verifier=sign_in_state.code_verifier,
         )
-    earlier_sign_ins = recent_sign_ins(request)
+    was_anonymous = request.user.is_anonymous
     person = identify_person(app, token_response, sign_in_state.nonce)
     if sign_in_state.link_to_user and not app.is_oidc:
         # CIAM's own mode has no ``prompt=login``: the person may have signed in long ago.
@@ -152,27 +153,9 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
     sign_in_or_link(request, person, token_response, sign_in_state.link_to_user)
     remember_next(request, sign_in_state.digest, sign_in_state.next)
     response = redirect_response(url_after_sign_in(request, sign_in_state.next))
-    count_sign_in(request, response, earlier_sign_ins)
+    count_sign_in(request, response, was_anonymous=was_anonymous)
     remember_browser(request, response, method="" if sign_in_state.link_to_user else HOSTED)
     return response
-
-
-def validate_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[str]) -> None:
-    """Raise ``mismatching_issuer`` if an ``iss`` is wrong, or is missing although it is announced.
-
-    ``returned_issuers`` holds each ``iss`` parameter of the callback. A wrong ``iss`` is refused
-    even if the metadata does not announce the parameter: a wrong ``iss`` shows that another
-    provider has sent the response, so the code must not be exchanged (RFC 9207, section 2.4). A
-    missing ``iss`` is refused only if the metadata announces the parameter
-    (``authorization_response_iss_parameter_supported``). If the metadata has no issuer, nothing is
-    checked; in CIAM's own mode, the metadata is empty.
-    """
-    issuer = metadata.get("issuer")
-    if not issuer:
-        return
-    is_announced = metadata.get("authorization_response_iss_parameter_supported") is True
-    if any(iss != issuer for iss in returned_issuers) or (is_announced and not returned_issuers):
-        raise CiamError("mismatching_issuer", stage=Stage.CALLBACK)
 
 
 def cancel_response(
@@ -242,7 +225,8 @@ def _first_response(
     answer_failure: AnswerFailure,
 ) -> HttpResponse:
     """Return the response of the first callback, and store its outcome for a second callback."""
-    outcome = None
+    outcome: CallbackOutcome | None = None
+    response: HttpResponse | None = None
     try:
         response = complete(sign_in_state)
         outcome = _outcome_of(request, sign_in_state, response)
@@ -263,8 +247,7 @@ def _first_response(
         if outcome is None:
             # ``complete`` has raised another exception.
             outcome = CallbackOutcome(error={"code": "mismatching_state", "stage": Stage.CALLBACK})
-        store_outcome(request, sign_in_state, outcome)
-    keep_state_cookie(request, response, sign_in_state)
+        store_outcome(request, response, sign_in_state, outcome)
     return response
 
 
@@ -297,7 +280,7 @@ def _second_response(
     """
     if not may_repeat(sign_in_state):
         return _refuse_used_state(request, sign_in_state)
-    outcome = _wait_for_outcome(request, sign_in_state)
+    outcome = _wait_for_outcome(sign_in_state)
     if outcome is None:
         return _pending_response(request)
     if outcome.error:
@@ -314,14 +297,14 @@ def _second_response(
     return response
 
 
-def _wait_for_outcome(request: HttpRequest, sign_in_state: SignInState) -> CallbackOutcome | None:
+def _wait_for_outcome(sign_in_state: SignInState) -> CallbackOutcome | None:
     """Return the outcome of the first callback; wait for it if no other callback waits."""
-    outcome = stored_outcome(request, sign_in_state)
+    outcome = stored_outcome(sign_in_state)
     if outcome is None and try_to_wait(sign_in_state, _WAIT_SECONDS):
         until = time.monotonic() + _WAIT_SECONDS
         while outcome is None and time.monotonic() < until:
             time.sleep(_POLL_INTERVAL)
-            outcome = stored_outcome(request, sign_in_state)
+            outcome = stored_outcome(sign_in_state)
     return outcome
 
 

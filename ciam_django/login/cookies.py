@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cryptography.fernet import InvalidToken
+from cryptography.fernet import InvalidToken, MultiFernet
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
@@ -168,7 +168,7 @@ class EncryptedCookies:
         ``ttl`` is in seconds; None allows any age.
         """
         encrypted = self.value(request, name)
-        return self.decrypted(encrypted, ttl) if encrypted else None
+        return _decrypted(fernet_for(self.purpose), encrypted, ttl) if encrypted else None
 
     def value(self, request: HttpRequest, name: str) -> str:
         """Return the encrypted content of a cookie, or an empty text without the cookie."""
@@ -184,7 +184,8 @@ class EncryptedCookies:
         names = [name for name in _full_names(request) if name.startswith(prefix)]
         values = [request.COOKIES[name] for name in names]
         values.sort(key=_set_at, reverse=True)
-        contents = [self.decrypted(value, ttl) for value in values[: self.max_count]]
+        fernet = fernet_for(self.purpose)
+        contents = [_decrypted(fernet, value, ttl) for value in values[: self.max_count]]
         return [content for content in contents if content is not None]
 
     def has_cookie(self, request: HttpRequest, name: str) -> bool:
@@ -211,12 +212,17 @@ class EncryptedCookies:
 
         ``ttl`` is in seconds; None allows any age.
         """
-        try:
-            content = json.loads(fernet_for(self.purpose).decrypt(encrypted, ttl=ttl))
-        except (InvalidToken, ValueError):
-            # ValueError: the text is not ASCII, or the content is not JSON.
-            return None
-        return content if isinstance(content, dict) else None
+        return _decrypted(fernet_for(self.purpose), encrypted, ttl)
+
+
+def _decrypted(fernet: MultiFernet, encrypted: str, ttl: int | None) -> dict[str, Any] | None:
+    """Return the content of an encrypted text; see ``EncryptedCookies.decrypted``."""
+    try:
+        content = json.loads(fernet.decrypt(encrypted, ttl=ttl))
+    except (InvalidToken, ValueError):
+        # ValueError: the text is not ASCII, or the content is not JSON.
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _set_at(encrypted: str) -> int:

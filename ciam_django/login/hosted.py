@@ -43,9 +43,13 @@ def authorize(request: HttpRequest) -> HttpResponse:
     consents = check_consent(request, link_to_user=link_to_user)
     if isinstance(consents, HttpResponse):
         return consents
-    sign_in_state = new_sign_in_state(next_url=requested_next(request), link_to_user=link_to_user)
-    url = ciam_app().authorization_url(
+    sign_in_state = new_sign_in_state(
+        next_url=requested_next(request),
+        link_to_user=link_to_user,
         redirect_uri=callback_url(request),
+    )
+    url = ciam_app().authorization_url(
+        redirect_uri=sign_in_state.redirect_uri,
         state=sign_in_state.state,
         nonce=sign_in_state.nonce,
         code_verifier=sign_in_state.code_verifier,

@@ -25,8 +25,13 @@ def recent_sign_ins(request: HttpRequest) -> int:
 
     Return 0 for a signed-in user.
     """
+    count = _stored_count(request)
+    return count if count and request.user.is_anonymous else 0
+
+
+def _stored_count(request: HttpRequest) -> int:
     value = cookie_value(request, _COOKIE) or ""
-    return _VALUES.index(value) if value in _VALUES and request.user.is_anonymous else 0
+    return _VALUES.index(value) if value in _VALUES else 0
 
 
 def is_looping(request: HttpRequest) -> bool:
@@ -34,8 +39,12 @@ def is_looping(request: HttpRequest) -> bool:
     return recent_sign_ins(request) == len(_VALUES) - 1
 
 
-def count_sign_in(request: HttpRequest, response: HttpResponseBase, earlier_sign_ins: int) -> None:
-    """Add one to ``earlier_sign_ins`` and store the count in a cookie for ``LOOP_SECONDS``."""
+def count_sign_in(request: HttpRequest, response: HttpResponseBase, *, was_anonymous: bool) -> None:
+    """Add one to the count of the browser, and store the count in a cookie for ``LOOP_SECONDS``.
+
+    The count begins again unless the user was anonymous before this sign-in.
+    """
+    earlier_sign_ins = _stored_count(request) if was_anonymous else 0
     value = _VALUES[min(earlier_sign_ins + 1, len(_VALUES) - 1)]
     set_cookie(request, response, _COOKIE, value, seconds=LOOP_SECONDS)
 

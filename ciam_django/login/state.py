@@ -20,8 +20,10 @@ from ciam_django.client.cache import (
     acquire_once,
     acquired_at,
     get_cached,
+    get_encrypted,
     is_acquired,
     set_cached,
+    set_encrypted,
 )
 from ciam_django.client.crypto import from_stored
 from ciam_django.events import new_sign_in_id, request_scope
@@ -47,6 +49,8 @@ class SignInState:
 
     ``link_to_user`` is the primary key of the user to link the identity to; an empty text signs the
     identity's own user in. ``consents`` are the ids of the terms that the user has agreed to.
+    ``redirect_uri`` is the one of the authorization request, which the token request repeats (RFC
+    6749, section 4.1.3); it is empty if CIAM's API exchanges the code of a provider.
     ``sign_in`` is the fact of its events.
     """
 
@@ -57,6 +61,7 @@ class SignInState:
     next: str = dataclasses.field(repr=False)
     link_to_user: str = ""
     consents: list[str] = dataclasses.field(default_factory=list)
+    redirect_uri: str = dataclasses.field(default="", repr=False)
     sign_in: str = dataclasses.field(default_factory=new_sign_in_id)
 
     @property
@@ -77,6 +82,7 @@ def new_sign_in_state(
     provider: str = "ciam",
     link_to_user: str = "",
     consents: Sequence[str] = (),
+    redirect_uri: str = "",
 ) -> SignInState:
     """Return a new sign-in with new secrets. RFC 7636, section 4.1, describes the verifier."""
     sign_in_state = SignInState(
@@ -88,6 +94,7 @@ def new_sign_in_state(
         next=next_url,
         link_to_user=link_to_user,
         consents=list(consents),
+        redirect_uri=redirect_uri,
     )
     share_sign_in(sign_in_state)
     return sign_in_state
@@ -225,13 +232,22 @@ class CallbackOutcome:
 
 
 def store_outcome(
-    request: HttpRequest, sign_in_state: SignInState, outcome: CallbackOutcome
+    request: HttpRequest,
+    response: HttpResponseBase | None,
+    sign_in_state: SignInState,
+    outcome: CallbackOutcome,
 ) -> None:
-    """Store the outcome in the cache of all processes, encrypted with ``_outcome_fernet``."""
-    key = _outcome_key(sign_in_state)
+    """Store the outcome in the cache of all processes, encrypted with ``_outcome_fernet``.
+
+    Also keep the cookie of the state in the response of the first callback, which is None if its
+    view has failed.
+    """
     content = json.dumps(dataclasses.asdict(outcome)).encode()
-    encrypted = _outcome_fernet(request, sign_in_state).encrypt(content).decode()
-    set_cached(key, encrypted, seconds=REPEAT_SECONDS)
+    encrypted = _outcome_fernet(sign_in_state).encrypt(content).decode()
+    key = _outcome_key(sign_in_state)
+    if response is not None:
+        keep_state_cookie(request, response, sign_in_state)
+    set_encrypted(key, encrypted, seconds=REPEAT_SECONDS)
 
 
 def keep_state_cookie(
@@ -241,23 +257,25 @@ def keep_state_cookie(
     _COOKIES.set_again(request, response, sign_in_state.digest, seconds=REPEAT_SECONDS)
 
 
-def stored_outcome(request: HttpRequest, sign_in_state: SignInState) -> CallbackOutcome | None:
+def stored_outcome(sign_in_state: SignInState) -> CallbackOutcome | None:
     """Return the outcome of the first callback; None if it is not stored or can't be read."""
-    encrypted = get_cached(_outcome_key(sign_in_state))
+    encrypted = get_encrypted(_outcome_key(sign_in_state))
     try:
-        content = _outcome_fernet(request, sign_in_state).decrypt(encrypted or "")
-    except InvalidToken:
+        content = _outcome_fernet(sign_in_state).decrypt(encrypted, ttl=REPEAT_SECONDS)
+    except (InvalidToken, ValueError):
+        # ValueError: another program has stored a text that is not ASCII.
         return None
     return from_stored(CallbackOutcome, json.loads(content))
 
 
-def _outcome_fernet(request: HttpRequest, sign_in_state: SignInState) -> Fernet:
-    """Return the key of an outcome: only the browser with the state and its cookie has the key.
+def _outcome_fernet(sign_in_state: SignInState) -> Fernet:
+    """Return the key of an outcome: only the browser with the cookie of the state has the key.
 
-    A person who can read the cache, or who knows ``SECRET_KEY``, cannot read the outcome.
+    The key depends on ``SECRET_KEY`` and on the secrets in the encrypted cookie. So a person who
+    can read or write the cache, or who knows one of them, can neither read nor forge the outcome.
     """
-    secret = f"{sign_in_state.state} {_COOKIES.value(request, sign_in_state.digest)}"
-    key = salted_hmac("ciam_django.login.outcome", secret, algorithm="sha256").digest()
+    secrets_of_cookie = f"{sign_in_state.state} {sign_in_state.nonce} {sign_in_state.code_verifier}"
+    key = salted_hmac("ciam_django.login.outcome", secrets_of_cookie, algorithm="sha256").digest()
     return Fernet(base64.urlsafe_b64encode(key))
 
 

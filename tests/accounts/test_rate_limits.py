@@ -17,6 +17,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.accounts import rate_limits
 from ciam_django.accounts.rate_limits import (
+    Counted,
     count_attempt,
     count_captcha,
     count_password_without_captcha,
@@ -201,6 +202,17 @@ def test_successful_attempts_are_not_counted(settings: Settings) -> None:
             pass
 
 
+def test_a_successful_password_does_not_count_towards_a_captcha(settings: Settings) -> None:
+    settings.CIAM_CAPTCHA_AFTER = 2
+
+    for _ in range(5):
+        with counting_attempt(request_from(), "li", Stage.PASSWORD) as counted:
+            assert not count_password_without_captcha("li", counted)
+    for _ in range(2):
+        assert not count_password_without_captcha("li", Counted())
+    assert count_password_without_captcha("li", Counted())
+
+
 def test_failed_attempts_stay_counted(settings: Settings) -> None:
     settings.CIAM_TRY_LIMITS = {"receiver": ("2/min",)}
     request = request_from()
@@ -264,17 +276,17 @@ def test_a_name_needs_a_captcha_for_a_day_after_its_failed_passwords(
 ) -> None:
     settings.CIAM_CAPTCHA_AFTER = 2
     names = ("li", "LI", "li", "wang")
-    needs = [count_password_without_captcha(name) for name in names]
+    needs = [count_password_without_captcha(name, Counted()) for name in names]
     assert needs == [False, False, True, False]
     # CIAM has not refused the third password.
     subtract_password_without_captcha("Li")
     advance_stopped_clock(86390)
-    assert count_password_without_captcha("li")
+    assert count_password_without_captcha("li", Counted())
     advance_stopped_clock(20)
-    assert not count_password_without_captcha("li")
+    assert not count_password_without_captcha("li", Counted())
 
     settings.CIAM_CAPTCHA_AFTER = 0
-    assert not any(count_password_without_captcha("li") for _ in range(9))
+    assert not any(count_password_without_captcha("li", Counted()) for _ in range(9))
 
 
 def test_a_warning_is_logged_once_in_ten_minutes(

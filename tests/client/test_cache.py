@@ -31,6 +31,8 @@ def is_down(settings: Settings) -> None:
     [
         (lambda: cache.get_cached("key"), None),
         (lambda: cache.set_cached("key", 1, seconds=60), None),
+        (lambda: cache.get_encrypted("key"), ""),
+        (lambda: cache.set_encrypted("key", "text", seconds=60), None),
         (lambda: cache.acquire_once("key", seconds=60), True),
         (lambda: cache.is_acquired("key"), False),
         (lambda: cache.delete_cached("key"), None),

@@ -604,8 +604,8 @@ def test_the_calls_of_a_function_have_one_deadline(ciam: FakeCiam, settings: Set
 
     @sharing_one_deadline
     def call_late() -> float:
-        first = call_deadline(0.4)
-        assert sharing_one_deadline(call_deadline)(0.4) == first
+        first = call_deadline()
+        assert sharing_one_deadline(call_deadline)() == first
         time.sleep(0.45)
         assert code_of_call() == "timeout"
         return first
@@ -614,8 +614,14 @@ def test_the_calls_of_a_function_have_one_deadline(ciam: FakeCiam, settings: Set
     # The time of the function proves nothing about CIAM.
     settings.CIAM_TIMEOUT = 30.0
     assert code_of_call() == ""
-    assert call_deadline(0.4) > first
+    assert call_deadline() > first
     assert ciam.requests
+
+
+def deadline_within(seconds: float) -> float:
+    """Return the deadline of a call that begins while ``CIAM_TIMEOUT`` is ``seconds``."""
+    with override_settings(CIAM_TIMEOUT=seconds):
+        return call_deadline()
 
 
 def test_the_functions_of_a_request_have_one_deadline() -> None:
@@ -623,11 +629,11 @@ def test_the_functions_of_a_request_have_one_deadline() -> None:
 
     @sharing_one_deadline
     def check_session(request: HttpRequest) -> float:
-        return call_deadline(10)
+        return deadline_within(10)
 
     @sharing_one_deadline
     def view(request: HttpRequest) -> float:
-        return call_deadline(30)
+        return deadline_within(30)
 
     deadline = check_session(request)
     assert view(request) == deadline
@@ -639,20 +645,22 @@ def test_a_function_without_a_call_leaves_the_time_of_its_request_to_the_others(
     sharing_one_deadline(lambda request: None)(request)
     time.sleep(0.05)
 
-    assert sharing_one_deadline(lambda request: call_deadline(10))(request) > time.monotonic() + 9.9
+    assert (
+        sharing_one_deadline(lambda request: deadline_within(10))(request) > time.monotonic() + 9.9
+    )
 
 
 def test_a_task_that_goes_on_after_its_function_has_deadlines_of_its_own() -> None:
     @sharing_one_deadline
     def start_task() -> tuple[float, contextvars.Context]:
-        return call_deadline(0.01), contextvars.copy_context()
+        return deadline_within(0.01), contextvars.copy_context()
 
     @sharing_one_deadline
     def function_of_task() -> tuple[float, float]:
-        return call_deadline(30), call_deadline(60)
+        return deadline_within(30), deadline_within(60)
 
     of_function, context = start_task()
-    assert context.run(call_deadline, 30) > of_function + 20
+    assert context.run(deadline_within, 30) > of_function + 20
     first, second = context.run(function_of_task)
     assert first == second > of_function + 20
 
@@ -664,7 +672,7 @@ def test_a_refresh_token_is_not_spent_if_the_answer_could_come_too_late(
     @sharing_one_deadline
     def refresh_with_little_time() -> None:
         # The time limit is 30 seconds.
-        call_deadline(seconds_left)
+        deadline_within(seconds_left)
         ciam_app().refresh_tokens("an unknown token")
 
     with pytest.raises(CiamError, match=code) as raised:
@@ -681,7 +689,7 @@ def test_a_call_with_little_time_left_proves_nothing(ciam: FakeCiam) -> None:
     @sharing_one_deadline
     def call_with_little_time() -> str:
         # The time limit of 30 seconds is almost used up.
-        call_deadline(0.3)
+        deadline_within(0.3)
         return code_of_call()
 
     assert call_with_little_time() == "timeout"

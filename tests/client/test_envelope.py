@@ -9,7 +9,7 @@ import requests
 
 from ciam_django.client import raise_for_failure
 from ciam_django.client.envelope import data_of
-from ciam_django.errors import CiamError, raising_ciam_errors
+from ciam_django.errors import CiamError, error_from_body, raising_ciam_errors
 from tests.rows import for_each_row
 
 
@@ -113,3 +113,23 @@ def test_the_stage_is_that_of_the_block_around_the_call() -> None:
         raise_for_failure(response_of(b'{"error": "invalid_token"}', 401))
 
     assert raised.value.stage == "profile"
+
+
+def test_a_body_is_a_failure_exactly_if_its_parsed_form_is_a_failure() -> None:
+    names = ["success", "Success", "error", "ERROR", "errcode", "ErrCode", "code", "Code"]
+    values = [None, True, False, "true", 0, 200, "invalid_grant", "Operation.Success", {}]
+    bodies = [{"access_token": "a"}, {"access_token": "a", "success": True}]
+    bodies = [{**body, name: value} for body in bodies for name in names for value in values]
+    wrong = []
+    for body in bodies:
+        for status in (200, 302, 400, 500):
+            expected = error_from_body(body, status=status)
+            try:
+                data_of(response_of(json.dumps(body).encode(), status))
+                code = ""
+            except CiamError as error:
+                code = error.code
+            if code != (expected.code if expected else "unreadable_answer" * (status == 302)):
+                wrong.append((body, status, code))
+
+    assert wrong == []

@@ -14,7 +14,7 @@ from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient, ciam_compliance_fix, circuit_breaker
-from ciam_django.client.oauth import CiamApp, _auth_method, ciam_app, name_setting
+from ciam_django.client.oauth import CiamApp, _auth_method, ciam_app, name_setting, validate_issuer
 from ciam_django.client.person import identify_person, issuer_of
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam, endpoints, keys
@@ -819,3 +819,60 @@ def test_a_failed_refresh_of_a_plain_client_keeps_the_good_token(ciam: FakeCiam,
     assert (raised.value.code, raised.value.stage) == ("Operation.Failure.User.Disabled", "refresh")
     assert session.token == token
     assert not updates
+
+
+# --- The issuer of a callback (RFC 9207) ------------------------------------------------------
+
+ISSUER = "https://ciam.example/oidc/app"
+OTHER_ISSUER = "https://evil.example/oidc/app"
+ANNOUNCED = {"issuer": ISSUER, "authorization_response_iss_parameter_supported": True}
+NOT_ANNOUNCED = {"issuer": ISSUER}
+
+
+@pytest.mark.parametrize("metadata", [ANNOUNCED, NOT_ANNOUNCED])
+def test_the_issuer_of_the_metadata_is_accepted_as_iss(
+    metadata: dict[str, object],
+) -> None:
+    validate_issuer(metadata, [ISSUER])
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [NOT_ANNOUNCED, {**ANNOUNCED, "authorization_response_iss_parameter_supported": "true"}],
+)
+def test_a_missing_iss_is_accepted_if_the_metadata_does_not_announce_the_iss_parameter(
+    metadata: dict[str, object],
+) -> None:
+    validate_issuer(metadata, [])
+
+
+def test_a_missing_iss_is_refused_if_the_metadata_announces_the_iss_parameter() -> None:
+    with pytest.raises(CiamError, match="mismatching_issuer"):
+        validate_issuer(ANNOUNCED, [])
+
+
+@pytest.mark.parametrize("returned_issuers", [[], [OTHER_ISSUER]])
+def test_any_iss_is_accepted_without_an_issuer_in_the_metadata(
+    returned_issuers: list[str],
+) -> None:
+    # CIAM's own mode has no metadata.
+    validate_issuer({}, returned_issuers)
+
+
+@pytest.mark.parametrize("metadata", [ANNOUNCED, NOT_ANNOUNCED])
+@pytest.mark.parametrize(
+    "returned_issuers",
+    [
+        [OTHER_ISSUER],
+        [""],
+        [f"{ISSUER}/"],
+        [ISSUER.upper()],
+        [ISSUER, OTHER_ISSUER],
+        [OTHER_ISSUER, ISSUER],
+    ],
+)
+def test_an_iss_that_is_not_exactly_the_issuer_is_refused(
+    metadata: dict[str, object], returned_issuers: list[str]
+) -> None:
+    with pytest.raises(CiamError, match="mismatching_issuer"):
+        validate_issuer(metadata, returned_issuers)

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory, override_settings
 from pytest_django.fixtures import Settings
 
-from ciam_django.client.cache import set_cached
+from ciam_django.client.cache import FORMAT, set_encrypted
 from ciam_django.client.crypto import fernet_for
 from ciam_django.login import state
 from tests.browser import Browser
@@ -224,25 +224,54 @@ def test_an_invalid_cookie_is_deleted_first(garbage: str) -> None:
 OUTCOME = state.CallbackOutcome("/next/", ["ciam_laps=1; Max-Age=60"], "key-of-the-session")
 
 
-def test_an_outcome_can_be_read_only_with_the_cookie_of_the_state() -> None:
+def test_an_outcome_can_be_read_only_with_the_content_of_the_cookie() -> None:
     sign_in = state.new_sign_in_state(next_url="/next/")
-    request = request_with(response_with_cookie(sign_in))
-    assert state.stored_outcome(request, sign_in) is None
-    state.store_outcome(request, sign_in, OUTCOME)
+    assert state.stored_outcome(sign_in) is None
+    state.store_outcome(HttpRequest(), None, sign_in, OUTCOME)
 
-    assert state.stored_outcome(request, sign_in) == OUTCOME
-    other_request = request_with(response_with_cookie(sign_in))
-    assert state.stored_outcome(other_request, sign_in) is None
-    request.COOKIES = {}
-    assert state.stored_outcome(request, sign_in) is None
+    assert state.stored_outcome(sign_in) == OUTCOME
+    for secret in ("nonce", "code_verifier"):
+        # The state alone is in the URL of the callback.
+        other = dataclasses.replace(sign_in, **{secret: "a guess"})
+        assert state.stored_outcome(other) is None
+    with override_settings(SECRET_KEY="another key"):
+        assert state.stored_outcome(sign_in) is None
+
+
+def test_an_outcome_ends_even_if_the_cache_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    sign_in = state.new_sign_in_state(next_url="/next/")
+    state.store_outcome(HttpRequest(), None, sign_in, OUTCOME)
+    later = time.time() + state.REPEAT_SECONDS + 2
+    cache.set(stored_key := f"{state._outcome_key(sign_in)}.{FORMAT}", cache.get(stored_key), None)
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    assert cache.get(stored_key)
+    assert state.stored_outcome(sign_in) is None
+
+
+@pytest.mark.parametrize("stored", [b"bytes", "garbage", "\u72b6\u6001", "gAAAAA" + "=" * 4000, 7])
+def test_a_text_of_another_program_is_no_outcome(stored: object) -> None:
+    sign_in = state.new_sign_in_state(next_url="/next/")
+    cache.set(f"{state._outcome_key(sign_in)}.{FORMAT}", stored)
+
+    assert state.stored_outcome(sign_in) is None
+
+
+def test_the_outcome_of_another_state_is_not_read() -> None:
+    sign_in, other = state.new_sign_in_state(next_url=""), state.new_sign_in_state(next_url="")
+    state.store_outcome(HttpRequest(), None, other, OUTCOME)
+    copied = cache.get(f"{state._outcome_key(other)}.{FORMAT}")
+    cache.set(f"{state._outcome_key(sign_in)}.{FORMAT}", copied)
+
+    assert state.stored_outcome(other) == OUTCOME
+    assert state.stored_outcome(sign_in) is None
 
 
 def test_the_cache_shows_nothing_of_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     sign_in = state.new_sign_in_state(next_url="/next/")
-    request = request_with(response_with_cookie(sign_in))
     stored: list[str] = []
     monkeypatch.setattr(cache, "set", lambda *arguments, **options: stored.append(str(arguments)))
-    state.store_outcome(request, sign_in, OUTCOME)
+    state.store_outcome(HttpRequest(), None, sign_in, OUTCOME)
 
     assert stored
     for secret in (*OUTCOME.cookies, OUTCOME.url, OUTCOME.session_key, sign_in.state):
@@ -253,11 +282,10 @@ def test_the_cache_shows_nothing_of_an_outcome(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("content", [{"url": 1}, []])
 def test_the_outcome_of_another_version_is_not_read(content: object) -> None:
     sign_in = state.new_sign_in_state(next_url="/next/")
-    request = request_with(response_with_cookie(sign_in))
-    encrypted = state._outcome_fernet(request, sign_in).encrypt(json.dumps(content).encode())
-    set_cached(state._outcome_key(sign_in), encrypted.decode(), seconds=30)
+    encrypted = state._outcome_fernet(sign_in).encrypt(json.dumps(content).encode())
+    set_encrypted(state._outcome_key(sign_in), encrypted.decode(), seconds=30)
 
-    assert state.stored_outcome(request, sign_in) is None
+    assert state.stored_outcome(sign_in) is None
 
 
 @pytest.mark.parametrize(("seconds", "may_repeat"), [(0, True), (29, True), (32, False)])

@@ -14,6 +14,7 @@ from ciam_django.accounts import rate_limits
 from ciam_django.accounts.backends import record_typed_name
 from ciam_django.accounts.login import refuse_locked_out
 from ciam_django.accounts.rate_limits import (
+    Counted,
     count_password_without_captcha,
     count_send,
     counting_code_entry,
@@ -52,7 +53,7 @@ T = TypeVar("T")
 
 def counting_attempt(
     submission: Submission, typed_name: str, stage: Stage, counted_name: str = ""
-) -> AbstractContextManager[None]:
+) -> AbstractContextManager[Counted]:
     """Return a context manager that counts an attempt, and subtracts an attempt that succeeds.
 
     Raises ``too_many_requests`` above a rate limit, and if django-axes has locked the name out. The
@@ -84,8 +85,8 @@ def submit_password(submission: Submission) -> SubmitResult:
     username = normalized_username(submission.cleaned_data["username"])
     name = account_name(submission.cleaned_data["username"])
     with (
-        counting_attempt(submission, name, Stage.PASSWORD),
-        _asking_all_names_for_captcha(submission, name),
+        counting_attempt(submission, name, Stage.PASSWORD) as counted,
+        _asking_all_names_for_captcha(submission, name, counted),
     ):
         outcome = CiamClient().password_login(
             username, submission.cleaned_data["password"], **submission.extra_parameters
@@ -96,33 +97,37 @@ def submit_password(submission: Submission) -> SubmitResult:
 
 
 @contextlib.contextmanager
-def _asking_all_names_for_captcha(submission: Submission, name: str) -> Iterator[None]:
+def _asking_all_names_for_captcha(
+    submission: Submission, name: str, counted: Counted
+) -> Iterator[None]:
     """Require a CAPTCHA after some failed passwords of a name, whether the account exists or not.
 
     CIAM asks for a CAPTCHA only if the account exists, and may check the CAPTCHA only then. So the
     generic answer does not tell if the CAPTCHA or the password was wrong. Other failures, such as a
     timeout, do not count. While CIAM gives no CAPTCHA, no name needs a CAPTCHA.
+
+    ``counted`` has the counters of the attempt, from which a success is subtracted.
     """
     has_captcha, is_refused = "captchaText" in submission.extra_parameters, False
-    needs_captcha = not has_captcha and count_password_without_captcha(name)
+    needs_captcha = not has_captcha and count_password_without_captcha(name, counted)
     # Strangers can enter wrong passwords for the name. If the tenant has no CAPTCHA, the owner of
     # the account could not sign in until the next day.
     if needs_captcha and load_captcha_availability():
         raise CiamError("Params.Blank.CaptchaCode", stage=Stage.PASSWORD)
     try:
         yield
-    except CiamError as error:
-        is_refused = kind_of(error) is Kind.CAPTCHA or is_generic(answer_to(error))
+    except BaseException as error:
+        if isinstance(error, CiamError):
+            is_refused = kind_of(error) is Kind.CAPTCHA or is_generic(answer_to(error))
         if is_refused:
             error.generic_code = (
                 "password_or_captcha_refused"
                 if has_captcha
                 else "Operation.Failure.Username.Or.Password.Error"
             )
-        raise
-    finally:
-        if not has_captcha and not is_refused:
+        elif not has_captcha:
             subtract_password_without_captcha(name)
+        raise
 
 
 def send_sms_code(submission: Submission) -> SubmitResult:

@@ -96,7 +96,8 @@ def finish_sign_in(
     """
     result: SignedIn | Flow = tokens
     person = identify_person(ciam_app(), tokens.data, None)
-    person = dataclasses.replace(person, provider=flow.provider)
+    if flow.provider:
+        person = dataclasses.replace(person, provider=flow.provider)
     if flow.told_name:
         person = with_told_name(person, flow.told_name)
     if with_session and flow.link_to_user:
