@@ -227,8 +227,12 @@ def _has_reference(meaning: Meaning) -> bool:
 
 def possible_answers() -> dict[str, Answer]:
     """Return code -> an answer with this code, for each possible code; used for API schemas."""
-    errors = (CiamError(code, request_id=_EXAMPLE_REQUEST_ID) for code in known_keys())
-    return {answer.code: answer for answer in map(answer_to, errors)}
+    return {answer.code: answer for answer in map(example_answer, known_keys())}
+
+
+def example_answer(code: str) -> Answer:
+    """Return an answer to the code in the active language, with a request id of CIAM."""
+    return answer_to(CiamError(code, request_id=_EXAMPLE_REQUEST_ID))
 
 
 def kind_of(error: CiamError) -> Kind:
