@@ -78,9 +78,9 @@ async def raise_hand_error_async(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("ciam/", include("ciam_django.urls")),
     path("ciam_django", raise_ciam_error),
-    path("by hand", raise_hand_error),
+    path("by_hand", raise_hand_error),
     path("ciam_django/async", raise_ciam_error_async),
-    path("by hand/async", raise_hand_error_async),
+    path("by_hand/async", raise_hand_error_async),
 ]
 _HEADERS: Final = {"Accept": "application/json", "Accept-Language": "zh-hans"}
 _MIDDLEWARE: Final = {
@@ -93,9 +93,18 @@ def cases() -> Mapping[str, Case]:
     timed: dict[str, Case] = {}
     for name, middleware in _MIDDLEWARE.items():
         with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, middleware]):
-            timed[name] = _wsgi_case(f"/{name}", get_wsgi_application())
-            timed[f"{name}, ASGI"] = _asgi_case(f"/{name}/async", get_asgi_application())
+            url = f"/{slug_of(name)}"
+            timed[name] = _wsgi_case(url, get_wsgi_application())
+            timed[f"{name}, ASGI"] = _asgi_case(f"{url}/async", get_asgi_application())
     return timed
+
+
+def slug_of(name: str) -> str:
+    """Return the path of a case.
+
+    ``LocaleMiddleware`` looks for a language in the first part of a path, unless it has a space.
+    """
+    return name.replace(" ", "_")
 
 
 def _wsgi_case(url: str, application: Any) -> Case:

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from benchmarks.cases import Case, Row, timed_case
-from benchmarks.errors import CODE, HAND_TABLE, HandError
+from benchmarks.errors import CODE, HAND_TABLE, HandError, slug_of
 from ciam_django.errors import CiamError
 
 HANDLERS: Final = {
@@ -83,7 +83,7 @@ class RefusingView(APIView):
 handlers: dict[str, Callable[[Exception, Any], Response | None]] = {}
 urlpatterns = [
     path("ciam/", include("ciam_django.urls")),
-    *(path(name, RefusingView.as_view(name=name)) for name in HANDLERS),
+    *(path(slug_of(name), RefusingView.as_view(name=name)) for name in HANDLERS),
 ]
 
 
@@ -99,7 +99,7 @@ def cases() -> Mapping[str, Case]:
 
 def _request_case(application: Any, name: str) -> Case:
     headers = {"Accept": "application/json", "Accept-Language": "zh-hans"}
-    environ = RequestFactory(headers=headers)._base_environ(PATH_INFO=f"/{name}")  # type: ignore[attr-defined]
+    environ = RequestFactory(headers=headers)._base_environ(PATH_INFO=f"/{slug_of(name)}")  # type: ignore[attr-defined]
 
     def request() -> None:
         response = application(dict(environ), lambda status, headers: None)

@@ -12,13 +12,18 @@ from urllib.parse import quote
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
-from django.utils.translation import npgettext, override
+from django.utils.translation import npgettext
 
 from ciam_django.codes import CODES, MESSAGES_WITH_RULE, Meaning
 from ciam_django.conf import conf, is_set_by_project
 from ciam_django.errors import CiamError, Stage, cause_names_of, error_from_authlib
 from ciam_django.kinds import ACTIONS, KINDS, Action, Audience, Kind
-from ciam_django.languages import language_for, language_of_texts, similar_languages
+from ciam_django.languages import (
+    in_language,
+    language_for,
+    language_of_texts,
+    similar_languages,
+)
 from ciam_django.lookup import (
     FIELD,
     GENERIC_CODES,
@@ -66,7 +71,6 @@ class Answer:
     request_id: str
     # JSON bodies do not have the fields below.
     headers: dict[str, str]
-    action_label: str
     # The text of the page: the detail, or the row's text with the waiting time.
     text: str
     # True if the user has stopped the sign-in.
@@ -80,6 +84,12 @@ class Answer:
     # The language of the page. A message of the project can be in another language, which
     # ``Content-Language`` then names.
     language: str
+
+    @property
+    def action_label(self) -> str:
+        """The label of the action's link, in the language of the page; only pages have it."""
+        with in_language(self.language):
+            return str(ACTIONS[Action(self.action)].label)
 
     def as_dict(self) -> dict[str, Any]:
         """Return all members of the JSON body; each body has all of them."""
@@ -129,7 +139,7 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
     while match is None and isinstance(message, TextByLanguage):
         match, message = message.match(language), message.default
     texts_language = language_of_texts(match.wanted_language if match else language)
-    with override(texts_language):
+    with in_language(texts_language):
         detail = match.text if match else _text_of(message, shown_row, texts_language)
         answer = _localized_answer(
             error,
@@ -180,7 +190,6 @@ def _localized_answer(
             "Ciam-Error-Code": shown_row.key,
             "Ciam-Request-Id": request_id,
         },
-        action_label=str(ACTIONS[meaning.action].label),
         text=_text_of_page(shown_row, detail, retry_after),
         is_cancel=meaning.is_cancel,
         has_reference=_has_reference(meaning),
@@ -218,8 +227,12 @@ def _has_reference(meaning: Meaning) -> bool:
 
 def possible_answers() -> dict[str, Answer]:
     """Return code -> an answer with this code, for each possible code; used for API schemas."""
-    errors = (CiamError(code, request_id=_EXAMPLE_REQUEST_ID) for code in known_keys())
-    return {answer.code: answer for answer in map(answer_to, errors)}
+    return {answer.code: answer for answer in map(example_answer, known_keys())}
+
+
+def example_answer(code: str) -> Answer:
+    """Return an answer to the code in the active language, with a request id of CIAM."""
+    return answer_to(CiamError(code, request_id=_EXAMPLE_REQUEST_ID))
 
 
 def kind_of(error: CiamError) -> Kind:
@@ -298,8 +311,10 @@ def code_in_url(code: str) -> str:
 
 
 def _problem_type(kind: Kind, code: str) -> str:
-    url = conf.CIAM_PROBLEM_TYPE_URL.replace("{kind}", str(kind))
-    return url.replace("{code}", code_in_url(code)) or "about:blank"
+    url = conf.CIAM_PROBLEM_TYPE_URL
+    if not url:
+        return "about:blank"
+    return url.replace("{kind}", str(kind)).replace("{code}", code_in_url(code))
 
 
 def _action_url(action: Action) -> str | None:

@@ -298,10 +298,11 @@ def _is_instance_of(error: BaseException, module: str, name: str) -> bool:
 
 def error_from_authlib(error: BaseException) -> CiamError | None:
     """Return a ``CiamError`` for an exception of Authlib's OAuth client; None for any other."""
-    if any(_is_instance_of(error, module, name) for module, name in _AUTHLIB_EXCEPTIONS):
-        converted = _error_from_attributes(error)
-        converted.cause_names = tuple(_class_names_in_chain(error))
-        return converted
+    for module, name in _AUTHLIB_EXCEPTIONS:
+        if _is_instance_of(error, module, name):
+            converted = _error_from_attributes(error)
+            converted.cause_names = tuple(_class_names_in_chain(error))
+            return converted
     return None
 
 

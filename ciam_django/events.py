@@ -12,10 +12,10 @@ import functools
 import logging
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from django.http import HttpRequest
 
@@ -467,21 +467,23 @@ def record(
     has_line = level != NO_LINE and logger.isEnabledFor(level)
     if not (has_line or event.observers):
         return
-    typed_facts = {name: _typed(name, facts.get(name)) for name in event.facts}
+    typed_facts = _typed_facts(event.facts, facts)
     typed_facts |= _common_facts(request, scope or request_scope.get())
     if has_line:
-        text_facts = {name: _typed(name, facts.get(name)) for name in event.text_facts}
-        _write_line(event, level, typed_facts, text_facts)
+        _write_line(event, level, typed_facts, _typed_facts(event.text_facts, facts))
     if event.observers:
         _call_observers(event, typed_facts, request)
 
 
-def _typed(name: str, value: object) -> Fact:
-    if value is None:
-        return None
-    fact_type: Callable[[object], Fact] = FACTS[name].type
-    # A subclass, such as an enum, is converted, too: a formatter may refuse a subclass.
-    return fact_type(value)
+def _typed_facts(names: Sequence[str], facts: Mapping[str, object]) -> dict[str, Fact]:
+    """Return the named facts with the types of ``FACTS``; a missing fact is None."""
+    typed: dict[str, Fact] = {}
+    for name in names:
+        value: Any = facts.get(name)
+        fact_type: Callable[[object], Fact] = FACTS[name].type
+        # A subclass, such as an enum, is converted, too: a formatter may refuse a subclass.
+        typed[name] = value if value is None or type(value) is fact_type else fact_type(value)
+    return typed
 
 
 def _write_line(

@@ -6,6 +6,7 @@ the project.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -44,6 +45,18 @@ def language_for(request: HttpRequest | None) -> str:
     spelled.META["HTTP_ACCEPT_LANGUAGE"] = header.replace("_", "-")
     spelled.COOKIES, spelled.path_info = request.COOKIES, request.path_info
     return get_language_from_request(spelled, check_path=True)
+
+
+_NO_CHANGE: Final = contextlib.nullcontext()
+
+
+def in_language(language: str) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which the language is active.
+
+    The context does nothing if the language is active already: ``override`` costs as much as the
+    translation of a text.
+    """
+    return _NO_CHANGE if get_language() == language else override(language)
 
 
 @cached_until_settings_change("INSTALLED_APPS", "LANGUAGE_CODE", "LOCALE_PATHS")

@@ -5,6 +5,7 @@ HTML is a page, or a fragment for htmx, which puts the fragment into a page of t
 
 from __future__ import annotations
 
+import functools
 import re
 import traceback
 from collections.abc import Mapping
@@ -51,8 +52,9 @@ def response_for(
     ``next_url`` and ``onward_url`` are those of ``way_out_of``. ``context`` is added to the context
     of the template.
     """
-    if media_type_for(request) != HTML:
-        return json_response_for(request, answer)
+    media_type = media_type_for(request)
+    if media_type != HTML:
+        return _json_response(answer, media_type)
     if is_fragment_request(request) and request.headers.get("HX-Target") != CARD_ID:
         link = _link_of_part(request, answer, next_url, onward_url)
         return _part_response(request, answer, {**link, **(context or {})})
@@ -75,13 +77,18 @@ def response_for(
 def json_response_for(request: HttpRequest, answer: Answer) -> HttpResponse:
     """Return the answer as JSON or problem+json, even if the client prefers HTML."""
     media_type = media_type_for(request)
+    return _json_response(answer, JSON if media_type == HTML else media_type)
+
+
+def _json_response(answer: Answer, media_type: str) -> HttpResponse:
     response = JsonResponse(
         answer.as_dict(),
         status=answer.status,
-        content_type=JSON if media_type == HTML else media_type,
+        content_type=media_type,
         json_dumps_params={"ensure_ascii": False},
+        headers=answer.headers,
     )
-    return set_answer_headers(response, answer)
+    return mark_as_logged(response)
 
 
 def set_answer_headers(response: HttpResponse, answer: Answer) -> HttpResponse:
@@ -105,32 +112,47 @@ def media_type_for(request: HttpRequest) -> str:
     names problem+json, even with a low ``q``. A browser that opens a page, and htmx, get HTML if
     the header names none of these types. An unreadable header gets JSON.
     """
-    if not has_readable_accept(request):
+    accepted = _accepted(request)
+    if accepted is None:
         return JSON
-    named = {str(accepted).partition(";")[0].strip() for accepted in request.accepted_types}
-    if request.get_preferred_type([JSON, PROBLEM_JSON, HTML]) == HTML:
-        return HTML
-    takes_html = _is_document_request(request) or is_htmx_request(request)
-    if not named & {JSON, PROBLEM_JSON, HTML} and takes_html:
-        return HTML
-    return PROBLEM_JSON if PROBLEM_JSON in named else JSON
+    media_type, is_named = accepted
+    takes_html = not is_named and (_is_document_request(request) or is_htmx_request(request))
+    return HTML if takes_html else media_type
 
 
 def has_readable_accept(request: HttpRequest) -> bool:
     """Return False if Django can't parse the Accept header, or if the header is too long."""
-    if len(request.headers.get("Accept", "")) > _LONGEST_ACCEPT:
-        return False
+    return _accepted(request) is not None
+
+
+def _accepted(request: HttpRequest) -> tuple[str, bool] | None:
+    # ``request.headers`` would first read all headers of the request.
+    accept = request.META.get("HTTP_ACCEPT", "*/*")
+    return _parsed_accept(accept) if len(accept) <= _LONGEST_ACCEPT else None
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed_accept(accept: str) -> tuple[str, bool] | None:
+    """Return the media type for an Accept header, and True if the header names one of ours.
+
+    Return None if Django can't parse the header. Few browsers and libraries send most requests, and
+    to parse a header takes as long as all other steps of an answer.
+    """
+    request = HttpRequest()
+    request.META["HTTP_ACCEPT"] = accept
     try:
-        # The property parses the header.
-        request.accepted_types  # noqa: B018  (only the exceptions count)
+        named = {str(accepted).partition(";")[0].strip() for accepted in request.accepted_types}
     except (ValueError, LookupError):
         # Django raises these exceptions for parameters in an unknown encoding.
-        return False
-    return True
+        return None
+    is_named = not named.isdisjoint({JSON, PROBLEM_JSON, HTML})
+    if request.get_preferred_type([JSON, PROBLEM_JSON, HTML]) == HTML:
+        return HTML, is_named
+    return (PROBLEM_JSON if PROBLEM_JSON in named else JSON), is_named
 
 
 def _is_document_request(request: HttpRequest) -> bool:
-    return request.headers.get("Sec-Fetch-Dest") == "document"
+    return bool(request.META.get("HTTP_SEC_FETCH_DEST") == "document")
 
 
 # --- Fragments for htmx -----------------------------------------------------------------------
@@ -143,7 +165,7 @@ _PART_TEMPLATE: Final = "ciam_django/error.html"
 
 def is_htmx_request(request: HttpRequest) -> bool:
     """Return True if htmx has sent the request. Another site cannot send the header unasked."""
-    return request.headers.get("HX-Request") == "true"
+    return bool(request.META.get("HTTP_HX_REQUEST") == "true")
 
 
 def is_fragment_request(request: HttpRequest | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
@@ -17,6 +17,8 @@ from ciam_django.errors import CiamError
 from ciam_django.reporting import answer_and_report
 from ciam_django.responses import mark_as_logged
 
+_OWN_HANDLER: Final = "rest_framework.views.exception_handler"
+
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     """Answer an exception of a view; for ``EXCEPTION_HANDLER`` in REST framework's settings.
@@ -28,12 +30,13 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     """
     error = ciam_error_in_drf(exc, context)
     if error is None:
-        fallback = import_string(conf.CIAM_DRF_FALLBACK_HANDLER)
+        # Use the attribute of the module: REST framework can import this module before its own
+        # module ``views`` is complete.
+        path = conf.CIAM_DRF_FALLBACK_HANDLER
+        fallback = views.exception_handler if path == _OWN_HANDLER else import_string(path)
         response: Response | None = fallback(exc, context)
         return response
     answer = answer_and_report(error, django_request(context))
-    # Use the attribute of the module: REST framework can import this module before its own module
-    # ``views`` is complete.
     views.set_rollback()
     response = Response(answer.as_dict(), status=answer.status, headers=answer.headers)
     mark_as_logged(response)

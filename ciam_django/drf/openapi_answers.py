@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from django.conf import settings
 from django.urls import get_script_prefix, get_urlconf
-from django.utils.translation import get_language, override
+from django.utils.translation import override
 
-from ciam_django.answers import BODY_MEMBERS, Answer, possible_answers
-from ciam_django.conf import cached_until_settings_change
+from ciam_django.answers import BODY_MEMBERS, Answer, example_answer, possible_answers
+from ciam_django.conf import SETTINGS, cached_until_settings_change
 from ciam_django.languages import similar_language_with_texts
 
 PROBLEM: Final = "CiamProblem"
 _MEDIA_TYPES: Final = ("application/json", "application/problem+json")
 
+# Our part of a document depends on these settings: on all of the package, and on Django's.
+SETTINGS_OF_DOCUMENT: Final = (
+    *SETTINGS,
+    "AUTHLIB_OAUTH_CLIENTS",
+    "INSTALLED_APPS",
+    "LANGUAGES",
+    "LANGUAGE_CODE",
+    "LOCALE_PATHS",
+    "LOGIN_URL",
+)
 # The most instructive code of each status.
 _EXAMPLE_CODES: Final = (
     "Operation.Failure.SMS.Code.Error",
@@ -48,12 +58,17 @@ _HEADER_DESCRIPTIONS: Final[Mapping[str, str]] = {
 }
 
 
+def answer_statuses() -> list[int]:
+    """Return all statuses that an answer can have; CIAM may answer any call with any code."""
+    return list(_statuses(get_urlconf(), get_script_prefix()))
+
+
 def problem_component() -> dict[str, Any]:
     """Return the schema of the body (RFC 9457), with all possible codes, kinds and actions.
 
     ``code`` also allows other texts, because a later version of this package has more codes.
     """
-    answers = _answers().values()
+    answers = _english_answers(get_urlconf(), get_script_prefix()).values()
     members = {name: dict(_MEMBER_SCHEMAS[name]) for name in BODY_MEMBERS}
     for name in ("code", "kind", "action"):
         members[name]["enum"] = list(dict.fromkeys(getattr(answer, name) for answer in answers))
@@ -61,9 +76,9 @@ def problem_component() -> dict[str, Any]:
     return {"type": "object", "properties": members, "required": list(BODY_MEMBERS)}
 
 
-def answer_statuses() -> list[int]:
-    """Return all statuses that an answer can have; CIAM may answer any call with any code."""
-    return sorted({answer.status for answer in _answers().values()})
+def problem_responses() -> dict[str, Any]:
+    """Return a response for each status, by name, with an example in every language."""
+    return {f"{PROBLEM}{status}": _response_of(status) for status in answer_statuses()}
 
 
 def response_reference(status: int) -> dict[str, str]:
@@ -71,21 +86,30 @@ def response_reference(status: int) -> dict[str, str]:
     return {"$ref": f"#/components/responses/{PROBLEM}{status}"}
 
 
-def problem_responses() -> dict[str, Any]:
-    """Return a response for each status, by name, with an example in every language."""
-    return {f"{PROBLEM}{status}": _response_of(status) for status in answer_statuses()}
+@cached_until_settings_change(*SETTINGS_OF_DOCUMENT)
+def _english_answers(urlconf: Any, prefix: str) -> Mapping[str, Answer]:
+    """Return the answers, which depend on the arguments and on the settings."""
+    with override("en"):
+        return possible_answers()
+
+
+@cached_until_settings_change(*SETTINGS_OF_DOCUMENT)
+def _statuses(urlconf: Any, prefix: str) -> Sequence[int]:
+    return sorted({answer.status for answer in _english_answers(urlconf, prefix).values()})
 
 
 def _response_of(status: int) -> dict[str, Any]:
+    answers = _english_answers(get_urlconf(), get_script_prefix())
+    preferred = [answers[code] for code in _EXAMPLE_CODES if code in answers]
+    candidates = (*preferred, *answers.values())
+    english = next(answer for answer in candidates if answer.status == status)
     examples = {}
     for language in _translated_languages():
         with override(language):
-            answer = _example_answer(status)
+            answer = example_answer(english.code)
             # drf-spectacular and validators accept JSON's types only, no lazy texts.
             value = {name: _json_value(value) for name, value in answer.as_dict().items()}
         examples[language] = {"summary": answer.title, "value": value}
-    with override("en"):
-        english = _example_answer(status)
     schema = {"$ref": f"#/components/schemas/{PROBLEM}"}
     content = {"schema": schema, "examples": examples}
     return {
@@ -97,34 +121,6 @@ def _response_of(status: int) -> dict[str, Any]:
         },
         "content": dict.fromkeys(_MEDIA_TYPES, content),
     }
-
-
-def _example_answer(status: int) -> Answer:
-    answers = _answers()
-    preferred = [answers[code] for code in _EXAMPLE_CODES if code in answers]
-    candidates = (*preferred, *answers.values())
-    return next(answer for answer in candidates if answer.status == status)
-
-
-def _answers() -> Mapping[str, Answer]:
-    """Return the possible answers, computed once for each language, URLconf and script prefix."""
-    return _answers_in(get_language(), get_urlconf(), get_script_prefix())
-
-
-@cached_until_settings_change(
-    "CIAM_ACTION_URLS",
-    "CIAM_ERROR_OVERRIDES",
-    "CIAM_LOGIN_METHODS",
-    "CIAM_PROBLEM_TYPE_URL",
-    "CIAM_RETRY_AFTER",
-    "CIAM_SUPPORT_URL",
-    "CIAM_UPSTREAM_STATUS",
-    "LANGUAGE_CODE",
-    "LOCALE_PATHS",
-)
-def _answers_in(language: str | None, urlconf: Any, prefix: str) -> Mapping[str, Answer]:
-    """The answers depend on the arguments and on the settings."""
-    return possible_answers()
 
 
 def _json_value(value: object) -> object:

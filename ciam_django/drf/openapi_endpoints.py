@@ -131,6 +131,11 @@ def endpoint_components() -> dict[str, Any]:
     }
 
 
+def load_available_steps() -> tuple[str, ...]:
+    """Return the names of the steps that the project and CIAM's tenant offer."""
+    return tuple(name for name in STEPS if load_step_availability(name))
+
+
 def endpoint_paths() -> dict[str, Any]:
     """Return the operations of our endpoints, by path.
 
@@ -151,10 +156,9 @@ def _endpoint_paths() -> Iterator[tuple[str, dict[str, Any]]]:
         reverse("ciam:api_captcha"),
         {"get": _operation("captcha", "Get a CAPTCHA image and its id", "CiamCaptcha")},
     )
-    for name, row in STEPS.items():
-        if load_step_availability(name):
-            operation = _step_operation(name, name, _english_title(row))
-            yield reverse("ciam:api_step", args=[name]), {"post": operation}
+    for name in load_available_steps():
+        operation = _step_operation(name, name, _english_title(STEPS[name]))
+        yield reverse("ciam:api_step", args=[name]), {"post": operation}
     for name, registration in registrations().items():
         if registration.takes_native_codes:
             operation = _step_operation(

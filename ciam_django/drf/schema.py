@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from django.urls import get_script_prefix, get_urlconf
+from django.utils.translation import get_language
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.settings import spectacular_settings
 
+from ciam_django.conf import cached_until_settings_change
 from ciam_django.drf.authentication import CiamBearerAuthentication
 from ciam_django.drf.openapi_answers import (
     PROBLEM,
+    SETTINGS_OF_DOCUMENT,
     answer_statuses,
     problem_component,
     problem_responses,
     response_reference,
 )
-from ciam_django.drf.openapi_endpoints import CSRF_SCHEME, endpoint_components, endpoint_paths
+from ciam_django.drf.openapi_endpoints import (
+    CSRF_SCHEME,
+    endpoint_components,
+    endpoint_paths,
+    load_available_steps,
+)
 from ciam_django.drf.permissions import HasScope
 from ciam_django.drf.scopes import required_scopes
 
@@ -70,14 +80,30 @@ def with_ciam(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     are in it where the project includes ``ciam_django.urls``. Where the project uses a name of
     ours, the project's definition stays.
     """
+    ours = _our_part(
+        get_language(),
+        get_urlconf(),
+        get_script_prefix(),
+        str(spectacular_settings.OAS_VERSION),
+        load_available_steps(),
+    )
+    # Each document has its own objects, because a later hook may change them.
+    merged: dict[str, Any] = _merged_schema(result, json.loads(ours))
+    return merged
+
+
+@cached_until_settings_change(*SETTINGS_OF_DOCUMENT)
+def _our_part(
+    language: str | None, urlconf: Any, prefix: str, version: str, steps: tuple[str, ...]
+) -> str:
+    """Return our part of a document as JSON; it depends on the arguments and on the settings."""
     ours = {"paths": endpoint_paths(), "components": {"schemas": {PROBLEM: problem_component()}}}
     ours["components"]["responses"] = problem_responses()
     if ours["paths"]:
         ours["components"]["schemas"] |= endpoint_components()
         header = {"type": "apiKey", "in": "header", "name": "X-CSRFToken"}
         ours["components"]["securitySchemes"] = {CSRF_SCHEME: header}
-    merged: dict[str, Any] = _merged_schema(result, _in_openapi_version(ours))
-    return merged
+    return json.dumps(_in_openapi_version(ours, version))
 
 
 def _merged_schema(result: Any, ours: Any) -> Any:
@@ -88,14 +114,14 @@ def _merged_schema(result: Any, ours: Any) -> Any:
     return {**ours, **merged}
 
 
-def _in_openapi_version(node: Any) -> Any:
+def _in_openapi_version(node: Any, version: str) -> Any:
     """Write ``nullable`` as OpenAPI 3.1 does, in the type, where the document has that version."""
     if isinstance(node, list):
-        return [_in_openapi_version(each) for each in node]
+        return [_in_openapi_version(each, version) for each in node]
     if not isinstance(node, Mapping):
         return node
-    converted = {name: _in_openapi_version(value) for name, value in node.items()}
-    if "nullable" in converted and str(spectacular_settings.OAS_VERSION).startswith("3.1"):
+    converted = {name: _in_openapi_version(value, version) for name, value in node.items()}
+    if "nullable" in converted and version.startswith("3.1"):
         del converted["nullable"]
         converted["type"] = [converted["type"], "null"]
     return converted

@@ -52,10 +52,11 @@ def _are_scopes(required: Any) -> bool:
 
 def insufficient_scope_error(exc: Exception, context: Mapping[str, Any]) -> CiamError | None:
     """Return the ``CiamError`` for a refusal by ``HasScope``, or None for any other exception."""
-    if not isinstance(exc, exceptions.PermissionDenied) or exc.get_codes() != INSUFFICIENT_SCOPE:
-        return None
     view, request = context.get("view"), context.get("request")
-    if not hasattr(view, "required_scopes") or not isinstance(request, Request | HttpRequest):
+    # Most refusals are of views without scopes.
+    if not isinstance(exc, exceptions.PermissionDenied) or not hasattr(view, "required_scopes"):
+        return None
+    if exc.get_codes() != INSUFFICIENT_SCOPE or not isinstance(request, Request | HttpRequest):
         return None
     error = CiamError(INSUFFICIENT_SCOPE, stage=Stage.API)
     error.required_scopes = required_scopes(view, request.method)

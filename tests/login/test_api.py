@@ -99,6 +99,7 @@ def test_the_first_answer_describes_the_login_methods_and_the_terms(
         "calling_code": "86",
         "name": "Mainland China",
     }
+    assert str(app.offered).count("Mainland China") == 1
     assert app.offered["consents"][0] == {
         "id": "terms",
         "name": "用户协议",

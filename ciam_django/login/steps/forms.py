@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import unicodedata
@@ -12,7 +13,7 @@ from django import forms
 from django.core.validators import RegexValidator
 from django.forms.utils import flatatt
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import (
     get_language,
@@ -176,19 +177,20 @@ class PhoneRegionSelect(forms.Select):
 
 
 def _options_of(regions: Sequence[PhoneRegion], value: str) -> SafeString:
+    options = [_option(region, region.id == value) for region in regions]
+    return mark_safe("".join(options))  # noqa: S308  (each option is safe HTML)
+
+
+@functools.lru_cache(maxsize=4096)
+def _option(region: PhoneRegion, is_selected: bool) -> SafeString:
+    """Return the option of a region, whose name is in the language of the page."""
     # U+2007 is as wide as a digit, and browsers keep it: the names begin at the same place.
-    return format_html_join(
-        "",
+    return format_html(
         '<option value="{}"{}>{}\u2003{}</option>',
-        (
-            (
-                region.id,
-                mark_safe(" selected") if region.id == value else "",
-                f"+{region.calling_code}".ljust(4, "\u2007"),
-                region.name,
-            )
-            for region in regions
-        ),
+        region.id,
+        mark_safe(" selected") if is_selected else "",
+        f"+{region.calling_code}".ljust(4, "\u2007"),
+        region.name,
     )
 
 

@@ -55,7 +55,7 @@ def test_the_facts_of_a_text_field_are_the_attributes_of_its_input(name: str) ->
     assert [each["name"] for each in facts] == list(form.fields)
     for each in facts:
         assert each["required"] is form.fields[each["name"]].required
-        if each["choices"] is None:
+        if each["choices"] is None and each["type"] != "phone_region":
             attributes = inputs[each["name"]]
             expected = {key: attributes.get(key) for key in ATTRIBUTES}
             maxlength = str(each["maxlength"]) if each["maxlength"] else None
@@ -90,3 +90,10 @@ def test_choices_have_a_value_and_a_label() -> None:
         # The value is a list of ids.
         "consent": ("checkbox", [{"value": "terms", "label": "Terms"}]),
     }
+
+
+def test_a_phone_region_has_no_choices_because_the_list_of_regions_is_sent_once() -> None:
+    facts = {fact["name"]: fact for fact in field_facts(form_of("sms"))}
+
+    assert facts["phone_region"]["type"] == "phone_region"
+    assert facts["phone_region"]["choices"] is None
