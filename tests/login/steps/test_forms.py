@@ -139,6 +139,18 @@ def test_each_field_has_an_input_that_phones_and_password_managers_understand() 
         ("en", [], [], "female: Female, male: Male"),
         ("zh-hans", [["M", "男"], ["F", "女"]], [], "M: 男, F: 女"),
         ("en", [["M", "男"], ["9", "保密"]], [], "M: Male, 9: Prefer not to say"),
+        (
+            "en",
+            [],
+            ["F", "m", "secret", "其他"],
+            "F: Female, m: Male, secret: Prefer not to say, 其他: Other",
+        ),
+        (
+            "en",
+            [],
+            ["女性", "男性", "未知", "other"],
+            "女性: Female, 男性: Male, 未知: Prefer not to say, other: Other",
+        ),
         ("zh-hant", [["x", "X"]], ["unknown", "y"], "unknown: 不公開, y: y"),
     ],
 )
