@@ -384,10 +384,11 @@ class _Calls:
     def counting(self, limit: int, group: EndpointGroup) -> Iterator[None]:
         """Count a call; raise ``no_connection`` if ``limit`` calls run for too long."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self.running < limit, timeout=_MAX_WAIT):
-                self._record_refusal(group)
-                raise _refusal("CIAM_MAX_CALLS calls run already", 1)
-            self.running += 1
+            has_place = self._changed.wait_for(lambda: self.running < limit, timeout=_MAX_WAIT)
+            self.running += has_place
+        if not has_place:
+            self._record_refusal(group)
+            raise _refusal("CIAM_MAX_CALLS calls run already", 1)
         try:
             yield
         finally:

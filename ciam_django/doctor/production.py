@@ -227,7 +227,7 @@ def _worker_settings(examination: Examination) -> tuple[dict[str, Any], list[str
 
 def _gunicorn_parser() -> argparse.ArgumentParser:
     """Return a parser of the options of gunicorn that matter here."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("-c", "--config")
     parser.add_argument("-t", "--timeout", type=float)
     parser.add_argument("-w", "--workers", type=int)

@@ -99,8 +99,8 @@ def code_of_short_call() -> str:
         return code_of_call()
 
 
-def silence(ciam: FakeCiam) -> None:
-    ciam.misbehave("api", "silent", times=None)
+def silence(ciam: FakeCiam, behaviour: str = "silent") -> None:
+    ciam.misbehave("api", behaviour, times=None)
     # On a busy machine, a call can have too little time left to prove that CIAM is silent.
     for _ in range(10):
         assert code_of_short_call() == "timeout"
@@ -175,8 +175,7 @@ def test_an_unusable_answer_does_not_refuse_the_next_call(ciam: FakeCiam, behavi
 
 @pytest.mark.parametrize("behaviour", ["slow", "drip_headers", "drip_body"])
 def test_each_form_of_silence_refuses_the_next_call(ciam: FakeCiam, behaviour: str) -> None:
-    ciam.misbehave("api", behaviour)
-    assert code_of_short_call() == "timeout"
+    silence(ciam, behaviour)
 
     assert code_of_call() == "no_connection"
 
@@ -367,6 +366,60 @@ def test_calls_that_have_begun_together_open_the_circuit_with_one_line(
     assert len(caplog.records) == 1
 
 
+def test_a_process_that_learns_of_an_open_circuit_writes_no_line(
+    ciam: FakeCiam, caplog: pytest.LogCaptureFixture
+) -> None:
+    circuit_breaker._circuits_of(ciam.url, EndpointGroup.TOKEN).record_unanswered_call(
+        time.monotonic()
+    )
+    become_another_process()
+    assert is_open(ciam, EndpointGroup.TOKEN)
+
+    assert len(caplog.records) == 1
+
+
+def test_after_a_silent_attempt_and_its_pause_the_next_call_tries_again(
+    ciam: FakeCiam, advance_clock: Callable[[float], None]
+) -> None:
+    circuits = circuit_breaker._circuits_of(ciam.url, EndpointGroup.LOGIN)
+    circuits.record_unanswered_call(time.monotonic())
+    advance_clock(PAUSE_SECONDS + 1)
+    circuits.claim_attempt()
+    circuits.record_unanswered_call(time.monotonic())
+    # The attempt may take CIAM_TIMEOUT, which is longer than the pause.
+    advance_clock(PAUSE_SECONDS + 1)
+
+    assert code_of_call() == ""
+
+
+def test_a_silent_attempt_lets_the_next_call_try_again_if_another_process_has_had_an_answer(
+    ciam: FakeCiam, advance_clock: Callable[[float], None]
+) -> None:
+    circuits = circuit_breaker._circuits_of(ciam.url, EndpointGroup.LOGIN)
+    circuits.record_unanswered_call(time.monotonic())
+    advance_clock(PAUSE_SECONDS + 1)
+    circuits.claim_attempt()
+    began_at = time.monotonic()
+    become_another_process()
+    circuit_breaker._circuits_of(ciam.url, EndpointGroup.LOGIN).record_answer()
+    circuits.record_unanswered_call(began_at)
+
+    # Raises an error if another call tries again.
+    circuits.claim_attempt()
+
+
+def test_a_body_that_is_too_large_is_an_answer_and_ends_the_pause(
+    ciam: FakeCiam, advance_clock: Callable[[float], None]
+) -> None:
+    silence(ciam)
+    advance_clock(PAUSE_SECONDS + 1)
+    ciam.reset()
+    ciam.misbehave("api", "enormous")
+    assert code_of_call() == "unreadable_answer"
+
+    assert not is_open(ciam)
+
+
 # --- Groups of endpoints ----------------------------------------------------------------------
 
 
@@ -390,10 +443,11 @@ def close_port(ciam: FakeCiam, settings: Settings) -> None:
 
 
 def test_a_failed_connection_stops_all_groups_of_the_host_in_all_processes(
-    ciam: FakeCiam, settings: Settings
+    ciam: FakeCiam, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     close_port(ciam, settings)
     assert code_of_call() == "no_connection"
+    assert caplog.messages == ["Circuit open: host=127.0.0.1 group=all"]
     become_another_process()
     with pytest.raises(CiamError, match="no_connection") as raised:
         ciam_app().refresh_tokens("an unknown token")

@@ -136,6 +136,7 @@ def ask_about_workers(*options: str) -> tuple[str, str]:
             ("error", "in gunicorn.conf.py: timeout 9, workers 4"),
         ),
         ({}, "threads = 8\ntimeout = 9", (), ("ok", "threads 8")),
+        ({"GUNICORN_CMD_ARGS": "--timeout=soon"}, "", (), ("error", "argparse.ArgumentError")),
         ({}, "threads = 6", (), ("warning", "Let CIAM_MAX_CALLS be below 6")),
         ({}, "worker_class = 'gevent'", (), ("ok", "worker_class gevent")),
         ({"WEB_CONCURRENCY": "2"}, "workers = 4", (), ("ok", "workers 4")),

@@ -119,6 +119,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_hints.py",
         "accounts/test_linking.py",
     ),
+    "login/health": (),
     "login/hosted": ("login/test_loop_guard.py", "accounts/test_linking.py"),
     "login/link_views": ("accounts/test_linking.py",),
     "login/logout": ("login/test_hosted.py",),
