@@ -72,6 +72,7 @@ RUN_ONCE: Final = frozenset(
         "React from npm",
         "TypeScript from npm",
         "a misspelling of each code",
+        "a short soak",
         "all catalogues of Django",
         "anonymous requests with the worst headers, cookies, bodies and addresses",
         "answers of all codes",

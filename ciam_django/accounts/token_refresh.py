@@ -19,7 +19,11 @@ from ciam_django.accounts.session_store import (
     encrypted_tokens,
     updated_tokens,
 )
-from ciam_django.accounts.transactions import change_for_good, outside_transaction
+from ciam_django.accounts.transactions import (
+    PATIENCE_SECONDS,
+    change_for_good,
+    outside_transaction,
+)
 from ciam_django.answers import is_failure_of_ciam, kind_of, row_of
 from ciam_django.client.cache import get_cached, set_cached
 from ciam_django.client.oauth import ciam_app
@@ -132,7 +136,9 @@ def _claim_refresh(ciam_session: CiamSession) -> bool:
     """
     now = timezone.now()
     is_free = Q(renewing_until=None) | Q(renewing_until__lt=now)
-    until = now + datetime.timedelta(seconds=conf.CIAM_TIMEOUT + 1)
+    # The call to CIAM, and the attempts to store the new tokens.
+    seconds = conf.CIAM_TIMEOUT + PATIENCE_SECONDS + 1
+    until = now + datetime.timedelta(seconds=seconds)
     # One UPDATE statement, so that only one request succeeds.
     return bool(_unchanged_row(ciam_session).filter(is_free).update(renewing_until=until))
 

@@ -7,6 +7,7 @@ import contextlib
 import contextvars
 import functools
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeVar
@@ -14,6 +15,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from django.apps import apps
 from django.core.signals import request_finished, request_started
 from django.db import DatabaseError, connections, router, transaction
+from django.db import Error as DatabaseFailure
 from django.db.models import Manager, QuerySet
 
 P = ParamSpec("P")
@@ -36,6 +38,11 @@ class PrimaryManager(Manager[Any]):
 
 # CIAM accepts a refresh token once. If a view refreshes the tokens and fails afterwards, the
 # rollback of its transaction (ATOMIC_REQUESTS) must not restore the spent refresh token.
+
+
+# The seconds of the attempts to store what CIAM has changed, and the seconds between two attempts.
+PATIENCE_SECONDS: Final = 5.0
+_RETRY_INTERVAL: Final = 0.1
 
 
 def _database() -> str:
@@ -92,23 +99,30 @@ def _run_and_close(function: Callable[[], T]) -> T:
 def change_for_good(change: Callable[[], int]) -> int:
     """Make a change that can't be repeated later, and return its number of rows.
 
-    If the database fails, the change is made a second time. In a transaction, the change is also
-    made again at the end of the request, after a possible rollback. So the change must have no
-    effect if it has been made before. Raises ``DatabaseError`` if the database fails twice.
+    If the database fails, the change is made again, until ``PATIENCE_SECONDS`` have passed: a
+    restart of the database takes a second. In a transaction, the change is made only twice, because
+    the transaction is lost, and again at the end of the request, after a possible rollback. So the
+    change must have no effect if it has been made before. Raises the last ``django.db.Error``.
     """
     database = _database()
-    if connections[database].in_atomic_block:
+    connection = connections[database]
+    until = time.monotonic() + PATIENCE_SECONDS
+    if connection.in_atomic_block:
+        until = 0.0
         _pending.changes.append(change)
         # Most projects never come here, so that their requests call no receiver.
         request_started.connect(forget_changes, dispatch_uid=__name__)
         request_finished.connect(repeat_changes, dispatch_uid=__name__)
-    try:
-        # If the connection is broken, ``atomic`` closes it, and the second attempt opens a new one.
-        with transaction.atomic(using=database):
+    while True:
+        with contextlib.suppress(DatabaseFailure), transaction.atomic(using=database):
             return change()
-    except DatabaseError:
-        with transaction.atomic(using=database):
-            return change()
+        # The next attempt opens a new connection if this connection is broken.
+        connection.close_if_unusable_or_obsolete()
+        if time.monotonic() >= until:
+            break
+        time.sleep(_RETRY_INTERVAL)
+    with transaction.atomic(using=database):
+        return change()
 
 
 def forget_changes(sender: object, **kwargs: Any) -> None:

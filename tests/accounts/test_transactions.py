@@ -9,11 +9,19 @@ from typing import Any
 
 import pytest
 from django.core.signals import request_finished, request_started
-from django.db import DatabaseError, OperationalError, connection, connections, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    connections,
+    transaction,
+)
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from pytest_django.fixtures import Settings
 
+from ciam_django.accounts import transactions
 from ciam_django.accounts.backends import accounts_transaction
 from ciam_django.accounts.models import CiamSession
 from ciam_django.accounts.session_store import decrypted_tokens
@@ -93,6 +101,37 @@ def test_a_refresh_raises_the_second_failure_of_the_database(browser: Browser) -
         refresh_session_tokens(ciam_session, expired_tokens(ciam_session))
 
     assert len(failed) == 2
+
+
+@pytest.mark.parametrize("failure", [OperationalError, InterfaceError])
+def test_a_change_outside_of_a_transaction_waits_for_the_database(
+    failure: type[Exception], transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "_RETRY_INTERVAL", 0.001)
+    failures = iter([failure] * 4)
+
+    def change() -> int:
+        for each in failures:
+            raise each
+        return 7
+
+    assert change_for_good(change) == 7
+
+
+def test_a_change_raises_the_failure_of_the_database_after_some_seconds(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "_RETRY_INTERVAL", 0.001)
+    monkeypatch.setattr(transactions, "PATIENCE_SECONDS", 0.01)
+    made: list[str] = []
+
+    def change() -> int:
+        made.append("change")
+        raise OperationalError("away")
+
+    with pytest.raises(OperationalError, match="away"):
+        change_for_good(change)
+    assert len(made) > 2
 
 
 @pytest.mark.django_db

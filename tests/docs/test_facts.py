@@ -13,7 +13,7 @@ from django.urls import NoReverseMatch, Resolver404, resolve, reverse
 from example import tenant
 
 from ciam_django import reporting
-from ciam_django.accounts import bearer, last_failure, session_clearing, session_store
+from ciam_django.accounts import bearer, last_failure, session_clearing, session_store, transactions
 from ciam_django.accounts.management.commands import ciam_clear
 from ciam_django.checks.messages import CHECK_IDS
 from ciam_django.client import circuit_breaker
@@ -170,6 +170,7 @@ def test_each_module_of_the_architecture_page_exists() -> None:
 # Page, a part of a sentence, and the number in the code, in the unit of the sentence.
 NUMBERS: Final = [
     ("sessions.md", "in less than five minutes", session_store._REFRESH_MARGIN / 60, 5),
+    ("sessions.md", "for 5 seconds", transactions.PATIENCE_SECONDS, 5),
     ("wechat.md", "For 30 seconds, a second", state.REPEAT_SECONDS, 30),
     ("troubleshooting.md", "waited for more than ten minutes", state.STATE_SECONDS / 60, 10),
     ("troubleshooting.md", "at most once in ten minutes", reporting._ERROR_INTERVAL / 60, 10),
