@@ -71,6 +71,17 @@ def test_a_sign_in_takes_at_most_seven_queries_with_sessions_in_the_database(
     assert 1 <= len(queries_in(captured)) <= 7, queries_in(captured)
 
 
+def test_a_first_sign_in_takes_at_most_ten_queries(browser: Browser) -> None:
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    with CaptureQueriesContext(connection) as captured:
+        response = browser.open_callback(callback)
+
+    assert response.status_code == 302
+    assert browser.user_id
+    # Three more than a later sign-in: the new user, the new identity, and the check of the issuer.
+    assert 1 <= len(queries_in(captured)) <= 10, queries_in(captured)
+
+
 def test_a_failed_sign_in_takes_no_query(browser: Browser) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
     browser.ciam.fail("token", code="Operation.Failure.User.Locked")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.conf import settings
@@ -10,6 +10,7 @@ from django.contrib.auth import authenticate, get_user_model, load_backend
 from django.contrib.auth.backends import ModelBackend
 from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.manager import BaseManager
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
@@ -69,7 +70,7 @@ class CiamBackend(ModelBackend):
         """
         if ciam_person is None:
             return None
-        identity = get_or_create_identity(ciam_person)
+        identity = get_or_create_identity(ciam_person, request)
         if request is not None:
             vars(request)[_IDENTITY] = identity
         return identity.user if may_sign_in(self, identity) else None
@@ -95,6 +96,13 @@ def may_sign_in(backend: CiamBackend, identity: CiamIdentity) -> bool:
 def _visible_users() -> QuerySet[User]:
     """Return the users of the default manager, in the database that writes."""
     return get_user_model()._default_manager.using(router.db_for_write(CiamIdentity))
+
+
+def _are_all_users_visible() -> bool:
+    """Return True if the default manager of the user model is a manager that leaves nobody out."""
+    manager = get_user_model()._default_manager
+    has_own_queryset = type(manager).get_queryset is not BaseManager.get_queryset
+    return not has_own_queryset and type(manager.get_queryset()) is QuerySet
 
 
 def accounts_transaction() -> transaction.Atomic:
@@ -162,12 +170,15 @@ def _refusal_code(request: HttpRequest) -> str:
 def resolve_identity(request: HttpRequest, person: Person) -> CiamIdentity:
     """Return the identity that ``authenticate`` stored in the request, or find or create it."""
     identity = vars(request).get(_IDENTITY)
-    return identity if isinstance(identity, CiamIdentity) else get_or_create_identity(person)
+    return (
+        identity if isinstance(identity, CiamIdentity) else get_or_create_identity(person, request)
+    )
 
 
-def get_or_create_identity(person: Person) -> CiamIdentity:
+def get_or_create_identity(person: Person, request: HttpRequest | None = None) -> CiamIdentity:
     """Return the identity of the person; create the identity and its user at the first sign-in.
 
+    A new identity has the digests of the person's names, and of the name typed in the request.
     Stores a changed ``union_id`` or ``provider`` of an existing identity. Raises ``CiamError``:
     ``account_exists`` if another user has a value that must be unique.
     """
@@ -175,7 +186,7 @@ def get_or_create_identity(person: Person) -> CiamIdentity:
     if identity is None:
         try:
             with accounts_transaction():
-                identity = _create_user_and_identity(person)
+                identity = _create_user_and_identity(person, request)
         except IntegrityError as error:
             # Either another tab has created the identity meanwhile, or another user has a value
             # that must be unique, such as an email address.
@@ -190,10 +201,12 @@ def get_or_create_identity(person: Person) -> CiamIdentity:
 
 def find_identity(person: Person) -> CiamIdentity | None:
     """Return the identity of the person with its user; None before the first sign-in."""
-    user = _visible_users().filter(pk=OuterRef("user_id"))
     identities = CiamIdentity._base_manager.using(router.db_for_write(CiamIdentity))
-    found = identities.select_related("user").annotate(is_visible=Exists(user))
-    identity = found.filter(key=person.key).first()
+    found = identities.select_related("user").filter(key=person.key)
+    if _are_all_users_visible():
+        return found.first()
+    user = _visible_users().filter(pk=OuterRef("user_id"))
+    identity = found.annotate(is_visible=Exists(user)).first()
     if identity:
         identity.has_visible_user = identity.is_visible
     return identity
@@ -218,7 +231,7 @@ def refuse_unknown_issuer(person: Person) -> None:
         )
 
 
-def _create_user_and_identity(person: Person) -> CiamIdentity:
+def _create_user_and_identity(person: Person, request: HttpRequest | None) -> CiamIdentity:
     # The stubs know only the one user model of the tests.
     user = cast("User", create_user(person))
     identity = CiamIdentity.objects.create(
@@ -227,9 +240,11 @@ def _create_user_and_identity(person: Person) -> CiamIdentity:
         subject=person.subject,
         union_id=person.union_id,
         provider=person.provider,
+        names=_newest_names(_name_digests(request, person)),
     )
     identity.is_new = True
-    identity.has_visible_user = _visible_users().filter(pk=user.pk).exists()
+    if not _are_all_users_visible():
+        identity.has_visible_user = _visible_users().filter(pk=user.pk).exists()
     return identity
 
 
@@ -282,10 +297,19 @@ def update_names(request: HttpRequest, identity: CiamIdentity, person: Person) -
 
     Only the newest ``_MAX_NAMES`` digests are kept.
     """
+    digests = _name_digests(request, person)
+    if not set(digests) <= set(identity.names):
+        identity.names = _newest_names([*digests, *identity.names])
+        CiamIdentity.objects.filter(pk=identity.pk).update(names=identity.names)
+
+
+def _name_digests(request: HttpRequest | None, person: Person) -> list[str]:
+    """Return the digests of the names in the person's claims, and of the name in the request."""
     names = [person.claims.get(claim) for claim in _NAME_CLAIMS]
     digests = [name_digest(name) for name in names if isinstance(name, str) and name]
-    typed_digest = attributed_digest(request)
-    digests += [typed_digest] if typed_digest else []
-    if not set(digests) <= set(identity.names):
-        identity.names = [*dict.fromkeys([*digests, *identity.names])][:_MAX_NAMES]
-        CiamIdentity.objects.filter(pk=identity.pk).update(names=identity.names)
+    typed_digest = attributed_digest(request) if request is not None else ""
+    return [*digests, typed_digest] if typed_digest else digests
+
+
+def _newest_names(digests: Sequence[str]) -> list[str]:
+    return [*dict.fromkeys(digests)][:_MAX_NAMES]

@@ -50,6 +50,8 @@ _CLAIM_SCOPES: Final[Mapping[str, str]] = {
 # A random user name has a prefix if 10 random characters are left, and at least 8 characters.
 _MIN_PREFIXED_LENGTH: Final = 15
 _MIN_LENGTH: Final = 8
+# From this length on, a random user name has 60 random bits or more, so that no user has it.
+_LONG_LENGTH: Final = 20
 _NAME_CHARACTERS: Final = string.ascii_lowercase + string.digits
 _ATTEMPTS: Final = 3
 
@@ -198,8 +200,15 @@ def _unused_username(model: type[AbstractBaseUser]) -> Any:
     """Return a random user name that no user has; None if no random user name fits."""
     users, field = model._base_manager.using(router.db_for_write(model)), _username_field(model)
     names = (random_username(model) for _ in range(_ATTEMPTS))
-    # In a small range, the first name may belong to a user.
-    return next((name for name in names if not users.filter(**{field.name: name}).exists()), None)
+    # In a small range, the first name may belong to a user. A long random name is new.
+    return next(
+        (
+            name
+            for name in names
+            if len(str(name)) >= _LONG_LENGTH or not users.filter(**{field.name: name}).exists()
+        ),
+        None,
+    )
 
 
 def random_username(model: type[AbstractBaseUser]) -> Any:

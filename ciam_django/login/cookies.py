@@ -24,7 +24,9 @@ _PREFIX: Final = "ciam_"
 # itself and only with the path "/" (RFC 6265bis, section 4.1.3.2). So no other sub-domain can set
 # the cookie for this host.
 _HOST_PREFIX: Final = "__Host-ciam_"
+# The keys of ``META`` with the prefix and the path of the cookies of the request.
 _PREFIX_KEY: Final = "ciam_django.cookie_prefix"
+_PATH_KEY: Final = "ciam_django.cookie_path"
 # The bytes that all cookies of this package together must not reach: proxies and servers limit the
 # headers of a request, often to 8 KiB.
 _MAX_BYTES: Final = 4096
@@ -44,7 +46,7 @@ def set_cookie(
         full_name,
         value,
         max_age=seconds,
-        path=_path_of(full_name),
+        path=_path_of(request, full_name),
         secure=full_name.startswith(_HOST_PREFIX),
         httponly=True,
         samesite="Lax",
@@ -54,9 +56,9 @@ def set_cookie(
 def delete_cookie(request: HttpRequest, response: HttpResponseBase, name: str) -> None:
     """Delete a cookie that ``set_cookie`` has set, under http or under https."""
     full_name = _prefix(request) + name
-    _delete_full_name(response, full_name)
+    _delete_full_name(request, response, full_name)
     if full_name != _PREFIX + name in request.COOKIES:
-        _delete_full_name(response, _PREFIX + name)
+        _delete_full_name(request, response, _PREFIX + name)
 
 
 def cookie_value(request: HttpRequest, name: str) -> str | None:
@@ -88,16 +90,22 @@ def _prefix(request: HttpRequest) -> str:
     return prefix
 
 
-def _delete_full_name(response: HttpResponseBase, full_name: str) -> None:
-    response.delete_cookie(full_name, path=_path_of(full_name), samesite="Lax")
+def _delete_full_name(request: HttpRequest, response: HttpResponseBase, full_name: str) -> None:
+    response.delete_cookie(full_name, path=_path_of(request, full_name), samesite="Lax")
 
 
-def _path_of(full_name: str) -> str:
-    """Return the path of a cookie: "/" under https, else the path of this package's views."""
+def _path_of(request: HttpRequest, full_name: str) -> str:
+    """Return the path of a cookie: "/" under https, else the path of this package's views.
+
+    The path of the views is computed once for each request.
+    """
     if full_name.startswith(_HOST_PREFIX):
         return "/"
-    common = posixpath.commonpath([reverse("ciam:authorize"), reverse("ciam:callback")])
-    return common if common == "/" else f"{common}/"
+    if _PATH_KEY not in request.META:
+        common = posixpath.commonpath([reverse("ciam:authorize"), reverse("ciam:callback")])
+        request.META[_PATH_KEY] = common if common == "/" else f"{common}/"
+    path: str = request.META[_PATH_KEY]
+    return path
 
 
 # --- Encrypted cookies: before the sign-in, no row in the session table is created ------------
@@ -153,7 +161,7 @@ class EncryptedCookies:
                 deleted.append(name)
                 byte_count -= _byte_count(name, cookies[name])
         for name in deleted:
-            _delete_full_name(response, name)
+            _delete_full_name(request, response, name)
 
     def set_again(
         self, request: HttpRequest, response: HttpResponseBase, name: str, *, seconds: int

@@ -108,7 +108,7 @@ def _asking_all_names_for_captcha(
 
     ``counted`` has the counters of the attempt, from which a success is subtracted.
     """
-    has_captcha, is_refused = "captchaText" in submission.extra_parameters, False
+    has_captcha = "captchaText" in submission.extra_parameters
     needs_captcha = not has_captcha and count_password_without_captcha(name, counted)
     # Strangers can enter wrong passwords for the name. If the tenant has no CAPTCHA, the owner of
     # the account could not sign in until the next day.
@@ -117,9 +117,7 @@ def _asking_all_names_for_captcha(
     try:
         yield
     except BaseException as error:
-        if isinstance(error, CiamError):
-            is_refused = kind_of(error) is Kind.CAPTCHA or is_generic(answer_to(error))
-        if is_refused:
+        if isinstance(error, CiamError) and _is_password_or_captcha_refused(error):
             error.generic_code = (
                 "password_or_captcha_refused"
                 if has_captcha
@@ -128,6 +126,10 @@ def _asking_all_names_for_captcha(
         elif not has_captcha:
             subtract_password_without_captcha(name)
         raise
+
+
+def _is_password_or_captcha_refused(error: CiamError) -> bool:
+    return kind_of(error) is Kind.CAPTCHA or is_generic(answer_to(error))
 
 
 def send_sms_code(submission: Submission) -> SubmitResult:
