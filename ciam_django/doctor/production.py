@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -113,8 +114,9 @@ def _winners() -> list[int]:
         timer.cancel()
         for process in processes:
             process.kill()
-            with process:
-                """Wait for the end of the process, and close its pipes."""
+            # The end of the block waits for the process. A pipe of a killed process can be broken.
+            with contextlib.suppress(OSError), process:
+                pass
     caches["default"].delete_many([f"{prefix}.{number}" for number in range(_KEYS)])
     return [sum(added) for added in zip(*results, strict=True)]
 
