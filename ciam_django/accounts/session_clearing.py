@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Collection, Iterator, Sequence
-from importlib import import_module
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from django.conf import settings
 from django.core.management.base import CommandError
-from django.db import connections, router
+from django.db import connections
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from ciam_django.accounts.backends import accounts_transaction
 from ciam_django.accounts.models import CiamIdentity, CiamSession
-from ciam_django.accounts.session_store import decrypted_tokens
-from ciam_django.errors import CiamError
+from ciam_django.accounts.session_store import SessionStoreError, rows_without_django_session
 
 # The number of rows of one transaction, and the number of parameters of one query.
 _BATCH_SIZE: Final = 500
-# Seconds until the session of ``_living_keys`` expires, if the command is stopped.
-_PROBE_SECONDS: Final = 60
 
 
 @dataclasses.dataclass
@@ -57,7 +52,12 @@ def clear_sessions(*, days: int, dry_run: bool) -> ClearingCounts:
     oldest_end = now - datetime.timedelta(days=days)
     counts = ClearingCounts()
     for batch in _batches(CiamSession.objects.active().filter(ends_at__lt=now)):
-        ended = _without_django_session(batch)
+        try:
+            ended = rows_without_django_session(batch)
+        except SessionStoreError as error:
+            raise CommandError(
+                f"{error} No tokens of this batch have been deleted. Is the cache down?"
+            ) from error
         deleted = len(ended) if dry_run else _delete_tokens(ended)
         counts.tokens_deleted += deleted
         counts.in_use += len(ended) - deleted
@@ -84,43 +84,6 @@ def _batches(rows: QuerySet[CiamSession]) -> Iterator[list[CiamSession]]:
         last = batch[-1]
         # The first condition alone lets the database begin in the index at the last row.
         after = Q(ends_at__gte=last.ends_at) & (Q(ends_at__gt=last.ends_at) | Q(pk__gt=last.pk))
-
-
-def _without_django_session(batch: Sequence[CiamSession]) -> list[CiamSession]:
-    keys = {}
-    for row in batch:
-        try:
-            keys[row.pk] = decrypted_tokens(row.sealed).session_key
-        except CiamError:
-            # If no key decrypts the tokens, no key verifies the Django session either.
-            continue
-    living = _living_keys(set(keys.values()))
-    return [row for row in batch if keys.get(row.pk) not in living]
-
-
-def _living_keys(keys: Collection[str]) -> set[str]:
-    """Return the keys of the Django sessions that continue."""
-    store_class: Any = import_module(settings.SESSION_ENGINE).SessionStore
-    if hasattr(store_class, "get_model_class"):
-        model = store_class.get_model_class()
-        sessions = model.objects.using(router.db_for_write(model))
-        sessions = sessions.filter(session_key__in=keys, expire_date__gt=timezone.now())
-        return set(sessions.values_list("session_key", flat=True))
-    # Some caches say "no such key" while they are down, and every session seems to have ended. So
-    # another session, which is created first, must still exist.
-    probe = store_class()
-    probe.set_expiry(_PROBE_SECONDS)
-    probe.create()
-    try:
-        living = {key for key in keys if probe.exists(key) and store_class(key).load()}
-        if not probe.exists(probe.session_key):
-            raise CommandError(
-                f"SESSION_ENGINE {settings.SESSION_ENGINE!r}: a session that was just created does "
-                "not exist. No tokens of this batch have been deleted. Is the cache down?"
-            )
-    finally:
-        probe.delete()
-    return living
 
 
 def _delete_tokens(ended: Sequence[CiamSession]) -> int:

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Any, Final
 
@@ -37,6 +37,8 @@ from ciam_django.reporting import report
 # The entry in Django's session: the id of the row, the digest of the session key, and the time of
 # the next check.
 _ENTRY_KEY: Final = "ciam_session"
+# The largest number of older rows that one check deletes.
+_MAX_DELETED: Final = 50
 # Seconds until the next check if CIAM could not be asked.
 _RETRY_INTERVAL: Final = 60
 # CIAM's API accepts a person's access token only with this scope.
@@ -44,6 +46,8 @@ _USER_API: Final = "USER_API"
 # An access token is refreshed this number of seconds before its end. A token with a short lifetime
 # is refreshed when a tenth of the lifetime is left.
 _REFRESH_MARGIN: Final = 300
+# Seconds until the session of ``_continuing_keys`` expires, if the process is stopped.
+_PROBE_SECONDS: Final = 60
 # The key of stored tokens depends on this text: another text ends all sessions.
 _PURPOSE: Final = "ciam_django.accounts.tokens"
 
@@ -161,8 +165,8 @@ def ciam_session_of(request: HttpRequest) -> CiamSession | None:
 def sync_ciam_session(request: HttpRequest, ciam_session: CiamSession) -> Tokens:
     """Store the current key and expiry date of Django's session in the row; return the tokens.
 
-    Also delete the identity's older rows that have expired. Raises ``CiamError``: ``session_ended``
-    if the stored tokens can't be decrypted.
+    Also delete the identity's older rows whose sessions have ended. Raises ``CiamError``:
+    ``session_ended`` if the stored tokens can't be decrypted.
     """
     tokens = _sync_row(request, ciam_session)
     # In a transaction, the caller can have locked these rows, and other requests would have to wait
@@ -170,7 +174,11 @@ def sync_ciam_session(request: HttpRequest, ciam_session: CiamSession) -> Tokens
     if not can_leave_transaction():
         # Only the newest sign-in of an identity is needed after its end.
         rows = CiamSession.objects.filter(identity=ciam_session.identity_id)
-        rows.filter(pk__lt=ciam_session.pk, ends_at__lt=timezone.now()).delete()
+        past_end = rows.filter(pk__lt=ciam_session.pk, ends_at__lt=timezone.now())
+        with contextlib.suppress(SessionStoreError):
+            # Another browser's session can continue: Django may extend it with each request.
+            ended = rows_without_django_session(past_end[:_MAX_DELETED])
+            CiamSession.objects.filter(pk__in=[row.pk for row in ended]).delete()
     return tokens
 
 
@@ -294,6 +302,49 @@ def _delete_django_session(ciam_session: CiamSession) -> None:
     with contextlib.suppress(CiamError):
         session_key = decrypted_tokens(ciam_session.sealed).session_key
         import_module(settings.SESSION_ENGINE).SessionStore(session_key).delete()
+
+
+class SessionStoreError(Exception):
+    """The store of Django's sessions has lost a session that was just created."""
+
+
+def rows_without_django_session(rows: Collection[CiamSession]) -> list[CiamSession]:
+    """Return the rows whose Django session has ended.
+
+    Raises ``SessionStoreError``, or the exception of the store if the store fails.
+    """
+    keys = {}
+    for row in rows:
+        # If no key decrypts the tokens, no key verifies the Django session either.
+        with contextlib.suppress(CiamError):
+            keys[row.pk] = decrypted_tokens(row.sealed).session_key
+    continuing = _continuing_keys(set(keys.values())) if keys else set()
+    return [row for row in rows if keys.get(row.pk) not in continuing]
+
+
+def _continuing_keys(keys: Collection[str]) -> set[str]:
+    """Return the keys of the Django sessions that continue."""
+    store_class: Any = import_module(settings.SESSION_ENGINE).SessionStore
+    if hasattr(store_class, "get_model_class"):
+        model = store_class.get_model_class()
+        sessions = model.objects.using(router.db_for_write(model))
+        sessions = sessions.filter(session_key__in=keys, expire_date__gt=timezone.now())
+        return set(sessions.values_list("session_key", flat=True))
+    # Some caches say "no such key" while they are down, and every session seems to have ended. So
+    # another session, which is created first, must still exist.
+    probe = store_class()
+    probe.set_expiry(_PROBE_SECONDS)
+    probe.create()
+    try:
+        continuing = {key for key in keys if probe.exists(key) and store_class(key).load()}
+        if not probe.exists(probe.session_key):
+            raise SessionStoreError(
+                f"SESSION_ENGINE {settings.SESSION_ENGINE!r}: a session that was just created does "
+                "not exist."
+            )
+    finally:
+        probe.delete()
+    return continuing
 
 
 # --- Tokens -----------------------------------------------------------------------------------

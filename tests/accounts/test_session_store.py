@@ -241,6 +241,7 @@ def test_a_sync_deletes_only_the_ended_older_rows_of_its_own_user(
     newest.sign_in("li")
     own_older, other_user, synced, own_newer = CiamSession.objects.order_by("pk")
     CiamSession.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
+    signed_in.session.delete()
     request = request_of(newer)
     assert row_of(request).pk == synced.pk
     sync_ciam_session(request, row_of(request))
@@ -252,6 +253,22 @@ def test_a_sync_deletes_only_the_ended_older_rows_of_its_own_user(
     assert synced.ends_at > timezone.now()
 
 
+def test_a_sync_deletes_no_row_while_the_store_of_the_sessions_forgets_everything(
+    signed_in: HttpRequest, ciam: FakeCiam, settings: Settings
+) -> None:
+    newer = Browser(ciam)
+    newer.sign_in()
+    CiamSession.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
+    signed_in.session.delete()
+    request = request_of(newer)
+    row = row_of(request)
+    # The store of a cache that swallows its errors, and is down.
+    settings.SESSION_ENGINE = "tests.accounts.test_session_clearing"
+    sync_ciam_session(request, row)
+
+    assert CiamSession.objects.count() == 2
+
+
 @pytest.mark.usefixtures("closed_thread_connections")
 def test_a_sync_in_a_transaction_deletes_no_row_that_the_transaction_may_have_locked(
     transactional_db: None, browser: Browser, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
@@ -260,6 +277,7 @@ def test_a_sync_in_a_transaction_deletes_no_row_that_the_transaction_may_have_lo
     newer = Browser(ciam)
     newer.sign_in()
     CiamSession.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
+    browser.client.session.delete()
     request = request_of(newer)
     row, key = row_of(request), request.session.session_key
     # SQLite has only one writer, but the test's transaction makes no query before its end.
