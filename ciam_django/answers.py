@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 from django.conf import settings
@@ -54,8 +52,7 @@ _LONGEST_WAIT_IN_SECONDS: Final = 120
 _VARY: Final = "Accept, Accept-Language, Cookie, HX-Request"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """All that a client may learn about a failure; ``as_dict`` is the JSON body (RFC 9457)."""
 
     type: str
@@ -93,15 +90,11 @@ class Answer:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all members of the JSON body; each body has all of them."""
-        return {name: getattr(self, name) for name in BODY_MEMBERS}
+        # The first members are those of the body.
+        return dict(zip(BODY_MEMBERS, self, strict=False))
 
 
-BODY_MEMBERS: Final = tuple(
-    field.name
-    for field in itertools.takewhile(
-        lambda field: field.name != "headers", dataclasses.fields(Answer)
-    )
-)
+BODY_MEMBERS: Final = Answer._fields[: Answer._fields.index("headers")]
 
 
 def ciam_error_for(exception: BaseException) -> CiamError | None:

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -38,8 +37,7 @@ class Collapse(enum.StrEnum):
     SIGN_UP = "sign_up"
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
+class Meaning(NamedTuple):
     """A row of the table.
 
     ``field`` is the input field that the failure is about. ``retry`` is true if the same request

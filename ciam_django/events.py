@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.http import HttpRequest
 
@@ -41,8 +41,7 @@ TRACEPARENT: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FactType:
+class FactType(NamedTuple):
     """A row of ``FACTS``: the type of a fact that is not None, and its meaning."""
 
     type: type[str | int | float]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -50,8 +49,7 @@ class Place(enum.StrEnum):
     HOME = "home"
 
 
-@dataclass(frozen=True, slots=True)
-class ActionDefaults:
+class ActionDefaults(NamedTuple):
     """The label of an action's link, and the fallbacks if the project has no URL for the action.
 
     A fallback is a place and the label of the link to this place. ``ways_out.way_out_of`` chooses
@@ -132,8 +130,7 @@ class Kind(enum.StrEnum):
     SUCCESS = "success"
 
 
-@dataclass(frozen=True, slots=True)
-class KindDefaults:
+class KindDefaults(NamedTuple):
     """The default HTTP status, title, action, sentence, audience and log level of a kind.
 
     The row of a code can override them, but not the title. The sentence is general: users read it

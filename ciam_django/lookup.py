@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.conf import settings
 from django.utils.functional import Promise
@@ -30,8 +29,7 @@ _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _OWNERS: Final = ("user", "device")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class MatchedRow:
+class MatchedRow(NamedTuple):
     """The row that matches a code.
 
     ``key`` is the row's key in the table or the settings, ``meaning`` is the row with the overrides
@@ -199,9 +197,9 @@ def _meaning_with_overrides(
                 # The title of the row belongs to its kind.
                 own = {"title": "", "is_cancel": False}
                 fields = {"status": row.status, "action": row.action, **own, **fields}
-            meaning = dataclasses.replace(meaning, **fields)
+            meaning = meaning._replace(**fields)
     if meaning.kind is Kind.UPSTREAM and meaning.status == DEFAULT_UPSTREAM_STATUS:
-        meaning = dataclasses.replace(meaning, status=conf.CIAM_UPSTREAM_STATUS)
+        meaning = meaning._replace(status=conf.CIAM_UPSTREAM_STATUS)
     return meaning
 
 
@@ -246,7 +244,7 @@ def _families_of(folded: str) -> Iterator[str]:
 def _meaning_with_derived_field(meaning: Meaning, code: str) -> Meaning:
     if meaning.field or meaning.kind is Kind.CONFIGURATION or code[:7].casefold() != "params.":
         return meaning
-    return dataclasses.replace(meaning, field=_field_in(code))
+    return meaning._replace(field=_field_in(code))
 
 
 def _field_in(code: str) -> str | None:
@@ -299,8 +297,7 @@ def _unchanged(value: Any) -> Any:
     return value
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class OverridableField:
+class OverridableField(NamedTuple):
     """A field that ``CIAM_ERROR_OVERRIDES`` can replace, and the values that are allowed there.
 
     ``allowed_text`` describes the allowed values; ``convert`` makes the row's value from the value
@@ -383,8 +380,7 @@ class TextByLanguage(Promise):
         return None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class MatchedText:
+class MatchedText(NamedTuple):
     """A text of the project in ``language``, for users of ``wanted_language``."""
 
     text: str

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from django.conf import settings
@@ -47,8 +46,7 @@ _LONGEST_REFERER: Final = 1024
 _ESCAPED_DOT: Final = re.compile("%2e", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class WayOut:
+class WayOut(NamedTuple):
     """A link out of a page: its URL, and its lazy label.
 
     ``is_retry`` is true if the link leads to another attempt, which can be too early.

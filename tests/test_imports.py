@@ -36,6 +36,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     "responses": {"answers", "conf", "events", "languages", "ways_out"},
     "forms": {"reporting", "answers", "errors"},
     "network": {"conf"},
+    "phone_numbers": set(),
     # entry points
     "middleware": {"reporting", "responses", "answers"},
     "drf": {
@@ -82,6 +83,7 @@ ROOMS: Final[dict[str, set[str]]] = {
         "signals",
         "conf",
         "provider_names",
+        "phone_numbers",
     },
     "login": {
         "events",
@@ -99,6 +101,7 @@ ROOMS: Final[dict[str, set[str]]] = {
         "kinds",
         "conf",
         "languages",
+        "phone_numbers",
     },
     "urls": {"privacy", "login", "client"},
     "templatetags": {"login", "responses", "reporting", "answers", "languages", "errors"},
@@ -137,6 +140,7 @@ ROOMS: Final[dict[str, set[str]]] = {
         "codes",
         "errors",
         "conf",
+        "phone_numbers",
     },
     "testing": set(),
 }

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeGuard, cast
 
-import phonenumbers
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
@@ -33,6 +32,7 @@ from django.utils.module_loading import import_string
 from ciam_django.client.person import Person
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
+from ciam_django.phone_numbers import phonenumbers
 from ciam_django.privacy import own_text
 
 # Addresses and phone numbers, in the spelling of OpenID Connect and of CIAM. Sites trust them, so

@@ -10,7 +10,6 @@ import enum
 from collections.abc import Iterator, Mapping, Set
 from typing import Any, Final
 
-import phonenumbers
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -48,6 +47,7 @@ from ciam_django.login.providers import (
 from ciam_django.login.redirects import is_origin_in
 from ciam_django.login.steps.table import STEPS
 from ciam_django.login.tenant_config import HOSTED, OWN_METHODS
+from ciam_django.phone_numbers import phonenumbers
 
 _SESSION_ENGINES: Final = "django.contrib.sessions.backends"
 # The fields of an endpoint whose values are members of an enum.

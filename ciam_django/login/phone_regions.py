@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import phonenumbers
 from django.utils.translation import get_language, pgettext_lazy, to_locale
 
 from ciam_django.conf import conf
+from ciam_django.phone_numbers import phonenumbers
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise

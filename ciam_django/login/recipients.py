@@ -7,25 +7,23 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Final
 
-import phonenumbers
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberType
 
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.login.phone_regions import likely_regions
+from ciam_django.phone_numbers import phonenumbers
 from ciam_django.privacy import masked_email, masked_number
 
 # RFC 5321, section 4.5.3.1.3: 256 characters with the angle brackets.
 _LONGEST: Final = 254
 # The region of numbers without a country: satellite phones, and networks of ships and aircraft.
-_NO_REGION: Final = phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY
+_NO_REGION: Final = "001"
 # The fewest digits of a number. Some countries have shorter numbers.
 _USUAL_MINIMUM: Final = 7
 # The regions for which a number is parsed. A parse can take 5 ms, and there are 245 regions.
 _MAX_TRIED_REGIONS: Final = 20
-_MOBILE: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def phone_recipient(text: str, region: str = "") -> Recipient:
     number = _parsed_number(plain, region)
     if number is None and regions_that_fit(text):
         raise CiamError("phone_region_mismatch")
-    if number is None or phonenumbers.number_type(number) not in _MOBILE:
+    if number is None or not _is_mobile(number):
         raise CiamError("malformed_phone_number")
     true_region = phonenumbers.region_code_for_number(number)
     is_allowed = not conf.CIAM_PHONE_REGIONS or true_region in conf.CIAM_PHONE_REGIONS
@@ -157,7 +155,7 @@ def normalized_username(text: str) -> str:
         return plain
     if phonenumbers.is_valid_number_for_region(number, conf.CIAM_PHONE_REGION):
         return phonenumbers.national_significant_number(number)
-    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def account_name(text: str) -> str:
@@ -174,14 +172,18 @@ def account_name(text: str) -> str:
     number = _parsed_number(plain) if is_number else None
     if number is None:
         return plain.casefold()
-    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def _mobile_number(plain: str, region: str = "") -> phonenumbers.PhoneNumber | None:
     """Return the number of ``_parsed_number`` if it is a mobile number, otherwise None."""
     number = _parsed_number(plain, region)
-    is_mobile = number is not None and phonenumbers.number_type(number) in _MOBILE
-    return number if is_mobile else None
+    return number if number is not None and _is_mobile(number) else None
+
+
+def _is_mobile(number: phonenumbers.PhoneNumber) -> bool:
+    types = phonenumbers.PhoneNumberType
+    return phonenumbers.number_type(number) in (types.MOBILE, types.FIXED_LINE_OR_MOBILE)
 
 
 def _parsed_number(plain: str, region: str = "") -> phonenumbers.PhoneNumber | None:
@@ -198,7 +200,7 @@ def _parsed_number(plain: str, region: str = "") -> phonenumbers.PhoneNumber | N
     for spelling in spellings:
         try:
             number = phonenumbers.parse(spelling, region or conf.CIAM_PHONE_REGION)
-        except NumberParseException:
+        except phonenumbers.NumberParseException:
             continue
         # A text message cannot reach an extension.
         if phonenumbers.is_valid_number(number) and not number.extension:
