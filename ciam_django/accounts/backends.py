@@ -201,14 +201,16 @@ def get_or_create_identity(person: Person, request: HttpRequest | None = None) -
 
 def find_identity(person: Person) -> CiamIdentity | None:
     """Return the identity of the person with its user; None before the first sign-in."""
-    identities = CiamIdentity._base_manager.using(router.db_for_write(CiamIdentity))
-    found = identities.select_related("user").filter(key=person.key)
-    if _are_all_users_visible():
-        return found.first()
-    user = _visible_users().filter(pk=OuterRef("user_id"))
-    identity = found.annotate(is_visible=Exists(user)).first()
-    if identity:
-        identity.has_visible_user = identity.is_visible
+    manager = CiamIdentity._base_manager.using(router.db_for_write(CiamIdentity))
+    identities = manager.select_related("user")
+    try:
+        if _are_all_users_visible():
+            return identities.get(key=person.key)
+        user = _visible_users().filter(pk=OuterRef("user_id"))
+        identity = identities.annotate(is_visible=Exists(user)).get(key=person.key)
+    except CiamIdentity.DoesNotExist:
+        return None
+    identity.has_visible_user = identity.is_visible
     return identity
 
 

@@ -259,6 +259,8 @@ def _outcome_of(
     session_key = ""
     next_url = remembered_next(request, sign_in_state.digest)
     if next_url is not None and not sign_in_state.link_to_user:
+        # Here, not in Django's middleware: if a browser disconnects, an ASGI server can drop the
+        # response of this view before the middleware saves the session.
         request.session.save()
         session_key = str(request.session.session_key)
     return CallbackOutcome(response["Location"], cookies, session_key)
