@@ -379,7 +379,8 @@ def remove_observer(observer: Observer) -> None:
 
 
 # The observers that have failed in this process.
-_failed_observers: set[Observer] = set()
+# An observer need not be hashable, so the set has its ``id``.
+_failed_observers: set[int] = set()
 
 
 def _call_observers(event: Event, facts: Mapping[str, Fact], request: HttpRequest | None) -> None:
@@ -388,8 +389,8 @@ def _call_observers(event: Event, facts: Mapping[str, Fact], request: HttpReques
         try:
             observer(event.name, facts, request)
         except Exception as error:  # noqa: BLE001  (a failing metric must not stop a sign-in)
-            if observer not in _failed_observers:
-                _failed_observers.add(observer)
+            if id(observer) not in _failed_observers:
+                _failed_observers.add(id(observer))
                 name = getattr(observer, "__qualname__", type(observer).__qualname__)
                 common_facts = {common: facts[common] for common in COMMON_FACTS}
                 # Only the type is logged: the text may have the facts.

@@ -30,7 +30,7 @@ from ciam_django.codes import ALIASES, CODES
 from ciam_django.conf import SETTINGS, conf
 from ciam_django.languages import similar_language_with_texts
 from ciam_django.lookup import OVERRIDABLE_FIELDS, matched_row
-from ciam_django.metrics.adapters import ADAPTERS, adapter_names
+from ciam_django.metrics.adapters import ADAPTERS, adapter_names, start_problems
 
 _CLIENTS: Final = "AUTHLIB_OAUTH_CLIENTS"
 ERROR_MIDDLEWARE: Final = "ciam_django.middleware.CiamErrorMiddleware"
@@ -117,13 +117,21 @@ def check_bearer_jwt(app_configs: object, **kwargs: Any) -> Iterator[CheckMessag
 
 
 def check_metrics_packages(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
-    """Check that the packages of ``CIAM_METRICS`` are installed."""
+    """Check that the packages of ``CIAM_METRICS`` are installed, and that they can start."""
     for name in adapter_names():
         if problem := import_problem(ADAPTERS[name]):
             yield check_message(
                 "metrics package",
                 f"CIAM_METRICS has {name!r}, whose package can't be imported: {problem}",
                 f'Install the extra: pip install "ciam_django[{name}]".',
+            )
+        elif problem := start_problems.get(name):
+            yield check_message(
+                "metrics package",
+                f"CIAM_METRICS has {name!r}, which can't start: {problem}",
+                "Nothing is counted. If PROMETHEUS_MULTIPROC_DIR is set, it must name a folder "
+                "that exists. No other instrument may have the name of an instrument of this "
+                "package.",
             )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeGuard
 from urllib.parse import urlsplit
 
 from django.contrib.auth.decorators import login_not_required
@@ -24,16 +26,22 @@ from ciam_django.errors import CiamError
 
 # Seconds for which a process answers without asking the cache and the database again.
 _LIFETIME: Final = 1.0
+# Seconds after which a database or a cache that does not answer is away.
+_PATIENCE: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Health:
-    """What a process has found out, and when (``time.monotonic``)."""
+    """What a process has found out, and when it has begun to ask (``time.monotonic``).
 
-    found_at: float
-    circuits: Mapping[str, str]
-    has_cache: bool
-    has_database: bool
+    While a thread is asking, what has not answered yet is away, and the circuits are those of the
+    last health.
+    """
+
+    asked_at: float
+    circuits: Mapping[str, str] = field(default_factory=dict)
+    has_database: bool = False
+    has_cache: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the members of the JSON body: only facts that an anonymous client may know."""
@@ -51,9 +59,20 @@ def _word_for(is_reachable: bool) -> str:
     return "ok" if is_reachable else "unavailable"
 
 
-# Without the last health, the process has not been asked yet.
+# The last health, which is complete, and the health that a thread is finding out.
 _last: _Health | None = None
+_running = _Health(math.inf)
 _asking = threading.Lock()
+
+
+def forget_health() -> None:
+    """Forget what this process has found out."""
+    # After a fork, a lock that another thread of the parent has held would stay locked for ever.
+    global _last, _running, _asking
+    _last, _running, _asking = None, _Health(math.inf), threading.Lock()
+
+
+os.register_at_fork(after_in_child=forget_health)
 
 
 # With ATOMIC_REQUESTS, Django would open a transaction first, and fail without the database.
@@ -68,8 +87,8 @@ def health(request: HttpRequest) -> HttpResponse:
     give the same answer, so that a load balancer would take the whole site down. The same is true
     of the cache, without which sign-ins go on.
 
-    The view reads no session and no cookie. A process asks the cache and the database at most once
-    a second, and in one thread at a time.
+    The view reads no session and no cookie. A process asks the database and the cache at most once
+    a second, and in one thread at a time. What does not answer for ``_PATIENCE`` is away.
     """
     if not conf.CIAM_HEALTH:
         return HttpResponse(status=404)
@@ -81,19 +100,36 @@ def health(request: HttpRequest) -> HttpResponse:
 
 def _current_health() -> _Health:
     """Return the health, at most ``_LIFETIME`` old unless another thread is asking."""
-    global _last  # noqa: PLW0603  (the requests of a process share the last health)
     last = _last
-    is_fresh = last is not None and time.monotonic() - last.found_at < _LIFETIME
-    # A database that does not answer must not hold a thread for each request.
-    if last is not None and (is_fresh or not _asking.acquire(blocking=False)):
+    if _is_fresh(last):
         return last
-    if last is None:
-        _asking.acquire()
+    # A database that does not answer must not hold a thread for each request. Without a last
+    # health, a request waits for the first answer.
+    if not _asking.acquire(timeout=0 if last or _is_overdue(_running) else _PATIENCE):
+        return _running if last is None or _is_overdue(_running) else last
     try:
-        _last = _Health(time.monotonic(), _circuits(), try_cache(), _has_database())
+        return _last if _is_fresh(_last) else _new_health()
     finally:
         _asking.release()
-    return _last
+
+
+def _is_fresh(health: _Health | None) -> TypeGuard[_Health]:
+    return health is not None and time.monotonic() - health.asked_at < _LIFETIME
+
+
+def _is_overdue(health: _Health) -> bool:
+    return time.monotonic() - health.asked_at >= _PATIENCE
+
+
+def _new_health() -> _Health:
+    """Ask the database, the cache and the circuits, and return the health."""
+    global _last, _running  # noqa: PLW0603  (the requests of a process share the health)
+    found = _running = _Health(time.monotonic(), _last.circuits if _last else {})
+    found.has_database = _has_database()
+    found.has_cache = try_cache()
+    found.circuits = _circuits()
+    _last = found
+    return found
 
 
 def _circuits() -> Mapping[str, str]:

@@ -16,6 +16,9 @@ ADAPTERS: Final[Mapping[str, str]] = {
     "prometheus": "ciam_django.metrics.prometheus.PrometheusAdapter",
 }
 
+# Name -> the reason why the adapter of this process can't start.
+start_problems: Final[dict[str, str]] = {}
+
 
 def adapter_names() -> list[str]:
     """Return the names of ``CIAM_METRICS`` that the table has.

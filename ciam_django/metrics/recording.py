@@ -10,8 +10,15 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from ciam_django.conf import cached_until_settings_change
-from ciam_django.events import CALL_FINISHED, EVENTS, add_observer, remove_observer
-from ciam_django.metrics.adapters import ADAPTERS, adapter_names
+from ciam_django.events import (
+    CALL_FINISHED,
+    EVENTS,
+    OBSERVER_FAILED,
+    add_observer,
+    record,
+    remove_observer,
+)
+from ciam_django.metrics.adapters import ADAPTERS, adapter_names, start_problems
 from ciam_django.metrics.table import (
     COUNTED_EVENTS,
     Facts,
@@ -57,7 +64,7 @@ def observe(event: str, facts: Facts, request: HttpRequest | None) -> None:
 
 @cached_until_settings_change("CIAM_METRICS")
 def _adapters() -> Sequence[Adapter]:
-    """Return the adapters of the setting whose packages are installed.
+    """Return the adapters of the setting that can start in this process.
 
     ``manage.py check`` reports the others.
     """
@@ -66,7 +73,7 @@ def _adapters() -> Sequence[Adapter]:
 
 
 # Name -> the only adapter of the process: Prometheus refuses a second instrument of the same name.
-_loaded: Final[dict[str, Adapter]] = {}
+_loaded: Final[dict[str, Adapter | None]] = {}
 _lock: Final = threading.Lock()
 
 
@@ -77,4 +84,10 @@ def _load(name: str) -> Adapter | None:
                 _loaded[name] = import_string(ADAPTERS[name])()
             except ImportError:
                 return None
-        return _loaded.get(name)
+            except Exception as error:  # noqa: BLE001  (a site without metrics must start)
+                # For example, the folder of PROMETHEUS_MULTIPROC_DIR is missing. A second attempt
+                # would fail at the instruments of the first.
+                _loaded[name] = None
+                start_problems[name] = f"{type(error).__name__}: {error}"
+                record(OBSERVER_FAILED, observer=name, error=type(error).__name__)
+        return _loaded[name]

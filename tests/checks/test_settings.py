@@ -935,5 +935,20 @@ def test_a_package_of_metrics_that_is_not_installed_is_reported_with_the_command
     assert message.hint == 'Install the extra: pip install "ciam_django[prometheus]".'
 
 
+def test_a_package_of_metrics_that_cannot_start_is_reported_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found_with(CIAM_METRICS=["prometheus"])
+    # Prometheus refuses a second instrument of the same name.
+    monkeypatch.setattr(recording, "_loaded", {})
+    problems: dict[str, str] = {}
+    for module in ("ciam_django.checks.settings", "ciam_django.metrics.recording"):
+        monkeypatch.setattr(f"{module}.start_problems", problems)
+    message = only_message("metrics package", CIAM_METRICS=["otel", "prometheus"])
+
+    assert message.msg.startswith("CIAM_METRICS has 'prometheus', which can't start: Dup")
+    assert "ciam_sign_ins" in message.msg
+
+
 def test_installed_packages_of_metrics_are_no_mistake() -> None:
     assert found_with(CIAM_METRICS=["otel", "prometheus"]) == []

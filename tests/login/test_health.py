@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -35,13 +37,13 @@ def mode() -> str:
 def forget_health(settings: Settings) -> Iterator[None]:
     """Switch the view on, and forget what an earlier test has found out."""
     settings.CIAM_HEALTH = True
-    health._last = None
+    health.forget_health()
     yield
-    health._last = None
+    health.forget_health()
 
 
 def ask(status: int = 200) -> dict[str, Any]:
-    health._last = None
+    health.forget_health()
     response = Client().get(URL)
     assert response.status_code == status
     body: dict[str, Any] = response.json()
@@ -142,24 +144,93 @@ def test_many_requests_in_a_second_ask_the_database_once(
         Client().get(URL)
 
 
+@dataclass
+class HangingQuestion:
+    """A question without an answer until ``may_end`` is set; ``count`` counts the calls."""
+
+    began: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    may_end: threading.Event = field(default_factory=threading.Event)
+    count: int = 0
+
+    def __call__(self) -> bool:
+        self.count += 1
+        self.began.release()
+        assert self.may_end.wait(60)
+        return False
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], HangingQuestion]:
+    """Return a function that replaces a function of the module by one that does not answer."""
+
+    def hang(name: str) -> HangingQuestion:
+        question = HangingQuestion()
+        monkeypatch.setattr(health, name, question)
+        return question
+
+    return hang
+
+
 def test_one_thread_asks_a_database_that_does_not_answer(
-    advance_clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+    advance_clock: Callable[[float], None], hanging: Callable[[str], HangingQuestion]
 ) -> None:
     Client().get(URL)
     advance_clock(1.1)
-    is_asking, may_end = threading.Event(), threading.Event()
-
-    def wait(*args: object) -> bool:
-        is_asking.set()
-        assert may_end.wait(60)
-        return False
-
-    monkeypatch.setattr(health, "_has_database", wait)
+    question = hanging("_has_database")
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(Client().get, URL)
-        assert is_asking.wait(60)
+        assert question.began.acquire(timeout=60)
         # The last known health is good.
         assert Client().get(URL).status_code == 200
-        may_end.set()
+        advance_clock(5)
+        overdue = Client().get(URL)
+        question.may_end.set()
         assert first.result().status_code == 503
+    assert overdue.status_code == 503
+    assert (overdue.json()["database"], len(overdue.json()["circuits"])) == ("unavailable", 6)
     assert Client().get(URL).status_code == 503
+
+
+def test_a_cache_that_does_not_answer_for_five_seconds_is_away(
+    advance_clock: Callable[[float], None], hanging: Callable[[str], HangingQuestion]
+) -> None:
+    Client().get(URL)
+    advance_clock(1.1)
+    question = hanging("try_cache")
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(Client().get, URL)
+        assert question.began.acquire(timeout=60)
+        advance_clock(5)
+        overdue = Client().get(URL)
+        question.may_end.set()
+        first.result()
+
+    assert overdue.status_code == 200
+    assert (overdue.json()["database"], overdue.json()["cache"]) == ("ok", "unavailable")
+
+
+def test_the_first_requests_of_a_process_ask_the_database_once(
+    advance_clock: Callable[[float], None], hanging: Callable[[str], HangingQuestion]
+) -> None:
+    question = hanging("_has_database")
+    with ThreadPoolExecutor(4) as pool:
+        requests = [pool.submit(Client().get, URL) for _ in range(3)]
+        assert question.began.acquire(timeout=60)
+        advance_clock(5)
+        # No further thread waits for a database that has not answered for so long.
+        assert pool.submit(Client().get, URL).result(60).status_code == 503
+        advance_clock(-5)
+        question.may_end.set()
+        assert {request.result().status_code for request in requests} == {503}
+
+    assert question.count == 1
+
+
+def test_a_forked_process_asks_again_while_a_thread_of_its_parent_is_asking() -> None:
+    with health._asking:
+        child = os.fork()
+        if not child:
+            os._exit(health._asking.locked())
+        _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0

@@ -78,3 +78,26 @@ def test_a_package_that_is_not_installed_counts_nothing_and_fails_no_event(
     record(CALLS_FULL, group="all")
 
     assert exported.counts()["ciam.refused_calls"] == {labels(group="all"): 1}
+
+
+def test_a_package_that_cannot_start_is_logged_once_and_fails_neither_the_site_nor_an_event(
+    exported: Exported,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings.CIAM_METRICS = ["prometheus"]
+    # Prometheus refuses the names of the first adapter.
+    monkeypatch.setattr(recording, "_loaded", {})
+    problems: dict[str, str] = {}
+    monkeypatch.setattr(recording, "start_problems", problems)
+    settings.CIAM_METRICS = ["prometheus", "otel"]
+    settings.CIAM_METRICS = ["otel", "prometheus"]
+    record(CALLS_FULL, group="all")
+
+    assert exported.counts()["ciam.refused_calls"] == {labels(group="all"): 1}
+    assert list(problems) == ["prometheus"]
+    lines = [each for each in caplog.messages if "observer" in each]
+    assert lines == [
+        "The observer prometheus has failed (DuplicateTimeseries). Its metrics lack events."
+    ]
