@@ -214,6 +214,15 @@ def find_identity(person: Person) -> CiamIdentity | None:
     return identity
 
 
+def find_visible_user(person: Person) -> User | None:
+    """Return the user of the person's identity if the default manager finds the user, or None.
+
+    The query reads the user only, because most requests with a bearer token need nothing else.
+    """
+    users = _visible_users().filter(ciam_identities__key=person.key).order_by()
+    return next(iter(users), None)
+
+
 def refuse_unknown_issuer(person: Person) -> None:
     """Raise ``bad_configuration`` if the site has identities, but none of the person's issuer.
 

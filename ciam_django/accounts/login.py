@@ -30,8 +30,8 @@ from ciam_django.accounts.backends import (
     accounts_transaction,
     authenticate_person,
     find_identity,
+    find_visible_user,
     is_ciam_backend,
-    may_sign_in,
     typed_name_of,
 )
 from ciam_django.accounts.linking import link_identity, refuse_other_user
@@ -171,14 +171,17 @@ def find_active_user(person: Person) -> User | None:
     Also return None if ``AUTHENTICATION_BACKENDS`` has no ``CiamBackend``. Raises ``CiamError``:
     ``account_inactive`` if the user may no longer sign in.
     """
-    identity = find_identity(person)
     ciam_backends = [path for path in settings.AUTHENTICATION_BACKENDS if is_ciam_backend(path)]
-    if identity is None or not ciam_backends:
+    if not ciam_backends:
         return None
     # The backend of a project may accept users that Django's backend refuses.
-    if not may_sign_in(cast("CiamBackend", load_backend(ciam_backends[0])), identity):
+    backend = cast("CiamBackend", load_backend(ciam_backends[0]))
+    user = find_visible_user(person)
+    if user and backend.user_can_authenticate(user):
+        return user
+    if user or find_identity(person):
         raise CiamError("account_inactive", stage=Stage.API)
-    return identity.user
+    return None
 
 
 def refuse_inactive_holder(token_response: Mapping[str, Any]) -> None:
