@@ -487,6 +487,24 @@ def test_only_refused_passwords_count_towards_a_captcha(
         person.client.logout()
 
 
+def test_a_failure_of_ciam_after_a_solved_captcha_does_not_forget_refused_passwords(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_CAPTCHA_AFTER = 1
+    person.open_page("/ciam/login/")
+    for _ in range(2):
+        person.submit_form(username="li", password="wrong")
+    for _ in range(2):
+        person.load_captcha()
+        person.ciam.fail("password", code="Service.Internal.Error")
+        solved = {"username": "li", "password": PASSWORD, "captcha": CAPTCHA_TEXT}
+        assert person.submit_form(**solved).status_code == 503
+
+    person.open_page("/ciam/login/")
+    answer = person.submit_form(username="li", password=PASSWORD)
+    assert answer["Ciam-Error-Code"] == "Params.Blank.CaptchaCode"
+
+
 def test_a_captcha_that_only_ciam_asks_for_is_hidden(
     person: FormBrowser, settings: Settings
 ) -> None:
