@@ -152,7 +152,7 @@ def _parsed_accept(accept: str) -> tuple[str, bool] | None:
 
 
 def _is_document_request(request: HttpRequest) -> bool:
-    return bool(request.META.get("HTTP_SEC_FETCH_DEST") == "document")
+    return request.headers.get("Sec-Fetch-Dest") == "document"
 
 
 # --- Fragments for htmx -----------------------------------------------------------------------
@@ -165,7 +165,7 @@ _PART_TEMPLATE: Final = "ciam_django/error.html"
 
 def is_htmx_request(request: HttpRequest) -> bool:
     """Return True if htmx has sent the request. Another site cannot send the header unasked."""
-    return bool(request.META.get("HTTP_HX_REQUEST") == "true")
+    return request.headers.get("HX-Request") == "true"
 
 
 def is_fragment_request(request: HttpRequest | None) -> bool:
