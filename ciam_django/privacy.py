@@ -31,9 +31,10 @@ _PLAIN_URL: Final = re.compile(
 )
 # Long enough for two issuers and a command.
 _MAX_OWN_LENGTH: Final = 2000
-# Also the characters that change the direction of the text after them in a terminal.
-_CONTROL_CHARACTERS: Final = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+"
+# Also the characters that change the direction of the text after them in a terminal, and the
+# surrogates, which no encoding has.
+CONTROL_CHARACTERS: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
 )
 
 _REDACTIONS: Final = (
@@ -47,7 +48,7 @@ _REDACTIONS: Final = (
                 r"[=:：]\s*)(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&，；。\"'])+"), r"\1[redacted]"),
     (re.compile(r"(?=[\w+/=~-]*\d)[\w+/=~-]{8,}|[\w+/=~-]{25,}"), "[redacted]"),
     (re.compile(r"\+?\d[\d\s().-]{2,}\d"), "[number]"),
-    (_CONTROL_CHARACTERS, " "),
+    (CONTROL_CHARACTERS, " "),
 )  # fmt: skip
 
 
@@ -66,7 +67,12 @@ def own_text(text: str) -> OwnText:
 
     A part that comes from CIAM or from a user must be redacted before.
     """
-    return OwnText(_CONTROL_CHARACTERS.sub(" ", text)[:_MAX_OWN_LENGTH])
+    return OwnText(one_line(text)[:_MAX_OWN_LENGTH])
+
+
+def one_line(text: str) -> str:
+    """Return the text on one line, without the characters that control a terminal."""
+    return CONTROL_CHARACTERS.sub(" ", text)
 
 
 def redacted_text(text: str) -> str:

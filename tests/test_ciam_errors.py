@@ -53,6 +53,11 @@ def shared_cache(settings: Settings) -> None:
     cache.clear()
 
 
+def standard_input(content: bytes) -> io.TextIOWrapper:
+    """A standard input that accepts only UTF-8 as text."""
+    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", errors="strict")
+
+
 def fail(code: str = LOCKED, stage: str = "password", request_id: str = ID) -> CiamError:
     """Report a failure, as the entry points do."""
     error = CiamError(
@@ -108,6 +113,10 @@ def test_the_list_as_json_has_the_texts_of_the_languages(run: Run) -> None:
         (("list", "--language", "xx"), 2),
         (("explain", " "), 2),
         (("explain", ID, "--log", "missing.log"), 2),
+        # The variable of a script that is not set.
+        (("explain", ID, "--log", ""), 2),
+        (("diff", ""), 2),
+        (("diff", "--vendor", ""), 2),
         (("diff", "missing.json"), 2),
         (("diff", "--vendor", "missing.tsv"), 2),
         # Outside of tests, the status of a wrong option is 2, too.
@@ -142,9 +151,11 @@ def test_a_code_is_explained_as_text_and_as_json(run: Run) -> None:
 
 @pytest.mark.usefixtures("shared_cache")
 def test_an_unknown_code_says_what_the_answer_would_be(run: Run) -> None:
-    status, text, _ = run("explain", "Moon.Phase.Wrong")
+    status, text, errors = run("explain", "Moon.Phase.Wrong")
 
     assert status == 0
+    assert errors.startswith("No failure has the request id 'Moon.Phase.Wrong'. The cache")
+    assert errors.endswith("So this is the explanation of a code.\n")
     assert "  found by      no step: the code is unknown" in text
     sentence = project_table()["unknown_error"].sentences["en"]
     assert f"  en            {sentence}\n" in text
@@ -187,7 +198,7 @@ def test_a_failure_of_a_log_is_explained(
     path = tmp_path / "shop.log"
     path.write_bytes(b"\xff\xfe\n" + content.encode())
     status, text, _ = run("explain", ID, "--log", str(path))
-    monkeypatch.setattr(sys, "stdin", io.StringIO(content))
+    monkeypatch.setattr(sys, "stdin", standard_input(content.encode() + b"\xff\n"))
     of_standard_input = json.loads(run("explain", ID, "--log", "-", "--json")[1])
 
     assert status == 0
@@ -244,7 +255,7 @@ def test_a_shown_code_of_an_older_setting_has_no_sentence(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = "Sign-in failure: code=timeout shown=Shop.Closed request_id=x$"
-    monkeypatch.setattr(sys, "stdin", io.StringIO(line))
+    monkeypatch.setattr(sys, "stdin", standard_input(line.encode()))
     text = run("explain", "x$", "--log", "-")[1]
 
     assert "  shown               Shop.Closed" in text
@@ -252,9 +263,39 @@ def test_a_shown_code_of_an_older_setting_has_no_sentence(
 
 
 def test_the_standard_input_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("line\n"))
+    monkeypatch.setattr(sys, "stdin", standard_input(b"line\n"))
 
     assert "In the standard input, 1 lines were searched" in run("explain", "x$", "--log", "-")[2]
+
+
+# --- The output -------------------------------------------------------------------------------
+
+
+def test_no_character_of_a_file_controls_the_terminal(run: Run, tmp_path: Path) -> None:
+    document = json.loads(run("export")[1])
+    code = "\x1b[2J\x9b31m\u202e\ud800\r\nEVIL"
+    document["codes"].append({**document["codes"][0], "code": code})
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    _, text, _ = run("diff", str(path))
+    _, as_json, _ = run("diff", str(path), "--json")
+
+    assert text == "gone      [2J 31m EVIL\n"
+    assert as_json.replace("\n", "").isprintable()
+    assert json.loads(as_json)[0]["code"] == code
+
+
+def test_an_export_is_utf_8_and_a_terminal_without_a_character_gets_its_number() -> None:
+    texts = []
+    for arguments in (["export"], ["explain", LOCKED]):
+        file = io.BytesIO()
+        output = io.TextIOWrapper(file, encoding="cp1252")
+        call_command("ciam_errors", *arguments, stdout=output)
+        output.flush()
+        texts.append(file.getvalue())
+
+    assert "该账号已被锁定".encode() in texts[0]
+    assert rb"\u8be5\u8d26\u53f7" in texts[1]
 
 
 # --- export and diff --------------------------------------------------------------------------

@@ -65,6 +65,7 @@ ROOMS: Final[dict[str, set[str]]] = {
         "kinds",
         "languages",
         "lookup",
+        "privacy",
     },
     "accounts": {
         "error_table",

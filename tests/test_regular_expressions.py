@@ -109,7 +109,7 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "lookup._CAMEL": lambda text: lookup.meaning_of(f"Params.Illegal.{errors.code_in(text)}"),
     "network._WITH_PORT": lambda text: network._WITH_PORT.fullmatch(text[: network._MAX_LENGTH]),
     "privacy._CONTACT_NUMBER": privacy.masked_contact,
-    "privacy._CONTROL_CHARACTERS": privacy.own_text,
+    "privacy.CONTROL_CHARACTERS": privacy.own_text,
     "privacy._NOT_LOGGABLE": privacy.loggable_code,
     "privacy._PLAIN_URL": privacy.loggable_url,
     "privacy._REDACTIONS": privacy.redacted_text,

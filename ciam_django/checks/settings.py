@@ -125,7 +125,7 @@ def check_metrics_packages(app_configs: object, **kwargs: Any) -> Iterator[Check
                 f"CIAM_METRICS has {name!r}, whose package can't be imported: {problem}",
                 f'Install the extra: pip install "ciam_django[{name}]".',
             )
-        elif problem := start_problems.get(name):
+        elif problem := start_problems.get(name, ""):
             yield check_message(
                 "metrics package",
                 f"CIAM_METRICS has {name!r}, which can't start: {problem}",

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from ciam_django.error_table.rows import (
     table_languages,
 )
 from ciam_django.kinds import Action, Kind
+from ciam_django.privacy import CONTROL_CHARACTERS, one_line
 
 # The format of ``json_export``. A version that can't read the exports of this version has another
 # number.
@@ -104,7 +106,7 @@ def typescript_export() -> str:
     names = {"code": "CiamErrorCode", "kind": "CiamErrorKind", "action": "CiamErrorAction"}
     parts = ["// Made by: manage.py ciam_errors export --format typescript"]
     for name, type_name in names.items():
-        values = "".join(f"\n  | {_json_text(value)}" for value in _allowed_values(name))
+        values = "".join(f"\n  | {json_text(value)}" for value in _allowed_values(name))
         parts.append(f"export type {type_name} ={values};")
     members = []
     for name in BODY_MEMBERS:
@@ -148,21 +150,28 @@ def _allowed_values(name: str) -> list[str]:
 
 
 def _cell(value: object) -> object:
-    """Return the value of a cell, which no spreadsheet takes for a formula."""
+    """Return the value of a cell: one line, which no spreadsheet takes for a formula."""
     if value is None or isinstance(value, int):
         return value
     text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return one_line(f"'{text}" if text.startswith(_FORMULA_STARTS) else text)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON, without the characters that control a terminal."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    # Only the line breaks of the indentation stay.
+    return "\n".join(CONTROL_CHARACTERS.sub(_escaped, line) for line in text.split("\n"))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return "".join(f"\\u{ord(character):04x}" for character in match[0])
 
 
 def _json(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-
-
-def _json_text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    return json_text(document, indent=1) + "\n"
 
 
 def rows_as_json(rows: Iterable[TableRow]) -> str:
     """Return rows of the table as a JSON list."""
-    return json.dumps([dataclasses.asdict(row) for row in rows], ensure_ascii=False, indent=1)
+    return json_text([dataclasses.asdict(row) for row in rows], indent=1)

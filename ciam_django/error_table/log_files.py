@@ -12,14 +12,16 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, Final
 
 from ciam_django.events import FAILED, PREFIX
 
 _START: Final = "Sign-in failure: "
 # The values after this word have spaces.
 _END_OF_WORDS: Final = " upstream_text="
+# The words of the text that tell more than the fields with these names.
+_SENT: Final = ("code", "type_code")
 _VALUE: Final = re.compile(r"[A-Za-z0-9$._:*-]{1,128}")
 # A longer line is no line of a failure. The longest one has less than 4 KB.
 _MAX_LINE_LENGTH: Final = 64 * 1024
@@ -78,23 +80,38 @@ def search_log_file(path: str, reference: str) -> SearchedLog:
     """Search a log file, which can be compressed with gzip. Raises ``OSError``."""
     opener: Any = gzip.open if path.endswith(".gz") else open
     try:
-        # A log can have any bytes.
-        with opener(path, "rt", encoding="utf-8", errors="replace") as file:
-            return search_log(file, reference)
+        with opener(path, "rb") as file:
+            return search_log(lines_of(file), reference)
     except (EOFError, zlib.error) as error:
         raise OSError(f"the end of the file is missing ({error})") from error
+
+
+def lines_of(file: BinaryIO) -> Iterator[str]:
+    """Yield the lines of a file, which can have any bytes; a line that is too long is empty.
+
+    A small compressed file can have a line that does not fit into memory.
+    """
+    while line := file.readline(_MAX_LINE_LENGTH):
+        rest = line
+        while len(rest) == _MAX_LINE_LENGTH and not rest.endswith(b"\n"):
+            line, rest = b"", file.readline(_MAX_LINE_LENGTH)
+        yield line.decode(errors="replace")
 
 
 def failure_in(line: str, number: int) -> LoggedFailure | None:
     """Return the failure that a line of a log tells, or None."""
     if len(line) > _MAX_LINE_LENGTH:
         return None
-    words = {**_words_of_json(line), **dict(_words_of_text(line))}
+    members = _members_of_json(line)
+    words = dict(_words_of_text(line)) if members is None else _words_of_members(members)
     facts = {
         name: words[name]
         for name in _NAMES
         if words.get(name, "-") != "-" and _VALUE.fullmatch(words[name])
     }
+    if "row" in facts and words.get("code") == "":
+        # The code has no character that is logged.
+        facts["code"] = facts["row"]
     return LoggedFailure(number, **facts) if "code" in facts else None
 
 
@@ -110,16 +127,30 @@ def _words_of_text(line: str) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def _words_of_json(line: str) -> dict[str, str]:
-    """Return the facts of a JSON object, as a formatter writes them from the fields of a record."""
+def _members_of_json(line: str) -> dict[str, Any] | None:
+    """Return the JSON object of a line with our fields, or None for any other line."""
     # Most lines of a log are no failures, and need not be parsed.
     if f'"{PREFIX}code"' not in line:
-        return {}
+        return None
     try:
         members = json.loads(line)
     except (ValueError, RecursionError):
-        return {}
-    if not isinstance(members, dict) or members.get(f"{PREFIX}event") != FAILED.name:
+        return None
+    return members if isinstance(members, dict) and f"{PREFIX}code" in members else None
+
+
+def _words_of_members(members: Mapping[str, Any]) -> dict[str, str]:
+    """Return the facts of the fields, and of the text with the true code, of a failure.
+
+    Other members, such as the user agent, can have a text that looks like the text of a failure.
+    """
+    if members.get(f"{PREFIX}event") != FAILED.name:
         return {}
     fields = {name: members.get(f"{PREFIX}{name}") for name in _NAMES}
-    return {name: str(value) for name, value in fields.items() if value is not None}
+    words = {name: str(value) for name, value in fields.items() if value is not None}
+    for text in members.values():
+        if isinstance(text, str) and text.startswith(_START):
+            told = dict(_words_of_text(text))
+            if told.get("request_id") == words.get("request_id"):
+                return {**told, **words, **{name: told[name] for name in _SENT if name in told}}
+    return words

@@ -22,6 +22,7 @@ from ciam_django.error_table.exports import _MEMBERS, FORMATS
 from ciam_django.error_table.rows import FIELDS, project_table
 from ciam_django.errors import CiamError
 from ciam_django.kinds import Action, Kind
+from ciam_django.privacy import one_line
 from ciam_django.testing import FakeCiam
 from tests.docs.test_json import needs_npm
 
@@ -72,7 +73,22 @@ def test_no_cell_of_the_csv_is_a_formula(settings: Settings) -> None:
     cells = [cell for row in rows for cell in row]
 
     assert [cell for cell in cells if re.match(r"[=+\-@\t\r\n]", cell)] == []
-    assert {f"'{text}" for text in FORMULAS.values()} <= set(cells)
+    assert {f"'{one_line(text)}" for text in FORMULAS.values()} <= set(cells)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_character_of_an_override_controls_a_terminal_or_breaks_a_line(
+    name: str, settings: Settings
+) -> None:
+    hostile = 'a\x1b[2J\x9b\u202e\ud800\u2028\r\n=1 */ "b" \\'
+    settings.CIAM_ERROR_OVERRIDES = {hostile: hostile}
+    text = FORMATS[name]()
+
+    assert text.replace("\n", "").isprintable()
+    assert text.encode()
+    if name == "json":
+        row = json.loads(text)["codes"][-1]
+        assert (row["code"], row["sentences"]["en"]) == (hostile, hostile)
 
 
 def test_the_members_are_the_members_of_the_body() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import logging
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from pythonjsonlogger.json import JsonFormatter
 from ciam_django.error_table.log_files import (
     LoggedFailure,
     failure_in,
+    lines_of,
     search_log,
     search_log_file,
 )
@@ -127,6 +130,7 @@ def test_the_true_code_of_an_unknown_code_is_in_the_text_only(
         '["ciam_code", "ciam_event", "failed"]',
         '{"ciam_code": "x"',
         '{"ciam_code":' * 5000,
+        '{"ciam_code": "x", "ciam_event": "refresh_failed", "path": "Sign-in failure: code=x"}',
         "Sign-in failure: code=x " + "y" * 70_000,
     ],
 )
@@ -167,3 +171,50 @@ def test_a_compressed_file_is_searched(record: logging.LogRecord, tmp_path: Path
     compressed.write_bytes(content)
     with pytest.raises(OSError, match="Not a gzipped file"):
         search_log_file(str(compressed), ID)
+
+
+def test_a_text_of_another_member_is_not_the_text_of_the_failure(
+    record: logging.LogRecord,
+) -> None:
+    forged = f"Sign-in failure: code=forged row=forged request_id={ID}"
+    lines = [
+        facts_as_json(record, user_agent=forged),
+        facts_as_json(record, path=f"/ {forged}", message=record.getMessage()),
+    ]
+
+    assert [failure_in(line, 1) for line in lines] == [expected(1, record)] * 2
+
+
+def test_a_code_without_a_character_that_is_logged_is_a_failure_of_its_row(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "ciam_django")
+    report(CiamError("用户被锁定", request_id=ID))
+    failure = failure_in(caplog.messages[-1], 1)
+
+    assert failure is not None
+    assert (failure.code, failure.request_id) == ("unknown_error", ID)
+
+
+def test_a_line_that_is_too_long_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "shop.log.gz"
+    size = 20_000_000
+    path.write_bytes(gzip.compress(b"0" * size + b"\nSign-in failure: code=timeout request_id=x"))
+    tracemalloc.start()
+    try:
+        searched = search_log_file(str(path), "x")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert [(failure.line, failure.code) for failure in searched.failures] == [(2, "timeout")]
+    assert peak < size / 4
+
+
+@for_each_row("length", [64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 3 * 64 * 1024])
+def test_each_line_is_one_line_of_any_length(length: int) -> None:
+    content = b"x" * (length - 1) + b"\ny\n"
+
+    lines = list(lines_of(io.BytesIO(content)))
+
+    assert [line[-2:] for line in lines] == ["x\n" if length <= 64 * 1024 else "", "y\n"]

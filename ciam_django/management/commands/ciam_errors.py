@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from django.conf import settings
@@ -25,10 +24,11 @@ from ciam_django.error_table.explanations import (
     explanation_of,
     is_code,
 )
-from ciam_django.error_table.exports import FORMATS, rows_as_json
+from ciam_django.error_table.exports import FORMATS, json_text, rows_as_json
 from ciam_django.error_table.log_files import (
     LoggedFailure,
     SearchedLog,
+    lines_of,
     search_log,
     search_log_file,
 )
@@ -41,10 +41,14 @@ from ciam_django.failure_memory import (
 )
 from ciam_django.kinds import Audience, Kind
 from ciam_django.lookup import is_known, matched_row
-from ciam_django.privacy import loggable_code
+from ciam_django.privacy import loggable_code, one_line
 
 # The exit status of wrong input, as argparse has it.
 _WRONG_INPUT: Final = 2
+# Option -> its name in the help.
+_INPUTS: Final = {
+    "reference": "CODE|REQUEST_ID", "log": "--log", "old": "OLD.json", "vendor": "--vendor",
+}  # fmt: skip
 _FAILURE_FACTS: Final = (
     "code", "row", "kind", "stage", "status", "shown", "request_id", "upstream_request_id",
     "sign_in", "method",
@@ -127,13 +131,27 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Answer the question."""
+        for name, label in _INPUTS.items():
+            # A script whose variable is not set must not ask another question.
+            if options.get(name) is not None and not options[name].strip():
+                raise CommandError(f"{label} is empty.", returncode=_WRONG_INPUT)
         answer = {
             "list": self._list,
             "explain": self._explain,
             "export": self._export,
             "diff": self._diff,
         }[options["question"]]
+        # A file of `export` is for programs. A terminal may lack characters of the sentences.
+        is_export = options["question"] == "export"
+        encoding = {"encoding": "utf-8"} if is_export else {"errors": "backslashreplace"}
+        if reconfigure := getattr(self.stdout, "reconfigure", None):
+            reconfigure(**encoding)
         answer(options)
+
+    def _write_lines(self, lines: Iterable[str]) -> None:
+        """Write lines that can have texts of a log, of a file or of the settings."""
+        for line in lines:
+            self.stdout.write(one_line(line))
 
     # --- list ---------------------------------------------------------------------------------
 
@@ -155,39 +173,36 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(rows_as_json(rows))
             return
-        for line in _table_lines(rows, language):
-            self.stdout.write(line)
+        self._write_lines(_table_lines(rows, language))
         self.stderr.write(f"Codes: {len(rows)}.")
 
     # --- explain ------------------------------------------------------------------------------
 
     def _explain(self, options: dict[str, Any]) -> None:
         reference = options["reference"].strip()
-        if not reference:
-            raise CommandError("The code or request id is empty.", returncode=_WRONG_INPUT)
         if is_known(reference):
             self._write_explanation(explanation_of(reference), options)
             return
         remembered = failures_with_reference(reference)
-        searched = _searched_log(options["log"], reference) if options["log"] else SearchedLog()
+        path = options["log"]
+        searched = SearchedLog() if path is None else _searched_log(path, reference)
         failures: list[RememberedFailure | LoggedFailure] = [*remembered, *searched.failures]
         if failures:
             self._write_failures(failures, options)
-        elif is_code(reference):
-            self._write_explanation(explanation_of(reference), options)
-        else:
-            places = _searched_places(searched, options["log"])
-            raise CommandError(
-                f"No failure has the request id {loggable_code(reference)!r}. {places}"
-            )
+            return
+        places = _searched_places(searched, path)
+        text = f"No failure has the request id {loggable_code(reference)!r}. {places}"
+        if not is_code(reference):
+            raise CommandError(text)
+        self.stderr.write(f"{text} So this is the explanation of a code.")
+        self._write_explanation(explanation_of(reference), options)
 
     def _write_explanation(self, explanation: Explanation, options: dict[str, Any]) -> None:
         if options["json"]:
             document = {"failures": [], "explanation": dataclasses.asdict(explanation)}
-            self.stdout.write(json.dumps(document, ensure_ascii=False, indent=1))
+            self.stdout.write(json_text(document, indent=1))
             return
-        for line in explanation_lines(explanation):
-            self.stdout.write(line)
+        self._write_lines(explanation_lines(explanation))
 
     def _write_failures(
         self,
@@ -201,14 +216,12 @@ class Command(BaseCommand):
                 "failures": [dataclasses.asdict(failure) for failure in failures],
                 "explanation": dataclasses.asdict(explanation),
             }
-            self.stdout.write(json.dumps(document, ensure_ascii=False, indent=1))
+            self.stdout.write(json_text(document, indent=1))
             return
         for failure in failures:
-            for line in _failure_lines(failure, options["log"]):
-                self.stdout.write(line)
+            self._write_lines(_failure_lines(failure, options["log"]))
             self.stdout.write("")
-        for line in explanation_lines(explanation):
-            self.stdout.write(line)
+        self._write_lines(explanation_lines(explanation))
 
     # --- export, diff -------------------------------------------------------------------------
 
@@ -217,9 +230,9 @@ class Command(BaseCommand):
 
     def _diff(self, options: dict[str, Any]) -> None:
         try:
-            if options["vendor"]:
+            if options["vendor"] is not None:
                 found = differences_from_vendor(options["vendor"])
-            elif options["old"]:
+            elif options["old"] is not None:
                 found = differences_from_export(options["old"])
             else:
                 found = differences_from_package()
@@ -227,10 +240,10 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=_WRONG_INPUT) from error
         if options["json"]:
             documents = [dataclasses.asdict(each) for each in found]
-            self.stdout.write(json.dumps(documents, ensure_ascii=False, indent=1))
+            self.stdout.write(json_text(documents, indent=1))
         else:
-            for line in (line for each in found for line in _difference_lines(each)):
-                self.stdout.write(line)
+            for difference in found:
+                self._write_lines(_difference_lines(difference))
             self.stderr.write(f"Differences: {len(found)}.")
         if found:
             sys.exit(1)
@@ -257,7 +270,7 @@ def _table_lines(rows: Sequence[TableRow], language: str) -> Iterator[str]:
 def _searched_log(path: str, reference: str) -> SearchedLog:
     """Search the log file. Raises ``CommandError`` if the file can't be read."""
     if path == "-":
-        return search_log(sys.stdin, reference)
+        return search_log(lines_of(sys.stdin.buffer), reference)
     try:
         return search_log_file(path, reference)
     except OSError as error:
@@ -306,5 +319,5 @@ def _difference_lines(difference: Difference) -> Iterator[str]:
     note = f": {difference.note}" if difference.note else ""
     yield f"{difference.what:<8} {difference.code}{note}"
     for name, values in difference.changes.items():
-        old, new = (json.dumps(value, ensure_ascii=False) for value in values)
+        old, new = map(json_text, values)
         yield f"         {name}: {old} -> {new}"
