@@ -147,7 +147,13 @@ _GUNICORN_DEFAULTS: Final[Mapping[str, Any]] = {
     "threads": 1,
     "worker_class": "sync",
 }
-
+# gunicorn also takes numbers that are texts.
+_GUNICORN_TYPES: Final[Mapping[str, Any]] = {
+    "timeout": lambda value: float(value) if isinstance(value, str) else value + 0,
+    "workers": int,
+    "threads": int,
+    "worker_class": str,
+}
 
 # Seconds of a request beside its calls to CIAM.
 _PAGE_SECONDS: Final = 5
@@ -155,7 +161,19 @@ _PAGE_SECONDS: Final = 5
 
 def examine_workers(examination: Examination) -> Iterator[Finding]:
     """Compare the workers of the server with the time and the number of the calls to CIAM."""
-    values, sources = _worker_settings(examination)
+    try:
+        values, sources = _worker_settings(examination)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (the file is a program of the project)
+        yield Finding(
+            Status.ERROR,
+            f"the settings of gunicorn, in WEB_CONCURRENCY, GUNICORN_CMD_ARGS and {_GUNICORN_FILE} "
+            "or the file of --gunicorn-config",
+            # The text of the exception may have secrets.
+            f"the exception {type(error).__name__}",
+            "Correct the numbers of the variables, the path and the program of the file: gunicorn "
+            "fails, too. Name the time limit of another server with --worker-timeout.",
+        )
+        return
     if not sources:
         yield Finding(
             Status.SKIPPED,
@@ -166,7 +184,7 @@ def examine_workers(examination: Examination) -> Iterator[Finding]:
         return
     # The option says nothing about the other settings, also if the server is gunicorn.
     names = ["timeout"] if sources == [_TIMEOUT_OPTION] else list(values)
-    timeout, workers, threads = values["timeout"], int(values["workers"]), int(values["threads"])
+    timeout, workers, threads = values["timeout"], values["workers"], values["threads"]
     # The other classes of workers have no time limit for a request.
     has_limit = values["worker_class"] == "sync" and threads == 1 and timeout > 0
     is_killed = has_limit and timeout <= conf.CIAM_TIMEOUT
@@ -217,9 +235,9 @@ def _worker_settings(examination: Examination) -> tuple[dict[str, Any], list[str
         (_TIMEOUT_OPTION, {"timeout": examination.worker_timeout}),
     ):
         known = {
-            name: value
+            name: _GUNICORN_TYPES[name](value)
             for name, value in found.items()
-            if name in _GUNICORN_DEFAULTS and value is not None
+            if name in _GUNICORN_TYPES and value is not None
         }
         values |= known
         if known:

@@ -136,7 +136,23 @@ def ask_about_workers(*options: str) -> tuple[str, str]:
             ("error", "in gunicorn.conf.py: timeout 9, workers 4"),
         ),
         ({}, "threads = 8\ntimeout = 9", (), ("ok", "threads 8")),
-        ({"GUNICORN_CMD_ARGS": "--timeout=soon"}, "", (), ("error", "argparse.ArgumentError")),
+        (
+            {},
+            "workers = '4'\ntimeout = '9'\nthreads = None",
+            (),
+            ("error", "timeout 9.0, workers 4"),
+        ),
+        *(
+            (variables, file, options, ("error", "the settings of gunicorn"))
+            for variables, file, options in (
+                ({"GUNICORN_CMD_ARGS": "--timeout=soon"}, "", ()),
+                ({"GUNICORN_CMD_ARGS": "--timeout '9"}, "", ()),
+                ({"WEB_CONCURRENCY": "auto"}, "", ()),
+                ({}, "raise SystemExit('boom')", ()),
+                ({}, "timeout = [9]", ()),
+                ({}, "", ("--gunicorn-config", "missing.py")),
+            )
+        ),
         ({}, "threads = 6", (), ("warning", "Let CIAM_MAX_CALLS be below 6")),
         ({}, "worker_class = 'gevent'", (), ("ok", "worker_class gevent")),
         ({"WEB_CONCURRENCY": "2"}, "workers = 4", (), ("ok", "workers 4")),
@@ -169,6 +185,12 @@ def test_the_workers_are_judged_by_what_gunicorn_would_read(
 
     assert found[0] == status, found
     assert text in found[1]
+
+
+@for_each_row("text", ["nan", "inf", "-1", "soon", ""])
+def test_a_wrong_number_of_seconds_is_refused(text: str) -> None:
+    with pytest.raises(CommandError, match="invalid number of seconds value"):
+        call_command("ciam_doctor", "--only", "workers", f"--worker-timeout={text}")
 
 
 @pytest.mark.parametrize("is_in_variable", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from argparse import ArgumentParser
 from typing import Any, ClassVar, Final
 
@@ -33,9 +34,10 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON document")
         parser.add_argument(
             "--worker-timeout",
-            type=float,
+            type=_seconds,
             metavar="SECONDS",
-            help="the seconds after which the server kills a worker that has not answered",
+            help="the seconds after which the server kills a worker that has not answered; 0 for "
+            "no limit",
         )
         parser.add_argument(
             "--gunicorn-config",
@@ -73,6 +75,17 @@ class Command(BaseCommand):
         if options["only"] and skipped:
             # A pipeline must not take a question without an answer for a good answer.
             raise CommandError(f"Questions that were not asked: {', '.join(skipped)}.")
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise ValueError
+    return seconds
+
+
+# The name of the type in the error of argparse.
+_seconds.__name__ = "number of seconds"
 
 
 def _line_of(name: str, finding: Finding) -> str:
