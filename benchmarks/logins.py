@@ -7,6 +7,7 @@ CIAM. The certificates are certifi's and the fake's, as many as a login with a r
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -137,6 +138,9 @@ def cases() -> Mapping[str, Case]:
     }
 
 
+_addresses = itertools.product(range(256), repeat=3)
+
+
 def sign_in(
     url_prefix: str,
     username: str,
@@ -149,7 +153,8 @@ def sign_in(
     config: Any = settings.AUTHLIB_OAUTH_CLIENTS["ciam"]
     certificates = Path(config["client_kwargs"]["verify"])
     fake.ca_file = str(certificates.with_name("fake-ciam.pem"))
-    client = client or Client()
+    # Each browser has its own address, because the rate limits count the failures of an address.
+    client = client or Client(REMOTE_ADDR=f"10.{'.'.join(map(str, next(_addresses)))}")
     html_headers, json_headers = {"Accept": "text/html"}, {"Accept": "application/json"}
     redirect = run_request(lambda: client.post(f"/{url_prefix}/authorize/", headers=html_headers))
     back = redirect["Location"]
