@@ -69,6 +69,9 @@ def test_a_sign_in_takes_at_most_seven_queries_with_sessions_in_the_database(
     assert other.user_id
     # The session is saved twice: for a second callback, and by Django's middleware.
     assert 1 <= len(queries_in(captured)) <= 7, queries_in(captured)
+    statements = [query["sql"] for query in captured.captured_queries]
+    # Django's own savepoint around the new session.
+    assert len([sql for sql in statements if sql.startswith("SAVEPOINT")]) <= 1, statements
 
 
 def test_a_first_sign_in_takes_at_most_ten_queries(browser: Browser) -> None:

@@ -146,7 +146,8 @@ def authenticate_person(request: HttpRequest, person: Person) -> tuple[User, Cia
     ``AUTHENTICATION_BACKENDS`` has no ``CiamBackend``. Raises ``bad_configuration`` also for the
     error of ``refuse_unknown_issuer``, and ``account_exists`` like ``get_or_create_identity``.
     """
-    with transaction.atomic(using=router.db_for_write(CiamIdentity)):
+    # No savepoint: after a failure, the callers roll their whole transaction back.
+    with transaction.atomic(using=router.db_for_write(CiamIdentity), savepoint=False):
         user = authenticate(request, ciam_person=person)
         if user:
             identity = resolve_identity(request, person)
