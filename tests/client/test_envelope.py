@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import requests
@@ -117,9 +118,9 @@ def test_the_stage_is_that_of_the_block_around_the_call() -> None:
 
 def test_a_body_is_a_failure_exactly_if_its_parsed_form_is_a_failure() -> None:
     names = ["success", "Success", "error", "ERROR", "errcode", "ErrCode", "code", "Code"]
-    values = [None, True, False, "true", 0, 200, "invalid_grant", "Operation.Success", {}]
-    bodies = [{"access_token": "a"}, {"access_token": "a", "success": True}]
-    bodies = [{**body, name: value} for body in bodies for name in names for value in values]
+    values: list[Any] = [None, True, False, "true", 0, 200, "invalid_grant", "Operation.Success"]
+    starts: list[dict[str, Any]] = [{"access_token": "a"}, {"access_token": "a", "success": True}]
+    bodies = [{**body, name: value} for body in starts for name in names for value in (*values, {})]
     wrong = []
     for body in bodies:
         for status in (200, 302, 400, 500):
