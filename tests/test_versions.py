@@ -159,7 +159,7 @@ def rewrite_cookies(client: Client, kind: str, purpose: str, change: Callable[[A
     ("change", "status"),
     [
         (lambda state: {**state, **LATER}, 302),
-        (lambda state: without(state, "link_to_user"), 302),
+        (lambda state: without(state, "link_to_user", "redirect_uri", "sign_in"), 302),
         (lambda state: without(state, "nonce"), 400),
         (lambda state: {**state, "next": None}, 400),
     ],

@@ -30,6 +30,7 @@ from ciam_django.login.loop_guard import count_sign_in
 from ciam_django.login.notices import set_error_notice
 from ciam_django.login.pages import result_response
 from ciam_django.login.redirects import (
+    callback_url,
     end_fragment,
     redirect_response,
     safe_next,
@@ -133,7 +134,8 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
     with counting_attempt(request, "", Stage.CALLBACK, known_browser_id(request)):
         token_response = app.exchange_code(
             code=code,
-            redirect_uri=sign_in_state.redirect_uri,
+            # A state of a version before this member has no URI.
+            redirect_uri=sign_in_state.redirect_uri or callback_url(request),
             code_verifier=sign_in_state.code_verifier,
         )
     was_anonymous = request.user.is_anonymous
