@@ -7,7 +7,7 @@ import functools
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -37,19 +37,26 @@ CONTROL_CHARACTERS: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
 )
 
-_REDACTIONS: Final = (
-    # JSON Web Tokens; URLs with their queries; email addresses; values with the name of a secret;
-    # then long words, and four digits or more: codes, tokens, keys, phone numbers.
-    (re.compile(r"\beyJ[\w-]*(?:\.[\w-]*)*"), "[token]"),
-    (re.compile(r"\bhttps?://\S+", re.IGNORECASE), "[url]"),
-    # The look-behind and the possessive quantifiers keep the time linear.
-    (re.compile(r"(?<![^\s@<>\"'])[^\s@<>\"']++(?:@[^\s@<>\"']++)++"), "[email]"),
-    (re.compile(r"(?i)((?:passw|pwd|secret|token|code|cookie|密码|密碼|口令|验证码|驗證碼)\w{0,64}[\"']?\s*"
-                r"[=:：]\s*)(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&，；。\"'])+"), r"\1[redacted]"),
-    (re.compile(r"(?=[\w+/=~-]*\d)[\w+/=~-]{8,}|[\w+/=~-]{25,}"), "[redacted]"),
-    (re.compile(r"\+?\d[\d\s().-]{2,}\d"), "[number]"),
-    (CONTROL_CHARACTERS, " "),
-)  # fmt: skip
+
+@functools.cache
+def _redactions() -> Sequence[tuple[re.Pattern[str], str]]:
+    """Return the patterns and their replacements, in the order of their use.
+
+    The first redacted text compiles the patterns, and not each start of a process.
+    """
+    return (
+        # JSON Web Tokens; URLs with their queries; email addresses; values with the name of a
+        # secret; then long words, and four digits or more: codes, tokens, keys, phone numbers.
+        (re.compile(r"\beyJ[\w-]*(?:\.[\w-]*)*"), "[token]"),
+        (re.compile(r"\bhttps?://\S+", re.IGNORECASE), "[url]"),
+        # The look-behind and the possessive quantifiers keep the time linear.
+        (re.compile(r"(?<![^\s@<>\"'])[^\s@<>\"']++(?:@[^\s@<>\"']++)++"), "[email]"),
+        (re.compile(r"(?i)((?:passw|pwd|secret|token|code|cookie|密码|密碼|口令|验证码|驗證碼)\w{0,64}[\"']?\s*"
+                    r"[=:：]\s*)(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&，；。\"'])+"), r"\1[redacted]"),
+        (re.compile(r"(?=[\w+/=~-]*\d)[\w+/=~-]{8,}|[\w+/=~-]{25,}"), "[redacted]"),
+        (re.compile(r"\+?\d[\d\s().-]{2,}\d"), "[number]"),
+        (CONTROL_CHARACTERS, " "),
+    )  # fmt: skip
 
 
 class OwnText(str):
@@ -85,7 +92,7 @@ def redacted_text(text: str) -> str:
     if len(text) > _MAX_INPUT_LENGTH:
         # Cut between two words: the patterns do not match a part of a secret that is too short.
         text = " ".join(text[:_MAX_INPUT_LENGTH].rsplit(maxsplit=1)[:1])
-    for pattern, replacement in _REDACTIONS:
+    for pattern, replacement in _redactions():
         text = pattern.sub(replacement, text)
     return text[:_MAX_TEXT_LENGTH]
 

@@ -112,7 +112,7 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "privacy.CONTROL_CHARACTERS": privacy.own_text,
     "privacy._NOT_LOGGABLE": privacy.loggable_code,
     "privacy._PLAIN_URL": privacy.loggable_url,
-    "privacy._REDACTIONS": privacy.redacted_text,
+    "privacy._redactions": privacy.redacted_text,
 }
 # Patterns for texts of the project's own settings and code, or of tests.
 PATTERNS_FOR_OWN_TEXTS: Final = {
