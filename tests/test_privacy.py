@@ -421,7 +421,7 @@ HIDDEN_MEMBERS = {
     "client.cached_documents.CachedCopy": {"content"},
     "client.cached_documents.FetchedDocument": {"document"},
     "client.cached_documents.StoredDocument": {"document"},
-    "client.person.Person": {"claims"},
+    "client.person.Person": {"claims", "key", "union_id", "sid_key"},
     "client.results.AuthSource": {"data"},
     "client.results.Captcha": {"image", "data"},
     "client.results.Consent": {"data"},
@@ -431,7 +431,7 @@ HIDDEN_MEMBERS = {
     "client.results.SignedIn": {"access_token", "data"},
     "login.recipients.Recipient": {"region", "number", "email"},
     "login.state.CallbackOutcome": {"url", "cookies", "session_key"},
-    "login.state.SignInState": {"state", "nonce", "code_verifier", "next"},
+    "login.state.SignInState": {"state", "nonce", "code_verifier", "next", "redirect_uri"},
     "login.steps.flow.Flow": {
         "ciam_flow_id",
         "next",
