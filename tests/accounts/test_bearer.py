@@ -41,6 +41,18 @@ def test_a_good_answer_is_cached_for_the_next_requests(ciam: FakeCiam) -> None:
     assert token_calls(ciam) == calls
 
 
+def test_a_request_with_a_cached_token_reads_only_its_user(
+    ciam: FakeCiam, django_assert_num_queries: Any
+) -> None:
+    token = token_for()
+    get(token, "/open/")
+    with django_assert_num_queries(1) as captured:
+        response = get(token, "/open/")
+
+    assert response.status_code == 200
+    assert "subject" not in captured[0]["sql"]
+
+
 def test_zero_seconds_switch_the_cache_off(ciam: FakeCiam, settings: Settings) -> None:
     settings.CIAM_BEARER_SECONDS = 0
     token = token_for()
