@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from typing import Final
@@ -66,6 +67,15 @@ def _detach(error: CiamError) -> None:
 # Key -> the time of the key's last line.
 _last_logged: dict[str, float] = {}
 _last_logged_lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    # A lock that another thread of the parent has held would stay locked for ever.
+    global _last_logged_lock  # noqa: PLW0603  (a lock has no method for this)
+    _last_logged_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _log_failure(error: CiamError, answer: Answer, request: HttpRequest | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -316,3 +317,16 @@ def test_the_log_keeps_the_true_code(log: pytest.LogCaptureFixture) -> None:
     assert f"code={LOCKED} " in log.text
     assert f"row={LOCKED} " in log.text
     assert "shown=Operation.Failure.Username.Or.Password.Error " in log.text
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_process_reports_while_a_thread_of_its_parent_is_reporting() -> None:
+    with reporting._last_logged_lock:
+        child = os.fork()
+        if not child:
+            os._exit(reporting._last_logged_lock.locked())
+        _, status = os.waitpid(child, 0)
+        reporting._renew_lock()
+        assert not reporting._last_logged_lock.locked()
+
+    assert os.waitstatus_to_exitcode(status) == 0

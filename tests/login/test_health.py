@@ -226,6 +226,7 @@ def test_the_first_requests_of_a_process_ask_the_database_once(
     assert question.count == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_process_asks_again_while_a_thread_of_its_parent_is_asking() -> None:
     with health._asking:
         child = os.fork()
