@@ -81,6 +81,7 @@ RUN_ONCE: Final = frozenset(
         "forms that fail",
         "leaks",
         "node",
+        "other rows of parameters",
         "properties",
         "schemathesis",
         "the OpenAPI document",

@@ -46,7 +46,8 @@ def test_an_environment_leaves_out_the_tests_that_another_environment_runs() -> 
 
 
 def test_each_reason_of_a_test_that_runs_once_is_the_reason_of_a_slow_test() -> None:
-    sources = [path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py")]
+    paths = [*ROOT.glob("tests/**/test_*.py"), ROOT / "tests/conftest.py"]
+    sources = [path.read_text(encoding="utf-8") for path in paths]
     reasons = {reason for source in sources for reason in re.findall(r'slow\("([^"]*)"', source)}
 
     assert sorted(RUN_ONCE - reasons) == []

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]  # drf-spectacular brings it, without types
+import jsonschema
 import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import Client

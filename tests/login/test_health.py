@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.test import Client, override_settings
 from pytest_django.fixtures import Settings
 
@@ -171,6 +172,14 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], HangingQuestion]
     return hang
 
 
+def get_in_thread() -> Any:
+    """Ask the view, and close the connection of this thread to the database."""
+    try:
+        return Client().get(URL)
+    finally:
+        connections.close_all()
+
+
 def test_one_thread_asks_a_database_that_does_not_answer(
     advance_clock: Callable[[float], None], hanging: Callable[[str], HangingQuestion]
 ) -> None:
@@ -178,7 +187,7 @@ def test_one_thread_asks_a_database_that_does_not_answer(
     advance_clock(1.1)
     question = hanging("_has_database")
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(Client().get, URL)
+        first = pool.submit(get_in_thread)
         assert question.began.acquire(timeout=60)
         # The last known health is good.
         assert Client().get(URL).status_code == 200
@@ -191,6 +200,7 @@ def test_one_thread_asks_a_database_that_does_not_answer(
     assert Client().get(URL).status_code == 503
 
 
+@pytest.mark.usefixtures("closed_thread_connections")
 def test_a_cache_that_does_not_answer_for_five_seconds_is_away(
     advance_clock: Callable[[float], None], hanging: Callable[[str], HangingQuestion]
 ) -> None:
@@ -198,7 +208,7 @@ def test_a_cache_that_does_not_answer_for_five_seconds_is_away(
     advance_clock(1.1)
     question = hanging("try_cache")
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(Client().get, URL)
+        first = pool.submit(get_in_thread)
         assert question.began.acquire(timeout=60)
         advance_clock(5)
         overdue = Client().get(URL)
@@ -214,11 +224,11 @@ def test_the_first_requests_of_a_process_ask_the_database_once(
 ) -> None:
     question = hanging("_has_database")
     with ThreadPoolExecutor(4) as pool:
-        requests = [pool.submit(Client().get, URL) for _ in range(3)]
+        requests = [pool.submit(get_in_thread) for _ in range(3)]
         assert question.began.acquire(timeout=60)
         advance_clock(5)
         # No further thread waits for a database that has not answered for so long.
-        assert pool.submit(Client().get, URL).result(60).status_code == 503
+        assert pool.submit(get_in_thread).result(60).status_code == 503
         advance_clock(-5)
         question.may_end.set()
         assert {request.result().status_code for request in requests} == {503}
