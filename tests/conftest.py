@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -13,6 +14,7 @@ import uuid
 import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -133,7 +135,7 @@ def pytest_collection_modifyitems(
 
 
 def _mark_other_rows(items: Sequence[pytest.Item]) -> None:
-    """Mark the rows of parameters that a quick run leaves out as ``slow`` and ``other_row``.
+    """Mark the rows of parameters that a quick run leaves out as ``slow`` and ``covering``.
 
     A test with requests to the fake CIAM takes about fifty times as long as a test without. A quick
     run takes one row of its parameters. The row depends on the name of the test, so that the quick
@@ -148,7 +150,7 @@ def _mark_other_rows(items: Sequence[pytest.Item]) -> None:
         quick = zlib.crc32(name.encode()) % len(rows_of_test)
         for other in rows_of_test[:quick] + rows_of_test[quick + 1 :]:
             other.add_marker(pytest.mark.slow("other rows of parameters"))
-            other.add_marker(pytest.mark.other_row)
+            other.add_marker(pytest.mark.covering)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -164,6 +166,36 @@ def pytest_configure(config: pytest.Config) -> None:
     """Switch off coverage in the processes that tests start in a worker, as without workers."""
     if hasattr(config, "workerinput"):
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of xdist if the run has all tests, and not only the files of an argument."""
+    node.workerinput["has_all_tests"] = (
+        node.config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let each worker of xdist begin with another part of the test modules.
+
+    Pytest rewrites a test module at its first import and stores the result for the other workers.
+    Without this function, all workers would rewrite the same module at the same time.
+    """
+    worker: dict[str, Any] | None = getattr(session.config, "workerinput", None)
+    if not (worker and worker["has_all_tests"]):
+        return
+    root = session.config.rootpath
+    names = [
+        ".".join(path.relative_to(root).with_suffix("").parts)
+        for path in sorted(root.glob("tests/**/test_*.py"))
+    ]
+    number = int(str(worker["workerid"]).removeprefix("gw"))
+    start = len(names) * number // int(worker["workercount"])
+    for name in names[start:] + names[:start]:
+        # The collection reports the error.
+        with contextlib.suppress(Exception):
+            import_module(name)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

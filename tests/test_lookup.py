@@ -429,6 +429,12 @@ def test_an_override_makes_an_unknown_code_known(code: str) -> None:
     )
 
 
+def test_an_override_with_a_wrong_collapse_still_hides_its_row() -> None:
+    matched = row_with_override("My.Own.Code", {"message": "Mine.", "collapse": "nowhere"})
+
+    assert matched.meaning.collapse is Collapse.SIGN_IN
+
+
 def test_an_override_of_an_unpublished_code_keeps_the_other_fields_of_its_family() -> None:
     matched = row_with_override("Params.Blank.Pet", "Name your pet.")
 

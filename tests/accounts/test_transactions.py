@@ -122,7 +122,7 @@ def test_a_change_raises_the_failure_of_the_database_after_some_seconds(
     transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transactions, "_RETRY_INTERVAL", 0.001)
-    monkeypatch.setattr(transactions, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(transactions, "PATIENCE_SECONDS", 0.2)
     made: list[str] = []
 
     def change() -> int:
