@@ -26,6 +26,7 @@ EXTRAS_OF_ROOMS: Final[dict[str, set[str]]] = {
 }
 # Requirements that the package does not import, with the reason.
 NOT_IMPORTED: Final = {
+    "phonenumbers": "ciam_django/phone_numbers.py imports it by its name, at the first use",
     "pytest-django": "the tests of projects use its fixtures beside fake_ciam",
 }
 

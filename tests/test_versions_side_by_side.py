@@ -68,7 +68,7 @@ def old_source() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="ciam_django-", dir="/tmp") as name:
         folder = Path(name)
         git("archive", "--output", str(folder / "tree.tar"), release)
-        shutil.unpack_archive(folder / "tree.tar", folder / "tree")
+        shutil.unpack_archive(folder / "tree.tar", folder / "tree", filter="data")
         build = "import sys\nfrom setuptools import build_meta\nbuild_meta.build_wheel(sys.argv[1])"
         subprocess.run(
             [sys.executable, "-c", build, str(folder)],
