@@ -73,6 +73,8 @@ def page(chromium: Browser) -> Iterator[Page]:
 
 
 def agree(page: Page) -> None:
+    # A popup can still be empty.
+    page.wait_for_selector("form", state="attached")
     for box in page.query_selector_all("input[name=consent]"):
         box.check()
 
