@@ -95,27 +95,25 @@ def get_cached(key: str, *, level: int = logging.WARNING) -> Any:
 
 
 def get_many_cached(keys: Sequence[str]) -> dict[str, Any]:
-    """Return key -> value, for the keys that have a valid value; less if the cache fails."""
+    """Return key -> value of each key with a valid value; fewer values if the cache fails."""
     values = {key: _decrypted(_stored_key(key), stored) for key, stored in _get_all(keys).items()}
     return {key: value for key, value in values.items() if value is not None}
 
 
 def get_numbers(keys: Sequence[str]) -> dict[str, int]:
-    """Return key -> number of ``increment_number``, for the keys that have one."""
+    """Return key -> number of each key with a number of ``increment_number``."""
     return {key: number for key, number in _get_all(keys).items() if type(number) is int}
 
 
 def _get_all(keys: Sequence[str]) -> dict[str, Any]:
     """Return key -> stored value; keys that are read after a failure of the cache are absent."""
     found: dict[str, Any] = {}
-    try:
+    with _LoggingFailure(logging.WARNING):
         for start in range(0, len(keys), _CHUNK_SIZE):
             by_stored_key = {_stored_key(key): key for key in keys[start : start + _CHUNK_SIZE]}
             found.update(
                 (by_stored_key[name], value) for name, value in _get_many(by_stored_key).items()
             )
-    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, logging.WARNING)
     return found
 
 
@@ -147,12 +145,9 @@ def acquire_once(key: str, *, seconds: int) -> bool:
 
     Return True if the key was not stored yet, or if the cache fails.
     """
-    try:
-        is_first, _ = _add_or_get(_stored_key(key), round(time.time()), seconds)
-    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, logging.WARNING)
-        return True
-    return is_first
+    with _LoggingFailure(logging.WARNING):
+        return _add_or_get(_stored_key(key), round(time.time()), seconds)[0]
+    return True
 
 
 def is_acquired(key: str, *, level: int = logging.WARNING) -> bool:
@@ -166,21 +161,17 @@ def is_acquired(key: str, *, level: int = logging.WARNING) -> bool:
 def acquired_keys(keys: Collection[str]) -> list[str]:
     """Return the keys that ``acquire_once`` has stored; return none if the cache fails."""
     stored_keys = {_stored_key(key): key for key in keys}
-    try:
+    with _LoggingFailure(logging.WARNING):
         return [stored_keys[name] for name in _get_many(stored_keys)]
-    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, logging.WARNING)
-        return []
+    return []
 
 
 def try_cache() -> bool:
     """Store a value for a minute and read the value; return True if both succeed."""
-    try:
+    with _LoggingFailure(logging.INFO):
         _add_or_get(_stored_key("ciam_django.health"), 1, _LOG_INTERVAL)
-    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, logging.INFO)
-        return False
-    return True
+        return True
+    return False
 
 
 def acquired_at(key: str) -> int:
@@ -191,25 +182,19 @@ def acquired_at(key: str) -> int:
 
 def delete_cached(key: str) -> None:
     """Delete the value of the key; do nothing if the cache fails."""
-    try:
+    with _LoggingFailure(logging.WARNING):
         cache.delete(_stored_key(key))
-    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, logging.WARNING)
 
 
 def _get(stored_key: str, level: int) -> Any:
-    try:
+    with _LoggingFailure(level):
         return cache.get(stored_key)
-    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, level)
-        return None
+    return None
 
 
 def _set(stored_key: str, encrypted: str, seconds: int, level: int) -> None:
-    try:
+    with _LoggingFailure(level):
         cache.set(stored_key, encrypted, timeout=seconds)
-    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, level)
 
 
 def _add_or_get(stored_key: str, value: Any, seconds: int) -> tuple[bool, Any]:
@@ -258,11 +243,9 @@ def increment_number(key: str, *, seconds: int, level: int = logging.WARNING) ->
     The number ends ``seconds`` seconds after its first increment. ``level`` is the level of the log
     line about a failure of the cache.
     """
-    try:
+    with _LoggingFailure(level):
         return _add_to_counter(_stored_key(key), seconds)
-    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, level)
-        return None
+    return None
 
 
 def increment_count(key: str, seconds: int) -> tuple[int, int]:
@@ -278,27 +261,23 @@ def increment_counts(counters: Sequence[tuple[str, int]]) -> Iterator[tuple[int,
     cache's ``add`` and ``incr`` are atomic: with Redis, with memcached, and within one process. If
     the cache fails, or stores nothing, a result is the count 1 and ``seconds``.
     """
-    try:
+    untils: Mapping[str, float] = {}
+    with _LoggingFailure(logging.WARNING):
         # One call for all keys: the periods of most keys have begun already.
         untils = _ends_of_periods([key for key, _ in counters])
-    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, logging.WARNING)
-        untils = {}
     for key, seconds in counters:
         yield _increment(key, seconds, untils.get(key))
 
 
 def _increment(key: str, seconds: int, until: float | None) -> tuple[int, int]:
     """Add one to the key's count; ``until`` is the end of its period, None if none has begun."""
-    try:
+    with _LoggingFailure(logging.WARNING):
         now = time.time()
         if until is None:
             _, until = _add_or_get(_stored_key(f"{key}.until"), now + seconds, seconds)
         count = _add_to_counter(_stored_key(f"{key}.{until}"), seconds)
         return count, max(1, math.ceil(until - now))
-    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, logging.WARNING)
-        return 1, seconds
+    return 1, seconds
 
 
 def _add_to_counter(stored_key: str, seconds: int) -> int:
@@ -324,18 +303,16 @@ def count_in_period(key: str) -> tuple[int, int]:
 
     Return 0 and 0 if no period has begun, or if the cache fails.
     """
-    try:
+    with _LoggingFailure(logging.WARNING):
         until = cache.get(_stored_key(f"{key}.until"))
         count = cache.get(_stored_key(f"{key}.{until}")) if until is not None else None
         return (count, max(1, math.ceil(until - time.time()))) if count else (0, 0)
-    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, logging.WARNING)
-        return 0, 0
+    return 0, 0
 
 
 def decrement_counts(keys: Sequence[str]) -> None:
     """Subtract one from each key's count in the current period, if the count is above 0."""
-    try:
+    with _LoggingFailure(logging.WARNING):
         untils = _ends_of_periods(keys)
         counters = [_stored_key(f"{key}.{until}") for key, until in untils.items()]
         for counter, count in _get_many(counters).items():
@@ -343,8 +320,6 @@ def decrement_counts(keys: Sequence[str]) -> None:
                 # ``ValueError``: the counter has just been deleted.
                 with contextlib.suppress(ValueError):
                     cache.decr(counter)
-    except Exception as error:  # noqa: BLE001  (backends raise exceptions of their own)
-        _log_cache_failure(error, logging.WARNING)
 
 
 def _ends_of_periods(keys: Sequence[str]) -> dict[str, float]:
@@ -364,6 +339,25 @@ def _get_many(stored_keys: Collection[str]) -> Mapping[str, Any]:
 # Level -> time of the last line. Each level has its own time, because the lines that anonymous
 # users can cause must not suppress a warning.
 _logged_at: dict[int, float] = {}
+
+
+class _LoggingFailure:
+    """A context manager that ends its block at an exception, and logs the exception.
+
+    ``level`` is the level of the line. The backends of the cache raise exceptions of their own.
+    """
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, Exception):
+            _log_cache_failure(error, self._level)
+            return True
+        return False
 
 
 def _log_cache_failure(error: Exception, level: int) -> None:

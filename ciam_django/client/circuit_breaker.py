@@ -376,6 +376,10 @@ class _Calls:
     """Counts the calls of this process that wait for CIAM."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Count no call, with a new lock."""
         self.running = 0
         self._changed = threading.Condition()
         self._logged_at = -float(_LOG_INTERVAL)
@@ -404,7 +408,7 @@ class _Calls:
         record(CALLS_FULL, level=None if is_logged else NO_LINE, group=group)
 
 
-_calls = _Calls()
+_calls: Final = _Calls()
 
 
 def running_calls() -> int:
@@ -418,8 +422,7 @@ def running_calls() -> int:
 def forget_circuits() -> None:
     """Forget the state of this process."""
     # After a fork, a lock that another thread of the parent has held would stay locked for ever.
-    global _calls  # noqa: PLW0603  (the functions of this module use the new object)
-    _calls = _Calls()
+    _calls.reset()
     _circuits.clear()
     _hosts.clear()
 
