@@ -6,11 +6,13 @@ CIAM. The certificates are certifi's and the fake's, as many as a login with a r
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import requests
 from authlib.integrations.base_client import OAuthError
@@ -165,8 +167,6 @@ def sign_in(
 
 
 def _login_case(url_prefix: str, username: str, *, stubbed: bool) -> Case:
-    own_adapters = {kind: kind.get_adapter for kind in (requests.Session, HttpSession)}
-
     def case(loops: int) -> Seconds:
         total = Seconds(0.0, 0.0)
 
@@ -178,11 +178,15 @@ def _login_case(url_prefix: str, username: str, *, stubbed: bool) -> Case:
             total = total.plus(seconds.minus(untimed))
             return response
 
-        if stubbed:
-            stub = UntimedAdapter()
-            for kind in own_adapters:
-                kind.get_adapter = lambda *args, **kwargs: stub  # type: ignore[method-assign]
-        try:
+        stub = UntimedAdapter()
+
+        # A mock would take longer than this function.
+        def get_stub(*args: Any, **kwargs: Any) -> UntimedAdapter:
+            return stub
+
+        with contextlib.ExitStack() as stack:
+            for kind in (requests.Session, HttpSession) if stubbed else ():
+                stack.enter_context(mock.patch.object(kind, "get_adapter", get_stub))
             # The first login fetches CIAM's metadata and keys. The process is warm afterwards.
             sign_in(url_prefix, "li", lambda request: request())
             for _ in range(loops):
@@ -190,9 +194,6 @@ def _login_case(url_prefix: str, username: str, *, stubbed: bool) -> Case:
                 assert (response.status_code == 302) == (username != FAILING_USERNAME), (
                     response.content
                 )
-        finally:
-            for kind, own_adapter in own_adapters.items():
-                kind.get_adapter = own_adapter  # type: ignore[method-assign]
         return total
 
     return case

@@ -15,7 +15,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from benchmarks.cases import Case, Row, timed_case
+from benchmarks.cases import Case, Row, timed_case, wsgi_environ
 from benchmarks.errors import CODE, HAND_TABLE, HandError, slug_of
 from ciam_django.errors import CiamError
 
@@ -99,7 +99,7 @@ def cases() -> Mapping[str, Case]:
 
 def _request_case(application: Any, name: str) -> Case:
     headers = {"Accept": "application/json", "Accept-Language": "zh-hans"}
-    environ = RequestFactory(headers=headers)._base_environ(PATH_INFO=f"/{slug_of(name)}")  # type: ignore[attr-defined]
+    environ = wsgi_environ(f"/{slug_of(name)}", headers)
 
     def request() -> None:
         response = application(dict(environ), lambda status, headers: None)

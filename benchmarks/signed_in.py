@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse
-from django.test import Client, RequestFactory, override_settings
+from django.test import Client, override_settings
 from django.urls import include, path
 from rest_framework.authentication import TokenAuthentication
 from rest_framework.authtoken.models import Token
@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from benchmarks import logins
-from benchmarks.cases import Case, Row, Seconds, timed_case
+from benchmarks.cases import Case, Row, Seconds, timed_case, wsgi_environ
 from ciam_django.drf.authentication import CiamBearerAuthentication
 from ciam_django.testing import FakeCiam
 from ciam_django.tokens import access_token_of
@@ -84,7 +84,7 @@ def cases() -> Mapping[str, Case]:
 
 
 def _request_case(url: str, extra: Mapping[str, str], **overridden: Any) -> Case:
-    environ = RequestFactory()._base_environ(PATH_INFO=url, **extra)  # type: ignore[attr-defined]
+    environ = wsgi_environ(url, extra=extra)
     with override_settings(**overridden):
         application: Any = get_wsgi_application()
 
