@@ -39,8 +39,8 @@ class CiamDjangoConfig(AppConfig):
                 register(database_check, Tags.database)
             deploy_checks += login.DEPLOY_CHECKS
         if apps.is_installed("ciam_django.accounts") or not settings.cache_fault("default"):
-            # The module imports Authlib, which a project needs neither for answers nor for a cache
-            # of one process.
+            # The module imports Authlib. A project that only answers errors, with a cache of one
+            # process, remembers no failures and must not import Authlib.
             from ciam_django.failure_memory import observe_failures  # noqa: PLC0415
 
             observe_failures()

@@ -137,7 +137,7 @@ class Event:
     """A row of ``EVENTS``.
 
     ``levels`` are the possible levels of the line, and the first level is the default; without
-    levels, the event has no line. ``text`` is the template of the line, for the ``%`` of Python.
+    levels, the event has no line. ``text`` is the template of the line, in Python's ``%`` format.
     ``optional`` maps a fact to the template of a part of the line that is left out if the fact is
     None: ``%(_reason)s`` is the place of the part of the fact ``reason``. ``text_facts`` are the
     facts that only the text has, and neither a field nor an observer. ``meaning`` is for the

@@ -111,7 +111,7 @@ def test_no_field_replaces_an_attribute_of_a_log_record() -> None:
 
 @functools.cache
 def sources_that_record() -> dict[str, str]:
-    """File -> its source code, for the modules that record events."""
+    """File -> source code, of each module that records events."""
     sources = {
         str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8")
         for path in PACKAGE.rglob("*.py")

@@ -55,7 +55,7 @@ def record_login_failure(
 def record_failure(request: HttpRequest, code: str, request_id: str) -> None:
     """Record the failure for the name of ``attribute_failures_to``; do nothing without a name.
 
-    Of two failures of a name at the same moment, one can be lost.
+    If a name has two failures at the same moment, the record of one failure can be lost.
     """
     if digest := attributed_digest(request):
         record = _Record(time.time(), loggable_code(code), request_id)

@@ -120,7 +120,7 @@ class CiamSession(models.Model):
     class Meta:
         verbose_name = pgettext_lazy("ciam", "CIAM session")
         verbose_name_plural = pgettext_lazy("ciam", "CIAM sessions")
-        # For ``ciam_clear``, which reads the rows in this order.
+        # ``ciam_clear`` reads the rows in this order.
         indexes = (models.Index(fields=["ends_at", "id"], name="ciam_session_end"),)
 
     def __str__(self) -> str:

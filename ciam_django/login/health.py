@@ -32,7 +32,7 @@ _PATIENCE: Final = 5.0
 
 @dataclass(slots=True)
 class _Health:
-    """What a process has found out, and when it has begun to ask (``time.monotonic``).
+    """The findings of a process, and the time of its first question (``time.monotonic``).
 
     While a thread is asking, what has not answered yet is away, and the circuits are those of the
     last health.
@@ -88,7 +88,8 @@ def health(request: HttpRequest) -> HttpResponse:
     of the cache, without which sign-ins go on.
 
     The view reads no session and no cookie. A process asks the database and the cache at most once
-    a second, and in one thread at a time. What does not answer for ``_PATIENCE`` is away.
+    a second, and in one thread at a time. A database or a cache that does not answer for
+    ``_PATIENCE`` is away.
     """
     if not conf.CIAM_HEALTH:
         return HttpResponse(status=404)

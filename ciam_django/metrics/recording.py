@@ -85,8 +85,8 @@ def _load(name: str) -> Adapter | None:
             except ImportError:
                 return None
             except Exception as error:  # noqa: BLE001  (a site without metrics must start)
-                # For example, the folder of PROMETHEUS_MULTIPROC_DIR is missing. A second attempt
-                # would fail at the instruments of the first.
+                # The folder of PROMETHEUS_MULTIPROC_DIR can be missing. There is no second attempt,
+                # which would fail at the instruments of the first attempt.
                 _loaded[name] = None
                 start_problems[name] = f"{type(error).__name__}: {error}"
                 record(OBSERVER_FAILED, observer=name, error=type(error).__name__)

@@ -31,7 +31,7 @@ Labels = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What OpenTelemetry's SDK has collected since the fixture or the last call."""
+    """The measurements and spans that OpenTelemetry's SDK has collected since the last call."""
 
     reader: InMemoryMetricReader
     exporter: InMemorySpanExporter

@@ -64,7 +64,7 @@ def read_equivalents(text: str) -> dict[tuple[str, str, str], str]:
 def stale_equivalents(
     equivalents: Equivalents, mutations: Sequence[Mutation]
 ) -> list[tuple[str, str, str]]:
-    """Return the equivalents that match no mutation, for the modules of ``mutations``."""
+    """Return the equivalents of the modules of ``mutations`` that match no mutation."""
     known = {(mutation.module, mutation.old, mutation.new) for mutation in mutations}
     modules = {mutation.module for mutation in mutations}
     return [key for key in equivalents if key[0] in modules and key not in known]

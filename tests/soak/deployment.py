@@ -119,7 +119,7 @@ def _kill_worker(server: _Service) -> None:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the workers and their services use."""
+    """The memory (bytes), descriptors and connections of the workers."""
 
     memory: int
     descriptors: int

@@ -30,7 +30,7 @@ async def show_person(request: HttpRequest) -> JsonResponse:
 
 
 async def show_token_holder(request: HttpRequest) -> JsonResponse:
-    """Ask CIAM to whom the access token of the session belongs."""
+    """Ask CIAM for the person of the access token of the session."""
     profile = await AsyncCiamClient().user_info(await aaccess_token_of(request))
     return JsonResponse({"subject": profile.user_id})
 

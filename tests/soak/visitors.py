@@ -57,9 +57,9 @@ class Visitors:
         self._began_at = time.monotonic()
         self.people: list[Person] = []
         self.answers: collections.Counter[str] = collections.Counter()
-        # What must not happen -> the people.
+        # Fault -> the names of the people with this fault.
         self.faults: dict[str, list[str]] = collections.defaultdict(list)
-        # What can happen and needs an explanation: status, code and the begin of the page.
+        # Status and code of a failure that needs an explanation -> the start of its page.
         self.samples: dict[str, str] = {}
 
     def sign_in_all(self, numbers: Iterable[int], concurrency: int) -> None:

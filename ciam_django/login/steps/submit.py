@@ -25,7 +25,7 @@ from ciam_django.login.steps.results import next_flow
 from ciam_django.login.steps.table import STEPS
 from ciam_django.login.tenant_config import ACCOUNT_METHODS, load_consents, load_login_page
 
-# Step -> the name of the login method that has the step, for the flows without a ``method``.
+# Step -> login method. A flow without a ``method`` gets the login method of its step.
 _ACCOUNT_METHODS: Final[Mapping[str, str]] = {
     step: name for name in ACCOUNT_METHODS for step in (name, f"{name}_code")
 }
