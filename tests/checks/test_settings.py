@@ -23,8 +23,8 @@ from ciam_django.checks.settings import CHECKS
 from ciam_django.codes import CODES
 from ciam_django.conf import SETTINGS
 from ciam_django.kinds import Action
-from ciam_django.metrics import recording
 from ciam_django.middleware import CiamErrorMiddleware
+from tests.metrics.conftest import forget_adapter_of_prometheus
 from tests.rows import for_each_row
 
 LOCKED = "Operation.Failure.User.Locked"
@@ -928,7 +928,7 @@ def test_a_package_of_metrics_that_is_not_installed_is_reported_with_the_command
 ) -> None:
     monkeypatch.delitem(sys.modules, "ciam_django.metrics.prometheus", raising=False)
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    monkeypatch.setattr(recording, "_loaded", {})
+    forget_adapter_of_prometheus(monkeypatch)
     message = only_message("metrics package", CIAM_METRICS=["otel", "prometheus"])
 
     assert "'prometheus'" in message.msg
@@ -940,7 +940,7 @@ def test_a_package_of_metrics_that_cannot_start_is_reported_with_the_reason(
 ) -> None:
     found_with(CIAM_METRICS=["prometheus"])
     # Prometheus refuses a second instrument of the same name.
-    monkeypatch.setattr(recording, "_loaded", {})
+    forget_adapter_of_prometheus(monkeypatch)
     problems: dict[str, str] = {}
     for module in ("ciam_django.checks.settings", "ciam_django.metrics.recording"):
         monkeypatch.setattr(f"{module}.start_problems", problems)

@@ -20,6 +20,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pytest_django.fixtures import Settings
 
+from ciam_django.metrics import recording
+
 # Each collection of the reader has only what was counted since the last collection.
 _SINCE_LAST: Final = {
     Counter: AggregationTemporality.DELTA,
@@ -68,6 +70,16 @@ class Exported:
 def labels(**values: str) -> frozenset[tuple[str, object]]:
     """The attributes of a data point of OpenTelemetry, without their prefix."""
     return frozenset((f"ciam.{name}", value) for name, value in values.items())
+
+
+def forget_adapter_of_prometheus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next event make an adapter of Prometheus's client again.
+
+    The adapter of OpenTelemetry stays: its SDK reads only the first gauge of a name, and the first
+    gauge has to be the gauge of the adapter that later tests use.
+    """
+    adapter = recording._load("otel")
+    monkeypatch.setattr(recording, "_loaded", {"otel": adapter})
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from ciam_django.events import (
 from ciam_django.metrics import recording
 from ciam_django.metrics.otel import OpenTelemetryAdapter
 from ciam_django.metrics.prometheus import PrometheusAdapter
-from tests.metrics.conftest import Exported, labels
+from tests.metrics.conftest import Exported, forget_adapter_of_prometheus, labels
 
 
 def test_events_are_counted_while_the_setting_names_the_package(
@@ -72,7 +72,7 @@ def test_each_package_has_one_adapter_in_a_process(settings: Settings) -> None:
 def test_a_package_that_is_not_installed_counts_nothing_and_fails_no_event(
     exported: Exported, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recording, "_loaded", {})
+    forget_adapter_of_prometheus(monkeypatch)
     monkeypatch.delitem(sys.modules, "ciam_django.metrics.prometheus", raising=False)
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     settings.CIAM_METRICS = ["prometheus", "otel"]
@@ -89,7 +89,7 @@ def test_a_package_that_cannot_start_is_logged_once_and_fails_neither_the_site_n
 ) -> None:
     settings.CIAM_METRICS = ["prometheus"]
     # Prometheus refuses the names of the first adapter.
-    monkeypatch.setattr(recording, "_loaded", {})
+    forget_adapter_of_prometheus(monkeypatch)
     problems: dict[str, str] = {}
     monkeypatch.setattr(recording, "start_problems", problems)
     settings.CIAM_METRICS = ["prometheus", "otel"]
