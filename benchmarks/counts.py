@@ -17,7 +17,11 @@ _OF_TRANSACTIONS = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
 
 
 def count_calls(url_prefix: str, fake: FakeCiam) -> dict[str, int]:
-    """Count the calls to CIAM, new connections to CIAM, and queries of the second login."""
+    """Count the calls to CIAM, new connections to CIAM, and queries of the second login.
+
+    ``first queries`` counts the queries of the first login, which creates the user.
+    """
+    from django.contrib.auth import get_user_model  # noqa: PLC0415
     from django.db import connection  # noqa: PLC0415
     from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
 
@@ -36,17 +40,21 @@ def count_calls(url_prefix: str, fake: FakeCiam) -> dict[str, int]:
         )
         return response
 
-    sign_in(url_prefix, "li", lambda request: request())
+    # A login by another package has created the user in the same database.
+    get_user_model().objects.all().delete()
     sign_in(url_prefix, "li", count)
-    return dict(totals)
+    first_queries = totals["queries"]
+    totals.clear()
+    sign_in(url_prefix, "li", count)
+    return {**totals, "first queries": first_queries}
 
 
 def main() -> None:
-    """Print the counts for ``ciam_django`` and for Authlib as JSON."""
+    """Print the counts for each package as JSON."""
     with FakeCiam(https=True) as fake:
         os.environ["BENCHMARKS_CIAM"] = json.dumps({"ciam": fake.client()})
         load_cases("logins")
-        counts = {prefix: count_calls(prefix, fake) for prefix in ("ciam", "authlib")}
+        counts = {prefix: count_calls(prefix, fake) for prefix in ("ciam", "authlib", "by_hand")}
     sys.stdout.write(json.dumps(counts))
 
 

@@ -37,6 +37,8 @@ MIDDLEWARE = [
 ]
 
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+# Without the setting, ``ciam_django`` looks for the page of Django's default at each login.
+LOGIN_REDIRECT_URL = "/"
 AUTHENTICATION_BACKENDS = ["ciam_django.accounts.backends.CiamBackend"]
 REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
 CORS_ALLOWED_ORIGINS = ["https://example.com"]

@@ -42,4 +42,4 @@ def test_all_logins_of_the_benchmarks_succeed() -> None:
         )
 
     assert result.returncode == 0, result.stderr
-    assert len(result.stdout.splitlines()) == 9
+    assert len(result.stdout.splitlines()) == 13

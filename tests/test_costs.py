@@ -55,7 +55,7 @@ def test_the_redirect_to_ciam_needs_no_call_to_ciam(browser: Browser) -> None:
     assert browser.ciam.requests[calls:] == []
 
 
-def test_a_sign_in_takes_at_most_seven_queries_with_sessions_in_the_database(
+def test_a_sign_in_takes_at_most_six_queries_with_sessions_in_the_database(
     browser: Browser,
 ) -> None:
     browser.sign_in()
@@ -67,14 +67,14 @@ def test_a_sign_in_takes_at_most_seven_queries_with_sessions_in_the_database(
 
     assert response.status_code == 302
     assert other.user_id
-    # The session is saved twice: for a second callback, and by Django's middleware.
-    assert 1 <= len(queries_in(captured)) <= 7, queries_in(captured)
+    # The session is created by Django's ``login``, and saved once more, for a second callback.
+    assert 1 <= len(queries_in(captured)) <= 6, queries_in(captured)
     statements = [query["sql"] for query in captured.captured_queries]
     # Django's own savepoint around the new session.
     assert len([sql for sql in statements if sql.startswith("SAVEPOINT")]) <= 1, statements
 
 
-def test_a_first_sign_in_takes_at_most_ten_queries(browser: Browser) -> None:
+def test_a_first_sign_in_takes_at_most_nine_queries(browser: Browser) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
     with CaptureQueriesContext(connection) as captured:
         response = browser.open_callback(callback)
@@ -82,7 +82,7 @@ def test_a_first_sign_in_takes_at_most_ten_queries(browser: Browser) -> None:
     assert response.status_code == 302
     assert browser.user_id
     # Three more than a later sign-in: the new user, the new identity, and the check of the issuer.
-    assert 1 <= len(queries_in(captured)) <= 10, queries_in(captured)
+    assert 1 <= len(queries_in(captured)) <= 9, queries_in(captured)
 
 
 def test_a_failed_sign_in_takes_no_query(browser: Browser) -> None:

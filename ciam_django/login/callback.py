@@ -44,6 +44,7 @@ from ciam_django.login.state import (
     delete_state_cookie,
     keep_state_cookie,
     may_repeat,
+    record_success,
     remember_next,
     remembered_next,
     share_sign_in,
@@ -231,7 +232,7 @@ def _first_response(
     response: HttpResponse | None = None
     try:
         response = complete(sign_in_state)
-        outcome = _outcome_of(request, sign_in_state, response)
+        outcome = record_success(request, response, sign_in_state)
     except CiamError as error:
         error.stage = error.stage or Stage.CALLBACK
         outcome = CallbackOutcome(
@@ -251,21 +252,6 @@ def _first_response(
             outcome = CallbackOutcome(error={"code": "mismatching_state", "stage": Stage.CALLBACK})
         store_outcome(request, response, sign_in_state, outcome)
     return response
-
-
-def _outcome_of(
-    request: HttpRequest, sign_in_state: SignInState, response: HttpResponse
-) -> CallbackOutcome:
-    """Return the outcome of a successful callback, and save its session for other requests."""
-    cookies = [morsel.OutputString() for morsel in response.cookies.values()]
-    session_key = ""
-    next_url = remembered_next(request, sign_in_state.digest)
-    if next_url is not None and not sign_in_state.link_to_user:
-        # Here, not in Django's middleware: if a browser disconnects, an ASGI server can drop the
-        # response of this view before the middleware saves the session.
-        request.session.save()
-        session_key = str(request.session.session_key)
-    return CallbackOutcome(response["Location"], cookies, session_key)
 
 
 def _second_response(

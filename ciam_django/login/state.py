@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import dataclasses
 import hashlib
 import json
@@ -13,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cryptography.fernet import Fernet, InvalidToken
-from django.http import HttpRequest, HttpResponseBase
+from django.contrib.sessions.backends.base import SessionBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.crypto import salted_hmac
 
 from ciam_django.client.cache import (
@@ -229,6 +231,36 @@ class CallbackOutcome:
     cookies: Sequence[str] = dataclasses.field(default=(), repr=False)
     session_key: str = dataclasses.field(default="", repr=False)
     error: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def record_success(
+    request: HttpRequest, response: HttpResponse, sign_in_state: SignInState
+) -> CallbackOutcome:
+    """Return the outcome of a successful callback, and save its session for other requests."""
+    cookies = [morsel.OutputString() for morsel in response.cookies.values()]
+    session_key = ""
+    next_url = remembered_next(request, sign_in_state.digest)
+    if next_url is not None and not sign_in_state.link_to_user:
+        # Here, not in Django's middleware: if a browser disconnects, an ASGI server can drop the
+        # response of this view before the middleware saves the session.
+        _save_once(request.session)
+        session_key = str(request.session.session_key)
+    return CallbackOutcome(response["Location"], cookies, session_key)
+
+
+def _save_once(session: SessionBase) -> None:
+    """Save the session now. Django's middleware then saves the session only if it has changed."""
+    save = session.save
+    save()
+    # A copy, because a change inside a list or dict of the session also counts.
+    saved = session.session_key, copy.deepcopy(dict(session.items()))
+
+    def save_changes(must_create: bool = False) -> None:
+        if must_create or (session.session_key, dict(session.items())) != saved:
+            save(must_create)
+
+    # Without ``modified``, the middleware would not set the cookie of the session.
+    vars(session)["save"] = save_changes
 
 
 def store_outcome(
