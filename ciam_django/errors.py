@@ -26,7 +26,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 # The form of CIAM's request ids. A text of another form is dropped and never shown.
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9$._:-]{1,128}")
 # The beginning of an email address, a URL or a token is not a code.
-_LEADING_CODE: Final = re.compile(r"\s*+([A-Za-z][A-Za-z0-9_]*+(?:\.[A-Za-z0-9_]++)*+)(?![@/+=~-])")
+# "wechat.-1" is the only code with a minus sign.
+_LEADING_CODE: Final = re.compile(
+    r"\s*+([A-Za-z][A-Za-z0-9_]*+(?:\.(?:-1\b|[A-Za-z0-9_]++))*+)(?![@/+=~-])"
+)
 # Tokens, phone numbers, and words that mix letters and digits can stand in the place of a code.
 _SECRET_LIKE: Final = re.compile(
     r"\beyJ|\d{7}|\b(?=[A-Za-z_]*\d+[A-Za-z_]+\d)\w{8,}|(?=\w*\d)\w{32,}|\w{48,}"
