@@ -50,6 +50,7 @@ Wiring
     apps.py          the app, which registers the checks
     conf.py          the settings, one row for each setting
     provider_names.py  the names of the social providers
+    lazy_modules.py  a module that is imported when it is first used
     phone_numbers.py phonenumbers, imported when a number is first parsed
     signals.py       the signals for projects
     failure_memory.py  the failures of the last day in the shared cache

@@ -6,16 +6,11 @@ modules use the name ``phonenumbers`` of this module.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-
-class _LazyModule:
-    def __getattr__(self, name: str) -> Any:
-        return getattr(importlib.import_module("phonenumbers"), name)
-
+from ciam_django.lazy_modules import LazyModule
 
 if TYPE_CHECKING:
     import phonenumbers as phonenumbers  # noqa: PLC0414  (mypy exports this name)
 else:
-    phonenumbers = _LazyModule()
+    phonenumbers = LazyModule("phonenumbers")

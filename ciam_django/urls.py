@@ -15,7 +15,7 @@ urlpatterns: list[URLPattern] = []
 # Without the models of the accounts app, the import of the views fails. ``manage.py check`` then
 # reports that the app is missing.
 if apps.is_installed("ciam_django.accounts"):
-    from ciam_django.client.transport import sharing_one_deadline
+    from ciam_django.client.circuit_breaker import sharing_one_deadline
     from ciam_django.login import (
         api,
         callback,

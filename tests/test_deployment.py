@@ -32,7 +32,7 @@ from ciam_django.accounts.session_store import (
     encrypted_tokens,
     end_sessions,
 )
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
 from ciam_django.login import state

@@ -29,6 +29,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     "codes": {"kinds"},
     "languages": {"conf"},
     "provider_names": {"conf"},
+    "lazy_modules": set(),
     "lookup": {"codes", "conf", "kinds", "languages"},
     "answers": {"privacy", "lookup", "codes", "errors", "conf", "kinds", "languages"},
     "reporting": {"answers", "privacy", "lookup", "errors", "events", "kinds", "signals"},
@@ -36,7 +37,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     "responses": {"answers", "conf", "events", "languages", "ways_out"},
     "forms": {"reporting", "answers", "errors"},
     "network": {"conf"},
-    "phone_numbers": set(),
+    "phone_numbers": {"lazy_modules"},
     # entry points
     "middleware": {"reporting", "responses", "answers"},
     "drf": {
@@ -54,7 +55,16 @@ ROOMS: Final[dict[str, set[str]]] = {
     "tokens": {"privacy", "accounts", "coroutines", "errors"},
     "coroutines": {"privacy"},
     # calls to CIAM, sign-in
-    "client": {"coroutines", "privacy", "network", "errors", "events", "lookup", "conf"},
+    "client": {
+        "lazy_modules",
+        "coroutines",
+        "privacy",
+        "network",
+        "errors",
+        "events",
+        "lookup",
+        "conf",
+    },
     "failure_memory": {"client", "conf", "errors", "events", "lookup", "privacy"},
     "error_table": {
         "__init__",
@@ -107,7 +117,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     "urls": {"privacy", "login", "client"},
     "templatetags": {"login", "responses", "reporting", "answers", "languages", "errors"},
     # wiring
-    "apps": {"checks", "conf", "failure_memory", "metrics"},
+    "apps": {"lazy_modules", "checks", "conf", "failure_memory", "metrics"},
     "metrics": {
         "__init__",
         "client",
@@ -130,6 +140,7 @@ ROOMS: Final[dict[str, set[str]]] = {
         "privacy",
     },
     "checks": {
+        "lazy_modules",
         "metrics",
         "login",
         "accounts",
@@ -355,18 +366,64 @@ def write_package(directory: Path, files: dict[str, str]) -> Path:
     return package
 
 
-def test_the_entry_points_load_neither_authlib_nor_requests() -> None:
+# Django, and the apps that ``ciam_django.accounts`` needs.
+_DJANGO_APPS: Final = ("auth", "contenttypes", "sessions")
+_ACCOUNTS: Final = (
+    *(f"django.contrib.{name}" for name in _DJANGO_APPS), "ciam_django", "ciam_django.accounts",
+)  # fmt: skip
+_SHARED_CACHE: Final = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": "redis://127.0.0.1:1",
+    }
+}
+_LIBRARIES: Final = ("authlib", "babel", "joserfc", "phonenumbers", "requests", "urllib3")
+# The start of a project -> its settings, the modules that it imports, and the modules that must not
+# be loaded. CONTRIBUTING.md says how a module is loaded later.
+STARTS: Final[dict[str, tuple[dict[str, object], str, tuple[str, ...]]]] = {
+    "the entry points": (
+        {"INSTALLED_APPS": ["ciam_django"]},
+        "ciam_django.middleware, ciam_django.drf",
+        (*_LIBRARIES, "cryptography", "ciam_django.checks.login", "ciam_django.client"),
+    ),
+    "the entry points, with a cache that remembers the failures": (
+        {"INSTALLED_APPS": ["ciam_django"], "CACHES": _SHARED_CACHE},
+        "ciam_django.middleware, ciam_django.drf",
+        (*_LIBRARIES, "ciam_django.checks.login", "ciam_django.client.api"),
+    ),
+    "the URLs and the accounts": (
+        {"INSTALLED_APPS": _ACCOUNTS, "ROOT_URLCONF": "ciam_django.urls"},
+        "ciam_django.middleware, ciam_django.accounts.middleware, ciam_django.urls",
+        (
+            *_LIBRARIES,
+            "ciam_django.accounts.admin",
+            "ciam_django.checks.messages",
+            "ciam_django.client.oauth",
+            "ciam_django.client.transport",
+        ),
+    ),
+    "the URLs without the accounts": (
+        {"INSTALLED_APPS": ["ciam_django"], "ROOT_URLCONF": "ciam_django.urls"},
+        "ciam_django.urls",
+        (*_LIBRARIES, "cryptography", "ciam_django.client", "ciam_django.login"),
+    ),
+}
+
+
+@pytest.mark.slow("processes of bare projects")
+@pytest.mark.parametrize("start", STARTS)
+def test_the_start_of_a_project_loads_no_module_that_only_later_work_needs(start: str) -> None:
+    settings, modules, unloaded = STARTS[start]
     # None in sys.modules makes an import fail. REST framework itself tries to import requests, so
     # the loaded modules would not show which package has imported requests.
-    program = """
+    program = f"""
 import sys
-sys.modules["authlib"] = sys.modules["requests"] = None
+sys.modules.update(dict.fromkeys({unloaded}))
 import django
 from django.conf import settings
-settings.configure(INSTALLED_APPS=["ciam_django"], DATABASES={})
+settings.configure(DATABASES={{}}, SECRET_KEY="s", **{settings})
 django.setup()
-import ciam_django.middleware
-import ciam_django.drf
+import {modules}
 """
     result = subprocess.run(
         [sys.executable, "-c", program],
@@ -377,3 +434,55 @@ import ciam_django.drf
     )
 
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow("the source code of all modules")
+def test_a_lazy_module_is_the_module_that_the_type_checker_imports() -> None:
+    wrong = [
+        f"{module_name(path, PACKAGE)}: {name}"
+        for path in PACKAGE.rglob("*.py")
+        for name in wrong_lazy_modules(path.read_text(encoding="utf-8"))
+    ]
+
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("imported", "lazy", "wrong"),
+    [
+        ("import requests", 'requests = LazyModule("requests")', []),
+        ("from joserfc import jwt", 'jwt = LazyModule("joserfc.jwt")', []),
+        ("from joserfc import errors as e", 'e = LazyModule("joserfc.errors")', []),
+        ("from joserfc import jwt", 'jwt = LazyModule("joserfc.jws")', ["jwt"]),
+        ("from joserfc import jwt, jws", 'jwt = LazyModule("joserfc.jwt")', []),
+        ("pass", 'jwt = LazyModule("joserfc.jwt")', ["jwt"]),
+    ],
+)
+def test_a_wrong_lazy_module_is_found(imported: str, lazy: str, wrong: list[str]) -> None:
+    assert wrong_lazy_modules(f"if TYPE_CHECKING:\n    {imported}\nelse:\n    {lazy}") == wrong
+
+
+def wrong_lazy_modules(source: str) -> list[str]:
+    """The lazy modules that ``if TYPE_CHECKING`` does not import under the same name."""
+    wrong: list[str] = []
+    for statement in ast.parse(source).body:
+        match statement:
+            case ast.If(test=ast.Name("TYPE_CHECKING"), body=body, orelse=[_, *_] as orelse):
+                typed = dict(pair for node in body for pair in bound_modules(node))
+                lazy = dict(pair for node in orelse for pair in bound_modules(node))
+                wrong += [name for name, module in lazy.items() if typed.get(name) != module]
+    return wrong
+
+
+def bound_modules(node: ast.stmt) -> Iterator[tuple[str, str]]:
+    """The names that a statement binds, each with the module that it names."""
+    match node:
+        case ast.Import(names=names):
+            yield from ((alias.asname or alias.name, alias.name) for alias in names)
+        case ast.ImportFrom(module=str(module), names=names):
+            yield from ((each.asname or each.name, f"{module}.{each.name}") for each in names)
+        case ast.Assign(
+            targets=[ast.Name(name)],
+            value=ast.Call(func=ast.Name("LazyModule"), args=[ast.Constant(str(module))]),
+        ):
+            yield name, module

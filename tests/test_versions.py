@@ -22,10 +22,10 @@ from ciam_django.accounts import bearer, last_failure
 from ciam_django.accounts.backends import name_digest
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.accounts.session_store import Tokens, decrypted_tokens
+from ciam_django.client.app import ciam_app
 from ciam_django.client.cache import get_cached, set_cached
 from ciam_django.client.cached_documents import cache_key
 from ciam_django.client.crypto import fernet_for
-from ciam_django.client.oauth import ciam_app
 from ciam_django.conf import clear_settings_caches
 from ciam_django.errors import CiamError
 from ciam_django.login.notices import notice_from_cookie, set_error_notice, set_success_notice

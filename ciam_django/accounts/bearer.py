@@ -22,11 +22,11 @@ from ciam_django.client.access_tokens import (
     verify_token_as_jwt,
     verify_token_at_ciam,
 )
+from ciam_django.client.app import ciam_app
 from ciam_django.client.cache import delete_cached, get_cached, set_cached
+from ciam_django.client.circuit_breaker import sharing_one_deadline
 from ciam_django.client.crypto import from_stored
-from ciam_django.client.oauth import CiamApp, ciam_app
 from ciam_django.client.person import Person
-from ciam_django.client.transport import sharing_one_deadline
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import clear_frames_on_error, own_text
@@ -34,6 +34,8 @@ from ciam_django.privacy import clear_frames_on_error, own_text
 if TYPE_CHECKING:
     # The stubs know only the one user model of the tests.
     from django.contrib.auth.models import User
+
+    from ciam_django.client.oauth import CiamApp
 
 # RFC 6750, section 2.1.
 _HEADER: Final = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.person import load_issuer
 from ciam_django.errors import CiamError
 

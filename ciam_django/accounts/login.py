@@ -44,7 +44,7 @@ from ciam_django.accounts.session_store import (
 )
 from ciam_django.accounts.token_refresh import is_access_refused
 from ciam_django.answers import Answer
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.person import Person, identify_person, identify_token_holder
 from ciam_django.errors import CiamError, Stage
 from ciam_django.privacy import own_text, redacted_text

@@ -24,7 +24,7 @@ from ciam_django.accounts.token_refresh import (
 )
 from ciam_django.client.access_tokens import check_token_data
 from ciam_django.client.api import REFUSED_TOKEN_CODES, CiamClient
-from ciam_django.client.transport import sharing_one_deadline
+from ciam_django.client.circuit_breaker import sharing_one_deadline
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.reporting import report

@@ -24,9 +24,9 @@ from django.utils import timezone
 from ciam_django.accounts.models import CiamIdentity, CiamSession, CiamSessionQuerySet
 from ciam_django.accounts.signals import signed_in, signed_out
 from ciam_django.accounts.transactions import can_leave_transaction, outside_transaction
+from ciam_django.client.app import ciam_app
 from ciam_django.client.crypto import fernet_for, from_stored
 from ciam_django.client.envelope import LIFETIME
-from ciam_django.client.oauth import ciam_app
 from ciam_django.client.person import Person, identity_key, load_issuer
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage

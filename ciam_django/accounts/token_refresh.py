@@ -25,9 +25,9 @@ from ciam_django.accounts.transactions import (
     outside_transaction,
 )
 from ciam_django.answers import is_failure_of_ciam, kind_of, row_of
+from ciam_django.client.app import ciam_app
 from ciam_django.client.cache import get_cached, set_cached
-from ciam_django.client.oauth import ciam_app
-from ciam_django.client.transport import call_deadline, sharing_one_deadline
+from ciam_django.client.circuit_breaker import call_deadline, sharing_one_deadline
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
 from ciam_django.events import REFRESH_FAILED, TOKENS_REFRESHED, record
@@ -193,7 +193,7 @@ def _wait_for_tokens(ciam_session: CiamSession) -> Tokens:
     Raises ``CiamError``: ``no_connection`` if the other request fails, or after ``CIAM_TIMEOUT``;
     ``session_ended`` if the session has ended.
     """
-    until = call_deadline()
+    until = call_deadline(conf.CIAM_TIMEOUT)
     while time.monotonic() < until:
         reloaded = _load_active_session(ciam_session)
         if reloaded.renewals > ciam_session.renewals:

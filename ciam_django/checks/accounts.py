@@ -27,7 +27,7 @@ from ciam_django.checks.settings import (
     is_subclass_path,
     oauth_client,
 )
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.person import issuer_of, load_issuer
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError

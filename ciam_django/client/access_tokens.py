@@ -9,13 +9,10 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-from joserfc.errors import JoseError
-from joserfc.jwt import JWTClaimsRegistry
+from typing import TYPE_CHECKING, Any, Final
 
 from ciam_django.client.api import CiamClient
-from ciam_django.client.oauth import LEEWAY, CiamApp
+from ciam_django.client.envelope import LEEWAY
 from ciam_django.client.person import (
     APPLICATION_CLAIMS,
     Person,
@@ -25,7 +22,17 @@ from ciam_django.client.person import (
 )
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage, raising_ciam_errors
+from ciam_django.lazy_modules import LazyModule
 from ciam_django.privacy import clear_frames_on_error, own_text
+
+if TYPE_CHECKING:
+    from joserfc import errors as joserfc_errors
+    from joserfc import jwt
+
+    from ciam_django.client.oauth import CiamApp
+else:
+    joserfc_errors = LazyModule("joserfc.errors")
+    jwt = LazyModule("joserfc.jwt")
 
 # The claims of an id_token (OpenID Connect Core 1.0, section 2) and of a logout token (OpenID
 # Connect Back-Channel Logout 1.0, section 2.4).
@@ -37,8 +44,8 @@ _USER_ID_MEMBERS: Final = ("userId", "uuid")
 # RFC 9068, section 2.1. A token of another type has another purpose (RFC 8725, section 3.11).
 _ACCESS_TOKEN_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
 _GENERIC_TYPES: Final = frozenset({"", "jwt"})
-# The errors that joserfc and Python raise for a text that is not a token of CIAM.
-_VERIFICATION_ERRORS: Final = (JoseError, ValueError, TypeError, LookupError, RecursionError)
+# The errors that Python raises for a text that is not a token of CIAM. joserfc raises JoseError.
+_PYTHON_ERRORS: Final = (ValueError, TypeError, LookupError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +117,14 @@ def verify_token_as_jwt(app: CiamApp, token: str) -> TokenInfo:
         issuer = metadata["issuer"]
         try:
             verified = app.verify_signature(token, metadata)
-            registry = JWTClaimsRegistry(
+            registry = jwt.JWTClaimsRegistry(
                 leeway=LEEWAY,
                 iss={"essential": True, "value": issuer},
                 sub={"essential": True},
                 exp={"essential": True},
             )
             registry.validate(verified.claims)
-        except _VERIFICATION_ERRORS as error:
+        except (joserfc_errors.JoseError, *_PYTHON_ERRORS) as error:
             raise CiamError(
                 "invalid_token", upstream_text=own_text(type(error).__name__)
             ) from error
@@ -141,7 +148,7 @@ def try_signature(app: CiamApp, token: str) -> bool:
         return False
     try:
         app.verify_signature(token, app.load_server_metadata())
-    except (CiamError, *_VERIFICATION_ERRORS):
+    except (CiamError, joserfc_errors.JoseError, *_PYTHON_ERRORS):
         return False
     return True
 

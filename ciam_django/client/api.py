@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urljoin
 
 from django.utils.asyncio import async_unsafe
 
 from ciam_django.client import results
+from ciam_django.client.app import ciam_app
 from ciam_django.client.cached_documents import CachedDocument, FetchedDocument
+from ciam_django.client.circuit_breaker import ASYNC_MESSAGE, asking_directly, sharing_one_deadline
 from ciam_django.client.endpoints import (
     GROUPS,
     PREFIX,
@@ -20,10 +22,12 @@ from ciam_django.client.endpoints import (
     endpoint_of,
 )
 from ciam_django.client.envelope import data_of
-from ciam_django.client.oauth import CiamApp, ciam_app, misconfiguration, name_setting
-from ciam_django.client.transport import ASYNC_MESSAGE, asking_directly, sharing_one_deadline
+from ciam_django.client.misconfiguration import misconfiguration, name_setting
 from ciam_django.errors import CiamError, raising_ciam_errors
 from ciam_django.privacy import clear_frames_on_error, own_text
+
+if TYPE_CHECKING:
+    from ciam_django.client.oauth import CiamApp
 
 T = TypeVar("T")
 

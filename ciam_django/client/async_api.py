@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from ciam_django.client.api import CiamClient
-from ciam_django.client.oauth import CiamApp
 from ciam_django.coroutines import async_twin
+
+if TYPE_CHECKING:
+    from ciam_django.client.oauth import CiamApp
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -18,10 +18,10 @@ from ciam_django.client.cache import (
     is_acquired,
     set_cached,
 )
-from ciam_django.client.circuit_breaker import refuse_while_open
+from ciam_django.client.circuit_breaker import ASYNC_MESSAGE, call_deadline, refuse_while_open
 from ciam_django.client.crypto import from_stored
 from ciam_django.client.endpoints import EndpointGroup
-from ciam_django.client.transport import ASYNC_MESSAGE, call_deadline
+from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.events import OLD_COPY_USED, record
 
@@ -189,7 +189,7 @@ class CachedDocument(Generic[T]):
         failure in the other process, the error of the own fetch, ``timeout``, or ``no_connection``
         while CIAM is silent.
         """
-        until = call_deadline()
+        until = call_deadline(conf.CIAM_TIMEOUT)
         while time.monotonic() < until:
             if copy is None:
                 refuse_while_open(self._url, self._group)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
-
-import requests
 
 from ciam_django.client.endpoints import OTHER_ENDPOINT
 from ciam_django.client.envelope import data_of
 from ciam_django.errors import CiamError, error_from_exception
 from ciam_django.events import CALL_FINISHED, record
 from ciam_django.lookup import matched_row
+
+if TYPE_CHECKING:
+    import requests
 
 _PORTS: Final = {"http": 80, "https": 443}
 

@@ -17,6 +17,8 @@ The bulkhead: a process makes at most ``CIAM_MAX_CALLS`` calls at a time, so tha
 serve the pages that do not need CIAM.
 
 No lock is held during a call, and a failed cache stops no call.
+
+The deadline: all calls of one request have one deadline, see ``sharing_one_deadline``.
 """
 
 from __future__ import annotations
@@ -32,11 +34,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, ParamSpec, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-import requests
-from urllib3.exceptions import MaxRetryError
+from django.http import HttpRequest
 
 from ciam_django.client.cache import (
     acquire_once,
@@ -58,11 +60,23 @@ from ciam_django.events import (
     Event,
     record,
 )
+from ciam_django.lazy_modules import LazyModule
 from ciam_django.privacy import own_text
+
+if TYPE_CHECKING:
+    import requests
+    from urllib3 import exceptions as urllib3_exceptions
+else:
+    requests = LazyModule("requests")
+    urllib3_exceptions = LazyModule("urllib3.exceptions")
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+ASYNC_MESSAGE: Final = (
+    "ciam_django's calls to CIAM are synchronous: use AsyncCiamClient, aaccess_token_of or "
+    "sync_to_async()."
+)
 # Seconds without calls after a call without an answer.
 PAUSE_SECONDS: Final = 10
 # Seconds for which the processes share the state of a circuit.
@@ -103,6 +117,82 @@ def ignoring_circuits(function: Callable[P, T]) -> Callable[P, T]:
             _ignores_circuits.reset(token)
 
     return ignoring_function
+
+
+# --- The circuits -----------------------------------------------------------------------------
+
+
+# --- One deadline for all calls of a request ---------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Budget:
+    """The end of the time for all calls of a function, set by its first call.
+
+    A task that the function has started in the background has a copy of the function's context, and
+    goes on after the function. ``is_over`` is then True.
+    """
+
+    ends_at: float | None = None
+    is_over: bool = False
+
+
+_budget: contextvars.ContextVar[_Budget | None] = contextvars.ContextVar(
+    "ciam_django_budget", default=None
+)
+
+
+# The attribute of a request with the deadline of its calls.
+_ENDS_AT: Final = "_ciam_ends_at"
+
+
+def sharing_one_deadline(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function: all its calls, and its waits for others' calls, have one deadline.
+
+    Together they may take ``CIAM_TIMEOUT``. A decorated function that another decorated function
+    calls has the deadline of its caller. Decorated functions whose first argument is the same
+    request also have one deadline: a middleware checks the session, and a view signs in.
+    """
+
+    @functools.wraps(function)
+    def function_with_deadline(*args: P.args, **kwargs: P.kwargs) -> T:
+        outer = _budget.get()
+        if outer and not outer.is_over:
+            return function(*args, **kwargs)
+        request = args[0] if args and isinstance(args[0], HttpRequest) else None
+        budget = _Budget(getattr(request, _ENDS_AT, None))
+        token = _budget.set(budget)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            budget.is_over = True
+            _budget.reset(token)
+            if request is not None and budget.ends_at is not None:
+                setattr(request, _ENDS_AT, budget.ends_at)
+
+    return function_with_deadline
+
+
+def asking_directly(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function of a diagnosis: its calls have one deadline, and ignore the circuits.
+
+    An open circuit would hide the cause of the failures. A failure on this machine must not stop
+    the calls of the site.
+    """
+    return ignoring_circuits(sharing_one_deadline(function))
+
+
+def call_deadline(timeout: float) -> float:
+    """Return the time (of ``time.monotonic``) at which a call or wait that begins now must end.
+
+    ``timeout`` is ``CIAM_TIMEOUT``: the seconds that all calls and waits of the request may take.
+    """
+    ends_at = time.monotonic() + timeout
+    budget = _budget.get()
+    if budget is None or budget.is_over:
+        return ends_at
+    budget.ends_at = min(ends_at, budget.ends_at or ends_at)
+    return budget.ends_at
 
 
 # --- The circuits -----------------------------------------------------------------------------
@@ -488,7 +578,7 @@ def _has_no_connection(error: BaseException) -> bool:
     return (
         isinstance(error, requests.ConnectionError)
         and not isinstance(error, requests.exceptions.SSLError)
-        and any(isinstance(argument, MaxRetryError) for argument in error.args)
+        and any(isinstance(argument, urllib3_exceptions.MaxRetryError) for argument in error.args)
     )
 
 

@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 from joserfc.jwk import KeySet
 
+from ciam_django.client.circuit_breaker import asking_directly
 from ciam_django.client.envelope import data_of
 from ciam_django.client.oauth import CiamApp
-from ciam_django.client.transport import asking_directly
 from ciam_django.errors import CiamError, Stage, code_in, raising_ciam_errors
 
 # The beginning of an algorithm's name -> the type of its keys (RFC 7518, section 3.1, RFC 8037 and

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
-
-import requests
+from typing import TYPE_CHECKING, Any, Final
 
 from ciam_django.errors import CiamError, error_from_body
 from ciam_django.privacy import clear_frames_on_error
 
+if TYPE_CHECKING:
+    import requests
+
+# Seconds by which CIAM's clock may differ from ours.
+LEEWAY: Final = 120
 # The seconds of an ``expires_in``, which is a number or a text of digits, as a text. More than nine
 # digits would be more than 30 years.
 LIFETIME: Final = re.compile(r"([0-9]{1,9})(?:\.[0-9]+)?")

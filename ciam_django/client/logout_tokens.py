@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from joserfc import jwt
-
-from ciam_django.client.oauth import LEEWAY, CiamApp
+from ciam_django.client.envelope import LEEWAY
 from ciam_django.errors import CiamError, Stage, raising_ciam_errors
+from ciam_django.lazy_modules import LazyModule
 from ciam_django.privacy import own_text
+
+if TYPE_CHECKING:
+    from joserfc import jwt
+
+    from ciam_django.client.oauth import CiamApp
+else:
+    jwt = LazyModule("joserfc.jwt")
 
 # Seconds after `iat` for which a logout token is accepted, unless its `exp` is earlier. Providers
 # have sent `exp` only since 2023, so that a token can lack `exp`.

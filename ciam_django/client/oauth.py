@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -23,18 +22,20 @@ from joserfc.jwk import JWKRegistry, KeySet
 from joserfc.jws import JWSRegistry
 
 from ciam_django.client.cached_documents import CachedCopy, CachedDocument, FetchedDocument
+from ciam_django.client.circuit_breaker import call_deadline
 from ciam_django.client.endpoints import EndpointGroup
-from ciam_django.client.envelope import LIFETIME, data_of
+from ciam_django.client.envelope import LEEWAY, LIFETIME, data_of
+from ciam_django.client.misconfiguration import misconfiguration, name_setting
 from ciam_django.client.private_key_jwt import (
     PRIVATE_KEY_JWT,
     assertion_parameters,
     encode_assertion,
     signing_key_of,
 )
-from ciam_django.client.transport import HttpSession, call_deadline
-from ciam_django.conf import cached_until_settings_change, conf
+from ciam_django.client.transport import HttpSession
+from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage, error_from_exception, raising_ciam_errors
-from ciam_django.network import is_loopback, is_loopback_url
+from ciam_django.network import is_loopback
 from ciam_django.privacy import loggable_url, own_text
 
 T = TypeVar("T")
@@ -43,13 +44,10 @@ ReadResponse = Callable[[requests.Response], requests.Response]
 CLIENT_NAME: Final = "ciam"
 # Seconds for which CIAM's metadata and keys are fresh.
 _FRESH_SECONDS: Final = 3600
-# Seconds by which CIAM's clock may differ from ours.
-LEEWAY: Final = 120
 # A shared secret does not prove the signer, and "none" is no signature (RFC 8725, section 3.1).
 _UNTRUSTED_ALGORITHMS: Final = ("none", "HS256", "HS384", "HS512")
 _WELL_KNOWN_PATH: Final = "/.well-known/openid-configuration"
 _METADATA_SETTING: Final = "server_metadata_url"
-_START_FAKE: Final = "If it is the fake CIAM, start it: python -m ciam_django.testing"
 # CIAM's code for an unknown path, in any letter case.
 _UNKNOWN_PATH_CODE: Final = "resource.notfound"
 # Members of the metadata -> True if OIDC mode needs the member.
@@ -67,13 +65,6 @@ _WRONG_ADDRESS_CAUSES: Final = frozenset(
 # Statuses of a client error that say nothing about the address (RFC 9110, section 15.5.9, and RFC
 # 6585, section 4).
 _PASSING_STATUSES: Final = (408, 429)
-
-# At DEBUG these loggers log the PKCE verifier and OAuth 1 token of every client in the process.
-for _name in ("sync_app", "async_app"):
-    logging.getLogger(f"authlib.integrations.base_client.{_name}").addFilter(
-        lambda record: record.levelno > logging.DEBUG
-    )
-
 
 if TYPE_CHECKING:
 
@@ -232,6 +223,13 @@ class CiamApp(_App):
             name_setting(error, _METADATA_SETTING, url)
             raise
 
+    def validate_issuer(self, returned_issuers: Sequence[str]) -> None:
+        """Raise ``mismatching_issuer`` for a wrong ``iss`` of a callback, see ``validate_issuer``.
+
+        Raises a ``CiamError`` if the metadata can't be loaded.
+        """
+        validate_issuer(self.load_server_metadata(), returned_issuers)
+
     @property
     def login_page_url(self) -> str:
         """A URL of CIAM's login server that answers a GET: the metadata or the login page."""
@@ -341,7 +339,8 @@ class CiamApp(_App):
             self._get_oauth_client(**self.load_server_metadata()) as session,
         ):
             endpoint = session.metadata.get("token_endpoint") or self.access_token_url
-            if call_deadline() - time.monotonic() < conf.CIAM_TIMEOUT / 2:
+            timeout = conf.CIAM_TIMEOUT
+            if call_deadline(timeout) - time.monotonic() < timeout / 2:
                 raise CiamError("timeout", upstream_text=own_text("the other calls took too long"))
             try:
                 token: dict[str, Any] = session.refresh_token(endpoint, refresh_token=refresh_token)
@@ -474,43 +473,8 @@ def validate_issuer(metadata: Mapping[str, Any], returned_issuers: Sequence[str]
         raise CiamError("mismatching_issuer", stage=Stage.CALLBACK)
 
 
-def name_setting(error: CiamError, setting: str, url: str) -> None:
-    """Add the name of the setting and the host of the URL to the text of the error.
-
-    Only the log line has this text, because the operators have to correct the setting.
-    """
-    place = f'AUTHLIB_OAUTH_CLIENTS["ciam"]["{setting}"], host {_host_of(url)}'
-    is_fake_away = error.code == "no_connection" and is_loopback_url(url)
-    advice = f". {_START_FAKE}" if is_fake_away else ""
-    error.upstream_text = own_text(f"{place}: {error.upstream_text or error}{advice}")
-
-
-def misconfiguration(error: CiamError, reason: str = "") -> CiamError:
-    """Return ``bad_configuration`` for a failure that only the operators can end."""
-    return CiamError(
-        "bad_configuration",
-        type_code=error.code,
-        upstream_text=reason or error.upstream_text,
-        request_id=error.request_id,
-        upstream_status=error.upstream_status,
-        stage=error.stage,
-    )
-
-
-def _host_of(url: str) -> str:
-    """Return the host and the port of a URL, without a user name and a password."""
-    with contextlib.suppress(ValueError):
-        return urlsplit(url).netloc.rpartition("@")[2] or "-"
-    return "-"
-
-
-# The application token in a cached document of the app is encrypted with SECRET_KEY.
-@cached_until_settings_change("AUTHLIB_OAUTH_CLIENTS", "SECRET_KEY")
-def ciam_app() -> CiamApp:
-    """Return the app of the setting; a changed setting creates a new app.
-
-    An incomplete setting raises ``bad_configuration``.
-    """
+def new_app() -> CiamApp:
+    """Return a new app of the setting; raise ``bad_configuration`` for an incomplete setting."""
     clients = getattr(settings, "AUTHLIB_OAUTH_CLIENTS", None)
     client = clients.get(CLIENT_NAME) if isinstance(clients, Mapping) else None
     config: Mapping[str, Any] = client if isinstance(client, Mapping) else {}

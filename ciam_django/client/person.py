@@ -6,12 +6,14 @@ import functools
 import hashlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ciam_django.client.api import CiamClient
-from ciam_django.client.oauth import CiamApp
 from ciam_django.errors import CiamError, Stage
+
+if TYPE_CHECKING:
+    from ciam_django.client.oauth import CiamApp
 
 _LONGEST: Final = 255
 # Scope -> the claims that it requests (OpenID Connect Core 1.0, section 5.4). One of the claims is

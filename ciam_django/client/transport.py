@@ -9,15 +9,12 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 import requests
 from authlib.integrations.requests_client import OAuth2Session
-from django.http import HttpRequest
 from django.utils.asyncio import async_unsafe
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -32,7 +29,7 @@ from urllib3.exceptions import (
 from urllib3.util.ssl_ import create_urllib3_context
 
 from ciam_django.client.calls import send_and_record
-from ciam_django.client.circuit_breaker import guarded_call, ignoring_circuits
+from ciam_django.client.circuit_breaker import ASYNC_MESSAGE, call_deadline, guarded_call
 from ciam_django.client.endpoints import OTHER_ENDPOINT, EndpointGroup
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
@@ -47,84 +44,6 @@ _deadline: contextvars.ContextVar[float] = contextvars.ContextVar("ciam_django_d
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-ASYNC_MESSAGE: Final = (
-    "ciam_django's calls to CIAM are synchronous: use AsyncCiamClient, aaccess_token_of or "
-    "sync_to_async()."
-)
-
-
-# --- One deadline for all calls of a request ---------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Budget:
-    """The end of the time for all calls of a function, set by its first call.
-
-    A task that the function has started in the background has a copy of the function's context, and
-    goes on after the function. ``is_over`` is then True.
-    """
-
-    ends_at: float | None = None
-    is_over: bool = False
-
-
-_budget: contextvars.ContextVar[_Budget | None] = contextvars.ContextVar(
-    "ciam_django_budget", default=None
-)
-
-
-# The attribute of a request with the deadline of its calls.
-_ENDS_AT: Final = "_ciam_ends_at"
-
-
-def sharing_one_deadline(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a function: all its calls, and its waits for others' calls, have one deadline.
-
-    Together they may take ``CIAM_TIMEOUT``. A decorated function that another decorated function
-    calls has the deadline of its caller. Decorated functions whose first argument is the same
-    request also have one deadline: a middleware checks the session, and a view signs in.
-    """
-
-    @functools.wraps(function)
-    def function_with_deadline(*args: P.args, **kwargs: P.kwargs) -> T:
-        outer = _budget.get()
-        if outer and not outer.is_over:
-            return function(*args, **kwargs)
-        request = args[0] if args and isinstance(args[0], HttpRequest) else None
-        budget = _Budget(getattr(request, _ENDS_AT, None))
-        token = _budget.set(budget)
-        try:
-            return function(*args, **kwargs)
-        finally:
-            budget.is_over = True
-            _budget.reset(token)
-            if request is not None and budget.ends_at is not None:
-                setattr(request, _ENDS_AT, budget.ends_at)
-
-    return function_with_deadline
-
-
-def asking_directly(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a function of a diagnosis: its calls have one deadline, and ignore the circuits.
-
-    An open circuit would hide the cause of the failures. A failure on this machine must not stop
-    the calls of the site.
-    """
-    return ignoring_circuits(sharing_one_deadline(function))
-
-
-def call_deadline() -> float:
-    """Return the time (of ``time.monotonic``) at which a call or wait that begins now must end.
-
-    A call or wait takes ``CIAM_TIMEOUT`` at most.
-    """
-    ends_at = time.monotonic() + conf.CIAM_TIMEOUT
-    budget = _budget.get()
-    if budget is None or budget.is_over:
-        return ends_at
-    budget.ends_at = min(ends_at, budget.ends_at or ends_at)
-    return budget.ends_at
 
 
 def _remaining_seconds() -> float:
@@ -337,8 +256,9 @@ class HttpSession(OAuth2Session):
         circuit breaker refuses. Failures before the body raise the exceptions of requests. In a
         coroutine, raises ``SynchronousOnlyOperation``.
         """
-        deadline = call_deadline()
-        limit, seconds = conf.CIAM_MAX_CALLS, deadline - time.monotonic()
+        timeout, limit = conf.CIAM_TIMEOUT, conf.CIAM_MAX_CALLS
+        deadline = call_deadline(timeout)
+        seconds = deadline - time.monotonic()
         if seconds <= 0:
             raise CiamError("timeout", upstream_text=own_text("the other calls took CIAM_TIMEOUT"))
         token = _deadline.set(deadline)

@@ -14,8 +14,9 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
 from django.urls import reverse
 
+from ciam_django.client.app import ciam_app
 from ciam_django.client.diagnosis import fetch_metadata
-from ciam_django.client.oauth import CiamApp, ciam_app
+from ciam_django.client.oauth import CiamApp
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.login.redirects import callback_url

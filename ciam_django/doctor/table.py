@@ -12,7 +12,7 @@ from typing import Final
 from django.apps import apps
 
 from ciam_django.checks.settings import are_urls_included
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.doctor.examination import Examination
 from ciam_django.doctor.findings import Finding, Status, failure_text
 from ciam_django.doctor.production import (

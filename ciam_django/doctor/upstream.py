@@ -15,7 +15,7 @@ from ciam_django.client.diagnosis import (
     try_token_endpoint,
     usable_algorithms,
 )
-from ciam_django.client.oauth import LEEWAY
+from ciam_django.client.envelope import LEEWAY
 from ciam_django.conf import conf
 from ciam_django.doctor.examination import Examination
 from ciam_django.doctor.findings import Finding, Status, failure_text

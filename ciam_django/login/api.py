@@ -40,7 +40,7 @@ from ciam_django.accounts.bearer import is_remembered_token, remember_token
 from ciam_django.accounts.login import refuse_inactive_holder
 from ciam_django.accounts.rate_limits import counting_attempt
 from ciam_django.accounts.token_refresh import record_refresh_failure
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.results import Consent, SignedIn
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 
 from ciam_django.accounts.login import resume_session, sign_in_or_link
 from ciam_django.accounts.rate_limits import counting_attempt
-from ciam_django.client.oauth import ciam_app, validate_issuer
+from ciam_django.client.app import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.errors import CiamError, Stage, code_in
 from ciam_django.login.error_responses import answer_error, login_page_url
@@ -121,7 +121,7 @@ def _complete_callback(request: HttpRequest, sign_in_state: SignInState) -> Http
     above a rate limit, raises ``too_many_requests``.
     """
     app = ciam_app()
-    validate_issuer(app.load_server_metadata(), request.GET.getlist("iss"))
+    app.validate_issuer(request.GET.getlist("iss"))
     if error := request.GET.get("error"):
         raise CiamError(
             code_in(error) or "oauth_error",

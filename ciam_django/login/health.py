@@ -18,9 +18,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from ciam_django.accounts.models import CiamSession
+from ciam_django.client.app import ciam_app
 from ciam_django.client.cache import try_cache
 from ciam_django.client.circuit_breaker import State, circuit_states
-from ciam_django.client.oauth import ciam_app
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 

@@ -6,7 +6,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_POST
 
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.errors import CiamError, Stage
 from ciam_django.events import SIGN_IN_STARTED, record
 from ciam_django.languages import language_for, language_tags

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from django.contrib.auth import logout as end_session
@@ -21,9 +21,10 @@ from ciam_django.accounts.models import CiamSession, CiamSessionQuerySet
 from ciam_django.accounts.session_store import Tokens, end_sessions, stored_tokens
 from ciam_django.answers import kind_of
 from ciam_django.client.api import CiamClient
+from ciam_django.client.app import ciam_app
 from ciam_django.client.cache import acquire_once, delete_cached
+from ciam_django.client.envelope import LEEWAY
 from ciam_django.client.logout_tokens import MAX_AGE, verify_logout_token
-from ciam_django.client.oauth import LEEWAY, CiamApp, ciam_app
 from ciam_django.client.person import identity_key
 from ciam_django.errors import CiamError, Stage
 from ciam_django.events import BACK_CHANNEL_LOGOUT, record
@@ -38,6 +39,9 @@ from ciam_django.login.redirects import (
 )
 from ciam_django.privacy import own_text
 from ciam_django.reporting import report
+
+if TYPE_CHECKING:
+    from ciam_django.client.oauth import CiamApp
 
 # Kinds of errors that do not depend on the logout token, so CIAM may send the token again.
 _RETRYABLE_KINDS: Final = frozenset({Kind.UPSTREAM, Kind.CONFIGURATION})

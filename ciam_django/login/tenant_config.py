@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from ciam_django.client.api import CiamClient
+from ciam_django.client.app import ciam_app
 from ciam_django.client.cache import acquire_once, is_acquired
 from ciam_django.client.cached_documents import FetchedDocument
+from ciam_django.client.circuit_breaker import sharing_one_deadline
 from ciam_django.client.endpoints import EndpointGroup
-from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import Consent, LoginPage, consents_of, login_page_of
-from ciam_django.client.transport import sharing_one_deadline
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.reporting import report

@@ -21,7 +21,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.accounts import fake_people
 from ciam_django.accounts.models import CiamIdentity, CiamSession
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.person import Person, issuer_of
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import user_id_of

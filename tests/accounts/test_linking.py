@@ -17,7 +17,7 @@ from pytest_django.fixtures import Settings
 from ciam_django.accounts import signals
 from ciam_django.accounts.linking import link_identity
 from ciam_django.accounts.models import CiamIdentity, CiamSession
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.person import Person
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.linking import _short_claims, confirmation_flow, identity_text

@@ -10,16 +10,12 @@ import pytest
 from django.conf import settings as django_settings
 from django.conf.urls.i18n import i18n_patterns
 from django.core.checks import CheckMessage, Error, Warning, run_checks  # noqa: A004
-from django.core.checks.registry import registry
 from django.test import override_settings
 from django.urls import include, path
 from django.utils.functional import lazystr
 from pytest_django.fixtures import Settings
 
-from ciam_django.checks import accounts, login, project
-from ciam_django.checks import client as client_checks
 from ciam_django.checks.messages import CHECK_IDS
-from ciam_django.checks.settings import CHECKS
 from ciam_django.codes import CODES
 from ciam_django.conf import SETTINGS
 from ciam_django.kinds import Action
@@ -913,14 +909,6 @@ def test_another_handler_of_the_package_has_no_messages() -> None:
     setting = {"EXCEPTION_HANDLER": "ciam_django.drf.standardized.ExceptionHandler"}
 
     assert found_with(REST_FRAMEWORK=setting) == []
-
-
-def test_the_checks_are_registered() -> None:
-    checks = {*CHECKS, *login.CHECKS, *accounts.CHECKS, *accounts.DATABASE_CHECKS}
-    checks |= {*client_checks.CHECKS, *project.CHECKS}
-
-    assert checks <= set(registry.registered_checks)
-    assert {*client_checks.DEPLOY_CHECKS, *project.DEPLOY_CHECKS} <= registry.deployment_checks
 
 
 def test_a_package_of_metrics_that_is_not_installed_is_reported_with_the_command(

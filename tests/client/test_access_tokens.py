@@ -15,7 +15,7 @@ from werkzeug import Response
 
 from ciam_django.client import CiamClient
 from ciam_django.client.access_tokens import try_signature
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.testing import FakeCiam, server
 from ciam_django.testing.accounts import PASSWORD
 from ciam_django.testing.endpoints import Route

@@ -12,8 +12,8 @@ from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient
+from ciam_django.client.app import ciam_app
 from ciam_django.client.endpoints import ENDPOINTS
-from ciam_django.client.oauth import ciam_app
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError
 from ciam_django.lookup import meaning_of

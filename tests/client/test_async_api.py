@@ -8,7 +8,7 @@ import pytest
 from asgiref.sync import async_to_sync
 
 from ciam_django.client import AsyncCiamClient, CiamClient
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.results import SignedIn
 from ciam_django.errors import CiamError, Stage
 from ciam_django.testing import FakeCiam

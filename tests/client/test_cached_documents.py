@@ -15,6 +15,7 @@ from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient, cached_documents
+from ciam_django.client.app import ciam_app
 from ciam_django.client.cache import FORMAT, acquire_once, delete_cached
 from ciam_django.client.cached_documents import (
     _LOCK_SECONDS,
@@ -24,7 +25,7 @@ from ciam_django.client.cached_documents import (
 )
 from ciam_django.client.crypto import fernet_for
 from ciam_django.client.endpoints import EndpointGroup
-from ciam_django.client.oauth import _keys_of, _metadata_of, ciam_app
+from ciam_django.client.oauth import _keys_of, _metadata_of
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.fixtures import cache_keys_of

@@ -12,8 +12,8 @@ from django.http import HttpRequest
 from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient
+from ciam_django.client.app import ciam_app
 from ciam_django.client.calls import send_and_record
-from ciam_django.client.oauth import ciam_app
 from ciam_django.errors import CiamError, raising_ciam_errors
 from ciam_django.events import CALL_FINISHED, add_observer, remove_observer
 from ciam_django.testing import FakeCiam

@@ -22,10 +22,14 @@ from django.test import override_settings
 from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient, circuit_breaker
-from ciam_django.client.circuit_breaker import guarded_call
+from ciam_django.client.app import ciam_app
+from ciam_django.client.circuit_breaker import (
+    call_deadline,
+    guarded_call,
+    sharing_one_deadline,
+)
 from ciam_django.client.endpoints import EndpointGroup
-from ciam_django.client.oauth import CiamApp, ciam_app
-from ciam_django.client.transport import call_deadline, sharing_one_deadline
+from ciam_django.client.oauth import CiamApp
 from ciam_django.errors import CiamError
 from ciam_django.events import CIRCUIT_CLOSED, CIRCUIT_OPENED, add_observer, remove_observer
 from ciam_django.testing import FakeCiam
@@ -658,8 +662,8 @@ def test_the_calls_of_a_function_have_one_deadline(ciam: FakeCiam, settings: Set
 
     @sharing_one_deadline
     def call_late() -> float:
-        first = call_deadline()
-        assert sharing_one_deadline(call_deadline)() == first
+        first = call_deadline(0.4)
+        assert sharing_one_deadline(call_deadline)(0.4) == first
         time.sleep(0.45)
         assert code_of_call() == "timeout"
         return first
@@ -668,14 +672,8 @@ def test_the_calls_of_a_function_have_one_deadline(ciam: FakeCiam, settings: Set
     # The time of the function proves nothing about CIAM.
     settings.CIAM_TIMEOUT = 30.0
     assert code_of_call() == ""
-    assert call_deadline() > first
+    assert call_deadline(30) > first
     assert ciam.requests
-
-
-def deadline_within(seconds: float) -> float:
-    """Return the deadline of a call that begins while ``CIAM_TIMEOUT`` is ``seconds``."""
-    with override_settings(CIAM_TIMEOUT=seconds):
-        return call_deadline()
 
 
 def test_the_functions_of_a_request_have_one_deadline() -> None:
@@ -683,11 +681,11 @@ def test_the_functions_of_a_request_have_one_deadline() -> None:
 
     @sharing_one_deadline
     def check_session(request: HttpRequest) -> float:
-        return deadline_within(10)
+        return call_deadline(10)
 
     @sharing_one_deadline
     def view(request: HttpRequest) -> float:
-        return deadline_within(30)
+        return call_deadline(30)
 
     deadline = check_session(request)
     assert view(request) == deadline
@@ -699,22 +697,20 @@ def test_a_function_without_a_call_leaves_the_time_of_its_request_to_the_others(
     sharing_one_deadline(lambda request: None)(request)
     time.sleep(0.05)
 
-    assert (
-        sharing_one_deadline(lambda request: deadline_within(10))(request) > time.monotonic() + 9.9
-    )
+    assert sharing_one_deadline(lambda request: call_deadline(10))(request) > time.monotonic() + 9.9
 
 
 def test_a_task_that_goes_on_after_its_function_has_deadlines_of_its_own() -> None:
     @sharing_one_deadline
     def start_task() -> tuple[float, contextvars.Context]:
-        return deadline_within(0.01), contextvars.copy_context()
+        return call_deadline(0.01), contextvars.copy_context()
 
     @sharing_one_deadline
     def function_of_task() -> tuple[float, float]:
-        return deadline_within(30), deadline_within(60)
+        return call_deadline(30), call_deadline(60)
 
     of_function, context = start_task()
-    assert context.run(deadline_within, 30) > of_function + 20
+    assert context.run(call_deadline, 30) > of_function + 20
     first, second = context.run(function_of_task)
     assert first == second > of_function + 20
 
@@ -726,7 +722,7 @@ def test_a_refresh_token_is_not_spent_if_the_answer_could_come_too_late(
     @sharing_one_deadline
     def refresh_with_little_time() -> None:
         # The time limit is 30 seconds.
-        deadline_within(seconds_left)
+        call_deadline(seconds_left)
         ciam_app().refresh_tokens("an unknown token")
 
     with pytest.raises(CiamError, match=code) as raised:
@@ -743,7 +739,7 @@ def test_a_call_with_little_time_left_proves_nothing(ciam: FakeCiam) -> None:
     @sharing_one_deadline
     def call_with_little_time() -> str:
         # The time limit of 30 seconds is almost used up.
-        deadline_within(0.3)
+        call_deadline(0.3)
         return code_of_call()
 
     assert call_with_little_time() == "timeout"

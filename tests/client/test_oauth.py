@@ -14,7 +14,8 @@ from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient, ciam_compliance_fix, circuit_breaker
-from ciam_django.client.oauth import CiamApp, _auth_method, ciam_app, name_setting, validate_issuer
+from ciam_django.client.app import ciam_app
+from ciam_django.client.oauth import CiamApp, _auth_method, validate_issuer
 from ciam_django.client.person import identify_person, issuer_of
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam, endpoints, keys
@@ -731,13 +732,6 @@ def test_an_unreachable_metadata_url_is_named(
     text = raised.value.upstream_text
     assert f'["server_metadata_url"], host {host}: ' in text
     assert ("start it: python -m ciam_django.testing" in text) is (how == "refused")
-
-
-def test_only_an_address_of_this_machine_is_taken_for_a_fake() -> None:
-    error = CiamError("no_connection")
-    name_setting(error, "api_base_url", "https://login.shop.cn/")
-
-    assert error.upstream_text.endswith('["api_base_url"], host login.shop.cn: no_connection')
 
 
 # --- A client of a project's own ----------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pytest_django.fixtures import Settings
 
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.person import Person, checked_person, identify_person, issuer_of, names_in
 from ciam_django.errors import CiamError, Stage
 from ciam_django.testing import FakeCiam

@@ -15,7 +15,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient, ciam_compliance_fix
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.private_key_jwt import assertion_parameters, signing_key_of
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam, keys

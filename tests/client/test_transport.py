@@ -20,8 +20,8 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import InsecureRequestWarning
 
 from ciam_django.client import CiamClient, circuit_breaker, transport
+from ciam_django.client.app import ciam_app
 from ciam_django.client.endpoints import ENDPOINTS, OAUTH_ENDPOINTS
-from ciam_django.client.oauth import ciam_app
 from ciam_django.client.transport import LARGEST_BODY, HttpSession
 from ciam_django.errors import CiamError, raising_ciam_errors
 from ciam_django.testing import FakeCiam

@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.test import Client
 
 from ciam_django.client import CiamClient
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.person import Person, identify_person
 from ciam_django.errors import raising_ciam_errors
 from ciam_django.testing import FakeCiam

@@ -67,6 +67,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     ),
     "accounts/users": ("checks/test_accounts.py",),
     "client/access_tokens": ("drf/test_authentication.py",),
+    "client/app": ("client/test_oauth.py", "login/test_callback.py"),
     "client/cache": (
         "test_caches.py",
         "client/test_cached_documents.py",
@@ -87,6 +88,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "client/diagnosis": ("doctor/test_upstream.py",),
     "client/envelope": ("test_request_path.py",),
     "client/logout_tokens": ("login/test_logout.py",),
+    "client/misconfiguration": ("client/test_oauth.py",),
     "client/oauth": (
         "client/test_person.py",
         "client/test_cached_documents.py",

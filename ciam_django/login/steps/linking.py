@@ -12,7 +12,7 @@ from django.utils.translation import pgettext
 
 from ciam_django.accounts.linking import refuse_other_user
 from ciam_django.accounts.login import sign_in_or_link
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.person import Person, identify_token_holder
 from ciam_django.errors import CiamError
 from ciam_django.login.providers import registrations

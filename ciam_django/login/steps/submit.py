@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from ciam_django.accounts.backends import record_typed_name
 from ciam_django.accounts.login import sign_in_or_link, sign_in_without_session
 from ciam_django.accounts.session_store import end_sessions_of_person
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.conf import conf

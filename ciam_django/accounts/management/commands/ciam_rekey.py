@@ -21,7 +21,7 @@ from ciam_django.accounts.csv_rows import (
 from ciam_django.accounts.fake_people import find_users_of, forget_users
 from ciam_django.accounts.issuers import is_fake_issuer, may_be_fake_issuer
 from ciam_django.accounts.models import CiamIdentity
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.person import identity_key, is_subject, issuer_of
 from ciam_django.errors import CiamError
 

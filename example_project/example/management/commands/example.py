@@ -19,7 +19,7 @@ from django.core.signals import setting_changed
 from django.core.wsgi import get_wsgi_application
 
 from ciam_django.accounts.models import CiamIdentity
-from ciam_django.client.oauth import ciam_app
+from ciam_django.client.app import ciam_app
 from ciam_django.client.person import issuer_of
 from ciam_django.testing import FakeCiam
 from example import tenant
