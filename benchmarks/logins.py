@@ -302,6 +302,11 @@ def cases() -> Mapping[str, Case]:
 _addresses = itertools.product(range(256), repeat=3)
 
 
+def new_browser() -> Client:
+    """Return a browser with its own address: the rate limits count the failures of an address."""
+    return Client(REMOTE_ADDR=f"10.{'.'.join(map(str, next(_addresses)))}")
+
+
 def sign_in(
     url_prefix: str,
     username: str,
@@ -314,8 +319,7 @@ def sign_in(
     config: Any = settings.AUTHLIB_OAUTH_CLIENTS["ciam"]
     certificates = Path(config["client_kwargs"]["verify"])
     fake.ca_file = str(certificates.with_name("fake-ciam.pem"))
-    # Each browser has its own address, because the rate limits count the failures of an address.
-    client = client or Client(REMOTE_ADDR=f"10.{'.'.join(map(str, next(_addresses)))}")
+    client = client or new_browser()
     html_headers, json_headers = {"Accept": "text/html"}, {"Accept": "application/json"}
     redirect = run_request(
         lambda: client.post(
@@ -324,12 +328,15 @@ def sign_in(
             # As a browser sends the form; by default, Django's client sends multipart/form-data.
             content_type="application/x-www-form-urlencoded",
             headers=html_headers,
+            secure=True,
         )
     )
     back = redirect["Location"]
     if back.startswith("https:"):
-        back = fake.authorize(back, username=username).removeprefix("http://testserver")
-    response: HttpResponse = run_request(lambda: client.get(back, headers=json_headers))
+        back = fake.authorize(back, username=username).removeprefix("https://testserver")
+    response: HttpResponse = run_request(
+        lambda: client.get(back, headers=json_headers, secure=True)
+    )
     return response
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shlex
 import shutil
-import subprocess
 import sys
-import tempfile
 import time
-import uuid
 import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -18,7 +16,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-import psycopg
 import pytest
 from django.core.cache import cache
 from django.db import connections
@@ -34,6 +31,7 @@ from ciam_django.login import redirects
 from ciam_django.testing import FakeCiam
 from tests.browser import Browser
 from tests.login.person import FormBrowser
+from tests.postgres import create_postgres_database, find_postgres, running_postgres
 from tests.servers import running
 
 pytest_plugins = ["ciam_django.testing.fixtures"]
@@ -372,46 +370,13 @@ def redis(redis_or_none: Path | None) -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Path | None]:
     """The folder of a PostgreSQL's socket; None without PostgreSQL, which the last lines report."""
-    # Debian's folders are preferred to the PATH. The newest version is the last folder.
-    candidates = [shutil.which("initdb"), *sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
-    programs = next((Path(path).resolve().parent for path in reversed(candidates) if path), None)
+    programs = find_postgres()
     if programs is None:
         _record_not_covered("PostgreSQL is not installed: accounts of many processes ran on SQLite")
         yield None
         return
-    # PostgreSQL does not run as root (nor does pytest-postgresql), and its user needs access to the
-    # folder.
-    user = "postgres" if os.geteuid() == 0 else None
-    with tempfile.TemporaryDirectory(prefix="ciam_django-", dir="/tmp") as folder:
-        place = Path(folder)
-        if user:
-            shutil.chown(place, user)
-        as_user: dict[str, Any] = {"user": user, "cwd": place, "stdout": subprocess.DEVNULL}
-        data: list[str | Path] = ["-D", str(place / "data")]
-        command = [programs / "initdb", *data, "-U", "tests", "-A", "trust", "--no-sync"]
-        subprocess.run(command, check=True, **as_user)
-        options = ["-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
-        with running(
-            [programs / "postgres", *data, *options],
-            place / ".s.PGSQL.5432",
-            stderr=subprocess.DEVNULL,
-            **as_user,
-        ):
-            _wait_for_postgres(place)
-            yield place
-
-
-def _wait_for_postgres(place: Path) -> None:
-    """Wait until PostgreSQL answers, which is later than the creation of its socket."""
-    until = time.monotonic() + 180
-    while True:
-        try:
-            psycopg.connect(host=str(place), user="tests", dbname="postgres").close()
-        except psycopg.OperationalError:
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        else:
-            return
+    with running_postgres(programs) as place:
+        yield place
 
 
 @pytest.fixture(scope="session")
@@ -421,17 +386,4 @@ def create_database(postgres: Path | None) -> Callable[[], dict[str, Any]]:
         # A developer's machine may have no PostgreSQL. CI installs it, and a skip fails there.
         pytest.skip("PostgreSQL is not installed")
 
-    def create() -> dict[str, Any]:
-        name = f"tests_{uuid.uuid4().hex}"
-        with psycopg.connect(
-            host=str(postgres), user="tests", dbname="postgres", autocommit=True
-        ) as server:
-            server.execute(f"CREATE DATABASE {name}")
-        return {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": name,
-            "USER": "tests",
-            "HOST": str(postgres),
-        }
-
-    return create
+    return functools.partial(create_postgres_database, postgres)

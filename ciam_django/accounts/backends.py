@@ -230,8 +230,11 @@ def refuse_unknown_issuer(person: Person) -> None:
     The mode, the issuer or the client has changed, so that each person would get a new user.
     """
     other_identities = CiamIdentity.objects.exclude(key=person.key)
-    other_issuer = other_identities.values_list("issuer", flat=True).order_by("-created_at").first()
-    if other_issuer and not other_identities.filter(issuer=person.issuer).exists():
+    # The order of the primary key has an index. By the time, the query would sort all identities.
+    other_issuer = other_identities.order_by("-pk").values_list("issuer", flat=True).first()
+    if other_issuer in (None, person.issuer):
+        return
+    if not other_identities.filter(issuer=person.issuer).exists():
         raise CiamError(
             "bad_configuration",
             stage=Stage.CALLBACK,

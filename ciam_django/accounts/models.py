@@ -55,6 +55,11 @@ class CiamIdentity(models.Model):
         verbose_name = pgettext_lazy("ciam", "CIAM identity")
         verbose_name_plural = pgettext_lazy("ciam", "CIAM identities")
         permissions = (("manage_ciamidentity", "Can unlock, disable and enable people at CIAM"),)
+        # The check of the issuer at a first sign-in, and the filters of the admin.
+        indexes = (
+            models.Index(fields=["issuer"], name="ciam_identity_issuer"),
+            models.Index(fields=["provider"], name="ciam_identity_provider"),
+        )
 
     def __str__(self) -> str:
         return f"{self.subject} @ {self.issuer}"

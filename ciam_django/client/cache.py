@@ -285,8 +285,9 @@ def _add_to_counter(stored_key: str, seconds: int) -> int:
     try:
         count = cache.incr(stored_key)
     except ValueError:
-        # The first count of the period.
-        cache.add(stored_key, 0, timeout=seconds)
+        # The first count of the period, unless another request has just stored the first count.
+        if cache.add(stored_key, 1, timeout=seconds):
+            return 1
         try:
             count = cache.incr(stored_key)
         except ValueError:

@@ -586,7 +586,7 @@ def test_a_project_without_a_settings_file_gets_lines_without_files(tmp_path: Pa
 
 
 def test_migrations_that_are_not_applied_are_found(tmp_path: Path) -> None:
-    MigrationRecorder(connection).record_unapplied("ciam_accounts", "0004_failures")
+    MigrationRecorder(connection).record_unapplied("ciam_accounts", "0005_indexes")
 
     assert found(tmp_path) == ["-:-: in a shell: python manage.py migrate"]
 
