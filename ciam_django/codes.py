@@ -14,7 +14,6 @@ fields.
 from __future__ import annotations
 
 import enum
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.utils.translation import gettext_lazy as _
@@ -801,7 +800,12 @@ CODES: Final[dict[str, Meaning]] = {
 # Other spellings: CIAM sends them, or may send them when it corrects its own spelling.
 # CIAM may also send WeChat's return codes as they are.
 ALIASES: Final[dict[str, str]] = {
-    **{key.removeprefix("wechat."): key for key in CODES if re.fullmatch(r"wechat\.\d{5}", key)},
+    # The alias of `wechat.1` is "-1".
+    **{
+        key[7:]: key
+        for key in CODES
+        if key.startswith("wechat.") and key[7:].isdecimal() and len(key) == 12
+    },
     "-1": "wechat.1",
     "wechat.-1": "wechat.1",
     "Operation.Failure.User.NotFound": "Operation.Failure.User.Not.Exist",

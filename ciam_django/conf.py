@@ -17,8 +17,11 @@ from django.utils.functional import Promise, empty
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# The form of a rate, such as ``5/hour``.
-RATE: Final = re.compile(r"(\d{1,6})/(s|min|hour|day)")
+
+@functools.cache
+def rate_format() -> re.Pattern[str]:
+    """Return the pattern of a rate, such as ``5/hour``, which the first rate compiles."""
+    return re.compile(r"(\d{1,6})/(s|min|hour|day)")
 
 
 # --- Allowed values ---------------------------------------------------------------------------

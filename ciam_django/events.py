@@ -14,7 +14,6 @@ import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from django.http import HttpRequest
@@ -33,12 +32,20 @@ NO_LINE: Final = logging.NOTSET
 
 # Replaces a missing fact in the text of a line.
 _MISSING: Final = "-"
-# The header of W3C Trace Context, section 3.2. A version after 00 may have further parts.
-TRACEPARENT: Final = re.compile(
-    r"(?:00-(?!0{32})(?P<id>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-    r"|(?!00|ff)[0-9a-f]{2}-(?!0{32})(?P<later_id>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-    r"(?:-[!-~]*)?)"
-)
+
+
+@functools.cache
+def traceparent() -> re.Pattern[str]:
+    """Return the pattern of the header of W3C Trace Context, section 3.2.
+
+    A version after 00 may have further parts. The first header compiles the pattern, and not each
+    start of a process.
+    """
+    return re.compile(
+        r"(?:00-(?!0{32})(?P<id>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+        r"|(?!00|ff)[0-9a-f]{2}-(?!0{32})(?P<later_id>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+        r"(?:-[!-~]*)?)"
+    )
 
 
 class FactType(NamedTuple):
@@ -50,7 +57,7 @@ class FactType(NamedTuple):
 
 # A fact never has the name of a user, a number, an address, a subject or a token. What CIAM or a
 # browser has written is no fact, except for a code that is a row or a key of the settings, a
-# request id that matches ``errors.REQUEST_ID``, and a trace id that matches ``TRACEPARENT``. The
+# request id that matches ``errors.REQUEST_ID``, and a trace id that matches ``traceparent()``. The
 # ``text_facts`` of an event are in its text only, after their redaction.
 FACTS: Final[Mapping[str, FactType]] = {
     "act": FactType(str, "The limited act: `send`, `try`, `picture` or `token`."),
@@ -132,7 +139,6 @@ COMMON_FACTS: Final = ("sign_in", "method", "ms", "trace_id")
 """The facts that each event has beside the facts of its row."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Event:
     """A row of ``EVENTS``.
 
@@ -144,14 +150,29 @@ class Event:
     documentation. ``observers`` are the functions of ``add_observer``.
     """
 
-    name: str
-    levels: tuple[int, ...]
-    text: str
-    facts: tuple[str, ...]
-    meaning: str = ""
-    optional: Mapping[str, str] = field(default_factory=dict)
-    text_facts: tuple[str, ...] = ()
-    observers: list[Observer] = field(default_factory=list)
+    # A dataclass would take a quarter of the time in which this module is imported.
+    __slots__ = (
+        "facts", "levels", "meaning", "name", "observers", "optional", "text", "text_facts",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0917  (a row of a table)
+        self,
+        name: str,
+        levels: tuple[int, ...],
+        text: str,
+        facts: tuple[str, ...],
+        meaning: str = "",
+        optional: Mapping[str, str] | None = None,
+        text_facts: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.levels = levels
+        self.text = text
+        self.facts = facts
+        self.meaning = meaning
+        self.optional: Mapping[str, str] = optional or {}
+        self.text_facts = text_facts
+        self.observers: list[Observer] = []
 
 
 # --- Signing in and out -----------------------------------------------------------------------
@@ -429,7 +450,8 @@ request_scope: Final[ContextVar[RequestScope | None]] = ContextVar(
 
 def trace_id_of(request: HttpRequest) -> str | None:
     """Return the trace id of the header ``traceparent``; None if the header is not valid."""
-    match = TRACEPARENT.fullmatch(request.META.get("HTTP_TRACEPARENT", ""))
+    header = request.META.get("HTTP_TRACEPARENT", "")
+    match = traceparent().fullmatch(header) if header else None
     return (match["id"] or match["later_id"]) if match else None
 
 

@@ -26,24 +26,34 @@ R = TypeVar("R", bound=HttpResponseBase)
 _NOT_LOGGABLE: Final = re.compile(r"[^A-Za-z0-9$._:*-]+")
 _MAX_INPUT_LENGTH: Final = 1024
 _MAX_TEXT_LENGTH: Final = 500
-_PLAIN_URL: Final = re.compile(
-    r"(?P<scheme>https?://)([^/?#\s@]*@)?(?P<rest>[A-Za-z0-9._~:/\[\]-]++)(?=\Z|[?#])"
-)
 # Long enough for two issuers and a command.
 _MAX_OWN_LENGTH: Final = 2000
-# Also the characters that change the direction of the text after them in a terminal, and the
-# surrogates, which no encoding has.
-CONTROL_CHARACTERS: Final = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
-)
+
+# The first text compiles the patterns, and not each start of a process.
+
+
+@functools.cache
+def control_characters() -> re.Pattern[str]:
+    """Return the pattern of the characters that no log line and no terminal gets.
+
+    They are also the characters that change the direction of the text after them in a terminal, and
+    the surrogates, which no encoding has.
+    """
+    return re.compile(
+        r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
+    )
+
+
+@functools.cache
+def _plain_url() -> re.Pattern[str]:
+    return re.compile(
+        r"(?P<scheme>https?://)([^/?#\s@]*@)?(?P<rest>[A-Za-z0-9._~:/\[\]-]++)(?=\Z|[?#])"
+    )
 
 
 @functools.cache
 def _redactions() -> Sequence[tuple[re.Pattern[str], str]]:
-    """Return the patterns and their replacements, in the order of their use.
-
-    The first redacted text compiles the patterns, and not each start of a process.
-    """
+    """Return the patterns and their replacements, in the order of their use."""
     return (
         # JSON Web Tokens; URLs with their queries; email addresses; values with the name of a
         # secret; then long words, and four digits or more: codes, tokens, keys, phone numbers.
@@ -55,7 +65,7 @@ def _redactions() -> Sequence[tuple[re.Pattern[str], str]]:
                     r"[=:：]\s*)(?:\"[^\"]*\"?|'[^']*'?|[^\s,;&，；。\"'])+"), r"\1[redacted]"),
         (re.compile(r"(?=[\w+/=~-]*\d)[\w+/=~-]{8,}|[\w+/=~-]{25,}"), "[redacted]"),
         (re.compile(r"\+?\d[\d\s().-]{2,}\d"), "[number]"),
-        (CONTROL_CHARACTERS, " "),
+        (control_characters(), " "),
     )  # fmt: skip
 
 
@@ -79,7 +89,7 @@ def own_text(text: str) -> OwnText:
 
 def one_line(text: str) -> str:
     """Return the text on one line, without the characters that control a terminal."""
-    return CONTROL_CHARACTERS.sub(" ", text)
+    return control_characters().sub(" ", text)
 
 
 def redacted_text(text: str) -> str:
@@ -138,7 +148,7 @@ def loggable_url(url: str) -> str:
 
     A URL of metadata or of a setting identifies a server. Its other parts can have secrets.
     """
-    match = _PLAIN_URL.match(url)
+    match = _plain_url().match(url)
     return f"{match['scheme']}{match['rest']}"[:_MAX_TEXT_LENGTH] if match else ""
 
 

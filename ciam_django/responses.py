@@ -211,13 +211,20 @@ def _link_of_part(
 
 
 _DEFAULT_BASE_TEMPLATE: Final = "ciam_django/page.html"
-# A link tag, or text in which a browser finds no link tag: a comment or a script.
-_LINK_TAG: Final = re.compile(
-    r"<(?:(?P<link>link\s[^<>]*>)|!--.*?(?:-->|\Z)|script\b.*?(?:</script|\Z))",
-    re.IGNORECASE | re.DOTALL,
-)
 # The attribute of the link in ciam_django/stylesheet.html.
 _OUR_LINK: Final = " data-ciam-stylesheet"
+
+
+@functools.cache
+def _link_tag() -> re.Pattern[str]:
+    """Return the pattern of a link tag, a comment or a script. The last two have no link tags.
+
+    The first page compiles the pattern, and not each start of a process.
+    """
+    return re.compile(
+        r"<(?:(?P<link>link\s[^<>]*>)|!--.*?(?:-->|\Z)|script\b.*?(?:</script|\Z))",
+        re.IGNORECASE | re.DOTALL,
+    )
 
 
 def language_of_page(request: HttpRequest | None, answer: Answer | None = None) -> str:
@@ -321,7 +328,7 @@ def _with_one_stylesheet(html: str, url: str) -> str:
     escaped_url = conditional_escape(url)
     links = [
         match[0]
-        for match in _LINK_TAG.finditer(html)
+        for match in _link_tag().finditer(html)
         if match["link"] and escaped_url in match[0] and "stylesheet" in match[0]
     ]
     added = [link for link in links if _OUR_LINK in link]

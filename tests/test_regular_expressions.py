@@ -79,7 +79,7 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "errors.REQUEST_ID": errors.REQUEST_ID.fullmatch,
     "errors._wechat_code_in": lambda text: errors.error_from_body({"errcode": text}),
     "errors._LEADING_CODE": errors.code_in,
-    "events.TRACEPARENT": events.TRACEPARENT.fullmatch,
+    "events.traceparent": events.traceparent().fullmatch,
     "errors._SECRET_LIKE": errors.code_in,
     "login.api._is_trusted": api._is_trusted,
     "login.api._refuse_other_content_types": _check_content_type,
@@ -96,7 +96,7 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "ways_out._ESCAPED_DOT": _find_view,
     "ways_out.ciam_view_name": _find_view,
     # A page has the typed texts of the user.
-    "responses._LINK_TAG": responses._LINK_TAG.findall,
+    "responses._link_tag": responses._link_tag().findall,
     "login.steps.forms._GROUPED_CODE": _clean_code,
     # The lines of a log, and a list of codes from CIAM's page.
     "error_table.differences._CODE": differences._CODE.fullmatch,
@@ -109,9 +109,9 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "lookup._CAMEL": lambda text: lookup.meaning_of(f"Params.Illegal.{errors.code_in(text)}"),
     "network._WITH_PORT": lambda text: network._WITH_PORT.fullmatch(text[: network._MAX_LENGTH]),
     "privacy._CONTACT_NUMBER": privacy.masked_contact,
-    "privacy.CONTROL_CHARACTERS": privacy.own_text,
+    "privacy.control_characters": privacy.own_text,
     "privacy._NOT_LOGGABLE": privacy.loggable_code,
-    "privacy._PLAIN_URL": privacy.loggable_url,
+    "privacy._plain_url": privacy.loggable_url,
     "privacy._redactions": privacy.redacted_text,
 }
 # Patterns for texts of the project's own settings and code, or of tests.
@@ -123,8 +123,7 @@ PATTERNS_FOR_OWN_TEXTS: Final = {
     "checks.client._without_secrets",
     "checks.settings._HOST_SOURCE",
     "checks.settings._OVERRIDE_KEY",
-    "codes.ALIASES",
-    "conf.RATE",
+    "conf.rate_format",
     "drf.openapi_endpoints._identifier",
     "drf.scopes._SCOPE",
     "error_table.explanations._CODE",

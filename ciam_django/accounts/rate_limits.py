@@ -22,7 +22,7 @@ from ciam_django.client.cache import (
     increment_count,
     increment_counts,
 )
-from ciam_django.conf import RATE, conf
+from ciam_django.conf import conf, rate_format
 from ciam_django.errors import CiamError, Stage
 from ciam_django.events import (
     ADDRESS_LIMIT_SHARED,
@@ -363,7 +363,7 @@ def rates_of(
     """
     parsed = []
     for limit_key, texts in limits:
-        matches = [match for match in map(RATE.fullmatch, texts) if match]
+        matches = [match for match in map(rate_format().fullmatch, texts) if match]
         pairs = [(int(match[1]), _SECONDS[match[2]]) for match in matches]
         parsed.append((limit_key, sorted(pairs, key=lambda pair: pair[1])))
     return parsed

@@ -19,7 +19,6 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from ciam_django.conf import (
-    RATE,
     SETTINGS,
     AbsoluteUrl,
     Allowed,
@@ -38,6 +37,7 @@ from ciam_django.conf import (
     Text,
     UserText,
     conf,
+    rate_format,
 )
 from ciam_django.lookup import OVERRIDABLE_FIELDS
 
@@ -289,7 +289,7 @@ def _(allowed: PhoneRegion, place: str, value: Any) -> Iterator[CheckMessage]:
 
 @_content_messages.register
 def _(allowed: Rate, place: str, value: Any) -> Iterator[CheckMessage]:
-    if not RATE.fullmatch(value):
+    if not rate_format().fullmatch(value):
         yield _not_allowed(allowed, place, value)
 
 

@@ -20,7 +20,7 @@ from ciam_django.error_table.rows import (
     table_languages,
 )
 from ciam_django.kinds import Action, Kind
-from ciam_django.privacy import CONTROL_CHARACTERS, one_line
+from ciam_django.privacy import control_characters, one_line
 
 # The format of ``json_export``. A version that can't read the exports of this version has another
 # number.
@@ -161,7 +161,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
     """Return a value as JSON, without the characters that control a terminal."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     # Only the line breaks of the indentation stay.
-    return "\n".join(CONTROL_CHARACTERS.sub(_escaped, line) for line in text.split("\n"))
+    return "\n".join(control_characters().sub(_escaped, line) for line in text.split("\n"))
 
 
 def _escaped(match: re.Match[str]) -> str:

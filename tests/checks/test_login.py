@@ -16,7 +16,7 @@ from ciam_django.accounts.rate_limits import LIMIT_KEYS
 from ciam_django.checks import login
 from ciam_django.checks import settings as settings_checks
 from ciam_django.checks.messages import CHECK_IDS
-from ciam_django.conf import RATE, SETTINGS, Allowed, Choice, Conf, DictOf, Fields, ListOf
+from ciam_django.conf import SETTINGS, Allowed, Choice, Conf, DictOf, Fields, ListOf, rate_format
 from ciam_django.kinds import Action
 from ciam_django.login.steps.results import FLOW_TYPES
 from ciam_django.login.tenant_config import HOSTED, OWN_METHODS
@@ -66,8 +66,8 @@ def test_the_rows_name_exactly_what_the_tables_have() -> None:
     assert keys_of(Conf.CIAM_ACTION_URLS.allowed) == set(Action)
     assert keys_of(Conf.CIAM_SEND_LIMITS.allowed) == set(LIMIT_KEYS)
     assert keys_of(Conf.CIAM_TRY_LIMITS.allowed) == set(LIMIT_KEYS)
-    assert all(RATE.fullmatch(f"1/{unit}") for unit in SECONDS_OF_UNITS)
-    assert RATE.pattern.endswith(f"({'|'.join(SECONDS_OF_UNITS)})")
+    assert all(rate_format().fullmatch(f"1/{unit}") for unit in SECONDS_OF_UNITS)
+    assert rate_format().pattern.endswith(f"({'|'.join(SECONDS_OF_UNITS)})")
 
 
 def test_each_setting_with_fields_has_a_check_of_the_fields() -> None:
