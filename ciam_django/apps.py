@@ -10,16 +10,15 @@ from django.core.checks import Tags, register
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from ciam_django.checks.caches import cache_fault
 from ciam_django.checks.registered import run_checks, run_database_checks, run_deploy_checks
 from ciam_django.conf import conf
 from ciam_django.lazy_modules import LazyModule
 
 if TYPE_CHECKING:
     from ciam_django import failure_memory
-    from ciam_django.checks import settings
 else:
     failure_memory = LazyModule("ciam_django.failure_memory")
-    settings = LazyModule("ciam_django.checks.settings")
 
 _METRICS: Final = "ciam_django.metrics.recording"
 
@@ -37,7 +36,7 @@ class CiamDjangoConfig(AppConfig):
         register(run_database_checks, Tags.database)
         # With a cache of one process, failures can't be remembered. A project that only answers
         # errors then needs no module for the cache.
-        if apps.is_installed("ciam_django.accounts") or not settings.cache_fault("default"):
+        if apps.is_installed("ciam_django.accounts") or not cache_fault("default"):
             failure_memory.observe_failures()
         _follow_metrics_setting()
         # Tests change settings.

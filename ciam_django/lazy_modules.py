@@ -18,11 +18,23 @@ import importlib
 from typing import Any
 
 
+class _LoadedModule:
+    """The attributes of a module, as fast as the attributes of the module itself."""
+
+    __slots__ = "__dict__", "_name"
+
+
 class LazyModule:
     """The attributes of the module ``name``, which the first access to an attribute imports."""
+
+    __slots__ = "__dict__", "_name"
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(importlib.import_module(self._name), attribute)
+        module = importlib.import_module(self._name)
+        # The two classes differ in this method, which makes each access slow.
+        self.__dict__ = module.__dict__
+        self.__class__ = _LoadedModule  # type: ignore[assignment]  # the slots are the same
+        return getattr(module, attribute)

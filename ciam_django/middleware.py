@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 
-from ciam_django.answers import ciam_error_for
-from ciam_django.reporting import answer_and_report
-from ciam_django.responses import response_for
+from ciam_django.lazy_modules import LazyModule
+
+if TYPE_CHECKING:
+    from ciam_django import answers, reporting, responses
+else:
+    # The first exception imports these modules.
+    answers = LazyModule("ciam_django.answers")
+    reporting = LazyModule("ciam_django.reporting")
+    responses = LazyModule("ciam_django.responses")
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
@@ -40,8 +47,8 @@ class CiamErrorMiddleware:
 
         ``answers.ciam_error_for`` decides. Django handles the other exceptions.
         """
-        error = ciam_error_for(exception)
+        error = answers.ciam_error_for(exception)
         if error is None:
             return None
-        answer = answer_and_report(error, request)
-        return response_for(request, answer)
+        answer = reporting.answer_and_report(error, request)
+        return responses.response_for(request, answer)

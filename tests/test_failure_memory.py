@@ -16,7 +16,7 @@ from django.core.cache import cache, caches
 from pytest_django.fixtures import Settings
 
 from ciam_django import failure_memory
-from ciam_django.checks.settings import cache_fault
+from ciam_django.checks.caches import cache_fault
 from ciam_django.client.cache import set_cached
 from ciam_django.errors import CiamError
 from ciam_django.events import remove_observer

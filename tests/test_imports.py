@@ -39,8 +39,9 @@ ROOMS: Final[dict[str, set[str]]] = {
     "network": {"conf"},
     "phone_numbers": {"lazy_modules"},
     # entry points
-    "middleware": {"reporting", "responses", "answers"},
+    "middleware": {"lazy_modules", "reporting", "responses", "answers"},
     "drf": {
+        "lazy_modules",
         "reporting",
         "login",
         "accounts",
@@ -384,7 +385,7 @@ STARTS: Final[dict[str, tuple[dict[str, object], str, tuple[str, ...]]]] = {
     "the entry points": (
         {"INSTALLED_APPS": ["ciam_django"]},
         "ciam_django.middleware, ciam_django.drf",
-        (*_LIBRARIES, "cryptography", "ciam_django.checks.login", "ciam_django.client"),
+        (*_LIBRARIES, "cryptography", "ciam_django.checks.settings", "ciam_django.answers"),
     ),
     "the entry points, with a cache that remembers the failures": (
         {"INSTALLED_APPS": ["ciam_django"], "CACHES": _SHARED_CACHE},

@@ -30,8 +30,19 @@ def test_the_first_use_imports_the_module(slow_module: str) -> None:
     assert slow_module not in sys.modules
     assert lazy.first == 1
     assert lazy.last is sys.modules[slow_module].last
-    with pytest.raises(AttributeError, match=f"{slow_module}' has no attribute 'next'"):
-        _ = lazy.next
+    for unused in (lazy, LazyModule(slow_module)):
+        with pytest.raises(AttributeError, match="has no attribute 'next'"):
+            _ = unused.next
+
+
+def test_a_changed_name_of_the_module_is_seen(
+    slow_module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lazy = LazyModule(slow_module)
+
+    assert lazy.first == 1
+    monkeypatch.setattr(sys.modules[slow_module], "first", 2)
+    assert lazy.first == 2
 
 
 def test_threads_that_use_a_lazy_module_at_the_same_time_get_the_complete_module(

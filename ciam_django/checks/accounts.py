@@ -19,12 +19,12 @@ from ciam_django.accounts.users import (
     required_fields,
     unrequested_claims,
 )
+from ciam_django.checks.caches import is_subclass_path
 from ciam_django.checks.messages import check_message
 from ciam_django.checks.settings import (
     AUTHENTICATION_MIDDLEWARE,
     SESSION_MIDDLEWARE,
     are_urls_included,
-    is_subclass_path,
     oauth_client,
 )
 from ciam_django.client.app import ciam_app

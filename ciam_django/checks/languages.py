@@ -11,8 +11,8 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.checks import CheckMessage
 
+from ciam_django.checks.caches import is_subclass_path
 from ciam_django.checks.messages import check_message
-from ciam_django.checks.settings import is_subclass_path
 
 LOCALE_MIDDLEWARE: Final = "django.middleware.locale.LocaleMiddleware"
 DJANGO_SESSION_MIDDLEWARE: Final = "django.contrib.sessions.middleware.SessionMiddleware"

@@ -18,16 +18,10 @@ from django.utils.functional import Promise
 
 from ciam_django.accounts.users import fillable_fields
 from ciam_django.answers import GENERIC_ERROR_STAGES
+from ciam_django.checks.caches import CACHE_BACKENDS, cache_fault, is_subclass_path
 from ciam_django.checks.client import is_placeholder
 from ciam_django.checks.messages import check_message, hint_for, setting_messages
-from ciam_django.checks.settings import (
-    CACHE_BACKENDS,
-    are_urls_included,
-    cache_fault,
-    is_subclass_path,
-    oauth_client,
-    policies_without,
-)
+from ciam_django.checks.settings import are_urls_included, oauth_client, policies_without
 from ciam_django.client.endpoints import ENDPOINTS, Credential, Endpoint, EndpointGroup
 from ciam_django.client.private_key_jwt import PRIVATE_KEY_JWT, signing_key_of
 from ciam_django.conf import Conf, conf

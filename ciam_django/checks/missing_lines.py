@@ -30,6 +30,7 @@ from django.urls import NoReverseMatch, get_resolver, resolve
 from django.utils.connection import ConnectionDoesNotExist
 
 from ciam_django.accounts.users import unrequested_claims
+from ciam_django.checks.caches import is_subclass_path
 from ciam_django.checks.languages import (
     AFTER_LOCALE,
     BEFORE_LOCALE,
@@ -48,7 +49,6 @@ from ciam_django.checks.settings import (
     SESSION_MIDDLEWARE,
     drf_handler,
     is_drf_handler_set,
-    is_subclass_path,
     oauth_client,
     url_inclusions,
 )

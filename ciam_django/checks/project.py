@@ -16,6 +16,7 @@ from django.http.request import validate_host
 from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils.functional import Promise
 
+from ciam_django.checks.caches import is_subclass_path
 from ciam_django.checks.messages import (
     check_message,
     close_name,
@@ -28,7 +29,6 @@ from ciam_django.checks.settings import (
     ERROR_MIDDLEWARE,
     STANDARDIZED_HANDLER_CLASS,
     are_urls_included,
-    is_subclass_path,
 )
 from ciam_django.conf import conf
 from ciam_django.network import is_loopback_url

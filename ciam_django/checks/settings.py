@@ -15,8 +15,8 @@ from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage
 from django.urls import LocalePrefixPattern, URLResolver, get_resolver
-from django.utils.module_loading import import_string
 
+from ciam_django.checks.caches import is_subclass_path
 from ciam_django.checks.messages import (
     CHECK_IDS,
     check_message,
@@ -41,18 +41,6 @@ DRF_HANDLER: Final = "ciam_django.drf.exception_handler"
 STANDARDIZED_HANDLER: Final = "drf_standardized_errors.handler.exception_handler"
 STANDARDIZED_HANDLER_CLASS: Final = "ciam_django.drf.standardized.CiamExceptionHandler"
 CIAM_BACKEND: Final = "ciam_django.accounts.backends.CiamBackend"
-
-CACHE_BACKENDS: Final = "django.core.cache.backends"
-# Cache backend -> the reason why the cache is not good enough. Each backend but the first deletes
-# entries above MAX_ENTRIES, whose default is 300.
-_FORGETFUL_CACHES: Final[Mapping[str, str]] = {
-    f"{CACHE_BACKENDS}.dummy.DummyCache": "which stores nothing",
-    f"{CACHE_BACKENDS}.locmem.LocMemCache": "which each process has for itself",
-    f"{CACHE_BACKENDS}.db.DatabaseCache": "which deletes entries and does not count exactly",
-    f"{CACHE_BACKENDS}.filebased.FileBasedCache": (
-        "which deletes entries and does not count exactly"
-    ),
-}
 
 _OVERRIDE_KEY: Final = re.compile(r"(\*\.)?[A-Za-z]\w*(\.\w+)*(\.\*)?")
 # The similarity of a misspelt code and the intended code. Two different codes are less similar.
@@ -466,29 +454,6 @@ def _matches_source(source: str, origin: str) -> bool:
     pattern = match["host"]
     is_same_host = host.endswith(pattern[1:]) if pattern.startswith("*") else host == pattern
     return is_same_port and is_same_host
-
-
-def cache_fault(alias: str) -> str:
-    """Return the backend of a cache and the reason why it is not good enough; empty for others."""
-    backend = settings.CACHES.get(alias, {}).get("BACKEND", "")
-    for class_path, reason in _FORGETFUL_CACHES.items():
-        if is_subclass_path(class_path, backend):
-            return f"{backend!r}, {reason}"
-    return ""
-
-
-def is_subclass_path(class_path: str, path: str) -> bool:
-    """Return True if ``path`` is the path of the class ``class_path`` or of its subclass."""
-    if path == class_path:
-        # A module with models can't be imported before its app is installed.
-        return True
-    try:
-        imported = import_string(path)
-    except Exception:  # noqa: BLE001  (the module of a project can raise anything)
-        # Django reports paths that can't be imported.
-        return False
-    classes = getattr(imported, "__mro__", ())
-    return class_path in [f"{cls.__module__}.{cls.__qualname__}" for cls in classes]
 
 
 # Settings with `Fields` in their row -> the check of the fields. checks/login.py has more rows.

@@ -26,7 +26,7 @@ from django.core.cache import caches
 from django.db import connections, router
 from django.utils import timezone
 
-from ciam_django.checks.settings import cache_fault
+from ciam_django.checks.caches import cache_fault
 from ciam_django.conf import conf
 from ciam_django.doctor import cache_process
 from ciam_django.doctor.examination import Examination

@@ -16,8 +16,8 @@ from django.core.exceptions import DisallowedHost
 from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.utils.module_loading import import_string
 
+from ciam_django.checks.caches import cache_fault
 from ciam_django.checks.messages import CHECK_IDS
-from ciam_django.checks.settings import cache_fault
 from ciam_django.client.cache import cache
 from ciam_django.conf import conf
 from ciam_django.doctor.examination import CLIENT_ADDRESS, Examination

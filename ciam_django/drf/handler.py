@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 from rest_framework import views
 from rest_framework.response import Response
 
-from ciam_django.answers import ciam_error_for
 from ciam_django.conf import conf
-from ciam_django.drf.scopes import insufficient_scope_error
-from ciam_django.errors import CiamError
-from ciam_django.reporting import answer_and_report
-from ciam_django.responses import mark_as_logged
+from ciam_django.lazy_modules import LazyModule
+
+if TYPE_CHECKING:
+    from ciam_django import answers, reporting, responses
+    from ciam_django.drf import scopes
+    from ciam_django.errors import CiamError
+else:
+    # The first exception imports these modules.
+    answers = LazyModule("ciam_django.answers")
+    reporting = LazyModule("ciam_django.reporting")
+    responses = LazyModule("ciam_django.responses")
+    scopes = LazyModule("ciam_django.drf.scopes")
 
 _OWN_HANDLER: Final = "rest_framework.views.exception_handler"
 
@@ -36,16 +43,16 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         fallback = views.exception_handler if path == _OWN_HANDLER else import_string(path)
         response: Response | None = fallback(exc, context)
         return response
-    answer = answer_and_report(error, django_request(context))
+    answer = reporting.answer_and_report(error, django_request(context))
     views.set_rollback()
     response = Response(answer.as_dict(), status=answer.status, headers=answer.headers)
-    mark_as_logged(response)
+    responses.mark_as_logged(response)
     return response
 
 
 def ciam_error_in_drf(exc: Exception, context: Mapping[str, Any]) -> CiamError | None:
     """Return the ``CiamError`` to answer for an exception, or None if the exception is not ours."""
-    return ciam_error_for(exc) or insufficient_scope_error(exc, context)
+    return answers.ciam_error_for(exc) or scopes.insufficient_scope_error(exc, context)
 
 
 def django_request(context: Mapping[str, Any]) -> HttpRequest | None:
