@@ -34,7 +34,8 @@ class HandError(Exception):
     """The exception that a project without ``ciam_django`` would raise."""
 
 
-HAND_TABLE: Final = {CODE: (403, "Your account is locked. Please contact support.")}
+# The message has a translation, so that the floor looks as far for the text as `ciam_django`.
+HAND_TABLE: Final = {CODE: (403, "This account is locked. Contact support to unlock it.")}
 
 
 class HandMiddleware:

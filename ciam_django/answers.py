@@ -10,7 +10,7 @@ from urllib.parse import quote
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
-from django.utils.translation import npgettext
+from django.utils.translation import get_language, npgettext
 
 from ciam_django.codes import CODES, MESSAGES_WITH_RULE, Meaning
 from ciam_django.conf import conf, is_set_by_project
@@ -85,7 +85,7 @@ class Answer(NamedTuple):
     @property
     def action_label(self) -> str:
         """The label of the action's link, in the language of the page; only pages have it."""
-        with in_language(self.language):
+        with in_language(self.language, get_language()):
             return str(ACTIONS[Action(self.action)].label)
 
     def as_dict(self) -> dict[str, Any]:
@@ -127,12 +127,13 @@ def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:
     """
     true_row = row_of(error)
     shown_row = _shown_row(true_row, error)
-    message, language = shown_row.message_for_users, language_for(request)
+    active_language = get_language()
+    message, language = shown_row.message_for_users, language_for(request, active_language)
     match = None
     while match is None and isinstance(message, TextByLanguage):
         match, message = message.match(language), message.default
     texts_language = language_of_texts(match.wanted_language if match else language)
-    with in_language(texts_language):
+    with in_language(texts_language, active_language):
         detail = match.text if match else _text_of(message, shown_row, texts_language)
         answer = _localized_answer(
             error,

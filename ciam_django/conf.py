@@ -308,9 +308,12 @@ def cached_until_settings_change(
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        def new_state(values: Sequence[object]) -> tuple[Sequence[object], Callable[P, T]]:
+        def new_state(
+            values: Sequence[object],
+        ) -> tuple[Sequence[tuple[str, object]], Callable[P, T]]:
             cached = functools.lru_cache(maxsize=2048)(function)
-            return values, cached  # type: ignore[return-value]  # typeshed's cache has no P
+            pairs = tuple(zip(names, values, strict=True))
+            return pairs, cached  # type: ignore[return-value]  # typeshed's cache has no P
 
         # One tuple, so that a thread never sees new values with an old cache. The tuple refers to
         # the old values, so no new object has the identity of an old value.
@@ -319,9 +322,9 @@ def cached_until_settings_change(
         @functools.wraps(function)
         def cached_function(*args: P.args, **kwargs: P.kwargs) -> T:
             nonlocal state
-            values, cached = state
+            pairs, cached = state
             source = _lazy_settings["_wrapped"]
-            for name, value in zip(names, values, strict=True):
+            for name, value in pairs:
                 if getattr(source, name, _MISSING) is not value:
                     state = new_state([getattr(source, name, _MISSING) for name in names])
                     _, cached = state

@@ -65,6 +65,8 @@ class Stage(enum.StrEnum):
 
 
 NoStage = Literal[""]
+# Name -> stage. A stage is a name, too.
+_STAGES: Final[Mapping[str, Stage]] = {stage.value: stage for stage in Stage}
 
 
 def stage_named(stage: str) -> Stage | NoStage:
@@ -74,11 +76,10 @@ def stage_named(stage: str) -> Stage | NoStage:
     """
     if not stage:
         return ""
-    try:
-        return Stage(stage)
-    except ValueError:
+    if stage not in _STAGES:
         allowed = ", ".join(Stage)
-        raise ValueError(f"{stage!r} is not a stage of ciam_django. Allowed: {allowed}") from None
+        raise ValueError(f"{stage!r} is not a stage of ciam_django. Allowed: {allowed}")
+    return _STAGES[stage]
 
 
 class CiamError(Exception):

@@ -12,6 +12,7 @@ import functools
 import logging
 import re
 import secrets
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
@@ -137,6 +138,9 @@ FACTS: Final[Mapping[str, FactType]] = {
 
 COMMON_FACTS: Final = ("sign_in", "method", "ms", "trace_id")
 """The facts that each event has beside the facts of its row."""
+
+# Fact -> the attribute of the ``LogRecord``.
+_ATTRIBUTES: Final = {name: f"{PREFIX}{name}" for name in FACTS}
 
 
 class Event:
@@ -502,20 +506,38 @@ def _typed_facts(names: Sequence[str], facts: Mapping[str, object]) -> dict[str,
     typed: dict[str, Fact] = {}
     for name in names:
         value: Any = facts.get(name)
-        fact_type: Callable[[object], Fact] = FACTS[name].type
-        # A subclass, such as an enum, is converted, too: a formatter may refuse a subclass.
-        typed[name] = value if value is None or type(value) is fact_type else fact_type(value)
+        if value is not None and type(value) is not (fact_type := FACTS[name].type):
+            # A subclass, such as an enum, is converted, too: a formatter may refuse a subclass.
+            value = fact_type(value)
+        typed[name] = value
     return typed
 
 
 def _write_line(
     event: Event, level: int, facts: Mapping[str, Fact], text_facts: Mapping[str, Fact]
 ) -> None:
-    named = {**facts, **text_facts}
-    values = {name: _MISSING if value is None else value for name, value in named.items()}
+    values = {**facts, **text_facts}
     for name, template in event.optional.items():
-        values[f"_{name}"] = "" if named[name] is None else template % (named[name],)
-    fields = {f"{PREFIX}{name}": value for name, value in facts.items()}
-    fields[f"{PREFIX}event"] = event.name
-    # The line names the function that has recorded the event.
-    logger.log(level, event.text, *([values] if values else ()), extra=fields, stacklevel=3)
+        values[f"_{name}"] = "" if values[name] is None else template % (values[name],)
+    for name, value in values.items():
+        if value is None:
+            values[name] = _MISSING
+    # The line names the function that has recorded the event. ``logger.log`` takes longer to find
+    # this function, and to look for each field among the attributes of the record.
+    frame = sys._getframe(2)
+    code = frame.f_code
+    line = logger.makeRecord(
+        logger.name,
+        level,
+        code.co_filename,
+        frame.f_lineno,
+        event.text,
+        (values,),
+        None,
+        code.co_name,
+    )
+    attributes = vars(line)
+    attributes[f"{PREFIX}event"] = event.name
+    for name, value in facts.items():
+        attributes[_ATTRIBUTES[name]] = value
+    logger.handle(line)

@@ -29,15 +29,17 @@ _FALLBACKS: Final[Mapping[str, Sequence[str]]] = {"zh": ("zh-hans",)}
 _REGIONAL_TAGS: Final[Mapping[str, Sequence[str]]] = {"zh-hans": ("zh-CN",), "zh-hant": ("zh-TW",)}
 
 
-def language_for(request: HttpRequest | None) -> str:
+def language_for(request: HttpRequest | None, active_language: str | None = None) -> str:
     """Return the active language; without an active language, the project's ``LANGUAGE_CODE``.
+
+    ``active_language`` is the result of ``get_language``, if the caller has read it.
 
     WeChat names a language as ``zh_CN``. Django ignores an ``Accept-Language`` with such a name, so
     that the language is read again with ``-`` in place of ``_``. The language of a cookie or of the
     URL has precedence, as in Django's ``LocaleMiddleware``. A language that the project has
     activated itself is not replaced.
     """
-    active = get_language() or settings.LANGUAGE_CODE
+    active = active_language or get_language() or settings.LANGUAGE_CODE
     header = request.META.get("HTTP_ACCEPT_LANGUAGE", "") if request else ""
     if request is None or "_" not in header or getattr(request, "LANGUAGE_CODE", "") != active:
         return active
@@ -50,13 +52,15 @@ def language_for(request: HttpRequest | None) -> str:
 _NO_CHANGE: Final = contextlib.nullcontext()
 
 
-def in_language(language: str) -> contextlib.AbstractContextManager[None]:
+def in_language(
+    language: str, active_language: str | None
+) -> contextlib.AbstractContextManager[None]:
     """Return a context in which the language is active.
 
-    The context does nothing if the language is active already: ``override`` costs as much as the
-    translation of a text.
+    ``active_language`` is the result of ``get_language``. The context does nothing if the language
+    is active already: ``override`` costs as much as the translation of a text.
     """
-    return _NO_CHANGE if get_language() == language else override(language)
+    return _NO_CHANGE if active_language == language else override(language)
 
 
 @cached_until_settings_change("INSTALLED_APPS", "LANGUAGE_CODE", "LOCALE_PATHS")

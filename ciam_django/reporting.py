@@ -90,7 +90,7 @@ def _log_failure(error: CiamError, answer: Answer, request: HttpRequest | None) 
         request,
         level=level,
         code=error.code if is_known(error.code) else row.key,
-        type_code=error.type_code if is_known(error.type_code) else None,
+        type_code=error.type_code if error.type_code and is_known(error.type_code) else None,
         sent_code=loggable_code(error.code),
         sent_type_code=loggable_code(error.type_code) or None,
         row=row.key,

@@ -9,7 +9,7 @@ from typing import Final
 
 from django.dispatch import Signal
 
-login_failed: Final = Signal()
+login_failed: Final = Signal(use_caching=True)
 """Sent once for each failed sign-in.
 
 The arguments are ``request`` (or None), ``error`` (a ``CiamError``) and ``answer`` (an ``Answer``).

@@ -159,7 +159,7 @@ def test_each_event_is_recorded() -> None:
 
 
 def test_only_the_module_of_the_events_writes_log_lines() -> None:
-    pattern = re.compile(r"\blogger\.(?:log|debug|info|warning|error|exception|critical)\b")
+    pattern = re.compile(r"\blogger\.(?:log|handle|debug|info|warning|error|exception|critical)\b")
     writers = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
