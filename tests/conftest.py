@@ -65,28 +65,36 @@ _not_covered: set[str] = set()
 # Reason of the marker "slow" -> number of tests left out.
 _left_out: Counter[str] = Counter()
 
-# The reasons of the slow tests whose results do not depend on the versions of Python, Django and
+# The reasons of the slow tests whose results hardly depend on the versions of Python, Django and
 # the dependencies. With CIAM_DJANGO_RUN_ONCE, an environment leaves these tests out: another
-# environment runs them.
+# environment runs them. "tox run -e py311-django52" at night runs them with the lowest versions.
 RUN_ONCE: Final = frozenset(
     {
         "Chromium",
         "React from npm",
         "TypeScript from npm",
         "a misspelling of each code",
+        "a process for each change",
         "a short soak",
         "all catalogues of Django",
         "anonymous requests with the worst headers, cookies, bodies and addresses",
         "answers of all codes",
+        "deployments of several processes",
         "exchanges of all accounts",
         "failures at every stage",
         "forms that fail",
+        "htmx from npm, in Chromium",
         "leaks",
         "node",
         "other rows of parameters",
+        "processes of an existing project",
+        "processes of bare projects",
+        "projects of newcomers",
         "properties",
+        "pytest in pytest",
         "schemathesis",
         "the OpenAPI document",
+        "the blocks of the documentation",
         "the build of the documentation",
         "the example project",
         "the logins of the benchmarks",

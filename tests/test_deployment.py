@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import shutil
 import ssl
 import tempfile
@@ -41,6 +40,7 @@ from ciam_django.testing.accounts import user_id_of
 from ciam_django.testing.keys import generate_certificate
 from tests.browser import HTML, query_of
 from tests.deployed import set_up_django
+from tests.processes import forking_context
 from tests.servers import SiteBrowser, running_gunicorn, running_nginx
 from tests.silent_ciam import SERVERS, measure
 from tests.users import get_or_create_user
@@ -99,8 +99,7 @@ def processes(
         "ROOT_URLCONF": __name__,
         "ALLOWED_HOSTS": ["testserver"],
     }
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(PROCESSES, spawn, set_up_django, (overrides,)) as pool:
+    with ProcessPoolExecutor(PROCESSES, forking_context, set_up_django, (overrides,)) as pool:
         pool.submit(_migrate).result()
         run_at_once(pool, time.time)
         yield pool

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import multiprocessing
 import os
 import queue
 import shutil
@@ -29,6 +28,7 @@ from tests.mutations.changes import (
 )
 from tests.mutations.swaps import changed_functions, replace_functions
 from tests.mutations.table import guards_of, path_of
+from tests.processes import forking_context
 
 # In seconds. A change counts as caught if the tests take this much longer than without the change,
 # because the change makes the package wait forever.
@@ -42,26 +42,6 @@ _SECONDS_OF_GROUP: Final = 2.0
 
 # The file in a copy with the time and the lines of each test of the module that was measured last.
 _MEASURED: Final = "measured.tsv"
-
-# Each run starts as a copy of a process that has imported these modules, because the imports would
-# take most of the time of a run. A plugin of pytest is not here: pytest must import it.
-_PRELOADED: Final = (
-    "asyncio",
-    "authlib.integrations.django_client",
-    "authlib.integrations.requests_client",
-    "cryptography.fernet",
-    "cryptography.x509",
-    "django.contrib.admin.options",
-    "django.db.backends.sqlite3.base",
-    "django.test",
-    "joserfc.jwt",
-    "phonenumbers",
-    "pytest",
-    "rest_framework",
-    "werkzeug.serving",
-)
-_processes: Final = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(list(_PRELOADED))
 
 # The exit status of a run that has run no test, because the change needs new imports.
 _NEEDS_IMPORTS: Final = 99
@@ -200,9 +180,9 @@ class WarmProcess:
     ) -> None:
         self.modules = modules
         self._copy = copy
-        self._connection, other = _processes.Pipe()
+        self._connection, other = forking_context.Pipe()
         arguments = (str(copy), modules, [*options, *tests], is_measured, other)
-        self._process: Any = _processes.Process(target=_serve_runs, args=arguments)
+        self._process: Any = forking_context.Process(target=_serve_runs, args=arguments)
         self._process.start()
         other.close()
         # The source must not change before the process has imported it. Without a message, the
@@ -238,7 +218,7 @@ class WarmProcess:
 
 def run_tests(copy: Path, tests: Sequence[str], timeout: float | None) -> int | None:
     """Run pytest in a new process, and return its exit status; None after the timeout."""
-    process: Any = _processes.Process(target=_run_pytest, args=(str(copy), list(tests)))
+    process: Any = forking_context.Process(target=_run_pytest, args=(str(copy), list(tests)))
     process.start()
     process.join(timeout)
     status: int | None = process.exitcode
@@ -401,6 +381,8 @@ def _enter(copy: str, output: Path, *, writes_bytecode: bool = False) -> None:
     os.environ["PYTHONPATH"] = copy
     sys.dont_write_bytecode = not writes_bytecode
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    # The configuration of the copy names the settings.
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
 
 
 class _Measurement:

@@ -189,7 +189,6 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "from ciam_django.prices import PRICE\n\ndef test_price():\n    assert PRICE == 1\n"
     )
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
-    monkeypatch.delenv("DJANGO_SETTINGS_MODULE")
     for module in (program, sys.modules[guards_of.__module__]):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setitem(MODULES, "prices", ())
