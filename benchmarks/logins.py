@@ -72,6 +72,7 @@ ROWS = [
         "Authlib",
         None,
     ),
+    Row("… over bare Authlib with the transport stubbed", "Django", "Authlib, stubbed", None),
 ]
 
 # --- A login with Authlib alone ---------------------------------------------------------------

@@ -85,6 +85,22 @@ def test_a_first_sign_in_takes_at_most_nine_queries(browser: Browser) -> None:
     assert 1 <= len(queries_in(captured)) <= 9, queries_in(captured)
 
 
+def test_a_first_sign_in_takes_no_more_queries_at_a_site_with_other_people(
+    browser: Browser,
+) -> None:
+    Browser(browser.ciam).sign_in("wang")
+    callback = browser.sign_in_at_ciam(browser.start_sign_in())
+    with CaptureQueriesContext(connection) as captured:
+        browser.open_callback(callback)
+
+    assert browser.user_id
+    assert 1 <= len(queries_in(captured)) <= 9, queries_in(captured)
+    # No index has the order of the time, so that the query would read all identities.
+    assert not [
+        sql for sql in queries_in(captured) if "ORDER BY" in sql and 'created_at" DESC' in sql
+    ]
+
+
 def test_a_failed_sign_in_takes_no_query(browser: Browser) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
     browser.ciam.fail("token", code="Operation.Failure.User.Locked")

@@ -175,6 +175,16 @@ def test_a_first_sign_in_from_a_second_issuer_is_a_misconfiguration() -> None:
     assert request.session.is_empty()
 
 
+def test_a_new_person_signs_in_although_the_newest_identity_has_another_issuer() -> None:
+    for person in (LI, Person("https://other.example", "u-2")):
+        get_or_create_user(person)
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    sign_in(request, Person(LI.issuer, "u-3"), {"access_token": "t-1"})
+
+    assert get_user(request) == get_or_create_user(Person(LI.issuer, "u-3"))
+
+
 def test_a_known_identity_signs_in_although_another_identity_has_another_issuer() -> None:
     for person in (LI, Person("https://other.example", "u-2")):
         get_or_create_user(person)

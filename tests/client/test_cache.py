@@ -141,6 +141,19 @@ class ReleasingCache(LocMemCache):
         return is_added
 
 
+class RacingCache(LocMemCache):
+    """A cache in which another request stores the first count at the same moment."""
+
+    def add(self, key: Any, value: Any, *args: Any, **kwargs: Any) -> bool:
+        if ".until" not in key:
+            super().add(key, 1, *args, **kwargs)
+        return super().add(key, value, *args, **kwargs)
+
+
+class RacingAndReleasingCache(RacingCache, ReleasingCache):
+    """A cache that also deletes the count of the other request at once, to make room."""
+
+
 def use_backend_of_this_module(settings: Settings, name: str) -> None:
     settings.CACHES = {"default": {"BACKEND": f"{__name__}.{name}", "LOCATION": name}}
     django_cache.clear()
@@ -153,6 +166,16 @@ def test_a_hidden_failure_during_a_count_is_logged(
 
     assert cache.increment_count("key", 60) == (1, 60)
     assert "HiddenFailureError" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "count"), [("RacingCache", 2), ("RacingAndReleasingCache", 1)])
+def test_the_first_counts_of_two_requests_are_exact_and_no_failure(
+    name: str, count: int, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    use_backend_of_this_module(settings, name)
+
+    assert cache.increment_count("key", 60) == (count, 60)
+    assert not caplog.records
 
 
 def test_a_key_that_is_released_at_the_same_moment_is_acquired_and_is_no_failure(
