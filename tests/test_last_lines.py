@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import RUN_ONCE
+from tests.conftest import RUN_ONCE, pytest_ignore_collect
 
 pytestmark = pytest.mark.slow("pytest in pytest")
 
@@ -51,6 +51,23 @@ def test_each_reason_of_a_test_that_runs_once_is_the_reason_of_a_slow_test() -> 
     reasons = {reason for source in sources for reason in re.findall(r'slow\("([^"]*)"', source)}
 
     assert sorted(RUN_ONCE - reasons) == []
+
+
+def test_each_file_is_run_by_one_of_the_environments_that_share_the_files(
+    monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
+    environments = ["py312-django52", "py312-django60", "py313-django52"]
+    monkeypatch.setenv("CIAM_DJANGO_SHARING", ",".join(environments))
+    runs = []
+    for environment in environments:
+        monkeypatch.setenv("TOX_ENV_NAME", environment)
+        runs += [
+            file
+            for file in ROOT.glob("tests/**/test_*.py")
+            if pytest_ignore_collect(file, pytestconfig) is None
+        ]
+
+    assert sorted(runs) == sorted(ROOT.glob("tests/**/test_*.py"))
 
 
 def run_pytest(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
