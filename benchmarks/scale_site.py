@@ -133,6 +133,7 @@ class Plans:
     task: str
     queries: int = 0
     milliseconds: float = 0.0
+    slowest: float = 0.0
     buffers: int = 0
     faults: list[str] = field(default_factory=list)
     _seen: dict[str, int] = field(default_factory=dict)
@@ -160,6 +161,7 @@ class Plans:
             raw.execute("ROLLBACK TO SAVEPOINT explained" if in_transaction else "ROLLBACK")
         plan = answer["Plan"]
         self.milliseconds += answer["Execution Time"]
+        self.slowest = max(self.slowest, answer["Execution Time"])
         self.buffers += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
         for fault in _faults_of(plan):
             self.faults.append(f"{fault} ({answer['Execution Time']:.0f} ms): {sql}")
@@ -279,15 +281,23 @@ def clear_sessions() -> tuple[int, float]:
 
 
 def logins_per_second(url_prefix: str, threads: int, count: int) -> float:
-    """Return the logins in a second, of this number of threads that sign in ``count`` times."""
+    """Return the logins in a second, of this number of threads that sign in ``count`` times.
 
-    def work() -> None:
+    Each thread signs in another person, because the logins of one person wait for each other.
+    """
+
+    def work(username: str) -> None:
         for _ in range(count // threads):
-            sign_in(url_prefix=url_prefix)
+            sign_in(username, url_prefix=url_prefix)
         connection.close()
 
     began = time.perf_counter()
     with ThreadPoolExecutor(threads) as executor:
-        for each in [executor.submit(work) for _ in range(threads)]:
+        for each in [executor.submit(work, username) for username in people(threads)]:
             each.result()
     return count / (time.perf_counter() - began)
+
+
+def people(count: int) -> list[str]:
+    """Return the user names of some people at the fake CIAM."""
+    return [f"person-{number}" for number in range(count)]
