@@ -36,7 +36,7 @@ def _request(user_agent: str) -> HttpRequest:
 
 
 def _find_app(user_agent: str) -> object:
-    return hints._IN_APP.search(hints.user_agent(_request(user_agent)))
+    return hints._in_app().search(hints.user_agent(_request(user_agent)))
 
 
 def _find_browser(user_agent: str) -> object:
@@ -84,8 +84,8 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "login.api._is_trusted": api._is_trusted,
     "login.api._refuse_other_content_types": _check_content_type,
     "login.captcha._FORM_ID": captcha._FORM_ID.fullmatch,
-    "login.hints._IN_APP": _find_app,
-    "login.names._EAST_ASIAN": _find_script_of_name,
+    "login.hints._in_app": _find_app,
+    "login.names._east_asian": _find_script_of_name,
     "login.providers._IN_WECHAT": _find_browser,
     "login.providers._NOT_WECHAT": _find_browser,
     "login.providers._PHONE": _find_browser,
@@ -97,7 +97,7 @@ PATTERNS: Final[dict[str, Callable[[str], object]]] = {
     "ways_out.ciam_view_name": _find_view,
     # A page has the typed texts of the user.
     "responses._link_tag": responses._link_tag().findall,
-    "login.steps.forms._GROUPED_CODE": _clean_code,
+    "login.steps.forms._grouped_code": _clean_code,
     # The lines of a log, and a list of codes from CIAM's page.
     "error_table.differences._CODE": differences._CODE.fullmatch,
     "error_table.log_files._VALUE": log_files._VALUE.fullmatch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.http import HttpRequest
 
@@ -26,8 +26,7 @@ _LIFETIME: Final = 24 * 3600
 _MAX_FAILURES: Final = 5
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class LastFailure:
+class LastFailure(NamedTuple):
     """Time, code and request id of a failure; the log line has the same request id."""
 
     at: datetime

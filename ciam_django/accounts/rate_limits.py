@@ -8,8 +8,7 @@ import hashlib
 import ipaddress
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -63,8 +62,7 @@ _RECEIVER_ACTS: Final[Mapping[Stage, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Act:
+class _Act(NamedTuple):
     """A counted act: the setting with its limits, its name in the keys, and its error.
 
     With ``has_site_budget``, all browsers share the count of the site.
@@ -80,8 +78,7 @@ class _Act:
 _REFUSED_TOKEN: Final = _Act("CIAM_TRY_LIMITS", "token", Stage.API)
 
 
-@dataclass(frozen=True, slots=True)
-class _Counter:
+class _Counter(NamedTuple):
     """The count of one name in one period; ``limit_key`` is a key of the setting."""
 
     limit_key: str
@@ -90,14 +87,16 @@ class _Counter:
     seconds: int
 
 
-@dataclass(frozen=True, slots=True)
 class Counted:
     """The counters that a request has incremented.
 
     Each counter has its limit key, its key in the cache, and the time when its period ends.
     """
 
-    counters: list[tuple[str, str, float]] = field(default_factory=list)
+    __slots__ = ("counters",)
+
+    def __init__(self) -> None:
+        self.counters: list[tuple[str, str, float]] = []
 
     def subtract(self) -> None:
         """Subtract the request from all counters."""

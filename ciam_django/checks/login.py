@@ -106,7 +106,7 @@ def check_endpoints(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage
     """Check the names and fields of ``CIAM_ENDPOINTS``."""
     if not is_allowed_by_row("CIAM_ENDPOINTS"):
         return
-    fields = Endpoint.__dataclass_fields__
+    fields = Endpoint._fields
     for name, overrides in conf.CIAM_ENDPOINTS.items():
         place = f"CIAM_ENDPOINTS[{name!r}]"
         if name not in ENDPOINTS:

@@ -34,7 +34,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
@@ -125,7 +124,6 @@ def ignoring_circuits(function: Callable[P, T]) -> Callable[P, T]:
 # --- One deadline for all calls of a request ---------------------------------------------------
 
 
-@dataclass(slots=True)
 class _Budget:
     """The end of the time for all calls of a function, set by its first call.
 
@@ -133,8 +131,11 @@ class _Budget:
     goes on after the function. ``is_over`` is then True.
     """
 
-    ends_at: float | None = None
-    is_over: bool = False
+    __slots__ = "ends_at", "is_over"
+
+    def __init__(self, ends_at: float | None) -> None:
+        self.ends_at = ends_at
+        self.is_over = False
 
 
 _budget: contextvars.ContextVar[_Budget | None] = contextvars.ContextVar(

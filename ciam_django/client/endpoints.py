@@ -5,10 +5,9 @@ https://help.aliyun.com/en/idaas/ciam/developer-reference/api-overview
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.errors import CiamError, Stage
@@ -49,8 +48,7 @@ class EndpointGroup(enum.StrEnum):
     MANAGEMENT = "management"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """A row: ``path`` is relative to ``PREFIX``; ``documented`` is True if the vendor
     documents the path.
 
@@ -63,7 +61,7 @@ class Endpoint:
     credential: Credential
     stage: Stage = Stage.API
     documented: bool = True
-    parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    parameters: Mapping[str, str] = {}
     # None is the group of the credential.
     group: EndpointGroup | None = None
 
@@ -168,9 +166,8 @@ def endpoint_of(name: str) -> Endpoint:
     """
     replaced: Mapping[str, Any] = conf.CIAM_ENDPOINTS.get(name, {})
     try:
-        row = dataclasses.replace(ENDPOINTS[name], **replaced)
-        return dataclasses.replace(
-            row,
+        row = ENDPOINTS[name]._replace(**replaced)
+        return row._replace(
             credential=Credential(row.credential),
             stage=Stage(row.stage),
             group=EndpointGroup(row.group) if row.group else None,

@@ -8,7 +8,6 @@ import json
 import posixpath
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from cryptography.fernet import InvalidToken, MultiFernet
@@ -111,17 +110,19 @@ def _path_of(request: HttpRequest, full_name: str) -> str:
 # --- Encrypted cookies: before the sign-in, no row in the session table is created ------------
 
 
-@dataclass(frozen=True, slots=True)
 class EncryptedCookies:
     """Encrypted cookies of one purpose, whose names begin with ``prefix``.
 
     A browser stores each cookie for ``seconds``, and at most ``max_count`` cookies at a time.
     """
 
-    purpose: str
-    prefix: str
-    seconds: int
-    max_count: int = 5
+    __slots__ = "max_count", "prefix", "purpose", "seconds"
+
+    def __init__(self, purpose: str, prefix: str, seconds: int, max_count: int = 5) -> None:
+        self.purpose = purpose
+        self.prefix = prefix
+        self.seconds = seconds
+        self.max_count = max_count
 
     def set(
         self,

@@ -7,6 +7,7 @@ sign-in has started, because anyone can forge the query of the callback.
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -76,7 +77,12 @@ IN_APP: Final[dict[str, str]] = {
 # The time of a search grows with the square of the length. The names of apps that these patterns
 # look for are within the first 512 characters.
 _LONGEST_USER_AGENT: Final = 512
-_IN_APP: Final = re.compile("|".join(IN_APP.values()), re.IGNORECASE)
+
+
+@functools.cache
+def _in_app() -> re.Pattern[str]:
+    return re.compile("|".join(IN_APP.values()), re.IGNORECASE)
+
 
 # ``cookie_test_response`` redirects to a URL with this parameter and sets this cookie.
 _COOKIE_TEST_PARAMETER: Final = "ciam_asked"
@@ -91,7 +97,7 @@ def user_agent(request: HttpRequest) -> str:
 
 def is_in_app(request: HttpRequest) -> bool:
     """Return True if the User-Agent names a browser inside an app."""
-    return _IN_APP.search(user_agent(request)) is not None
+    return _in_app().search(user_agent(request)) is not None
 
 
 def hint_text(hint: Hint | None) -> str:

@@ -6,6 +6,7 @@ not in the id_token. The name proves nothing: a person can type any name there.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import unicodedata
@@ -27,10 +28,18 @@ _LONGEST_PART: Final = 64
 _LONGEST_JSON: Final = 2048
 # A name of two parts in Fernet's encryption, with four bytes for each character.
 _LONGEST_ENCRYPTED: Final = 1200
-# Letters of Chinese, Japanese and Korean: the family name is first, without a space.
-_EAST_ASIAN: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 # The encryption of cookies, for a text in the URL of a redirect.
 _ENCRYPTION: Final = EncryptedCookies("ciam_django.login.names", "", STATE_SECONDS)
+
+
+@functools.cache
+def _east_asian() -> re.Pattern[str]:
+    """Return the pattern of Chinese, Japanese and Korean names, whose family name is first.
+
+    The pattern has 30,000 letters. The first name compiles the pattern, and not each start of a
+    process.
+    """
+    return re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 
 
 def name_in_form(text: str) -> dict[str, str]:
@@ -87,6 +96,6 @@ def with_told_name(person: Person, name: Mapping[str, str]) -> Person:
 
 def _full_name(name: Mapping[str, str]) -> str:
     parts = [name[claim] for claim in NAME_CLAIMS if claim in name]
-    if all(map(_EAST_ASIAN.fullmatch, parts)):
+    if all(map(_east_asian().fullmatch, parts)):
         return "".join(reversed(parts))
     return " ".join(parts)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.utils.translation import get_language, pgettext_lazy, to_locale
 
@@ -32,8 +31,7 @@ _REGIONS_OF_LANGUAGES: Final = {"zh-hant": "TW", "zh-tw": "TW", "zh-hk": "HK", "
 _CHARACTER_SETS: Final = {"Hans": "gb18030", "Hant": "big5hkscs"}
 
 
-@dataclass(frozen=True, slots=True)
-class PhoneRegion:
+class PhoneRegion(NamedTuple):
     """A country or region: its two letters of ISO 3166, its calling code and its name."""
 
     id: str

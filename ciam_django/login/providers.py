@@ -9,8 +9,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Collection, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from django.http import HttpRequest
@@ -35,8 +34,7 @@ class BrowserType(enum.StrEnum):
     IN_APP = "in_app"
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(NamedTuple):
     """A row of the table.
 
     ``client_id`` and ``code`` are names of parameters. ``cancel_error`` is the ``error`` that the
@@ -62,8 +60,8 @@ class Provider:
     client_id: str = "client_id"
     code: str = "code"
     cancel_error: str = "access_denied"
-    more: Mapping[str, str] = field(default_factory=dict)
-    more_with_scope: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, str] = {}
+    more_with_scope: Mapping[str, str] = {}
     fragment: str = ""
     browser_types: Set[BrowserType] = frozenset(BrowserType)
     has_page: bool = True
@@ -171,8 +169,7 @@ WECHAT: Final = "wechat"
 MINI_PROGRAM: Final = "wechat-mini_program"
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(NamedTuple):
     """The project's registration with a provider; ``name`` is a part of this site's URLs.
 
     ``proofs`` are the proofs of the provider that CIAM checks, as the project says. CIAM exchanges
@@ -290,7 +287,7 @@ def form_action_origins() -> set[str]:
 def provider_of_entry(name: str, entry: Mapping[str, Any]) -> Provider | None:
     """Return the row of an entry, with the fields that the entry replaces; None without a row."""
     row = PROVIDERS.get(entry.get("provider", name))
-    return row and replace(row, **{key: entry[key] for key in OVERRIDABLE_FIELDS & entry.keys()})
+    return row and row._replace(**{key: entry[key] for key in OVERRIDABLE_FIELDS & entry.keys()})
 
 
 # --- Providers for each type of browser -------------------------------------------------------
@@ -325,8 +322,7 @@ def available_providers(request: HttpRequest) -> Sequence[Registration]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class OfferedProviders:
+class OfferedProviders(NamedTuple):
     """The registrations that work in the request's browser, as the login page shows them.
 
     ``first`` is above the form: the provider of the app that the browser is a part of, or the

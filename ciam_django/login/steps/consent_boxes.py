@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -17,8 +16,7 @@ from ciam_django.languages import similar_languages
 _TITLE_MARKS: Final = "《》"
 
 
-@dataclass(frozen=True, slots=True)
-class ConsentBox:
+class ConsentBox(NamedTuple):
     """A box for terms: ``value`` is the value that a browser sends if the box is ticked."""
 
     value: str

@@ -9,7 +9,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.http import HttpRequest, HttpResponseBase
 
@@ -93,8 +93,7 @@ class Submission:
     earlier_flow: str = dataclasses.field(default="", repr=False)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class FlowFinished:
+class FlowFinished(NamedTuple):
     """The end of a flow without a sign-in; ``notice`` is a key of ``notices.SUCCESS_TEXTS``.
 
     The next page is the login page with the notice, or ``next`` if ``is_at_next`` is True.

@@ -382,11 +382,19 @@ _LONGEST_MESSAGE: Final = 1000
 _LONGEST_CODE: Final = 20
 _DIGITS_OF_CODE: Final = range(4, 9)
 _DIGIT_RUN: Final = re.compile(r"[0-9]+")
-# A code in a text, written in groups: 246 810 or 24-68-10. The hyphens are U+2010 to U+2015, too.
-_GROUPED_CODE: Final = re.compile(
-    r"(?<![0-9])(?:[0-9]{3}[ \u2010-\u2015-][0-9]{3}|[0-9]{2}(?:[ \u2010-\u2015-][0-9]{2}){1,3})"
-    r"(?![0-9])"
-)
+
+
+@functools.cache
+def _grouped_code() -> re.Pattern[str]:
+    """Return the pattern of a code in a text, written in groups: 246 810 or 24-68-10.
+
+    The hyphens are U+2010 to U+2015, too.
+    """
+    return re.compile(
+        r"(?<![0-9])"
+        r"(?:[0-9]{3}[ \u2010-\u2015-][0-9]{3}|[0-9]{2}(?:[ \u2010-\u2015-][0-9]{2}){1,3})"
+        r"(?![0-9])"
+    )
 
 
 class CodeField(StrictTextField):
@@ -422,7 +430,7 @@ def _code_in(text: str) -> str:
     if not any(map(str.isalpha, text)) and len("".join(runs)) in _DIGITS_OF_CODE:
         return "".join(runs)
     codes = [run for run in runs if len(run) in _DIGITS_OF_CODE]
-    codes = codes or ["".join(_DIGIT_RUN.findall(group)) for group in _GROUPED_CODE.findall(text)]
+    codes = codes or ["".join(_DIGIT_RUN.findall(group)) for group in _grouped_code().findall(text)]
     return codes[0] if len(codes) == 1 else ""
 
 

@@ -6,9 +6,8 @@ of the flow, or the ``Flow`` of the next step. A failure raises a ``CiamError``.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 OtherButtons = Mapping[str, tuple["str | StrPromise", SubmitFunction]]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A row of the table: the form, the texts of the page, and the submit function.
 
     ``lead`` can contain ``{shown}``, the masked recipient of a code, or the identity that the user
@@ -40,7 +38,7 @@ class Step:
     lead: str | StrPromise
     button: str | StrPromise
     submit: SubmitFunction
-    others: OtherButtons = dataclasses.field(default_factory=dict)
+    others: OtherButtons = {}
     template: str = "ciam_django/step.html"
     starts_flow: bool = False
     has_consents: bool = False
