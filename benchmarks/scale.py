@@ -35,7 +35,8 @@ _ROUNDS_OF_THREADS: Final = 5
 _LOGINS_OF_THREADS: Final = 128
 _PREFIXES: Final = {"ciam_django": "ciam", "by hand": "by_hand"}
 _DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "scale.md"
-_MARKER: Final = "<!-- The command writes the rest of this page. -->\n"
+# The command writes the rest of the page after this heading.
+_HEADING: Final = "## Results\n"
 
 
 def main() -> int:
@@ -56,8 +57,8 @@ def main() -> int:
             text += measure_threads(site, client, databases[2])
     sys.stdout.write(text + "".join(f"\n{fault}\n" for fault in faults))
     if arguments.write:
-        head = _DOCUMENT.read_text(encoding="utf-8").partition(_MARKER)[0]
-        _DOCUMENT.write_text(f"{head}{_MARKER}\n{text}", encoding="utf-8")
+        head = _DOCUMENT.read_text(encoding="utf-8").partition(_HEADING)[0]
+        _DOCUMENT.write_text(f"{head}{_HEADING}\n{text}", encoding="utf-8")
     return 1 if faults else 0
 
 
@@ -88,7 +89,7 @@ def measure_rows(
     site.use_database(large)
     deleted, seconds = site.clear_sessions()
     lines = [
-        f"## Plans with {rows:,} identities and {rows:,} sessions\n",
+        f"### Plans with {rows:,} identities and {rows:,} sessions\n",
         "| task | queries | time in PostgreSQL | slowest query | pages read |",
         "|---|--:|--:|--:|--:|",
     ]
@@ -99,7 +100,7 @@ def measure_rows(
     ]
     lines += [
         f"\nThen `ciam_clear` deleted {deleted} rows in {seconds:.0f} seconds.",
-        f"\n## A login with {_SMALL:,} and with {rows:,} rows\n",
+        f"\n### A login with {_SMALL:,} and with {rows:,} rows\n",
         f"| time | {_SMALL:,} rows | {rows:,} rows | ratio |",
         "|---|--:|--:|--:|",
     ]
@@ -124,7 +125,7 @@ def measure_threads(site: Any, client: Mapping[str, Any], database: Mapping[str,
     for username in site.people(max(_THREADS)):
         site.sign_in(username)
     lines = [
-        "\n## Logins of many threads\n",
+        "\n### Logins of many threads\n",
         "| threads | ciam_django | by hand | ratio |",
         "|--:|--:|--:|--:|",
     ]
