@@ -801,9 +801,10 @@ def test_a_page_is_accessible_in_each_language(  # noqa: PLR0917  (fixtures and 
         if language.startswith("zh"):
             shown = page.inner_text(".ciam-card")
             assert not re.findall(r"[a-z]{4,} [a-z]{3,}", shown)
-        for scheme in ("light", "dark"):
+        # The schemes differ in their colors only.
+        for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
             page.emulate_media(color_scheme=scheme)
-            results = axe.Axe().run(page)
+            results = axe.Axe().run(page, options={"resultTypes": ["violations"], **rules})
             assert results.violations_count == 0, results.generate_report()
 
 
