@@ -103,6 +103,8 @@ RUN_ONCE: Final = frozenset(
         "two versions side by side",
     }
 )
+# The folders whose slow tests execute branches that no quick test executes.
+_COVERING_FOLDERS: Final = ("tests/client/", "tests/drf/", "tests/testing/")
 _LEAVES_OUT_ONCE: Final = bool(os.environ.get("CIAM_DJANGO_RUN_ONCE"))
 
 
@@ -145,12 +147,20 @@ def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Generator[None]:
     """Mark the other rows as slow; with CIAM_DJANGO_RUN_ONCE, leave out the tests of RUN_ONCE."""
+    _mark_covering_folders(items)
     _mark_other_rows(items)
     yield
     if _LEAVES_OUT_ONCE:
         once = [item for item in items if _slow_reason(item) in RUN_ONCE]
         config.hook.pytest_deselected(items=once)
         items[:] = [item for item in items if _slow_reason(item) not in RUN_ONCE]
+
+
+def _mark_covering_folders(items: Sequence[pytest.Item]) -> None:
+    """Mark the slow tests of some folders as ``covering``."""
+    for item in items:
+        if item.nodeid.startswith(_COVERING_FOLDERS) and _slow_reason(item):
+            item.add_marker(pytest.mark.covering)
 
 
 def _mark_other_rows(items: Sequence[pytest.Item]) -> None:
