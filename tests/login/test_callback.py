@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -17,7 +16,7 @@ from django.core.cache import cache
 from django.core.cache.backends.base import BaseCache
 from django.core.handlers.base import BaseHandler
 from django.db import connections
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import resolve
 from pytest_django.fixtures import Settings
@@ -183,47 +182,6 @@ def test_the_session_keeps_its_data_with_any_of_two_responses(browser: Browser) 
     for each in (browser, second_browser):
         assert each.client.session["cart"] == "full"
     assert Session.objects.count() == 1
-
-
-SESSION_CHANGES: dict[str, Callable[[Any], object]] = {
-    "new member": lambda session: session.update({"tab": "new"}),
-    "change inside a member": lambda session: session["ciam_signed_in_by"][0].append("new"),
-    "new key": lambda session: session.cycle_key(),
-    "end": lambda session: session.flush(),
-}
-
-
-class ChangingMiddleware:
-    """A middleware of a project that changes the session after the view."""
-
-    change = ""
-
-    def __init__(self, get_response: Any) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        response: HttpResponse = self.get_response(request)
-        if request.path == "/ciam/callback/":
-            SESSION_CHANGES[self.change](request.session)
-        return response
-
-
-@pytest.mark.parametrize("mode", ["oidc"])
-def test_a_change_of_the_session_after_the_callback_is_saved(
-    ciam: FakeCiam, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.ChangingMiddleware"]
-    contents = {}
-    for change in SESSION_CHANGES:
-        monkeypatch.setattr(ChangingMiddleware, "change", change)
-        browser = Browser(ciam)
-        browser.sign_in()
-        contents[change] = dict(browser.client.session.items())
-
-    assert contents["new member"]["tab"] == "new"
-    assert contents["change inside a member"]["ciam_signed_in_by"][0][2] == "new"
-    assert "_auth_user_id" in contents["new key"]
-    assert contents["end"] == {}
 
 
 @pytest.mark.parametrize("ended_by", ["user", "ciam", "row"])

@@ -6,12 +6,15 @@ import base64
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 from http.cookies import SimpleCookie
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.cache import cache
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.test import RequestFactory, override_settings
 from pytest_django.fixtures import Settings
 
@@ -19,6 +22,7 @@ from ciam_django.client.cache import FORMAT, set_encrypted
 from ciam_django.client.crypto import fernet_for
 from ciam_django.login import state
 from tests.browser import Browser
+from tests.rows import for_each_row
 
 
 def response_with_cookie(
@@ -298,3 +302,51 @@ def test_a_state_may_be_repeated_for_thirty_seconds(
     monkeypatch.setattr(time, "time", lambda: later)
 
     assert state.may_repeat(sign_in) is may_repeat
+
+
+@for_each_row(
+    "change, is_saved",
+    [
+        (lambda session: session.get("cart"), False),
+        (lambda session: session.update({"tab": "new"}), True),
+        # A change inside a list of the session.
+        (lambda session: session["ciam_signed_in_by"][0].append("new"), True),
+        (lambda session: session.set_expiry(60), True),
+    ],
+)
+@pytest.mark.django_db
+def test_a_saved_session_is_saved_again_only_after_a_change(
+    change: Callable[[SessionStore], object],
+    is_saved: bool,
+    django_assert_num_queries: Callable[[int], Any],
+) -> None:
+    request, sign_in = RequestFactory().get("/"), state.new_sign_in_state(next_url="/next/")
+    request.session = SessionStore()
+    request.session.create()
+    state.remember_next(request, sign_in.digest, sign_in.next)
+    outcome = state.record_success(request, HttpResponseRedirect("/next/"), sign_in)
+    change(request.session)
+    # Django's middleware calls the method, which updates the row in a savepoint.
+    with django_assert_num_queries(3 if is_saved else 0):
+        request.session.save()
+    stored = SessionStore(request.session.session_key)
+
+    assert outcome.session_key == request.session.session_key
+    assert dict(stored.items()) == dict(request.session.items())
+
+
+@pytest.mark.django_db
+def test_a_saved_session_can_get_a_new_key() -> None:
+    request, sign_in = RequestFactory().get("/"), state.new_sign_in_state(next_url="/next/")
+    request.session = SessionStore()
+    request.session.create()
+    state.remember_next(request, sign_in.digest, sign_in.next)
+    outcome = state.record_success(request, HttpResponseRedirect("/next/"), sign_in)
+    request.session.cycle_key()
+    request.session.save()
+
+    assert request.session.session_key != outcome.session_key
+    assert not SessionStore().exists(outcome.session_key)
+    stored = SessionStore(request.session.session_key)
+    assert state.remembered_next(request, sign_in.digest) == "/next/"
+    assert dict(stored.items()) == dict(request.session.items())
