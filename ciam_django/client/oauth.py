@@ -14,6 +14,7 @@ import requests
 from authlib.common.urls import add_params_to_uri, url_decode
 from authlib.integrations.django_client import DjangoIntegration, DjangoOAuth2App, OAuth
 from authlib.integrations.requests_client import OAuth2Session
+from authlib.oauth2.client import OAuth2Client
 from authlib.oidc.core import CodeIDToken, UserInfo
 from django.conf import settings
 from joserfc import jwt
@@ -287,11 +288,16 @@ class CiamApp(_App):
         """
         wanted = {"prompt": "login" if must_log_in else "", "ui_locales": " ".join(languages)}
         parameters = {name: value for name, value in wanted.items() if value and self.is_oidc}
+        parameters |= {"state": state, "nonce": nonce, "code_verifier": code_verifier}
+        parameters |= self.authorize_params or {}
         with raising_ciam_errors(Stage.AUTHORIZE):
-            authorization = self.create_authorization_url(
-                redirect_uri, state=state, nonce=nonce, code_verifier=code_verifier, **parameters
-            )
-        return str(authorization["url"])
+            metadata = self.load_server_metadata()
+        # Authlib's app would open an HTTP session, which a URL does not need.
+        client = OAuth2Client(None, client_id=self.client_id, **self.client_kwargs)
+        client.redirect_uri = redirect_uri
+        endpoint = self.authorize_url or metadata["authorization_endpoint"]
+        url, _ = client.create_authorization_url(endpoint, **parameters)
+        return url
 
     @raising_ciam_errors(Stage.TOKEN)
     def exchange_code(self, *, code: str, redirect_uri: str, code_verifier: str) -> dict[str, Any]:
