@@ -28,6 +28,7 @@ from benchmarks.cases import Figure, Rounds, Row, Seconds
 SUITES: Final = {
     "middleware": "A request without an error",
     "errors": "A raised error",
+    "threads": "A raised error in several threads",
     "rest": "REST framework",
     "answers": "From a code to an answer",
     "logins": "A login",

@@ -52,10 +52,13 @@ def _are_scopes(required: Any) -> bool:
 
 def insufficient_scope_error(exc: Exception, context: Mapping[str, Any]) -> CiamError | None:
     """Return the ``CiamError`` for a refusal by ``HasScope``, or None for any other exception."""
-    view, request = context.get("view"), context.get("request")
-    # Most refusals are of views without scopes.
-    if not isinstance(exc, exceptions.PermissionDenied) or not hasattr(view, "required_scopes"):
+    if not isinstance(exc, exceptions.PermissionDenied):
         return None
+    view = context.get("view")
+    # Most refusals are of views without scopes.
+    if not hasattr(view, "required_scopes"):
+        return None
+    request = context.get("request")
     if exc.get_codes() != INSUFFICIENT_SCOPE or not isinstance(request, Request | HttpRequest):
         return None
     error = CiamError(INSUFFICIENT_SCOPE, stage=Stage.API)
