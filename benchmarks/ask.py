@@ -19,9 +19,10 @@ from benchmarks.cases import Case, Rounds, Seconds
 ROUNDS: Final = 21
 # The seconds that the loops of a case take in a round, at least.
 _SECONDS: Final = 0.03
-# The loops of a case in a round, at least: the first loop after another case is slow. A loop of the
-# imports is a process of its own.
-_LOOPS: Final = 5
+# The loops of a case in a round, at least: the first loop after another case is slow.
+_FEWEST_LOOPS: Final = 5
+# Suite -> the loops of each case in a round. A loop of the imports is a process of its own, and the
+# time of the case that imports nothing is almost zero.
 _LOOPS_OF_SUITES: Final = {"imports": 1}
 
 
@@ -38,10 +39,10 @@ def load_cases(suite: str) -> Mapping[str, Case]:
 
 
 def measure_rounds(
-    cases: Mapping[str, Case], rounds: int = ROUNDS, fewest_loops: int = _LOOPS
+    cases: Mapping[str, Case], rounds: int = ROUNDS, loops_of_case: int | None = None
 ) -> Rounds:
     """Return the times of a loop of each case. Each round begins with another case."""
-    loops = {name: _loops_for(case, fewest_loops) for name, case in cases.items()}
+    loops = {name: loops_of_case or _loops_for(case) for name, case in cases.items()}
     times: dict[str, list[Seconds]] = {name: [] for name in cases}
     names = list(cases)
     for number in range(rounds):
@@ -53,13 +54,13 @@ def measure_rounds(
     return times
 
 
-def _loops_for(case: Case, fewest: int) -> int:
-    """Return the number of loops that take ``_SECONDS``, and at least ``fewest``."""
-    loops = fewest
+def _loops_for(case: Case) -> int:
+    """Return the number of loops that take ``_SECONDS``, and at least ``_FEWEST_LOOPS``."""
+    loops = _FEWEST_LOOPS
     while loops < 1_000_000:
         seconds = case(loops).cpu
         if seconds >= _SECONDS / 2:
-            return max(fewest, round(loops * _SECONDS / seconds))
+            return max(_FEWEST_LOOPS, round(loops * _SECONDS / seconds))
         loops = loops * 4 if seconds < _SECONDS / 8 else loops * 2
     return loops
 
@@ -67,8 +68,7 @@ def _loops_for(case: Case, fewest: int) -> int:
 def main() -> None:
     """Time the suite that the command line names."""
     suite = sys.argv[1]
-    fewest_loops = _LOOPS_OF_SUITES.get(suite, _LOOPS)
-    times = measure_rounds(load_cases(suite), fewest_loops=fewest_loops)
+    times = measure_rounds(load_cases(suite), loops_of_case=_LOOPS_OF_SUITES.get(suite))
     sys.stdout.write(json.dumps(times))
 
 

@@ -11,13 +11,21 @@ from typing import Final
 from benchmarks.cases import Case, Row, Seconds
 
 ROWS = [
-    Row("Importing both doors, over Django and REST framework", "doors", "nothing", 3, "ms"),
+    Row("Importing both entry points, over Django and REST framework", "doors", "nothing", 3, "ms"),
+    Row("What the first error imports, over both entry points", "first error", "doors", None, "ms"),
     Row(
         "Starting with `ciam_django.urls` and accounts, over Authlib's Django client alone; both "
         "without the time of Django and REST framework",
         "urls",
         "Authlib",
         1.2,
+        over="nothing",
+    ),
+    Row(
+        "… also with all that a first sign-in imports later",
+        "first sign-in",
+        "Authlib",
+        None,
         over="nothing",
     ),
 ]
@@ -42,15 +50,20 @@ began = time.process_time(), time.perf_counter()
 {}
 print(time.process_time() - began[0], time.perf_counter() - began[1])
 """
-# The statements that a case adds to the start of a project.
-_STATEMENTS: Final = {
-    "doors": "import ciam_django.middleware, ciam_django.drf",
-    "urls": """
+_DOORS: Final = "import ciam_django.middleware, ciam_django.drf"
+_URLS: Final = """
 settings.INSTALLED_APPS += ["ciam_django", "ciam_django.accounts"]
 from django.apps import apps
 apps.set_installed_apps(settings.INSTALLED_APPS)
 import ciam_django.middleware, ciam_django.accounts.middleware, ciam_django.urls
-""",
+"""
+# The statements that a case adds to the start of a project.
+_STATEMENTS: Final = {
+    "doors": _DOORS,
+    "first error": f"""{_DOORS}
+import ciam_django.answers, ciam_django.reporting, ciam_django.responses, ciam_django.drf.scopes""",
+    "urls": _URLS,
+    "first sign-in": f"{_URLS}import ciam_django.client.oauth, phonenumbers",
     "Authlib": "from authlib.integrations.django_client import OAuth",
     "nothing": "pass",
 }
