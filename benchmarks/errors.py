@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -99,13 +100,16 @@ def cases() -> Mapping[str, Case]:
     return timed
 
 
-def wsgi_requests() -> Mapping[str, Callable[[], None]]:
+def wsgi_requests() -> Mapping[str, Callable[[], bytes]]:
     """Return name -> a function that sends a request through WSGI, and has sent the first."""
-    requests: dict[str, Callable[[], None]] = {}
+    requests: dict[str, Callable[[], bytes]] = {}
+    details = set()
     for name, middleware in _MIDDLEWARE.items():
         with _with_middleware(middleware):
             requests[name] = _wsgi_request(f"/{slug_of(name)}", get_wsgi_application())
-        requests[name]()
+        details.add(json.loads(requests[name]())["detail"])
+    # Both answer in the user's language, with the same sentence.
+    assert len(details) == 1, details
     return requests
 
 
@@ -121,13 +125,14 @@ def slug_of(name: str) -> str:
     return name.replace(" ", "_")
 
 
-def _wsgi_request(url: str, application: Any) -> Callable[[], None]:
+def _wsgi_request(url: str, application: Any) -> Callable[[], bytes]:
     environ = wsgi_environ(url, _HEADERS)
 
-    def request() -> None:
+    def request() -> bytes:
         response = application(dict(environ), lambda status, headers: None)
-        b"".join(response)
+        body = b"".join(response)
         response.close()
+        return body
 
     return request
 

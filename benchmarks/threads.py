@@ -38,7 +38,7 @@ def cases() -> Mapping[str, Case]:
     }
 
 
-def _case_in_threads(request: Callable[[], None], number: int) -> Case:
+def _case_in_threads(request: Callable[[], object], number: int) -> Case:
     """Return a case whose loops are divided among threads, which send their requests at once."""
     pool, barrier = ThreadPoolExecutor(number), Barrier(number)
 
