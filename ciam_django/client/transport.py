@@ -12,6 +12,7 @@ import time
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
+from urllib.request import getproxies
 
 import requests
 from authlib.integrations.requests_client import OAuth2Session
@@ -39,6 +40,8 @@ from ciam_django.privacy import own_text
 # The size of the largest body in bytes, after decompression.
 LARGEST_BODY: Final = 1024 * 1024
 _CHUNK: Final = 64 * 1024
+# The variables with which requests replaces the CA bundle.
+_CA_BUNDLE_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 _deadline: contextvars.ContextVar[float] = contextvars.ContextVar("ciam_django_deadline")
 
@@ -239,7 +242,7 @@ class HttpSession(OAuth2Session):
         """Return None: CIAM's API does not redirect, and another host must not get our secrets."""
 
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
-        self.trust_env = self.uses_environment
+        self.trust_env = self.uses_environment and _has_environment_settings()
         try:
             merged = super().merge_environment_settings(*args, **kwargs)
         finally:
@@ -293,6 +296,14 @@ class HttpSession(OAuth2Session):
             if scope := request_scope.get():
                 scope.seconds_at_ciam += time.perf_counter() - began_at
         return response
+
+
+def _has_environment_settings() -> bool:
+    """Return True if the environment has a proxy or a CA bundle for requests.
+
+    requests looks twice at all variables, also if there is no proxy.
+    """
+    return bool(getproxies()) or any(name in os.environ for name in _CA_BUNDLE_VARIABLES)
 
 
 def _read_body(response: requests.Response) -> bytes:
