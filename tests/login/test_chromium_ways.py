@@ -802,7 +802,11 @@ def test_a_page_is_accessible_in_each_language(  # noqa: PLR0917  (fixtures and 
             shown = page.inner_text(".ciam-card")
             assert not re.findall(r"[a-z]{4,} [a-z]{3,}", shown)
         # The schemes differ in their colors only.
-        for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+        schemes: tuple[tuple[Literal["light", "dark"], dict[str, Any]], ...] = (
+            ("light", {}),
+            ("dark", {"runOnly": ["color-contrast"]}),
+        )
+        for scheme, rules in schemes:
             page.emulate_media(color_scheme=scheme)
             results = axe.Axe().run(page, options={"resultTypes": ["violations"], **rules})
             assert results.violations_count == 0, results.generate_report()
