@@ -8,6 +8,7 @@ from types import CodeType, FrameType
 
 import pytest
 from django.core.checks.registry import registry
+from pytest_django.fixtures import Settings
 
 from ciam_django.checks import accounts, client, languages, login, project, settings
 from ciam_django.checks.registered import run_checks, run_database_checks, run_deploy_checks
@@ -47,3 +48,12 @@ def test_the_functions_are_registered() -> None:
     assert functions <= set(registry.registered_checks)
     functions = {run_deploy_checks}
     assert functions <= set(registry.deployment_checks)
+
+
+def test_a_project_without_accounts_has_no_checks_of_accounts(settings: Settings) -> None:
+    settings.INSTALLED_APPS = [a for a in settings.INSTALLED_APPS if a != "ciam_django.accounts"]
+    settings.CIAM_UPSTREAM_STATUS = "no number"
+    found = [*run_checks(app_configs=None), *run_deploy_checks(app_configs=None)]
+
+    assert any("CIAM_UPSTREAM_STATUS is 'no number'" in message.msg for message in found)
+    assert list(run_database_checks(app_configs=None, databases=["default"])) == []
