@@ -17,6 +17,7 @@ import pytest
 import requests
 from authlib.integrations.base_client import errors as authlib_errors
 from authlib.integrations.django_client import OAuth
+from authlib.oauth1.rfc5849 import errors as rfc5849
 from authlib.oauth2.rfc6749 import errors as rfc6749
 from joserfc import jwt
 from joserfc.jwk import KeySet, OctKey
@@ -523,7 +524,14 @@ def test_error_from_authlib_converts_errors_of_authlibs_client(
 
 @pytest.mark.parametrize(
     "raised",
-    [joserfc.errors.BadSignatureError(), requests_errors.Timeout(), ValueError(), OSError()],
+    [
+        joserfc.errors.BadSignatureError(),
+        requests_errors.Timeout(),
+        # OAuth 1 is an exception of Authlib, and not of its client of OAuth 2.
+        rfc5849.InvalidRequestError(),
+        ValueError(),
+        OSError(),
+    ],
 )
 def test_error_from_authlib_converts_no_other_exception(raised: Exception) -> None:
     assert error_from_authlib(raised) is None
