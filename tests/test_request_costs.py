@@ -262,7 +262,8 @@ def test_no_anonymous_request_costs_more_than_20_milliseconds(
     costs = {}
     for request in requests:
         cost = request.cpu_milliseconds(request.path)
-        for _ in range(3):
+        # A request takes longer on a busy machine, and while Python frees memory.
+        for _ in range(10):
             if cost <= _LIMIT:
                 break
             cost = min(

@@ -105,7 +105,12 @@ class _TimedConnection(HTTPConnection):
 
 def _wrap_socket(connection: socket.socket) -> socket.socket:
     timed = _TimedSocket(fileno=connection.detach())
-    timed.settimeout(_remaining_seconds())
+    try:
+        timed.settimeout(_remaining_seconds())
+    except TimeoutError:
+        # The pool does not know this socket yet.
+        timed.close()
+        raise
     return timed
 
 

@@ -260,6 +260,18 @@ SOCKET_OPERATIONS: dict[str, Callable[[socket.socket], object]] = {
 }
 
 
+def test_a_socket_that_is_connected_after_the_deadline_is_closed() -> None:
+    ours, theirs = socket.socketpair()
+    token = transport._deadline.set(time.monotonic() - 1)
+    with pytest.raises(TimeoutError):
+        transport._wrap_socket(ours)
+    transport._deadline.reset(token)
+    theirs.settimeout(5)
+
+    with theirs:
+        assert theirs.recv(1) == b""
+
+
 @pytest.mark.slow("waits for deadlines")
 @pytest.mark.usefixtures("short_deadline")
 @pytest.mark.parametrize("operation", SOCKET_OPERATIONS)
