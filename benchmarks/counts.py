@@ -9,6 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
 from benchmarks.ask import load_cases
 from ciam_django.testing import FakeCiam
 
@@ -21,10 +25,7 @@ def count_calls(url_prefix: str, fake: FakeCiam) -> dict[str, int]:
 
     ``first queries`` counts the queries of the first login, which creates the user.
     """
-    from django.contrib.auth import get_user_model  # noqa: PLC0415
-    from django.db import connection  # noqa: PLC0415
-    from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
-
+    # The import needs models. ``load_cases`` sets Django up.
     from benchmarks.logins import sign_in  # noqa: PLC0415
 
     totals: Counter[str] = Counter()

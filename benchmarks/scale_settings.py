@@ -6,6 +6,8 @@ import json
 import os
 
 from benchmarks import settings
+
+# Django has no other way to extend a module of settings.
 from benchmarks.settings import *  # noqa: F403
 
 INSTALLED_APPS = ["django.contrib.admin", *settings.INSTALLED_APPS]

@@ -106,8 +106,9 @@ def ciam_error_for(exception: BaseException) -> CiamError | None:
     if isinstance(exception, CiamError):
         return exception
     error = error_from_authlib(exception)
-    is_answered = error and conf.CIAM_HANDLE_AUTHLIB_ERRORS and is_known(error.code)
-    return error if is_answered else None
+    if error and conf.CIAM_HANDLE_AUTHLIB_ERRORS and is_known(error.code):
+        return error
+    return None
 
 
 def answer_to(error: CiamError, request: HttpRequest | None = None) -> Answer:

@@ -800,11 +800,10 @@ CODES: Final[dict[str, Meaning]] = {
 # Other spellings: CIAM sends them, or may send them when it corrects its own spelling.
 # CIAM may also send WeChat's return codes as they are.
 ALIASES: Final[dict[str, str]] = {
-    # The alias of `wechat.1` is "-1".
     **{
-        key[7:]: key
+        key.removeprefix("wechat."): key
         for key in CODES
-        if key.startswith("wechat.") and key[7:].isdecimal() and len(key) == 12
+        if key.startswith("wechat.") and key not in ("wechat.*", "wechat.1")
     },
     "-1": "wechat.1",
     "wechat.-1": "wechat.1",

@@ -107,7 +107,7 @@ async def _run(url: str) -> None:
     ]
     rows.append(await _measure("asyncio's streams alone, with a new connection", lambda: _ask(url)))
     try:
-        import httpx  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  (optional)
+        import httpx  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  (may be missing)
     except ImportError:
         _write("httpx is not installed, so that its row is missing.")
     else:

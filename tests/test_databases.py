@@ -369,7 +369,7 @@ def test_ciam_clear_of_20_000_rows_needs_little_memory(
     cleared, grown = site.submit(_grown_memory_of_clearing).result()
 
     assert cleared == {"days": 30, "tokens_deleted": 20_000, "rows_deleted": 20_000}
-    # All rows in memory would take more than 20,000 KiB.
+    # The rows together take 17,000 KiB in memory.
     assert grown < 10_000
 
 

@@ -118,9 +118,6 @@ def ignoring_circuits(function: Callable[P, T]) -> Callable[P, T]:
     return ignoring_function
 
 
-# --- The circuits -----------------------------------------------------------------------------
-
-
 # --- One deadline for all calls of a request ---------------------------------------------------
 
 

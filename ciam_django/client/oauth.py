@@ -225,7 +225,7 @@ class CiamApp(_App):
             raise
 
     def validate_issuer(self, returned_issuers: Sequence[str]) -> None:
-        """Raise ``mismatching_issuer`` for a wrong ``iss`` of a callback, see ``validate_issuer``.
+        """Compare the ``iss`` of a callback with the metadata, by the function of this name.
 
         Raises a ``CiamError`` if the metadata can't be loaded.
         """
@@ -292,11 +292,11 @@ class CiamApp(_App):
         parameters |= self.authorize_params or {}
         with raising_ciam_errors(Stage.AUTHORIZE):
             metadata = self.load_server_metadata()
-        # Authlib's app would open an HTTP session, which a URL does not need.
-        client = OAuth2Client(None, client_id=self.client_id, **self.client_kwargs)
-        client.redirect_uri = redirect_uri
-        endpoint = self.authorize_url or metadata["authorization_endpoint"]
-        url, _ = client.create_authorization_url(endpoint, **parameters)
+            # Authlib's app would open an HTTP session, which a URL does not need.
+            client = OAuth2Client(None, client_id=self.client_id, **self.client_kwargs)
+            client.redirect_uri = redirect_uri
+            endpoint = self.authorize_url or metadata["authorization_endpoint"]
+            url, _ = client.create_authorization_url(endpoint, **parameters)
         return url
 
     @raising_ciam_errors(Stage.TOKEN)

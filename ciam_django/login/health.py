@@ -34,8 +34,8 @@ _PATIENCE: Final = 5.0
 class _Health:
     """The findings of a process, and the time of its first question (``time.monotonic``).
 
-    While a thread is asking, what has not answered yet is away, and the circuits are those of the
-    last health.
+    While a thread is asking, a database or a cache without an answer is away, and the circuits are
+    those of the last health.
     """
 
     asked_at: float

@@ -73,6 +73,18 @@ def test_pkce_cannot_be_switched_off(ciam: FakeCiam, settings: Settings) -> None
     assert query["scope"] == "openid x"
 
 
+@pytest.mark.parametrize("mode", ["ciam"])
+def test_a_malformed_authorize_url_is_an_error_of_the_authorize_stage(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    client = {**settings.AUTHLIB_OAUTH_CLIENTS["ciam"], "authorize_url": "https://[ciam/authorize"}
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+    with pytest.raises(CiamError) as raised:
+        address_of(ciam_app())
+
+    assert raised.value.stage == "authorize"
+
+
 def test_a_wrong_code_verifier_gets_no_token(ciam: FakeCiam) -> None:
     with pytest.raises(CiamError) as raised:
         fetch_token(ciam, ciam_app(), verifier="w" * 64)
