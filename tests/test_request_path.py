@@ -46,7 +46,7 @@ def test_a_correct_password_passes_few_modules(person: FormBrowser, settings: Se
     path = path_of(lambda: person.submit_form(username="li", password=PASSWORD))
 
     assert "_auth_user_id" in person.client.session
-    assert_short(path, modules=27, changes=79)
+    assert_short(path, modules=26, changes=77)
 
 
 def test_a_callback_of_a_known_user_passes_few_modules(browser: Browser) -> None:
@@ -57,7 +57,7 @@ def test_a_callback_of_a_known_user_passes_few_modules(browser: Browser) -> None
 
     assert "_auth_user_id" in browser.client.session
     # The outcome is stored for a second callback.
-    assert_short(path, modules=21, changes=60)
+    assert_short(path, modules=20, changes=58)
 
 
 def assert_short(path: RequestPath, *, modules: int, changes: int) -> None:

@@ -48,12 +48,12 @@ from ciam_django.events import STEP_ASKED, TOKENS_REFRESHED, record
 from ciam_django.languages import language_for
 from ciam_django.login import tenant_config
 from ciam_django.login.captcha import decode_captcha_image, fetch_captcha
+from ciam_django.login.cookies import last_method, remember_browser
 from ciam_django.login.error_responses import (
     LARGEST_BODY,
     ViewFunction,
     protect_json_from_csrf,
 )
-from ciam_django.login.known_browsers import last_method, remember_browser
 from ciam_django.login.names import cleaned_name
 from ciam_django.login.notices import SUCCESS_TEXTS
 from ciam_django.login.phone_regions import list_regions

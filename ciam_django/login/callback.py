@@ -17,6 +17,7 @@ from ciam_django.accounts.rate_limits import counting_attempt
 from ciam_django.client.app import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.errors import CiamError, Stage, code_in
+from ciam_django.login.cookies import known_browser_id, remember_browser
 from ciam_django.login.error_responses import answer_error, login_page_url
 from ciam_django.login.hints import (
     Hint,
@@ -24,7 +25,6 @@ from ciam_django.login.hints import (
     cookie_test_response,
     hint_at_callback,
 )
-from ciam_django.login.known_browsers import known_browser_id, remember_browser
 from ciam_django.login.link_views import answer_link_error
 from ciam_django.login.loop_guard import count_sign_in
 from ciam_django.login.notices import set_error_notice

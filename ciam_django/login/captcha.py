@@ -23,8 +23,7 @@ from ciam_django.client.api import CiamClient
 from ciam_django.client.cache import acquire_once, is_acquired
 from ciam_django.client.results import Captcha
 from ciam_django.errors import CiamError, Stage
-from ciam_django.login.cookies import EncryptedCookies
-from ciam_django.login.known_browsers import known_browser_id
+from ciam_django.login.cookies import EncryptedCookies, known_browser_id
 from ciam_django.privacy import own_text
 from ciam_django.reporting import answer_and_report, report
 

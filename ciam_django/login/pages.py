@@ -31,13 +31,13 @@ from ciam_django.events import STEP_ASKED, record
 from ciam_django.kinds import Action, Kind
 from ciam_django.login.captcha import image_url, new_form_id
 from ciam_django.login.consent import SOCIAL, load_consent_form
+from ciam_django.login.cookies import last_method, remember_browser
 from ciam_django.login.error_responses import (
     ViewFunction,
     answer_error,
     login_page_url,
     protect_form,
 )
-from ciam_django.login.known_browsers import last_method, remember_browser
 from ciam_django.login.link_views import answer_link_error
 from ciam_django.login.loop_guard import is_back_at_once, mark_onward_redirect
 from ciam_django.login.notices import (

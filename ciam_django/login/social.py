@@ -20,6 +20,7 @@ from ciam_django.errors import CiamError, Stage, code_in
 from ciam_django.events import SIGN_IN_STARTED, record
 from ciam_django.login.callback import cancel_response, commit_in_view, handle_callback
 from ciam_django.login.consent import check_consent
+from ciam_django.login.cookies import known_browser_id
 from ciam_django.login.error_responses import (
     URL_ENCODED,
     answer_error,
@@ -27,7 +28,6 @@ from ciam_django.login.error_responses import (
     login_page_url,
     protect_form,
 )
-from ciam_django.login.known_browsers import known_browser_id
 from ciam_django.login.link_views import answer_link_error, requested_link_user
 from ciam_django.login.names import decrypted_name, encrypted_name, name_in_form
 from ciam_django.login.notices import set_error_notice

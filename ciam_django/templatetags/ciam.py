@@ -34,7 +34,7 @@ from ciam_django.responses import (
 )
 
 if apps.is_installed("ciam_django.accounts"):
-    from ciam_django.login.known_browsers import last_method
+    from ciam_django.login.cookies import last_method
     from ciam_django.login.pages import provider_context
 
 register = template.Library()

@@ -50,7 +50,8 @@ def test_each_purpose_is_a_literal_text_of_one_module() -> None:
         for path in PACKAGE.rglob("*.py")
     }
     for name in TAKES_A_PURPOSE:
-        assert modules.pop(name) == {None}
+        # The purpose of these calls is an argument, which is checked where the caller passes it.
+        modules[name].remove(None)
     used = Counter(purpose for purposes in modules.values() for purpose in purposes)
 
     assert None not in used

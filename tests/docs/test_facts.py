@@ -20,7 +20,7 @@ from ciam_django.client import circuit_breaker
 from ciam_django.codes import CODES, UNKNOWN
 from ciam_django.conf import SETTINGS, Conf
 from ciam_django.kinds import Kind
-from ciam_django.login import known_browsers, state
+from ciam_django.login import cookies, state
 from tests.docs.blocks import ROOT, all_blocks, pages
 from tests.rows import for_each_row
 from tests.settings_reference import declaration
@@ -180,7 +180,7 @@ NUMBERS: Final = [
     ("operating.md", "the row after 30 days", ciam_clear._DEFAULT_DAYS, 30),
     ("operating.md", "500 rows in each", session_clearing._BATCH_SIZE, 500),
     ("rest-framework.md", "for at most five seconds", bearer._REFUSAL_SECONDS, 5),
-    ("login-methods.md", "for half a year", known_browsers._KNOWN_SECONDS / 86400, 180),
+    ("login-methods.md", "for half a year", cookies._KNOWN_SECONDS / 86400, 180),
     ("login-methods.md", "three failed passwords", Conf.CIAM_CAPTCHA_AFTER.default, 3),
     ("accounts.md", "of the last 24 hours", last_failure._LIFETIME / 3600, 24),
 ]

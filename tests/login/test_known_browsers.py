@@ -9,9 +9,13 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
 
-from ciam_django.login import known_browsers
-from ciam_django.login.cookies import EncryptedCookies
-from ciam_django.login.known_browsers import known_browser_id, last_method, remember_browser
+from ciam_django.login import cookies
+from ciam_django.login.cookies import (
+    EncryptedCookies,
+    known_browser_id,
+    last_method,
+    remember_browser,
+)
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CODE, PASSWORD
 from tests.login.person import FormBrowser
@@ -49,7 +53,7 @@ def test_a_browser_without_a_valid_cookie_is_unknown(value: str | None) -> None:
 def test_a_browser_is_known_for_half_a_year(days: int, is_known: bool) -> None:
     request, response = RequestFactory().get("/"), HttpResponse()
     remember_browser(request, response, "li")
-    cookie, purpose = response.cookies["ciam_browser"], known_browsers._KNOWN_BROWSERS.purpose
+    cookie, purpose = response.cookies["ciam_browser"], cookies._KNOWN_BROWSERS.purpose
     request.COOKIES = {"ciam_browser": aged(cookie.value, days * 86400, purpose)}
 
     assert cookie["max-age"] == 180 * 86400
@@ -58,7 +62,7 @@ def test_a_browser_is_known_for_half_a_year(days: int, is_known: bool) -> None:
 
 def test_a_cookie_with_other_members_is_read() -> None:
     request, response = RequestFactory().get("/"), HttpResponse()
-    known_browsers._KNOWN_BROWSERS.set(request, response, "", {"id": "b1", "new": 1})
+    cookies._KNOWN_BROWSERS.set(request, response, "", {"id": "b1", "new": 1})
     request.COOKIES = {key: each.value for key, each in response.cookies.items()}
 
     assert (known_browser_id(request), known_browser_id(request, "li")) == ("b1", "")

@@ -16,7 +16,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.login import state
-from ciam_django.login.known_browsers import remember_browser
+from ciam_django.login.cookies import remember_browser
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CODE
 from ciam_django.testing.providers import PROVIDER_PAGES

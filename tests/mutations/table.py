@@ -114,7 +114,14 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "drf/standardized": (),
     "login/callback": ("login/test_hosted.py", "login/test_hints.py"),
     "login/captcha": ("login/test_pages.py", "login/test_api.py"),
-    "login/cookies": ("login/test_state.py", "login/test_callback.py", "login/test_hosted.py"),
+    "login/cookies": (
+        "client/test_crypto.py",
+        "login/steps/test_credentials.py",
+        "login/test_callback.py",
+        "login/test_hosted.py",
+        "login/test_known_browsers.py",
+        "login/test_state.py",
+    ),
     "login/error_responses": (
         "login/test_hosted.py",
         "login/test_callback.py",
@@ -127,11 +134,6 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "login/logout": ("login/test_hosted.py",),
     "login/loop_guard": ("login/test_hosted.py", "login/test_pages.py"),
     "login/popups": ("test_urls.py",),
-    "login/known_browsers": (
-        "client/test_crypto.py",
-        "login/steps/test_credentials.py",
-        "login/test_callback.py",
-    ),
     "login/recipients": (
         "test_privacy.py",
         "login/test_pages.py",

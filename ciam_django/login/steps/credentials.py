@@ -27,7 +27,7 @@ from ciam_django.client.results import NextStep, SignedIn
 from ciam_django.errors import CiamError, Stage
 from ciam_django.kinds import Kind
 from ciam_django.login.captcha import load_captcha_availability
-from ciam_django.login.known_browsers import known_browser_id
+from ciam_django.login.cookies import known_browser_id
 from ciam_django.login.recipients import (
     Recipient,
     account_name,
