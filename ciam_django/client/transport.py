@@ -247,13 +247,16 @@ class HttpSession(OAuth2Session):
         """Return None: CIAM's API does not redirect, and another host must not get our secrets."""
 
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
-        self.trust_env = self.uses_environment and _has_environment_settings()
+        # With trust_env, requests looks twice at all variables, also if there is no proxy.
+        self.trust_env = self.uses_environment and bool(getproxies())
         try:
             merged = super().merge_environment_settings(*args, **kwargs)
         finally:
             self.trust_env = False
         if self.verify is not True:
             merged["verify"] = self.verify
+        elif merged["verify"] is True and self.uses_environment:
+            merged["verify"] = _ca_bundle_of_environment() or True
         return merged
 
     @async_unsafe(ASYNC_MESSAGE)
@@ -303,12 +306,9 @@ class HttpSession(OAuth2Session):
         return response
 
 
-def _has_environment_settings() -> bool:
-    """Return True if the environment has a proxy or a CA bundle for requests.
-
-    requests looks twice at all variables, also if there is no proxy.
-    """
-    return bool(getproxies()) or any(name in os.environ for name in _CA_BUNDLE_VARIABLES)
+def _ca_bundle_of_environment() -> str:
+    """Return the path of the CA bundle that requests reads from the environment, or an empty text."""
+    return next(filter(None, map(os.environ.get, _CA_BUNDLE_VARIABLES)), "")
 
 
 def _read_body(response: requests.Response) -> bytes:

@@ -340,7 +340,17 @@ class TestHttps:
             with pytest.warns(InsecureRequestWarning):
                 assert fetch_discovery(secure, verify=False).ok
             assert code_of(secure) == "no_connection"
-            monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(secure.ca_file))
+
+    @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+    @pytest.mark.parametrize("no_proxy", ["", "*"])
+    def test_the_ca_bundle_of_the_environment_is_used(
+        self, secure: FakeCiam, monkeypatch: pytest.MonkeyPatch, variable: str, no_proxy: str
+    ) -> None:
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(variable, str(secure.ca_file))
+        monkeypatch.setenv("NO_PROXY", no_proxy)
+        with secure:
             assert fetch_discovery(secure).ok
             # The project's ``verify`` takes precedence over the environment.
             assert code_of(secure, verify=DEFAULT_CA_BUNDLE_PATH) == "no_connection"
