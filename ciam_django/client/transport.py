@@ -307,7 +307,7 @@ class HttpSession(OAuth2Session):
 
 
 def _ca_bundle_of_environment() -> str:
-    """Return the path of the CA bundle that requests reads from the environment, or an empty text."""
+    """Return the CA bundle that requests takes from the environment, or an empty text."""
     return next(filter(None, map(os.environ.get, _CA_BUNDLE_VARIABLES)), "")
 
 

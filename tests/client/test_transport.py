@@ -348,9 +348,9 @@ class TestHttps:
     ) -> None:
         for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv(variable, str(secure.ca_file))
         monkeypatch.setenv("NO_PROXY", no_proxy)
         with secure:
+            monkeypatch.setenv(variable, str(secure.ca_file))
             assert fetch_discovery(secure).ok
             # The project's ``verify`` takes precedence over the environment.
             assert code_of(secure, verify=DEFAULT_CA_BUNDLE_PATH) == "no_connection"
