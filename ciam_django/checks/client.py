@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -240,6 +241,27 @@ def check_client_security(app_configs: object, **kwargs: Any) -> Iterator[CheckM
         )
 
 
+def check_client_files(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that the files of certificates exist: without them, each call to CIAM fails.
+
+    The messages are warnings, because ``manage.py check`` may run where the files are not needed.
+    """
+    options = _client_to_check().get("client_kwargs")
+    if not isinstance(options, Mapping):
+        return
+    for name in ("verify", "cert"):
+        value = options.get(name)
+        for path in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(path, str) and path and not Path(path).exists():
+                yield check_message(
+                    "client file",
+                    f'{_CLIENT}["client_kwargs"]["{name}"] is {value!r}, and the file {path!r} '
+                    "does not exist on this machine.",
+                    "It must be the absolute path of a file in the format PEM. Each call to CIAM "
+                    "fails without this file.",
+                )
+
+
 def check_client_secret(app_configs: object, **kwargs: Any) -> Iterator[CheckMessage]:
     """Check that the client has credentials, and that nothing was pasted with the credentials."""
     client = _client_to_check()
@@ -384,6 +406,7 @@ CHECKS: Final = (
     check_client_keys,
     check_client_addresses,
     check_client_security,
+    check_client_files,
     check_client_secret,
     check_client_methods,
     check_placeholders,

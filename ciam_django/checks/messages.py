@@ -105,6 +105,7 @@ CHECK_IDS: Final = {
     "urls": "ciam_django.E098",
     "metrics": "ciam_django.E100",
     "metrics package": "ciam_django.E101",
+    "client file": "ciam_django.W102",
 }
 
 

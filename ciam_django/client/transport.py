@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import logging
@@ -9,6 +10,7 @@ import os
 import socket
 import ssl
 import time
+from collections.abc import Iterator
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
@@ -171,10 +173,28 @@ def _tls_context(verify: bool | str, cert: str | tuple[str, ...] | None) -> ssl.
     else:
         ca_path = DEFAULT_CA_BUNDLE_PATH if verify is True else verify
         is_folder = Path(ca_path).is_dir()
-        context.load_verify_locations(**{"capath" if is_folder else "cafile": ca_path})
+        with _naming_file(
+            ca_path, "verify", " or the variable REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE"
+        ):
+            context.load_verify_locations(**{"capath" if is_folder else "cafile": ca_path})
     if cert:
-        context.load_cert_chain(*([cert] if isinstance(cert, str) else cert))
+        with _naming_file(cert, "cert"):
+            context.load_cert_chain(*([cert] if isinstance(cert, str) else cert))
     return context
+
+
+@contextlib.contextmanager
+def _naming_file(file: object, option: str, others: str = "") -> Iterator[None]:
+    """Raise ``bad_configuration`` with the names of the file and of the option for an ``OSError``.
+
+    The errors of the module ssl, for a file without a certificate, are such errors, too.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = f'{option!r} in the client_kwargs of AUTHLIB_OAUTH_CLIENTS["ciam"]{others}'
+        text = f"cannot read the certificates of {file!r}, which comes from {place}: {error}"
+        raise CiamError("bad_configuration", upstream_text=own_text(text)) from error
 
 
 @functools.cache

@@ -430,6 +430,20 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "False",
         "the path of the file",
     ),
+    "a missing file of certificates": Mistake(
+        own(client_kwargs={"verify": "certs/proxy.pem"}),
+        "client file",
+        '"verify"',
+        "'certs/proxy.pem' does not exist",
+        "the absolute path",
+    ),
+    "a missing file of the client's key": Mistake(
+        own(client_kwargs={"cert": (__file__, "/run/secrets/ciam.key")}),
+        "client file",
+        '"cert"',
+        "'/run/secrets/ciam.key' does not exist",
+        "the absolute path",
+    ),
     "no secret": Mistake(
         own(client_secret=None), "client secret", '"client_secret"', "is missing", "os.environ"
     ),
@@ -1014,7 +1028,7 @@ CORRECT: Final[Mapping[str, Mapping[str, Any]]] = {
     ),
     "options of the session": own(
         client_kwargs={
-            "verify": "/etc/ssl/ca.pem",
+            "verify": __file__,
             "proxies": {},
             "timeout": 5,
             "scope": "USER_API",

@@ -354,6 +354,11 @@ WRONG: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "is 'http://api.shop.cn', and DEBUG is off.",
         "for example 'https://api.shop.cn'",
     ),
+    "client file": (
+        {"AUTHLIB_OAUTH_CLIENTS": client(client_kwargs={"verify": "/missing/ca.pem"})},
+        "the file '/missing/ca.pem' does not exist on this machine.",
+        "It must be the absolute path of a file in the format PEM.",
+    ),
     "client secret": (
         {"AUTHLIB_OAUTH_CLIENTS": client(client_secret=None)},
         'AUTHLIB_OAUTH_CLIENTS["ciam"]["client_secret"] is missing.',

@@ -355,6 +355,31 @@ class TestHttps:
             # The project's ``verify`` takes precedence over the environment.
             assert code_of(secure, verify=DEFAULT_CA_BUNDLE_PATH) == "no_connection"
 
+    @pytest.mark.parametrize("option", ["verify", "cert"])
+    def test_a_missing_or_wrong_file_is_a_misconfiguration_that_names_the_file(
+        self, secure: FakeCiam, tmp_path: Path, option: str
+    ) -> None:
+        wrong = tmp_path / "wrong.pem"
+        wrong.write_text("no certificate", encoding="ascii")
+        with secure:
+            for path in (tmp_path / "missing.pem", wrong):
+                options = {"verify": str(secure.ca_file), option: str(path)}
+                with pytest.raises(CiamError) as raised:
+                    fetch_discovery(secure, **options)
+                assert raised.value.code == "bad_configuration"
+                assert str(path) in raised.value.upstream_text
+                assert repr(option) in raised.value.upstream_text
+
+    def test_a_missing_file_of_the_environment_is_a_misconfiguration(
+        self, secure: FakeCiam, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/missing/ca.pem")
+        with secure, pytest.raises(CiamError, match="bad_configuration") as raised:
+            fetch_discovery(secure)
+
+        assert "'/missing/ca.pem'" in raised.value.upstream_text
+        assert "REQUESTS_CA_BUNDLE" in raised.value.upstream_text
+
     def test_verify_can_be_a_folder_of_certificates(self, secure: FakeCiam, tmp_path: Path) -> None:
         with secure:
             assert code_of(secure, verify=str(tmp_path)) == "no_connection"
