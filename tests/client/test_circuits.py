@@ -329,7 +329,7 @@ def test_a_call_without_a_place_waits_a_second(monkeypatch: pytest.MonkeyPatch) 
     class CountingCondition(threading.Condition):
         """A condition that keeps the time limits of its waits, and does not wait."""
 
-        def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
+        def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
             waits.append(timeout)
             return predicate()
 

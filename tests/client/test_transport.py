@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import requests
-import urllib3.connection
+import urllib3.util.connection
 from django.core.cache import cache
 from pytest_django.fixtures import Settings
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -165,7 +165,7 @@ def test_each_address_of_a_host_is_tried_once_until_one_answers(
     ciam: FakeCiam, addresses: list[str], tried: list[str]
 ) -> None:
     transport._discard_connections()
-    real, connect = socket.getaddrinfo, urllib3.connection.connection.create_connection
+    real, connect = socket.getaddrinfo, urllib3.util.connection.create_connection
     attempts: list[tuple[str, float]] = []
 
     def look_up(host: str, *args: Any, **kwargs: Any) -> Any:
@@ -180,7 +180,7 @@ def test_each_address_of_a_host_is_tried_once_until_one_answers(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", look_up)
-        patch.setattr(urllib3.connection.connection, "create_connection", connect_to)
+        patch.setattr(urllib3.util.connection, "create_connection", connect_to)
         url = discovery_of(ciam).replace("127.0.0.1", "ciam.test")
         with contextlib.suppress(CiamError), raising_ciam_errors("api"), HttpSession() as session:
             assert session.request("GET", url, withhold_token=True).ok
