@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import random
+import re
 import time
 import traceback
 from collections.abc import Callable
@@ -94,6 +95,8 @@ def test_an_error_needs_only_a_code() -> None:
     assert (error.type_code, error.upstream_text, error.request_id, error.stage) == ("",) * 4
     assert error.upstream_status is None
     assert error.retry_after is None
+    assert (error.generic_code, error.is_reported) == ("", False)
+    assert re.fullmatch(r"local-[0-9a-f]{16}", error.reference)
 
 
 def test_a_stage_is_given_as_a_member_or_by_its_name() -> None:
@@ -520,6 +523,7 @@ def test_error_from_authlib_converts_errors_of_authlibs_client(
 
     assert error is not None
     assert (error.code, error.stage) == (code, "")
+    assert error.cause_names == (f"{type(raised).__module__}.{type(raised).__qualname__}",)
 
 
 @pytest.mark.parametrize(
@@ -783,6 +787,27 @@ def test_raising_ciam_errors_works_as_a_decorator() -> None:
 
 
 # --- Data in converted exceptions -------------------------------------------------------------
+
+
+def test_the_names_of_all_exceptions_behind_an_error_are_kept() -> None:
+    def fail() -> None:
+        try:
+            try:
+                raise KeyError("first")
+            except KeyError:
+                # Without "from", the first exception is only the context.
+                raise ValueError("second")  # noqa: B904
+        except ValueError as error:
+            raise authlib_errors.OAuthError("invalid_grant") from error
+
+    with pytest.raises(CiamError) as caught, raising_ciam_errors("token"):
+        fail()
+
+    assert caught.value.cause_names == (
+        "authlib.integrations.base_client.errors.OAuthError",
+        "ValueError",
+        "KeyError",
+    )
 
 
 def raise_oauth_error(secret: str) -> None:

@@ -91,6 +91,15 @@ def test_the_text_of_an_event_names_only_its_facts(name: str, event: Event) -> N
     assert set(facts) <= set(FACTS)
 
 
+def test_each_event_has_a_meaning_unless_its_line_tells_what_to_do() -> None:
+    without_meaning = {event.name for event in EVENTS.values() if not event.meaning}
+
+    assert without_meaning == {
+        "address_limit_shared", "no_client_address", "redirect_page_missing",
+    }  # fmt: skip
+    assert all(event.meaning.endswith(".") for event in EVENTS.values() if event.meaning)
+
+
 def test_each_fact_belongs_to_an_event() -> None:
     used = {
         *COMMON_FACTS,
@@ -379,6 +388,18 @@ def test_a_failing_observer_is_logged_once_and_stops_nothing(
     assert line.endswith("Failing has failed (ValueError). Its metrics lack events.")
     assert "x.Y" not in line
     assert set(fields_of(errors[0])) == {"event", "observer", "error", *COMMON_FACTS}
+
+
+def test_a_failing_function_is_logged_with_its_name(log: pytest.LogCaptureFixture) -> None:
+    def failing(name: str, facts: Mapping[str, Fact], request: HttpRequest | None) -> None:
+        raise ValueError
+
+    add_observer(failing, SIGNED_IN)
+    record(SIGNED_IN, level=NO_LINE)
+    remove_observer(failing)
+
+    (line,) = log.messages
+    assert ".failing has failed (ValueError)" in line
 
 
 def test_an_observer_that_removes_itself_does_not_hide_an_event_from_the_next(

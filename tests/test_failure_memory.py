@@ -17,7 +17,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django import failure_memory
 from ciam_django.checks.caches import cache_fault
-from ciam_django.client.cache import set_cached
+from ciam_django.client.cache import get_many_cached, set_cached
 from ciam_django.errors import CiamError
 from ciam_django.events import remove_observer
 from ciam_django.failure_memory import (
@@ -270,6 +270,33 @@ def test_a_record_of_a_version_with_other_members_is_left_out() -> None:
 
     ((failure,),) = [each.failures for each in remembered_rows()]
     assert failure.request_id == "second"
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_a_record_of_a_version_without_sign_ins_is_read() -> None:
+    remember({**FACTS, "sign_in": "3f2a9c01", "method": "sms"})
+    key = failure_memory._place_key(failure_memory._number_key(int(time.time() // 3600), LOCKED), 1)
+    record = get_many_cached([key])[key]
+    assert (record.pop("sign_in"), record.pop("method")) == ("3f2a9c01", "sms")
+    set_cached(key, record, seconds=60)
+
+    ((failure,),) = [each.failures for each in remembered_rows()]
+    assert (failure.code, failure.sign_in, failure.method) == (LOCKED, "", "")
+
+
+@pytest.mark.usefixtures("shared_cache")
+def test_a_cache_that_fails_after_the_count_is_logged_without_a_warning(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise ConnectionError
+
+    caplog.set_level(logging.INFO, "ciam_django")
+    monkeypatch.setattr(SharedCache, "set", fail)
+    remember(FACTS)
+
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "cache is down" in caplog.text
 
 
 PROGRAM: Final = """

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import inspect
 import sys
 import time
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,6 +19,9 @@ from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
 from pytest_django.fixtures import Settings
 
+from ciam_django import tokens
+from ciam_django.accounts import bearer, session_store, token_refresh
+from ciam_django.client import access_tokens, envelope, private_key_jwt
 from ciam_django.errors import CiamError
 from ciam_django.privacy import (
     clear_frames_on_error,
@@ -247,6 +252,32 @@ def test_a_converted_exception_does_not_show_the_exception_that_its_caller_handl
 
 
 # --- Frames -----------------------------------------------------------------------------------
+
+
+# The functions that a view or a project calls with a token or a key.
+FUNCTIONS_WITH_SECRETS = [
+    (tokens, "access_token_of"),
+    (private_key_jwt, "assertion_parameters"),
+    (envelope, "raise_for_failure"),
+    (access_tokens, "verify_token_at_ciam"),
+    (access_tokens, "verify_token_as_jwt"),
+    (access_tokens, "try_signature"),
+    (session_store, "sync_ciam_session"),
+    (session_store, "decrypted_tokens"),
+    (bearer, "user_and_bearer"),
+    (token_refresh, "refresh_if_due"),
+    (token_refresh, "refresh_session_tokens"),
+]
+
+
+@for_each_row("module, name", FUNCTIONS_WITH_SECRETS)
+def test_each_function_with_secrets_leaves_no_variables(module: ModuleType, name: str) -> None:
+    function, wrappers = getattr(module, name), []
+    while function is not inspect.unwrap(function):
+        wrappers.append(function.__code__.co_qualname.partition(".")[0])
+        function = function.__wrapped__
+
+    assert wrappers[0] == "clear_frames_on_error"
 
 
 @pytest.mark.parametrize("raised", [CiamError("timeout"), ValueError("mine"), KeyboardInterrupt()])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.http import HttpResponse
@@ -22,6 +23,7 @@ from ciam_django.errors import CiamError
 from ciam_django.kinds import Kind
 from ciam_django.middleware import CiamErrorMiddleware
 from ciam_django.reporting import answer_and_report, report
+from ciam_django.signals import unknown_code
 from tests.rows import for_each_row
 
 LOCKED = "Operation.Failure.User.Locked"
@@ -70,6 +72,50 @@ def test_a_line_has_all_facts_of_the_error(log: pytest.LogCaptureFixture) -> Non
     )
     assert record.exc_info is None
     assert not hasattr(record, "request")
+
+
+@contextlib.contextmanager
+def counting_unknown_codes() -> Iterator[list[str]]:
+    """The codes of the signal ``unknown_code``."""
+    codes: list[str] = []
+
+    def add_code(sender: object, code: str, **kwargs: object) -> None:
+        codes.append(code)
+
+    unknown_code.connect(add_code)
+    yield codes
+    unknown_code.disconnect(add_code)
+
+
+@for_each_row(
+    "error, step, ids",
+    [
+        (CiamError("timeout", request_id=REQUEST_ID), "exact", (REQUEST_ID, None)),
+        (CiamError("Brand.New", type_code="Params.Blank"), "type_code", ("local-", None)),
+        (CiamError("Brand.New", upstream_status=429), "status", ("local-", None)),
+        (
+            CiamError("Operation.Failure.Username.Or.Password.Error", request_id=REQUEST_ID),
+            "exact",
+            (REQUEST_ID, None),
+        ),
+        (
+            CiamError(LOCKED, stage="password", request_id=REQUEST_ID),
+            "exact",
+            ("local-", REQUEST_ID),
+        ),
+    ],
+)
+def test_a_line_has_the_step_of_the_look_up_and_the_ids_of_the_request(
+    error: CiamError, step: str, ids: tuple[str, str | None], log: pytest.LogCaptureFixture
+) -> None:
+    log.clear()
+    answer_and_report(error)
+    fields = vars(log.records[-1])
+
+    assert fields["ciam_step"] == step
+    assert f" step={step} " in log.messages[-1]
+    assert fields["ciam_request_id"].startswith(ids[0])
+    assert fields["ciam_upstream_request_id"] == ids[1]
 
 
 @for_each_row(
@@ -174,7 +220,10 @@ def test_a_code_of_the_query_string_is_logged_at_info(
 ) -> None:
     # Authlib raises an error with this code before it checks the state.
     request = rf.get("/my/callback/", {"error": code})
-    answer_and_report(CiamError(code), request)
+    with counting_unknown_codes() as unknown:
+        answer_and_report(CiamError(code), request)
+    # Anybody can send any code.
+    assert unknown == []
     answer_and_report(CiamError(code, stage="callback"), request)
     answer_and_report(CiamError("unauthorized_client"), request)
 
@@ -203,8 +252,11 @@ def test_an_unpublished_code_of_an_upstream_family_is_always_logged_as_a_warning
 
 
 def test_each_unknown_code_is_logged_as_a_warning(log: pytest.LogCaptureFixture) -> None:
-    answer_and_report(CiamError("Brand.New"))
-    answer_and_report(CiamError("Brand.Newer"))
+    with counting_unknown_codes() as unknown:
+        for code in ("Brand.New", "Brand.Newer", "Brand.New", LOCKED, "invalid_client", "timeout"):
+            answer_and_report(CiamError(code))
+    assert unknown == ["Brand.New", "Brand.Newer"]
+    del log.records[2:]
 
     assert levels(log) == ["WARNING", "WARNING"]
 

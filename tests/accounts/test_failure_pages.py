@@ -12,7 +12,7 @@ from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import path
 from django.utils.formats import localize
 from django.utils.timezone import localtime
@@ -83,6 +83,7 @@ def test_the_list_has_each_code_with_its_count_sentence_and_last_time(staff: Cli
     assert f"12 {LOCKED} {sentences[LOCKED]} account_state (403)" in text
     assert f"1 timeout {sentences['timeout']} upstream (503)" in text
     assert f"1 unknown_error {sentences['unknown_error']}" in text
+    assert ">unknown_<wbr>error<" in staff.get(LIST).content.decode()
     assert text.index(LOCKED) < text.index("timeout")
     assert "reference" not in text
     assert "Moon" not in text
@@ -201,7 +202,13 @@ def test_the_admin_lists_the_failures_for_staff_with_the_permission(staff: Clien
 def test_no_superuser_can_add_change_or_delete_failures(admin_client: Client) -> None:
     content = admin_client.get("/admin/").content.decode()
     entry = content.partition(f'href="{LIST}"')[2].partition("</tr>")[0]
+    failures = admin.site._registry[CiamFailure]
+    request = RequestFactory().get("/")
+    request.user = User(is_staff=True, is_superuser=True)
 
+    assert failures.get_model_perms(request) == {
+        "view": True, "add": False, "change": False, "delete": False,
+    }  # fmt: skip
     assert "viewlink" in entry
     assert "addlink" not in entry
     assert "changelink" not in entry

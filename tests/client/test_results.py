@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -130,3 +131,86 @@ def test_a_profile_has_the_documented_members() -> None:
     profile = results.profile_of(data)
 
     assert profile == results.Profile("u", "li", "Li", "li@example.com", "13800138000", data)
+
+
+@for_each_row(
+    "read, data, expected",
+    [
+        (lambda data: results.profile_of(data).user_id, {"uuid": "u"}, "u"),
+        (lambda data: results.profile_of(data).username, {"loginName": "li"}, "li"),
+        (lambda data: results.captcha_of(data).id, {"uuid": "c", "image": "x"}, "c"),
+        (
+            lambda data: results.captcha_of(data).image,
+            {"image": "https://a.test/"},
+            "https://a.test/",
+        ),
+        (lambda data: results.auth_sources_of(data)[0].name, {"data": [{"name": "QQ"}]}, "QQ"),
+        (
+            lambda data: results.auth_sources_of(data)[0].type,
+            {"data": [{"enterpriseAuthType": "qq"}]},
+            "qq",
+        ),
+        (lambda data: results.consents_of(data)[0].id, {"data": [{"uuid": "t"}]}, "t"),
+        (lambda data: results.consents_of(data)[0].id, {"data": [{"id": "t"}]}, "t"),
+        (lambda data: results.consents_of(data)[0].name, {"data": [{"name": "T"}]}, "T"),
+        (lambda data: results.consents_of(data)[0].name, {"data": [{"title": "T"}]}, "T"),
+        (lambda data: results.consents_of(data)[0].name, {"data": [{"title": {"en": "T"}}]}, "T"),
+        (
+            lambda data: results.consents_of(data)[0].names,
+            {"data": [{"title": {"zh_CN": "T"}}]},
+            {"zh-cn": "T"},
+        ),
+        (lambda data: results.consents_of(data)[0].name, {"data": [{}]}, ""),
+        (
+            lambda data: results.consents_of(data)[0].url,
+            {"data": [{"url": "https://a.test/"}]},
+            "https://a.test/",
+        ),
+        (
+            lambda data: results.consents_of(data)[0].url,
+            {"data": [{"link": "https://a.test/"}]},
+            "https://a.test/",
+        ),
+        (
+            lambda data: results.consents_of(data)[0].url,
+            {"data": [{"link": {"en": "https://a.test/"}}]},
+            "https://a.test/",
+        ),
+        (
+            lambda data: results.consents_of(data)[0].urls,
+            {"data": [{"link": {"en": "https://a.test/"}}]},
+            {"en": "https://a.test/"},
+        ),
+        (lambda data: results.consents_of(data)[0].url, {"data": [{}]}, ""),
+        (results.user_id_in, {}, ""),
+    ],
+)
+def test_a_member_has_each_name_of_the_vendors_pages(
+    read: Callable[[Any], object], data: dict[str, Any], expected: object
+) -> None:
+    assert read(data) == expected
+
+
+@for_each_row(
+    "required, is_required", [(True, True), (False, False), ("FALSE", False), ("x", True)]
+)
+def test_terms_are_required_unless_ciam_says_otherwise(required: object, is_required: bool) -> None:
+    (consent,) = results.consents_of({"data": [{"required": required}]})
+    assert consent.is_required is is_required
+    assert results.consents_of({"data": [{}]})[0].is_required
+
+
+def test_the_name_and_the_address_of_terms_have_a_largest_length() -> None:
+    address = "https://a.test/".ljust(2000, "x")
+    rows = [
+        {"name": "x" * 100, "url": address},
+        {"name": "x" * 101, "url": f"{address}x"},
+        {"name": "x" * 99 + " yy", "url": "http://a.test/"},
+        {"name": " Terms \n of\tuse\x00 "},
+    ]
+    consents = results.consents_of({"data": rows})
+
+    assert [consent.name for consent in consents] == [
+        "x" * 100, "x" * 100 + "…", "x" * 99 + "…", "Terms of use",
+    ]  # fmt: skip
+    assert [consent.url for consent in consents] == [address, "", "", ""]

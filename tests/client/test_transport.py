@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import socket
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import requests
+import urllib3.util.connection
 from django.core.cache import cache
 from pytest_django.fixtures import Settings
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -151,21 +153,46 @@ def test_a_closed_port_and_an_unknown_host_mean_no_connection(settings: Settings
         assert raised.value.code == "no_connection"
 
 
-def test_each_address_of_a_host_is_tried(ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch) -> None:
+@for_each_row(
+    "addresses, tried",
+    [
+        (["127.0.0.2", "127.0.0.1"], ["127.0.0.2", "127.0.0.1"]),
+        (["127.0.0.2", "127.0.0.1", "127.0.0.3"], ["127.0.0.2", "127.0.0.1"]),
+        (["127.0.0.2", "127.0.0.3"], ["127.0.0.2", "127.0.0.3"]),
+    ],
+)
+def test_each_address_of_a_host_is_tried_once_until_one_answers(
+    ciam: FakeCiam, addresses: list[str], tried: list[str]
+) -> None:
     transport._discard_connections()
-    port = int(ciam.url.rpartition(":")[2])
-    real = socket.getaddrinfo
-    dead = real("127.0.0.2", port, type=socket.SOCK_STREAM)
-    alive = real("127.0.0.1", port, type=socket.SOCK_STREAM)
-    monkeypatch.setattr(
-        socket,
-        "getaddrinfo",
-        lambda host, *args, **kwargs: (
-            [*dead, *alive] if host == "127.0.0.1" and kwargs else real(host, *args, **kwargs)
-        ),
-    )
+    real, connect = socket.getaddrinfo, urllib3.util.connection.create_connection
+    attempts: list[tuple[str, float]] = []
 
-    assert fetch_discovery(ciam).ok
+    def look_up(host: str, *args: Any, **kwargs: Any) -> Any:
+        # urllib3 itself looks up an address of the list.
+        if host != "ciam.test":
+            return real(host, *args, **kwargs)
+        return [row for address in addresses for row in real(address, *args, **kwargs)]
+
+    def connect_to(address: tuple[str, int], timeout: float, *args: Any, **kwargs: Any) -> Any:
+        attempts.append((address[0], timeout))
+        return connect(address, timeout, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", look_up)
+        patch.setattr(urllib3.util.connection, "create_connection", connect_to)
+        url = discovery_of(ciam).replace("127.0.0.1", "ciam.test")
+        with contextlib.suppress(CiamError), raising_ciam_errors("api"), HttpSession() as session:
+            assert session.request("GET", url, withhold_token=True).ok
+            # The name of the host is also the name that a certificate must have.
+            assert ciam.requests[-1].headers["Host"].startswith("ciam.test:")
+    close_circuits()
+
+    assert [address for address, _ in attempts] == tried
+    # All attempts have one deadline.
+    timeouts = [timeout for _, timeout in attempts]
+    assert timeouts == sorted(set(timeouts), reverse=True)
+    assert timeouts[0] < 30
 
 
 def test_netrc_is_not_read(ciam: FakeCiam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,9 +200,16 @@ def test_netrc_is_not_read(ciam: FakeCiam, tmp_path: Path, monkeypatch: pytest.M
     netrc.write_text("machine 127.0.0.1 login me password secret\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    fetch_discovery(ciam)
+    # The session looks at the environment because of the proxy, which is not for this host.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "*")
+    with HttpSession() as session:
+        for _ in range(2):
+            session.request("GET", discovery_of(ciam), withhold_token=True)
 
-    assert "authorization" not in {name.lower() for name in ciam.requests[-1].headers}
+    assert len(ciam.requests) == 2
+    for request in ciam.requests:
+        assert "authorization" not in {name.lower() for name in request.headers}
 
 
 def test_proxies_of_the_environment_are_used_unless_trust_env_is_false(
@@ -263,7 +297,7 @@ SOCKET_OPERATIONS: dict[str, Callable[[socket.socket], object]] = {
 def test_a_socket_that_is_connected_after_the_deadline_is_closed() -> None:
     ours, theirs = socket.socketpair()
     token = transport._deadline.set(time.monotonic() - 1)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match="CIAM_TIMEOUT"):
         transport._wrap_socket(ours)
     transport._deadline.reset(token)
     theirs.settimeout(5)
@@ -285,6 +319,70 @@ def test_each_operation_of_a_socket_ends_at_the_deadline(
         SOCKET_OPERATIONS[operation](timed_socket)
 
     assert time.monotonic() - began < 10
+
+
+def test_the_last_second_before_the_deadline_is_used() -> None:
+    token = transport._deadline.set(time.monotonic() + 0.9)
+    seconds = transport._remaining_seconds()
+    transport._deadline.reset(token)
+
+    assert 0 < seconds <= 0.9
+
+
+def test_a_time_limit_below_a_second_is_used(ciam: FakeCiam, settings: Settings) -> None:
+    settings.CIAM_TIMEOUT = 0.95
+
+    # A busy machine can take longer.
+    for _ in range(10):
+        with contextlib.suppress(CiamError):
+            assert fetch_discovery(ciam).ok
+            return
+        close_circuits()
+    pytest.fail("no call was made in less than a second")
+
+
+def test_a_call_after_a_timeout_makes_a_new_connection(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def time_out(*args: object, **kwargs: object) -> requests.Response:
+        raise requests.Timeout
+
+    fetch_discovery(ciam)
+    before = ciam.connections
+    fetch_discovery(ciam)
+    assert ciam.connections == before
+    with monkeypatch.context() as patch:
+        patch.setattr(HttpSession, "_send_before", time_out)
+        assert code_of(ciam) == "timeout"
+    fetch_discovery(ciam)
+
+    assert ciam.connections == before + 1
+
+
+def response_with(body: bytes) -> requests.Response:
+    """A response whose body is not read yet."""
+    response = requests.Response()
+    response.status_code = 200
+    response.raw = urllib3.HTTPResponse(io.BytesIO(body), preload_content=False)
+    return response
+
+
+def test_the_largest_body_is_read_completely_and_one_more_byte_is_refused() -> None:
+    body = bytes(range(256)) * (LARGEST_BODY // 256)
+    assert transport._read_body(response_with(body)) == body
+    with pytest.raises(CiamError, match="unreadable_answer") as raised:
+        transport._read_body(response_with(body + b"x"))
+
+    assert raised.value.upstream_status == 200
+
+
+def test_a_session_has_the_adapter_of_the_process_for_http_and_none_for_other_urls() -> None:
+    with HttpSession() as session:
+        for url in ("http://a.test/", "HTTPS://A.TEST/"):
+            assert session.get_adapter(url) is transport._adapter()
+        for url in ("ftp://a.test/", "a.test/"):
+            with pytest.raises(requests.exceptions.InvalidSchema):
+                session.get_adapter(url)
 
 
 def test_a_call_without_remaining_time_does_not_begin(ciam: FakeCiam, settings: Settings) -> None:

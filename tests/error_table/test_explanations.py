@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import override
 from pytest_django.fixtures import Settings
 
 from ciam_django.error_table.explanations import explanation_lines, explanation_of, is_code
@@ -21,6 +22,7 @@ def test_each_code_of_the_table_is_explained() -> None:
         assert (explanation.row, explanation.found_by) == (code, "the exact code")
         assert (explanation.kind, explanation.status) == (row.kind, row.status)
         assert explanation.sentences == row.sentences, code
+        assert explanation.titles == row.titles, code
         assert explanation.cause, code
         assert explanation.advice, code
         assert explanation.similar == (), code
@@ -69,6 +71,9 @@ def test_a_misspelt_code_names_the_similar_codes(settings: Settings) -> None:
     assert explanation_of("Shop.Close").similar == ["Shop.Closed"]
     assert explanation_of("Operation.Failure.User.Loked").similar[0] == LOCKED
     assert explanation_of("Moon").similar == []
+    # Only the three most similar codes.
+    similar = explanation_of("Params.Blank.Moon").similar
+    assert similar == ["Params.Blank.*", "Params.Blank", "Params.Blank.Code"]
 
 
 def test_the_overrides_in_force_are_told_in_their_order(settings: Settings) -> None:
@@ -153,8 +158,90 @@ def test_a_code_of_the_project_has_advice_and_no_page(settings: Settings) -> Non
         ("1656572265429$49b4", False),
         ("a b", False),
         ("", False),
+        ("x" * 128, True),
         ("x" * 129, False),
     ],
 )
 def test_the_form_of_a_code_is_told_from_a_request_id(text: str, expected: bool) -> None:
     assert is_code(text) is expected
+
+
+def text_of(code: str) -> str:
+    """The explanation of a code as operators read it, without the spaces at the ends of lines."""
+    return "\n".join(line.rstrip() for line in explanation_lines(explanation_of(code)))
+
+
+def sentences_of(code: str) -> str:
+    sentences = project_table()[code].sentences
+    return "\n".join(f"  {language:<13} {sentence}" for language, sentence in sentences.items())
+
+
+@for_each_row("language", ["en", "zh-hans"])
+def test_the_explanation_of_a_code_with_a_generic_answer_is_one_page(language: str) -> None:
+    with override(language):
+        text = text_of(LOCKED)
+
+    assert (
+        text
+        == f"""\
+  code          {LOCKED}
+  row           {LOCKED}
+  found by      the exact code
+  kind          account_state
+  status        403
+  title         Account unavailable
+  action        contact_support (Contact support)
+  field         none
+  audience      user
+  retry         no
+  log level     INFO
+  overrides     none
+
+What users read:
+{sentences_of(LOCKED)}
+  At the stages password, recover, register, send_code, verify_code, users get {WRONG_PASSWORD} \
+instead,
+  because the true answer tells if an account exists (CIAM_GENERIC_ERRORS):
+{sentences_of(WRONG_PASSWORD)}
+
+What operators do:
+  The account is locked at CIAM.
+  {explanation_of(LOCKED).advice.replace("`", "")}
+  Page of the documentation: codes/{LOCKED}"""
+    )
+
+
+def test_the_explanation_of_an_unknown_code_names_the_similar_codes() -> None:
+    misspelt = "Operation.Failure.Captcha.Eror"
+
+    assert (
+        text_of(misspelt)
+        == f"""\
+  code          {misspelt}
+  row           unknown_error
+  found by      no step: the code is unknown
+  did you mean  Operation.Failure.Captcha.Error, Operation.Failure.Captcha.Invalid
+  kind          upstream
+  status        503
+  title         Service temporarily unavailable
+  action        retry (Try again)
+  field         none
+  audience      developer
+  retry         no
+  log level     WARNING
+  overrides     none
+
+What users read:
+{sentences_of("unknown_error")}
+  The sentence is general, because only a developer can use the reason.
+
+What operators do:
+  CIAM has sent a code that has no row and no family.
+  {explanation_of(misspelt).advice.replace("`", "")}
+  Page of the documentation: codes/unknown_error"""
+    )
+
+
+def test_the_explanation_tells_the_field_and_that_an_attempt_can_be_repeated() -> None:
+    assert "\n  field         password\n" in text_of("Params.Blank.User.Password")
+    assert "\n  retry         yes\n" in text_of("too_many_requests")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import json
@@ -142,6 +143,28 @@ def test_a_value_that_no_line_of_ours_has_is_left_out() -> None:
     failure = failure_in("Sign-in failure: code=timeout row=<b> shown=\x1b[2J strange=1 x", 1)
 
     assert failure == LoggedFailure(line=1, code="timeout")
+
+
+def test_a_fact_that_a_line_lacks_is_empty() -> None:
+    failure = failure_in("Sign-in failure: code=timeout", 3)
+
+    assert failure is not None
+    facts = dataclasses.asdict(failure)
+    assert (facts.pop("line"), facts.pop("code")) == (3, "timeout")
+    assert set(facts.values()) == {""}
+
+
+def test_only_the_last_word_of_a_line_tells_the_sign_in() -> None:
+    start = "Sign-in failure: code=timeout request_id=x"
+    for text in ("'sign_in=forged it is'", "'it is sign_in=forged in the middle'"):
+        failure = failure_in(f"{start} upstream_text={text}", 1)
+        assert failure == LoggedFailure(line=1, code="timeout", request_id="x")
+
+
+def test_a_line_of_64_kib_is_read_and_a_longer_line_is_not() -> None:
+    for length, is_read in ((64 * 1024, True), (64 * 1024 + 1, False)):
+        line = "Sign-in failure: code=timeout ".ljust(length, "y")
+        assert (failure_in(line, 1) is not None) is is_read
 
 
 def test_the_search_counts_the_lines_and_finds_both_request_ids(record: logging.LogRecord) -> None:

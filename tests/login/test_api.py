@@ -803,6 +803,20 @@ def test_only_failed_sign_ins_of_a_mini_program_are_limited(app: App, settings: 
     assert (answer["http"], answer["code"]) == (429, "too_many_requests")
 
 
+def test_failed_sign_ins_of_a_mini_program_stop_no_other_account(
+    app: App, settings: Settings
+) -> None:
+    settings.CIAM_TRY_LIMITS = {"receiver": ("1/hour",)}
+    inputs: dict[str, dict[str, str]] = {
+        "mini_program": {},
+        "mini_program_phone": {"phone_code": "p"},
+        "mini_program_user_info": {"encrypted_data": "e", "iv": "i"},
+    }
+    for name, members in inputs.items():
+        for _ in range(2):
+            assert app.send(name, login_code="spent", **members)["http"] != 429
+
+
 def test_an_unknown_wechat_user_can_create_an_account(app: App, sign_in_mode: str) -> None:
     answer = app.send("mini_program", login_code="fake:stranger")
     assert answer["step"] == "link"

@@ -626,6 +626,13 @@ def test_guessed_codes_are_limited_before_ciam_is_asked(
     assert browser.sign_in()["Ciam-Error-Code"] == "too_many_requests"
 
 
+def test_guessed_codes_stop_no_other_account(browser: Browser, settings: Settings) -> None:
+    cache.clear()
+    settings.CIAM_TRY_LIMITS = {"receiver": ("1/hour",)}
+
+    assert 429 not in [open_guessed_callback(browser)[0] for _ in range(3)]
+
+
 def test_a_browser_that_has_signed_in_before_is_not_stopped_by_guessed_codes(
     browser: Browser, settings: Settings
 ) -> None:

@@ -42,6 +42,15 @@ def test_a_form_without_a_name_gives_no_name(text: str) -> None:
     assert name_in_form(text) == {}
 
 
+@pytest.mark.parametrize(("length", "claims"), [(2048, {"given_name": "Ada"}), (2049, {})])
+def test_a_text_of_more_than_2048_characters_has_no_name(
+    length: int, claims: dict[str, str]
+) -> None:
+    text = '{"name": {"firstName": "Ada"}, "padding": "'
+
+    assert name_in_form(text.ljust(length - 2, "x") + '"}') == claims
+
+
 @pytest.mark.parametrize(
     ("claims", "expected"),
     [
@@ -50,6 +59,8 @@ def test_a_form_without_a_name_gives_no_name(text: str) -> None:
         ({"name": "Li"}, "Li"),
         ({"given_name": "Li"}, None),
         ({"displayName": "Li"}, None),
+        ({"nickname": "Li"}, None),
+        ({"family_name": "Li"}, None),
     ],
 )
 def test_a_told_name_never_replaces_a_name_of_ciam(

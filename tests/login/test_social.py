@@ -25,6 +25,7 @@ from tests.login.person import FormBrowser
 from tests.login.test_api import AGREED
 from tests.login.test_hints import BROWSERS, IN_APP
 from tests.login.test_state import state_cookie_names
+from tests.rows import for_each_row
 
 
 def registered_at(fake: FakeCiam) -> dict[str, Any]:
@@ -177,6 +178,7 @@ def test_a_cancelled_sign_in_shows_a_neutral_notice_once_at_the_login_page(
     assert 'name="next" value="/cart/"' in page
     assert person.user_id is None
     assert "code=access_denied" in caplog.text
+    assert "stage=social " in caplog.text
     # The notice is shown once.
     assert 'role="status"' not in person.open_page("/ciam/login/").content.decode()
 
@@ -479,6 +481,7 @@ def test_a_failure_is_shown_at_the_login_page(
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (status, code)
     page = answer.content.decode()
+    assert 'role="alert"' in page
     assert answer["Ciam-Request-Id"] in page
     assert 'name="username"' in page
     assert person.user_id is None
@@ -491,6 +494,9 @@ def test_an_error_of_the_provider_is_answered_with_its_code(person: FormBrowser)
     answer = open_callback(person, f"{callback}?{query}")
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (503, "temporarily_unavailable")
+    current_state = query_of(start_sign_in(person, "qq"))["state"]
+    answer = open_callback(person, f"{callback}?state={current_state}&error=%3Cb%3E")
+    assert answer["Ciam-Error-Code"] == "oauth_error"
 
 
 def test_a_failure_at_the_callback_is_json_for_a_client_that_accepts_json(
@@ -581,6 +587,16 @@ def test_guessed_codes_of_a_provider_are_limited_before_ciam_is_asked(
 
     assert answer["Ciam-Error-Code"] == "too_many_requests"
     assert len([r for r in person.ciam.requests if r.stage == "social"]) == 2
+
+
+def test_failures_at_a_provider_stop_no_other_account(
+    person: FormBrowser, settings: Settings
+) -> None:
+    settings.CIAM_TRY_LIMITS = {"receiver": ("1/hour",)}
+    for _ in range(3):
+        state_value = query_of(start_sign_in(person, "qq"))["state"]
+        answer = open_callback(person, f"/ciam/with/qq/callback/?code=guess&state={state_value}")
+        assert answer["Ciam-Error-Code"] != "too_many_requests"
 
 
 # --- A callback that the browser posts --------------------------------------------------------
@@ -684,10 +700,32 @@ def test_only_parameters_in_their_form_pass_from_a_post(
 
 
 @pytest.mark.usefixtures("apple")
+@for_each_row(
+    "error",
+    [
+        # RFC 6749, section 4.1.2.1.
+        "invalid_request", "unauthorized_client", "access_denied", "unsupported_response_type",
+        "invalid_scope", "server_error", "temporarily_unavailable",
+        # OpenID Connect Core 1.0, section 3.1.2.6.
+        "interaction_required", "login_required", "account_selection_required",
+        "consent_required",
+        # Apple's own.
+        "user_cancelled_authorize",
+    ],
+)  # fmt: skip
+def test_an_error_of_a_standard_passes_from_a_post(client: Client, error: str) -> None:
+    path = "/ciam/with/apple/callback/"
+    answer = client.post(path, f"state=ab&error={error}", content_type=FORM)
+
+    assert query_of(answer["Location"]) == {"state": "ab", "error": error}
+
+
+@pytest.mark.usefixtures("apple")
 def test_a_post_is_refused_from_other_providers_and_above_its_size(client: Client) -> None:
     apple, qq = "/ciam/with/apple/callback/", "/ciam/with/qq/callback/"
 
-    assert client.post(qq, "state=a", content_type=FORM).status_code == 405
+    refused = client.post(qq, "state=a", content_type=FORM)
+    assert (refused.status_code, refused["Allow"]) == (405, "GET")
     assert client.post(apple, "user=" + "x" * 17_000, content_type=FORM).status_code == 400
     # A form with files is not parsed.
     assert client.post(apple, {"state": "a"})["Location"] == f"{apple}?"

@@ -29,10 +29,18 @@ _KEPT_DECORATORS: Final = re.compile(
 # Arguments with texts for developers, which no test has to repeat.
 _WORDS: Final = {"upstream_text", "verbose_name", "verbose_name_plural"}
 _CALLS_WITH_WORDS: Final = re.compile(
-    r"(?:logger\.\w+|logging\.getLogger|_|\w*gettext\w*|TypeVar|cast)$"
+    r"(?:logger\.\w+|logging\.getLogger|_|\w*gettext\w*|TypeVar|ParamSpec|cast)$"
 )
 # Calls whose arguments only type checkers read.
 _FOR_TYPE_CHECKERS: Final = {"TypeVar", "ParamSpec"}
+# Calls whose first argument is a name that only a representation shows.
+_CALLS_WITH_NAMES: Final = re.compile(r"(?:contextvars\.)?ContextVar$")
+# The type in a subscript that is a type, such as ``Mapping[str, "Name"]``.
+_GENERIC_TYPE: Final = re.compile(r"(?:[A-Z]\w*[a-z]\w*|tuple|dict|list|set|frozenset|type)$")
+# A value of a clock: ``<=`` instead of ``<`` makes a difference for one exact instant.
+_CLOCK: Final = re.compile(
+    r"\b(?:time\.(?:time|monotonic|perf_counter)\(\)|timezone\.now\(\)|now\b)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +191,16 @@ class _Finder:
             return
         if isinstance(node, ast.Call) and _CALLS_WITH_WORDS.match(ast.unparse(node.func)):
             return
+        if isinstance(node, ast.Subscript) and _GENERIC_TYPE.match(ast.unparse(node.value)):
+            return
         if isinstance(node, ast.JoinedStr):
             # The texts between the values of an f-string do not change.
             yield from (value for value in node.values if isinstance(value, ast.FormattedValue))
             return
+        is_named = isinstance(node, ast.Call) and _CALLS_WITH_NAMES.match(ast.unparse(node.func))
         for name, value in ast.iter_fields(node):
+            if is_named and name == "args":
+                continue
             if name in {"annotation", "returns", "decorator_list", "type_params"}:
                 continue
             for child in value if isinstance(value, list) else [value]:
@@ -207,7 +220,9 @@ class _Finder:
         left = node.left
         for operator, right in zip(node.ops, node.comparators, strict=True):
             old, new = _OTHER_COMPARISONS[type(operator)]
-            yield self._other_operator("other comparison", left, right, old, new)
+            is_order = isinstance(operator, ast.Lt | ast.LtE | ast.Gt | ast.GtE)
+            if not (is_order and any(_CLOCK.search(ast.unparse(each)) for each in (left, right))):
+                yield self._other_operator("other comparison", left, right, old, new)
             left = right
 
     def _other_connectives(self, node: ast.BoolOp) -> Iterator[Change]:

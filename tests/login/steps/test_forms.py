@@ -46,6 +46,17 @@ def test_the_code_of_each_blank_field_is_added_to_the_field(name: str) -> None:
         assert not form.non_field_errors()
 
 
+@for_each_row("name", STEPS)
+def test_a_value_that_is_no_text_has_the_code_of_its_field(name: str) -> None:
+    step_data = {"asked": list(PROFILE_FIELDS), "channels": {"SMS": ""}}
+    fields = STEPS[name].form({}, flow=Flow(name, "", step_data=step_data)).fields
+    for field in fields:
+        form = STEPS[name].form({field: ["<b>"]}, flow=Flow(name, "", step_data=step_data))
+        invalid = CODES_OF_FIELDS[form._table_field(field)][1]
+
+        assert invalid in [error.code for error in form.validation_errors()], field
+
+
 @for_each_row("field", CODES_OF_FIELDS)
 def test_the_codes_of_each_field_are_in_the_table(field: str) -> None:
     for code in CODES_OF_FIELDS[field]:
