@@ -101,13 +101,14 @@ def test_only_the_page_of_openid_connect_gets_the_wishes_for_its_page(
     client = {**settings.AUTHLIB_OAUTH_CLIENTS["ciam"], "authorize_params": {"theme": "dark"}}
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
     proofs: dict[str, Any] = {"state": "s" * 32, "nonce": NONCE, "code_verifier": VERIFIER}
+    wishes: list[dict[str, Any]] = [{}, {"must_log_in": True, "languages": ["zh-Hans", "zh-CN"]}]
     plain, wanted = (
-        query_of(ciam_app().authorization_url(redirect_uri=CALLBACK, **proofs, **wishes))
-        for wishes in ({}, {"must_log_in": True, "languages": ["zh-Hans", "zh-CN"]})
+        query_of(ciam_app().authorization_url(redirect_uri=CALLBACK, **proofs, **each))
+        for each in wishes
     )
 
-    wishes = {"prompt": "login", "ui_locales": "zh-Hans zh-CN"} if mode == "oidc" else {}
-    assert {name: wanted[name] for name in set(wanted) - set(plain)} == wishes
+    expected = {"prompt": "login", "ui_locales": "zh-Hans zh-CN"} if mode == "oidc" else {}
+    assert {name: wanted[name] for name in set(wanted) - set(plain)} == expected
     assert (plain["theme"], plain["state"]) == ("dark", "s" * 32)
 
 
@@ -126,8 +127,8 @@ def test_ciams_own_mode_asks_for_the_user_api_with_a_json_body_by_default(
 
 def test_a_client_without_the_fix_is_found_in_any_module() -> None:
     registry = OAuth()
-    for name, options in (("shop", {}), ("ciam", {"compliance_fix": ciam_compliance_fix})):
-        registry.register(name, client_id="x", authorize_url="https://a.test/", **options)
+    registry.register("shop", client_id="x")
+    registry.register("ciam", client_id="x", compliance_fix=ciam_compliance_fix)
     module = ModuleType("shop.oauth")
     vars(module).update(oauth=registry, other=object())
 
