@@ -26,6 +26,7 @@ from ciam_django.answers import (
     _action_url,
     answer_to,
     ciam_error_for,
+    example_answer,
     is_failure_of_ciam,
     project_login_url,
 )
@@ -682,3 +683,11 @@ def test_the_challenge_of_a_refused_scope_names_all_scopes() -> None:
 )
 def test_only_a_known_failure_of_ciam_concerns_all_users(code: str, is_failure: bool) -> None:
     assert is_failure_of_ciam(CiamError(code)) is is_failure
+
+
+def test_the_example_of_an_answer_is_always_the_same() -> None:
+    first, second = (example_answer("timeout") for _ in range(2))
+
+    assert first == second
+    # A random id would begin with "local-".
+    assert "$" in first.request_id

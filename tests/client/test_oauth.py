@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from authlib.integrations.django_client import DjangoOAuth2App, OAuth
 from django.core.cache import cache
+from joserfc import jwt
+from joserfc.jws import JWSRegistry
 from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient, ciam_compliance_fix, circuit_breaker
 from ciam_django.client.app import ciam_app
-from ciam_django.client.oauth import CiamApp, _auth_method, validate_issuer
+from ciam_django.client.oauth import (
+    CiamApp,
+    _auth_method,
+    _is_address_wrong,
+    clients_without_fix_in,
+    validate_issuer,
+)
 from ciam_django.client.person import identify_person, issuer_of
 from ciam_django.errors import CiamError
 from ciam_django.testing import FakeCiam, endpoints, keys
@@ -83,6 +93,46 @@ def test_a_malformed_authorize_url_is_an_error_of_the_authorize_stage(
         address_of(ciam_app())
 
     assert raised.value.stage == "authorize"
+
+
+def test_only_the_page_of_openid_connect_gets_the_wishes_for_its_page(
+    ciam: FakeCiam, settings: Settings, mode: str
+) -> None:
+    client = {**settings.AUTHLIB_OAUTH_CLIENTS["ciam"], "authorize_params": {"theme": "dark"}}
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+    proofs: dict[str, Any] = {"state": "s" * 32, "nonce": NONCE, "code_verifier": VERIFIER}
+    wishes: list[dict[str, Any]] = [{}, {"must_log_in": True, "languages": ["zh-Hans", "zh-CN"]}]
+    plain, wanted = (
+        query_of(ciam_app().authorization_url(redirect_uri=CALLBACK, **proofs, **each))
+        for each in wishes
+    )
+
+    expected = {"prompt": "login", "ui_locales": "zh-Hans zh-CN"} if mode == "oidc" else {}
+    assert {name: wanted[name] for name in set(wanted) - set(plain)} == expected
+    assert (plain["theme"], plain["state"]) == ("dark", "s" * 32)
+
+
+@pytest.mark.parametrize("mode", ["ciam"])
+def test_ciams_own_mode_asks_for_the_user_api_with_a_json_body_by_default(
+    ciam: FakeCiam, settings: Settings
+) -> None:
+    client = {**settings.AUTHLIB_OAUTH_CLIENTS["ciam"]}
+    client.pop("client_kwargs", None)
+    settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": client}
+    options = ciam_app().client_kwargs
+
+    assert query_of(address_of(ciam_app()))["scope"] == "USER_API"
+    assert options["token_endpoint_auth_method"] == "client_secret_json"
+
+
+def test_a_client_without_the_fix_is_found_in_any_module() -> None:
+    registry = OAuth()
+    registry.register("shop", client_id="x")
+    registry.register("ciam", client_id="x", compliance_fix=ciam_compliance_fix)
+    module = ModuleType("shop.oauth")
+    vars(module).update(oauth=registry, other=object())
+
+    assert clients_without_fix_in([None, 7, module]) == ["shop"]
 
 
 def test_a_wrong_code_verifier_gets_no_token(ciam: FakeCiam) -> None:
@@ -243,6 +293,7 @@ def test_an_unreachable_url_of_the_settings_is_named(ciam: FakeCiam, settings: S
         (None, "s", "client_secret_basic"),
         (["client_secret_basic", "client_secret_post"], "s", "client_secret_basic"),
         (["client_secret_post"], "s", "client_secret_post"),
+        (["client_secret_json"], "s", "client_secret_json"),
         (["private_key_jwt"], "s", "client_secret_post"),
         (None, None, "none"),
     ],
@@ -499,12 +550,91 @@ class TestOidc:
             assert f'["server_metadata_url"], host {host}: ' in raised.value.upstream_text
             ciam.reset()
 
-    def test_metadata_is_fetched_once(self, ciam: FakeCiam) -> None:
+    def test_metadata_is_fetched_once_an_hour(
+        self, ciam: FakeCiam, advance_clock: Callable[[float], None]
+    ) -> None:
         app = ciam_app()
-        for _ in range(3):
+        for seconds, count in ((0, 1), (3590, 1), (20, 2), (0, 2)):
+            advance_clock(seconds)
             address_of(app)
+            assert [request.stage for request in ciam.requests].count("discovery") == count
 
-        assert [request.stage for request in ciam.requests].count("discovery") == 1
+    @pytest.mark.parametrize("has_new_keys", [False, True])
+    def test_only_the_algorithms_of_the_metadata_are_accepted(
+        self, ciam: FakeCiam, has_new_keys: bool
+    ) -> None:
+        ciam.metadata = {"id_token_signing_alg_values_supported": ["ES256"]}
+        app = ciam_app()
+        app.fetch_jwk_set()
+        if has_new_keys:
+            ciam.rotate_keys()
+        with pytest.raises(CiamError) as raised:
+            app.verify_id_token(fetch_token(ciam, app), NONCE)
+
+        assert raised.value.stage == "id_token"
+
+    @pytest.mark.parametrize("offered", [None, "RS256", ["RS256", "HS256"]])
+    def test_rs256_is_the_default_algorithm(self, ciam: FakeCiam, offered: object) -> None:
+        ciam.metadata = {"id_token_signing_alg_values_supported": offered}
+        app = ciam_app()
+
+        assert app.verify_id_token(fetch_token(ciam, app), NONCE)["sub"]
+
+    def test_a_header_parameter_that_is_not_registered_does_not_matter(
+        self, ciam: FakeCiam
+    ) -> None:
+        app = ciam_app()
+        token = fetch_token(ciam, app)
+        payload = token["id_token"].split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        header = {"alg": "RS256", "kid": ciam.key.kid, "tenant": "x"}
+        registry = JWSRegistry(strict_check_header=False)
+        token["id_token"] = jwt.encode(header, claims, ciam.key, registry=registry)
+
+        assert app.verify_id_token(token, NONCE)["sub"]
+
+    @pytest.mark.parametrize(("age", "is_valid"), [(90, True), (150, False)])
+    def test_the_clocks_may_differ_by_two_minutes(
+        self, ciam: FakeCiam, age: int, is_valid: bool
+    ) -> None:
+        app = ciam_app()
+        ciam.id_token_claims.update(exp=int(time.time()) - age)
+        token = fetch_token(ciam, app)
+        if is_valid:
+            assert app.verify_id_token(token, NONCE)["sub"]
+            return
+        with pytest.raises(CiamError, match="expired_token"):
+            app.verify_id_token(token, NONCE)
+
+    def test_a_key_for_encryption_verifies_nothing(
+        self, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        key_set = [{**key, "use": "enc"} for key in ciam.published_keys]
+        monkeypatch.setattr(type(ciam), "published_keys", key_set)
+        app = ciam_app()
+        with pytest.raises(CiamError, match="unreadable_answer"):
+            app.verify_id_token(fetch_token(ciam, app), NONCE)
+
+    def test_the_logout_url_tells_who_signs_out(self, ciam: FakeCiam) -> None:
+        url = ciam_app().logout_url(back_to="https://shop.example/", id_token="t")
+
+        assert query_of(str(url))["id_token_hint"] == "t"
+
+    @pytest.mark.parametrize(("seconds_left", "is_sent"), [(14, False), (16, True)])
+    def test_a_refresh_token_needs_half_of_the_time_limit(
+        self, ciam: FakeCiam, seconds_left: int, is_sent: bool
+    ) -> None:
+        app = ciam_app()
+        app.load_server_metadata()
+
+        @circuit_breaker.sharing_one_deadline
+        def refresh() -> None:
+            # The time limit is 30 seconds.
+            circuit_breaker.call_deadline(seconds_left)
+            app.refresh_tokens("an unknown token")
+
+        with pytest.raises(CiamError, match="invalid_grant" if is_sent else "timeout"):
+            refresh()
 
     def test_the_logout_url_has_the_client_and_the_page_to_return_to(self, ciam: FakeCiam) -> None:
         app = ciam_app()
@@ -620,7 +750,13 @@ class TestOidc:
         ),
         ({"issuer": "https://evil.example"}, "the issuer in the metadata"),
         ({"id_token_signing_alg_values_supported": []}, "no algorithm"),
-        ({"id_token_signing_alg_values_supported": ["none", "HS256"]}, "no algorithm"),
+        # Anybody who knows the client_secret can make the signatures of the last three.
+        *(
+            ({"id_token_signing_alg_values_supported": [name]}, "no algorithm")
+            for name in ("none", "HS256", "HS384", "HS512")
+        ),
+        ({"authorization_endpoint": None}, "the metadata lacks authorization_endpoint"),
+        ({"issuer": "no address"}, "the issuer in the metadata is no URL, and must be http"),
         *(
             ({name: url}, f"{name} must have the scheme https")
             for name in (
@@ -655,6 +791,8 @@ def test_unusable_metadata_is_a_misconfiguration_and_names_the_setting(
 
     assert raised.value.code == "bad_configuration"
     assert reason in raised.value.upstream_text
+    if "issuer in" in reason:
+        assert f"must be {ciam.issuer} or {ciam.issuer}/: " in raised.value.upstream_text
     assert "server_metadata_url" in raised.value.upstream_text
     assert urlsplit(ciam.url).netloc in raised.value.upstream_text
 
@@ -718,7 +856,31 @@ def test_a_response_that_shows_a_wrong_metadata_url_is_a_misconfiguration(
     )
     place = f'["server_metadata_url"], host {urlsplit(ciam.url).netloc}: '
     assert place in error.upstream_text
+    assert (f"HTTP status {status}" in error.upstream_text) is is_ours
     assert ("sly" in error.upstream_text) is not is_ours
+
+
+@for_each_row(
+    "code, status, is_wrong",
+    [
+        ("invalid_request", 400, True),
+        ("unreadable_answer", 404, True),
+        ("unreadable_answer", 499, True),
+        ("invalid_request", 405, True),
+        # The firewall in front of CIAM blocks a request with this status and a page.
+        ("unreadable_answer", 405, False),
+        ("invalid_request", 399, False),
+        ("unreadable_answer", 500, False),
+        ("timeout", None, False),
+        ("no_connection", None, False),
+        ("resource.notfound.path", None, True),
+        ("PARAMS.Illegal", None, True),
+    ],
+)
+def test_a_client_error_shows_a_wrong_address_unless_it_is_of_a_firewall(
+    code: str, status: int | None, is_wrong: bool
+) -> None:
+    assert _is_address_wrong(CiamError(code, upstream_status=status)) is is_wrong
 
 
 @pytest.mark.parametrize("mode", ["oidc"])
@@ -853,8 +1015,9 @@ def test_a_missing_iss_is_accepted_if_the_metadata_does_not_announce_the_iss_par
 
 
 def test_a_missing_iss_is_refused_if_the_metadata_announces_the_iss_parameter() -> None:
-    with pytest.raises(CiamError, match="mismatching_issuer"):
+    with pytest.raises(CiamError, match="mismatching_issuer") as raised:
         validate_issuer(ANNOUNCED, [])
+    assert raised.value.stage == "callback"
 
 
 @pytest.mark.parametrize("returned_issuers", [[], [OTHER_ISSUER]])

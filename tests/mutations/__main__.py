@@ -74,14 +74,18 @@ def stale_equivalents(
 
 
 def survivors(
-    mutations: Sequence[Mutation], processes: int, *, is_quick: bool = False
+    mutations: Sequence[Mutation],
+    processes: int,
+    *,
+    is_quick: bool = False,
+    kept: Path | None = None,
 ) -> Iterator[Mutation]:
     """Yield the mutations that make no test fail; with ``is_quick``, no quick test."""
     options = ["-m", "not slow or covering"] if is_quick else []
     with (
         tempfile.TemporaryDirectory(prefix="ciam_django-mutations-") as folder,
         ThreadPoolExecutor(processes) as threads,
-        contextlib.closing(Copies(ROOT, Path(folder), processes, options)) as copies,
+        contextlib.closing(Copies(ROOT, Path(folder), processes, options, kept)) as copies,
     ):
         copies.prepare(sorted({mutation.module for mutation in mutations}))
         caught = threads.map(
@@ -125,6 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the random sample")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--quick", action="store_true", help="leave out the slow tests")
+    parser.add_argument(
+        "--kept", type=Path, metavar="FILE", help="keep the measured lines for the next run"
+    )
     parser.add_argument("--list", action="store_true", help="print the changes without trying them")
     options = parser.parse_args(arguments)
 
@@ -147,7 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
     survived = []
-    for mutation in survivors(mutations, options.processes, is_quick=options.quick):
+    for mutation in survivors(
+        mutations, options.processes, is_quick=options.quick, kept=options.kept
+    ):
         # A survivor is printed at once, because the whole run takes hours.
         sys.stderr.write(f"survived:\n{mutation}\n")
         sys.stderr.flush()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
+import json
 import math
 import os
 import queue
@@ -12,7 +14,7 @@ import signal
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +45,9 @@ _SECONDS_OF_GROUP: Final = 2.0
 # The file in a copy with the time and the lines of each test of the module that was measured last.
 _MEASURED: Final = "measured.tsv"
 
+# Test -> its time in seconds, and the executed lines of a module.
+Rows = dict[str, list[float]]
+
 # The exit status of a run that has run no test, because the change needs new imports.
 _NEEDS_IMPORTS: Final = 99
 
@@ -50,8 +55,17 @@ _NEEDS_IMPORTS: Final = 99
 class Copies:
     """Copies of the source tree, in which the tests run; each thread uses its own copy."""
 
-    def __init__(self, root: Path, folder: Path, count: int, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        root: Path,
+        folder: Path,
+        count: int,
+        options: Sequence[str] = (),
+        kept: Path | None = None,
+    ) -> None:
         self._root = root
+        # The file with the measurements of earlier runs.
+        self._kept = kept
         # More options of pytest.
         self._options = options
         self._folder = folder
@@ -68,21 +82,35 @@ class Copies:
     def prepare(self, modules: Sequence[str]) -> None:
         """Make the copies, and run the tests of the modules without a change.
 
-        The run measures the time of each test, and finds the tests that execute each line.
+        The run measures the time of each test, and finds the tests that execute each line. With the
+        file of an earlier run, only the files of tests run that are not measured for a module, or
+        that have changed, or whose module has changed.
         """
         first = self._folder / "0"
         shutil.copytree(self._root, first, ignore=shutil.ignore_patterns(*_NOT_COPIED))
-        tests = list(dict.fromkeys(test for module in modules for test in guards_of(module)))
-        with contextlib.closing(
-            WarmProcess(first, modules, tests, self._options, is_measured=True)
-        ) as process:
-            if process.run(tests, None) != 0:
-                raise SystemExit(f"the tests fail without a change:\n{process.output}")
-        for row in (first / _MEASURED).read_text(encoding="utf-8").splitlines():
-            module, test, seconds, *lines = row.split("\t")
-            self._seconds_of_test[test] = float(seconds)
-            if not test or test.partition("::")[0] in guards_of(module):
-                self._seconds[module] += float(seconds)
+        known: dict[str, Rows] = {}
+        if self._kept and self._kept.exists():
+            known = json.loads(self._kept.read_text(encoding="utf-8"))
+        keys = {
+            (module, file): self._key(first, module, file)
+            for module in modules
+            for file in ("", *guards_of(module))
+        }
+        tests = list(
+            dict.fromkeys(
+                file or guards_of(module)[0]
+                for (module, file), key in keys.items()
+                if key not in known
+            )
+        )
+        if tests:
+            known |= self._measure(first, modules, tests, keys)
+        if self._kept:
+            self._kept.write_text(json.dumps(known), encoding="utf-8")
+        for (module, _), key in keys.items():
+            for test, (seconds, *lines) in known[key].items():
+                self._seconds_of_test[test] = seconds
+                self._seconds[module] += seconds
                 for line in lines:
                     self._tests_of_lines.setdefault((module, int(line)), []).append(test)
         for module in modules:
@@ -93,6 +121,35 @@ class Copies:
         self._free.put(first)
         for number in range(1, self._count):
             self._free.put(shutil.copytree(first, self._folder / str(number)))
+
+    def _key(self, copy: Path, module: str, file: str) -> str:
+        """Return the key of the measurement of a file of tests for a module."""
+        paths = [copy / path_of(module), *([copy / file] if file else [])]
+        digests = [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in paths]
+        return " ".join([module, file, *digests, *self._options])
+
+    def _measure(
+        self,
+        copy: Path,
+        modules: Sequence[str],
+        tests: Sequence[str],
+        keys: Mapping[tuple[str, str], str],
+    ) -> dict[str, Rows]:
+        """Run the files of tests, and return the measurements by their keys."""
+        with contextlib.closing(
+            WarmProcess(copy, modules, tests, self._options, is_measured=True)
+        ) as process:
+            if process.run(tests, None) != 0:
+                raise SystemExit(f"the tests fail without a change:\n{process.output}")
+        found: dict[str, Rows] = {
+            key: {} for (_, file), key in keys.items() if not file or file in tests
+        }
+        for row in (copy / _MEASURED).read_text(encoding="utf-8").splitlines():
+            module, test, seconds, *lines = row.split("\t")
+            key = keys.get((module, test.partition("::")[0]))
+            if key in found:
+                found[key][test] = [float(seconds), *map(int, lines)]
+        return found
 
     def close(self) -> None:
         """End the processes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,21 @@ def test_the_report_names_a_change_that_makes_no_test_fail(
     (shop / "tests" / "test_prices.py").write_text("def test_price():\n    assert False\n")
     with pytest.raises(SystemExit, match="fail without a change"):
         program.main(["--module", "prices"])
+
+
+@pytest.mark.slow("a process for each change")
+def test_a_kept_measurement_is_used_until_a_test_changes(shop: Path) -> None:
+    kept = shop / "kept.json"
+    arguments = ["--module", "prices", "--processes", "1", "--kept", str(kept)]
+    assert program.main(arguments) == 1
+    measured = kept.read_text()
+    assert program.main(arguments) == 1
+    assert kept.read_text() == measured
+    test = shop / "tests" / "test_prices.py"
+    test.write_text(test.read_text().replace("PRICE == 1", "PRICE != 2"))
+
+    assert program.main(arguments) == 1
+    assert len(json.loads(kept.read_text())) == len(json.loads(measured)) + 1
 
 
 def test_a_seed_always_gives_the_same_sample(capsys: pytest.CaptureFixture[str]) -> None:
