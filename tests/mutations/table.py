@@ -29,7 +29,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "network": (),
     "privacy": ("test_errors.py",),
     "reporting": ("test_logs.py", "test_signals.py"),
-    "responses": ("test_htmx.py", "test_logs.py"),
+    "responses": ("test_htmx.py", "test_logs.py", "templatetags/test_ciam.py"),
     "tokens": ("accounts/test_session_tokens.py", "test_privacy.py"),
     "ways_out": ("login/test_redirects.py",),
     "accounts/backends": ("accounts/test_login.py", "accounts/test_users.py", "test_axes.py"),
