@@ -131,6 +131,8 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_hints.py",
         "test_urls.py",
         "login/test_popups.py",
+        "login/test_known_browsers.py",
+        "accounts/test_linking.py",
     ),
     "login/captcha": ("login/test_pages.py", "login/test_api.py", "test_urls.py"),
     "login/cookies": (
@@ -176,6 +178,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "test_urls.py",
         "login/test_popups.py",
         "login/test_consent.py",
+        "login/test_known_browsers.py",
     ),
     "login/state": (
         "test_privacy.py",
