@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from authlib.integrations.base_client.errors import OAuthError
+from django.contrib.auth.models import User
 from django.contrib.staticfiles.storage import StaticFilesStorage
 from django.http import HttpRequest, HttpResponse
 from django.middleware.locale import LocaleMiddleware
@@ -406,6 +407,17 @@ def test_a_page_has_no_inline_style_and_no_external_url() -> None:
     assert "<style" not in html
     assert "style=" not in html
     assert "http" not in html.replace("<!DOCTYPE html>", "")
+
+
+def test_the_link_of_a_part_leads_to_the_page_that_the_caller_names() -> None:
+    request = RequestFactory().get("/", headers={"accept": HTML, "hx-request": "true"})
+    html = html_of(response_for(request, answer("missing_token"), next_url="/cart/"))
+    assert "<html" not in html
+    assert 'href="/ciam/login/?next=%2Fcart%2F"' in html
+
+    request.user = User(pk=1)
+    html = html_of(response_for(request, answer("mismatching_state"), onward_url="/onward/"))
+    assert 'href="/onward/"' in html
 
 
 # --- Other projects ---------------------------------------------------------------------------

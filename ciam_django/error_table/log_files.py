@@ -21,7 +21,7 @@ _START: Final = "Sign-in failure: "
 # The values after this word have spaces.
 _END_OF_WORDS: Final = " upstream_text="
 # The words of the text that tell more than the fields with these names.
-_SENT: Final = ("code", "type_code")
+_SENT: Final = ("code",)
 _VALUE: Final = re.compile(r"[A-Za-z0-9$._:*-]{1,128}")
 # A longer line is no line of a failure. The longest one has less than 4 KB.
 _MAX_LINE_LENGTH: Final = 64 * 1024

@@ -26,6 +26,7 @@ from ciam_django.accounts.session_store import (
     create_ciam_session,
     decrypted_tokens,
     discard_ciam_session,
+    encrypted_tokens,
     end_other_sessions,
     end_sessions,
     is_check_due,
@@ -251,6 +252,31 @@ def test_a_sync_deletes_only_the_ended_older_rows_of_its_own_user(
     assert remaining == {other_user.pk, synced.pk, own_newer.pk}
     synced.refresh_from_db()
     assert synced.ends_at > timezone.now()
+
+
+def test_a_sync_deletes_at_most_fifty_rows(signed_in: HttpRequest, ciam: FakeCiam) -> None:
+    ended = {
+        "identity": row_of(signed_in).identity,
+        "sealed": encrypted_tokens(Tokens("gone")),
+        "ends_at": timezone.now() - timedelta(seconds=1),
+    }
+    CiamSession.objects.bulk_create([CiamSession(**ended) for _ in range(55)])
+    newer = Browser(ciam)
+    newer.sign_in()
+    request = request_of(newer)
+    sync_ciam_session(request, row_of(request))
+
+    assert CiamSession.objects.filter(ends_at=ended["ends_at"]).count() == 5
+
+
+def test_a_malformed_entry_of_a_session_is_the_session_of_nobody(signed_in: HttpRequest) -> None:
+    CiamSession.objects.update(id=1)
+    signed_in.session["ciam_session"] = {"id": 1, "key": "", "look_at": 0}
+    assert row_of(signed_in).pk == 1
+    signed_in.session["ciam_session"] = {"id": "1"}
+
+    assert ciam_session_of(signed_in) is None
+    assert is_check_due(signed_in)
 
 
 def test_a_sync_deletes_no_row_while_the_store_of_the_sessions_forgets_everything(

@@ -22,6 +22,7 @@ from ciam_django.accounts.users import (
     _unfilled_fields,
     random_username,
     required_fields,
+    unrequested_claims,
 )
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
@@ -343,3 +344,10 @@ def test_a_function_of_the_project_must_return_a_saved_user(settings: Settings) 
 
     assert raised.value.code == "bad_configuration"
     assert "returned no saved user" in raised.value.upstream_text
+
+
+def test_only_a_user_name_can_be_random_if_no_scope_asks_for_its_claim(settings: Settings) -> None:
+    settings.CIAM_USER_FIELDS = {"username": ["nickname"], "tenant": ["email", "name"]}
+
+    assert list(unrequested_claims(shop.TenantUser, ["openid"])) == [("tenant", "email", "email")]
+    assert list(unrequested_claims(shop.TenantUser, ["openid", "profile"])) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import RequestFactory
 from pytest_django.fixtures import Settings
@@ -18,6 +19,7 @@ from ciam_django.login.cookies import (
 )
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CODE, PASSWORD
+from tests.browser import Browser
 from tests.login.person import FormBrowser
 from tests.login.test_state import aged
 
@@ -173,3 +175,22 @@ def test_the_method_of_the_last_sign_in_comes_first(
         assert sorted(names) == ["email", "hosted", "password", "qq", "sms", "weibo"]
 
     assert last == {name: method for name, (_, method) in METHODS.items()}
+
+
+@pytest.mark.parametrize("mode", ["oidc"])
+def test_a_sign_in_at_ciams_page_is_the_last_method_and_a_link_is_none(browser: Browser) -> None:
+    def last() -> str:
+        request = RequestFactory().get("/")
+        request.COOKIES = {name: each.value for name, each in browser.client.cookies.items()}
+        return last_method(request)
+
+    user = User.objects.create_user("staff")
+    browser.client.force_login(user, "django.contrib.auth.backends.ModelBackend")
+    departure = browser.client.post("/ciam/authorize/", {"link": "1"})
+    browser.open_callback(browser.sign_in_at_ciam(departure["Location"]))
+    assert user.ciam_identities.count() == 1
+    assert last() == ""
+
+    browser.client.cookies.pop("sessionid")
+    browser.sign_in()
+    assert last() == "hosted"

@@ -7,6 +7,10 @@ import inspect
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
+
+# The names of the codes that are run where they stand.
+_COMPREHENSIONS: Final = frozenset({"<genexpr>", "<listcomp>", "<setcomp>", "<dictcomp>"})
 
 # The name and the first line of a function in the unchanged source.
 FunctionKey = tuple[str, int]
@@ -22,12 +26,14 @@ def changed_functions(
     except ValueError:
         # A function has another number of inner functions.
         return None
-    if any(_import_code(each) != _import_code(other) for each, other in pairs):
+    if any(
+        _values_of(each) != _values_of(other) for each, other, is_imported in pairs if is_imported
+    ):
         return None
     return {
         (each.co_qualname, each.co_firstlineno): other
-        for each, other in pairs
-        if _is_function(each)
+        for each, other, is_imported in pairs
+        if not is_imported
     }
 
 
@@ -48,15 +54,16 @@ def replace_functions(path: Path, functions: Mapping[FunctionKey, types.CodeType
 
 
 def _pairs(
-    old: types.CodeType, new: types.CodeType
-) -> Iterator[tuple[types.CodeType, types.CodeType]]:
-    """Yield two codes, and the pairs of the codes in their constants.
+    old: types.CodeType, new: types.CodeType, *, is_imported: bool = True
+) -> Iterator[tuple[types.CodeType, types.CodeType, bool]]:
+    """Yield two codes, True if the import executes them, and the same for their inner codes.
 
     Raises ``ValueError`` if the codes do not have the same number of inner codes.
     """
-    yield old, new
+    yield old, new, is_imported
     for each, other in zip(_codes_in(old), _codes_in(new), strict=True):
-        yield from _pairs(each, other)
+        is_run = is_imported and (not _is_function(each) or each.co_name in _COMPREHENSIONS)
+        yield from _pairs(each, other, is_imported=is_run)
 
 
 def _codes_in(code: types.CodeType) -> list[types.CodeType]:
@@ -67,9 +74,7 @@ def _is_function(code: types.CodeType) -> bool:
     return bool(code.co_flags & inspect.CO_OPTIMIZED)
 
 
-def _import_code(code: types.CodeType) -> object:
-    """Return what the import executes of the code of a module or a class; None for a function."""
-    if _is_function(code):
-        return None
+def _values_of(code: types.CodeType) -> object:
+    """Return what a code executes, without its inner codes."""
     constants = [repr(each) for each in code.co_consts if not isinstance(each, types.CodeType)]
     return code.co_code, code.co_names, constants

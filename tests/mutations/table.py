@@ -29,7 +29,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "network": (),
     "privacy": ("test_errors.py",),
     "reporting": ("test_logs.py", "test_signals.py"),
-    "responses": ("test_htmx.py", "test_logs.py"),
+    "responses": ("test_htmx.py", "test_logs.py", "templatetags/test_ciam.py"),
     "tokens": ("accounts/test_session_tokens.py", "test_privacy.py"),
     "ways_out": ("login/test_redirects.py",),
     "accounts/backends": ("accounts/test_login.py", "accounts/test_users.py", "test_axes.py"),
@@ -131,6 +131,8 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_hints.py",
         "test_urls.py",
         "login/test_popups.py",
+        "login/test_known_browsers.py",
+        "accounts/test_linking.py",
     ),
     "login/captcha": ("login/test_pages.py", "login/test_api.py", "test_urls.py"),
     "login/cookies": (
@@ -176,6 +178,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "test_urls.py",
         "login/test_popups.py",
         "login/test_consent.py",
+        "login/test_known_browsers.py",
     ),
     "login/state": (
         "test_privacy.py",

@@ -137,6 +137,8 @@ def test_the_users_of_a_change_are_the_lines_with_its_name(change: str, expected
         # The import runs these lines, so that a new process has to import them.
         ("TAX = 2", "TAX = 3", None),
         ("price: int = 3", "price: int = 4", None),
+        ("tax for tax in (2,)", "-tax for tax in (2,)", None),
+        ("tax for tax in (4,)", "-tax for tax in (4,)", 5),
         # The function has no other variable of its caller's function any more.
         ("return net(price) + extra", "return net(price)", False),
     ],
@@ -145,7 +147,9 @@ def test_a_changed_function_of_an_imported_module_runs_its_new_code(
     old: str, new: str, result: object
 ) -> None:
     source = (
-        "TAX = 2\ndef net(price: int = 3) -> int:\n    return price + TAX\n"
+        "TAX = 2\nTAXES = [tax for tax in (2,)]\n"
+        "def net(price: int = 3) -> int:\n"
+        "    taxes = [tax for tax in (4,)]\n    return price + TAX\n"
         "def adding(extra: int):\n    def gross(price: int) -> int:\n"
         "        return net(price) + extra\n    return gross\ngross = adding(1)\n"
     )

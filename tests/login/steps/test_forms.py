@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import pytest
@@ -17,6 +18,7 @@ from ciam_django.login.steps.forms import (
     PROFILE_FIELDS,
     CiamForm,
     CodeField,
+    PhoneRegionSelect,
     ProfileForm,
     snake_case_name,
 )
@@ -49,12 +51,12 @@ def test_the_code_of_each_blank_field_is_added_to_the_field(name: str) -> None:
 @for_each_row("name", STEPS)
 def test_a_value_that_is_no_text_has_the_code_of_its_field(name: str) -> None:
     step_data = {"asked": list(PROFILE_FIELDS), "channels": {"SMS": ""}}
-    fields = STEPS[name].form({}, flow=Flow(name, "", step_data=step_data)).fields
-    for field in fields:
-        form = STEPS[name].form({field: ["<b>"]}, flow=Flow(name, "", step_data=step_data))
-        invalid = CODES_OF_FIELDS[form._table_field(field)][1]
+    flow = Flow(name, "", step_data=step_data)
+    form = STEPS[name].form({key: ["<b>"] for key in form_of(name).fields}, flow=flow)
 
-        assert invalid in [error.code for error in form.validation_errors()], field
+    assert [error.code for error in form.validation_errors()] == [
+        CODES_OF_FIELDS[form._table_field(field)][1] for field in form.fields
+    ]
 
 
 @for_each_row("field", CODES_OF_FIELDS)
@@ -199,6 +201,85 @@ def test_a_page_for_taiwan_does_not_ask_for_a_city_beside_a_province(
         form = ProfileForm(flow=Flow("profile", "", step_data={"asked": asked}))
 
     assert ("city" in form.fields) == has_city
+
+
+def test_the_list_of_country_codes_has_an_option_for_each_region(settings: Settings) -> None:
+    settings.CIAM_PHONE_REGIONS = ["CN", "HK", "US"]
+    settings.CIAM_PHONE_REGION = "HK"
+    with override("en"):
+        html = PhoneRegionSelect(attrs={"class": "x"}).render("region", "US", {"id": "i"})
+
+    assert html == (
+        '<select class="x" id="i" name="region">'
+        '<option value="HK">+852\u2003Hong Kong</option>'
+        '<option value="CN">+86\u2007\u2003Mainland China</option>'
+        '<option value="US" selected>+1\u2007\u2007\u2003United States</option>'
+        "</select>"
+    )
+
+
+def test_the_terms_are_the_last_field_also_below_a_captcha() -> None:
+    consents = [Consent("a", "a", "", True, {})]
+    form = STEPS["password"].form({}, flow=Flow("password", ""), consents=consents)
+    form.add_captcha()
+
+    assert list(form.fields) == ["username", "password", "captcha", "consent"]
+
+
+def test_each_recipient_has_the_pattern_and_the_messages_of_its_checks() -> None:
+    patterns = {}
+    for name in ("sms", "email", "recover", "code", "profile"):
+        form = form_of(name)
+        form.set_client_checks(RequestFactory().get("/"))
+        for field_name, field in form.fields.items():
+            attrs = field.widget.attrs
+            assert ("data-ciam-blank" in attrs) is field.required, field_name
+            has_check = field_name in ("phone_number", "email", "receiver", "birthday")
+            if name != "profile":
+                assert ("data-ciam-invalid" in attrs) is has_check, field_name
+                assert ("pattern" in attrs) is has_check, field_name
+            if "pattern" in attrs:
+                patterns[field_name] = re.compile(attrs["pattern"].replace(r"\p{Nd}", "\\d"))
+
+    texts = {"li@example.com": (False, True), "１３８ 0000-0000": (True, False), "li": (False,) * 2}
+    for text, (is_number, is_email) in texts.items():
+        assert bool(patterns["phone_number"].fullmatch(text)) is is_number
+        assert bool(patterns["email"].fullmatch(text)) is is_email
+        assert bool(patterns["receiver"].fullmatch(text)) is (is_number or is_email)
+
+
+def test_the_rule_of_new_passwords_is_shown_at_their_field_once() -> None:
+    form = form_of("recover_code")
+    form.show_password_hint("8 letters")
+    hints = {name: form[name].help_text for name in form.fields}
+    assert hints == {"code": "", "password": "8 letters"}
+    form.add_error("password", "Use 8 letters.")
+    form.show_password_hint("8 letters")
+    assert form["password"].help_text == ""
+    form = form_of("password")
+    form.show_password_hint("8 letters")
+    assert form["password"].help_text == ""
+
+
+def test_the_focus_is_on_the_first_error_or_the_first_empty_field() -> None:
+    def focused(form: CiamForm) -> list[str]:
+        form.remove_autofocus()
+        form.set_autofocus()
+        return [name for name, field in form.fields.items() if field.widget.attrs.get("autofocus")]
+
+    form = STEPS["password"].form({"username": "li", "password": "x"}, flow=Flow("password", ""))
+    # The page never has the password.
+    assert focused(form) == ["password"]
+    form.add_error("username", "Wrong.")
+    assert focused(form) == ["username"]
+    form.remove_autofocus()
+    assert not any("autofocus" in field.widget.attrs for field in form.fields.values())
+    form = STEPS["recover_code"].form({"code": "1"}, flow=Flow("recover_code", ""))
+    assert focused(form) == ["password"]
+    form = STEPS["code"].form({"code": "1"}, flow=Flow("code", ""))
+    assert focused(form) == ["code"]
+    form.keep_typed_code()
+    assert focused(form) == []
 
 
 def test_each_step_that_ciam_asks_for_is_in_the_table_of_steps() -> None:
