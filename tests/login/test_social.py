@@ -199,8 +199,12 @@ def test_a_refusal_by_ciam_is_no_cancel(person: FormBrowser) -> None:
     answer = sign_in_at(person, "qq", "fail:access_denied")
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "access_denied")
+    notice = answer.content.decode().partition("<h1")[0]
+    assert "<strong>No access</strong>" in notice
+    assert "cancelled" not in notice
+    assert answer["Ciam-Request-Id"] in notice
     # The notice has no link to the page that the user sees already.
-    assert 'href="/ciam/login/' not in answer.content.decode().partition("<h1")[0]
+    assert 'href="/ciam/login/' not in notice
 
 
 def test_the_login_page_in_an_app_offers_to_copy_its_address(person: FormBrowser) -> None:
