@@ -305,6 +305,32 @@ def test_the_button_of_the_last_sign_in_is_above_the_form(
     assert ("autofocus" in page) is ("password" in methods and not first)
 
 
+@for_each_row(
+    "agent, methods, parts",
+    [
+        # The button to CIAM's page is the last button below a form, and the first without a form.
+        (BROWSERS["Firefox"], ["password", "hosted"], ["ciam-marks", "More sign-in options"]),
+        (BROWSERS["Firefox"], ["hosted"], ["Continue to sign in", "ciam-marks"]),
+        (
+            BROWSERS["Safari"],
+            ["password", "hosted"],
+            ["ciam-marks", "More sign-in options", "ciam-elsewhere"],
+        ),
+        (BROWSERS["Safari"], ["hosted"], ["Continue to sign in", "ciam-marks", "ciam-elsewhere"]),
+    ],
+)
+def test_the_ways_to_sign_in_have_one_order(
+    agent: str, methods: list[str], parts: list[str], settings: Settings
+) -> None:
+    settings.CIAM_LOGIN_METHODS = methods
+    headers = {"Accept": HTML, "User-Agent": agent}
+    page = Client(headers=headers).get("/ciam/login/").content.decode()
+
+    every = ["ciam-marks", "More sign-in options", "Continue to sign in", "ciam-elsewhere"]
+    shown = [part for part in every if f"{part}<" in page or f'class="{part}"' in page]
+    assert sorted(shown, key=page.index) == parts
+
+
 @pytest.mark.parametrize("is_on", [False, True])
 def test_only_the_setting_loads_the_script_of_wechats_qr_code(
     is_on: bool, person: FormBrowser, settings: Settings
