@@ -92,6 +92,16 @@ def test_the_page_with_the_question_sends_the_request_again(
     assert f'action="{url}"' in page
     assert f">{button}</button>" in page
     assert 'href="/ciam/login/?next=%2Fcart%2F"' in page
+    # The first page is a question, and no error.
+    assert "<title>Please agree to continue</title>" in page
+    assert "Review these before you continue." in page
+    assert "ciam_consent_error" not in page
+
+    headers = {"Referer": f"http://testserver{url}"}
+    person.response = person.client.post(url, fields, headers=headers)
+    page = person.response.content.decode()
+    assert "<title>Error: Please agree to continue</title>" in page
+    assert "Review these" not in page
     assert re.search(
         r'value="terms privacy" required data-ciam-consent aria-invalid="true"'
         r' aria-describedby="ciam_consent_error" autofocus>',
