@@ -283,8 +283,25 @@ def is_generic(answer: Answer) -> bool:
 def row_of(error: CiamError) -> MatchedRow:
     """Return the row that explains the error, before ``CIAM_GENERIC_ERRORS`` replaces it."""
     row = matched_row(error.code, error.type_code, error.upstream_status)
+    if row.meaning.is_cancel and error.upstream_status is not None:
+        return _row_of_refusal(row)
     # An error with the code of a success was raised because CIAM's response was misread.
     return matched_row("") if row.meaning.kind is Kind.SUCCESS else row
+
+
+def _row_of_refusal(row: MatchedRow) -> MatchedRow:
+    """Return the row of a cancel without the cancel: the response of CIAM's API has the code.
+
+    CIAM has refused the sign-in, so the user reads the sentence of the kind, and the support can
+    look the refusal up. What the project has set in ``CIAM_ERROR_OVERRIDES`` stays.
+    """
+    own_row, defaults = CODES[row.key], KINDS[row.meaning.kind]
+    meaning = row.meaning._replace(title="", is_cancel=False)
+    if meaning.message is own_row.message:
+        meaning = meaning._replace(message=defaults.sentence)
+    if meaning.action is own_row.action:
+        meaning = meaning._replace(action=defaults.action)
+    return row._replace(meaning=meaning)
 
 
 def _shown_row(true_row: MatchedRow, error: CiamError) -> MatchedRow:

@@ -619,6 +619,18 @@ def test_a_code_of_any_other_row_is_shown_at_the_password_stage(code: str) -> No
     assert answer_to(CiamError(code, stage="password")).code == expected
 
 
+def test_the_code_of_a_cancel_in_a_response_of_ciam_is_a_refusal(settings: Settings) -> None:
+    refusal = CiamError("access_denied", upstream_status=400)
+    answer, kind = answer_to(refusal), KINDS[Kind.PERMISSION]
+    assert (answer.title, answer.detail, answer.action) == (kind.title, kind.sentence, kind.action)
+    assert answer.has_reference
+    assert not answer.is_cancel
+
+    settings.CIAM_ERROR_OVERRIDES = {"access_denied": {"message": "Call us.", "action": "retry"}}
+    answer = answer_to(refusal)
+    assert (answer.detail, answer.action) == ("Call us.", "retry")
+
+
 # --- Handled errors ---------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.contrib import admin, messages
 from django.db.models import F, OuterRef, QuerySet, Subquery
@@ -56,6 +56,8 @@ _FIELDS = (
 _LINE_BREAK: Final = mark_safe("<br>")
 # The people that the confirmation page names.
 _MAX_PEOPLE_SHOWN: Final = 20
+# Characters of a user name in the list, which fits a screen of 1280 pixels.
+_LONGEST_USER_NAME: Final = 17
 _PHONE_CLAIMS: Final = frozenset({"phone_number", "phoneNumber"})
 
 
@@ -169,6 +171,11 @@ class CiamIdentityAdmin(_ModelAdmin):
     fields = _FIELDS
     actions = ("unlock", "disable", "enable")
 
+    class Media:
+        """The styles of the list."""
+
+        css: ClassVar[dict[str, list[str]]] = {"all": ["ciam_django/admin.css"]}
+
     @admin.display(description=pgettext_lazy("ciam", "person"), ordering="subject")
     def person(self, identity: CiamIdentity) -> str:
         """Return the masked name of the user, or the end of the person's id at CIAM."""
@@ -176,7 +183,7 @@ class CiamIdentityAdmin(_ModelAdmin):
         # U+2060 keeps the ellipsis on the line of the id.
         return masked_name(full_name) or f"…\u2060{identity.subject[-8:]}"
 
-    @admin.display(description=pgettext_lazy("ciam", "mobile number or email"))
+    @admin.display(description=pgettext_lazy("ciam", "contact"))
     def contact(self, identity: CiamIdentity) -> str:
         """Return the masked mobile number or email address of the user."""
         user = identity.user
@@ -185,9 +192,12 @@ class CiamIdentityAdmin(_ModelAdmin):
 
     @admin.display(description=pgettext_lazy("ciam", "user"), ordering="user")
     def user_name(self, identity: CiamIdentity) -> str:
-        """Return the user, masked if its name is a mobile number or an email address."""
+        """Return the user's name, masked if it is a number or an address, shortened if it is long.
+
+        The name of a user that this package has created has 29 characters.
+        """
         name = str(identity.user)
-        return masked_contact(name) or name
+        return masked_contact(name) or _shortened(name)
 
     @admin.display(description=pgettext_lazy("ciam", "provider"), ordering="provider")
     def provider_name(self, identity: CiamIdentity) -> str:
@@ -337,6 +347,14 @@ class CiamIdentityAdmin(_ModelAdmin):
                 self.message_user(request, f"{text} · {identity.subject}", messages.SUCCESS)
             self.log_change(request, identity, text)
         return succeeded
+
+
+def _shortened(name: str) -> str:
+    """Return the start and the end of a long name, which no line break separates."""
+    if len(name) <= _LONGEST_USER_NAME:
+        return name
+    length = _LONGEST_USER_NAME // 2
+    return f"{name[:length]}\u2060…\u2060{name[-length:]}"
 
 
 def _local_time(at: datetime) -> str:

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET
 
 from ciam_django.accounts.login import resume_session, sign_in_or_link
 from ciam_django.accounts.rate_limits import counting_attempt
+from ciam_django.answers import row_of
 from ciam_django.client.app import ciam_app
 from ciam_django.client.person import identify_person
 from ciam_django.errors import CiamError, Stage, code_in
@@ -57,7 +58,6 @@ from ciam_django.login.state import (
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.linking import confirmation_flow
 from ciam_django.login.tenant_config import HOSTED
-from ciam_django.lookup import meaning_of
 from ciam_django.privacy import own_text
 from ciam_django.reporting import report
 from ciam_django.responses import HTML, media_type_for, page_response
@@ -169,9 +169,7 @@ def cancel_response(
     A browser that signs in gets the login page, which has a neutral notice and the other login
     methods. A browser that links an identity gets ``next``. Return None also for a JSON client.
     """
-    # A refusal by CIAM's API has an HTTP status, and a cancel at CIAM's page or at a provider not.
-    is_cancel = meaning_of(error.code).is_cancel and error.upstream_status is None
-    if not is_cancel or media_type_for(request) != HTML:
+    if not row_of(error).meaning.is_cancel or media_type_for(request) != HTML:
         return None
     next_url = safe_next(request, sign_in_state.next)
     if sign_in_state.link_to_user:

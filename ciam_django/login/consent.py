@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import override, pgettext
@@ -15,6 +16,7 @@ from ciam_django.login.providers import Provider, registrations
 from ciam_django.login.redirects import requested_next, set_opener_policy
 from ciam_django.login.steps.flow import Flow
 from ciam_django.login.steps.forms import ConsentForm
+from ciam_django.login.steps.table import STEPS
 from ciam_django.login.tenant_config import HOSTED, load_consents
 from ciam_django.responses import (
     HTML,
@@ -58,8 +60,9 @@ def check_consent(
     """Return the ids of the terms that the user agrees to, or the response if an id is missing.
 
     The response is a page with the box of the terms, whose button sends the request again, or JSON.
-    Without a provider, the browser leaves for CIAM's page. A signed-in user who links an identity
-    is not asked.
+    The page shows an error only if the user has not ticked the box of this page. Without a
+    provider, the browser leaves for CIAM's page. A signed-in user who links an identity is not
+    asked.
     """
     way = SOCIAL if provider else HOSTED
     form = None if link_to_user else load_consent_form(way, request.POST)
@@ -74,6 +77,7 @@ def check_consent(
     if media_type_for(request) != HTML:
         return response_for(request, answer)
     form.set_autofocus()
+    was_asked = urlsplit(request.headers.get("Referer", "")).path == request.path
     next_url = requested_next(request)
     with override(language_of_page(request, answer)):
         button = (
@@ -82,9 +86,10 @@ def check_consent(
             else pgettext("ciam", "Continue to sign in")
         )
     context = {
-        "form": form,
+        "form": form if was_asked else ConsentForm(flow=form.flow, consents=form.consents),
         "form_url": request.path,
         "step": {"title": answer.title, "button": button},
+        "lead": "" if was_asked else STEPS["consent"].lead,
         "at_field": True,
         "next": next_url,
         "back_url": login_page_url(next_url),

@@ -37,6 +37,8 @@ class _StoredError:
     request_id: str = ""
     stage: str = ""
     is_cancelled: bool = False
+    # 0 without a response of CIAM.
+    upstream_status: int = 0
 
 
 def set_error_notice(
@@ -48,7 +50,9 @@ def set_error_notice(
     error's text, and is no alert.
     """
     report(error, request)
-    content = _StoredError(error.code, error.reference, error.stage, is_cancelled)
+    content = _StoredError(
+        error.code, error.reference, error.stage, is_cancelled, error.upstream_status or 0
+    )
     _COOKIES.set(request, response, _NAME, {"error": dataclasses.asdict(content)})
 
 
@@ -64,7 +68,12 @@ def notice_from_cookie(request: HttpRequest) -> tuple[Answer | None, str]:
     if stored:
         # Another version of this package may have stages that this version does not have.
         stage = stored.stage if stored.stage in set(Stage) else ""
-        error = CiamError(stored.code, request_id=stored.request_id, stage=stage)
+        error = CiamError(
+            stored.code,
+            request_id=stored.request_id,
+            stage=stage,
+            upstream_status=stored.upstream_status or None,
+        )
         answer = answer_to(error, request)
         return (None, answer.detail) if stored.is_cancelled else (answer, "")
     return None, str(SUCCESS_TEXTS.get(content.get("good_news", ""), ""))

@@ -382,11 +382,7 @@ def _login_page_response(
     authorize_url = reverse("ciam:authorize") if HOSTED in available_methods else ""
     is_hosted_first = bool(authorize_url and form_methods and last == HOSTED) and not first
     has_buttons = bool(providers["provider_marks"] or providers["other_providers"])
-    # The divider above CIAM's own page is also the divider above the providers.
-    is_hosted_below_form = bool(authorize_url and form_methods) and not is_hosted_first
-    has_or_before_providers = (
-        has_buttons and not is_hosted_below_form and bool(form_methods or authorize_url or first)
-    )
+    has_or_before_providers = has_buttons and bool(form_methods or authorize_url or first)
     context = {
         **providers,
         "method": "",

@@ -99,6 +99,12 @@ def cells(page: str) -> list[str]:
         ({"username": "13800001234"}, ID, "138****1234", "138****1234"),
         ({"username": "ada@example.com"}, ID, "a***@example.com", "a***@example.com"),
         ({}, ID, "-", "ciam-1"),
+        (
+            {"username": "ciam-00112233445566778899aabb"},
+            ID,
+            "-",
+            "ciam-001\u2060…\u20608899aabb",
+        ),
     ],
 )
 def test_the_list_masks_the_name_and_the_number_of_a_person(  # noqa: PLR0917  (the parts of a row)

@@ -83,33 +83,35 @@ def test_one_tick_counts_for_every_way(page: Page, site: str, button: str) -> No
     assert page.url.partition("/ciam/")[0] != site
 
 
-@pytest.mark.parametrize("methods", [["password", "hosted"], ["hosted"]])
-def test_without_scripts_the_browser_asks_and_the_password_stays(
-    chromium: Browser, site: str, settings: Settings, methods: list[str]
+def test_without_scripts_the_browser_asks_on_a_page_without_a_form(
+    chromium: Browser, site: str, settings: Settings
 ) -> None:
-    settings.CIAM_LOGIN_METHODS = methods
+    settings.CIAM_LOGIN_METHODS = ["hosted"]
     with tab(chromium, java_script_enabled=False) as page:
         page.goto(f"{site}/ciam/login/")
         page.click(QQ)
         assert page.url == f"{site}/ciam/login/"
-        sent: list[str] = []
-        page.on("request", lambda request: sent.append(request.post_data or ""))
-        if "password" in methods:
-            page.fill("#ciam_password", PASSWORD)
-        page.check("#ciam_ways input[name=consent]")
+        page.check(BOX)
         press(page, QQ)
 
         assert "/provider/qq/authorize" in page.url
+
+
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_without_the_script_the_server_asks_and_the_button_goes_on(
+    chromium: Browser, site: str, has_scripts: bool
+) -> None:
+    with tab(chromium, java_script_enabled=has_scripts) as page:
+        page.route("**/ciam.js", lambda route: route.abort())
+        page.goto(f"{site}/ciam/login/")
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.post_data or ""))
+        page.fill("#ciam_password", PASSWORD)
+        press(page, QQ)
+        assert page.url == f"{site}/ciam/with/qq/"
+        assert page.inner_text("h1") == "Please agree to continue"
+        page.check(BOX)
+        press(page, SUBMIT)
+
+        assert "/provider/qq/authorize" in page.url
         assert PASSWORD not in "".join(sent)
-
-
-def test_without_the_script_the_server_asks_and_the_button_goes_on(page: Page, site: str) -> None:
-    page.route("**/ciam.js", lambda route: route.abort())
-    page.goto(f"{site}/ciam/login/")
-    press(page, QQ)
-    assert page.url == f"{site}/ciam/with/qq/"
-    assert page.inner_text("h1") == "Please agree to continue"
-    page.check(BOX)
-    press(page, SUBMIT)
-
-    assert "/provider/qq/authorize" in page.url

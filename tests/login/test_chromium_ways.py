@@ -187,6 +187,17 @@ def test_each_provider_signs_in(page: Page, site: str, name: str) -> None:
     assert is_signed_in(page)
 
 
+def test_the_buttons_of_a_row_are_side_by_side(page: Page, site: str) -> None:
+    page.goto(f"{site}/ciam/login/")
+    page.click(".ciam-others > summary")
+    boxes = [each.bounding_box() for each in page.query_selector_all(".ciam-grid > button")]
+    first, second = boxes[:2]
+
+    assert first
+    assert second
+    assert (first["y"], first["height"]) == (second["y"], second["height"])
+
+
 def test_a_cancelled_sign_in_is_shown_on_the_login_page(page: Page, site: str) -> None:
     page.goto(f"{site}/ciam/login/?next={HOME}")
     press_provider(page, "weibo")
@@ -712,6 +723,16 @@ def _request_code(page: Page, site: str) -> None:
     send(page, phone_number="+86 138 0000 1234")
 
 
+def _change_number(page: Page, site: str) -> None:
+    _request_code(page, site)
+    press(page, "[href*=change]")
+
+
+def _sign_in_after_a_reset(page: Page, site: str) -> None:
+    _open_login(page, site)
+    send(page, username="fail:Operation.Failure.Password.Has.Initialized", password=PASSWORD)
+
+
 def _send_wrong_code(page: Page, site: str) -> None:
     _request_code(page, site)
     send(page, code="1")
@@ -756,6 +777,8 @@ PAGES = {
     "captcha": _open_captcha,
     "terms": _send_without_consent,
     "code": _request_code,
+    "change number": _change_number,
+    "reset": _sign_in_after_a_reset,
     "wrong code": _send_wrong_code,
     "second step": _signing_in_as("careful"),
     "new password": _signing_in_as("stale"),
@@ -771,6 +794,14 @@ PAGES = {
 }
 
 
+# The links and controls that are smaller than a finger, but for the links in a sentence. The label
+# of a box is a part of the box.
+SMALL_TARGETS = """() => [...document.querySelectorAll("a, button, summary, select, input")]
+    .filter((target) => target.checkVisibility())
+    .filter((target) => !target.closest(".ciam-consent span, .ciam-detail"))
+    .map((target) => target.closest("label") ?? target)
+    .filter((target) => Math.round(target.getBoundingClientRect().height) < 44)
+    .map((target) => target.outerHTML)"""
 LANGUAGES = {"en": "en-US", "zh-hans": "zh-CN", "zh-hant": "zh-TW", "ar": "ar"}
 SHOWN = [(name, language) for name in PAGES for language in ("en", "zh-hans")]
 
@@ -796,6 +827,7 @@ def test_a_page_is_accessible_in_each_language(  # noqa: PLR0917  (fixtures and 
         PAGES[name](page, site)
 
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+        assert page.evaluate(SMALL_TARGETS) == []
         assert page.get_attribute("html", "lang") == language
         assert page.get_attribute("html", "dir") == ("rtl" if language == "ar" else "ltr")
         if language.startswith("zh"):

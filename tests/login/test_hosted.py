@@ -367,8 +367,14 @@ def test_a_front_end_reads_that_the_sign_in_was_cancelled(browser: Browser) -> N
 
 def test_a_refusal_by_ciams_api_is_no_cancel(browser: Browser) -> None:
     browser.ciam.fail("token", code="access_denied")
+    response = browser.sign_in()
+    page = response.content.decode()
 
-    assert browser.sign_in().status_code == 403
+    assert response.status_code == 403
+    assert 'role="alert"' in page
+    assert '<h1 class="ciam-title">No access</h1>' in page
+    assert "cancelled" not in page
+    assert response["Ciam-Request-Id"] in page
 
 
 def test_a_failed_sign_in_does_not_end_the_session(browser: Browser) -> None:

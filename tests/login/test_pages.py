@@ -273,6 +273,29 @@ def test_the_inputs_have_the_messages_of_the_server_for_the_script(
             assert f'data-ciam-{attribute}="{error[1]}"' in control
 
 
+@for_each_row(
+    "address, receiver, text",
+    [
+        ("/ciam/recover/", "li@example.com", "Enter a new password."),
+        ("/ciam/sign-up/", NUMBER, "Choose a password."),
+    ],
+)
+def test_the_error_of_a_blank_new_password_has_the_word_of_its_label(
+    person: FormBrowser, settings: Settings, address: str, receiver: str, text: str
+) -> None:
+    settings.CIAM_ERROR_OVERRIDES = {}
+    person.open_page(address)
+    page = person.submit_form(receiver=receiver).content.decode()
+    assert f'data-ciam-blank="{text}"' in page
+    assert check_field_error(person.submit_form(code=CODE, password=""), "password") == text
+
+    # A message of the project for the code has precedence.
+    settings.CIAM_ERROR_OVERRIDES = {"Params.Blank.User.Password": "Type it."}
+    answer = person.submit_form(code=CODE, password="")
+    assert check_field_error(answer, "password") == "Type it."
+    assert 'data-ciam-blank="Type it."' in answer.content.decode()
+
+
 def test_a_date_of_birth_has_the_message_of_an_invalid_value() -> None:
     flow = Flow("profile", "", step_data={"asked": ["birthday", "gender"]})
     form = build_form(flow, None)

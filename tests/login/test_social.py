@@ -199,8 +199,12 @@ def test_a_refusal_by_ciam_is_no_cancel(person: FormBrowser) -> None:
     answer = sign_in_at(person, "qq", "fail:access_denied")
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "access_denied")
+    notice = answer.content.decode().partition("<h1")[0]
+    assert "<strong>No access</strong>" in notice
+    assert "cancelled" not in notice
+    assert answer["Ciam-Request-Id"] in notice
     # The notice has no link to the page that the user sees already.
-    assert 'href="/ciam/login/' not in answer.content.decode().partition("<h1")[0]
+    assert 'href="/ciam/login/' not in notice
 
 
 def test_the_login_page_in_an_app_offers_to_copy_its_address(person: FormBrowser) -> None:
@@ -299,6 +303,32 @@ def test_the_button_of_the_last_sign_in_is_above_the_form(
     )
     # With the focus, the keyboard of a phone would hide the button above the form.
     assert ("autofocus" in page) is ("password" in methods and not first)
+
+
+@for_each_row(
+    "agent, methods, parts",
+    [
+        # The button to CIAM's page is the last button below a form, and the first without a form.
+        (BROWSERS["Firefox"], ["password", "hosted"], ["ciam-marks", "More sign-in options"]),
+        (BROWSERS["Firefox"], ["hosted"], ["Continue to sign in", "ciam-marks"]),
+        (
+            BROWSERS["Safari"],
+            ["password", "hosted"],
+            ["ciam-marks", "More sign-in options", "ciam-elsewhere"],
+        ),
+        (BROWSERS["Safari"], ["hosted"], ["Continue to sign in", "ciam-marks", "ciam-elsewhere"]),
+    ],
+)
+def test_the_ways_to_sign_in_have_one_order(
+    agent: str, methods: list[str], parts: list[str], settings: Settings
+) -> None:
+    settings.CIAM_LOGIN_METHODS = methods
+    headers = {"Accept": HTML, "User-Agent": agent}
+    page = Client(headers=headers).get("/ciam/login/").content.decode()
+
+    every = ["ciam-marks", "More sign-in options", "Continue to sign in", "ciam-elsewhere"]
+    shown = [part for part in every if f"{part}<" in page or f'class="{part}"' in page]
+    assert sorted(shown, key=page.index) == parts
 
 
 @pytest.mark.parametrize("is_on", [False, True])

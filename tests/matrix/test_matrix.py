@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from django.utils.html import escape
 
+from ciam_django.answers import row_of
+from ciam_django.errors import CiamError
 from ciam_django.lookup import matched_row
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.forgeries import FORGERIES
@@ -69,7 +71,7 @@ def test_a_failure_at_ciams_page_is_answered_with_its_code(code: str, fake_ciam:
         cell = run_callback(fake_ciam, surface, username=f"fail:authorize:{code}")
 
         assert (cell.code, cell.stage) == (code, "callback")
-        check_answer(cell, surface)
+        check_answer(cell, surface, upstream_status=None)
 
 
 @slow
@@ -99,8 +101,8 @@ def test_the_readme_tables_match_the_code() -> None:
     assert forgery_table(lambda code: matched_row(code).meaning.status) in readme
 
 
-def check_answer(cell: CellResult, surface: str) -> None:
-    match = matched_row(cell.code)
+def check_answer(cell: CellResult, surface: str, upstream_status: int | None = 400) -> None:
+    match = row_of(CiamError(cell.code, upstream_status=upstream_status))
     body = cell.response.content.decode()
 
     assert cell.response.status_code == match.meaning.status

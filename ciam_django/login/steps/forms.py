@@ -285,7 +285,11 @@ class CiamForm(forms.Form):
             yield CiamError("Params.Illegal.Consent")
 
     def add_ciam_error(self, error: CiamError, request: HttpRequest) -> Answer:
-        """Add the error to its field and return its answer; a CAPTCHA error adds ``captcha``."""
+        """Add the error to its field and return its answer; a CAPTCHA error adds ``captcha``.
+
+        The error of a blank value can be ``blank_text``, which the page shows instead of the
+        answer's text.
+        """
         answer = answer_to(error, request)
         if answer.kind == Kind.CAPTCHA and "captcha" not in self.fields:
             self.add_captcha()
@@ -293,7 +297,28 @@ class CiamForm(forms.Form):
         if answer.code == "phone_region_mismatch":
             with override(answer.language):
                 self._name_fitting_regions()
+        name = answer.field or ""
+        if text := self._own_blank_text(name, answer):
+            self.errors[name] = self.error_class([text])
         return answer
+
+    def blank_text(self, name: str) -> str:
+        """Return the error of a blank field in the active language; empty for the code's text.
+
+        The code of a blank field does not know the label of the field in this form.
+        """
+        return ""
+
+    def _own_blank_text(self, name: str, answer: Answer) -> str:
+        """Return ``blank_text`` if the answer is about this blank field.
+
+        A message of the project for the code has precedence.
+        """
+        is_blank = name in self.fields and answer.code == CODES_OF_FIELDS[name][0]
+        if not is_blank or answer.true_row.has_project_message:
+            return ""
+        with override(answer.language):
+            return self.blank_text(name)
 
     def _table_field(self, name: str) -> str:
         """Return the name of a form's field in the table."""
@@ -324,7 +349,9 @@ class CiamForm(forms.Form):
             attrs = field.widget.attrs
             blank, invalid = (CiamError(code) for code in CODES_OF_FIELDS[self._table_field(name)])
             if field.required:
-                attrs["data-ciam-blank"] = answer_to(blank, request).detail
+                answer = answer_to(blank, request)
+                own_text = self._own_blank_text(name, answer)
+                attrs["data-ciam-blank"] = own_text or answer.detail
             if name in patterns:
                 attrs["pattern"] = patterns[name]
             if name in patterns or getattr(field.widget, "input_type", "") == "date":
@@ -510,12 +537,16 @@ class NewPasswordForm(CiamForm):
 
     password = _password_field(pgettext_lazy("ciam", "New password"), "new-password")
 
+    def blank_text(self, name: str) -> str:
+        """Return the error of a blank new password, which is not the user's password yet."""
+        return pgettext("ciam", "Enter a new password.") if name == "password" else ""
 
-class CodeAndPasswordForm(CiamForm):
+
+class CodeAndPasswordForm(NewPasswordForm):
     """A code that was sent, and a new password."""
 
+    field_order = ("code", "password")
     code = _code_field()
-    password = _password_field(pgettext_lazy("ciam", "New password"), "new-password")
 
 
 class SignUpForm(CodeAndPasswordForm):
@@ -524,6 +555,10 @@ class SignUpForm(CodeAndPasswordForm):
     def __init__(self, data: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(data, **kwargs)
         self.fields["password"].label = pgettext_lazy("ciam", "Choose a password")
+
+    def blank_text(self, name: str) -> str:
+        """Return the error of a blank first password."""
+        return pgettext("ciam", "Choose a password.") if name == "password" else ""
 
 
 class ConfirmPasswordForm(CiamForm):
@@ -682,31 +717,13 @@ class ProfileForm(CiamForm):
             self.phone_field = "phone_number"
             self.add_phone_region()
 
-    def add_ciam_error(self, error: CiamError, request: HttpRequest) -> Answer:
-        """Add the error to its field; a blank select asks to select, and not to enter."""
-        answer = super().add_ciam_error(error, request)
-        name = answer.field or ""
-        is_blank = answer.code == CODES_OF_FIELDS.get(name, ("",))[0]
-        if is_blank and (text := self._text_of_blank_select(name, answer.language)):
-            self.errors[name] = self.error_class([text])
-        return answer
-
-    def set_client_checks(self, request: HttpRequest) -> None:
-        """Give the inputs the messages of ``ciam.js``; see ``add_ciam_error`` for selects."""
-        super().set_client_checks(request)
-        for name, field in self.fields.items():
-            language = answer_to(CiamError(CODES_OF_FIELDS[name][0]), request).language
-            if text := self._text_of_blank_select(name, language):
-                field.widget.attrs["data-ciam-blank"] = text
-
-    def _text_of_blank_select(self, name: str, language: str) -> str:
-        """Return the error of a blank select; empty for a text box and for the gender."""
-        field = self.fields.get(name)
+    def blank_text(self, name: str) -> str:
+        """Return the error of a blank select, which asks to select, and not to enter."""
+        field = self.fields[name]
         # The text of the row already asks to select the gender.
         if not isinstance(field, forms.ChoiceField) or name in ("gender", "phone_region"):
             return ""
-        with override(language):
-            return pgettext("ciam", "Select an option for “{label}”.").format(label=field.label)
+        return pgettext("ciam", "Select an option for “{label}”.").format(label=field.label)
 
 
 def snake_case_name(name: str) -> str:
