@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
@@ -359,6 +360,8 @@ def test_ciam_is_asked_for_a_recipient_only_in_its_own_mode_without_a_recipient(
     flow = confirmation_flow(request, Person("i", "s", claims), "no token", flow)
 
     assert identity_text(flow) == text
+    # No other step names an identity.
+    assert identity_text(dataclasses.replace(flow, step="code")) == ""
     assert (len(ciam.requests) > before) is (mode == "ciam" and not claims)
 
 

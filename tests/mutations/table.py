@@ -170,6 +170,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_callback.py",
         "login/test_pages.py",
         "login/test_popups.py",
+        "test_htmx.py",
     ),
     "login/social": (
         "login/test_providers.py",
