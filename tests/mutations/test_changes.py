@@ -244,6 +244,20 @@ def test_a_kept_measurement_is_used_until_a_test_changes(shop: Path) -> None:
     assert len(json.loads(kept.read_text())) == len(json.loads(measured)) + 1
 
 
+@pytest.mark.slow("a process for each change")
+def test_a_change_of_a_function_that_an_import_has_called_is_imported(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / "ciam_django" / "prices.py").write_text("def price(): return 1\n")
+    (shop / "tests" / "test_prices.py").write_text(
+        "from ciam_django.prices import price\n\nPRICE = price()\n\n"
+        "def test_price():\n    assert PRICE == 1\n"
+    )
+
+    assert program.main(["--module", "prices", "--processes", "1"]) == 0
+    assert "prices: 2 of 2 caught, 0 survived" in capsys.readouterr().out
+
+
 def test_a_seed_always_gives_the_same_sample(capsys: pytest.CaptureFixture[str]) -> None:
     outputs = []
     for seed in ("1", "1", "2"):
