@@ -15,6 +15,7 @@ from tests.mutations.changes import (
     Change,
     changes_of,
     first_changed_line,
+    is_in_cached_function,
     is_in_function,
     lines_of_statement,
     lines_of_users,
@@ -116,6 +117,15 @@ def test_the_lines_of_a_change_are_those_of_the_innermost_statement(
 
     assert lines_of_statement(source, Change("", start, start, b"")) == expected
     assert is_in_function(source, Change("", start, start, b"")) is is_in_body
+
+
+@for_each_row("decorator, is_cached", [("", False), ("@functools.cache", True), ("@a", False)])
+def test_the_body_of_a_cached_function_is_executed_once(decorator: str, is_cached: bool) -> None:
+    source = f"{decorator}\ndef a():\n    return b\nc = d\n".encode()
+
+    for text, expected in ((b"return", is_cached), (b"c =", False)):
+        start = source.index(text)
+        assert is_in_cached_function(source, Change("", start, start, b"")) is expected
 
 
 @for_each_row(
