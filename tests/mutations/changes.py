@@ -127,12 +127,28 @@ def _last_line(statement: ast.stmt) -> int:
 
 def is_in_function(source: bytes, change: Change) -> bool:
     """Return True if a change is in the body of a function, which the import does not execute."""
-    number = source[: change.start].count(b"\n") + 1
+    return bool(_functions_around(source, change))
+
+
+def is_in_cached_function(source: bytes, change: Change) -> bool:
+    """Return True if only the first call in a process executes the body with the change."""
     return any(
-        node.body[0].lineno <= number <= _last_line(node)
+        "cache" in ast.unparse(decorator)
+        for function in _functions_around(source, change)
+        for decorator in function.decorator_list
+    )
+
+
+def _functions_around(
+    source: bytes, change: Change
+) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    number = source[: change.start].count(b"\n") + 1
+    return [
+        node
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    )
+        and node.body[0].lineno <= number <= _last_line(node)
+    ]
 
 
 def _lines_of_head(statement: ast.stmt) -> range:

@@ -24,6 +24,7 @@ import pytest
 
 from tests.mutations.changes import (
     Change,
+    is_in_cached_function,
     is_in_function,
     lines_of_statement,
     lines_of_users,
@@ -169,9 +170,11 @@ class Copies:
         try:
             process = self._warm_process(copy, module)
             path.write_bytes(changed)
-            for tests in self._groups(module, original, change):
+            for tests, needs_imports in self._groups(module, original, change):
                 timeout = _PATIENCE + _TIMES_AS_LONG * self._seconds_of(module, tests)
-                status = process.run(tests, timeout, changed)
+                status: int | None = _NEEDS_IMPORTS
+                if not needs_imports:
+                    status = process.run(tests, timeout, changed)
                 if status == _NEEDS_IMPORTS:
                     status = run_tests(copy, [*self._options, *tests], timeout)
                 # A process that a signal has ended has a negative status.
@@ -192,17 +195,25 @@ class Copies:
             self._warm[copy] = process
         return process
 
-    def _groups(self, module: str, source: bytes, change: Change) -> Iterator[Sequence[str]]:
-        """Yield the tests in the order in which they probably notice the change soonest."""
+    def _groups(
+        self, module: str, source: bytes, change: Change
+    ) -> Iterator[tuple[Sequence[str], bool]]:
+        """Yield the tests in the order in which they probably notice the change soonest.
+
+        Each group has True if its tests need new imports: an import has called the changed
+        function, for example to make the patterns of URLs, or the process may have its result.
+        """
         tests = self._tests_of(module, lines_of_statement(source, change))
-        if is_in_function(source, change) and tests and "" not in tests:
+        is_cached = is_in_cached_function(source, change)
+        is_called = is_in_function(source, change) and not is_cached
+        if is_called and tests and "" not in tests:
             count = self._count_in_group(tests)
-            yield from filter(None, [tests[:count], tests[count:]])
+            yield from ((each, False) for each in (tests[:count], tests[count:]) if each)
             return
         users = [test for test in self._tests_of(module, lines_of_users(source, change)) if test]
         if users:
-            yield users[: self._count_in_group(users)]
-        yield guards_of(module)
+            yield users[: self._count_in_group(users)], False
+        yield guards_of(module), is_cached or "" in tests
 
     def _tests_of(self, module: str, lines: Iterable[int]) -> list[str]:
         """Return the tests that execute any of the lines, the fastest tests first."""

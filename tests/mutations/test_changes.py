@@ -15,6 +15,7 @@ from tests.mutations.changes import (
     Change,
     changes_of,
     first_changed_line,
+    is_in_cached_function,
     is_in_function,
     lines_of_statement,
     lines_of_users,
@@ -116,6 +117,15 @@ def test_the_lines_of_a_change_are_those_of_the_innermost_statement(
 
     assert lines_of_statement(source, Change("", start, start, b"")) == expected
     assert is_in_function(source, Change("", start, start, b"")) is is_in_body
+
+
+@for_each_row("decorator, is_cached", [("", False), ("@functools.cache", True), ("@a", False)])
+def test_the_body_of_a_cached_function_is_executed_once(decorator: str, is_cached: bool) -> None:
+    source = f"{decorator}\ndef a():\n    return b\nc = d\n".encode()
+
+    for text, expected in ((b"return", is_cached), (b"c =", False)):
+        start = source.index(text)
+        assert is_in_cached_function(source, Change("", start, start, b"")) is expected
 
 
 @for_each_row(
@@ -242,6 +252,20 @@ def test_a_kept_measurement_is_used_until_a_test_changes(shop: Path) -> None:
 
     assert program.main(arguments) == 1
     assert len(json.loads(kept.read_text())) == len(json.loads(measured)) + 1
+
+
+@pytest.mark.slow("a process for each change")
+def test_a_change_of_a_function_that_an_import_has_called_is_imported(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / "ciam_django" / "prices.py").write_text("def price(): return 1\n")
+    (shop / "tests" / "test_prices.py").write_text(
+        "from ciam_django.prices import price\n\nPRICE = price()\n\n"
+        "def test_price():\n    assert PRICE == 1\n"
+    )
+
+    assert program.main(["--module", "prices", "--processes", "1"]) == 0
+    assert "prices: 2 of 2 caught, 0 survived" in capsys.readouterr().out
 
 
 def test_a_seed_always_gives_the_same_sample(capsys: pytest.CaptureFixture[str]) -> None:
