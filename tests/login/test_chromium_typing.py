@@ -151,8 +151,15 @@ def test_all_buttons_wait_while_a_form_is_sent(page: Page, site: str) -> None:
     waiting = "[type=submit][aria-disabled=true]"
     assert page.locator(waiting).count() == page.locator("[type=submit]").count() > 3
     assert page.get_attribute(SUBMIT, "aria-busy") == "true"
+    opacity = "each => each.map(button => getComputedStyle(button).opacity)"
+    assert {*page.eval_on_selector_all(f"{waiting}:not([aria-busy])", opacity)} == {"0.6"}
     page.evaluate("dispatchEvent(new Event('pageshow'))")
     assert page.locator(f"{waiting}, [aria-busy]").count() == 0
+
+    # The mark of a provider shows that it is loading, too.
+    page.click(".ciam-mark >> nth=0")
+    ring = "mark => getComputedStyle(mark, '::before').animationName"
+    assert page.eval_on_selector(".ciam-mark[aria-busy=true]", ring) == "ciam-turn"
 
 
 def test_a_form_without_scripts_comes_back_with_all_but_the_password(
