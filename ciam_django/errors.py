@@ -423,7 +423,10 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
 
 def cause_names_of(error: CiamError) -> tuple[str, ...]:
     """Return the class names of the exceptions behind an error, the last exception first."""
-    return error.cause_names or tuple(_class_names_in_chain(error.__cause__ or error.__context__))
+    cause = error.__cause__ or error.__context__
+    if error.cause_names or cause is None:
+        return error.cause_names
+    return tuple(_class_names_in_chain(cause))
 
 
 def detach_causes(error: CiamError) -> None:
