@@ -61,28 +61,21 @@ class HandMiddleware:
         return JsonResponse({"code": str(error), "detail": gettext(message)}, status=status)
 
 
-def raise_ciam_error(request: HttpRequest) -> HttpResponse:
+def raise_error(request: HttpRequest, name: str) -> HttpResponse:
+    if name == "by_hand":
+        raise HandError(CODE)
     raise CiamError(CODE, request_id="1656572265429$49b4", stage="token")
 
 
-def raise_hand_error(request: HttpRequest) -> HttpResponse:
-    raise HandError(CODE)
+async def raise_error_async(request: HttpRequest, name: str) -> HttpResponse:
+    return raise_error(request, name)
 
 
-async def raise_ciam_error_async(request: HttpRequest) -> HttpResponse:
-    return raise_ciam_error(request)
-
-
-async def raise_hand_error_async(request: HttpRequest) -> HttpResponse:
-    return raise_hand_error(request)
-
-
+# One pattern for all cases: a case with a later pattern would need more time to find its view.
 urlpatterns = [
     path("ciam/", include("ciam_django.urls")),
-    path("ciam_django", raise_ciam_error),
-    path("by_hand", raise_hand_error),
-    path("ciam_django/async", raise_ciam_error_async),
-    path("by_hand/async", raise_hand_error_async),
+    path("<slug:name>", raise_error),
+    path("<slug:name>/async", raise_error_async),
 ]
 _HEADERS: Final = {"Accept": "application/json", "Accept-Language": "zh-hans"}
 _MIDDLEWARE: Final = {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from django.core.wsgi import get_wsgi_application
+from django.http import HttpRequest, HttpResponseBase
 from django.test import RequestFactory
 from django.urls import include, path
 from django.utils.module_loading import import_string
@@ -81,10 +82,15 @@ class RefusingView(APIView):
 
 
 handlers: dict[str, Callable[[Exception, Any], Response | None]] = {}
-urlpatterns = [
-    path("ciam/", include("ciam_django.urls")),
-    *(path(slug_of(name), RefusingView.as_view(name=name)) for name in HANDLERS),
-]
+_views: Final = {slug_of(name): RefusingView.as_view(name=name) for name in HANDLERS}
+
+
+def refuse(request: HttpRequest, slug: str) -> HttpResponseBase:
+    return _views[slug](request)
+
+
+# One pattern for all cases: a case with a later pattern would need more time to find its view.
+urlpatterns = [path("ciam/", include("ciam_django.urls")), path("<slug:slug>", refuse)]
 
 
 def cases() -> Mapping[str, Case]:

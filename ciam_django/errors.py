@@ -303,7 +303,8 @@ def _is_instance_of(error: BaseException, module: str, name: str) -> bool:
 def error_from_authlib(error: BaseException) -> CiamError | None:
     """Return a ``CiamError`` for an exception of Authlib's OAuth client; None for any other."""
     # The class of all exceptions of Authlib. Entry points ask mostly about other exceptions.
-    if not _is_instance_of(error, "authlib.common.errors", "AuthlibBaseError"):
+    authlib_class = getattr(sys.modules.get("authlib.common.errors"), "AuthlibBaseError", None)
+    if authlib_class is None or not isinstance(error, authlib_class):
         return None
     for module, name in _AUTHLIB_EXCEPTIONS:
         if _is_instance_of(error, module, name):
@@ -423,7 +424,10 @@ class raising_ciam_errors(contextlib.ContextDecorator):  # noqa: N801  (used lik
 
 def cause_names_of(error: CiamError) -> tuple[str, ...]:
     """Return the class names of the exceptions behind an error, the last exception first."""
-    return error.cause_names or tuple(_class_names_in_chain(error.__cause__ or error.__context__))
+    cause = error.__cause__ or error.__context__
+    if error.cause_names or cause is None:
+        return error.cause_names
+    return tuple(_class_names_in_chain(cause))
 
 
 def detach_causes(error: CiamError) -> None:

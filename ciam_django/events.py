@@ -475,6 +475,8 @@ def _common_facts(request: HttpRequest | None, scope: RequestScope | None) -> di
 def record(
     event: Event,
     request: HttpRequest | None = None,
+    # Python compares the name of each fact with the name of each parameter before this line.
+    /,
     *,
     level: int | None = None,
     scope: RequestScope | None = None,

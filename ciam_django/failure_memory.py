@@ -40,7 +40,7 @@ from ciam_django.client.cache import (
     set_cached,
 )
 from ciam_django.client.crypto import from_stored
-from ciam_django.conf import conf
+from ciam_django.conf import cached_until_settings_change, conf
 from ciam_django.errors import REQUEST_ID
 from ciam_django.events import FAILED, Fact, add_observer
 from ciam_django.lookup import is_known, known_keys
@@ -129,6 +129,7 @@ def memory_fault() -> MemoryFault | None:
     return None if get_many_cached([key]) else MemoryFault.DOWN
 
 
+@cached_until_settings_change("CACHES", "CIAM_REMEMBER_FAILURES")
 def is_remembering() -> bool:
     """Return True if the setting is on, and if the processes share a cache that keeps values."""
     return conf.CIAM_REMEMBER_FAILURES and not isinstance(caches[CACHE_ALIAS], _FORGETFUL_CACHES)

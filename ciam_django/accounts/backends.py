@@ -220,8 +220,8 @@ def find_visible_user(person: Person) -> User | None:
 
     The query reads the user only, because most requests with a bearer token need nothing else.
     """
-    users = _visible_users().filter(ciam_identities__key=person.key).order_by()
-    return next(iter(users), None)
+    # The key is unique. ``get`` or ``first`` would copy the query once more.
+    return next(iter(_visible_users().filter(ciam_identities__key=person.key)), None)
 
 
 def refuse_unknown_issuer(person: Person) -> None:

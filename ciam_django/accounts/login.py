@@ -7,7 +7,7 @@ import functools
 import re
 import traceback
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from django.conf import settings
 from django.contrib.auth import (
@@ -171,11 +171,11 @@ def find_active_user(person: Person) -> User | None:
     Also return None if ``AUTHENTICATION_BACKENDS`` has no ``CiamBackend``. Raises ``CiamError``:
     ``account_inactive`` if the user may no longer sign in.
     """
-    ciam_backends = [path for path in settings.AUTHENTICATION_BACKENDS if is_ciam_backend(path)]
-    if not ciam_backends:
-        return None
+    backends = map(load_backend, settings.AUTHENTICATION_BACKENDS)
     # The backend of a project may accept users that Django's backend refuses.
-    backend = cast("CiamBackend", load_backend(ciam_backends[0]))
+    backend = next((each for each in backends if isinstance(each, CiamBackend)), None)
+    if backend is None:
+        return None
     user = find_visible_user(person)
     if user and backend.user_can_authenticate(user):
         return user

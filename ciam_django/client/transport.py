@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
-from urllib.request import getproxies
+from urllib.request import getproxies, getproxies_environment
 
 import requests
 from authlib.integrations.requests_client import OAuth2Session
@@ -267,8 +267,7 @@ class HttpSession(OAuth2Session):
         """Return None: CIAM's API does not redirect, and another host must not get our secrets."""
 
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
-        # With trust_env, requests looks twice at all variables, also if there is no proxy.
-        self.trust_env = self.uses_environment and bool(getproxies())
+        self.trust_env = self.uses_environment and _may_have_proxy()
         try:
             merged = super().merge_environment_settings(*args, **kwargs)
         finally:
@@ -324,6 +323,17 @@ class HttpSession(OAuth2Session):
             if scope := request_scope.get():
                 scope.seconds_at_ciam += time.perf_counter() - began_at
         return response
+
+
+def _may_have_proxy() -> bool:
+    """Return True if the environment may name a proxy, or a host without a proxy.
+
+    ``getproxies`` and requests read the values of all variables several times, also if there is no
+    proxy. On macOS and Windows, the settings of the system can also name a proxy.
+    """
+    if any(name.lower().endswith("_proxy") for name in os.environ):
+        return True
+    return getproxies is not getproxies_environment and bool(getproxies())
 
 
 def _ca_bundle_of_environment() -> str:

@@ -225,6 +225,27 @@ def test_proxies_of_the_environment_are_used_unless_trust_env_is_false(
     assert fetch_discovery(ciam, trust_env=False).ok
 
 
+def test_a_proxy_is_found_in_a_variable_in_upper_case_and_in_the_settings_of_the_system(
+    ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fake CIAM is also the proxy, and answers for a host that does not exist."""
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    address = discovery_of(ciam).replace(ciam.url, "http://ciam.invalid")
+
+    def fetch() -> requests.Response:
+        with HttpSession() as session:
+            return session.request("GET", address, withhold_token=True)
+
+    with monkeypatch.context() as variables:
+        variables.setenv("HTTP_PROXY", ciam.url)
+        assert fetch().ok
+    # On macOS and Windows, Python's function also reads the settings of the system.
+    for module in (transport, requests.utils):
+        monkeypatch.setattr(module, "getproxies", lambda: {"http": ciam.url})
+    assert fetch().ok
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_child_process_makes_its_own_connections(ciam: FakeCiam) -> None:
     fetch_discovery(ciam)
