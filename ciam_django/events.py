@@ -8,12 +8,13 @@ of the events.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import re
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
@@ -434,7 +435,7 @@ new_sign_in_id: Final = functools.partial(secrets.token_hex, 8)
 
 
 class RequestScope:
-    """The request of a view of this package, and the facts that its events share.
+    """The request of a view of this package or of ``scope_of``, and the facts of its events.
 
     ``sign_in`` and ``method`` are the facts of the sign-in, once the view knows the sign-in.
     ``seconds_at_ciam`` is the time that the calls to CIAM have taken.
@@ -449,7 +450,26 @@ class RequestScope:
 request_scope: Final[ContextVar[RequestScope | None]] = ContextVar(
     "ciam_django_request_scope", default=None
 )
-"""The scope of the current request; None outside of the views of this package."""
+"""The scope of the current request; None outside of a view of this package and of ``scope_of``."""
+
+
+@contextlib.contextmanager
+def scope_of(request: HttpRequest) -> Iterator[None]:
+    """Let the events in the ``with`` block have the facts of the request.
+
+    The middleware and the functions for views of a project use the scope. The scope of a view of
+    this package stays.
+    """
+    if request_scope.get():
+        yield
+        return
+    scope = RequestScope()
+    scope.request = request
+    token = request_scope.set(scope)
+    try:
+        yield
+    finally:
+        request_scope.reset(token)
 
 
 def trace_id_of(request: HttpRequest) -> str | None:
@@ -528,6 +548,11 @@ def _write_line(
     # this function, and to look for each field among the attributes of the record.
     frame = sys._getframe(2)
     code = frame.f_code
+    attributes: dict[str, Fact] = {_ATTRIBUTES[name]: value for name, value in facts.items()}
+    attributes[f"{PREFIX}event"] = event.name
+    # The class of the project's loggers can read the fields. Python's own class would look for each
+    # field among the attributes of the record, which takes time.
+    extra = None if type(logger).makeRecord is logging.Logger.makeRecord else attributes
     line = logger.makeRecord(
         logger.name,
         level,
@@ -537,9 +562,7 @@ def _write_line(
         (values,),
         None,
         code.co_name,
+        extra,
     )
-    attributes = vars(line)
-    attributes[f"{PREFIX}event"] = event.name
-    for name, value in facts.items():
-        attributes[_ATTRIBUTES[name]] = value
+    vars(line).update(attributes)
     logger.handle(line)

@@ -20,6 +20,7 @@ from ciam_django.accounts.session_store import (
 from ciam_django.accounts.token_refresh import refresh_if_due
 from ciam_django.coroutines import async_twin
 from ciam_django.errors import CiamError, Stage
+from ciam_django.events import scope_of
 from ciam_django.privacy import clear_frames_on_error
 
 __all__ = [
@@ -49,7 +50,8 @@ def access_token_of(request: HttpRequest) -> str:
         raise CiamError("missing_token", stage=Stage.REFRESH)
     if tokens.is_usable and not tokens.is_refresh_due:
         return tokens.access_token
-    tokens = refresh_if_due(ciam_session, sync_ciam_session(request, ciam_session))
+    with scope_of(request):
+        tokens = refresh_if_due(ciam_session, sync_ciam_session(request, ciam_session))
     if not tokens.is_usable:
         raise CiamError("session_ended", stage=Stage.REFRESH)
     schedule_next_check(request, ciam_session, tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -299,6 +300,19 @@ def test_an_export_is_utf_8_and_a_terminal_without_a_character_gets_its_number()
 
 
 # --- export and diff --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("question", [["list"], ["explain", LOCKED], ["diff"]])
+def test_the_command_ends_without_a_traceback_if_nobody_reads_the_rest_of_the_output(
+    question: list[str], settings: Settings
+) -> None:
+    settings.CIAM_ERROR_OVERRIDES = {LOCKED: "Locked."}
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as stdout, pytest.raises(SystemExit) as ended:
+        call_command("ciam_errors", *question, stdout=stdout, stderr=io.StringIO())
+
+    assert ended.value.code == 141
 
 
 def test_an_export_of_this_table_has_no_difference(

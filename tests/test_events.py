@@ -35,6 +35,7 @@ from ciam_django.events import (
     record,
     remove_observer,
     request_scope,
+    scope_of,
 )
 from ciam_django.kinds import Kind
 from ciam_django.privacy import hide_request_data
@@ -327,6 +328,38 @@ def test_the_events_of_a_request_share_its_scope(
         {"sign_in": "5", "method": "sms", "ms": 13, "trace_id": TRACE_ID},
         NO_COMMON_FACTS,
     ]
+
+
+def test_the_events_of_a_projects_view_have_the_facts_of_its_request(
+    rf: RequestFactory, log: pytest.LogCaptureFixture
+) -> None:
+    request = rf.get("/", HTTP_TRACEPARENT=f"00-{TRACE_ID}-00f067aa0ba902b7-01")
+    with scope_of(request):
+        outer = request_scope.get()
+        record(SIGNED_IN)
+        with scope_of(rf.get("/")):
+            assert request_scope.get() is outer
+        assert request_scope.get() is outer
+
+    assert request_scope.get() is None
+    assert fields_of(log.records[0])["trace_id"] == TRACE_ID
+    assert fields_of(log.records[0])["ms"] == 0
+
+
+def test_a_logger_class_of_the_project_gets_the_fields_as_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    got: list[Mapping[str, object]] = []
+
+    class ProjectLogger(logging.Logger):
+        def makeRecord(self, *args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: N802
+            got.append(args[8])
+            return super().makeRecord(*args, **kwargs)
+
+    monkeypatch.setattr("ciam_django.events.logger", ProjectLogger("ciam_django", logging.INFO))
+    record(SIGNED_IN, user=5)
+
+    assert [(each["ciam_event"], each["ciam_user"]) for each in got] == [("signed_in", "5")]
 
 
 def test_an_event_after_the_view_can_have_the_scope_of_the_view(

@@ -53,7 +53,7 @@ ROOMS: Final[dict[str, set[str]]] = {
     },
     "axes": {"reporting", "accounts", "responses", "errors"},
     "ninja": {"accounts", "coroutines"},
-    "tokens": {"privacy", "accounts", "coroutines", "errors"},
+    "tokens": {"privacy", "accounts", "coroutines", "errors", "events"},
     "coroutines": {"privacy"},
     # calls to CIAM, sign-in
     "client": {

@@ -94,6 +94,26 @@ def test_a_failed_sign_in_has_the_id_of_its_start(
     assert len(ids_of(log, "sign_in_started", "failed")) == 1
 
 
+@pytest.mark.parametrize(
+    ("address", "method"), [("authorize/", "hosted"), ("with/qq/", "qq")], ids=["hosted", "qq"]
+)
+def test_a_missing_consent_has_an_id_and_the_method(
+    address: str,
+    method: str,
+    settings: Settings,
+    log: pytest.LogCaptureFixture,
+    person: FormBrowser,
+) -> None:
+    settings.CIAM_CONSENT_BEFORE = ["social", "hosted"]
+    person.open_page("/ciam/login/")
+    sent = {"csrfmiddlewaretoken": person.client.cookies["csrftoken"].value}
+    log.clear()
+    person.client.post(f"/ciam/{address}", sent)
+
+    assert len(ids_of(log, "failed")) == 1
+    assert methods_of(log) == {method}
+
+
 def test_a_callback_without_a_valid_state_has_no_id(
     client: Client, log: pytest.LogCaptureFixture
 ) -> None:

@@ -27,6 +27,7 @@ from ciam_django.client.api import REFUSED_TOKEN_CODES, CiamClient
 from ciam_django.client.circuit_breaker import sharing_one_deadline
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError, Stage
+from ciam_django.events import scope_of
 from ciam_django.reporting import report
 
 
@@ -40,6 +41,12 @@ def refresh_or_end_session(request: HttpRequest) -> CiamError | None:
     """
     if not is_check_due(request):
         return None
+    with scope_of(request):
+        return _check_session(request)
+
+
+def _check_session(request: HttpRequest) -> CiamError | None:
+    """Check the session as ``refresh_or_end_session`` describes; a check is due."""
     ciam_session = ciam_session_of(request)
     try:
         if ciam_session is None:

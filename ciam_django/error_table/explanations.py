@@ -47,9 +47,10 @@ class Explanation:
 
     ``alias_of`` is the row that has the code as another spelling. ``overrides`` has, for each key
     of ``CIAM_ERROR_OVERRIDES`` that changes the answer, the fields that it changes. ``titles`` and
-    ``sentences`` are by language. ``generic`` says when users get another answer, and has the code
-    and the sentences of this answer; it is None if users always get this one. ``page`` is the name
-    of the page of the documentation, without suffix.
+    ``sentences`` are by language. ``is_general`` is true if the sentence is that of the kind, and
+    only developers can use the reason. ``generic`` says when users get another answer, and has the
+    code and the sentences of this answer; it is None if users always get this one. ``page`` is the
+    name of the page of the documentation, without suffix.
     """
 
     code: str
@@ -68,6 +69,7 @@ class Explanation:
     overrides: Mapping[str, Sequence[str]]
     titles: Mapping[str, str]
     sentences: Mapping[str, str]
+    is_general: bool
     reason: str
     cause: str
     advice: str
@@ -98,6 +100,8 @@ def explanation_of(
     languages = table_languages()
     title = meaning.title or KINDS[meaning.kind].title
     cause = cause_of(row.key)
+    overrides = _overrides_of(code, type_code, row)
+    has_own_message = any("message" in fields for fields in overrides.values())
     with override("en"):
         action_label = str(ACTIONS[meaning.action].label)
     return Explanation(
@@ -114,15 +118,24 @@ def explanation_of(
         audience=str(meaning.audience),
         retry=meaning.retry,
         log_level=logging.getLevelName(KINDS[meaning.kind].log_level),
-        overrides=_overrides_of(code, type_code, row),
+        overrides=overrides,
         titles={language: sentence_in(language, title) for language in languages},
         sentences=_sentences(row, languages),
+        is_general=(
+            meaning.audience == Audience.DEVELOPER
+            and (row.has_hidden_message or not has_own_message)
+        ),
         reason=str(row.reason),
-        cause=cause,
-        advice=advice_for(row.key, meaning.kind),
+        cause=_plain_text(cause),
+        advice=_plain_text(advice_for(row.key, meaning.kind)),
         generic=_generic_answer(row, meaning, languages),
         page=f"codes/{code_in_url(row.key)}" if cause else "",
     )
+
+
+def _plain_text(text: str) -> str:
+    """Return a text of the documentation without the marks of code."""
+    return text.replace("`", "")
 
 
 def _similar_codes(code: str) -> list[str]:
@@ -169,13 +182,13 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
         yield f"  At the stages {', '.join(generic.stages)}, users get {generic.code} instead,"
         yield "  because the true answer tells if an account exists (CIAM_GENERIC_ERRORS):"
         yield from _lines_of_facts(generic.sentences.items())
-    elif explanation.audience == Audience.DEVELOPER:
+    elif explanation.is_general:
         yield "  The sentence is general, because only a developer can use the reason."
     yield ""
     yield "What operators do:"
     for text in (explanation.cause, explanation.advice):
         if text:
-            yield f"  {text.replace('`', '')}"
+            yield f"  {text}"
     if explanation.reason:
         yield f"  Reason in the log line: {explanation.reason}"
     if explanation.page:

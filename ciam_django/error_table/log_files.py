@@ -1,8 +1,8 @@
 """Find the failures of a request id in a log file.
 
-A line is the text of the logger ``ciam_django`` after any beginning, or a JSON object with the same
-facts. The lines of a log can have any content, so only values in the form of ids, codes and words
-are read.
+A line is the text of the logger ``ciam_django`` or a JSON object with the same facts, after any
+beginning. The lines of a log can have any content, so only values in the form of ids, codes and
+words are read.
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ def _members_of_json(line: str) -> dict[str, Any] | None:
     if f'"{PREFIX}code"' not in line:
         return None
     try:
-        members = json.loads(line)
+        # journalctl and other programs write the time and the name of the service before the line.
+        members = json.loads(line[line.find("{") :])
     except (ValueError, RecursionError):
         return None
     return members if isinstance(members, dict) and f"{PREFIX}code" in members else None

@@ -40,14 +40,15 @@ def authorize(request: HttpRequest) -> HttpResponse:
         error = CiamError("too_many_requests", stage=Stage.AUTHORIZE, retry_after=LOOP_SECONDS)
         return answer_error(request, error, Hint.COOKIES_BLOCKED)
     link_to_user = requested_link_user(request)
-    consents = check_consent(request, link_to_user=link_to_user)
-    if isinstance(consents, HttpResponse):
-        return consents
+    # From here on, the events have the id of the sign-in, also those of a missing consent.
     sign_in_state = new_sign_in_state(
         next_url=requested_next(request),
         link_to_user=link_to_user,
         redirect_uri=callback_url(request),
     )
+    consents = check_consent(request, link_to_user=link_to_user)
+    if isinstance(consents, HttpResponse):
+        return consents
     url = ciam_app().authorization_url(
         redirect_uri=sign_in_state.redirect_uri,
         state=sign_in_state.state,

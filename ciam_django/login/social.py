@@ -81,15 +81,14 @@ def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
     """
     registration = _registration_or_404(name)
     link_to_user = requested_link_user(request)
+    # From here on, the events have the id of the sign-in, also those of a missing consent.
+    sign_in_state = new_sign_in_state(
+        next_url=requested_next(request), provider=name, link_to_user=link_to_user
+    )
     consents = check_consent(request, provider=registration.provider, link_to_user=link_to_user)
     if isinstance(consents, HttpResponse):
         return consents
-    sign_in_state = new_sign_in_state(
-        next_url=requested_next(request),
-        provider=name,
-        link_to_user=link_to_user,
-        consents=consents,
-    )
+    sign_in_state.consents.extend(consents)
     url = registration.authorize_url(
         _provider_callback_url(request, name),
         sign_in_state.state,

@@ -83,7 +83,6 @@ def new_sign_in_state(
     next_url: str,
     provider: str = "ciam",
     link_to_user: str = "",
-    consents: Sequence[str] = (),
     redirect_uri: str = "",
 ) -> SignInState:
     """Return a new sign-in with new secrets. RFC 7636, section 4.1, describes the verifier."""
@@ -95,7 +94,6 @@ def new_sign_in_state(
         provider=provider,
         next=next_url,
         link_to_user=link_to_user,
-        consents=list(consents),
         redirect_uri=redirect_uri,
     )
     share_sign_in(sign_in_state)

@@ -269,7 +269,7 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
         InstrumentKind.GAUGE,
         # The unit "1" would give the name "_ratio" in Prometheus.
         "{circuit}",
-        "1 while calls to a group of endpoints fail at once because CIAM was silent, otherwise 0.",
+        "1 since CIAM was silent, until a call of the group has an answer, otherwise 0.",
         {CIRCUIT_OPENED.name: _one, CIRCUIT_CLOSED.name: _zero},
         ("group",),
     ),

@@ -280,11 +280,15 @@ def test_a_failure_of_ciam_or_of_the_site_ends_no_session(
 ) -> None:
     expire_tokens(person)
     ciam.fail("refresh", code=code, status=status, times=None)
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
     with caplog.at_level(logging.INFO, "ciam_django"):
-        assert person.client.get("/").content == b"True"
+        assert person.client.get("/", headers=headers).content == b"True"
 
-    names = [vars(record)["ciam_event"] for record in caplog.records]
-    assert names == ["refresh_failed", "failed"]
+    lines = [vars(record) for record in caplog.records]
+    assert [line["ciam_event"] for line in lines] == ["refresh_failed", "failed"]
+    assert {line["ciam_trace_id"] for line in lines} == {trace_id}
+    assert all(line["ciam_ms"] is not None for line in lines)
     # A view that needs the access token fails, because the token has expired.
     answer = person.client.get("/profile/")
     assert answer.status_code in (500, 503)

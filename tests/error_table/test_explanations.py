@@ -132,6 +132,26 @@ def test_a_code_for_developers_has_its_reason() -> None:
     (reason,) = [line for line in lines if "Reason in the log line" in line]
     assert "client_secret" in reason
     assert "  Page of the documentation: codes/invalid_client" in lines
+    assert not any("`" in line for line in lines)
+
+
+@for_each_row(
+    "fields, is_general",
+    [
+        ({"message": "Your branch is closed."}, False),
+        ({"kind": "permission"}, True),
+        ({"message": "Your branch is closed.", "audience": "developer"}, True),
+        ({"message": "Your branch is closed.", "audience": "user"}, False),
+    ],
+)
+def test_a_sentence_of_the_project_is_not_called_general(
+    fields: dict[str, str], is_general: bool, settings: Settings
+) -> None:
+    settings.CIAM_ERROR_OVERRIDES = {"Shop.Closed": fields}
+    explanation = explanation_of("Shop.Closed")
+
+    assert explanation.is_general is is_general
+    assert any("is general" in line for line in explanation_lines(explanation)) is is_general
 
 
 def test_a_code_of_the_project_has_advice_and_no_page(settings: Settings) -> None:

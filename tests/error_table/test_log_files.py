@@ -84,6 +84,7 @@ def test_a_failure_is_read_from_a_real_record_in_each_format(record: logging.Log
         f"  {facts_as_json(record, message=text)}\n",
         JsonFormatter().format(record),
         JsonFormatter("%(levelname)s", json_indent=None).format(record),
+        f"Nov 27 17:00:00 shop gunicorn[12]: {JsonFormatter().format(record)}\n",
     ]
     all_facts = expected(7, record, sign_in="3f2a9c01", method="password")
     with_id = expected(7, record, sign_in="3f2a9c01")

@@ -71,18 +71,21 @@ PANELS: Final = (
     ),
     Panel(
         "Open circuits",
-        "Groups of endpoints whose calls fail at once, because CIAM was silent.",
+        "Groups of endpoints that have had no answer since CIAM was silent.",
         [("open", f"sum(max by (ciam_group) (ciam_circuit_open{_IN}))")],
         kind="stat",
         width=6,
     ),
     Panel(
         "Unknown codes in a day",
-        "Failures with a code that this version of ciam_django does not know.",
+        "Failures with a code without a row: its family, or unknown_error, answers it.",
         [
             (
                 "failures",
-                'sum(increase(ciam_failures_total{job=~"$job", ciam_row="unknown_error"}[1d]))',
+                (
+                    'sum(increase(ciam_failures_total{job=~"$job", '
+                    'ciam_row=~"unknown_error|.*[*].*"}[1d]))'
+                ),
             )
         ],
         kind="stat",
@@ -155,7 +158,7 @@ PANELS: Final = (
     ),
     Panel(
         "Circuits",
-        "1 while the calls to a group of endpoints fail at once.",
+        "1 since CIAM was silent, until a call of the group has an answer.",
         [("{{ciam_group}}", f"max by (ciam_group) (ciam_circuit_open{_IN})")],
         kind="state-timeline",
     ),

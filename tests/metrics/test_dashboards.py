@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from ciam_django.codes import CODES, UNKNOWN
+from ciam_django.lookup import matched_row
 from ciam_django.metrics.table import INSTRUMENTS, LABELS, InstrumentKind, prometheus_label
 from tests.metrics import dashboard
 from tests.metrics.reference import alert_rules
@@ -86,8 +88,9 @@ def test_a_query_asks_for_values_that_the_labels_have(name: str) -> None:
         if label in ADDED:
             continue
         values = LABELS[label.removeprefix("ciam_")].values()
-        wanted = text.split("|") if "~" in operator else [text]
-        assert set(wanted) <= set(values), (label, text)
+        wanted = text.split("|") if "~" in operator else [re.escape(text)]
+        for pattern in wanted:
+            assert any(re.fullmatch(pattern, value) for value in values), (label, pattern)
 
 
 @for_each_row(
@@ -105,6 +108,17 @@ def test_a_query_asks_for_values_that_the_labels_have(name: str) -> None:
 def test_the_names_in_a_query_are_found(query: str, metrics: set[str], labels: list[str]) -> None:
     assert metrics_in(query) == metrics
     assert list(labels_in(query)) == labels
+
+
+def test_the_rows_that_answer_codes_without_a_row_are_the_families_and_the_unknown_error() -> None:
+    (query,) = (query for name, query in QUERIES.items() if name == "alert CiamUnknownCode")
+    ((_, operator, pattern), *others) = _MATCHER.findall(query)
+    matched = {row for row in LABELS["row"].values() if re.fullmatch(pattern, row)}
+
+    assert operator == "=~"
+    assert {text for _, _, text in others} == {pattern}
+    assert matched == {UNKNOWN} | {row for row in CODES if "*" in row}
+    assert matched_row("Operation.Failure.User.Moon").key in matched
 
 
 def test_each_instrument_is_on_the_dashboard() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
@@ -45,6 +47,8 @@ from ciam_django.privacy import loggable_code, one_line
 
 # The exit status of wrong input, as argparse has it.
 _WRONG_INPUT: Final = 2
+# The exit status that a shell gives a program after SIGPIPE.
+_BROKEN_PIPE: Final = 141
 # Option -> its name in the help.
 _INPUTS: Final = {
     "reference": "CODE|REQUEST_ID", "log": "--log", "old": "OLD.json", "vendor": "--vendor",
@@ -146,7 +150,15 @@ class Command(BaseCommand):
         encoding = {"encoding": "utf-8"} if is_export else {"errors": "backslashreplace"}
         if reconfigure := getattr(self.stdout, "reconfigure", None):
             reconfigure(**encoding)
-        answer(options)
+        try:
+            answer(options)
+            self.stdout.flush()
+        except BrokenPipeError:
+            # The reader of the output, such as `head`, has read enough. Python flushes the output
+            # once more when it exits.
+            with Path(os.devnull).open("wb") as nothing:
+                os.dup2(nothing.fileno(), self.stdout.fileno())
+            sys.exit(_BROKEN_PIPE)
 
     def _write_lines(self, lines: Iterable[str]) -> None:
         """Write lines that can have texts of a log, of a file or of the settings."""
@@ -246,6 +258,7 @@ class Command(BaseCommand):
                 self._write_lines(_difference_lines(difference))
             self.stderr.write(f"Differences: {len(found)}.")
         if found:
+            self.stdout.flush()
             sys.exit(1)
 
 
