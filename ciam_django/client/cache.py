@@ -55,6 +55,8 @@ class _PausingCache:
 
     def __init__(self) -> None:
         self.paused_until = 0.0
+        # The class of the last failure, which the log names during the pause.
+        self.failure: type[Exception] = HiddenFailureError
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -66,7 +68,8 @@ class _PausingCache:
             except ValueError:
                 # ``incr`` and ``decr`` raise this exception if the key has no value.
                 raise
-            except Exception:
+            except Exception as error:
+                self.failure = type(error)
                 self.pause_after_slow_failure(started_at)
                 raise
 
@@ -211,6 +214,7 @@ def _add_or_get(stored_key: str, value: Any, seconds: int) -> tuple[bool, Any]:
         stored = cache.get(stored_key)
         if stored is not None:
             return False, stored
+    cache.failure = HiddenFailureError
     cache.pause_after_slow_failure(started_at)
     raise HiddenFailureError
 
@@ -367,9 +371,10 @@ def _log_cache_failure(error: Exception, level: int) -> None:
     is_line_due = now - _logged_at.get(level, -_LOG_INTERVAL) >= _LOG_INTERVAL
     if is_line_due:
         _logged_at[level] = now
+    kind = cache.failure if isinstance(error, CachePausedError) else type(error)
     # Only the type is logged: the text may hold the cache's address with its password.
     record(
         CACHE_FAILED,
         level=level if is_line_due else NO_LINE,
-        error=str(type(error)).removeprefix("<class '").removesuffix("'>"),
+        error=str(kind).removeprefix("<class '").removesuffix("'>"),
     )

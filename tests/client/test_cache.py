@@ -364,6 +364,23 @@ def test_a_failure_is_slow_after_0_3_seconds(
     assert cache.cache.paused_until == (1000.0 + pause if pause else 0.0)
 
 
+def test_a_line_during_the_pause_names_the_failure_before_the_pause(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CACHES = {"default": DOWN_CACHES["Redis is down"]}
+    monkeypatch.setattr(cache, "_logged_at", {})
+    monkeypatch.setattr(cache, "_SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(cache.cache, "paused_until", 0.0)
+    caplog.set_level(logging.INFO, "ciam_django")
+    cache.get_cached("key", level=logging.INFO)
+    cache.get_cached("key")
+
+    assert cache.cache.paused_until > time.monotonic()
+    lines = [(entry.levelname, vars(entry)["ciam_error"]) for entry in caplog.records]
+    assert [level for level, _ in lines] == ["INFO", "WARNING"]
+    assert {error for _, error in lines} == {"redis.exceptions.ConnectionError"}
+
+
 def test_after_a_quick_failure_the_cache_is_called_again(
     settings: Settings, redis: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
