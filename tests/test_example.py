@@ -106,7 +106,9 @@ class Browser:
         return Page(self.session.post(form.action, data=data, timeout=60))
 
     def sign_in(self, user_name: str, path: str = "/ciam/login/") -> Page:
-        at_ciam = self.submit(self.open(path).form_to("/ciam/authorize/"))
+        # Below a form with a box for the terms, the button leads to a page with another box.
+        question = self.submit(self.open(path).form_to("/ciam/authorize/"))
+        at_ciam = self.submit(question.form_to("/ciam/authorize/"))
         assert not at_ciam.url.startswith(self.site)
         form = next(form for form in at_ciam.forms if form.text_inputs)
         return self.submit(form, **{form.text_inputs[0]: user_name})
@@ -301,7 +303,7 @@ def test_a_sign_in_continues_at_next(site: str) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "zh-hans", "zh-hant"])
-@pytest.mark.parametrize("code", [LOCKED, "access_denied", "invalid_client"])
+@pytest.mark.parametrize("code", [LOCKED, "unauthorized_user", "invalid_client"])
 def test_a_failure_is_one_sentence_in_the_users_language(
     site: str, language: str, code: str
 ) -> None:
@@ -314,12 +316,22 @@ def test_a_failure_is_one_sentence_in_the_users_language(
     assert page.status == meaning.status
     assert sentence in page.words
     assert ("lang", language) in page.attributes
-    # A user who has cancelled the sign-in needs no alert.
-    assert ("role", "status" if code == "access_denied" else "alert") in page.attributes
+    assert ("role", "alert") in page.attributes
     # The example runs with DEBUG on.
     shown, _, for_developers = page.words.partition("For developers")
     assert code not in shown
     assert code in for_developers
+
+
+def test_a_user_who_cancels_reads_a_notice_on_the_login_page(site: str) -> None:
+    username = "fail:authorize:access_denied"
+    assert username in Browser(site).open("/").words
+    page = Browser(site).sign_in(username)
+
+    assert (page.status, page.url) == (200, urljoin(site, "/ciam/login/"))
+    assert ("role", "status") in page.attributes
+    assert str(CODES["access_denied"].message) in page.words
+    assert ("role", "alert") not in page.attributes
 
 
 # --- The language switch ----------------------------------------------------------------------
