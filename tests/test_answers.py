@@ -28,6 +28,7 @@ from ciam_django.answers import (
     ciam_error_for,
     example_answer,
     is_failure_of_ciam,
+    is_refused_password,
     project_login_url,
 )
 from ciam_django.codes import ALIASES, CODES, COLLAPSE_TARGETS, UNKNOWN
@@ -703,3 +704,18 @@ def test_the_example_of_an_answer_is_always_the_same() -> None:
     assert first == second
     # A random id would begin with "local-".
     assert "$" in first.request_id
+
+
+@for_each_row(
+    "code, stage, is_refused",
+    [
+        ("Params.Illegal.User.Password", "recover", True),
+        ("Params.Illegal.User.Password", "register", True),
+        # The password of an account, and not a new password.
+        ("Params.Illegal.User.Password", "password", False),
+        ("Params.Illegal.User.Username", "recover", False),
+        ("Operation.Failure.Username.Or.Password.Error", "recover", False),
+    ],
+)
+def test_only_a_new_password_can_be_refused(code: str, stage: str, is_refused: bool) -> None:
+    assert is_refused_password(CiamError(code, stage=stage)) is is_refused

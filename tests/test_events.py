@@ -92,6 +92,12 @@ def test_the_text_of_an_event_names_only_its_facts(name: str, event: Event) -> N
     assert set(facts) <= set(FACTS)
 
 
+def test_a_log_line_has_the_name_of_the_constant_of_its_event() -> None:
+    constants = {name: row for name, row in vars(events).items() if isinstance(row, Event)}
+
+    assert {name.lower(): row for name, row in constants.items()} == EVENTS
+
+
 def test_each_event_has_a_meaning_unless_its_line_tells_what_to_do() -> None:
     without_meaning = {event.name for event in EVENTS.values() if not event.meaning}
 
