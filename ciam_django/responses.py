@@ -10,7 +10,7 @@ import re
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -115,28 +115,41 @@ def media_type_for(request: HttpRequest) -> str:
     accepted = _accepted(request)
     if accepted is None:
         return JSON
-    media_type, is_named = accepted
-    takes_html = not is_named and (_is_document_request(request) or is_htmx_request(request))
-    return HTML if takes_html else media_type
+    takes_html = not accepted.is_named and (
+        _is_document_request(request) or is_htmx_request(request)
+    )
+    return HTML if takes_html else accepted.media_type
 
 
-def has_readable_accept(request: HttpRequest) -> bool:
-    """Return False if Django can't parse the Accept header, or if the header is too long."""
-    return _accepted(request) is not None
+def prefers_json_to_html(request: HttpRequest) -> bool:
+    """Return True if the Accept header prefers JSON to HTML.
+
+    Return False if Django can't parse the header, or if the header is too long.
+    """
+    accepted = _accepted(request)
+    return accepted is not None and accepted.prefers_json_to_html
 
 
-def _accepted(request: HttpRequest) -> tuple[str, bool] | None:
+class _Accepted(NamedTuple):
+    """The media type for an Accept header; ``is_named`` is True if the header names one of ours."""
+
+    media_type: str
+    is_named: bool
+    prefers_json_to_html: bool
+
+
+def _accepted(request: HttpRequest) -> _Accepted | None:
     # ``request.headers`` would first read all headers of the request.
     accept = request.META.get("HTTP_ACCEPT", "*/*")
     return _parsed_accept(accept) if len(accept) <= _LONGEST_ACCEPT else None
 
 
 @functools.lru_cache(maxsize=256)
-def _parsed_accept(accept: str) -> tuple[str, bool] | None:
-    """Return the media type for an Accept header, and True if the header names one of ours.
+def _parsed_accept(accept: str) -> _Accepted | None:
+    """Return the content of an Accept header; None if Django can't parse the header.
 
-    Return None if Django can't parse the header. Few browsers and libraries send most requests, and
-    to parse a header takes as long as all other steps of an answer.
+    Few browsers and libraries send most requests, and to parse a header takes as long as all other
+    steps of an answer.
     """
     request = HttpRequest()
     request.META["HTTP_ACCEPT"] = accept
@@ -145,10 +158,14 @@ def _parsed_accept(accept: str) -> tuple[str, bool] | None:
     except (ValueError, LookupError):
         # Django raises these exceptions for parameters in an unknown encoding.
         return None
-    is_named = not named.isdisjoint({JSON, PROBLEM_JSON, HTML})
+    media_type = PROBLEM_JSON if PROBLEM_JSON in named else JSON
     if request.get_preferred_type([JSON, PROBLEM_JSON, HTML]) == HTML:
-        return HTML, is_named
-    return (PROBLEM_JSON if PROBLEM_JSON in named else JSON), is_named
+        media_type = HTML
+    return _Accepted(
+        media_type,
+        is_named=not named.isdisjoint({JSON, PROBLEM_JSON, HTML}),
+        prefers_json_to_html=request.get_preferred_type([HTML, JSON]) == JSON,
+    )
 
 
 def _is_document_request(request: HttpRequest) -> bool:

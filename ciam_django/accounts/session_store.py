@@ -122,7 +122,7 @@ def _session_entry(
     if tokens.refresh_token and tokens.refresh_from:
         check_times.append(max(tokens.refresh_from, now + _RETRY_INTERVAL * tokens.is_refresh_due))
     session_key = _digest(str(request.session.session_key))
-    return dataclasses.asdict(_SessionEntry(ciam_session.pk, session_key, min(check_times)))
+    return _members_of(_SessionEntry(ciam_session.pk, session_key, min(check_times)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -403,9 +403,14 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _members_of(stored: Tokens | _SessionEntry) -> dict[str, Any]:
+    """Return name -> value of each member; ``asdict`` would also copy each value."""
+    return {name: getattr(stored, name) for name in stored.__slots__}
+
+
 def encrypted_tokens(tokens: Tokens) -> str:
     """Return the tokens, encrypted with a key from ``SECRET_KEY``."""
-    content = json.dumps(dataclasses.asdict(tokens)).encode()
+    content = json.dumps(_members_of(tokens)).encode()
     return fernet_for(_PURPOSE).encrypt(content).decode()
 
 

@@ -22,11 +22,9 @@ from django.utils.http import is_same_domain, url_has_allowed_host_and_scheme
 from ciam_django.conf import conf
 from ciam_django.events import REDIRECT_PAGE_MISSING, record
 from ciam_django.responses import (
-    HTML,
-    JSON,
-    has_readable_accept,
     is_fragment_request,
     is_htmx_request,
+    prefers_json_to_html,
 )
 from ciam_django.ways_out import ciam_view_name, is_read_alike
 
@@ -134,8 +132,7 @@ def redirect_or_json_response(request: HttpRequest, url: str) -> HttpResponse:
 
     A script can't follow a redirect to another origin, so it gets the URL as JSON.
     """
-    prefers_json = has_readable_accept(request) and request.get_preferred_type([HTML, JSON]) == JSON
-    if not prefers_json:
+    if not prefers_json_to_html(request):
         return redirect_response(url)
     response = JsonResponse({"status": "redirect", "url": url})
     response["Cache-Control"] = "no-store"

@@ -111,7 +111,7 @@ def set_state_cookie(
     request: HttpRequest, response: HttpResponseBase, sign_in_state: SignInState
 ) -> None:
     """Store a sign-in in an encrypted cookie, and the host of the request in the cache."""
-    _COOKIES.set(request, response, sign_in_state.digest, dataclasses.asdict(sign_in_state))
+    _COOKIES.set(request, response, sign_in_state.digest, _members_of(sign_in_state))
     host_key = _host_key(sign_in_state.state)
     set_cached(host_key, request.get_host(), seconds=STATE_SECONDS)
 
@@ -231,6 +231,11 @@ class CallbackOutcome:
     error: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
+def _members_of(stored: SignInState | CallbackOutcome) -> dict[str, Any]:
+    """Return name -> value of each member; ``asdict`` would also copy each value."""
+    return {name: getattr(stored, name) for name in stored.__slots__}
+
+
 def record_success(
     request: HttpRequest, response: HttpResponse, sign_in_state: SignInState
 ) -> CallbackOutcome:
@@ -272,7 +277,7 @@ def store_outcome(
     Also keep the cookie of the state in the response of the first callback, which is None if its
     view has failed.
     """
-    content = json.dumps(dataclasses.asdict(outcome)).encode()
+    content = json.dumps(_members_of(outcome)).encode()
     encrypted = _outcome_fernet(sign_in_state).encrypt(content).decode()
     key = _outcome_key(sign_in_state)
     if response is not None:
