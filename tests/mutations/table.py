@@ -76,6 +76,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "accounts/test_session_check.py",
         "login/test_logout.py",
         "login/test_api.py",
+        "accounts/test_session_clearing.py",
     ),
     "accounts/token_refresh": (
         "accounts/test_session_check.py",
