@@ -35,7 +35,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "lookup": ("test_answers.py", "test_languages.py", "checks/test_messages.py"),
     "middleware": (),
     "network": (),
-    "privacy": ("test_errors.py",),
+    "privacy": ("test_errors.py", "test_events.py"),
     "reporting": ("test_logs.py", "test_signals.py"),
     "responses": ("test_htmx.py", "test_logs.py", "templatetags/test_ciam.py"),
     "tokens": (
