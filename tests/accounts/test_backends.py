@@ -204,7 +204,8 @@ def test_a_new_provider_or_name_of_a_person_changes_no_other_identity() -> None:
     before = CiamIdentity.objects.values().get(subject="u-2")
     get_or_create_user(Person(LI.issuer, LI.subject, {"unionid": "li"}, "weibo"))
     identity = CiamIdentity.objects.get(subject=LI.subject)
-    update_names(None, identity, Person(LI.issuer, LI.subject, {"email": "li@example.com"}))
+    request = RequestFactory().get("/")
+    update_names(request, identity, Person(LI.issuer, LI.subject, {"email": "li@example.com"}))
 
     identity.refresh_from_db()
     assert (identity.provider, identity.union_id) == ("weibo", "li")
