@@ -195,3 +195,19 @@ def test_a_user_whom_the_replica_lacks_is_read_from_the_database_that_writes(
     assert CiamBackend().get_user(user.pk) == user
     User.objects.using("default").update(is_active=False)
     assert CiamBackend().get_user(user.pk) is None
+
+
+def test_a_new_provider_or_name_of_a_person_changes_no_other_identity() -> None:
+    wang = Person(LI.issuer, "u-2", {"unionid": "wang", "email": "wang@example.com"}, "qq")
+    get_or_create_user(wang)
+    get_or_create_user(LI)
+    before = CiamIdentity.objects.values().get(subject="u-2")
+    get_or_create_user(Person(LI.issuer, LI.subject, {"unionid": "li"}, "weibo"))
+    identity = CiamIdentity.objects.get(subject=LI.subject)
+    request = RequestFactory().get("/")
+    update_names(request, identity, Person(LI.issuer, LI.subject, {"email": "li@example.com"}))
+
+    identity.refresh_from_db()
+    assert (identity.provider, identity.union_id) == ("weibo", "li")
+    assert identity.names == [name_digest("li@example.com")]
+    assert CiamIdentity.objects.values().get(subject="u-2") == before

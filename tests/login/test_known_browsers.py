@@ -90,7 +90,9 @@ def test_abandoned_sign_ins_do_not_delete_the_cookie() -> None:
 # --- The method of the last sign-in -----------------------------------------------------------
 
 
-@pytest.mark.parametrize(("method", "kept"), [("", "sms"), ("x" * 41, "sms"), ("qq", "qq")])
+@pytest.mark.parametrize(
+    ("method", "kept"), [("", "sms"), ("x" * 41, "sms"), ("x" * 40, "x" * 40), ("qq", "qq")]
+)
 def test_a_browser_keeps_its_last_method(method: str, kept: str) -> None:
     request = RequestFactory().get("/")
     assert last_method(request) == ""

@@ -35,7 +35,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "lookup": ("test_answers.py", "test_languages.py", "checks/test_messages.py"),
     "middleware": (),
     "network": (),
-    "privacy": ("test_errors.py",),
+    "privacy": ("test_errors.py", "test_events.py"),
     "reporting": ("test_logs.py", "test_signals.py"),
     "responses": ("test_htmx.py", "test_logs.py", "templatetags/test_ciam.py"),
     "tokens": (
@@ -68,6 +68,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_callback.py",
         "login/test_hosted.py",
         "login/test_api.py",
+        "login/test_storage_failures.py",
     ),
     "accounts/middleware": ("accounts/test_session_check.py",),
     "accounts/models": ("accounts/test_session_check.py", "login/test_logout.py"),
@@ -165,6 +166,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_popups.py",
         "login/test_known_browsers.py",
         "accounts/test_linking.py",
+        "test_sign_in_ids.py",
     ),
     "login/captcha": ("login/test_pages.py", "login/test_api.py", "test_urls.py"),
     "login/cookies": (
@@ -182,6 +184,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "accounts/test_linking.py",
         "login/test_api.py",
         "login/test_social.py",
+        "login/test_storage_failures.py",
     ),
     "login/health": ("test_urls.py",),
     "login/hosted": (
@@ -190,6 +193,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "test_urls.py",
         "login/test_popups.py",
         "login/test_consent.py",
+        "test_sign_in_ids.py",
     ),
     "login/link_views": ("accounts/test_linking.py", "test_urls.py"),
     "login/logout": ("login/test_hosted.py", "test_urls.py"),
@@ -223,6 +227,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_hints.py",
         "login/test_callback.py",
         "login/test_hosted.py",
+        "test_sign_in_ids.py",
     ),
     "login/steps/credentials": ("login/test_pages.py", "login/test_api.py", "test_axes.py"),
     "login/steps/flow": (
@@ -243,6 +248,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_pages.py",
         "login/test_api.py",
         "accounts/test_linking.py",
+        "test_sign_in_ids.py",
     ),
     "login/steps/table": ("login/test_pages.py", "login/test_api.py"),
 }
