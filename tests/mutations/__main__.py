@@ -81,7 +81,7 @@ def survivors(
     kept: Path | None = None,
 ) -> Iterator[Mutation]:
     """Yield the mutations that make no test fail; with ``is_quick``, no quick test."""
-    options = ["-m", "not slow or covering"] if is_quick else []
+    options = ["-m", "not slow or covering or other_row"] if is_quick else []
     with (
         tempfile.TemporaryDirectory(prefix="ciam_django-mutations-") as folder,
         ThreadPoolExecutor(processes) as threads,
