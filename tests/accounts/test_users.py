@@ -13,9 +13,11 @@ import pytest
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError
 from django.test import override_settings
 from pytest_django.fixtures import Settings
 
+from ciam_django.accounts import users
 from ciam_django.accounts.users import (
     _check_complete,
     _field_values,
@@ -23,6 +25,7 @@ from ciam_django.accounts.users import (
     random_username,
     required_fields,
     unrequested_claims,
+    user_from_claims,
 )
 from ciam_django.client.person import Person
 from ciam_django.errors import CiamError
@@ -351,3 +354,21 @@ def test_only_a_user_name_can_be_random_if_no_scope_asks_for_its_claim(settings:
 
     assert list(unrequested_claims(shop.TenantUser, ["openid"])) == [("tenant", "email", "email")]
     assert list(unrequested_claims(shop.TenantUser, ["openid", "profile"])) == []
+
+
+@pytest.mark.parametrize(("number", "reason"), [(None, "needs a value for 'number'"), (7, "")])
+def test_a_user_that_the_database_refuses_is_a_misconfiguration_only_without_a_value(
+    monkeypatch: pytest.MonkeyPatch, number: int | None, reason: str
+) -> None:
+    def refuse(user: shop.ForgetfulUser, **options: object) -> None:
+        vars(user)["number"] = number
+        raise IntegrityError("a value of a person")
+
+    monkeypatch.setattr(shop.ForgetfulUser, "save", refuse)
+    monkeypatch.setattr(users, "get_user_model", lambda: shop.ForgetfulUser)
+    with pytest.raises(CiamError if reason else IntegrityError) as raised:
+        user_from_claims(person())
+
+    if isinstance(raised.value, CiamError):
+        assert raised.value.code == "bad_configuration"
+        assert f"ForgetfulUser {reason}" in raised.value.upstream_text

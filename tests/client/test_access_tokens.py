@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from werkzeug import Response
 
 from ciam_django.client import CiamClient
-from ciam_django.client.access_tokens import try_signature
+from ciam_django.client.access_tokens import try_signature, verify_token_at_ciam
 from ciam_django.client.app import ciam_app
 from ciam_django.testing import FakeCiam, server
 from ciam_django.testing.accounts import PASSWORD
@@ -32,6 +32,7 @@ from tests.drf.test_authentication import (
     token_for,
     unsigned,
 )
+from tests.rows import for_each_row
 
 pytestmark = pytest.mark.django_db
 
@@ -109,6 +110,22 @@ def test_a_token_for_another_audience_according_to_ciam_is_refused(
 
     assert_refused(get(token))
     assert not User.objects.exists()
+
+
+@for_each_row(
+    "own, of_ciam, seconds",
+    [(600, 300, 300), (300, 600, 300), (300, None, 300), (None, 300, 300), (None, None, None)],
+)
+def test_a_grant_ends_with_the_earlier_of_the_two_times(
+    ciam: FakeCiam, own: int | None, of_ciam: int | None, seconds: int | None
+) -> None:
+    now = int(time.time())
+    ciam.access_token_claims = {"exp": now + own if own else None}
+    token = token_for()
+    ciam.token_check = {"exp": now + of_ciam} if of_ciam else {}
+    grant = verify_token_at_ciam(ciam_app(), token)
+
+    assert grant.expires_at == (now + seconds if seconds else 0)
 
 
 @pytest.mark.parametrize("audiences", [["mobile_app"], ["*"]])

@@ -37,25 +37,36 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "network": (),
     "privacy": ("test_errors.py", "test_events.py"),
     "reporting": ("test_logs.py", "test_signals.py"),
-    "responses": ("test_htmx.py", "test_logs.py", "templatetags/test_ciam.py"),
+    "responses": (
+        "test_htmx.py",
+        "test_logs.py",
+        "templatetags/test_ciam.py",
+        "accounts/test_linking.py",
+    ),
     "tokens": (
         "accounts/test_session_tokens.py",
         "test_privacy.py",
         "accounts/test_session_check.py",
     ),
-    "ways_out": ("login/test_redirects.py",),
+    "ways_out": (
+        "login/test_redirects.py",
+        "accounts/test_linking.py",
+        "accounts/test_session_check.py",
+    ),
     "accounts/backends": (
         "accounts/test_login.py",
         "accounts/test_users.py",
         "test_axes.py",
         "accounts/test_transactions.py",
         "accounts/test_session_store.py",
+        "accounts/test_linking.py",
     ),
     "accounts/bearer": (
         "test_privacy.py",
         "drf/test_authentication.py",
         "test_versions.py",
         "client/test_circuits.py",
+        "client/test_access_tokens.py",
     ),
     "accounts/failure_pages": (),
     "accounts/fake_people": ("accounts/test_commands.py",),
@@ -76,6 +87,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/steps/test_credentials.py",
         "login/test_pages.py",
         "drf/test_authentication.py",
+        "login/test_callback.py",
     ),
     "accounts/session_check": ("accounts/test_admin.py", "client/test_circuits.py"),
     "accounts/session_store": (
@@ -97,7 +109,11 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "accounts/test_token_refresh.py",
     ),
     "accounts/users": ("checks/test_accounts.py",),
-    "client/access_tokens": ("drf/test_authentication.py", "test_privacy.py"),
+    "client/access_tokens": (
+        "drf/test_authentication.py",
+        "test_privacy.py",
+        "accounts/test_bearer.py",
+    ),
     "client/app": ("client/test_oauth.py", "login/test_callback.py"),
     "client/cache": (
         "test_caches.py",
@@ -107,11 +123,9 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_callback.py",
         "login/test_hosted.py",
         "login/test_health.py",
+        "test_failure_memory.py",
     ),
-    "client/cached_documents": (
-        "test_privacy.py",
-        "client/test_oauth.py",
-    ),
+    "client/cached_documents": ("test_privacy.py", "client/test_oauth.py", "login/test_hosted.py"),
     "client/crypto": (
         "login/test_state.py",
         "accounts/test_session_check.py",
@@ -146,6 +160,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "test_privacy.py",
         "client/test_api.py",
         "login/steps/test_consent_boxes.py",
+        "login/test_api.py",
     ),
     "client/circuit_breaker": (
         "client/test_circuits.py",
@@ -185,6 +200,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/test_api.py",
         "login/test_social.py",
         "login/test_storage_failures.py",
+        "login/test_pages.py",
     ),
     "login/health": ("test_urls.py",),
     "login/hosted": (
@@ -199,10 +215,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
     "login/logout": ("login/test_hosted.py", "test_urls.py"),
     "login/loop_guard": ("login/test_hosted.py", "login/test_pages.py"),
     "login/popups": ("test_urls.py",),
-    "login/recipients": (
-        "test_privacy.py",
-        "login/test_pages.py",
-    ),
+    "login/recipients": ("test_privacy.py", "login/test_pages.py", "login/test_api.py"),
     "login/redirects": (
         "login/test_hosted.py",
         "login/test_callback.py",

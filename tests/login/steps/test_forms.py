@@ -218,6 +218,18 @@ def test_the_list_of_country_codes_has_an_option_for_each_region(settings: Setti
     )
 
 
+def test_each_channel_of_the_second_factor_has_a_button_with_its_recipient() -> None:
+    channels = {"PWD": "", "EMAIL": "l***@a.test", "SMS": "138****1234"}
+    flow = Flow("second_factor", "", step_data={"channels": channels})
+    form: Any = STEPS["second_factor"].form({}, flow=flow)
+
+    assert [(name, str(label), shown) for name, label, shown in form.channels] == [
+        ("PWD", "Enter my password", ""),
+        ("EMAIL", "Email me a code", "l***@a.test"),
+        ("SMS", "Text me a code", "138****1234"),
+    ]
+
+
 def test_the_terms_are_the_last_field_also_below_a_captcha() -> None:
     consents = [Consent("a", "a", "", True, {})]
     form = STEPS["password"].form({}, flow=Flow("password", ""), consents=consents)
