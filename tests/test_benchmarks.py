@@ -1,4 +1,4 @@
-"""Test that the logins of the benchmarks sign users in. The tests do not measure times."""
+"""Test the logins and the README of the benchmarks. The tests do not measure times."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import benchmarks
 from ciam_django.testing import FakeCiam
 
 PROGRAM = """
@@ -43,3 +45,10 @@ def test_all_logins_of_the_benchmarks_succeed() -> None:
 
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.splitlines()) == 13
+
+
+def test_the_readme_ends_with_the_reasons_for_missed_targets() -> None:
+    folder = Path(benchmarks.__file__).parent
+    reasons = (folder / "missed_targets.md").read_text(encoding="utf-8")
+
+    assert (folder / "README.md").read_text(encoding="utf-8").endswith(f"\n\n{reasons}")

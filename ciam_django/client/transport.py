@@ -11,7 +11,6 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 from urllib.request import getproxies, getproxies_environment
@@ -20,6 +19,7 @@ import requests
 from authlib.integrations.requests_client import OAuth2Session
 from django.utils.asyncio import async_unsafe
 from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.cookies import RequestsCookieJar
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -227,6 +227,13 @@ for _name in ("connection", "connectionpool", "poolmanager", "response", "util.r
 # --- The session of one call ------------------------------------------------------------------
 
 
+class _ClosedCookieJar(RequestsCookieJar):
+    """The cookie jar of a session, which takes no cookie of a response."""
+
+    def extract_cookies(self, *args: Any) -> None:
+        """Do nothing: the jar of Python would first read all headers of the response."""
+
+
 class HttpSession(OAuth2Session):
     """A session for one call: no cookie jar, no redirects, no .netrc, one deadline.
 
@@ -245,7 +252,7 @@ class HttpSession(OAuth2Session):
         self.uses_environment = self.trust_env
         # With trust_env, requests also reads .netrc and sends its passwords instead of ours.
         self.trust_env = False
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.cookies = _ClosedCookieJar()
         self.adapters.clear()
 
     def get_adapter(self, url: str) -> BaseAdapter:
