@@ -345,6 +345,7 @@ def test_a_flow_is_refused_at_another_step(app: App) -> None:
     "body",
     ["", "[]", "null", "{", "[" * 10_000, "[" * 100_000, '"x"', '{"a": "%s"}' % ("b" * 16_384)],
 )
+@pytest.mark.all_rows
 def test_a_body_that_is_not_an_object_is_refused(app: App, body: str) -> None:
     response = app.client.post(
         "/ciam/api/password/",
@@ -440,6 +441,7 @@ def test_tokens_of_an_inactive_user_are_not_refreshed(app: App) -> None:
     ("code", "status"),
     [("Operation.Failure.User.Disabled", 403), ("Service.Internal.Error", 200)],
 )
+@pytest.mark.all_rows
 def test_refreshed_tokens_are_withheld_only_if_ciam_refuses_the_person(
     app: App, ciam: FakeCiam, code: str, status: int
 ) -> None:
