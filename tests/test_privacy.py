@@ -9,6 +9,7 @@ import inspect
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,9 @@ from ciam_django.privacy import (
     hide_request_data,
     loggable_code,
     loggable_url,
+    masked_contact,
+    masked_name,
+    masked_number,
     own_text,
     redacted_text,
 )
@@ -560,3 +564,30 @@ def test_each_text_of_this_package_in_an_error_is_marked_as_its_own() -> None:
 )
 def test_a_url_is_loggable_without_its_secret_parts(url: str, expected: str) -> None:
     assert loggable_url(url) == expected
+
+
+# --- Masks ------------------------------------------------------------------------------------
+
+
+@for_each_row(
+    "mask, text, masked",
+    [
+        (masked_number, "13800001234", "138****1234"),
+        # Four digits are hidden, or all digits of a short number.
+        (masked_number, "12345678901234", "123456****1234"),
+        (masked_number, "1234567", "1****67"),
+        (masked_number, "12345", "****5"),
+        (masked_number, "1234", "****"),
+        (masked_number, "12", "****"),
+        (masked_contact, "li@example.com", "l***@example.com"),
+        (masked_contact, "+86 138-0000 1234", "+86138****1234"),
+        (masked_contact, "138 0000 1234", "138****1234"),
+        (masked_contact, "12345", ""),
+        (masked_contact, "call 13800001234", ""),
+        (masked_contact, "", ""),
+        (masked_name, "Ada  Lovelace", "A** L**"),
+        (masked_name, "", ""),
+    ],
+)
+def test_a_mask_hides_most_of_a_text(mask: Callable[[str], str], text: str, masked: str) -> None:
+    assert mask(text) == masked

@@ -517,6 +517,9 @@ def test_the_budget_of_the_site_holds_for_all_clients(
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", text)
     ]
+    fields = vars(caplog.records[0])
+    assert (fields["ciam_setting"], fields["ciam_act"]) == ("CIAM_SEND_LIMITS", "send")
+    assert (fields["ciam_counter"], fields["ciam_rate"]) == ("site", "3 per day")
 
 
 @for_each_row("limit_key", rate_limits.LIMIT_KEYS)
@@ -611,6 +614,12 @@ def test_captchas_and_refused_tokens_have_counts_of_their_own(settings: Settings
     settings.CIAM_TRY_LIMITS = {"address": ("2/min",)}
     for count in (count_captcha, count_refused_token):
         assert count_passes(partial(count, request_from()), 4) == 2
+
+
+def test_captchas_and_refused_tokens_stop_no_account(settings: Settings) -> None:
+    settings.CIAM_TRY_LIMITS = {"receiver": ("1/hour",)}
+    for count in (count_captcha, count_refused_token, refuse_many_refused_tokens):
+        assert count_passes(partial(count, request_from()), 3) == 3
 
 
 def test_many_refused_tokens_are_noticed_without_a_count(settings: Settings) -> None:
