@@ -157,6 +157,7 @@ def test_a_setting_allows_tokens_of_other_audiences(
         f"a.{base64.urlsafe_b64encode(bytes([0xFF, 0xFE])).decode().rstrip('=')}.c",
     ],
 )
+@pytest.mark.all_rows
 def test_the_content_of_a_token_proves_nothing_without_ciam(token: str, ciam: FakeCiam) -> None:
     assert_refused(get(token))
 

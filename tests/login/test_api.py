@@ -289,6 +289,7 @@ def test_a_number_without_a_country_code_belongs_to_the_region_that_the_app_send
 @pytest.mark.parametrize("sign_in_mode", ["session"], indirect=True)
 @pytest.mark.parametrize("mode", ["oidc"])
 @pytest.mark.parametrize("lacks", ["user", "issuer"])
+@pytest.mark.all_rows
 def test_a_lost_password_is_replaced_although_the_person_is_not_known(
     app: App, ciam: FakeCiam, lacks: str
 ) -> None:
