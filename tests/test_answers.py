@@ -574,7 +574,13 @@ def test_a_collapsing_code_is_shown_with_a_message_of_the_project(settings: Sett
 
 @pytest.mark.parametrize(
     "overrides",
-    [{LOCKED: {"status": 423}}, {"Operation.Failure.User.*": "Call us."}, {"*.Locked": "Call us."}],
+    [
+        {LOCKED: {"status": 423}},
+        {LOCKED: {"message": "Call us.", "collapse": "sign_in"}},
+        {LOCKED: "Call us.", "Operation.Failure.User.*": {"collapse": "sign_in"}},
+        {"Operation.Failure.User.*": "Call us."},
+        {"*.Locked": "Call us."},
+    ],
     ids=str,
 )
 def test_a_collapsing_code_is_hidden_unless_its_exact_code_has_a_message_of_the_project(

@@ -19,6 +19,7 @@ from ciam_django.accounts.backends import (
     CiamBackend,
     attribute_failures_to,
     attributed_digest,
+    find_visible_user,
     name_digest,
     record_typed_name,
     typed_name_of,
@@ -187,14 +188,24 @@ class ReplicaRouter:
 def test_a_user_whom_the_replica_lacks_is_read_from_the_database_that_writes(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    User.objects.create_user("another")
     user = get_or_create_user(LI)
     # The replica has no user yet.
     monkeypatch.setattr(ModelBackend, "get_user", lambda backend, user_id: None)
     assert CiamBackend().get_user(user.pk) is None
     settings.DATABASE_ROUTERS = [f"{__name__}.ReplicaRouter"]
     assert CiamBackend().get_user(user.pk) == user
+    assert CiamBackend().get_user(user.pk + 1) is None
     User.objects.using("default").update(is_active=False)
     assert CiamBackend().get_user(user.pk) is None
+
+
+def test_the_visible_user_of_a_person_is_not_the_user_of_another_person() -> None:
+    wang, li = get_or_create_user(Person(LI.issuer, "u-2")), get_or_create_user(LI)
+
+    assert find_visible_user(LI) == li
+    assert find_visible_user(Person(LI.issuer, "u-2")) == wang
+    assert find_visible_user(Person(LI.issuer, "u-3")) is None
 
 
 def test_a_new_provider_or_name_of_a_person_changes_no_other_identity() -> None:

@@ -385,6 +385,15 @@ def test_unlinking_removes_the_identity_and_ends_its_sessions(
     assert browser.user_id == str(staff.pk)
 
 
+def test_unlinking_removes_no_other_identity_of_the_user(browser: Browser, staff: User) -> None:
+    for username in ("li", "wang", "zhao"):
+        link(browser, username)
+    first, second, third = CiamIdentity.objects.order_by("pk")
+    unlink(browser, second.pk)
+
+    assert list(CiamIdentity.objects.order_by("pk")) == [first, third]
+
+
 def test_a_person_gets_a_new_user_after_unlinking(browser: Browser, ciam: FakeCiam) -> None:
     browser.sign_in()
     link(browser, "wang")

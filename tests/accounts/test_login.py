@@ -251,6 +251,8 @@ def hides_deleted_users(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_hidden_user_is_refused_like_an_inactive_user(browser: Browser) -> None:
     browser.sign_in()
     User.objects.update(last_name="deleted")
+    # The manager finds another user.
+    User.objects.create_user("visible")
     answer = browser.sign_in()
 
     assert (answer.status_code, answer["Ciam-Error-Code"]) == (403, "account_inactive")
@@ -263,6 +265,7 @@ def test_a_hidden_user_is_refused_like_an_inactive_user(browser: Browser) -> Non
 @pytest.mark.usefixtures("hides_deleted_users")
 def test_a_new_user_who_is_hidden_is_refused(browser: Browser, settings: Settings) -> None:
     settings.CIAM_USER_FIELDS = {"last_name": ["nickname"]}
+    User.objects.create_user("visible")
     request = RequestFactory().get("/")
     request.session = SessionStore()
     with pytest.raises(CiamError) as raised:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from django.contrib.sessions.backends.cache import SessionStore
 from django.core.cache import cache
 from django.http import HttpRequest
 from django.test import RequestFactory
@@ -143,6 +144,18 @@ def test_a_request_without_cookie_and_session_counts_for_no_visitor(settings: Se
     settings.CIAM_SEND_LIMITS = {"visitor": ("1/hour",)}
 
     assert count_passes(lambda: count_send(request_from(), NUMBER, "SMS"), 3) == 3
+
+
+def test_a_session_is_a_visitor_also_without_the_cookie_of_the_forms(settings: Settings) -> None:
+    settings.CIAM_SEND_LIMITS = {"visitor": ("1/hour",)}
+
+    def send(session_key: str | None) -> None:
+        request = request_from(visitor="" if session_key else "c")
+        request.session = SessionStore(session_key)
+        count_send(request, NUMBER, "SMS")
+
+    # A session without a key is new, and its browser has only the cookie.
+    assert [count_passes(partial(send, key), 2) for key in ("a", "b", None)] == [1, 1, 1]
 
 
 def test_ipv6_addresses_of_one_network_share_a_count(settings: Settings) -> None:

@@ -20,6 +20,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "login/steps/test_credentials.py",
         "login/test_pages.py",
         "test_ways_out.py",
+        "test_responses.py",
     ),
     "errors": (),
     "error_table/explanations": ("test_ciam_errors.py", "docs/test_operating.py"),
