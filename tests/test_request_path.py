@@ -57,7 +57,7 @@ def test_a_callback_of_a_known_user_passes_few_modules(browser: Browser) -> None
 
     assert "_auth_user_id" in browser.client.session
     # The outcome is stored for a second callback.
-    assert_short(path, modules=20, changes=58)
+    assert_short(path, modules=20, changes=57)
 
 
 def assert_short(path: RequestPath, *, modules: int, changes: int) -> None:
