@@ -22,6 +22,7 @@ from ciam_django.accounts.login import resume_session
 from ciam_django.accounts.models import CiamIdentity, CiamSession
 from ciam_django.accounts.session_store import (
     Tokens,
+    _continuing_keys,
     ciam_session_of,
     create_ciam_session,
     decrypted_tokens,
@@ -183,10 +184,12 @@ def test_a_resumed_session_keeps_the_browser_that_a_session_store_records(
 
 
 def test_scheduling_a_check_of_an_ended_session_deletes_the_session_and_raises_session_ended(
-    signed_in: HttpRequest,
+    signed_in: HttpRequest, ciam: FakeCiam
 ) -> None:
     row, key = row_of(signed_in), str(signed_in.session.session_key)
     CiamSession.objects.all().mark_ended()
+    # Another session is active.
+    Browser(ciam).sign_in("wang")
     with pytest.raises(CiamError) as raised:
         schedule_next_check(signed_in, row, Tokens("key"))
 
@@ -242,7 +245,8 @@ def test_a_sync_deletes_only_the_ended_older_rows_of_its_own_user(
     newest.sign_in("li")
     own_older, other_user, synced, own_newer = CiamSession.objects.order_by("pk")
     CiamSession.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
-    signed_in.session.delete()
+    for ended in (signed_in, request_of(of_wang), request_of(newest)):
+        ended.session.delete()
     request = request_of(newer)
     assert row_of(request).pk == synced.pk
     sync_ciam_session(request, row_of(request))
@@ -252,6 +256,14 @@ def test_a_sync_deletes_only_the_ended_older_rows_of_its_own_user(
     assert remaining == {other_user.pk, synced.pk, own_newer.pk}
     synced.refresh_from_db()
     assert synced.ends_at > timezone.now()
+
+
+def test_only_the_given_sessions_are_read_from_the_database(signed_in: HttpRequest) -> None:
+    key = str(signed_in.session.session_key)
+
+    assert _continuing_keys([key, "unknown"]) == {key}
+    # A site can have millions of sessions.
+    assert _continuing_keys(["unknown"]) == set()
 
 
 def test_a_sync_deletes_at_most_fifty_rows(signed_in: HttpRequest, ciam: FakeCiam) -> None:

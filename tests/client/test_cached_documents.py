@@ -16,7 +16,7 @@ from pytest_django.fixtures import Settings
 
 from ciam_django.client import CiamClient, cached_documents
 from ciam_django.client.app import ciam_app
-from ciam_django.client.cache import FORMAT, acquire_once, delete_cached
+from ciam_django.client.cache import FORMAT, acquire_once, delete_cached, set_cached
 from ciam_django.client.cached_documents import (
     _LOCK_SECONDS,
     CachedDocument,
@@ -221,6 +221,19 @@ def test_waiting_processes_fail_with_the_code_of_the_fetching_process(ciam: Fake
         codes = set(pool.map(code_of, range(8)))
 
     assert codes == {"Service.Internal.Error"}
+
+
+def test_a_waiting_process_does_not_repeat_a_failed_fetch(ciam: FakeCiam) -> None:
+    key = cache_key(ciam.metadata_and_jwks_urls[0])
+    acquire_once(f"{key}.fetching", seconds=60)
+    set_cached(f"{key}.failed", "Service.Internal.Error", seconds=60)
+    timer = threading.Timer(0.05, delete_cached, [f"{key}.fetching"])
+    timer.start()
+    with pytest.raises(CiamError, match=r"Service\.Internal\.Error"):
+        new_metadata(ciam).get_copy()
+    timer.join()
+
+    assert fetch_count(ciam) == 0
 
 
 @pytest.mark.slow("waits for deadlines")

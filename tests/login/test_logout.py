@@ -272,6 +272,7 @@ def test_an_invalid_token_ends_no_session(
     # Anyone can send an invalid token, so it must not cause a warning.
     ours = [record for record in caplog.records if record.name.startswith("ciam_django")]
     assert [record.levelname for record in ours] == ["INFO"]
+    assert vars(ours[0])["ciam_stage"] == "logout"
     assert not token or str(token) not in caplog.text
 
 
@@ -285,13 +286,18 @@ def test_a_token_with_a_forged_signature_ends_no_session(
     assert are_signed_in(people) == [True, True, True]
 
 
-def test_a_token_is_accepted_once(people: list[Browser], ciam: FakeCiam) -> None:
+def test_a_token_is_accepted_once(
+    people: list[Browser], ciam: FakeCiam, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ciam_django")
     token = ciam.sign_logout_token(sub=user_id_of("li"))
     assert send_logout_token(token).status_code == 200
     people[0].sign_in()
 
     assert send_logout_token(token).status_code == 400
     assert are_signed_in(people) == [True, False, True]
+    assert "the jti has been used before" in caplog.messages[-1]
+    assert vars(caplog.records[-1])["ciam_stage"] == "logout"
 
 
 def test_a_token_is_refused_a_second_time_until_it_is_too_old_to_be_accepted(

@@ -230,6 +230,11 @@ def test_each_channel_of_the_second_factor_has_a_button_with_its_recipient() -> 
     ]
 
 
+@for_each_row("name", ["recover_code", "sign_up_code"])
+def test_a_user_types_the_code_before_the_new_password(name: str) -> None:
+    assert list(form_of(name).fields) == ["code", "password"]
+
+
 def test_the_terms_are_the_last_field_also_below_a_captcha() -> None:
     consents = [Consent("a", "a", "", True, {})]
     form = STEPS["password"].form({}, flow=Flow("password", ""), consents=consents)
