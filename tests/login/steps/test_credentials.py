@@ -10,6 +10,8 @@ import pytest
 from django.core.cache import cache
 from pytest_django.fixtures import Settings
 
+from ciam_django.login.steps.credentials import _limited_name
+from ciam_django.login.steps.flow import Flow
 from ciam_django.testing import FakeCiam
 from ciam_django.testing.accounts import CODE, PASSWORD
 from tests.login.person import FormBrowser
@@ -341,3 +343,21 @@ def test_a_failed_send_of_the_second_factor_does_not_block_the_account(
     person.ciam.fail("send_code", code="Service.Internal.Error")
 
     assert [person.submit_form(channel="SMS").status_code for _ in range(2)] == [503, 200]
+
+
+@for_each_row(
+    "step, counted_name, account, expected",
+    [
+        # The codes of a login method are counted for the recipient, like its sent codes.
+        ("code", "li", "138****1234", "li"),
+        ("second_factor_code", "li", "138****1234", "second factor li"),
+        ("second_factor", "", "138****1234", "second factor 138****1234"),
+        ("second_factor_password", "", "", "second factor f-1"),
+    ],
+)
+def test_the_second_factor_of_an_account_is_counted_apart(
+    step: str, counted_name: str, account: str, expected: str
+) -> None:
+    flow = Flow(step, "f-1", counted_name=counted_name, step_data={"account": account})
+
+    assert _limited_name(flow) == expected
