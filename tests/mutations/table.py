@@ -43,6 +43,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
         "test_logs.py",
         "templatetags/test_ciam.py",
         "accounts/test_linking.py",
+        "test_ways_out.py",
     ),
     "tokens": (
         "accounts/test_session_tokens.py",
