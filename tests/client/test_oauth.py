@@ -606,6 +606,13 @@ class TestOidc:
         with pytest.raises(CiamError, match="expired_token"):
             app.verify_id_token(token, NONCE)
 
+    def test_claims_need_a_userinfo_endpoint(self, ciam: FakeCiam) -> None:
+        ciam.metadata = {"userinfo_endpoint": None}
+        with pytest.raises(CiamError, match="bad_configuration") as raised:
+            ciam_app().fetch_userinfo("a token")
+
+        assert "userinfo_endpoint" in raised.value.upstream_text
+
     def test_a_key_for_encryption_verifies_nothing(
         self, ciam: FakeCiam, monkeypatch: pytest.MonkeyPatch
     ) -> None:
