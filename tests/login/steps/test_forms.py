@@ -139,6 +139,9 @@ def test_each_field_has_an_input_that_phones_and_password_managers_understand() 
             is_shared = field_name in ("captcha", "phone_region")
             key = field_name if is_shared else f"{type(form).__name__}.{field_name}"
             inputs[key] = " ".join(words)
+            # A channel has a button, and no input.
+            if key in INPUTS and field_name != "channel":
+                assert "autocomplete" in field.widget.attrs, key
 
     assert inputs.pop("captcha") == "literal text off"
     assert {key: words for key, words in inputs.items() if words != "text"} == INPUTS
