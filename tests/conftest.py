@@ -168,15 +168,12 @@ def _mark_other_rows(items: Sequence[pytest.Item]) -> None:
 
     A test with requests to the fake CIAM takes about fifty times as long as a test without. A quick
     run takes one row of its parameters. The row depends on the name of the test, so that the quick
-    tests have about as many rows of each mode, each cache and each format. A quick run takes all
-    rows of a test with the marker ``all_rows``.
+    tests have about as many rows of each mode, each cache and each format.
     """
     rows: dict[str, list[pytest.Item]] = {}
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if _slow_reason(item) or item.get_closest_marker("all_rows"):
-            continue
-        if "fake_ciam" in fixtures and hasattr(item, "callspec"):
+        if "fake_ciam" in fixtures and hasattr(item, "callspec") and not _slow_reason(item):
             rows.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for name, rows_of_test in rows.items():
         quick = zlib.crc32(name.encode()) % len(rows_of_test)

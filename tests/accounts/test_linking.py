@@ -103,7 +103,7 @@ def test_linking_an_identity_twice_changes_nothing(browser: Browser, staff: User
     assert CiamIdentity.objects.count() == 1
 
 
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_an_identity_of_another_user_is_not_linked(
     browser: Browser, staff: User, ciam: FakeCiam
 ) -> None:
@@ -175,7 +175,7 @@ def test_a_flow_of_several_steps_links_the_identity_at_its_end(
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
 @pytest.mark.parametrize("start", ["/ciam/with/qq/", "/ciam/authorize/"])
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_cancel_keeps_the_user_signed_in_and_returns_to_next(
     browser: Browser, staff: User, settings: Settings, accept: str, start: str
 ) -> None:
@@ -325,7 +325,7 @@ def test_an_app_confirms_or_cancels_with_json(
     assert send("confirm_link", flow=step["flow"])["code"] == "mismatching_state"
 
 
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_the_flow_of_a_confirmation_has_room_only_for_short_claims(
     staff: User, ciam: FakeCiam
 ) -> None:

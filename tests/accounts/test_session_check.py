@@ -460,7 +460,7 @@ def test_a_check_keeps_the_changes_of_a_parallel_request(
 
 
 @pytest.mark.parametrize("is_during_save", [True, False])
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_check_does_not_restore_a_deleted_session(
     person: Browser, monkeypatch: pytest.MonkeyPatch, is_during_save: bool
 ) -> None:

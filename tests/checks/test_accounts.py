@@ -146,7 +146,7 @@ def test_identities_of_the_issuer_of_the_client_are_not_reported(settings: Setti
 @pytest.mark.django_db
 @pytest.mark.parametrize("mode", ["oidc"])
 @pytest.mark.parametrize("is_reachable", [True, False])
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_an_identity_that_lacks_the_slash_of_the_issuer_is_reported(
     ciam: FakeCiam, is_reachable: bool
 ) -> None:

@@ -58,7 +58,7 @@ pytestmark = pytest.mark.django_db
     ],
     ids=str,
 )
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_token_whose_own_claims_do_not_fit_is_refused(
     claims: dict[str, Any], ciam: FakeCiam
 ) -> None:
@@ -82,7 +82,7 @@ def test_a_token_whose_own_claims_do_not_fit_is_refused(
     ],
     ids=str,
 )
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_missing_or_unusable_claims_leave_the_decision_to_ciam(
     claims: dict[str, Any], ciam: FakeCiam
 ) -> None:
@@ -157,7 +157,7 @@ def test_a_setting_allows_tokens_of_other_audiences(
         f"a.{base64.urlsafe_b64encode(bytes([0xFF, 0xFE])).decode().rstrip('=')}.c",
     ],
 )
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_the_content_of_a_token_proves_nothing_without_ciam(token: str, ciam: FakeCiam) -> None:
     assert_refused(get(token))
 
@@ -205,7 +205,7 @@ IS_STILL_VALID: dict[str, bool] = dict.fromkeys(FORGERIES, False) | {
 
 
 @pytest.mark.parametrize("forgery", IS_STILL_VALID)
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_forged_token_is_refused_unless_the_access_token_is_valid_without_the_claim(
     forgery: str, signing_ciam: FakeCiam
 ) -> None:

@@ -106,7 +106,7 @@ def test_a_missing_api_base_url_is_a_misconfiguration(settings: Settings) -> Non
         lambda client, token: client.user_logout(token),
     ],
 )
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_call_with_a_users_token_needs_a_valid_token(
     client: CiamClient,
     ciam: FakeCiam,
@@ -318,7 +318,7 @@ def test_an_expired_application_token_is_replaced_once(client: CiamClient, ciam:
     ("second", "code"),
     [("invalid_token", "bad_configuration"), ("Service.Internal.Error", "Service.Internal.Error")],
 )
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_new_application_token_that_is_refused_is_a_misconfiguration(
     client: CiamClient, ciam: FakeCiam, second: str, code: str
 ) -> None:

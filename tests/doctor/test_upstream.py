@@ -107,7 +107,7 @@ def test_a_host_without_an_address_is_an_error_of_the_name_server(site: Settings
 
 @pytest.mark.parametrize("stage", ["jwks", "token", "application", "authorize"])
 @pytest.mark.parametrize("mode", ["oidc"])
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_server_that_refuses_the_connection_is_an_error(
     ciam: FakeCiam, site: Settings, ask: Ask, stage: str
 ) -> None:
@@ -162,7 +162,7 @@ def test_each_question_survives_each_answer(
 @pytest.mark.parametrize("stage", QUESTIONS_OF_STAGES)
 @pytest.mark.parametrize("format_name", ["ciam", "oauth"])
 @pytest.mark.parametrize("mode", ["oidc"])
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_no_finding_has_a_secret_or_an_unredacted_text_of_ciam(
     ciam: FakeCiam, site: Settings, ask: Ask, stage: str, format_name: str
 ) -> None:
@@ -309,7 +309,7 @@ def test_a_login_page_that_redirects_to_the_callback_is_ok(site: Settings, ask: 
 
 
 @pytest.mark.parametrize("has_own_callback", [True, False])
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_redirect_uri_that_ciam_refuses_is_reported_with_the_uri(
     ciam: FakeCiam, site: Settings, ask: Ask, has_own_callback: bool
 ) -> None:
@@ -347,7 +347,7 @@ def test_a_refused_request_with_a_known_redirect_uri_names_the_code(
         (-300, Status.ERROR),
     ],
 )
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_difference_of_the_clocks_is_judged_with_the_leeway_of_tokens(
     ciam: FakeCiam, site: Settings, ask: Ask, seconds: int, status: Status
 ) -> None:
@@ -363,7 +363,7 @@ def test_a_difference_of_the_clocks_is_judged_with_the_leeway_of_tokens(
 
 
 @pytest.mark.parametrize("date", ["yesterday", "Mon, 01 Jan 99999 00:00:00 GMT"])
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_time_that_cannot_be_read_is_a_warning(
     ciam: FakeCiam, site: Settings, ask: Ask, date: str
 ) -> None:

@@ -289,7 +289,7 @@ def test_a_number_without_a_country_code_belongs_to_the_region_that_the_app_send
 @pytest.mark.parametrize("sign_in_mode", ["session"], indirect=True)
 @pytest.mark.parametrize("mode", ["oidc"])
 @pytest.mark.parametrize("lacks", ["user", "issuer"])
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_lost_password_is_replaced_although_the_person_is_not_known(
     app: App, ciam: FakeCiam, lacks: str
 ) -> None:
@@ -346,7 +346,7 @@ def test_a_flow_is_refused_at_another_step(app: App) -> None:
     "body",
     ["", "[]", "null", "{", "[" * 10_000, "[" * 100_000, '"x"', '{"a": "%s"}' % ("b" * 16_384)],
 )
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_body_that_is_not_an_object_is_refused(app: App, body: str) -> None:
     response = app.client.post(
         "/ciam/api/password/",
@@ -442,7 +442,7 @@ def test_tokens_of_an_inactive_user_are_not_refreshed(app: App) -> None:
     ("code", "status"),
     [("Operation.Failure.User.Disabled", 403), ("Service.Internal.Error", 200)],
 )
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_refreshed_tokens_are_withheld_only_if_ciam_refuses_the_person(
     app: App, ciam: FakeCiam, code: str, status: int
 ) -> None:

@@ -71,7 +71,7 @@ def code_of(answer: requests.Response) -> str:
         ),
     ],
 )
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_missing_or_invalid_parameter_is_refused_with_its_own_code(
     fake: FakeCiam, application: requests.Session, path: str, body: object, code: str
 ) -> None:
@@ -184,7 +184,7 @@ def test_an_api_call_fails_as_the_user_name_asks(
         ("login/mini_program/userinfo", {"iv": "x"}, "Params.Blank.Mini.Program.Userinfo"),
     ],
 )
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_the_calls_of_later_steps_and_mini_programs_check_their_parameters(
     fake: FakeCiam, application: requests.Session, path: str, body: dict[str, str], code: str
 ) -> None:

@@ -36,7 +36,7 @@ def test_a_provider_redirects_the_user_back_with_a_code(fake: FakeCiam, name: st
 
 
 @pytest.mark.parametrize("changes", [{"redirect_uri": "https://evil.example/"}, {"client_id": ""}])
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_provider_answers_an_invalid_request_with_an_error_page(
     fake: FakeCiam, changes: dict[str, str]
 ) -> None:

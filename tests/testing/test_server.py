@@ -255,7 +255,7 @@ def test_each_answer_sets_the_edge_cookie_and_keeps_the_connection_open(
         ({"code_challenge_method": "plain"}, "invalid_request"),
     ],
 )
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_an_invalid_authorize_request_redirects_with_an_error(
     fake: FakeCiam, http: requests.Session, changes: dict[str, str | None], error: str
 ) -> None:
@@ -278,7 +278,7 @@ def test_an_invalid_authorize_request_redirects_with_an_error(
         {"redirect_uri": None},
     ],
 )
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_an_unknown_client_or_redirect_uri_is_never_redirected(
     fake: FakeCiam, http: requests.Session, changes: dict[str, str | None]
 ) -> None:
@@ -491,7 +491,7 @@ def test_a_failure_without_a_limit_lasts_until_reset(
         (lambda fake: fake.fail("token", code="x", times=0), "1 or more"),
     ],
 )
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_misspelt_name_is_an_error_that_suggests_the_right_name(
     fake: FakeCiam, call: Any, message: str
 ) -> None:
@@ -503,7 +503,7 @@ SLOW = {"slow", "silent", "drip_status", "drip_headers", "drip_body"}
 
 
 @pytest.mark.parametrize("behaviour", sorted(set(BEHAVIOURS) - SLOW - {"enormous"}))
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_fast_misbehaviour_ends_at_once_and_happens_once(
     fake: FakeCiam, http: requests.Session, behaviour: str
 ) -> None:
@@ -619,7 +619,7 @@ def test_a_user_name_can_plan_a_failure_of_its_own_sign_in_only(
     ("username", "path"),
     [("fail:userinfo:user_deleted", "oidc/userinfo"), ("fail:api:user_deleted", "user/info")],
 )
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_user_name_can_plan_a_failure_after_the_token(
     fake: FakeCiam, http: requests.Session, username: str, path: str
 ) -> None:
@@ -766,7 +766,7 @@ def test_a_sign_in_without_a_forgery_gets_correct_answers(
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-@pytest.mark.all_rows
+@pytest.mark.covering
 def test_a_forgery_lasts_until_reset(fake: FakeCiam, http: requests.Session, forgery: str) -> None:
     fake.forge(forgery)
     answers = collect_answers(fake, http)
