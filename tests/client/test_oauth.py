@@ -211,16 +211,18 @@ def test_a_failed_refresh_does_not_update_the_token(ciam: FakeCiam) -> None:
     assert not updates
 
 
+@pytest.mark.parametrize("is_list", [False, True])
 def test_a_refresh_requests_no_scope_because_the_user_may_have_granted_less(
-    ciam: FakeCiam, settings: Settings, mode: str
+    ciam: FakeCiam, settings: Settings, mode: str, is_list: bool
 ) -> None:
-    scope = {"oidc": "openid USER_API", "ciam": "USER_API MORE"}[mode]
+    names = {"oidc": ["openid", "USER_API"], "ciam": ["USER_API", "MORE"]}[mode]
+    scope = names if is_list else " ".join(names)
     client = settings.AUTHLIB_OAUTH_CLIENTS["ciam"]
     settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": {**client, "client_kwargs": {"scope": scope}}}
     if mode == "ciam":
         kwargs = {"scope": scope, "token_endpoint_auth_method": "client_secret_json"}
         settings.AUTHLIB_OAUTH_CLIENTS = {"ciam": {**client, "client_kwargs": kwargs}}
-    ciam.granted_scope = scope.split()[0]
+    ciam.granted_scope = names[0]
     app = ciam_app()
     token = fetch_token(ciam, app)
 
