@@ -12,6 +12,7 @@ import queue
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,11 +38,17 @@ from tests.processes import forking_context
 # because the change makes the package wait forever.
 _PATIENCE: Final = 60
 _TIMES_AS_LONG: Final = 5
-_NOT_COPIED: Final = (".*", "*.egg-info", "build", "dist", "__pycache__")
+_NOT_COPIED: Final = (
+    *(".git", ".tox", ".venv", ".hypothesis", ".*_cache"),
+    *("*.egg-info", "build", "dist", "__pycache__"),
+)
 # Exit statuses of pytest: a test has failed, or a module cannot be imported.
 _CAUGHT: Final = frozenset({1, 2, 3, 4})
 # The tests of a line run in groups of this many seconds, the fastest tests first.
 _SECONDS_OF_GROUP: Final = 2.0
+
+# The tests that try a survivor again: the table may not name the file of the test that notices it.
+_ALL_QUICK_TESTS: Final = ("-m", "not slow", "tests")
 
 # The file in a copy with the time and the lines of each test of the module that was measured last.
 _MEASURED: Final = "measured.tsv"
@@ -79,6 +86,9 @@ class Copies:
         # name means that the line is also executed outside a test, for example at the import.
         self._tests_of_lines: dict[tuple[str, int], list[str]] = {}
         self._seconds_of_test: dict[str, float] = {}
+        self._lock = threading.Lock()
+        # The seconds of all quick tests, measured when the first change survives; else 0.
+        self._seconds_of_all = 0.0
 
     def prepare(self, modules: Sequence[str]) -> None:
         """Make the copies, and run the tests of the modules without a change.
@@ -161,7 +171,8 @@ class Copies:
         """Return True if the tests of the module fail, or do not end, with the change.
 
         Only the tests that execute a line of the changed statement run. If the import executes the
-        statement, or if no test does, all tests of the module run.
+        statement, or if no test does, all tests of the module run. If these tests pass, all quick
+        tests run in a new process, in which nothing is kept from before the change.
         """
         copy = self._free.get()
         path = copy / path_of(module)
@@ -176,14 +187,27 @@ class Copies:
                 if not needs_imports:
                     status = process.run(tests, timeout, changed)
                 if status == _NEEDS_IMPORTS:
-                    status = run_tests(copy, [*self._options, *tests], timeout)
-                # A process that a signal has ended has a negative status.
-                if status is None or status < 0 or status in _CAUGHT:
+                    arguments = [_NO_MIGRATIONS, *self._options, *tests]
+                    status = run_tests(copy, arguments, timeout)
+                if _is_failure(status):
                     return True
-            return False
+            timeout = _PATIENCE + _TIMES_AS_LONG * self._measure_all_quick_tests()
+            return _is_failure(run_tests(copy, _ALL_QUICK_TESTS, timeout))
         finally:
             path.write_bytes(original)
             self._free.put(copy)
+
+    def _measure_all_quick_tests(self) -> float:
+        """Return the seconds of all quick tests without a change; they run once."""
+        with self._lock:
+            if not self._seconds_of_all:
+                copy = self._folder / "unchanged"
+                shutil.copytree(self._root, copy, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+                started_at = time.monotonic()
+                if run_tests(copy, _ALL_QUICK_TESTS, None) != 0:
+                    raise SystemExit(f"the quick tests fail in a copy of the tree: {copy}")
+                self._seconds_of_all = time.monotonic() - started_at
+            return self._seconds_of_all
 
     def _warm_process(self, copy: Path, module: str) -> WarmProcess:
         """Return the process of a copy that has imported the module and its tests."""
@@ -249,7 +273,7 @@ class WarmProcess:
         self.modules = modules
         self._copy = copy
         self._connection, other = forking_context.Pipe()
-        arguments = (str(copy), modules, [*options, *tests], is_measured, other)
+        arguments = (str(copy), modules, [_NO_MIGRATIONS, *options, *tests], is_measured, other)
         self._process: Any = forking_context.Process(target=_serve_runs, args=arguments)
         self._process.start()
         other.close()
@@ -296,6 +320,11 @@ def run_tests(copy: Path, tests: Sequence[str], timeout: float | None) -> int | 
     return status
 
 
+def _is_failure(status: int | None) -> bool:
+    """Return True for a failed test, for a timeout, and for a process that a signal has ended."""
+    return status is None or status < 0 or status in _CAUGHT
+
+
 def _output_of(copy: Path) -> Path:
     return copy.with_name(f"output-{copy.name}")
 
@@ -308,12 +337,11 @@ def _end_group(pid: int) -> None:
 
 # --- In the new process ---------------------------------------------------------------------------
 
-# Only the plugin that the tests need is loaded, because the others take most of the start. Without
-# migrations, the tables of the tests are made sooner.
-_OPTIONS: Final = (
-    *("-x", "-q", "-p", "no:cacheprovider", "-p", "pytest_django.plugin", "--tb=short"),
-    "--no-migrations",
-)
+# Only the plugin that the tests need is loaded, because the others take most of the start.
+_OPTIONS: Final = ("-x", "-q", "-p", "no:cacheprovider", "-p", "pytest_django.plugin", "--tb=short")
+# Without migrations, the tables of the tests are made sooner. All quick tests include tests of the
+# migrations.
+_NO_MIGRATIONS: Final = "--no-migrations"
 
 
 def _run_pytest(copy: str, tests: Sequence[str]) -> None:

@@ -268,6 +268,21 @@ def test_a_change_of_a_function_that_an_import_has_called_is_imported(
     assert "prices: 2 of 2 caught, 0 survived" in capsys.readouterr().out
 
 
+@pytest.mark.slow("a process for each change")
+def test_a_change_that_only_a_test_of_another_file_notices_is_caught(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / "tests" / "test_shop.py").write_text(
+        "from ciam_django.prices import TAX\n\ndef test_tax():\n    assert TAX == 2\n"
+    )
+
+    assert program.main(["--module", "prices", "--processes", "2"]) == 0
+    assert "prices: 2 of 2 caught, 0 survived" in capsys.readouterr().out
+    (shop / "tests" / "test_shop.py").write_text("def test_tax():\n    assert False\n")
+    with pytest.raises(SystemExit, match="the quick tests fail in a copy of the tree"):
+        program.main(["--module", "prices", "--processes", "2"])
+
+
 def test_a_seed_always_gives_the_same_sample(capsys: pytest.CaptureFixture[str]) -> None:
     outputs = []
     for seed in ("1", "1", "2"):
