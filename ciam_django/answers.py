@@ -293,7 +293,7 @@ def _row_of_refusal(row: MatchedRow) -> MatchedRow:
     """Return the row of a cancel without the cancel: the response of CIAM's API has the code.
 
     CIAM has refused the sign-in, so the user reads the sentence of the kind, and the support can
-    look the refusal up. What the project has set in ``CIAM_ERROR_OVERRIDES`` stays.
+    look the refusal up. Values of ``CIAM_ERROR_OVERRIDES`` stay.
     """
     own_row, defaults = CODES[row.key], KINDS[row.meaning.kind]
     meaning = row.meaning._replace(title="", is_cancel=False)
