@@ -354,6 +354,11 @@ def test_only_a_user_name_can_be_random_if_no_scope_asks_for_its_claim(settings:
 
     assert list(unrequested_claims(shop.TenantUser, ["openid"])) == [("tenant", "email", "email")]
     assert list(unrequested_claims(shop.TenantUser, ["openid", "profile"])) == []
+    settings.CIAM_USER_FIELDS = {"tenant": ["email"]}
+    all_but_email = ["openid", "profile", "phone"]
+    assert list(unrequested_claims(shop.TenantUser, all_but_email)) == [
+        ("tenant", "email", "email")
+    ]
 
 
 @pytest.mark.parametrize(("number", "reason"), [(None, "needs a value for 'number'"), (7, "")])
