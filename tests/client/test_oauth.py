@@ -296,6 +296,7 @@ def test_an_unreachable_url_of_the_settings_is_named(ciam: FakeCiam, settings: S
         (["client_secret_basic", "client_secret_post"], "s", "client_secret_basic"),
         (["client_secret_post"], "s", "client_secret_post"),
         (["client_secret_json"], "s", "client_secret_json"),
+        (["client_secret_json", "client_secret_post"], "s", "client_secret_post"),
         (["private_key_jwt"], "s", "client_secret_post"),
         (None, None, "none"),
     ],

@@ -183,6 +183,7 @@ def test_a_profile_has_the_documented_members() -> None:
         ),
         (lambda data: results.consents_of(data)[0].url, {"data": [{}]}, ""),
         (results.user_id_in, {}, ""),
+        (results.user_id_in, {"userId": "", "uuid": 7}, "7"),
     ],
 )
 def test_a_member_has_each_name_of_the_vendors_pages(

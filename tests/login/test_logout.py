@@ -452,6 +452,15 @@ def test_a_frame_without_exactly_one_valid_issuer_and_sid_ends_no_session(
     assert are_signed_in(people) == [True, True, True]
 
 
+def test_a_malformed_logout_is_answered_without_the_middleware_of_this_package(
+    db: None, ciam: FakeCiam, settings: Settings
+) -> None:
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if not name.startswith("ciam_")]
+
+    for answer in (Client().get(FRONT), Client().post(BACK)):
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_logout_token")
+
+
 def test_a_frame_with_an_unknown_sid_is_answered_with_200(
     people: list[Browser], ciam: FakeCiam
 ) -> None:
