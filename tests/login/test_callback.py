@@ -370,6 +370,20 @@ def test_atomic_requests_do_not_delay_the_session_of_a_callback(path: str) -> No
             connections[alias].settings_dict["ATOMIC_REQUESTS"] = value
 
 
+def test_atomic_requests_of_no_database_delay_the_session_of_a_callback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    atomic = {**connections.settings["default"], "ATOMIC_REQUESTS": True}
+    monkeypatch.setattr(connections, "settings", {"default": atomic, "accounts": atomic})
+
+    def view(request: object) -> HttpResponse:
+        return HttpResponse()
+
+    assert BaseHandler().make_view_atomic(view) is not view
+    committing = callback_views.commit_in_view(view)
+    assert BaseHandler().make_view_atomic(committing) is committing
+
+
 @pytest.mark.parametrize(("age", "status"), [(599, 302), (601, 400)])
 def test_a_sign_in_expires_after_ten_minutes(browser: Browser, age: int, status: int) -> None:
     callback = browser.sign_in_at_ciam(browser.start_sign_in())
