@@ -587,8 +587,10 @@ def test_each_event_sends_its_signal_and_has_a_log_line(
         assert arguments["user"].pk == arguments["identity"].user_id
         if name in {"linked", "created", "signed_in"}:
             assert arguments["person"].subject == arguments["identity"].subject
-        if name in {"linked", "unlinked", "signed_in"} or arguments.get("reason") == "left":
+        if name in {"linked", "unlinked", "signed_in"}:
             assert arguments["request"].session
+        if arguments.get("reason") == "left":
+            assert arguments["request"].path == "/ciam/logout/"
 
 
 def test_a_refused_sign_in_sends_no_signal(
