@@ -105,6 +105,9 @@ RUN_ONCE: Final = frozenset(
 )
 # The folders whose slow tests execute branches that no quick test executes.
 _COVERING_FOLDERS: Final = ("tests/client/", "tests/drf/", "tests/testing/")
+# The reasons of tests that mostly wait, for minutes. Started first, they wait while the other
+# processes of the run work.
+_WAITING: Final = frozenset({"a short soak", "deployments of several processes"})
 _LEAVES_OUT_ONCE: Final = bool(os.environ.get("CIAM_DJANGO_RUN_ONCE"))
 
 
@@ -146,10 +149,14 @@ def _files_by_size(root: Path) -> Sequence[Path]:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Generator[None]:
-    """Mark the other rows as slow; with CIAM_DJANGO_RUN_ONCE, leave out the tests of RUN_ONCE."""
+    """Mark the other rows as slow, and run the tests first that wait for the longest time.
+
+    With CIAM_DJANGO_RUN_ONCE, leave out the tests of RUN_ONCE.
+    """
     _mark_covering_folders(items)
     _mark_other_rows(items)
     yield
+    items.sort(key=lambda item: _slow_reason(item) not in _WAITING)
     if _LEAVES_OUT_ONCE:
         once = [item for item in items if _slow_reason(item) in RUN_ONCE]
         config.hook.pytest_deselected(items=once)
