@@ -28,6 +28,8 @@ _MAX_INPUT_LENGTH: Final = 1024
 _MAX_TEXT_LENGTH: Final = 500
 # Long enough for two issuers and a command.
 _MAX_OWN_LENGTH: Final = 2000
+# A longer text is no name of a file.
+_LONGEST_FILE_NAME: Final = 300
 
 # The first text compiles the patterns, and not each start of a process.
 
@@ -77,6 +79,16 @@ class OwnText(str):
     """
 
     __slots__ = ()
+
+
+def shown_file_name(file: object) -> str:
+    """Return the ``repr`` of a file's name for a log line; only the length of any other text.
+
+    A developer can have pasted a private key in place of the name.
+    """
+    text = str(file)
+    is_name = len(text) <= _LONGEST_FILE_NAME and "-----" not in text and "\n" not in text
+    return repr(file) if is_name else f"<{len(text)} characters>"
 
 
 def own_text(text: str) -> OwnText:

@@ -107,7 +107,8 @@ async def _run(url: str) -> None:
     ]
     rows.append(await _measure("asyncio's streams alone, with a new connection", lambda: _ask(url)))
     try:
-        import httpx  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  (may be missing)
+        # Not at the top of the module, because httpx may be missing.
+        import httpx  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
     except ImportError:
         _write("httpx is not installed, so that its row is missing.")
     else:

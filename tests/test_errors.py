@@ -795,8 +795,7 @@ def test_the_names_of_all_exceptions_behind_an_error_are_kept() -> None:
             try:
                 raise KeyError("first")
             except KeyError:
-                # Without "from", the first exception is only the context.
-                raise ValueError("second")  # noqa: B904
+                raise ValueError("second")  # noqa: B904  (its context is the first exception)
         except ValueError as error:
             raise authlib_errors.OAuthError("invalid_grant") from error
 

@@ -358,7 +358,7 @@ def test_a_logger_class_of_the_project_gets_the_fields_as_extra(
     got: list[Mapping[str, object]] = []
 
     class ProjectLogger(logging.Logger):
-        def makeRecord(self, *args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: N802
+        def makeRecord(self, *args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: N802  (logging's name)
             got.append(args[8])
             return super().makeRecord(*args, **kwargs)
 

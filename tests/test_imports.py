@@ -152,6 +152,7 @@ ROOMS: Final[dict[str, set[str]]] = {
         "languages",
         "codes",
         "errors",
+        "privacy",
         "conf",
         "phone_numbers",
     },

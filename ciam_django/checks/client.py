@@ -6,9 +6,9 @@ the value of ``client_secret``.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from ciam_django.checks.messages import check_message, close_name, hint_for, sch
 from ciam_django.checks.settings import are_urls_included, oauth_client
 from ciam_django.conf import conf
 from ciam_django.network import is_loopback_url
+from ciam_django.privacy import shown_file_name
 
 _CLIENT: Final = 'AUTHLIB_OAUTH_CLIENTS["ciam"]'
 # The keys with an address.
@@ -252,11 +253,12 @@ def check_client_files(app_configs: object, **kwargs: Any) -> Iterator[CheckMess
     for name in ("verify", "cert"):
         value = options.get(name)
         for path in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(path, str) and path and not Path(path).exists():
+            # ``Path.exists`` raises an exception in a folder that this user can't read.
+            if isinstance(path, str) and path and not os.access(path, os.F_OK):
                 yield check_message(
                     "client file",
-                    f'{_CLIENT}["client_kwargs"]["{name}"] is {value!r}, and the file {path!r} '
-                    "does not exist on this machine.",
+                    f'{_CLIENT}["client_kwargs"]["{name}"] is {shown_file_name(value)}, and the '
+                    f"file {shown_file_name(path)} does not exist on this machine.",
                     "It must be the absolute path of a file in the format PEM. Each call to CIAM "
                     "fails without this file.",
                 )

@@ -225,9 +225,9 @@ class CiamApp(_App):
             raise
 
     def validate_issuer(self, returned_issuers: Sequence[str]) -> None:
-        """Compare the ``iss`` of a callback with the metadata, by the function of this name.
+        """Check the ``iss`` of a callback with the function ``validate_issuer`` of this module.
 
-        Raises a ``CiamError`` if the metadata can't be loaded.
+        Also raises a ``CiamError`` if the metadata can't be loaded.
         """
         validate_issuer(self.load_server_metadata(), returned_issuers)
 

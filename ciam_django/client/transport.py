@@ -37,7 +37,7 @@ from ciam_django.client.endpoints import OTHER_ENDPOINT, EndpointGroup
 from ciam_django.conf import conf
 from ciam_django.errors import CiamError
 from ciam_django.events import CALL_FINISHED, request_scope
-from ciam_django.privacy import own_text
+from ciam_django.privacy import own_text, shown_file_name
 
 # The size of the largest body in bytes, after decompression.
 LARGEST_BODY: Final = 1024 * 1024
@@ -172,10 +172,9 @@ def _tls_context(verify: bool | str, cert: str | tuple[str, ...] | None) -> ssl.
         context.verify_mode = ssl.CERT_NONE
     else:
         ca_path = DEFAULT_CA_BUNDLE_PATH if verify is True else verify
-        is_folder = Path(ca_path).is_dir()
-        with _naming_file(
-            ca_path, "verify", " or the variable REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE"
-        ):
+        variables = f" or the variable {' or '.join(_CA_BUNDLE_VARIABLES)}"
+        with _naming_file(ca_path, "verify", variables):
+            is_folder = Path(ca_path).is_dir()
             context.load_verify_locations(**{"capath" if is_folder else "cafile": ca_path})
     if cert:
         with _naming_file(cert, "cert"):
@@ -193,7 +192,9 @@ def _naming_file(file: object, option: str, others: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         place = f'{option!r} in the client_kwargs of AUTHLIB_OAUTH_CLIENTS["ciam"]{others}'
-        text = f"cannot read the certificates of {file!r}, which comes from {place}: {error}"
+        reason = error.strerror or type(error).__name__
+        name = shown_file_name(file)
+        text = f"cannot read the certificates of {name}, which comes from {place}: {reason}"
         raise CiamError("bad_configuration", upstream_text=own_text(text)) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from http import HTTPStatus
 from typing import Final
@@ -88,7 +89,7 @@ def redirect_to_provider(request: HttpRequest, name: str) -> HttpResponse:
     consents = check_consent(request, provider=registration.provider, link_to_user=link_to_user)
     if isinstance(consents, HttpResponse):
         return consents
-    sign_in_state.consents.extend(consents)
+    sign_in_state = dataclasses.replace(sign_in_state, consents=list(consents))
     url = registration.authorize_url(
         _provider_callback_url(request, name),
         sign_in_state.state,

@@ -437,6 +437,13 @@ MISTAKES: Final[Mapping[str, Mistake]] = {
         "'certs/proxy.pem' does not exist",
         "the absolute path",
     ),
+    "a key in place of a file": Mistake(
+        own(client_kwargs={"cert": "-----BEGIN PRIVATE KEY-----\n" + SECRET * 300}),
+        "client file",
+        '"cert"',
+        "characters> does not exist",
+        "the absolute path",
+    ),
     "a missing file of the client's key": Mistake(
         own(client_kwargs={"cert": (__file__, "/run/secrets/ciam.key")}),
         "client file",

@@ -489,6 +489,16 @@ class TestHttps:
                 assert str(path) in raised.value.upstream_text
                 assert repr(option) in raised.value.upstream_text
 
+    @pytest.mark.parametrize("option", ["verify", "cert"])
+    def test_a_key_in_place_of_a_file_is_not_logged(self, secure: FakeCiam, option: str) -> None:
+        # The operating system refuses to look for such a long name.
+        key = "-----BEGIN PRIVATE KEY-----\n" + "S3cret" * 1000
+        with secure, pytest.raises(CiamError, match="bad_configuration") as raised:
+            fetch_discovery(secure, **{"verify": str(secure.ca_file), option: key})
+
+        assert "<6028 characters>" in raised.value.upstream_text
+        assert "S3cret" not in raised.value.upstream_text
+
     def test_a_missing_file_of_the_environment_is_a_misconfiguration(
         self, secure: FakeCiam, monkeypatch: pytest.MonkeyPatch
     ) -> None:

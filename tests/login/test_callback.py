@@ -370,7 +370,7 @@ def test_atomic_requests_do_not_delay_the_session_of_a_callback(path: str) -> No
             connections[alias].settings_dict["ATOMIC_REQUESTS"] = value
 
 
-def test_atomic_requests_of_no_database_delay_the_session_of_a_callback(
+def test_atomic_requests_of_a_second_database_do_not_delay_the_session_of_a_callback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     atomic = {**connections.settings["default"], "ATOMIC_REQUESTS": True}
